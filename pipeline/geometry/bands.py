@@ -1,0 +1,56 @@
+"""Bands (what is written once) and runs (the consecutive bands that one worker sweeps)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from pipeline.geometry.box import Box
+
+Run = tuple[Box, ...]
+
+
+def cut_bands(shape: tuple[int, ...], height: int, width: int | None = None) -> tuple[Box, ...]:
+    """Cut a grid of `shape` into bands of `height` cells along axis 0, the last one shorter.
+
+    `width` also cuts the last axis, into strips, for rows too wide for the memory. Bands are ordered strip by strip,
+    so that consecutive bands of one strip follow each other.
+    """
+    if height < 1 or (width is not None and width < 1):
+        raise ValueError(f"a band needs at least one row and one column, got {height} and {width}")
+    columns = width or shape[-1]
+    return tuple(
+        Box((top, *(0 for _ in shape[1:-1]), left), (min(top + height, shape[0]), *shape[1:-1], right))
+        for left in range(0, shape[-1], columns)
+        for right in [min(left + columns, shape[-1])]
+        for top in range(0, shape[0], height)
+    )
+
+
+def split_runs(bands: Iterable[Box], parts: int) -> tuple[Run, ...]:
+    """Group bands into runs of consecutive bands of one strip, at least `parts` of them where there are enough bands.
+
+    Gaps (bands that are already done) end a run.
+    """
+    stretches = _stretches(bands)
+    total = sum(len(run) for run in stretches)
+    return tuple(part for run in stretches for part in _even(run, min(len(run), -(-len(run) * parts // total))))
+
+
+def _even(run: Run, parts: int) -> list[Run]:
+    edges = [len(run) * i // parts for i in range(parts + 1)]
+    return [run[a:b] for a, b in pairwise(edges)]
+
+
+def _stretches(bands: Iterable[Box]) -> list[Run]:
+    runs: list[Run] = []
+    for band in bands:
+        if runs and _follows(runs[-1][-1], band):
+            runs[-1] = (*runs[-1], band)
+        else:
+            runs.append((band,))
+    return runs
+
+
+def _follows(upper: Box, lower: Box) -> bool:
+    return upper.stop[0] == lower.start[0] and upper.start[1:] == lower.start[1:] and upper.stop[1:] == lower.stop[1:]

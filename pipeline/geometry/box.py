@@ -1,0 +1,66 @@
+"""A half-open n-dimensional range of array indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """Half-open index range `start <= index < stop`, one entry per axis in array order."""
+
+    start: tuple[int, ...]
+    """First index per axis; may be negative for a box that reaches outside its grid."""
+    stop: tuple[int, ...]
+    """One past the last index per axis, never below `start`."""
+
+    def __post_init__(self) -> None:
+        if len(self.start) != len(self.stop):
+            raise ValueError(f"a box needs as many starts as stops, got {self.start} and {self.stop}")
+        if any(b < a for a, b in zip(self.start, self.stop, strict=True)):
+            raise ValueError(f"a box must not stop before it starts: {self.start} to {self.stop}")
+
+    @classmethod
+    def whole(cls, shape: tuple[int, ...]) -> Box:
+        """The box of a whole array of `shape`."""
+        return cls((0,) * len(shape), tuple(shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length per axis."""
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return prod(self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Slices that cut the box out of an array whose first index is 0."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    def within(self, origin: tuple[int, ...]) -> Box:
+        """The same cells, counted from `origin` instead of from 0."""
+        return Box(
+            tuple(a - o for a, o in zip(self.start, origin, strict=True)),
+            tuple(b - o for b, o in zip(self.stop, origin, strict=True)),
+        )
+
+    def grow(self, margin: tuple[int, ...]) -> Box:
+        """The box with `margin` cells added on both sides of each axis."""
+        return Box(
+            tuple(a - m for a, m in zip(self.start, margin, strict=True)),
+            tuple(b + m for b, m in zip(self.stop, margin, strict=True)),
+        )
+
+    def clip(self, other: Box) -> Box:
+        """The cells that lie in both boxes; of zero length on an axis where they do not meet."""
+        start = tuple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = tuple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Box(start, tuple(max(a, b) for a, b in zip(start, stop, strict=True)))
+
+    def holds(self, other: Box) -> bool:
+        """Whether every cell of `other` lies in this box."""
+        return self.clip(other) == other

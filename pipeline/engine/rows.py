@@ -1,0 +1,96 @@
+"""The input side of the sweep: slabs read ahead of the network, each file block once, and patches cut from them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.protocols import Pixels, Source
+from pipeline.geometry import Box, reflect
+
+Slices = tuple[slice, ...]
+
+READERS = 2
+"""Slabs that are decoded at the same time."""
+
+
+class Rows:
+    """A window of input rows that rolls along axis 0, filled ahead of need and emptied behind it."""
+
+    def __init__(self, source: Source, needed: Box, step: int, pool: Executor) -> None:
+        """Hold rows of `needed`, read on `pool` in slabs of about `step` rows that end with the file's blocks."""
+        self._source = source
+        self._pool = pool
+        self._whole = Box.whole(source.grid.shape)
+        self._todo = _slabs(needed, source.block[0], step)
+        self._coming: deque[tuple[Box, Future[Pixels]]] = deque()
+        self._held: tuple[tuple[Box, Pixels], ...] = ()
+        self._ask()
+
+    def need(self, stop: int) -> None:
+        """Wait until all rows before `stop` are held."""
+        while self._coming and (not self._held or self._held[-1][0].stop[0] < stop):
+            box, future = self._coming.popleft()
+            self._held = (*self._held, (box, future.result()))
+            self._ask()
+
+    def drop(self, start: int) -> None:
+        """Let go of the slabs that end at or before row `start`."""
+        self._held = tuple(slab for slab in self._held if slab[0].stop[0] > start)
+
+    def seen(self, box: Box) -> Pixels:
+        """Pixels of `box`, mirrored at the grid's edges where it reaches outside; freshly copied."""
+        inside = box.clip(self._whole)
+        pixels = self._cut(inside)
+        if inside == box:
+            return pixels
+        values, valid = pixels
+        for axis, size in enumerate(self._whole.stop):
+            index = reflect(box.start[axis], box.stop[axis], size) - inside.start[axis]
+            values = np.take(values, index, axis + 1)
+            valid = None if valid is None else np.take(valid, index, axis)
+        return Pixels(values, valid)
+
+    def valid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Which cells of `box`, which lies in the rows held, were observed; None: all."""
+        parts = self._parts(box)
+        if all(valid is None for _, _, (_, valid) in parts):
+            return None
+        whole = np.ones(box.shape, np.bool_)
+        for to, at, (_, valid) in parts:
+            if valid is not None:
+                whole[to] = valid[at]
+        return whole
+
+    def _cut(self, box: Box) -> Pixels:
+        values = np.empty((self._source.channels, *box.shape), self._source.dtype)
+        for to, at, pixels in self._parts(box):
+            values[(slice(None), *to)] = pixels.values[(slice(None), *at)]
+        return Pixels(values, self.valid(box))
+
+    def _parts(self, box: Box) -> list[tuple[Slices, Slices, Pixels]]:
+        """Where in `box` each slab that it touches lies, where in the slab, and the slab."""
+        touching = [(box.clip(slab), slab, pixels) for slab, pixels in self._held]
+        return [
+            (part.within(box.start).slices, part.within(slab.start).slices, pixels)
+            for part, slab, pixels in touching
+            if part.size
+        ]
+
+    def _ask(self) -> None:
+        while len(self._coming) < READERS and (box := next(self._todo, None)) is not None:
+            self._coming.append((box, self._pool.submit(self._source.read, box)))
+
+
+def _slabs(needed: Box, block: int, step: int) -> Iterator[Box]:
+    """Boxes that cut `needed` along axis 0 where blocks end; every `step` rows where blocks are far taller."""
+    height = -(-step // block) * block if block <= 4 * step else step
+    top, bottom = needed.start[0], needed.stop[0]
+    while top < bottom:
+        stop = min((top // height + 1) * height, bottom)
+        yield Box((top, *needed.start[1:]), (stop, *needed.stop[1:]))
+        top = stop

@@ -1,0 +1,83 @@
+"""How much each cell of a patch counts where patches overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import RequestError
+from pipeline.geometry import Box, Lattice
+
+FLOOR = 1e-3
+"""Least weight of any cell, relative to the centre: a cell seen only by a patch's corner still has a clear score."""
+
+Vector = NDArray[np.float64]
+
+
+def _constant(at: Vector) -> Vector:
+    return np.ones_like(at)
+
+
+def _linear(at: Vector) -> Vector:
+    return 1 - np.abs(at)
+
+
+def _hann(at: Vector) -> Vector:
+    return np.cos(np.pi * at / 2) ** 2
+
+
+def _gaussian(at: Vector) -> Vector:
+    """A standard deviation of an eighth of the patch, as nnU-Net and MONAI have it."""
+    return np.exp(-8 * at**2)
+
+
+_SHAPES: dict[str, Callable[[Vector], Vector]] = {
+    "constant": _constant,
+    "linear": _linear,
+    "hann": _hann,
+    "gaussian": _gaussian,
+}
+WINDOWS = tuple(_SHAPES)
+"""Names of the windows."""
+
+
+def window(kind: str, length: int) -> Vector:
+    """Weights of `length` cells along one axis: symmetric about the patch's middle, from `FLOOR` to 1."""
+    if kind not in _SHAPES:
+        raise RequestError(f"window {kind!r} is unknown; choose one of {', '.join(WINDOWS)}")
+    at = (np.arange(length) + 0.5) * 2 / length - 1
+    return np.maximum(_SHAPES[kind](at), FLOOR)
+
+
+class Weights:
+    """Weights of every patch of a lattice, such that they sum to 1 in every cell.
+
+    Separable: one vector per axis, divided by that axis's total, so that no plane of weights or counts exists and
+    blended scores need no division.
+    """
+
+    def __init__(self, lattice: Lattice, kind: str) -> None:
+        self._windows = [window(kind, length) for length in lattice.patch]
+        self._totals = [
+            _total(starts, vector, size)
+            for starts, vector, size in zip(lattice.starts, self._windows, lattice.shape, strict=True)
+        ]
+
+    def of(self, patch: Box) -> NDArray[np.float32]:
+        """Weights of `patch`, of its shape."""
+        vectors = [
+            (vector[: stop - start] / total[start:stop]).astype(np.float32)
+            for vector, total, start, stop in zip(self._windows, self._totals, patch.start, patch.stop, strict=True)
+        ]
+        return reduce(np.multiply.outer, vectors)
+
+
+def _total(starts: Sequence[int], vector: Vector, size: int) -> Vector:
+    total = np.zeros(size)
+    for start in starts:
+        length = min(len(vector), size - start)
+        total[start : start + length] += vector[:length]
+    return total

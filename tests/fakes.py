@@ -1,0 +1,104 @@
+"""Inputs, networks and outputs in memory: the three protocols, checking what they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine import Labels, Pixels, Recipe, Scores, Watch, sweep
+from pipeline.geometry import Box, Grid, Lattice, cut_bands, split_runs
+
+
+def grid_of(shape: tuple[int, ...]) -> Grid:
+    side = len(shape) + 1
+    eye = tuple(tuple(float(row == column) for column in range(side)) for row in range(side))
+    return Grid(shape, eye, ("z", "y", "x")[-len(shape) :])
+
+
+@dataclass
+class ArraySource:
+    """An array `(channels, *shape)` as an input; refuses boxes outside of it, and records what was read."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_] | None = None
+    block: tuple[int, ...] = (1, 1, 1)
+    reads: list[Box] = field(default_factory=list)
+
+    @property
+    def grid(self) -> Grid:
+        return grid_of(self.values.shape[1:])
+
+    @property
+    def channels(self) -> int:
+        return len(self.values)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def read(self, box: Box) -> Pixels:
+        if not Box.whole(self.grid.shape).holds(box):
+            raise IndexError(f"{box} is outside of {self.grid.shape}")
+        self.reads.append(box)
+        valid = None if self.valid is None else self.valid[box.slices].copy()
+        return Pixels(self.values[(slice(None), *box.slices)].copy(), valid)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Identity:
+    """A network whose scores are its channels at the patch's own cells."""
+
+    classes: int
+    margin: tuple[int, ...]
+    batch: int = 1
+    threads: int = 2
+
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        inner = tuple(slice(m, n - m) for m, n in zip(self.margin, values.shape[2:], strict=True))
+        return values[(slice(None), slice(None), *inner)].astype(np.float32)
+
+
+@dataclass
+class ArraySink:
+    """An array as an output; refuses to be written twice."""
+
+    values: NDArray[Any]
+    written: NDArray[np.bool_]
+
+    @classmethod
+    def like(cls, planes: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> ArraySink:
+        return cls(np.zeros((*planes, *shape), dtype), np.zeros(shape, np.bool_))
+
+    def write(self, band: Box, values: NDArray[Any]) -> None:
+        if self.written[band.slices].any():
+            raise ValueError(f"{band} is written twice")
+        self.written[band.slices] = True
+        self.values[(..., *band.slices)] = values
+
+
+def swept(
+    source: ArraySource,
+    predictor: Any,
+    lattice: Lattice,
+    *,
+    window: str = "gaussian",
+    height: int = 1 << 30,
+    width: int | None = None,
+    parts: int = 1,
+    labels: bool = False,
+    watch: Watch | None = None,
+) -> NDArray[Any]:
+    """Sweep a whole source in runs and return what was written; every cell must have been."""
+    decision: Any = Labels() if labels else Scores((predictor.classes,))
+    sink = ArraySink.like(decision.planes, source.grid.shape, decision.dtype)
+    for run in split_runs(cut_bands(source.grid.shape, height, width), parts):
+        sweep(source, predictor, sink, Recipe(lattice, window, decision), run, watch or Watch())
+    if not sink.written.all():
+        raise ValueError("some cells were never written")
+    return sink.values

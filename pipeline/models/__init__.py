@@ -1,0 +1,1 @@
+"""PSPNet and its models: the room of torch. Cards and names are read without it."""

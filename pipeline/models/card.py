@@ -1,0 +1,149 @@
+"""The card of a model: everything about it that its weights cannot tell, as a frozen value and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import ModelError
+from pipeline.models.decode import decode
+from pipeline.models.spec import PSPNetSpec
+
+FORMAT = 1
+"""Version of the card's layout."""
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class; its id is its position in the card."""
+
+    name: str
+    colour: tuple[int, int, int]
+    """Red, green and blue, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How values are scaled before the network sees them: `(value - mean) / std` per channel.
+
+    "fixed": with the mean and std given here, in units of the input. "zscore": with those of each volume, over its
+    finite voxels other than 0. "window": clipped to `low..high` first, then as "fixed".
+    """
+
+    kind: Literal["fixed", "zscore", "window"]
+    mean: tuple[float, ...]
+    """One per channel; empty for "zscore"."""
+    std: tuple[float, ...]
+    """One per channel, above 0; empty for "zscore"."""
+    low: float | None
+    """Lower end of the window; None for other kinds."""
+    high: float | None
+    """Upper end of the window; None for other kinds."""
+
+    def check(self, channels: int) -> None:
+        """Raise ValueError if this cannot scale an input of so many channels."""
+        expected = 0 if self.kind == "zscore" else channels
+        if len(self.mean) != expected or len(self.std) != expected or min(self.std, default=1.0) <= 0:
+            raise ValueError(
+                f"normalisation: kind {self.kind!r} with {channels} channels needs {expected} means and as many "
+                f"stds above 0, got {self.mean} and {self.std}"
+            )
+        if (self.kind == "window") != (self.low is not None and self.high is not None):
+            raise ValueError(f"normalisation: low and high belong to kind 'window' only, got {self.low}, {self.high}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"normalisation: low must be below high, got {self.low} and {self.high}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model described: what it takes, what it gives, how it is run, where it comes from."""
+
+    format: int
+    """Version of this layout: `FORMAT`."""
+    name: str
+    kind: Literal["scene", "volume"]
+    """What it segments: scenes (y, x), or volumes (z, y, x) slice by slice."""
+    classes: tuple[ClassEntry, ...]
+    """Class table; a class's id is its position."""
+    network: PSPNetSpec
+    patch: Pair
+    """Height and width of a patch in model pixels: the size that it was trained at."""
+    overlap: Pair
+    """Height and width shared by neighbouring patches, in model pixels."""
+    channels: tuple[str, ...]
+    """Names of the input's channels, in order."""
+    margin: int
+    """Neighbouring slices seen on each side (volumes); 0 for scenes."""
+    normalisation: Normalisation
+    spacing: tuple[float, float] | None
+    """Millimetres (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
+    orientation: str | None
+    """World direction of each axis x, y, z that it was trained in, such as "RAS" (volumes); None for scenes."""
+    view: Literal["axial", "coronal", "sagittal"] | None
+    """Direction in which slices were cut (volumes); None for scenes."""
+    averaging: Literal["softmax", "logits"]
+    """What is blended where patches overlap."""
+    window: Literal["gaussian", "hann", "linear", "constant"]
+    """Weight of a pixel by its place in the patch."""
+    weights_sha256: str
+    """SHA-256 of the weights' file, hexadecimal."""
+    licence: str
+    """Licence of the weights (SPDX where there is one)."""
+    credits: str
+    """Whose data it was trained on."""
+    evaluation: Mapping[str, Any]
+    """Figures measured on held-out data, and how."""
+
+    def __post_init__(self) -> None:
+        self._check_table()
+        self._check_input()
+        self.normalisation.check(len(self.channels))
+
+    def _check_table(self) -> None:
+        names = [entry.name for entry in self.classes]
+        if len(set(names)) != len(names) or len(names) != self.network.classes:
+            raise ValueError(
+                f"classes: {len(names)} given, {len(set(names))} different; network has {self.network.classes}"
+            )
+        if any(not 0 <= value <= 255 for value in chain.from_iterable(entry.colour for entry in self.classes)):
+            raise ValueError(f"classes: colours are three values from 0 to 255, got {self.classes}")
+
+    def _check_input(self) -> None:
+        if self.format != FORMAT:
+            raise ValueError(f"format: this version reads format {FORMAT}, got {self.format}")
+        if any(not 0 <= overlap < patch for patch, overlap in zip(self.patch, self.overlap, strict=True)):
+            raise ValueError(f"overlap: must be from 0 to below the patch {self.patch}, got {self.overlap}")
+        if self.margin < 0 or len(self.channels) * (2 * self.margin + 1) != self.network.in_channels:
+            raise ValueError(
+                f"margin: {len(self.channels)} channels of {2 * self.margin + 1} slices do not make "
+                f"network.in_channels = {self.network.in_channels}"
+            )
+        if self.spacing is not None and min(self.spacing) <= 0:
+            raise ValueError(f"spacing: must be above 0, got {self.spacing}")
+        of_volumes = (self.orientation is not None, self.view is not None)
+        if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
+            raise ValueError("kind: volumes need an orientation and a view; scenes have neither, and no margin")
+
+    def to_json(self) -> str:
+        """The card as a JSON document, one key a line."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        """Read a card; ValueError with the key's path if anything is unknown, missing or of the wrong type."""
+        return decode(cls, json.loads(text))
+
+
+def read_card(path: Path) -> Card:
+    """The card in the file `path`; ModelError with the file and the key if it cannot be used."""
+    try:
+        return Card.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: the card of this model cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error

@@ -1,0 +1,67 @@
+"""Where models lie: the packaged ones by name, others by path. Reads cards; never loads weights or torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import ModelError
+from pipeline.models.card import Card, read_card
+from pipeline.models.decode import did_you_mean
+
+WEIGHTS = Path(__file__).parent / "weights"
+CARD, MODEL = "card.json", "model.safetensors"
+
+
+class Files(NamedTuple):
+    """The two files of a model."""
+
+    card: Path
+    weights: Path
+
+
+def names() -> tuple[str, ...]:
+    """Names of the packaged models, sorted."""
+    return tuple(sorted(card.parent.name for card in WEIGHTS.glob(f"*/{CARD}")))
+
+
+def find_model(ref: str | Path) -> Files:
+    """Files of a model: a packaged name, a folder with both files, or the path of either file.
+
+    Beside a `.json` or `.safetensors` path, the other file has the same stem, or its usual name. Raises ModelError
+    where there is no such model, with the nearest name and the list.
+    """
+    if ref in names():
+        return _in_folder(WEIGHTS / ref)
+    path = Path(ref)
+    if path.is_dir():
+        return _checked(ref, _in_folder(path))
+    if path.suffix == ".json":
+        return _checked(ref, Files(path, _beside(path, ".safetensors", MODEL)))
+    if path.suffix == ".safetensors":
+        return _checked(ref, Files(_beside(path, ".json", CARD), path))
+    raise ModelError(
+        f'unknown model "{ref}"{did_you_mean(str(ref), names())}. Packaged are: {", ".join(names())}. '
+        f"Otherwise give a folder that holds {CARD} and {MODEL}, or the path of one of them."
+    )
+
+
+def load_card(ref: str | Path) -> Card:
+    """The card of the model `ref` (see `find_model`); ModelError if there is none or it cannot be used."""
+    return read_card(find_model(ref).card)
+
+
+def _in_folder(folder: Path) -> Files:
+    return Files(folder / CARD, folder / MODEL)
+
+
+def _beside(path: Path, suffix: str, usual: str) -> Path:
+    same = path.with_suffix(suffix)
+    return same if same.exists() else path.parent / usual
+
+
+def _checked(ref: str | Path, files: Files) -> Files:
+    for path in files:
+        if not path.is_file():
+            raise ModelError(f"model {ref}: {path} does not exist; a model is a card (.json) and its .safetensors file")
+    return files

@@ -1,0 +1,71 @@
+"""Small models of both kinds, with random weights."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.models.card import Card, ClassEntry, Normalisation
+from pipeline.models.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import Model
+
+CARD_2D = Card(
+    format=1,
+    name="small scene",
+    kind="scene",
+    classes=(ClassEntry("a", (200, 60, 50)), ClassEntry("b", (0, 0, 0)), ClassEntry("c", (50, 110, 200))),
+    network=PSPNetSpec(18, 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
+    patch=(64, 48),
+    overlap=(16, 12),
+    channels=("red", "green"),
+    margin=0,
+    normalisation=Normalisation("fixed", (100.0, 50.0), (40.0, 20.0), None, None),
+    spacing=None,
+    orientation=None,
+    view=None,
+    averaging="softmax",
+    window="gaussian",
+    weights_sha256="",
+    licence="CC0-1.0",
+    credits="nobody",
+    evaluation={},
+)
+CARD_3D = Card(
+    format=1,
+    name="small volume",
+    kind="volume",
+    classes=(ClassEntry("background", (0, 0, 0)), ClassEntry("organ", (255, 0, 0))),
+    network=PSPNetSpec(18, 3, 2, output_stride=16, ppm_channels=4, head_channels=8),
+    patch=(48, 32),
+    overlap=(24, 16),
+    channels=("MR",),
+    margin=1,
+    normalisation=Normalisation("zscore", (), (), None, None),
+    spacing=(0.5, 0.5),
+    orientation="RAS",
+    view="axial",
+    averaging="logits",
+    window="gaussian",
+    weights_sha256="",
+    licence="CC0-1.0",
+    credits="nobody",
+    evaluation={},
+)
+
+
+def network_of(spec: PSPNetSpec, seed: int = 0) -> PSPNet:
+    """A network whose batch norms are not the identity, in evaluation mode."""
+    torch.manual_seed(seed)
+    network = PSPNet(spec)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def model_of(card: Card, tmp_path: object = None) -> Model:
+    """A model that was never on disk."""
+    return Model(card, network_of(card.network), tmp_path)

@@ -2,8 +2,8 @@
 
     python benchmarks/train_default_models.py landcover|hippocampus --data <folder> --minutes N --out DIR
 
-Stopped at any time, it goes on from the last checkpoint in DIR when it is started again. The test split is
-read only by `--test`, once, after training.
+Stopped at any time, it goes on from the last checkpoint in DIR when it is started again. When the minutes are used,
+the model is measured on the test split, once, and written to DIR/<name>.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import OutputStride, PSPNetSpec
+from pipeline.models.store import load_model, save_model
 
 IGNORE = 255
 Scores = Callable[[Tensor], Tensor]
@@ -59,14 +60,14 @@ class Recipe:
 RECIPES = {
     "landcover": Recipe(
         PSPNetSpec(18, 3, 5, auxiliary=True),
-        (Phase(0.45, 16, 0.5, 12), Phase(0.8, 8, 0.5, 8), Phase(1.0, 8, 1.0, 4)),
+        (Phase(0.6, 8, 0.25, 12), Phase(0.85, 8, 0.5, 6), Phase(1.0, 8, 1.0, 3)),
         rate=1e-3,
         dice=0.5,
-        smoothing=0.05,
+        smoothing=0.02,
     ),
     "hippocampus": Recipe(
         PSPNetSpec(18, 5, 3, auxiliary=True),
-        (Phase(0.4, 16, 1.0, 12), Phase(1.0, 8, 1.0, 12)),
+        (Phase(0.2, 16, 1.0, 12), Phase(1.0, 8, 1.0, 8)),
         rate=1e-3,
         dice=1.0,
         smoothing=0.0,
@@ -79,9 +80,10 @@ def loss(scores: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
     """Cross entropy plus weighted soft Dice over the observed pixels of the batch."""
     entropy = functional.cross_entropy(scores, labels, ignore_index=IGNORE, label_smoothing=recipe.smoothing)
     valid = labels != IGNORE
-    truth = functional.one_hot(labels.where(valid, 0), scores.shape[1]).permute(0, 3, 1, 2) * valid[:, None]
+    truth = labels.where(valid, 0)
     shares = scores.softmax(1) * valid[:, None]
-    hits, sizes = (shares * truth).sum((0, 2, 3)), (shares + truth).sum((0, 2, 3))
+    hits = shares.new_zeros(scores.shape[1]).scatter_add(0, truth.flatten(), shares.gather(1, truth[:, None]).flatten())
+    sizes = shares.sum((0, 2, 3)) + torch.bincount(truth[valid], minlength=scores.shape[1])
     return entropy + recipe.dice * (1 - ((2 * hits + 1) / (sizes + 1)).mean())
 
 
@@ -150,9 +152,8 @@ class Training:
         return run
 
 
-def train(name: str, data: Any, out: Path, minutes: float) -> None:  # noqa: ANN401  (one of two modules' samplers)
+def train(training: Training, data: Any) -> None:  # noqa: ANN401  (of one of two modules)
     """Train until the minutes are used, with a line of figures and a checkpoint every few minutes."""
-    training = Training(RECIPES[name], out, minutes)
     rng = np.random.default_rng(training.steps)
     torch.manual_seed(training.steps)
     losses: list[float] = []
@@ -172,23 +173,29 @@ def train(name: str, data: Any, out: Path, minutes: float) -> None:  # noqa: ANN
             training.used, clock = training.used + time.monotonic() - clock, time.monotonic()
 
 
+def export(training: Training, data: Any, folder: Path) -> None:  # noqa: ANN401
+    """Write the model as it will be used, measure that on the test split, and write the figures into its card."""
+    save_model(folder, data.card, training.network)
+    network = load_model(folder).network
+    with torch.inference_mode():
+        figures = data.test(network)
+    print(save_model(folder, replace(data.card, evaluation=figures), network).to_json())
+
+
 def main() -> None:
-    """Read the arguments and train, or evaluate the checkpoint on the test split."""
+    """Read the arguments, train and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--test", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     data = DATA[arguments.name].Data(arguments.data)
-    if arguments.test:
-        training = Training(RECIPES[arguments.name], arguments.out, arguments.minutes)
-        print(json.dumps(data.test(training.scores())))
-    else:
-        train(arguments.name, data, arguments.out, arguments.minutes)
+    training = Training(RECIPES[arguments.name], arguments.out, arguments.minutes)
+    train(training, data)
+    export(training, data, arguments.out / arguments.name)
 
 
 if __name__ == "__main__":

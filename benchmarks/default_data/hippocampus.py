@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,17 +15,46 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.geometry import reflect
+from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
+from pipeline.models.spec import PSPNetSpec
 
 PATCH = (192, 144)
 """Rows (y) and columns (x) of a patch in model pixels."""
 ZOOM = 3
 MARGIN = 2
-CLASSES = ("background", "anterior", "posterior")
+CARD = Card(
+    format=FORMAT,
+    name="hippocampus",
+    kind="volume",
+    classes=(
+        ClassEntry("background", (0, 0, 0)),
+        ClassEntry("anterior", (230, 120, 40)),
+        ClassEntry("posterior", (50, 120, 210)),
+    ),
+    network=PSPNetSpec(18, 2 * MARGIN + 1, 3),
+    patch=PATCH,
+    overlap=(PATCH[0] // 2, PATCH[1] // 2),
+    channels=("T1 MR",),
+    margin=MARGIN,
+    normalisation=Normalisation("zscore", (), (), None, None),
+    spacing=(1 / ZOOM, 1 / ZOOM),
+    orientation="RAS",
+    view="axial",
+    averaging="softmax",
+    window="gaussian",
+    weights_sha256="",
+    licence="CC-BY-SA-4.0",
+    credits="Trained on Task04 (hippocampus) of the Medical Segmentation Decathlon, Antonelli et al. 2022, "
+    "doi:10.1038/s41467-022-30695-9, CC-BY-SA 4.0; images from Vanderbilt University Medical Center.",
+    evaluation={},
+)
 Volume = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class Data:
     """Volumes `(z, y, x)` in RAS orientation at 1 mm, normalised each by itself, and their labels."""
+
+    card = CARD
 
     def __init__(self, folder: Path) -> None:
         split = json.loads((folder / "splits.json").read_text())["msd_hippocampus"]
@@ -63,9 +93,10 @@ class Data:
         """Dice of both parts, averaged over held-out volumes."""
         return evaluate(scores, self.held_out[:8] if few else self.held_out)
 
-    def test(self, scores: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def test(self, scores: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Dice of both parts, averaged over the test volumes."""
-        return evaluate(scores, [self._open(name) for name in self.test_names])
+        volumes = [self._open(name) for name in self.test_names]
+        return {"measure": f"Dice, mean of {len(volumes)} volumes not seen in training", **evaluate(scores, volumes)}
 
 
 def warp(rng: np.random.Generator, planes: Tensor, labels: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -134,7 +134,5 @@ def test_a_missing_file_is_named(tmp_path, ref):
 
 
 def test_cards_are_read_without_torch():
-    code = (
-        "import sys; from pipeline.models import card, catalogue; catalogue.names(); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from pipeline.models import card, catalogue, fit; catalogue.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -164,6 +164,15 @@ def test_native_patch_covers_what_the_model_was_trained_on(height, width):
     assert 0 <= right < columns
 
 
+def test_a_patch_of_another_size_keeps_the_scale():
+    values = patches(1, (3, 32, 20), 1).astype(np.float32) / 100
+    scores = TorchPredictor(VOLUMES, UNIT, native_spacing=(1.0, 0.5))(values, None)
+    with torch.inference_mode():
+        fine = functional.interpolate(torch.from_numpy(values[:, 0]), (64, 20), mode="bilinear")
+        expected = functional.interpolate(VOLUMES.network(fine), (32, 20), mode="bilinear", antialias=True).numpy()
+    np.testing.assert_allclose(scores[:, :, 0], expected, atol=1e-4)
+
+
 def test_per_volume_normalisation_needs_its_numbers():
     with pytest.raises(ModelError, match="needs the mean and std of each of its 1 channels"):
         Scaling.of(CARD_3D)

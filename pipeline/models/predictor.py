@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,65 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.errors import ModelError
-from pipeline.models.card import Card, Pair
+from pipeline.models.card import Pair
+from pipeline.models.fit import Floats, Scaling, model_patch, native_patch
 from pipeline.models.store import Model
 
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Numbers that scale the values of one input: clipped to `low..high`, then `(value - mean) / std`."""
-
-    mean: tuple[float, ...]
-    """One per channel."""
-    std: tuple[float, ...]
-    """One per channel, above 0."""
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, card: Card, mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -> Scaling:
-        """The card's own numbers; for kind "zscore", the given mean and std of the volume's channels."""
-        rule = card.normalisation
-        if rule.kind != "zscore":
-            return cls(rule.mean, rule.std, rule.low, rule.high)
-        if not len(mean) == len(std) == len(card.channels):
-            raise ModelError(
-                f"model {card.name} is normalised per volume: it needs the mean and std of each of its "
-                f"{len(card.channels)} channels, got {mean} and {std}"
-            )
-        return cls(mean, tuple(value if value > 0 else 1.0 for value in std))
-
-    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
-        """Values `(n, channels, *seen)` scaled, as float32; 0 where not finite, or not `valid` `(n, *seen)`."""
-        with np.errstate(over="ignore"):
-            scaled = values.astype(np.float32)
-        unseen = ~np.isfinite(scaled)
-        if valid is not None:
-            unseen |= ~valid[:, None]
-        scaled[unseen] = 0
-        if self.low is not None:
-            np.clip(scaled, self.low, self.high, out=scaled)
-        by_channel = (-1, *(1,) * (values.ndim - 2))
-        scaled -= np.asarray(self.mean, np.float32).reshape(by_channel)
-        scaled /= np.asarray(self.std, np.float32).reshape(by_channel)
-        scaled[unseen] = 0
-        return scaled
-
-
-def native_patch(card: Card, native_spacing: tuple[float, float] | None) -> tuple[Pair, Pair]:
-    """Patch and overlap of `card` as (height, width) in pixels of an input of `native_spacing` (height, width).
-
-    The card's own where it has no spacing, where the input's is unknown, or where both agree to 1 %.
-    """
-    if not _resamples(card, native_spacing):
-        return card.patch, card.overlap
-    zoom = [model / native for model, native in zip(card.spacing or (), native_spacing or (), strict=True)]
-    patch = _rounded(card.patch, zoom, least=1)
-    overlap = _rounded(card.overlap, zoom, least=0)
-    return patch, (min(overlap[0], patch[0] - 1), min(overlap[1], patch[1] - 1))
+__all__ = ["Scaling", "TorchPredictor", "native_patch"]
 
 
 class TorchPredictor:
@@ -106,7 +51,7 @@ class TorchPredictor:
         self.threads = (threads or os.cpu_count() or 1) if on_cpu else 1
         self._device = torch.device(device)
         self._network = model.network.to(self._device)
-        self._side = model.card.patch if _resamples(model.card, native_spacing) else None
+        self._spacing = native_spacing
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
         """Scores `(n, classes, h, w)` for scenes' values `(n, channels, h, w)`.
@@ -124,26 +69,17 @@ class TorchPredictor:
         return scores if self.card.kind == "scene" else scores[:, :, None]
 
     def _scores(self, image: Tensor) -> Floats:
-        size = list(image.shape[-2:])
-        image = image.to(self._device)
-        scores = self._network(image if self._side is None else _resized(image, list(self._side)))
-        scores = scores if self._side is None else _resized(scores, size)
+        height, width = image.shape[-2:]
+        seen = model_patch(self.card, self._spacing, (height, width))
+        scores = self._network(_resized(image.to(self._device), seen))
+        scores = _resized(scores, (height, width))
         scores = scores.softmax(1) if self.card.averaging == "softmax" else scores
         return scores.cpu().numpy()
 
 
-def _resamples(card: Card, native_spacing: tuple[float, float] | None) -> bool:
-    if card.spacing is None or native_spacing is None:
-        return False
-    return any(abs(native / model - 1) > 0.01 for model, native in zip(card.spacing, native_spacing, strict=True))
-
-
-def _rounded(lengths: Pair, zoom: list[float], least: int) -> Pair:
-    height, width = (max(least, round(length * factor)) for length, factor in zip(lengths, zoom, strict=True))
-    return height, width
-
-
-def _resized(x: Tensor, size: list[int]) -> Tensor:
+def _resized(x: Tensor, size: Pair) -> Tensor:
+    if x.shape[-2:] == size:
+        return x
     return functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
 
 

@@ -1,0 +1,93 @@
+"""How a card meets one input: the numbers that scale its values, and the patch in its own pixels. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.models.card import Card, Pair
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Numbers that scale the values of one input: clipped to `low..high`, then `(value - mean) / std`."""
+
+    mean: tuple[float, ...]
+    """One per channel."""
+    std: tuple[float, ...]
+    """One per channel, above 0."""
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, card: Card, mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -> Scaling:
+        """The card's own numbers; for kind "zscore", the given mean and std of the volume's channels."""
+        rule = card.normalisation
+        if rule.kind != "zscore":
+            return cls(rule.mean, rule.std, rule.low, rule.high)
+        if not len(mean) == len(std) == len(card.channels):
+            raise ModelError(
+                f"model {card.name} is normalised per volume: it needs the mean and std of each of its "
+                f"{len(card.channels)} channels, got {mean} and {std}"
+            )
+        return cls(mean, tuple(value if value > 0 else 1.0 for value in std))
+
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
+        """Values `(n, channels, *seen)` scaled, as float32; 0 where not finite, or not `valid` `(n, *seen)`."""
+        with np.errstate(over="ignore"):
+            scaled = values.astype(np.float32)
+        unseen = ~np.isfinite(scaled)
+        if valid is not None:
+            unseen |= ~valid[:, None]
+        scaled[unseen] = 0
+        if self.low is not None:
+            np.clip(scaled, self.low, self.high, out=scaled)
+        by_channel = (-1, *(1,) * (values.ndim - 2))
+        scaled -= np.asarray(self.mean, np.float32).reshape(by_channel)
+        scaled /= np.asarray(self.std, np.float32).reshape(by_channel)
+        scaled[unseen] = 0
+        return scaled
+
+
+def native_patch(card: Card, native_spacing: tuple[float, float] | None) -> tuple[Pair, Pair]:
+    """Patch and overlap of `card` as (height, width) in pixels of an input of `native_spacing` (height, width).
+
+    The card's own where it has no spacing, where the input's is unknown, or where both agree to 1 %.
+    """
+    if not resamples(card, native_spacing):
+        return card.patch, card.overlap
+    zoom = [model / native for model, native in zip(card.spacing or (), native_spacing or (), strict=True)]
+    patch = _rounded(card.patch, zoom, least=1)
+    overlap = _rounded(card.overlap, zoom, least=0)
+    return patch, (min(overlap[0], patch[0] - 1), min(overlap[1], patch[1] - 1))
+
+
+def model_patch(card: Card, native_spacing: tuple[float, float] | None, native: Pair) -> Pair:
+    """Pixels (height, width) at which the network sees a patch of `native` pixels of an input of `native_spacing`.
+
+    Exactly the card's patch for the patch of `native_patch`; in proportion for another; `native` if nothing resamples.
+    """
+    if not resamples(card, native_spacing):
+        return native
+    if native == native_patch(card, native_spacing)[0]:
+        return card.patch
+    zoom = [here / model for model, here in zip(card.spacing or (), native_spacing or (), strict=True)]
+    return _rounded(native, zoom, least=1)
+
+
+def resamples(card: Card, native_spacing: tuple[float, float] | None) -> bool:
+    """Whether an input of `native_spacing` must be resampled: both spacings are known and differ by more than 1 %."""
+    if card.spacing is None or native_spacing is None:
+        return False
+    return any(abs(native / model - 1) > 0.01 for model, native in zip(card.spacing, native_spacing, strict=True))
+
+
+def _rounded(lengths: Pair, zoom: list[float], least: int) -> Pair:
+    height, width = (max(least, round(length * factor)) for length, factor in zip(lengths, zoom, strict=True))
+    return height, width

@@ -1,0 +1,1 @@
+"""The doors: one library each, and one place that picks the door."""

@@ -1,0 +1,219 @@
+"""Which door a path goes through. The doors are imported when they are used, for each brings a library."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable, rows_of, table_of
+from pipeline.engine import Source
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Grid, cut_bands
+from pipeline.io.slabs import slabs
+
+SCENES = (".tif", ".tiff")
+VOLUMES = (".nii", ".nii.gz")
+STORES = (".zarr",)
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix that tells the format, in lower case: `.nii.gz` counts as one."""
+    name = Path(path).name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def stem_of(path: str | Path) -> str:
+    """The name without folder and suffix."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(name))]
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether GDAL is asked for an address and not for a file here."""
+    return "://" in str(path) or str(path).startswith("/vsi")
+
+
+def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
+    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
+
+    `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
+    """
+    if not is_remote(path):
+        _check_file(Path(path))
+    if suffix_of(path) in VOLUMES:
+        from pipeline.io.volume import open_volume
+
+        source: Source = open_volume(Path(path))
+    elif Path(path).is_dir() or ".zarr/" in str(path):
+        from pipeline.io.store import ZarrSource
+
+        source = ZarrSource(path)
+    else:
+        from pipeline.io.raster import RasterSource
+
+        return RasterSource(path, bands)
+    if bands is not None:
+        raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
+    return source
+
+
+def identity(path: str | Path) -> dict[str, Any]:
+    """What tells one version of an input from another, without reading it: name, size and time of change."""
+    if is_remote(path):
+        return {"name": str(path)}
+    about = Path(path).stat()
+    return {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Labels with all that goes beside them into a file."""
+
+    labels: Source
+    grid: Grid
+    """Where the labels lie: the input's own grid, with its file's words."""
+    nodata: int
+    classes: ClassTable
+    made: Mapping[str, Any]
+    """How they were made, as JSON values."""
+
+
+def publish(mask: Mask, path: Path) -> None:
+    """Write a mask in the format of `path`'s suffix; it appears under its name when it is whole."""
+    _WRITERS[_format(mask.grid, path)](mask, path)
+
+
+def check_output(grid: Grid, path: Path) -> None:
+    """Raise RequestError unless a mask of `grid` can be written in the format of `path`."""
+    _format(grid, path)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a mask says of itself, beside its cells."""
+
+    nodata: int | None = None
+    classes: ClassTable = ()
+    made: Mapping[str, Any] | None = None
+    """How it was made, as JSON values; None where it does not say."""
+
+
+def about(path: str | Path) -> About:
+    """What the mask at `path` says of itself; nothing where it does not, or is none."""
+    try:
+        return _ABOUT[suffix_of(path)](Path(path))
+    except (KeyError, ValueError, InputError, OSError):
+        return About()
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a store, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_file(path: Path) -> None:
+    at = next((part for part in (path, *path.parents) if part.exists()), path)
+    if at != path and suffix_of(at) not in STORES:
+        raise InputError(f"{path}: there is no such file; look for it with `ls {at}`")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); fetch or write it again")
+
+
+def _format(grid: Grid, path: Path) -> str:
+    suffix = suffix_of(path)
+    fitting = (*(SCENES if grid.is_scene else VOLUMES), *STORES)
+    if suffix not in fitting:
+        kind = "scene" if grid.is_scene else "volume"
+        raise RequestError(f"{path}: a mask of a {kind} is written as {', '.join(fitting)}, not {suffix or 'without'}")
+    return suffix
+
+
+def _rows(mask: Mask) -> Iterator[NDArray[Any]]:
+    """The labels from the top, in slabs that end where blocks end."""
+    step = mask.labels.block[0]
+    height = step * max(1, (1024 if mask.grid.is_scene else 16) // step)
+    return (pixels.values[0] for _, pixels in slabs(mask.labels, height))
+
+
+def _dtype(mask: Mask) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if mask.nodata <= 255 else np.uint16)
+
+
+def _write_tif(mask: Mask, path: Path) -> None:
+    from pipeline.io.raster import write_cog
+
+    tags = {"PIPELINE": json.dumps(mask.made)}
+    write_cog(path, mask.grid, _rows(mask), _dtype(mask), nodata=mask.nodata, classes=mask.classes, tags=tags)
+
+
+def _write_nifti(mask: Mask, path: Path) -> None:
+    from pipeline.io.safely import replacing
+    from pipeline.io.volume import write_nifti
+
+    write_nifti(path, mask.grid, _rows(mask), _dtype(mask))
+    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made}
+    with replacing(_sidecar(path)) as draft:
+        draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_zarr(mask: Mask, path: Path) -> None:
+    from pipeline.io.store import CHUNK, LabelStore, create_labels
+
+    draft = path.with_name(f".{path.name}.partial")
+    remove(draft)
+    try:
+        create_labels(draft, mask.grid, _dtype(mask), nodata=mask.nodata, classes=mask.classes, made=mask.made)
+        store = LabelStore(draft)
+        for band in cut_bands(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
+            store.write(band, mask.labels.read(band).values[0])
+        remove(path)
+        draft.rename(path)
+    finally:
+        remove(draft)
+
+
+def _tif_about(path: Path) -> About:
+    from pipeline.io.raster import RasterSource
+
+    source = RasterSource(path)
+    source.close()
+    made = json.loads(source.tags["PIPELINE"]) if "PIPELINE" in source.tags else None
+    return About(None if source.nodata is None else int(source.nodata), source.classes, made)
+
+
+def _nifti_about(path: Path) -> About:
+    beside = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+    return About(beside["nodata"], table_of(beside["labels"]), beside["made"])
+
+
+def _zarr_about(path: Path) -> About:
+    from pipeline.io.store import ZarrSource
+
+    source = ZarrSource(path)
+    return About(source.nodata, source.classes, source.made or None)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(stem_of(path) + ".json")
+
+
+_WRITERS: dict[str, Callable[[Mask, Path], None]] = {
+    **dict.fromkeys(SCENES, _write_tif),
+    **dict.fromkeys(VOLUMES, _write_nifti),
+    **dict.fromkeys(STORES, _write_zarr),
+}
+_ABOUT: dict[str, Callable[[Path], About]] = {
+    **dict.fromkeys(SCENES, _tif_about),
+    **dict.fromkeys(VOLUMES, _nifti_about),
+    **dict.fromkeys(STORES, _zarr_about),
+}

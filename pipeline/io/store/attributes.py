@@ -1,0 +1,122 @@
+"""What a Zarr array says of its place: CF and GeoZarr for scenes, OME-Zarr for volumes, and our own exact record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.classes import ClassTable, rows_of
+from pipeline.geometry import Grid
+
+Attributes = dict[str, Any]
+
+OURS = "pipeline"
+"""Key of our own record in the attributes of the root group."""
+
+_CONVENTIONS = {
+    "proj": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+    "spatial": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+}
+
+
+def root_attributes(grid: Grid, array: str, nodata: int, classes: ClassTable, made: Mapping[str, Any]) -> Attributes:
+    """Attributes of the group that holds the mask `array`; `made` says how it was made."""
+    record = {
+        "version": 1,
+        "array": array,
+        "grid": grid_to_json(grid),
+        "nodata": nodata,
+        "classes": rows_of(classes),
+        "made": dict(made),
+    }
+    return {OURS: record, **({} if grid.is_scene else {"ome": _ome(grid, array, classes, nodata)})}
+
+
+def array_attributes(grid: Grid, nodata: int, classes: ClassTable) -> Attributes:
+    """Attributes of the mask array itself."""
+    meaning = {
+        "flag_values": [c.value for c in classes],
+        "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
+        "flag_colors": " ".join("#{:02x}{:02x}{:02x}".format(*c.colour) for c in classes),
+    }
+    named = meaning if classes else {}
+    return {**named, "_FillValue": nodata, **(_scene(grid) if grid.is_scene else {})}
+
+
+def spatial_ref(grid: Grid) -> Attributes:
+    """CF grid mapping: the coordinate system and GDAL's transform, as rioxarray and GDAL read them."""
+    wkt = {} if grid.crs is None else {"crs_wkt": grid.crs, "spatial_ref": grid.crs}
+    a, b, c, d, e, f = _corner(grid)
+    return {**wkt, "GeoTransform": " ".join(map(repr, (c, a, b, f, d, e)))}
+
+
+def is_upright(grid: Grid) -> bool:
+    """Whether rows and columns follow the axes of the world, so that x and y can be given as vectors."""
+    return grid.affine[0][0] == 0 and grid.affine[1][1] == 0
+
+
+def grid_to_json(grid: Grid) -> Attributes:
+    """A grid as JSON values, exactly."""
+    return {
+        "shape": list(grid.shape),
+        "affine": [list(row) for row in grid.affine],
+        "axes": list(grid.axes),
+        "crs": grid.crs,
+        "reference": dict(grid.reference),
+    }
+
+
+def grid_from_json(values: Mapping[str, Any]) -> Grid:
+    """The grid that `grid_to_json` described."""
+    affine = tuple(tuple(float(value) for value in row) for row in values["affine"])
+    return Grid(tuple(values["shape"]), affine, tuple(values["axes"]), values["crs"], values["reference"])
+
+
+def _scene(grid: Grid) -> Attributes:
+    geozarr = {
+        "zarr_conventions": [
+            {
+                "name": name,
+                "uuid": uuid,
+                "spec_url": f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md",
+                "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+            }
+            for name, uuid in _CONVENTIONS.items()
+        ],
+        "spatial:dimensions": list(grid.axes),
+        "spatial:transform": _corner(grid),
+        "spatial:shape": list(grid.shape),
+        "spatial:registration": "pixel",
+    }
+    crs = {} if grid.crs is None else {"proj:wkt2": grid.crs, "_CRS": {"wkt": grid.crs}}
+    return {"grid_mapping": "spatial_ref", **geozarr, **crs}
+
+
+def _corner(grid: Grid) -> list[float]:
+    """GDAL's transform of the pixel corners: its own words where the grid came from GDAL."""
+    words = grid.reference.get("gdal") or {}
+    (b, a, x), (e, d, y), _ = grid.affine
+    return words.get("transform") or [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
+
+
+def _ome(grid: Grid, array: str, classes: ClassTable, nodata: int) -> Attributes:
+    """OME-Zarr 0.5: scale and translation are all that it can say; the full affine stands in our own record."""
+    translation = [grid.affine[2 - axis][-1] for axis in range(3)]
+    place = [
+        {"type": "scale", "scale": list(grid.spacing)},
+        {"type": "translation", "translation": translation},
+    ]
+    multiscale = {
+        "name": array,
+        "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in grid.axes],
+        "datasets": [{"path": array, "coordinateTransformations": place}],
+    }
+    label = {
+        "version": "0.5",
+        "colors": [
+            *({"label-value": c.value, "rgba": [*c.colour, 255]} for c in classes),
+            {"label-value": nodata, "rgba": [0, 0, 0, 0]},
+        ],
+        "properties": [{"label-value": c.value, "name": c.name} for c in classes],
+    }
+    return {"version": "0.5", "multiscales": [multiscale], "image-label": label}

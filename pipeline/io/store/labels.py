@@ -1,0 +1,120 @@
+"""Masks in Zarr 3: created empty (all nodata), filled band by band, each chunk by one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipeline.classes import ClassTable
+from pipeline.errors import OutputError
+from pipeline.geometry import Box, Grid
+from pipeline.io.safely import sync
+from pipeline.io.store.attributes import array_attributes, is_upright, root_attributes, spatial_ref
+
+CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
+"""Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
+
+
+def mask_of(grid: Grid) -> str:
+    """Name of the mask array: OME-Zarr names its levels by number."""
+    return "mask" if grid.is_scene else "0"
+
+
+def create_labels(
+    path: Path,
+    grid: Grid,
+    dtype: np.dtype[Any],
+    *,
+    nodata: int,
+    classes: ClassTable,
+    made: Mapping[str, Any],
+) -> None:
+    """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made."""
+    name = mask_of(grid)
+    try:
+        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, nodata, classes, made))
+        root.create_array(
+            name,
+            shape=grid.shape,
+            chunks=chunks_of(grid.shape),
+            dtype=dtype,
+            compressors=ZstdCodec(level=1),
+            fill_value=nodata,
+            dimension_names=grid.axes,
+            attributes=array_attributes(grid, nodata, classes),
+        )
+        if grid.is_scene:
+            _add_coordinates(root, grid)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be created ({error.strerror or error})") from error
+
+
+def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Chunk of an array of `shape`: the usual one, no larger than the array."""
+    return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
+
+
+class LabelStore:
+    """A mask store that is open for writing: a `Sink`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store that `create_labels` made at `path`."""
+        root = zarr.open_group(path, mode="r+")
+        record: Any = root.attrs["pipeline"]
+        self._folder = path / record["array"]
+        array = root[record["array"]]
+        if not isinstance(array, zarr.Array):
+            raise OutputError(f"{path}: {record['array']} is not an array; begin anew with --restart")
+        self._array = array
+
+    def write(self, band: Box, values: NDArray[Any]) -> None:
+        """Write the labels of `band`, which ends where chunks end; they are safe on the disk when this returns."""
+        spans = [
+            range(start // side, -(-stop // side))
+            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
+        ]
+        self._check(band)
+        try:
+            self._array[band.slices] = values
+            for chunk in np.ndindex(*(len(span) for span in spans)):
+                self._sync(tuple(span[i] for span, i in zip(spans, chunk, strict=True)))
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
+
+    def _check(self, band: Box) -> None:
+        for start, stop, side, size in zip(band.start, band.stop, self._array.chunks, self._array.shape, strict=True):
+            if start % side or (stop % side and stop != size):
+                raise OutputError(
+                    f"{self._folder}: {band} would share chunks of {self._array.chunks} with another band"
+                )
+
+    def _sync(self, chunk: tuple[int, ...]) -> None:
+        file = self._folder.joinpath("c", *map(str, chunk))
+        if file.exists():  # a chunk of nodata alone is not stored
+            sync(file)
+
+
+def _add_coordinates(root: zarr.Group, grid: Grid) -> None:
+    root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0, attributes=spatial_ref(grid))
+    if not is_upright(grid):
+        return
+    for axis, (name, word) in enumerate((("y", "latitude"), ("x", "longitude"))):
+        row = grid.affine[1 - axis]
+        centres = row[2] + row[axis] * np.arange(grid.shape[axis])
+        geographic = grid.crs is not None and grid.crs.startswith(("GEOGCS", "GEOGCRS"))
+        standard = word if geographic else f"projection_{name}_coordinate"
+        array = root.create_array(
+            name,
+            shape=centres.shape,
+            chunks=(min(len(centres), 65536),),
+            dtype=np.float64,
+            dimension_names=(name,),
+            attributes={"standard_name": standard, "axis": name.upper()},
+        )
+        array[:] = centres

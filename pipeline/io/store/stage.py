@@ -1,0 +1,39 @@
+"""A volume copied once into Zarr, where every view of it is cheap to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+
+from pipeline.engine import Source
+from pipeline.io.slabs import slabs
+from pipeline.io.store.attributes import OURS, grid_to_json
+from pipeline.io.store.source import ZarrSource
+
+_SIDE = 64
+
+
+def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None]) -> ZarrSource:
+    """Copy `source` (one channel) to a store at `path` in one forward pass, and open it.
+
+    `look` is given the values of each slice as it goes by, `(1, 1, rows, columns)`.
+    """
+    record = {"version": 1, "array": "0", "grid": grid_to_json(source.grid), "nodata": None, "classes": [], "made": {}}
+    root = zarr.create_group(path, zarr_format=3, attributes={OURS: record}, overwrite=True)
+    array = root.create_array(
+        "0",
+        shape=source.grid.shape,
+        chunks=tuple(min(_SIDE, size) for size in source.grid.shape),
+        dtype=source.dtype,
+        compressors=None,
+        dimension_names=source.grid.axes,
+    )
+    for box, (values, _) in slabs(source, _SIDE):
+        for index in range(values.shape[1]):
+            look(values[:, index : index + 1])
+        array[box.slices] = values[0]
+    return ZarrSource(path)

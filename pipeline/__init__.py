@@ -1,0 +1,37 @@
+"""Batch segmentation of very large images: GeoTIFF scenes and NIfTI volumes to masks, with PSPNet.
+
+The public names are imported when they are first used, so that nothing is loaded that is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Box": "pipeline.geometry",
+    "Grid": "pipeline.geometry",
+    "Job": "pipeline.job",
+    "Means": "pipeline.job",
+    "PipelineError": "pipeline.errors",
+    "Pixels": "pipeline.engine",
+    "Plan": "pipeline.plan",
+    "Predictor": "pipeline.engine",
+    "Report": "pipeline.segment",
+    "Source": "pipeline.engine",
+    "export": "pipeline.export",
+    "load_model": "pipeline.models.store",
+    "open_source": "pipeline.io.formats",
+    "plan": "pipeline.plan",
+    "segment": "pipeline.segment",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the names)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

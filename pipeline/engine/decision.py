@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 class Decision(Protocol):
     """Turns the blended scores of finished rows into what is written."""
 
-    planes: tuple[int, ...]
-    """Leading axes of what is written: `()` for labels, `(classes,)` for scores."""
-    dtype: np.dtype[Any]
-    nodata: float
-    """Value of cells without an observation."""
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Leading axes of what is written: `()` for labels, `(classes,)` for scores."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what is written."""
+
+    @property
+    def nodata(self) -> float:
+        """Value of cells without an observation."""
 
     def __call__(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
         """Decide `scores` of shape `(classes, *cells)` into `out` of shape `(*planes, *cells)`."""

@@ -1,0 +1,53 @@
+"""Write a PSPNet with random weights: for speed and memory the weights do not matter, the shapes do.
+
+    python benchmarks/random_model.py FOLDER [--depth 18] [--classes 6] [--patch 512] [--overlap 128]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
+from pipeline.models.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import save_model
+
+
+def write(folder: Path, depth: Literal[18, 50] = 18, classes: int = 6, patch: int = 512, overlap: int = 128) -> None:
+    torch.manual_seed(0)
+    wide = 128 if depth == 18 else 512
+    spec = PSPNetSpec(depth, 3, classes, ppm_channels=wide, head_channels=wide)
+    card = Card(
+        format=FORMAT,
+        name=f"random-r{depth}",
+        kind="scene",
+        classes=tuple(ClassEntry(f"class {i}", (40 * i % 256, 90 * i % 256, 170 * i % 256)) for i in range(classes)),
+        network=spec,
+        patch=(patch, patch),
+        overlap=(overlap, overlap),
+        channels=("red", "green", "blue"),
+        margin=0,
+        normalisation=Normalisation("fixed", (110.0,) * 3, (60.0,) * 3, None, None),
+        spacing=None,
+        orientation=None,
+        view=None,
+        averaging="logits",
+        window="gaussian",
+        weights_sha256="",
+        licence="CC0-1.0",
+        credits="none: random weights",
+        evaluation={},
+    )
+    save_model(folder, card, PSPNet(spec).eval())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    for name, default in {"depth": 18, "classes": 6, "patch": 512, "overlap": 128}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    write(**vars(parser.parse_args()))

@@ -1,0 +1,1 @@
+"""Prefect flows; only this folder knows Prefect."""

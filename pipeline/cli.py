@@ -1,0 +1,315 @@
+"""The command line: verbs, options and exit codes. What a verb needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from pipeline import __version__
+from pipeline.errors import Interrupted, PipelineError, RequestError
+
+if TYPE_CHECKING:
+    from pipeline.config import Request
+    from pipeline.job import Job
+
+app = typer.Typer(
+    name="pipeline",
+    help="Segment huge GeoTIFF scenes and CT or MRI volumes into masks with PSPNet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SOME_FAILED, WRONG_REQUEST, STOPPED = 1, 2, 130
+
+_debug = False
+
+Input = Annotated[
+    list[str] | None, typer.Option("--input", "-i", help="File, folder, pattern, table or URL; may be given again.")
+]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="File (.tif, .zarr, .nii, .nii.gz) or folder. [<stem>_mask]")
+]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
+Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. [all but alpha]")]
+Patch = Annotated[str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). [model's]")]
+Overlap = Annotated[str | None, typer.Option(help="Overlap of patches in input pixels, likewise. [model's]")]
+Window = Annotated[str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. [model's]")]
+View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coronal, sagittal. [model's]")]
+Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
+Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. [a GPU where there is one]")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that was made otherwise.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    global _debug
+    _debug = debug or bool(os.environ.get("PIPELINE_DEBUG"))
+    if version:
+        typer.echo(f"pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    input_: Input = None,
+    output: Output = None,
+    model: Model = None,
+    config: Config = None,
+    bands: Bands = None,
+    patch: Patch = None,
+    overlap: Overlap = None,
+    window: Window = None,
+    view: View = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of this machine. [this one]")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, as in tcp://host:8786.")] = None,
+    memory: Memory = None,
+    band: Band = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
+    prefect: Annotated[
+        bool | None, typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. [where a server is set up]")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Segment scenes and volumes into masks of exactly their geometry.
+
+    A stopped or crashed run goes on where it was when the same command is given again.
+    """
+    from pipeline.job import Means
+    from pipeline.report import Screen, print_reports
+
+    with _errors():
+        said = _request(
+            config,
+            input=input_,
+            output=output,
+            model=model,
+            bands=bands,
+            patch=patch,
+            overlap=overlap,
+            window=window,
+            view=view,
+        )
+        jobs = _jobs(said)
+        means = Means(
+            _positive("--workers", workers),
+            scheduler,
+            _bytes(memory),
+            _positive("--band", band),
+            device,
+            overwrite,
+            restart,
+        )
+        if prefect or (prefect is None and _server_is_set_up()):
+            reports = _run_as_flow(jobs, means)
+        else:
+            from pipeline.archive import segment_all
+
+            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
+                reports = segment_all(jobs, means, screen, screen.stop)
+        print_reports(reports, as_json=as_json)
+        if any(report.status == "failed" for report in reports):
+            raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def plan(
+    input_: Input = None,
+    output: Output = None,
+    model: Model = None,
+    config: Config = None,
+    bands: Bands = None,
+    patch: Patch = None,
+    overlap: Overlap = None,
+    window: Window = None,
+    view: View = None,
+    memory: Memory = None,
+    band: Band = None,
+    device: Device = None,
+    probe: Annotated[bool, typer.Option(help="Try the network on two patches of noise to tell the time.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
+    from pipeline.job import Means
+    from pipeline.plan import plan as plan_job
+    from pipeline.report import print_plans
+
+    with _errors():
+        said = _request(
+            config,
+            input=input_,
+            output=output,
+            model=model,
+            bands=bands,
+            patch=patch,
+            overlap=overlap,
+            window=window,
+            view=view,
+        )
+        means = Means(memory=_bytes(memory), band=band, device=device)
+        print_plans([plan_job(job, means, probe=probe) for job in _jobs(said)], as_json=as_json)
+
+
+@app.command()
+def info(
+    files: Annotated[list[str], typer.Argument(help="Scenes, volumes, stores or masks.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what an input or a mask is: grid, place, channels, classes, and how it was made."""
+    from pipeline.info import describe
+    from pipeline.report import print_records
+
+    with _errors():
+        print_records([describe(file) for file in files], as_json=as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models that come with the package."""
+    from pipeline.models.catalogue import load_card, names
+    from pipeline.report import print_models
+
+    with _errors():
+        print_models([load_card(name) for name in names()], as_json=as_json)
+
+
+@app.command()
+def export(
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mask in another format, with its place, classes and history."""
+    from pipeline.export import export as export_mask
+
+    with _errors():
+        export_mask(mask, output, overwrite=overwrite)
+        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """One line and an exit code for what goes wrong; the traceback with --debug only."""
+    try:
+        yield
+    except Interrupted as error:
+        _fail(f"{error}", STOPPED)
+    except RequestError as error:
+        _fail(f"{error}", WRONG_REQUEST)
+    except PipelineError as error:
+        _fail(f"{error}", SOME_FAILED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if _debug:
+        raise
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (options by name)
+    """The job file, if there is one, with the options of the command line before its own."""
+    from pipeline.config import Request, read_request
+
+    said = Request() if config is None else read_request(config)
+    readers: dict[str, Any] = {"input": tuple, "bands": _numbers, "patch": _pair, "overlap": _pair}
+    given = {
+        name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
+    }
+    request = replace(said, **given)
+    if not request.input:
+        raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+    return request
+
+
+def _jobs(request: Request) -> list[Job]:
+    from pipeline.inputs import find_inputs, name_outputs
+    from pipeline.job import Job
+    from pipeline.models.catalogue import find_model
+
+    if request.model is not None:
+        find_model(request.model)
+    items = find_inputs(request.input)
+    return [
+        Job(item, output, request.model, request.bands, request.patch, request.overlap, request.window, request.view)
+        for item, output in zip(items, name_outputs(items, request.output), strict=True)
+    ]
+
+
+def _run_as_flow(jobs: list[Job], means: Any) -> Any:  # noqa: ANN401  (typed where it is used)
+    from flows.segment import run_flow
+
+    return run_flow(jobs, means)
+
+
+def _server_is_set_up() -> bool:
+    """Whether Prefect is told of a server, by the environment or by its active profile."""
+    if "PREFECT_API_URL" in os.environ:
+        return bool(os.environ["PREFECT_API_URL"])
+    import tomllib
+
+    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+        return bool(profiles["profiles"][active].get("PREFECT_API_URL"))
+    except (OSError, KeyError, AttributeError, TypeError, ValueError):
+        return False
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{text!r} must be whole numbers with commas, as in 4,3,2") from None
+
+
+def _pair(text: str) -> tuple[int, int]:
+    numbers = _numbers(text)
+    if len(numbers) > 2 or min(numbers) < 0:
+        raise RequestError(f"{text!r} must be one whole number, or height and width, as in 512,768")
+    return numbers[0], numbers[-1]
+
+
+def _positive(option: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise RequestError(f"{option} {value}: must be at least 1")
+    return value
+
+
+def _bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    units = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+    unit = next((unit for unit in units if text.upper().endswith(unit)), "")
+    try:
+        return int(float(text[: len(text) - len(unit)]) * units.get(unit, 1))
+    except ValueError:
+        raise RequestError(f"--memory {text!r}: must be a size, as in 500MiB or 2GiB") from None
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,113 @@
+"""Job files: what is to be done, in TOML, checked key by key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for: a `Job` for each of its inputs. None: not said."""
+
+    input: tuple[str, ...] = ()
+    output: str | None = None
+    model: str | None = None
+    bands: tuple[int, ...] | None = None
+    patch: tuple[int, int] | None = None
+    overlap: tuple[int, int] | None = None
+    window: str | None = None
+    view: str | None = None
+
+
+def read_request(path: Path) -> Request:
+    """The request in a job file; paths in it are relative to the file.
+
+    Raises RequestError with the key, what stands there and what is expected.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path}: the job file cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: is not TOML ({error})") from error
+    known = Request.__dataclass_fields__
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise RequestError(f"{path}: unknown key {key!r}{hint} Known are {', '.join(known)}")
+    return _beside(replace(Request(), **{key: _typed(path, key, value) for key, value in values.items()}), path.parent)
+
+
+def _typed(path: Path, key: str, value: object) -> Any:  # noqa: ANN401  (as the key has it)
+    expected, reader = _KEYS[key]
+    try:
+        return reader(value)
+    except (TypeError, ValueError):
+        raise RequestError(f"{path}: {key} = {value!r} must be {expected}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _wholes(value: Any) -> tuple[int, ...]:  # noqa: ANN401  (what stands in a file)
+    return tuple(map(_whole, value))
+
+
+def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401  (what stands in a file)
+    if isinstance(value, int):
+        return _whole(value), _whole(value)
+    height, width = _wholes(value)
+    return height, width
+
+
+_KEYS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "input": ("a text or a list of texts", _texts),
+    "output": ("a text", _text),
+    "model": ("a text", _text),
+    "bands": ("a list of whole numbers", _wholes),
+    "patch": ("a whole number, or [height, width]", _pair),
+    "overlap": ("a whole number, or [height, width]", _pair),
+    "window": ("a text", _text),
+    "view": ("a text", _text),
+}
+
+
+def _beside(request: Request, folder: Path) -> Request:
+    def resolve(name: str) -> str:
+        return name if "://" in name or name.startswith("/") else str(folder / name)
+
+    model = request.model
+    if model is not None and "/" in model:
+        model = resolve(model)
+    output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
+    return Request(
+        tuple(map(resolve, request.input)),
+        output,
+        model,
+        request.bands,
+        request.patch,
+        request.overlap,
+        request.window,
+        request.view,
+    )

@@ -1,0 +1,73 @@
+"""The ledger: which bands are safe on the disk, and what the run that wrote them was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import OutputError
+from pipeline.geometry import Box
+
+Fingerprint = Mapping[str, Any]
+"""What decides the bytes of an output, as JSON values by name."""
+
+_RUN, _DONE = "run.json", "done"
+
+
+class Ledger:
+    """A folder with the fingerprint of a run and an empty file for each band that is done.
+
+    Many workers may mark at once: each band has one writer, and a file is there or not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the ledger in `folder`; `begin` makes a new one."""
+        self._folder = folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has begun here."""
+        return (self._folder / _RUN).exists()
+
+    def begin(self, fingerprint: Fingerprint) -> None:
+        """Begin a run; the last step of its preparation, since only its fingerprint makes a ledger."""
+        (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
+        draft = self._folder / f"{_RUN}.new"
+        draft.write_text(json.dumps(fingerprint, indent=1), encoding="utf-8")
+        draft.replace(self._folder / _RUN)
+
+    def check(self, fingerprint: Fingerprint) -> None:
+        """Refuse to go on if the run that was begun here is another one, and say in what it differs."""
+        begun = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
+        differing = differences(begun, fingerprint)
+        if differing:
+            raise OutputError(
+                f"{self._folder}: a run was begun here with {differing}. "
+                "Give the same again to go on, or --restart to begin anew"
+            )
+
+    def done(self, bands: Iterable[Box]) -> set[Box]:
+        """Those of `bands` that are safe."""
+        marks = {file.name for file in (self._folder / _DONE).iterdir()}
+        return {band for band in bands if _mark(band) in marks}
+
+    def mark(self, band: Box) -> None:
+        """Note that the bytes of `band` are safe."""
+        os.close(os.open(self._folder / _DONE / _mark(band), os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def differences(before: Fingerprint, now: Fingerprint) -> str:
+    """The fields in which two fingerprints differ, with both values; empty if they are equal."""
+    now = json.loads(json.dumps(now))
+    return ", ".join(
+        f"{name} {before.get(name)!r} (now {now.get(name)!r})"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
+
+
+def _mark(band: Box) -> str:
+    return "_".join(f"{start}-{stop}" for start, stop in zip(band.start, band.stop, strict=True))

@@ -1,0 +1,33 @@
+"""A mask from one format to another, with its place, classes and history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError, OutputError, RequestError
+from pipeline.io.formats import Mask, about, open_source, publish
+
+
+def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
+    """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
+
+    Class names, colours, nodata and the record of how it was made go along. Raises PipelineError.
+    """
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
+    if Path(path).resolve() == output.resolve():
+        raise RequestError(f"{output}: the output is the input itself; give another --output")
+    labels: Any = open_source(path)
+    try:
+        if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
+            raise InputError(
+                f"{path}: {labels.channels} channels of {labels.dtype} are no mask; needed is one of uint8 or uint16"
+            )
+        said = about(path)
+        nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
+        publish(Mask(labels, labels.grid, nodata, said.classes, said.made or {}), output)
+    finally:
+        labels.close()

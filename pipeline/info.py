@@ -1,0 +1,41 @@
+"""What an input or a mask is, in plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.classes import rows_of
+from pipeline.engine import Source
+from pipeline.geometry import Grid
+from pipeline.io.formats import about, is_remote, open_source
+from pipeline.io.views import orientation_of
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
+    source = open_source(path)
+    try:
+        said = about(path) if not is_remote(path) and Path(path).exists() else None
+        mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
+        made = {} if said is None or said.made is None else {"made": dict(said.made)}
+        return {"input": path, **_grid(source.grid), **_values(source), **mask, **made}
+    finally:
+        source.close()
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    kind = "scene" if grid.is_scene else "volume"
+    place: dict[str, Any] = {"crs": grid.crs} if grid.is_scene else {"orientation": orientation_of(grid)}
+    return {
+        "kind": kind,
+        "shape": list(grid.shape),
+        "axes": list(grid.axes),
+        "spacing": [round(length, 9) for length in grid.spacing],
+        **place,
+        "affine": [list(row) for row in grid.affine],
+    }
+
+
+def _values(source: Source) -> dict[str, Any]:
+    return {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}

@@ -1,0 +1,48 @@
+"""What is to be done with one input, and how: the first decides every byte, the second none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """What: one input, one model, one output. None stands for the model's own value."""
+
+    input: str
+    """A file, a Zarr store or an address that GDAL opens."""
+    output: Path | None = None
+    """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
+    model: str | None = None
+    """A packaged name, or the path of a model. None: the packaged one for the kind of input."""
+    bands: tuple[int, ...] | None = None
+    """Bands of a raster to use, counted from 1; None: all but alpha."""
+    patch: tuple[int, int] | None = None
+    """Height and width of a patch in cells of the input."""
+    overlap: tuple[int, int] | None = None
+    """Height and width that neighbouring patches share, in cells of the input."""
+    window: str | None = None
+    """Blend window: constant, linear, hann or gaussian."""
+    view: str | None = None
+    """Direction in which a volume is sliced: axial, coronal or sagittal."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """How: speed and memory only."""
+
+    workers: int | None = None
+    """Processes of this machine; None: this one."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers see the same files."""
+    memory: int | None = None
+    """Bytes that the sweep may take; rows too wide for it are cut into strips."""
+    band: int | None = None
+    """Rows written at a time, a multiple of the chunk."""
+    device: str | None = None
+    """Device of torch; None: a GPU where there is one. It may change the rounding, and is recorded."""
+    overwrite: bool = False
+    """Replace an output that was made otherwise."""
+    restart: bool = False
+    """Forget a run that was begun."""

@@ -1,0 +1,239 @@
+"""Everything about a run that is known before its first patch: checked, complete, and small enough to send about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.classes import ClassTable, LabelClass
+from pipeline.engine import Labels, Recipe, Source
+from pipeline.engine.window import window as checked_window
+from pipeline.errors import InputError, ModelError, RequestError
+from pipeline.geometry import Box, Grid, Lattice, cut_bands
+from pipeline.io.formats import check_output, identity, is_remote, open_source, stem_of
+from pipeline.io.views import Reoriented, canonical
+from pipeline.job import Job, Means
+from pipeline.models.card import Card
+from pipeline.models.catalogue import load_card
+from pipeline.models.predictor import native_patch
+
+FORMAT = 1
+"""Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
+
+DEFAULTS = {True: "landcover", False: "hippocampus"}
+"""Default model by whether the input is a scene."""
+
+BAND = {2: 1024, 3: 32}
+"""Rows of a band, and of a chunk of the store, by number of axes."""
+STRIP = {2: 1024, 3: 256}
+"""Columns of a chunk of the store, by number of axes."""
+
+Orientation = tuple[tuple[int, ...], tuple[bool, ...]]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One run, prepared."""
+
+    job: Job
+    """With its output and model filled in."""
+    card: Card
+    grid: Grid
+    """The input's own grid."""
+    swept: Grid
+    """The grid as it is swept: reoriented where the model's view asks for it."""
+    orientation: Orientation | None
+    """How a volume is turned before it is swept; None: as it is."""
+    staged: bool
+    """Whether the volume is copied to Zarr first."""
+    lattice: Lattice
+    window: str
+    channels: int
+    itemsize: int
+    """Bytes of one value of the input."""
+    device: str
+
+    @property
+    def output(self) -> Path:
+        """File to write."""
+        if self.job.output is None:
+            raise RequestError(f"{self.job.input}: has no output")
+        return self.job.output
+
+    @property
+    def work(self) -> Path:
+        """Folder of what is done so far, beside the output."""
+        return self.output.with_name(self.output.name + ".partial")
+
+    @property
+    def decision(self) -> Labels:
+        """Type and nodata of the labels: the largest value of the smallest type that holds the classes."""
+        if len(self.card.classes) <= 255:
+            return Labels(np.dtype(np.uint8), 255)
+        return Labels(np.dtype(np.uint16), 65535)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the engine needs."""
+        return Recipe(self.lattice, self.window, self.decision)
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class table of the mask."""
+        return tuple(LabelClass(value, entry.name, entry.colour) for value, entry in enumerate(self.card.classes))
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the model scales each volume by its own mean and spread."""
+        return self.card.normalisation.kind == "zscore"
+
+    def bands(self, means: Means) -> tuple[Box, ...]:
+        """The bands of the swept grid, cut into strips where rows are too wide for the memory."""
+        axes = len(self.swept.shape)
+        height = means.band or BAND[axes]
+        if height % min(BAND[axes], self.swept.shape[0]):
+            raise RequestError(f"--band {height}: must be a multiple of {BAND[axes]}, the rows of a chunk")
+        return cut_bands(self.swept.shape, height, self._strip(means.memory))
+
+    def memory(self, width: int | None = None) -> int:
+        """Bytes that the sweep holds: scores of the rows in flight, rows read ahead, bands on their way out."""
+        *rows, columns = self.swept.shape
+        across = int(np.prod(rows[1:], initial=1)) * min(columns, (width or columns) + self.lattice.patch[-1])
+        depth = self.lattice.patch[0]
+        planes = 2 if self.lattice.depth > 16 else 1
+        scores = 4 * len(self.card.classes) * depth * planes
+        read = 4 * self.channels * self.itemsize * (depth + 2 * self.lattice.margin[0])
+        return across * (scores + read + 3 * BAND[len(self.swept.shape)])
+
+    def _strip(self, budget: int | None) -> int | None:
+        """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""
+        if budget is None or self.memory() <= budget:
+            return None
+        side = STRIP[len(self.swept.shape)]
+        widths = range(ceil(self.swept.shape[-1] / side) * side, 0, -side)
+        fitting = next((width for width in widths if self.memory(width) <= budget), None)
+        if fitting is None:
+            raise RequestError(
+                f"--memory {budget / 2**20:.0f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.0f} MiB; "
+                "allow more, or take smaller patches"
+            )
+        return fitting
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that decides the bytes of the output, as JSON values."""
+        return {
+            "format": FORMAT,
+            "input": identity(self.job.input),
+            "bands": self.job.bands,
+            "model": self.card.name,
+            "weights_sha256": self.card.weights_sha256,
+            "patch": self.lattice.patch,
+            "overlap": self.lattice.overlap,
+            "margin": self.lattice.margin,
+            "window": self.window,
+            "normalisation": self.card.normalisation.kind,
+            "averaging": self.card.averaging,
+            "view": self.job.view or self.card.view,
+            "device": self.device.split(":")[0],
+        }
+
+
+def prepare(job: Job, means: Means) -> Setup:
+    """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
+    source = open_source(job.input, bands=job.bands)
+    try:
+        model = job.model or DEFAULTS[source.grid.is_scene]
+        card = load_card(model)
+        _check_fit(source, card, job)
+        output = job.output or default_output(job.input, source.grid)
+        check_output(source.grid, output)
+        _check_distinct(job.input, output)
+        turned = _orientation(source.grid, card, job)
+        swept = source.grid if turned is None else Reoriented(source, *turned).grid
+        return Setup(
+            job=_filled(job, output, model),
+            card=card,
+            grid=source.grid,
+            swept=swept,
+            orientation=turned,
+            staged=_needs_staging(source, turned, card, means),
+            lattice=_lattice(swept, card, job),
+            window=_window(job.window or card.window),
+            channels=source.channels,
+            itemsize=source.dtype.itemsize,
+            device=means.device or "cpu",
+        )
+    finally:
+        source.close()
+
+
+def default_output(path: str, grid: Grid) -> Path:
+    """`<stem>_mask` beside the input: a GeoTIFF for a scene, a packed NIfTI for a volume."""
+    folder = Path() if is_remote(path) else Path(path).parent
+    return folder / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
+
+
+def _filled(job: Job, output: Path, model: str) -> Job:
+    return Job(job.input, output, model, job.bands, job.patch, job.overlap, job.window, job.view)
+
+
+def _check_fit(source: Source, card: Card, job: Job) -> None:
+    kind = "scene" if source.grid.is_scene else "volume"
+    if card.kind != kind:
+        raise ModelError(
+            f"{job.input}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
+        )
+    if len(card.channels) != source.channels:
+        more = kind == "scene" and source.channels > len(card.channels)
+        raise InputError(
+            f"{job.input}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
+            f"({', '.join(card.channels)}); "
+            + ("choose them with --bands, as in --bands 1,2,3" if more else "`pipeline models` lists other models")
+        )
+    if kind == "scene" and job.view is not None:
+        raise RequestError(f"{job.input}: --view is for volumes; this is a scene")
+
+
+def _check_distinct(path: str, output: Path) -> None:
+    if not is_remote(path) and Path(path).resolve() == output.resolve():
+        raise RequestError(f"{output}: the output is the input itself; give another --output")
+
+
+def _orientation(grid: Grid, card: Card, job: Job) -> Orientation | None:
+    if grid.is_scene:
+        return None
+    order, flips = canonical(grid, job.view or card.view or "axial", orientation=card.orientation or "RAS")
+    return None if order == (0, 1, 2) and not any(flips) else (order, flips)
+
+
+def _needs_staging(source: Source, turned: Orientation | None, card: Card, means: Means) -> bool:
+    """Whether the file would otherwise be read again and again."""
+    if source.grid.is_scene:
+        return False
+    order, flips = turned or ((0, 1, 2), (False, False, False))
+    if order != (0, 1, 2):
+        return True
+    more_than_once = card.normalisation.kind == "zscore" or flips[0] or bool(means.workers or means.scheduler)
+    return bool(getattr(source, "sequential", False)) and more_than_once
+
+
+def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
+    patch, overlap = native_patch(card, (grid.spacing[-2], grid.spacing[-1]))
+    patch = job.patch or patch
+    if job.patch and not job.overlap:
+        overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
+    overlap = job.overlap or overlap
+    if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
+        raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch}")
+    if grid.is_scene:
+        return Lattice(grid.shape, patch, overlap, (0, 0))
+    return Lattice(grid.shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
+
+
+def _window(kind: str) -> str:
+    checked_window(kind, 1)
+    return kind

@@ -1,0 +1,159 @@
+"""What a person or a program is shown: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from threading import Event
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.job import Job
+from pipeline.models.card import Card
+from pipeline.plan import Plan
+from pipeline.segment import Progress, Report
+
+
+class Screen:
+    """A progress bar on stderr with rate and time left, and the signals that stop a run."""
+
+    def __init__(self, *, quiet: bool, stop_on_signals: bool) -> None:
+        self.stop = Event()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet, transient=True)
+        self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._stop) for number in self._signals]
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        for number, handler in zip(self._signals, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def item(self, job: Job, number: int, count: int) -> Progress:
+        """A line for the next item."""
+        name = job.input if count == 1 else f"{number}/{count} {job.input}"
+        line = self._bar.add_task(name, total=None)
+
+        def begun(cells: int, done: int) -> None:
+            self._bar.update(line, total=cells, completed=done)
+
+        def phase(step: str) -> None:
+            self._bar.update(line, description=f"{name}: {step}")
+
+        return Progress(begun, lambda cells: self._bar.advance(line, cells), phase)
+
+    def finished(self, report: Report) -> None:
+        """The line goes; an archive's failures are told at once."""
+        self._bar.remove_task(self._bar.task_ids[-1])
+        if report.status == "failed":
+            self._bar.console.print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.stop.set()
+        self._bar.console.print("stopping after the patch under way; once more to stop at once")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else "")
+
+
+def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """One line an item, or `{"items": [...]}`."""
+    if as_json:
+        _print_json({"items": [asdict(report) for report in reports]})
+        return
+    table = _table("input", "output", "status", "Mpx", "s", "Mpx/s")
+    for report in reports:
+        rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""
+        numbers = (f"{report.cells / 1e6:.1f}", f"{report.seconds:.1f}", rate)
+        table.add_row(report.input, report.output or "", report.status, *numbers)
+    _console().print(table)
+    for report in reports:
+        if report.reason is not None and report.status == "skipped":
+            sys.stderr.write(f"{report.output}: {report.reason}\n")
+
+
+def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
+    """Plans as tables, or `{"items": [...]}`."""
+    units: dict[str, Callable[[Any], str]] = {"memory_bytes": _size, "disk_bytes": _size, "seconds": _duration}
+    print_records([asdict(plan) for plan in plans], as_json=as_json, units=units)
+
+
+def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
+    """Cards as a table, or `{"items": [...]}`."""
+    if as_json:
+        _print_json({"items": [asdict(card) for card in cards]})
+        return
+    table = _table("model", "for", "channels", "patch", "classes", "licence")
+    for card in cards:
+        classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
+        patch = " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} mm" if card.spacing else "")
+        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), patch, classes, card.licence)
+    _console().print(table)
+
+
+def print_records(
+    records: Sequence[Mapping[str, Any]], *, as_json: bool, units: Mapping[str, Callable[[Any], str]] | None = None
+) -> None:
+    """Records as tables of two columns, or `{"items": [...]}`."""
+    if as_json:
+        _print_json({"items": records})
+        return
+    for record in records:
+        table = _table("", "")
+        table.show_header = False
+        for key, value in record.items():
+            table.add_row(key.replace("_bytes", "").replace("_", " "), (units or {}).get(key, _plain)(value))
+        _console().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in ("Mpx", "s", "Mpx/s") else "left")
+    return table
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value)) if value and isinstance(value[0], Mapping) else " x ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _size(value: float) -> str:
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def _duration(value: float | None) -> str:
+    if value is None:
+        return "not tried"
+    return f"{value / 3600:.1f} h" if value >= 5400 else f"{value / 60:.0f} min" if value >= 90 else f"{value:.0f} s"

@@ -1,0 +1,263 @@
+"""One input from end to end: prepare, sweep, publish; and go on where an earlier run was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from pipeline.engine import Watch, sweep
+from pipeline.engine.ledger import Ledger, differences
+from pipeline.engine.protocols import Predictor, Source
+from pipeline.errors import OutputError
+from pipeline.geometry import Box, split_runs
+from pipeline.geometry.bands import Run
+from pipeline.io.formats import Mask, about, open_source, publish, remove
+from pipeline.io.slabs import slabs
+from pipeline.io.store import LabelStore, ZarrSource, create_labels, stage_volume
+from pipeline.io.views import Reoriented, inverse
+from pipeline.job import Job, Means
+from pipeline.prepare import Setup, prepare
+from pipeline.statistics import Foreground
+
+_MASK, _VOLUME, _STATISTICS = "mask.zarr", "volume.zarr", "statistics.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How the outside follows one item."""
+
+    begun: Callable[[int, int], None] = lambda cells, done: None
+    """Called with the cells of the item, and how many of them an earlier run did."""
+    advanced: Callable[[float], None] = lambda cells: None
+    """Called with the number of cells that were just done."""
+    phase: Callable[[str], None] = lambda name: None
+    """Called when another step begins: reading, segmenting, writing."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one item."""
+
+    input: str
+    output: str | None
+    status: Literal["done", "skipped", "failed"]
+    reason: str | None
+    """Why it was skipped or failed."""
+    seconds: float
+    cells: int
+    """Cells of the input's grid."""
+    model: str | None = None
+
+
+def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), stop: Event | None = None) -> Report:
+    """Segment one input into a mask file of exactly its geometry.
+
+    Work lies in `<output>.partial` until the output is whole; the same call goes on from there after a crash. An output
+    that was made by just this job is left alone. Raises PipelineError with the place, both values and the way out;
+    Interrupted if `stop` is set meanwhile.
+    """
+    began = time.monotonic()
+    setup = prepare(job, means)
+    cells = Box.whole(setup.grid.shape).size
+    if _is_made(setup, means):
+        return Report(
+            job.input, str(setup.output), "skipped", "already made by this very job", 0.0, cells, setup.card.name
+        )
+    ledger = _begin(setup, means, progress)
+    _sweep(setup, means, ledger, progress, stop or Event())
+    progress.phase("writing")
+    _publish(setup)
+    remove(setup.work)
+    return Report(job.input, str(setup.output), "done", None, time.monotonic() - began, cells, setup.card.name)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of bands, as it is sent to a worker."""
+
+    setup: Setup
+    run: Run
+    threads: int | None
+    """Calls of the network at a time; None: one for each core."""
+
+
+def sweep_task(task: Task, watch: Watch = Watch()) -> None:
+    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands."""
+    setup = task.setup
+    ledger = Ledger(setup.work)
+    done = ledger.done(task.run)
+    source = _view(setup)
+    sink = _Marking(LabelStore(setup.work / _MASK), ledger)
+    try:
+        predictor = predictor_of(setup, task.threads, *_statistics(setup))
+        for run in split_runs([band for band in task.run if band not in done], 1):
+            sweep(source, predictor, sink, setup.recipe, run, watch)
+    finally:
+        source.close()
+
+
+@dataclass(frozen=True)
+class _Marking:
+    """A sink that notes each band in the ledger once the store has it."""
+
+    store: LabelStore
+    ledger: Ledger
+
+    def write(self, band: Box, values: NDArray[Any]) -> None:
+        self.store.write(band, values)
+        self.ledger.mark(band)
+
+
+def _is_made(setup: Setup, means: Means) -> bool:
+    """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
+    if not setup.output.exists() or means.overwrite:
+        return False
+    made = about(setup.output).made
+    differing = "something else" if made is None else differences(made, setup.fingerprint())
+    if differing:
+        raise OutputError(
+            f"{setup.output}: is there already, made with {differing}; "
+            "--overwrite replaces it, or give another --output"
+        )
+    return True
+
+
+def _begin(setup: Setup, means: Means, progress: Progress) -> Ledger:
+    """The ledger of this run: the one that was begun, or a new one with its store, statistics and staged volume."""
+    ledger = Ledger(setup.work)
+    if means.restart or not ledger.begun:
+        remove(setup.work)
+    if ledger.begun:
+        ledger.check(setup.fingerprint())
+        return ledger
+    try:
+        setup.work.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"{setup.work}: cannot be created ({error.strerror}); give another --output") from error
+    _look_through(setup, progress)
+    _create(setup, setup.work / _MASK)
+    ledger.begin(setup.fingerprint())
+    return ledger
+
+
+def _look_through(setup: Setup, progress: Progress) -> None:
+    """Stage a volume and take its statistics, both in one pass, where either is needed."""
+    if not (setup.staged or setup.needs_statistics):
+        return
+    progress.phase("reading")
+    seen = Foreground()
+    source = open_source(setup.job.input, bands=setup.job.bands)
+    try:
+        if setup.staged:
+            stage_volume(source, setup.work / _VOLUME, seen.add)
+        else:
+            for _, pixels in slabs(source, 1):
+                seen.add(pixels.values)
+    finally:
+        source.close()
+    (setup.work / _STATISTICS).write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
+
+
+def _create(setup: Setup, path: Path) -> None:
+    create_labels(
+        path,
+        setup.swept,
+        setup.decision.dtype,
+        nodata=int(setup.decision.nodata),
+        classes=setup.classes,
+        made=setup.fingerprint(),
+    )
+
+
+def _view(setup: Setup) -> Source:
+    """The input as it is swept."""
+    job = setup.job
+    source = ZarrSource(setup.work / _VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    return source if setup.orientation is None else Reoriented(source, *setup.orientation)
+
+
+def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
+    """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
+    from pipeline.models.predictor import Scaling, TorchPredictor
+    from pipeline.models.store import load_model
+
+    height, width = setup.swept.spacing[-2:]
+    scaling = Scaling.of(setup.card, mean, std)
+    model = load_model(setup.job.model or setup.card.name)
+    return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
+
+
+def _statistics(setup: Setup) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if not setup.needs_statistics:
+        return (), ()
+    numbers = json.loads((setup.work / _STATISTICS).read_text(encoding="utf-8"))
+    return (numbers["mean"],), (numbers["std"],)
+
+
+def _sweep(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> None:
+    from pipeline import cluster
+
+    bands = setup.bands(means)
+    done = ledger.done(bands)
+    progress.phase("segmenting")
+    progress.begun(sum(band.size for band in bands), sum(band.size for band in done))
+    todo = [band for band in bands if band not in done]
+    if not todo:
+        return
+    if means.workers is None and means.scheduler is None:
+        watch = _watch(setup, todo, progress, stop)
+        tasks = [Task(setup, run, None) for run in split_runs(todo, 1)]
+        cluster.map_here(_Watched(watch), tasks)
+        return
+    tasks = [Task(setup, run, 1) for run in split_runs(todo, means.workers or 4)]
+    tick = _Ticker(ledger, todo, progress, stop)
+    cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    watch: Watch
+
+    def __call__(self, task: Task) -> None:
+        sweep_task(task, self.watch)
+
+
+def _watch(setup: Setup, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
+    """Progress by patch, as a share of the cells still to do."""
+    patches = sum(any(patch.clip(band).size for band in todo) for _, row in setup.lattice.rows() for patch in row)
+    share = sum(band.size for band in todo) / max(1, patches)
+    return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
+
+
+class _Ticker:
+    """Progress by band, from what other processes note in the ledger."""
+
+    def __init__(self, ledger: Ledger, todo: Sequence[Box], progress: Progress, stop: Event) -> None:
+        self._ledger, self._todo, self._progress, self._stop = ledger, list(todo), progress, stop
+
+    def __call__(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        done = self._ledger.done(self._todo)
+        self._todo = [band for band in self._todo if band not in done]
+        self._progress.advanced(sum(band.size for band in done))
+
+
+def _publish(setup: Setup) -> None:
+    store = setup.work / _MASK
+    if setup.output.suffix == ".zarr" and setup.orientation is None:
+        remove(setup.output)
+        store.rename(setup.output)
+        return
+    labels: Source = ZarrSource(store)
+    if setup.orientation is not None:
+        labels = Reoriented(labels, *inverse(*setup.orientation))
+    nodata = int(setup.decision.nodata)
+    publish(Mask(labels, setup.grid, nodata, setup.classes, setup.fingerprint()), setup.output)

@@ -24,7 +24,7 @@ class Grid:
     axes: tuple[str, ...]
     """Name per axis, in array order."""
     crs: str | None = None
-    """Coordinate system of a scene as WKT; None where unknown. Volumes are in millimetres, RAS+."""
+    """Coordinate system of a scene as WKT or authority code; None where unknown. Volumes are in millimetres, RAS+."""
     reference: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """The file family's own words for the same geometry (JSON values), kept so that it is written back exactly."""
 

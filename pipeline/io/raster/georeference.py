@@ -59,4 +59,4 @@ def _corner(grid: Grid) -> list[float]:
 
 
 def _crs(wkt: str | None) -> CRS | None:
-    return CRS.from_wkt(wkt) if wkt else None
+    return CRS.from_user_input(wkt) if wkt else None

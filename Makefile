@@ -1,0 +1,34 @@
+# Two commands do all the set-up: `make demo` and `make test`. Any Python from 3.11 to 3.13 will do: make PYTHON=python3.12 demo
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test check clean
+
+demo: .venv/installed
+	$(BIN)/python -m pipeline.demo make demo
+	$(BIN)/pipeline run --input demo/scene.tif --output demo/scene_mask.tif --overwrite
+	$(BIN)/python -m pipeline.demo show demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install $(TORCH)
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

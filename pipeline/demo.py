@@ -1,0 +1,99 @@
+"""The demo: a sample scene with its truth, and what became of it. `make demo` runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
+
+from pipeline.classes import ClassTable
+from pipeline.geometry import Box, Grid
+from pipeline.io.formats import about, open_source
+from pipeline.io.raster import write_png, write_scene
+from pipeline.samples import CLASSES, SCENE_CRS, SCENE_TRANSFORM, scene_rows
+
+SIZE = 2048
+SEED = 7
+_ROWS = 512
+
+
+def make(folder: Path, shape: tuple[int, int] = (SIZE, SIZE), seed: int = SEED) -> None:
+    """Write `scene.tif` and its true labels, `truth.tif`, band by band."""
+    grid = scene_grid(shape)
+    image = (scene_rows(top, stop, shape[1], seed=seed)[0] for top, stop in _spans(shape[0]))
+    write_scene(folder / "scene.tif", grid, image, 3, np.dtype(np.uint8))
+    truth = (scene_rows(top, stop, shape[1], seed=seed)[1][None] for top, stop in _spans(shape[0]))
+    write_scene(folder / "truth.tif", grid, truth, 1, np.dtype(np.uint8))
+
+
+def scene_grid(shape: tuple[int, int]) -> Grid:
+    """Where a sample scene of `shape` lies."""
+    x, a, b, y, d, e = SCENE_TRANSFORM
+    affine = ((b, a, x + (a + b) / 2), (e, d, y + (d + e) / 2), (0.0, 0.0, 1.0))
+    return Grid(shape, affine, ("y", "x"), SCENE_CRS, {"gdal": {"transform": [a, b, x, d, e, y], "crs": SCENE_CRS}})
+
+
+def show(folder: Path) -> None:
+    """Print how far the mask agrees with the truth, and a picture of scene, mask and truth."""
+    scene, mask, truth = (_pixels(folder / name) for name in ("scene.tif", "scene_mask.tif", "truth.tif"))
+    classes = about(folder / "scene_mask.tif").classes
+    colours = _colours(classes)
+    picture = np.concatenate([scene, colours[mask[0]].transpose(2, 0, 1), colours[truth[0]].transpose(2, 0, 1)], axis=2)
+    write_png(folder / "picture.png", picture[:, ::4, ::4])
+    console = Console(highlight=False)
+    step = -(-picture.shape[2] // min(console.width - 1, 120))
+    console.print(Segments(_blocks(picture[:, ::step, ::step])), end="")
+    console.print("scene, mask and truth, from left to right\n")
+    for name, share in _agreement(mask[0], truth[0]).items():
+        console.print(f"  {name:<24}{share:6.1%}")
+    console.print(f"\nmask     {folder / 'scene_mask.tif'}\npicture  {folder / 'picture.png'}")
+
+
+def _agreement(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[str, float]:
+    overlaps = {
+        f"IoU {name}": ((mask == value) & (truth == value)).sum() / max(1, ((mask == value) | (truth == value)).sum())
+        for value, name in enumerate(CLASSES)
+    }
+    mean = float(np.mean(list(overlaps.values())))
+    return {**overlaps, "mean IoU": mean, "pixels that agree": float((mask == truth).mean())}
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    source = open_source(path)
+    try:
+        return source.read(Box.whole(source.grid.shape)).values.astype(np.uint8)
+    finally:
+        source.close()
+
+
+def _colours(classes: ClassTable) -> NDArray[np.uint8]:
+    table = np.zeros((256, 3), np.uint8)
+    for entry in classes:
+        table[entry.value] = entry.colour
+    return table
+
+
+def _blocks(picture: NDArray[np.uint8]) -> Iterator[Segment]:
+    """A picture in characters: each shows two pixels, one above the other."""
+    for row in range(0, picture.shape[1] - 1, 2):
+        for upper, lower in zip(picture[:, row].T, picture[:, row + 1].T, strict=True):
+            yield Segment("▀", Style(color=_hex(upper), bgcolor=_hex(lower)))
+        yield Segment.line()
+
+
+def _hex(colour: NDArray[np.uint8]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _spans(rows: int) -> Iterator[tuple[int, int]]:
+    return ((top, min(top + _ROWS, rows)) for top in range(0, rows, _ROWS))
+
+
+if __name__ == "__main__":
+    {"make": make, "show": show}[sys.argv[1]](Path(sys.argv[2]))

@@ -35,7 +35,7 @@ def map_out(
 
     `tick` is called a few times a second meanwhile. The first error is raised when nothing is running any more.
     """
-    with _client(workers, scheduler) as client:
+    with _client(workers, scheduler) as client, client.as_current():
         futures = [client.submit(function, task, pure=False) for task in tasks]
         try:
             _follow(futures, tick)

@@ -33,3 +33,6 @@ class OutputError(PipelineError, OSError):
 
 class Interrupted(PipelineError):  # noqa: N818  (an event, not a fault)
     """Stopped on request; what is done is kept."""
+
+    def __init__(self, message: str = "stopped; run the same command again to go on from here") -> None:
+        super().__init__(message)

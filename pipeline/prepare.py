@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pipeline.io.views import Reoriented, canonical
 from pipeline.job import Job, Means
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
-from pipeline.models.predictor import native_patch
+from pipeline.models.fit import native_patch
 
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
@@ -95,7 +95,7 @@ class Setup:
         """The bands of the swept grid, cut into strips where rows are too wide for the memory."""
         axes = len(self.swept.shape)
         height = means.band or BAND[axes]
-        if height % min(BAND[axes], self.swept.shape[0]):
+        if height % BAND[axes]:
             raise RequestError(f"--band {height}: must be a multiple of {BAND[axes]}, the rows of a chunk")
         return cut_bands(self.swept.shape, height, self._strip(means.memory))
 
@@ -135,8 +135,11 @@ class Setup:
             "overlap": self.lattice.overlap,
             "margin": self.lattice.margin,
             "window": self.window,
-            "normalisation": self.card.normalisation.kind,
+            "normalisation": asdict(self.card.normalisation),
+            "network": asdict(self.card.network),
             "averaging": self.card.averaging,
+            "spacing": self.card.spacing,
+            "orientation": self.card.orientation,
             "view": self.job.view or self.card.view,
             "device": self.device.split(":")[0],
         }

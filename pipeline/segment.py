@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -15,8 +17,8 @@ from numpy.typing import NDArray
 from pipeline.engine import Watch, sweep
 from pipeline.engine.ledger import Ledger, differences
 from pipeline.engine.protocols import Predictor, Source
-from pipeline.errors import OutputError
-from pipeline.geometry import Box, split_runs
+from pipeline.errors import Interrupted, OutputError
+from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.bands import Run
 from pipeline.io.formats import Mask, about, open_source, publish, remove
 from pipeline.io.slabs import slabs
@@ -26,7 +28,7 @@ from pipeline.job import Job, Means
 from pipeline.prepare import Setup, prepare
 from pipeline.statistics import Foreground
 
-_MASK, _VOLUME, _STATISTICS = "mask.zarr", "volume.zarr", "statistics.json"
+_MASK, _VOLUME, _DRAFT, _STATISTICS = "mask.zarr", "volume.zarr", "volume.new.zarr", "statistics.json"
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,17 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     began = time.monotonic()
     setup = prepare(job, means)
     cells = Box.whole(setup.grid.shape).size
+    ledger = Ledger(setup.work)
     if _is_made(setup, means):
+        if ledger.begun and not ledger.differences(setup.fingerprint()):
+            remove(setup.work)
         return Report(
             job.input, str(setup.output), "skipped", "already made by this very job", 0.0, cells, setup.card.name
         )
-    ledger = _begin(setup, means, progress)
-    _sweep(setup, means, ledger, progress, stop or Event())
+    _open(setup, means, ledger)
+    with _tidied(setup, ledger):
+        _begin(setup, ledger, progress)
+        _sweep(setup, means, ledger, progress, stop or Event())
     progress.phase("writing")
     _publish(setup)
     remove(setup.work)
@@ -129,40 +136,60 @@ def _is_made(setup: Setup, means: Means) -> bool:
     return True
 
 
-def _begin(setup: Setup, means: Means, progress: Progress) -> Ledger:
-    """The ledger of this run: the one that was begun, or a new one with its store, statistics and staged volume."""
-    ledger = Ledger(setup.work)
-    if means.restart or not ledger.begun:
-        remove(setup.work)
-    if ledger.begun:
+def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
+    """Find the work folder as this very run left it, or make a new one; refuse that of another run."""
+    if ledger.begun and not means.restart:
         ledger.check(setup.fingerprint())
-        return ledger
+        return
     try:
+        remove(setup.work)
         setup.work.mkdir(parents=True)
     except OSError as error:
         raise OutputError(f"{setup.work}: cannot be created ({error.strerror}); give another --output") from error
+
+
+@contextmanager
+def _tidied(setup: Setup, ledger: Ledger) -> Iterator[None]:
+    """Where something goes wrong before any band is done, no work folder stays behind."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception:
+        if not ledger.any_done:
+            remove(setup.work)
+        raise
+
+
+def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> None:
+    """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last."""
     _look_through(setup, progress)
-    _create(setup, setup.work / _MASK)
-    ledger.begin(setup.fingerprint())
-    return ledger
+    if not ledger.begun:
+        _create(setup, setup.work / _MASK)
+        ledger.begin(setup.fingerprint())
 
 
 def _look_through(setup: Setup, progress: Progress) -> None:
-    """Stage a volume and take its statistics, both in one pass, where either is needed."""
-    if not (setup.staged or setup.needs_statistics):
+    """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
+    volume, statistics = setup.work / _VOLUME, setup.work / _STATISTICS
+    staging = setup.staged and not volume.exists()
+    counting = setup.needs_statistics and not statistics.exists()
+    if not (staging or counting):
         return
     progress.phase("reading")
     seen = Foreground()
     source = open_source(setup.job.input, bands=setup.job.bands)
     try:
-        if setup.staged:
-            stage_volume(source, setup.work / _VOLUME, seen.add)
+        if staging:
+            stage_volume(source, setup.work / _DRAFT, seen.add)
+            (setup.work / _DRAFT).rename(volume)
         else:
             for _, pixels in slabs(source, 1):
                 seen.add(pixels.values)
     finally:
         source.close()
-    (setup.work / _STATISTICS).write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
+    if counting:
+        statistics.write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
 
 
 def _create(setup: Setup, path: Path) -> None:
@@ -231,9 +258,17 @@ class _Watched:
 
 def _watch(setup: Setup, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
     """Progress by patch, as a share of the cells still to do."""
-    patches = sum(any(patch.clip(band).size for band in todo) for _, row in setup.lattice.rows() for patch in row)
+    patches = sum(_patches(setup.lattice, Box(run[0].start, run[-1].stop)) for run in split_runs(todo, 1))
     share = sum(band.size for band in todo) / max(1, patches)
     return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
+
+
+def _patches(lattice: Lattice, region: Box) -> int:
+    """How many patches touch `region`."""
+    return prod(
+        sum(start < stop and start + patch > first for start in starts)
+        for starts, patch, first, stop in zip(lattice.starts, lattice.patch, region.start, region.stop, strict=True)
+    )
 
 
 class _Ticker:
@@ -244,7 +279,7 @@ class _Ticker:
 
     def __call__(self) -> None:
         if self._stop.is_set():
-            raise KeyboardInterrupt
+            raise Interrupted
         done = self._ledger.done(self._todo)
         self._todo = [band for band in self._todo if band not in done]
         self._progress.advanced(sum(band.size for band in done))

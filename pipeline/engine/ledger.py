@@ -36,18 +36,28 @@ class Ledger:
         """Begin a run; the last step of its preparation, since only its fingerprint makes a ledger."""
         (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
         draft = self._folder / f"{_RUN}.new"
-        draft.write_text(json.dumps(fingerprint, indent=1), encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(fingerprint, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(self._folder / _RUN)
 
     def check(self, fingerprint: Fingerprint) -> None:
         """Refuse to go on if the run that was begun here is another one, and say in what it differs."""
-        begun = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
-        differing = differences(begun, fingerprint)
-        if differing:
+        if differing := self.differences(fingerprint):
             raise OutputError(
                 f"{self._folder}: a run was begun here with {differing}. "
                 "Give the same again to go on, or --restart to begin anew"
             )
+
+    def differences(self, fingerprint: Fingerprint) -> str:
+        """In what the run that was begun here differs from another; empty if it is the same."""
+        return differences(json.loads((self._folder / _RUN).read_text(encoding="utf-8")), fingerprint)
+
+    @property
+    def any_done(self) -> bool:
+        """Whether any band is safe."""
+        return (self._folder / _DONE).is_dir() and any((self._folder / _DONE).iterdir())
 
     def done(self, bands: Iterable[Box]) -> set[Box]:
         """Those of `bands` that are safe."""

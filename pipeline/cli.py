@@ -93,7 +93,7 @@ def run(
     A stopped or crashed run goes on where it was when the same command is given again.
     """
     from pipeline.job import Means
-    from pipeline.report import Screen, print_reports
+    from pipeline.report import Screen, print_failure, print_reports
 
     with _errors():
         said = _request(
@@ -119,6 +119,8 @@ def run(
         )
         if prefect or (prefect is None and _server_is_set_up()):
             reports = _run_as_flow(jobs, means)
+            for report in reports:
+                print_failure(report)
         else:
             from pipeline.archive import segment_all
 
@@ -163,7 +165,7 @@ def plan(
             window=window,
             view=view,
         )
-        means = Means(memory=_bytes(memory), band=band, device=device)
+        means = Means(memory=_bytes(memory), band=_positive("--band", band), device=device)
         print_plans([plan_job(job, means, probe=probe) for job in _jobs(said)], as_json=as_json)
 
 
@@ -215,12 +217,16 @@ def _errors() -> Iterator[None]:
     """One line and an exit code for what goes wrong; the traceback with --debug only."""
     try:
         yield
-    except Interrupted as error:
-        _fail(f"{error}", STOPPED)
+    except typer.Exit:
+        raise
+    except (Interrupted, KeyboardInterrupt) as error:
+        _fail(f"{error}" or f"{Interrupted()}", STOPPED)
     except RequestError as error:
         _fail(f"{error}", WRONG_REQUEST)
     except PipelineError as error:
         _fail(f"{error}", SOME_FAILED)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}; --debug shows where", SOME_FAILED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -232,7 +238,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (options by name)
     """The job file, if there is one, with the options of the command line before its own."""
-    from pipeline.config import Request, read_request
+    from pipeline.config import Request, check, read_request
 
     said = Request() if config is None else read_request(config)
     readers: dict[str, Any] = {"input": tuple, "bands": _numbers, "patch": _pair, "overlap": _pair}
@@ -240,8 +246,7 @@ def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }
     request = replace(said, **given)
-    if not request.input:
-        raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+    check(request)
     return request
 
 
@@ -307,7 +312,7 @@ def _bytes(text: str | None) -> int | None:
     unit = next((unit for unit in units if text.upper().endswith(unit)), "")
     try:
         return int(float(text[: len(text) - len(unit)]) * units.get(unit, 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RequestError(f"--memory {text!r}: must be a size, as in 500MiB or 2GiB") from None
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
+from pipeline.models.decode import did_you_mean
+
+VIEWS = ("axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,20 @@ def read_request(path: Path) -> Request:
     known = Request.__dataclass_fields__
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise RequestError(f"{path}: unknown key {key!r}{hint} Known are {', '.join(known)}")
+            raise RequestError(f"{path}: unknown key {key}{did_you_mean(key, known)}; known are {', '.join(known)}")
     return _beside(replace(Request(), **{key: _typed(path, key, value) for key, value in values.items()}), path.parent)
+
+
+def check(request: Request) -> None:
+    """Raise RequestError for what cannot hold, whatever the inputs are."""
+    if not request.input:
+        raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+    for name, word, known in (("window", request.window, WINDOWS), ("view", request.view, VIEWS)):
+        if word is not None and word not in known:
+            raise RequestError(f"unknown {name} {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
+    patch, overlap = request.patch, request.overlap
+    if patch and overlap and any(o >= p for p, o in zip(patch, overlap, strict=True)):
+        raise RequestError(f"overlap {overlap} must be below the patch {patch}, in height and in width")
 
 
 def _typed(path: Path, key: str, value: object) -> Any:  # noqa: ANN401  (as the key has it)

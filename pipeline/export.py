@@ -16,10 +16,10 @@ def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
 
     Class names, colours, nodata and the record of how it was made go along. Raises PipelineError.
     """
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
     if Path(path).resolve() == output.resolve():
         raise RequestError(f"{output}: the output is the input itself; give another --output")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
     labels: Any = open_source(path)
     try:
         if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import RequestError
-from pipeline.io.formats import SCENES, STORES, VOLUMES, is_remote, stem_of, suffix_of
+from pipeline.errors import PipelineError, RequestError
+from pipeline.io.formats import SCENES, STORES, VOLUMES, is_remote, open_source, stem_of, suffix_of
 
 _TABLES = (".csv", ".tsv")
+_KNOWN = (*SCENES, *VOLUMES, *STORES)
+_CLOSED = (*STORES, ".partial")
+"""Suffixes of folders in which nothing is looked for."""
 
 
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
@@ -31,17 +35,14 @@ def name_outputs(items: Sequence[str], output: str | None) -> tuple[Path | None,
     """
     if output is None:
         return (None,) * len(items)
-    known = (*SCENES, *VOLUMES, *STORES)
-    if suffix_of(output) in known and not output.endswith("/"):
+    if suffix_of(output) in _KNOWN and not output.endswith("/"):
         if len(items) > 1:
             raise RequestError(f"--output {output}: is one file, for {len(items)} inputs; give a folder")
         return (Path(output),)
     folder = Path(output)
     if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
-        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(known)}")
-    names = [
-        folder / (stem_of(item) + "_mask" + (".nii.gz" if suffix_of(item) in VOLUMES else ".tif")) for item in items
-    ]
+        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}")
+    names = [folder / (stem_of(item) + "_mask" + (".nii.gz" if _is_volume(item) else ".tif")) for item in items]
     for item, name in zip(items, names, strict=True):
         if names.count(name) > 1:
             raise RequestError(f"{item}: shares the output {name} with another input; segment them into two folders")
@@ -52,28 +53,41 @@ def _items(name: str) -> list[str]:
     if is_remote(name):
         return [name]
     path = Path(name)
-    if path.is_dir() and path.suffix not in STORES and not (path / "zarr.json").exists():
+    if path.is_dir() and not _is_store(path):
         return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file")
     if glob.has_magic(name) and not path.exists():
-        found = sorted(item for item in glob.glob(name, recursive=True) if not _is_mask(Path(item)))  # noqa: PTH207
-        return _some(found, f"{name}: no file matches")
+        found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
+        return _some([str(item) for item in found if _is_item(item)], f"{name}: no file matches")
     if path.suffix in _TABLES:
         return _some(_column(path), f"{name}: has no rows")
     return [name]
 
 
-def _below(folder: Path) -> list[str]:
-    return [
-        str(path)
-        for path in folder.rglob("*")
-        if suffix_of(path) in (*SCENES, *VOLUMES, *STORES)
-        and not _is_mask(path)
-        and not any(part.startswith(".") or part.endswith((".partial", ".zarr")) for part in path.parts[:-1])
-    ]
+def _below(folder: Path) -> Iterator[str]:
+    """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs."""
+    for parent, folders, files in os.walk(folder):
+        named = [Path(parent, name) for name in (*files, *folders)]
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
+        yield from (str(path) for path in named if suffix_of(path) in _KNOWN and _is_item(path))
 
 
-def _is_mask(path: Path) -> bool:
-    return path.name.startswith(".") or stem_of(path).endswith("_mask") or path.suffix == ".partial"
+def _is_item(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.suffix == ".partial"
+    return not hidden and not stem_of(path).endswith("_mask") and (_is_store(path) or not path.is_dir())
+
+
+def _is_store(path: Path) -> bool:
+    return path.is_dir() and (path.suffix in STORES or (path / "zarr.json").exists())
+
+
+def _is_volume(item: str) -> bool:
+    """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
+    if not _is_store(Path(item)):
+        return suffix_of(item) in VOLUMES
+    try:
+        return not open_source(item).grid.is_scene
+    except PipelineError:
+        return False
 
 
 def _column(path: Path) -> list[str]:

@@ -17,10 +17,14 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.engine.ledger import flat
 from pipeline.job import Job
 from pipeline.models.card import Card
 from pipeline.plan import Plan
 from pipeline.segment import Progress, Report
+
+_WHOLE = 1000
+"""Columns of a line that is not for a screen."""
 
 
 class Screen:
@@ -61,8 +65,7 @@ class Screen:
     def finished(self, report: Report) -> None:
         """The line goes; an archive's failures are told at once."""
         self._bar.remove_task(self._bar.task_ids[-1])
-        if report.status == "failed":
-            self._bar.console.print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
+        print_failure(report, self._bar.console)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stop.is_set():
@@ -74,6 +77,12 @@ class Screen:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else "")
+
+
+def print_failure(report: Report, console: Console | None = None) -> None:
+    """Why an item failed, if it did, in one line on stderr."""
+    if report.status == "failed":
+        (console or Console(stderr=True)).print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
@@ -94,8 +103,7 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
 
 def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
     """Plans as tables, or `{"items": [...]}`."""
-    units: dict[str, Callable[[Any], str]] = {"memory_bytes": _size, "disk_bytes": _size, "seconds": _duration}
-    print_records([asdict(plan) for plan in plans], as_json=as_json, units=units)
+    print_records([asdict(plan) for plan in plans], as_json=as_json)
 
 
 def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
@@ -111,9 +119,7 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     _console().print(table)
 
 
-def print_records(
-    records: Sequence[Mapping[str, Any]], *, as_json: bool, units: Mapping[str, Callable[[Any], str]] | None = None
-) -> None:
+def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Records as tables of two columns, or `{"items": [...]}`."""
     if as_json:
         _print_json({"items": records})
@@ -122,7 +128,7 @@ def print_records(
         table = _table("", "")
         table.show_header = False
         for key, value in record.items():
-            table.add_row(key.replace("_bytes", "").replace("_", " "), (units or {}).get(key, _plain)(value))
+            table.add_row(key.replace("_bytes", "").replace("_", " "), _WORDS.get(key, _plain)(value))
         _console().print(table)
 
 
@@ -134,7 +140,8 @@ def _table(*columns: str) -> Table:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    """Stdout; lines are folded where a person reads them, and whole where a program does."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WHOLE)
 
 
 def _print_json(value: object) -> None:
@@ -142,11 +149,28 @@ def _print_json(value: object) -> None:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value)) if value and isinstance(value[0], Mapping) else " x ".join(map(str, value))
+        return (", " if any(isinstance(part, str) for part in value) else " x ").join(map(str, value))
     return "" if value is None else str(value)
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join("{} {} #{:02x}{:02x}{:02x}".format(row["value"], row["name"], *row["colour"]) for row in rows)
+
+
+def _affine(rows: Sequence[Sequence[float]]) -> str:
+    words = [[f"{value:.10g}" for value in row] for row in rows]
+    width = max(len(word) for row in words for word in row)
+    return "\n".join("  ".join(word.rjust(width) for word in row) for row in words)
+
+
+def _made(record: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value is not None)
+
+
+def _crs(wkt: str | None) -> str:
+    """The name that comes first in WKT."""
+    return wkt.split('"')[1] if wkt and '"' in wkt else _plain(wkt)
 
 
 def _size(value: float) -> str:
@@ -157,3 +181,15 @@ def _duration(value: float | None) -> str:
     if value is None:
         return "not tried"
     return f"{value / 3600:.1f} h" if value >= 5400 else f"{value / 60:.0f} min" if value >= 90 else f"{value:.0f} s"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "memory_bytes": _size,
+    "disk_bytes": _size,
+    "seconds": _duration,
+    "classes": _classes,
+    "affine": _affine,
+    "made": _made,
+    "crs": _crs,
+}
+"""By key: how its value is shown, where `_plain` is not enough."""

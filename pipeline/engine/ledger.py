@@ -71,12 +71,23 @@ class Ledger:
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:
     """The fields in which two fingerprints differ, with both values; empty if they are equal."""
-    now = json.loads(json.dumps(now))
+    before, now = flat(before), flat(json.loads(json.dumps(now)))
     return ", ".join(
         f"{name} {before.get(name)!r} (now {now.get(name)!r})"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     )
+
+
+def flat(record: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """A record of records as one, with dotted names."""
+    fields: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            fields |= flat(value, f"{place}{name}.")
+        else:
+            fields[f"{place}{name}"] = value
+    return fields
 
 
 def _mark(band: Box) -> str:

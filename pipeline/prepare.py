@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Labels, Recipe, Source
+from pipeline.engine.blend import MANY
 from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_bands
@@ -100,14 +101,18 @@ class Setup:
         return cut_bands(self.swept.shape, height, self._strip(means.memory))
 
     def memory(self, width: int | None = None) -> int:
-        """Bytes that the sweep holds: scores of the rows in flight, rows read ahead, bands on their way out."""
+        """Bytes that the sweep holds: overlaps carried over, rows read ahead, bands on their way out.
+
+        `width` is that of a strip; None: whole rows.
+        """
         *rows, columns = self.swept.shape
         across = int(np.prod(rows[1:], initial=1)) * min(columns, (width or columns) + self.lattice.patch[-1])
-        depth = self.lattice.patch[0]
-        planes = 2 if self.lattice.depth > 16 else 1
-        scores = 4 * len(self.card.classes) * depth * planes
-        read = 4 * self.channels * self.itemsize * (depth + 2 * self.lattice.margin[0])
-        return across * (scores + read + 3 * BAND[len(self.swept.shape)])
+        patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
+        planes = 2 if self.lattice.depth > MANY else 1
+        carried = 4 * planes * len(self.card.classes) * self.lattice.overlap[0]
+        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + 3 * max(stride, BAND[2] // 2))
+        written = 3 * self.decision.dtype.itemsize * BAND[len(self.swept.shape)]
+        return across * (carried + read + written)
 
     def _strip(self, budget: int | None) -> int | None:
         """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""
@@ -118,7 +123,7 @@ class Setup:
         fitting = next((width for width in widths if self.memory(width) <= budget), None)
         if fitting is None:
             raise RequestError(
-                f"--memory {budget / 2**20:.0f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.0f} MiB; "
+                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB; "
                 "allow more, or take smaller patches"
             )
         return fitting

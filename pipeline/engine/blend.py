@@ -1,6 +1,8 @@
-"""The rolling accumulator: only the rows that a later patch can still touch are in memory."""
+"""Blending with what is carried over: only cells that a patch to come still touches are kept between patches."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,64 +11,81 @@ from pipeline.geometry import Box, Lattice
 
 Plane = NDArray[np.float32]
 
-
 MANY = 16
 """Patches in one cell from which on additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
 
 
-class Accumulator:
-    """Blended scores of the rows in flight, in float32.
+class Blend:
+    """Weighted sums of scores, in float32, for patches that come in lattice order.
+
+    When a patch comes, some of its cells hold sums from patches before it, and some will be touched by patches after
+    it. The latter are carried over: along the last axis to the next patch, along the first to the next lattice row.
+    The rest is final. So what is kept is the overlap of one lattice row, however high the patch and long the image.
 
     Every cell is a plain chain of single-rounded multiplications and additions in lattice order, so its bytes do not
     depend on how the grid was cut into bands, runs and strips.
     """
 
-    def __init__(self, classes: int, region: Box, lattice: Lattice) -> None:
-        """Start sums at 0 for the first rows of `region`."""
-        self._region = region
-        self._top = region.start[0]
-        shape = (classes, min(lattice.patch[0], region.shape[0]), *region.shape[1:])
-        self._sums = np.zeros(shape, np.float32)
-        self._lost = np.zeros(shape, np.float32) if lattice.depth > MANY else None
+    def __init__(self, classes: int, lattice: Lattice, region: Box) -> None:
+        """Expect the patches of `lattice` that touch `region`."""
+        patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
+        starts = lattice.touching(region)
+        planes = 2 if lattice.depth > MANY else 1
+        self._before = [
+            dict(zip(axis[1:], [start + side for start in axis], strict=False))
+            for axis, side in zip(starts, patch, strict=True)
+        ]
+        self._after = [dict(pairwise(axis)) for axis in starts]
+        self._origin = tuple(axis[0] for axis in starts)
+        span = tuple(axis[-1] + side - axis[0] for axis, side in zip(starts, patch, strict=True))
+        shared = [max((stop - start for start, stop in before.items()), default=0) for before in self._before]
+        self._tile = np.empty((planes, classes, *patch), np.float32)
+        self._carried = [
+            np.empty((planes, classes, *patch[:axis], shared[axis], *span[axis + 1 :]), np.float32)
+            for axis in range(len(patch))
+        ]
 
-    def rows_before(self, stop: int) -> Box:
-        """The cells in memory before row `stop`: final once no patch to come begins before it."""
-        stop = max(self._top, min(stop, self._region.stop[0]))
-        return Box((self._top, *self._region.start[1:]), (stop, *self._region.stop[1:]))
+    def add(self, patch: Box, scores: Plane | None, weights: Plane) -> tuple[Box, Plane]:
+        """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
-    def add(self, patch: Box, weighted: Plane) -> None:
-        """Add `weighted` scores, of shape `(classes, *patch.shape)`; cells outside the region are dropped."""
-        part = patch.clip(self._region)
-        if part.size:
-            origin = (self._top, *self._region.start[1:])
-            cells = (slice(None), *part.within(origin).slices)
-            scores = weighted[(slice(None), *part.within(patch.start).slices)]
-            if self._lost is None:
-                self._sums[cells] += scores
-            else:
-                _add_compensated(self._sums[cells], self._lost[cells], scores)
+        The cells that are final with this patch, and their scores, which are valid until the next call.
+        """
+        self._weigh(scores, weights)
+        rest = patch
+        for axis in reversed(range(len(patch.start))):
+            seen, rest = rest.split(axis, self._before[axis].get(patch.start[axis], patch.start[axis]))
+            if seen.size:
+                _add(self._tile[_at(seen, patch.start)], self._place(seen, patch, axis, patch.start[axis]))
+        rest = patch
+        for axis in reversed(range(len(patch.start))):
+            after = self._after[axis].get(patch.start[axis], patch.stop[axis])
+            rest, later = rest.split(axis, after)
+            if later.size:
+                self._place(later, patch, axis, after)[...] = self._tile[_at(later, patch.start)]
+        return rest, self._tile[0][_at(rest, patch.start)[1:]]
 
-    def final(self, rows: Box) -> Plane:
-        """Blended scores of `rows`, as `rows_before` gives them, until the next `roll`."""
-        return self._sums[:, : rows.shape[0]]
+    def _weigh(self, scores: Plane | None, weights: Plane) -> None:
+        self._tile[1:] = 0
+        if scores is None:
+            self._tile[0] = 0
+        else:
+            np.multiply(scores, weights, out=self._tile[0])
 
-    def roll(self, stop: int) -> None:
-        """Drop the rows before `stop` and make room for as many new ones."""
-        _shift(self._sums, stop - self._top)
-        if self._lost is not None:
-            _shift(self._lost, stop - self._top)
-        self._top = stop
-
-
-def _add_compensated(sums: Plane, lost: Plane, scores: Plane) -> None:
-    """Add `scores` to `sums`, keeping in `lost` what the rounding took (Kahan 1965)."""
-    exact = scores - lost
-    total = sums + exact
-    lost[...] = (total - sums) - exact
-    sums[...] = total
+    def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:
+        """Where the cells of `box` are carried over along `axis`, of which the first row is `first`."""
+        return self._carried[axis][_at(box, (*patch.start[:axis], first, *self._origin[axis + 1 :]))]
 
 
-def _shift(plane: Plane, rows: int) -> None:
-    kept = plane.shape[1] - rows
-    plane[:, :kept] = plane[:, rows:]
-    plane[:, kept:] = 0
+def _at(box: Box, origin: tuple[int, ...]) -> tuple[slice, ...]:
+    return (slice(None), slice(None), *box.within(origin).slices)
+
+
+def _add(tile: Plane, carried: Plane) -> None:
+    """Add what was carried over to new scores; a second plane, if there is one, keeps what the rounding took."""
+    if len(tile) == 1:
+        tile += carried
+        return
+    exact = tile[0] - carried[1]
+    total = carried[0] + exact
+    tile[1] = (total - carried[0]) - exact
+    tile[0] = total

@@ -29,6 +29,10 @@ class Decision(Protocol):
         ...
 
 
+_CELLS = 1 << 15
+"""Cells decided at a time."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """The class of highest score; the lowest class wins a tie."""
@@ -39,10 +43,10 @@ class Labels:
 
     def __call__(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
         """Decide a few rows at a time, to stay in the cache."""
-        rows = max(1, 65536 // max(1, out[0].size))
+        rows = max(1, _CELLS // max(1, out[0].size))
         for first in range(0, len(out), rows):
             cells = slice(first, first + rows)
-            _highest(scores[:, cells], out[cells])
+            out[cells] = _highest(scores[:, cells], out.dtype)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ class Scores:
         out[...] = scores
 
 
-def _highest(scores: NDArray[np.float32], labels: NDArray[Any]) -> None:
-    best = scores[0].copy()
-    labels[...] = 0
-    for index in range(1, len(scores)):
-        better = scores[index] > best
-        np.maximum(best, scores[index], out=best)
-        np.maximum(labels, better * labels.dtype.type(index), out=labels)
+def _highest(scores: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    planes = np.ascontiguousarray(scores).reshape(len(scores), -1)
+    best, labels = planes[0].copy(), np.zeros(planes.shape[1], dtype)
+    for index in range(1, len(planes)):
+        better = planes[index] > best
+        np.maximum(best, planes[index], out=best)
+        np.maximum(labels, better * dtype.type(index), out=labels)
+    return labels.reshape(scores.shape[1:])

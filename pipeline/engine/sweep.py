@@ -8,12 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.blend import Accumulator
+from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.rows import READERS, Rows
@@ -21,8 +21,6 @@ from pipeline.engine.window import Weights
 from pipeline.errors import Interrupted
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry.bands import Run
-
-Scored = list[tuple[Box, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,17 @@ def sweep(source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run:
         network = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
-        held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
+        held = Rows(source, _needed(recipe.lattice, region), _step(recipe.lattice), readers)
         bands = _Bands(run, sink, recipe.decision, writer, watch)
         work = _Network(held, predictor, recipe, network, watch)
-        _blend(work.scored(rows), held, recipe, Accumulator(predictor.classes, region, recipe.lattice), bands)
+        blend = Blend(predictor.classes, recipe.lattice, region)
+        for scored in work.scored(rows):
+            _settle(scored.row, held, recipe.lattice, bands)
+            for patch, scores, weights in scored.patches:
+                if patch.clip(region).size:
+                    cells, final = blend.add(patch, scores, weights)
+                    _decide(cells.clip(region), cells, final, held, bands)
+        _settle(recipe.lattice.shape[0], held, recipe.lattice, bands)
         bands.finish()
 
 
@@ -83,17 +88,35 @@ def _rows_of(lattice: Lattice, region: Box, batch: int) -> list[Row]:
     return rows
 
 
-def _needed(lattice: Lattice, rows: Sequence[Row]) -> Box:
-    """The cells that the network sees for `rows`."""
-    patches = [patch for _, groups in rows for group in groups for patch in group]
-    start = tuple(min(axis) for axis in zip(*(patch.start for patch in patches), strict=True))
-    stop = tuple(max(axis) for axis in zip(*(patch.stop for patch in patches), strict=True))
-    return Box(start, stop).grow(lattice.margin).clip(Box.whole(lattice.shape))
+def _needed(lattice: Lattice, region: Box) -> Box:
+    """The rows that the network sees for `region`, in full width: a batch may hold patches from beside the region."""
+    starts = lattice.touching(region)[0]
+    whole = Box.whole(lattice.shape)
+    rows = Box((starts[0], *whole.start[1:]), (starts[-1] + lattice.patch[0], *whole.stop[1:]))
+    return rows.grow(lattice.margin).clip(whole)
 
 
 def _step(lattice: Lattice) -> int:
     """Rows to read at a time: those of the next patches, but no sliver of them."""
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4)
+
+
+def _settle(row: int, held: Rows, lattice: Lattice, bands: _Bands) -> None:
+    """Pass on the rows before the lattice row at `row`, and let go of what no later patch needs."""
+    bands.complete(row)
+    held.drop(row - lattice.margin[0])
+
+
+def _decide(inside: Box, cells: Box, scores: NDArray[np.float32], held: Rows, bands: _Bands) -> None:
+    if inside.size:
+        bands.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
+
+
+class _Scored(NamedTuple):
+    row: int
+    """First row of the lattice row."""
+    patches: list[tuple[Box, NDArray[np.float32] | None, NDArray[np.float32]]]
+    """Patches with their scores (None where nothing was observed) and weights."""
 
 
 class _Network:
@@ -106,39 +129,38 @@ class _Network:
         self._lattice = recipe.lattice
         self._weights = Weights(recipe.lattice, recipe.window)
 
-    def scored(self, rows: Sequence[Row]) -> Iterator[tuple[int, Scored]]:
-        """Start of the lattice row, and the weighted scores of one group of its patches, in lattice order."""
-        waiting: deque[tuple[int, int, Future[Scored]]] = deque()
+    def scored(self, rows: Sequence[Row]) -> Iterator[_Scored]:
+        """What each group of patches gave, in lattice order."""
+        waiting: deque[Future[_Scored]] = deque()
         for start, groups in rows:
             self._held.need(start + self._lattice.patch[0] + self._lattice.margin[0])
             for group in groups:
                 if len(waiting) > self._predictor.threads:
                     yield self._next(waiting)
-                waiting.append((start, len(group), self._pool.submit(self._score, group)))
+                waiting.append(self._pool.submit(self._score, start, group))
         while waiting:
             yield self._next(waiting)
 
-    def _next(self, waiting: deque[tuple[int, int, Future[Scored]]]) -> tuple[int, Scored]:
+    def _next(self, waiting: deque[Future[_Scored]]) -> _Scored:
         if self._watch.stop is not None and self._watch.stop.is_set():
             raise Interrupted("stopped; run the same command again to go on from here")
-        start, patches, future = waiting.popleft()
-        scored = future.result()
-        self._watch.predicted(patches)
-        return start, scored
+        scored = waiting.popleft().result()
+        self._watch.predicted(len(scored.patches))
+        return scored
 
-    def _score(self, group: Sequence[Box]) -> Scored:
-        """Weighted scores of the patches in which anything was observed."""
+    def _score(self, row: int, group: Sequence[Box]) -> _Scored:
         pixels = [self._held.seen(self._lattice.seen_at(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
-        if not observed:
-            return []
-        scores = self._predictor(*_batch([pixels[i] for i in observed]))
-        return [(group[i], self._weighted(group[i], plane)) for i, plane in zip(observed, scores, strict=True)]
+        scores: dict[int, NDArray[np.float32]] = {}
+        if observed:
+            planes = self._predictor(*_batch([pixels[i] for i in observed]))
+            scores = {i: _clipped(plane, group[i]) for i, plane in zip(observed, planes, strict=True)}
+        return _Scored(row, [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)])
 
-    def _weighted(self, patch: Box, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        part = scores[(slice(None), *(slice(0, n) for n in patch.shape))]
-        part *= self._weights.of(patch)
-        return part
+
+def _clipped(scores: NDArray[np.float32], patch: Box) -> NDArray[np.float32]:
+    """Scores of the cells that lie in the grid, where it is smaller than a patch."""
+    return scores[(slice(None), *(slice(0, length) for length in patch.shape))]
 
 
 def _batch(pixels: Sequence[Pixels]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -155,63 +177,46 @@ class _Bands:
     def __init__(self, run: Run, sink: Sink, decision: Decision, pool: ThreadPoolExecutor, watch: Watch) -> None:
         self._bands = deque(run)
         self._sink, self._decision, self._pool, self._watch = sink, decision, pool, watch
-        self._out = self._room(run[0])
+        self._open: dict[Box, NDArray[Any]] = {}
         self._writing: Future[None] | None = None
 
-    def put(self, top: int, scores: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> None:
-        """Decide the rows of `scores`, of which the first is `top`, and pass on each band that they complete."""
-        done = 0
-        while done < scores.shape[1]:
-            band = self._bands[0]
-            count = min(scores.shape[1] - done, band.stop[0] - top - done)
-            rows = slice(done, done + count)
-            self._decide(top + done - band.start[0], scores[:, rows], None if valid is None else valid[rows])
-            done += count
-            if top + done == band.stop[0]:
-                self._pass_on()
+    def put(self, cells: Box, scores: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> None:
+        """Decide the final `scores` of `cells`."""
+        for band in self._bands:
+            if band.start[0] >= cells.stop[0]:
+                return
+            part = cells.clip(band)
+            if part.size:
+                at = part.within(cells.start).slices
+                planes = (slice(None),) * len(self._decision.planes)
+                out = self._room(band)[planes + part.within(band.start).slices]
+                self._decision(scores[(slice(None), *at)], out)
+                if valid is not None:
+                    out[..., ~valid[at]] = self._decision.nodata
 
-    def _decide(self, at: int, scores: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> None:
-        planes = (slice(None),) * len(self._decision.planes)
-        out = self._out[(*planes, slice(at, at + scores.shape[1]))]
-        self._decision(scores, out)
-        if valid is not None:
-            out[..., ~valid] = self._decision.nodata
+    def complete(self, row: int) -> None:
+        """Pass on the bands that end at or before `row`."""
+        while self._bands and self._bands[0].stop[0] <= row:
+            self.finish()
+            band = self._bands.popleft()
+            self._writing = self._pool.submit(self._write, band, self._room(band))
+            del self._open[band]
 
     def _room(self, band: Box) -> NDArray[Any]:
-        return np.empty((*self._decision.planes, *band.shape), self._decision.dtype)
+        """The labels of a band under way; nodata until they are decided."""
+        if band not in self._open:
+            shape = (*self._decision.planes, *band.shape)
+            self._open[band] = np.full(shape, self._decision.nodata, self._decision.dtype)
+        return self._open[band]
 
     def finish(self) -> None:
         """Wait for the last write."""
         if self._writing is not None:
             self._writing.result()
 
-    def _pass_on(self) -> None:
-        self.finish()
-        self._writing = self._pool.submit(self._write, self._bands.popleft(), self._out)
-        if self._bands:
-            self._out = self._room(self._bands[0])
-
     def _write(self, band: Box, out: NDArray[Any]) -> None:
         self._sink.write(band, out)
         self._watch.committed(band)
-
-
-def _blend(scored: Iterator[tuple[int, Scored]], held: Rows, recipe: Recipe, sums: Accumulator, bands: _Bands) -> None:
-    """Add up the scores; when a lattice row begins, the rows above it are final."""
-    for start, group in scored:
-        _settle(start, held, recipe, sums, bands)
-        for patch, weighted in group:
-            sums.add(patch, weighted)
-    _settle(recipe.lattice.shape[0], held, recipe, sums, bands)
-
-
-def _settle(start: int, held: Rows, recipe: Recipe, sums: Accumulator, bands: _Bands) -> None:
-    """Decide the rows before `start` and let go of what no later patch needs."""
-    rows = sums.rows_before(start)
-    if rows.size:
-        bands.put(rows.start[0], sums.final(rows), held.valid(rows))
-        sums.roll(rows.stop[0])
-        held.drop(start - recipe.lattice.margin[0])
 
 
 def _cancel(*pools: ThreadPoolExecutor) -> None:

@@ -61,6 +61,12 @@ class Box:
         stop = tuple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
         return Box(start, tuple(max(a, b) for a, b in zip(start, stop, strict=True)))
 
+    def split(self, axis: int, at: int) -> tuple[Box, Box]:
+        """The cells before and from index `at` along `axis`; either may be of zero length."""
+        at = min(max(at, self.start[axis]), self.stop[axis])
+        lower = Box(self.start, (*self.stop[:axis], at, *self.stop[axis + 1 :]))
+        return lower, Box((*self.start[:axis], at, *self.start[axis + 1 :]), self.stop)
+
     def holds(self, other: Box) -> bool:
         """Whether every cell of `other` lies in this box."""
         return self.clip(other) == other

@@ -69,6 +69,13 @@ class Lattice:
         stop = tuple(a + p for a, p in zip(start, self.patch, strict=True))
         return Box(start, stop).grow(self.margin)
 
+    def touching(self, region: Box) -> tuple[tuple[int, ...], ...]:
+        """Those of `starts`, per axis, whose patches hold cells of `region`."""
+        return tuple(
+            tuple(start for start in starts if start < stop and start + side > first)
+            for starts, side, first, stop in zip(self.starts, self.patch, region.start, region.stop, strict=True)
+        )
+
     def rows(self) -> Iterator[tuple[int, list[Box]]]:
         """Each position along axis 0 with its patches, in lattice order."""
         for first in self.starts[0]:

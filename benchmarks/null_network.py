@@ -54,6 +54,7 @@ class NullNetwork:
         self._scores = np.asarray(torch.nn.functional.interpolate(torch.from_numpy(coarse), (512, 512), mode="bicubic"))
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """Always the same scores."""
         return self._scores
 
 

@@ -1,6 +1,6 @@
 """Write a PSPNet with random weights: for speed and memory the weights do not matter, the shapes do.
 
-    python benchmarks/random_model.py FOLDER [--depth 18] [--classes 6] [--patch 512] [--overlap 128]
+python benchmarks/random_model.py FOLDER [--depth 18] [--classes 6] [--patch 512] [--overlap 128]
 """
 
 from __future__ import annotations

@@ -1,0 +1,73 @@
+"""Peak memory of a run above the interpreter and the loaded network, for scenes of growing length.
+
+    python -m benchmarks.memory FOLDER [ROWS ...] [--columns 8192] [--classes 6] [--null]
+
+Each scene is segmented in a process of its own. Once the libraries are imported and the network is loaded, the kernel's
+mark of the peak is reset; after the run it is read again. `--null` takes a network that costs nothing, to look at the
+engine and the doors alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import pipeline.segment
+from benchmarks import random_model
+from benchmarks.null_network import NullNetwork
+from benchmarks.scenes import sample_scene
+from pipeline.job import Job, Means
+from pipeline.prepare import prepare
+
+MIB = 2**20
+
+
+def resident(field: str) -> int:
+    """A field of /proc/self/status in bytes: VmRSS now, VmHWM at its highest."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
+    """Bytes before and at the peak, in this process."""
+    setup = prepare(Job(str(scene), mask, str(model)), Means())
+    predictor = NullNetwork() if null else pipeline.segment.predictor_of(setup, None, (), ())
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    with patch.object(pipeline.segment, "predictor_of", lambda *_: predictor):
+        pipeline.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
+    return {"before": before, "peak": resident("VmHWM")}
+
+
+def main(folder: Path, rows: list[int], columns: int, classes: int, *, null: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / f"r18-{classes}"
+    random_model.write(model, classes=classes)
+    figures = {}
+    for count in rows:
+        scene = sample_scene(folder, count, columns)
+        call = [sys.executable, "-m", "benchmarks.memory", "--measure", scene, folder / "memory.tif", model]
+        printed = subprocess.run([*call, *(["--null"] if null else [])], check=True, capture_output=True).stdout
+        found = json.loads(printed)
+        figures[f"{count} x {columns}"] = round((found["peak"] - found["before"]) / MIB)
+        print(json.dumps({"scene": f"{count} x {columns}", **{k: round(v / MIB) for k, v in found.items()}}))
+    peaks = list(figures.values())
+    print(json.dumps({"peak_above_mib": figures, "growth": round(peaks[-1] / peaks[0] - 1, 3)}, indent=1))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("rows", type=int, nargs="*", default=[8192, 32768])
+    parser.add_argument("--columns", type=int, default=8192)
+    parser.add_argument("--classes", type=int, default=6)
+    parser.add_argument("--null", action="store_true")
+    if "--measure" in sys.argv:
+        scene, mask, model = map(Path, sys.argv[2:5])
+        print(json.dumps(measure(scene, mask, model, null="--null" in sys.argv)))
+    else:
+        main(**vars(parser.parse_args()))

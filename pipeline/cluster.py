@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import dask
@@ -68,9 +70,18 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
             raise RequestError(f"no Dask scheduler answers at {scheduler} ({error}); see to its address") from error
         return
     quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
-    with (
-        dask.config.set({"distributed.worker.daemon": False}),
-        LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with dask.config.set({"distributed.worker.daemon": False}), _undisturbed():
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
+    with cluster, Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes that begin meanwhile never see Ctrl-C, which a terminal sends to all: to stop them is our business."""
+    resource_tracker.ensure_running()  # would otherwise begin with the first process, and unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

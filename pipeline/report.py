@@ -33,7 +33,9 @@ class Screen:
     def __init__(self, *, quiet: bool, stop_on_signals: bool) -> None:
         self.stop = Event()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
-        self._bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet, transient=True)
+        console = Console(stderr=True)
+        hidden = quiet or not console.is_terminal
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True)
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
         self._before: list[Any] = []
 

@@ -1,6 +1,41 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small models `scene` and `volume`."""
+    from tests.inputs import put_models
+
+    folder = tmp_path_factory.mktemp("models")
+    put_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene of three bands, with a hole and a corner without data."""
+    from tests.inputs import pixels, put_scene
+
+    values = pixels((2, 2100, 100))
+    values[:, 900:1300, 20:70] = 0
+    values[:, :30, :30] = 0
+    return put_scene(tmp_path_factory.mktemp("scene") / "scene.tif", values, nodata=0, tiled=True)
+
+
+@pytest.fixture(scope="session")
+def mask(scene: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of the scene, in one go."""
+    from pipeline.job import Job
+    from pipeline.segment import segment
+
+    path = tmp_path_factory.mktemp("mask") / "mask.tif"
+    segment(Job(str(scene), path, str(models / "scene")))
+    return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import ModelError
@@ -65,7 +65,7 @@ def save_model(folder: Path, card: Card, network: PSPNet) -> Card:
         raise ModelError(f"weights cannot be stored as float16, some are not finite there: {_first(too_large)}")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{MODEL}.part"
-    save_file(state, part)
+    part.write_bytes(save(state))
     written = replace(card, weights_sha256=_sha256(part), network=replace(card.network, auxiliary=False))
     part.replace(folder / MODEL)
     part = folder / f"{CARD}.part"

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-import pipeline.segment
+import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.null_network import NullNetwork
 from benchmarks.scenes import sample_scene
@@ -35,11 +35,11 @@ def resident(field: str) -> int:
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
     setup = prepare(Job(str(scene), mask, str(model)), Means())
-    predictor = NullNetwork() if null else pipeline.segment.predictor_of(setup, None, (), ())
+    predictor = NullNetwork() if null else pipeline.segmentation.predictor_of(setup, None, (), ())
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    with patch.object(pipeline.segment, "predictor_of", lambda *_: predictor):
-        pipeline.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
+    with patch.object(pipeline.segmentation, "predictor_of", lambda *_: predictor):
+        pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-import pipeline.segment
+import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.engine import sweep
@@ -59,8 +59,8 @@ class NullNetwork:
 
 
 def run(scene: Path, mask: Path, model: Path) -> None:
-    with patch.object(pipeline.segment, "predictor_of", lambda *_: NullNetwork()):
-        pipeline.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
+    with patch.object(pipeline.segmentation, "predictor_of", lambda *_: NullNetwork()):
+        pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
 
 
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:

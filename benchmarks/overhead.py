@@ -23,7 +23,7 @@ from pipeline.geometry import Box
 from pipeline.io.formats import open_source
 from pipeline.job import Job, Means
 from pipeline.prepare import prepare
-from pipeline.segment import predictor_of
+from pipeline.segmentation import predictor_of
 
 
 def run(scene: Path, mask: Path, model: Path) -> float:

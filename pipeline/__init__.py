@@ -17,15 +17,15 @@ _HOME = {
     "Means": "pipeline.job",
     "PipelineError": "pipeline.errors",
     "Pixels": "pipeline.engine",
-    "Plan": "pipeline.plan",
+    "Plan": "pipeline.planning",
     "Predictor": "pipeline.engine",
-    "Report": "pipeline.segment",
+    "Report": "pipeline.segmentation",
     "Source": "pipeline.engine",
-    "export": "pipeline.export",
+    "export": "pipeline.conversion",
     "load_model": "pipeline.models.store",
     "open_source": "pipeline.io.formats",
-    "plan": "pipeline.plan",
-    "segment": "pipeline.segment",
+    "plan": "pipeline.planning",
+    "segment": "pipeline.segmentation",
 }
 
 __all__ = sorted(_HOME)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.job import Job, Means
-from pipeline.segment import Progress, Report, segment
+from pipeline.segmentation import Progress, Report, segment
 
 _log = logging.getLogger(__name__)
 

@@ -150,7 +150,7 @@ def plan(
 ) -> None:
     """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
     from pipeline.job import Means
-    from pipeline.plan import plan as plan_job
+    from pipeline.planning import plan as plan_job
     from pipeline.report import print_plans
 
     with _errors():
@@ -200,7 +200,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a mask in another format, with its place, classes and history."""
-    from pipeline.export import export as export_mask
+    from pipeline.conversion import export as export_mask
 
     with _errors():
         export_mask(mask, output, overwrite=overwrite)

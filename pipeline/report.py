@@ -20,8 +20,8 @@ from rich.text import Text
 from pipeline.engine.ledger import flat
 from pipeline.job import Job
 from pipeline.models.card import Card
-from pipeline.plan import Plan
-from pipeline.segment import Progress, Report
+from pipeline.planning import Plan
+from pipeline.segmentation import Progress, Report
 
 _WHOLE = 1000
 """Columns of a line that is not for a screen."""

@@ -34,7 +34,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mask(scene: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of the scene, in one go."""
     from pipeline.job import Job
-    from pipeline.segment import segment
+    from pipeline.segmentation import segment
 
     path = tmp_path_factory.mktemp("mask") / "mask.tif"
     segment(Job(str(scene), path, str(models / "scene")))

@@ -12,7 +12,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 
 from pipeline.job import Job, Means
 from pipeline.models import store
-from pipeline.segment import segment
+from pipeline.segmentation import segment
 from tests.inputs import labels_of, pixels, put_volume
 
 VALUES = pixels((3, 40, 50), seed=3).T.astype(np.int16)

@@ -13,7 +13,7 @@ from pipeline.job import Job, Means
 from pipeline.models.predictor import Scaling, TorchPredictor
 from pipeline.models.store import load_model
 from pipeline.prepare import prepare
-from pipeline.segment import segment
+from pipeline.segmentation import segment
 from tests.inputs import SCENE_CARD, VOLUME_CARD, contents, labels_of, pixels, put_scene, put_volume
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.geometry import Box
 from pipeline.job import Job, Means
 from pipeline.prepare import Setup, prepare
-from pipeline.segment import predictor_of
+from pipeline.segmentation import predictor_of
 
 
 @dataclass(frozen=True)

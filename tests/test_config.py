@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import Request, check, read_request
+from pipeline.errors import RequestError
+from pipeline.job import Job
+
+WHOLE = """
+input = ["scenes/*.tif", "/data/x.tif", "s3://bucket/y.tif"]
+output = "masks/"
+model = "landcover"
+bands = [4, 3, 2]
+patch = 512
+overlap = [128, 64]
+window = "hann"
+view = "axial"
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    return read_request(path)
+
+
+def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
+    assert read(tmp_path, WHOLE) == Request(
+        (f"{tmp_path}/scenes/*.tif", "/data/x.tif", "s3://bucket/y.tif"),
+        f"{tmp_path}/masks/",
+        "landcover",
+        (4, 3, 2),
+        (512, 512),
+        (128, 64),
+        "hann",
+        "axial",
+    )
+
+
+def test_a_request_says_all_that_a_job_does():
+    assert {field.name for field in fields(Request)} == {field.name for field in fields(Job)}
+
+
+def test_an_empty_file_says_nothing(tmp_path):
+    assert read(tmp_path, "") == Request()
+    assert read(tmp_path, 'input = "a.tif"').input == (f"{tmp_path}/a.tif",)
+    assert read(tmp_path, 'model = "models/mine"').model == f"{tmp_path}/models/mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ouput = 'x'", r"unknown key ouput \(did you mean \"output\"\?\); known are input, output"),
+        ("zzz = 1", "unknown key zzz; known are input"),
+        ("workers = 2", "unknown key workers.*known are"),
+        ("input = 3", "input = 3 must be a text or a list of texts"),
+        ("input = ['a', 3]", "input = .* must be a text or a list of texts"),
+        ("model = ['a']", "model = .* must be a text"),
+        ("bands = 'rgb'", "bands = 'rgb' must be a list of whole numbers"),
+        ("bands = [1.0]", "bands = .* must be a list of whole numbers"),
+        ("patch = '512'", r"patch = '512' must be a whole number, or \[height, width\]"),
+        ("patch = [1, 2, 3]", "patch = .* must be"),
+        ("patch = true", "patch = True must be"),
+        ("overlap = 1.5", "overlap = 1.5 must be"),
+        ("window = 1", "window = 1 must be a text"),
+        ("input = ", "is not TOML"),
+        ("[input]\na = 1", "input = {'a': 1} must be a text or a list of texts"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, said):
+    with pytest.raises(RequestError, match=said) as error:
+        read(tmp_path, text)
+    assert str(tmp_path / "job.toml") in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(RequestError, match=r"none.toml: the job file cannot be read \(No such file"):
+        read_request(tmp_path / "none.toml")
+    (tmp_path / "job.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(RequestError, match="is not TOML"):
+        read_request(tmp_path / "job.toml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"input": ()}, "there is no input"),
+        ({"window": "han"}, r"unknown window 'han' \(did you mean \"hann\"\?\); choose one of constant, linear, hann"),
+        ({"view": "top"}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
+        ({"patch": (64, 64), "overlap": (16, 64)}, r"overlap \(16, 64\) must be below the patch \(64, 64\)"),
+    ],
+)
+def test_what_cannot_hold_is_refused(wrong, said):
+    good = Request(("a.tif",), window="hann", view="coronal", patch=(64, 64), overlap=(16, 63))
+    check(good)
+    with pytest.raises(RequestError, match=said):
+        check(replace(good, **wrong))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40))
+def test_any_text_is_a_request_or_refused(tmp_path, text):
+    (tmp_path / "job.toml").write_text(text, encoding="utf-8", errors="surrogatepass")
+    with suppress(RequestError):
+        read_request(tmp_path / "job.toml")

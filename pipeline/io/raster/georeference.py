@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from affine import Affine
@@ -9,33 +10,44 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
+from pipeline.errors import InputError
 from pipeline.geometry import Grid
-
-CACHE_MEGABYTES = 64
-"""GDAL's own block cache: reads are aligned to blocks, so that a larger one would only hold what is not read again."""
 
 
 def grid_of(dataset: DatasetReader) -> Grid:
-    """The grid of a dataset: cell centres instead of GDAL's corners, and GDAL's own words as the reference."""
-    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    """The grid of a dataset: cell centres instead of GDAL's corners, and GDAL's own words as the reference.
+
+    Raises InputError for a transform that is no number or folds the scene flat, and for coefficients that are none.
+    """
+    a, b, c, d, e, f = corner = tuple(dataset.transform)[:6]
+    if not all(map(isfinite, corner)) or a * e == b * d:
+        raise InputError(
+            f"{dataset.name}: its transform {corner} folds the scene flat; set it right, or remove it with "
+            "`gdal_edit.py -unsetgt`"
+        )
     affine = ((b, a, c + (a + b) / 2), (e, d, f + (d + e) / 2), (0.0, 0.0, 1.0))
-    crs = dataset.crs.to_wkt() if dataset.crs else None
-    return Grid(dataset.shape, affine, ("y", "x"), crs, {"gdal": _reference(dataset, crs)})
+    words = _reference(dataset)
+    return Grid(dataset.shape, affine, ("y", "x"), words["crs"], {"gdal": words})
 
 
-def _reference(dataset: DatasetReader, crs: str | None) -> dict[str, Any]:
-    """GDAL's words for the georeference, as JSON."""
+def _reference(dataset: DatasetReader) -> dict[str, Any]:
+    """GDAL's words for the georeference, as JSON: a transform, or else ground control points, and coefficients."""
+    placed = not dataset.transform.is_identity
     points, points_crs = dataset.gcps
     reference: dict[str, Any] = {
-        "transform": None if dataset.transform.is_identity else list(dataset.transform)[:6],
-        "crs": crs,
-        "area_or_point": dataset.tags().get("AREA_OR_POINT"),
+        "transform": list(dataset.transform)[:6] if placed else None,
+        "crs": _wkt(dataset.crs) if placed or not points else None,
+        "area_or_point": dataset.tags().get("AREA_OR_POINT", "Area"),
     }
-    if points:
+    if points and not placed:
         reference["gcps"] = [[p.row, p.col, p.x, p.y, p.z, p.id, p.info] for p in points]
-        reference["gcps_crs"] = points_crs.to_wkt() if points_crs else None
-    if dataset.rpcs:
-        reference["rpcs"] = dataset.rpcs.to_gdal()
+        reference["gcps_crs"] = _wkt(points_crs)
+    try:
+        coefficients = dataset.rpcs
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{dataset.name}: its RPC coefficients are damaged ({error}); remove them") from error
+    if coefficients:
+        reference["rpcs"] = coefficients.to_gdal()
     return reference
 
 
@@ -58,5 +70,9 @@ def _corner(grid: Grid) -> list[float]:
     return [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
 
 
+def _wkt(crs: CRS | None) -> str | None:
+    return crs.to_wkt() if crs else None
+
+
 def _crs(wkt: str | None) -> CRS | None:
-    return CRS.from_user_input(wkt) if wkt else None
+    return CRS.from_wkt(wkt) if wkt else None

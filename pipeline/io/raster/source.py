@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -22,84 +20,112 @@ from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.raster.georeference import CACHE_MEGABYTES, grid_of
+from pipeline.io.observed import observed
+from pipeline.io.raster.gdal import reading
+from pipeline.io.raster.georeference import grid_of
 
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-
-_LOCAL = {"GDAL_CACHEMAX": CACHE_MEGABYTES, "GDAL_NUM_THREADS": "ALL_CPUS"}
-_REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MAX_RETRY": 5, "GDAL_HTTP_RETRY_DELAY": 0.5}
+_LARGEST_BLOCK = 1 << 30
 
 
 class RasterSource:
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
     def __init__(self, path: str | Path, bands: Sequence[int] | None = None) -> None:
-        """Open `path`, a file or a GDAL address; `bands` are counted from 1, all but alpha by default."""
+        """Open `path`, a file or a GDAL address; `bands` are counted from 1, all but alpha by default.
+
+        Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
+        numbers, no usable transform, or blocks of more than 1 GiB.
+        """
         self.path = str(path)
-        self._handles = threading.local()
-        self._opened: list[DatasetReader] = []
+        self._local = threading.local()
+        self._opened: WeakSet[DatasetReader] = WeakSet()
         self._lock = threading.Lock()
-        with _input_errors(self.path), _settings(self.path):
+        self._closed = False
+        with reading(self.path):
             dataset = self._handle()
-            self.grid = grid_of(dataset)
             self._alpha = _alpha(dataset)
             self._bands = self._choose(dataset, bands)
-            self._flags = set(dataset.mask_flag_enums[self._bands[0] - 1])
+            self._masks = _masks(dataset, self._bands)
+            self._shown = [] if self._masks else self._alpha
             self._nodata = [dataset.nodatavals[band - 1] for band in self._bands]
             self.channels = len(self._bands)
-            self.dtype = np.dtype(np.result_type(*(_dtype(dataset.dtypes[band - 1]) for band in self._bands)))
-            self.block = tuple(dataset.block_shapes[self._bands[0] - 1])
-            self.names = tuple(dataset.descriptions[band - 1] or f"band {band}" for band in self._bands)
-            self.nodata: float | None = dataset.nodatavals[self._bands[0] - 1]
+            self.dtype = self._common_dtype(dataset)
+            self.block = self._checked_block(dataset)
+            self.grid = grid_of(dataset)
+            self.nodata: float | None = self._nodata[0]
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
-        if self.dtype.kind not in "buif":
-            self.close()
-            raise InputError(f"{self.path}: pixels are {self.dtype}; only integers and real numbers can be segmented")
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values `(channels, rows, columns)`."""
-        with _input_errors(f"{self.path}, rows {box.start[0]} to {box.stop[0]}"), _settings(self.path):
+        """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged."""
+        window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
+        with reading(self.path, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
-            window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
-            masked = MaskFlags.per_dataset in self._flags
-            if self._alpha is None:
-                values = dataset.read(self._bands, window=window, out_dtype=self.dtype)
-                shown = dataset.read_masks(self._bands[0], window=window) if masked else None
-            else:
-                planes = dataset.read([*self._bands, self._alpha], window=window)
-                values, shown = planes[:-1].astype(self.dtype, copy=False), planes[-1]
-        return Pixels(values, _valid(values, shown, self._nodata))
+            values = dataset.read([*self._bands, *self._shown], window=window, out_dtype=self.dtype)
+            shown = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
+        if self._shown:
+            values, shown = values[:-1], values[-1] > 0
+        return Pixels(values, observed(values, self._nodata, shown))
 
     def close(self) -> None:
-        """Close the handles of all threads."""
+        """Close the handles of all threads; further reads raise ValueError."""
         with self._lock:
+            self._closed = True
             for dataset in self._opened:
                 dataset.close()
-            self._opened.clear()
-            self._handles = threading.local()
 
     def _handle(self) -> DatasetReader:
-        dataset: DatasetReader | None = getattr(self._handles, "dataset", None)
+        """The dataset of this thread, which none may share; it is closed when the thread ends."""
+        if self._closed:
+            raise ValueError(f"{self.path}: is closed")
+        dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._handles.dataset = rasterio.open(self.path, sharing=False)
+            dataset = self._local.dataset = rasterio.open(self.path, sharing=False)
             with self._lock:
-                self._opened.append(dataset)
+                self._opened.add(dataset)
         return dataset
 
     def _choose(self, dataset: DatasetReader, bands: Sequence[int] | None) -> list[int]:
-        chosen = [band for band in dataset.indexes if band != self._alpha] if bands is None else list(bands)
+        if not dataset.count:
+            listed = ", ".join(dataset.subdatasets[:8]) or "none"
+            raise InputError(f"{self.path}: has no image of its own; export one of its datasets first: {listed}")
+        chosen = [band for band in dataset.indexes if band not in self._alpha] if bands is None else list(bands)
         missing = [band for band in chosen if band not in dataset.indexes]
         if missing or not chosen:
-            self.close()
             raise InputError(f"{self.path}: there is no band {missing}; it has the bands {list(dataset.indexes)}")
         return chosen
 
+    def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
+        names = [dataset.dtypes[band - 1] for band in self._bands]
+        if any(name.startswith("complex") for name in names):
+            raise InputError(f"{self.path}: pixels are {names[0]}; only integers and real numbers can be segmented")
+        return np.dtype(np.result_type(*names))
 
-def _alpha(dataset: DatasetReader) -> int | None:
+    def _checked_block(self, dataset: DatasetReader) -> tuple[int, ...]:
+        block = dataset.block_shapes[self._bands[0] - 1]
+        planes = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+        size = prod(block) * planes * self.dtype.itemsize
+        if size > _LARGEST_BLOCK:
+            raise InputError(
+                f"{self.path}: is stored in blocks of {block}, {size / 2**30:.1f} GiB each, and can only be read by "
+                f"whole blocks; rewrite it with `gdal_translate -co TILED=YES`"
+            )
+        return tuple(block)
+
+
+def _alpha(dataset: DatasetReader) -> list[int]:
+    """The band that holds alpha, if there is one beside others."""
     bands = [i for i, kind in zip(dataset.indexes, dataset.colorinterp, strict=True) if kind == ColorInterp.alpha]
-    return bands[0] if bands and dataset.count > 1 else None
+    return bands[:1] if dataset.count > 1 else []
+
+
+def _masks(dataset: DatasetReader, bands: list[int]) -> list[int]:
+    """The bands whose masks tell what was observed; none where alpha or nodata values do, or where all was."""
+    flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
+    if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
+        return []
+    return bands[:1] if MaskFlags.per_dataset in flags[0] else bands
 
 
 def _classes(dataset: DatasetReader) -> ClassTable:
@@ -109,43 +135,3 @@ def _classes(dataset: DatasetReader) -> ClassTable:
         return ()
     colours = dataset.colormap(1) if dataset.colorinterp[0] == ColorInterp.palette else {}
     return tuple(LabelClass(value, names[value], tuple(colours.get(value, (0, 0, 0)))[:3]) for value in sorted(names))
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(np.int8 if name == "int8" else name)
-
-
-def _valid(
-    values: NDArray[Any], shown: NDArray[Any] | None, nodata: Sequence[float | None]
-) -> NDArray[np.bool_] | None:
-    """Cells that the mask shows, that hold data in some band, and that are finite in all of them; None: all."""
-    parts = [] if shown is None else [shown > 0]
-    if shown is None and all(value is not None for value in nodata):
-        parts.append(
-            np.logical_or.reduce([_differs(plane, value) for plane, value in zip(values, nodata, strict=True)])
-        )
-    if values.dtype.kind == "f":
-        parts.append(np.isfinite(values).all(axis=0))
-    valid = np.logical_and.reduce(parts) if parts else None
-    return None if valid is None or valid.all() else valid
-
-
-def _differs(plane: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = np.isnan(plane) if nodata != nodata else plane == nodata
-    return ~missing
-
-
-@contextmanager
-def _settings(path: str) -> Iterator[None]:
-    remote = "://" in path or path.startswith("/vsi")
-    with rasterio.Env(**(_LOCAL | _REMOTE if remote else _LOCAL)):
-        yield
-
-
-@contextmanager
-def _input_errors(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (RasterioError, CRSError) as error:
-        reason = error.__cause__ or error
-        raise InputError(f"{where}: GDAL cannot read it ({reason}); try `gdalinfo -checksum` on the file") from error

@@ -48,6 +48,7 @@ def segment_one(job: Job, means: Means, progress: Progress, stop: Event | None =
 
 def failure(job: Job, error: object) -> Report:
     """The report of a job that ended with `error`."""
-    said = isinstance(error, PipelineError)
-    reason = str(error) if said else f"{job.input}: {type(error).__name__}: {error}; --debug shows where"
+    reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
+    if job.input not in reason:
+        reason = f"{job.input}: {reason}"
     return Report(job.input, None if job.output is None else str(job.output), "failed", reason, 0.0, 0)

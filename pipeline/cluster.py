@@ -17,7 +17,8 @@ from distributed.scheduler import KilledWorker
 from pipeline.errors import PipelineError, RequestError
 
 Task = TypeVar("Task")
-_TICK = 0.3
+_TICK, _PATIENCE = 0.3, 10.0
+"""Seconds between two looks at the tasks, and to wait for a scheduler."""
 
 
 def map_here(function: Callable[[Task], None], tasks: Sequence[Task]) -> None:
@@ -64,7 +65,7 @@ def _follow(futures: list[Future[None]], tick: Callable[[], None]) -> None:
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     if scheduler is not None:
         try:
-            with Client(scheduler, timeout=10, set_as_default=False) as client:
+            with Client(scheduler, timeout=_PATIENCE, set_as_default=False) as client:
                 yield client
         except OSError as error:
             raise RequestError(f"no Dask scheduler answers at {scheduler} ({error}); see to its address") from error

@@ -55,8 +55,10 @@ def check(request: Request) -> None:
         if word is not None and word not in known:
             raise RequestError(f"unknown {name} {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
     patch, overlap = request.patch, request.overlap
-    if patch and overlap and any(o >= p for p, o in zip(patch, overlap, strict=True)):
-        raise RequestError(f"overlap {overlap} must be below the patch {patch}, in height and in width")
+    if patch and min(patch) < 1:
+        raise RequestError(f"patch {patch} must be at least 1, in height and in width")
+    if overlap and (min(overlap) < 0 or (patch and any(o >= p for p, o in zip(patch, overlap, strict=True)))):
+        raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch or ''}, in height and in width")
 
 
 def _typed(path: Path, key: str, value: object) -> Any:  # noqa: ANN401  (as the key has it)

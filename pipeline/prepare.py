@@ -197,10 +197,11 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
         )
     if len(card.channels) != source.channels:
         more = kind == "scene" and source.channels > len(card.channels)
+        first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
         raise InputError(
             f"{job.input}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
-            + ("choose them with --bands, as in --bands 1,2,3" if more else "`pipeline models` lists other models")
+            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.input}: --view is for volumes; this is a scene")
@@ -236,7 +237,9 @@ def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
         overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
     overlap = job.overlap or overlap
     if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
-        raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch}")
+        raise RequestError(
+            f"overlap {overlap} must be from 0 to below the patch {patch}; give a smaller --overlap or a larger --patch"
+        )
     if grid.is_scene:
         return Lattice(grid.shape, patch, overlap, (0, 0))
     return Lattice(grid.shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))

@@ -92,7 +92,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ({"input": ()}, "there is no input"),
         ({"window": "han"}, r"unknown window 'han' \(did you mean \"hann\"\?\); choose one of constant, linear, hann"),
         ({"view": "top"}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
-        ({"patch": (64, 64), "overlap": (16, 64)}, r"overlap \(16, 64\) must be below the patch \(64, 64\)"),
+        ({"overlap": (16, 64)}, r"overlap \(16, 64\) must be from 0 to below the patch \(64, 64\)"),
+        ({"overlap": (-1, 0), "patch": None}, r"overlap \(-1, 0\) must be from 0"),
+        ({"patch": (0, 64)}, r"patch \(0, 64\) must be at least 1"),
     ],
 )
 def test_what_cannot_hold_is_refused(wrong, said):

@@ -111,12 +111,13 @@ def _ome(grid: Grid, array: str, classes: ClassTable, nodata: int) -> Attributes
         "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in grid.axes],
         "datasets": [{"path": array, "coordinateTransformations": place}],
     }
-    label = {
+    label: Attributes = {
         "version": "0.5",
         "colors": [
             *({"label-value": c.value, "rgba": [*c.colour, 255]} for c in classes),
             {"label-value": nodata, "rgba": [0, 0, 0, 0]},
         ],
-        "properties": [{"label-value": c.value, "name": c.name} for c in classes],
     }
+    if classes:
+        label["properties"] = [{"label-value": c.value, "name": c.name} for c in classes]
     return {"version": "0.5", "multiscales": [multiscale], "image-label": label}

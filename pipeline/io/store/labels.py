@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.errors import ContainsGroupError
 
 from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.safely import sync
-from pipeline.io.store.attributes import array_attributes, is_upright, root_attributes, spatial_ref
+from pipeline.io.store.attributes import OURS, array_attributes, is_upright, root_attributes, spatial_ref
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
@@ -51,8 +53,8 @@ def create_labels(
         )
         if grid.is_scene:
             _add_coordinates(root, grid)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be created ({error.strerror or error})") from error
+    except (OSError, ContainsGroupError) as error:
+        raise OutputError(f"{path}: cannot be created ({error}); remove it, or give another --output") from error
 
 
 def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -65,39 +67,46 @@ class LabelStore:
 
     def __init__(self, path: Path) -> None:
         """Open the store that `create_labels` made at `path`."""
-        root = zarr.open_group(path, mode="r+")
-        record: Any = root.attrs["pipeline"]
-        self._folder = path / record["array"]
-        array = root[record["array"]]
+        try:
+            root = zarr.open_group(path, mode="r+")
+            record: Any = root.attrs[OURS]
+            self._folder = path / record["array"]
+            array = root[record["array"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{path}: is no mask that was begun ({error!r}); begin anew with --restart") from error
         if not isinstance(array, zarr.Array):
             raise OutputError(f"{path}: {record['array']} is not an array; begin anew with --restart")
         self._array = array
 
     def write(self, band: Box, values: NDArray[Any]) -> None:
         """Write the labels of `band`, which ends where chunks end; they are safe on the disk when this returns."""
-        spans = [
-            range(start // side, -(-stop // side))
-            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
-        ]
-        self._check(band)
+        self._check(band, values)
         try:
             self._array[band.slices] = values
-            for chunk in np.ndindex(*(len(span) for span in spans)):
-                self._sync(tuple(span[i] for span, i in zip(spans, chunk, strict=True)))
+            self._sync(band)
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
 
-    def _check(self, band: Box) -> None:
+    def _check(self, band: Box, values: NDArray[Any]) -> None:
+        if values.shape != band.shape or not np.can_cast(values.dtype, self._array.dtype, "safe"):
+            raise OutputError(
+                f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {band} of {self._array.dtype}"
+            )
         for start, stop, side, size in zip(band.start, band.stop, self._array.chunks, self._array.shape, strict=True):
             if start % side or (stop % side and stop != size):
                 raise OutputError(
                     f"{self._folder}: {band} would share chunks of {self._array.chunks} with another band"
                 )
 
-    def _sync(self, chunk: tuple[int, ...]) -> None:
-        file = self._folder.joinpath("c", *map(str, chunk))
-        if file.exists():  # a chunk of nodata alone is not stored
-            sync(file)
+    def _sync(self, band: Box) -> None:
+        spans = [
+            range(start // side, -(-stop // side))
+            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
+        ]
+        files = [self._folder.joinpath("c", *map(str, chunk)) for chunk in product(*spans)]
+        files = [file for file in files if file.exists()]  # a chunk of nodata alone is not stored
+        for path in (*files, *{folder for file in files for folder in file.parents[: len(spans)]}):
+            sync(path)
 
 
 def _add_coordinates(root: zarr.Group, grid: Grid) -> None:

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.engine import Source
+from pipeline.errors import OutputError
 from pipeline.io.slabs import slabs
 from pipeline.io.store.attributes import OURS, grid_to_json
 from pipeline.io.store.source import ZarrSource
@@ -20,11 +21,31 @@ _SIDE = 64
 def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None]) -> ZarrSource:
     """Copy `source` (one channel) to a store at `path` in one forward pass, and open it.
 
-    `look` is given the values of each slice as it goes by, `(1, 1, rows, columns)`.
+    `look` is given the values of each slice as it goes by, `(1, 1, rows, columns)`. Raises OutputError.
     """
-    record = {"version": 1, "array": "0", "grid": grid_to_json(source.grid), "nodata": None, "classes": [], "made": {}}
+    try:
+        array = _create(source, path)
+        for box, (values, _) in slabs(source, _SIDE):
+            for index in range(values.shape[1]):
+                look(values[:, index : index + 1])
+            array[box.slices] = values[0]
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); is the disk full?") from error
+    return ZarrSource(path)
+
+
+def _create(source: Source, path: Path) -> zarr.Array[Any]:
+    missing = getattr(source, "nodata", None)
+    record: dict[str, Any] = {
+        "version": 1,
+        "array": "0",
+        "grid": grid_to_json(source.grid),
+        "nodata": None if missing != missing else missing,  # NaN is seen without being told
+        "classes": [],
+        "made": {},
+    }
     root = zarr.create_group(path, zarr_format=3, attributes={OURS: record}, overwrite=True)
-    array = root.create_array(
+    return root.create_array(
         "0",
         shape=source.grid.shape,
         chunks=tuple(min(_SIDE, size) for size in source.grid.shape),
@@ -32,8 +53,3 @@ def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None
         compressors=None,
         dimension_names=source.grid.axes,
     )
-    for box, (values, _) in slabs(source, _SIDE):
-        for index in range(values.shape[1]):
-            look(values[:, index : index + 1])
-        array[box.slices] = values[0]
-    return ZarrSource(path)

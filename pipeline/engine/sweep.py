@@ -57,7 +57,7 @@ def sweep(source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run:
         network = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
-        held = Rows(source, _needed(recipe.lattice, region), _step(recipe.lattice), readers)
+        held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         bands = _Bands(run, sink, recipe.decision, writer, watch)
         work = _Network(held, predictor, recipe, network, watch)
         blend = Blend(predictor.classes, recipe.lattice, region)
@@ -88,12 +88,12 @@ def _rows_of(lattice: Lattice, region: Box, batch: int) -> list[Row]:
     return rows
 
 
-def _needed(lattice: Lattice, region: Box) -> Box:
-    """The rows that the network sees for `region`, in full width: a batch may hold patches from beside the region."""
-    starts = lattice.touching(region)[0]
-    whole = Box.whole(lattice.shape)
-    rows = Box((starts[0], *whole.start[1:]), (starts[-1] + lattice.patch[0], *whole.stop[1:]))
-    return rows.grow(lattice.margin).clip(whole)
+def _needed(lattice: Lattice, rows: Sequence[Row]) -> Box:
+    """The cells that the network sees for `rows`."""
+    patches = [patch for _, groups in rows for group in groups for patch in group]
+    start = tuple(map(min, zip(*(patch.start for patch in patches), strict=True)))
+    stop = tuple(map(max, zip(*(patch.stop for patch in patches), strict=True)))
+    return Box(start, stop).grow(lattice.margin).clip(Box.whole(lattice.shape))
 
 
 def _step(lattice: Lattice) -> int:

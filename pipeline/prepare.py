@@ -173,7 +173,7 @@ def prepare(job: Job, means: Means) -> Setup:
             window=_window(job.window or card.window),
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            device=means.device or "cpu",
+            device=_device(means.device),
         )
     finally:
         source.close()
@@ -248,3 +248,9 @@ def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
 def _window(kind: str) -> str:
     checked_window(kind, 1)
     return kind
+
+
+def _device(asked: str | None) -> str:
+    from pipeline.models.device import choose_device  # torch takes a second, and errors above come without it
+
+    return choose_device(asked)

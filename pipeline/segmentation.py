@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
 from pipeline.engine import Watch, sweep
 from pipeline.engine.ledger import Ledger, differences
 from pipeline.engine.protocols import Predictor, Source
-from pipeline.errors import Interrupted, OutputError
+from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.bands import Run
 from pipeline.io.formats import Mask, about, open_source, publish, remove
@@ -27,6 +28,9 @@ from pipeline.io.views import Reoriented, inverse
 from pipeline.job import Job, Means
 from pipeline.prepare import Setup, prepare
 from pipeline.statistics import Foreground
+
+if TYPE_CHECKING:
+    from pipeline.models.store import Model
 
 _MASK, _VOLUME, _DRAFT, _STATISTICS = "mask.zarr", "volume.zarr", "volume.new.zarr", "statistics.json"
 
@@ -213,12 +217,23 @@ def _view(setup: Setup) -> Source:
 def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
     """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
     from pipeline.models.predictor import Scaling, TorchPredictor
-    from pipeline.models.store import load_model
 
     height, width = setup.swept.spacing[-2:]
     scaling = Scaling.of(setup.card, mean, std)
-    model = load_model(setup.job.model or setup.card.name)
-    return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
+    model = _model(setup.job.model or setup.card.name, setup.card.weights_sha256)
+    try:
+        return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RequestError(f"--device {setup.device}: cannot be used ({reason}); give another, such as cpu") from error
+
+
+@lru_cache(maxsize=2)
+def _model(ref: str, sha256: str) -> Model:
+    """The model `ref`, loaded once for all items of an archive; `sha256` tells its versions apart."""
+    from pipeline.models.store import load_model
+
+    return load_model(ref)
 
 
 def _statistics(setup: Setup) -> tuple[tuple[float, ...], tuple[float, ...]]:

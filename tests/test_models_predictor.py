@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 from torch.nn import functional
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, RequestError
 from pipeline.models.card import Normalisation
+from pipeline.models.device import choose_device
 from pipeline.models.predictor import Scaling, TorchPredictor, native_patch
 from tests.model_cases import CARD_2D, CARD_3D, model_of
 
@@ -187,3 +188,12 @@ def test_scores_are_the_callers_to_change():
     kept = first.copy()
     first[:] = 0
     assert np.array_equal(predictor(patches(1), None), kept)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert choose_device("cpu") == "cpu"
+    assert choose_device(None) in ("cpu", "cuda")
+    with pytest.raises(RequestError, match="torch knows no such device"):
+        choose_device("gpu")
+    with pytest.raises(RequestError, match="GPUs that torch can use here"):
+        choose_device("cuda:99")

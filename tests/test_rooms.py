@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ BELOW = {
     "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes"),
 }
 """By part: all of the project that it may import, beside itself."""
-LATE = ("pipeline.cli", "pipeline.io.formats", "pipeline.segmentation")
+LATE = ("pipeline.cli", "pipeline.io.formats", "pipeline.prepare", "pipeline.segmentation")
 """May import inside functions: verbs and doors bring libraries that not every call needs, and so does the network."""
 
 
@@ -59,32 +60,38 @@ def sources() -> dict[str, str]:
 def imports(texts: dict[str, str]) -> Iterator[Import]:
     """All imports but those for the type checker alone."""
     for module, text in texts.items():
-        tree = ast.parse(text)
-        typing = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
-        late = {
-            id(inner)
-            for node in ast.walk(tree)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            for inner in ast.walk(node)
-        }
-        for node in ast.walk(tree):
-            if id(node) not in typing:
-                yield from (Import(module, name, node.lineno, id(node) in late) for name in _names(node, texts))
+        yield from _imports(module, text, frozenset(texts))
+
+
+@cache
+def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
+    tree = ast.parse(text)
+    typing = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
+    late = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for inner in ast.walk(node)
+    }
+    return [
+        Import(module, name, node.lineno, id(node) in late)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in typing
+        for name in _names(node, modules)
+    ]
 
 
 def _for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _names(node: ast.AST, texts: dict[str, str]) -> list[str]:
+def _names(node: ast.Import | ast.ImportFrom, modules: frozenset[str]) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
     if node.level:
         return ["a relative import"]
     whole = [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name if name in texts else str(node.module) for name in whole]
+    return [name if name in modules else str(node.module) for name in whole]
 
 
 def within(name: str, rooms: tuple[str, ...]) -> bool:

@@ -13,6 +13,9 @@ from rasterio.io import DatasetReader
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 
+_NO_SYSTEM = 'LOCAL_CS["unnamed",'
+"""How GDAL reads a GeoTIFF that says it is of points or areas, and nothing of a system."""
+
 
 def grid_of(dataset: DatasetReader) -> Grid:
     """The grid of a dataset: cell centres instead of GDAL's corners, and GDAL's own words as the reference.
@@ -31,7 +34,10 @@ def grid_of(dataset: DatasetReader) -> Grid:
 
 
 def _reference(dataset: DatasetReader) -> dict[str, Any]:
-    """GDAL's words for the georeference, as JSON: a transform, or else ground control points, and coefficients."""
+    """GDAL's words for the georeference, as JSON: a transform, or else ground control points, and coefficients.
+
+    GDAL 3.10 moves the control points of a new file by a cell if it is marked as one of points: such marks are dropped.
+    """
     placed = not dataset.transform.is_identity
     points, points_crs = dataset.gcps
     reference: dict[str, Any] = {
@@ -42,6 +48,7 @@ def _reference(dataset: DatasetReader) -> dict[str, Any]:
     if points and not placed:
         reference["gcps"] = [[p.row, p.col, p.x, p.y, p.z, p.id, p.info] for p in points]
         reference["gcps_crs"] = _wkt(points_crs)
+        reference["area_or_point"] = "Area"
     try:
         coefficients = dataset.rpcs
     except (ValueError, KeyError) as error:
@@ -71,7 +78,8 @@ def _corner(grid: Grid) -> list[float]:
 
 
 def _wkt(crs: CRS | None) -> str | None:
-    return crs.to_wkt() if crs else None
+    wkt: str | None = crs.to_wkt() if crs else None
+    return None if wkt and wkt.startswith(_NO_SYSTEM) else wkt
 
 
 def _crs(wkt: str | None) -> CRS | None:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -62,7 +63,7 @@ class RasterSource:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
         with reading(self.path, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
-            values = dataset.read([*self._bands, *self._shown], window=window, out_dtype=self.dtype)
+            values = self._read(dataset, [*self._bands, *self._shown], window)
             shown = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
         if self._shown:
             values, shown = values[:-1], values[-1] > 0
@@ -74,6 +75,12 @@ class RasterSource:
             self._closed = True
             for dataset in self._opened:
                 dataset.close()
+
+    def _read(self, dataset: DatasetReader, bands: list[int], window: Window) -> NDArray[Any]:
+        if len({dataset.dtypes[band - 1] for band in bands}) == 1:
+            together: NDArray[Any] = dataset.read(bands, window=window, out_dtype=self.dtype)
+            return together
+        return np.stack([dataset.read(band, window=window, out_dtype=self.dtype) for band in bands])
 
     def _handle(self) -> DatasetReader:
         """The dataset of this thread, which none may share; it is closed when the thread ends."""

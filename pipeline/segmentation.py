@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.engine import Watch, sweep
 from pipeline.engine.ledger import Ledger, differences
 from pipeline.engine.protocols import Predictor, Source
-from pipeline.errors import Interrupted, OutputError, RequestError
+from pipeline.errors import Interrupted, OutputError
 from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.bands import Run
 from pipeline.io.formats import Mask, about, open_source, publish, remove
@@ -220,17 +220,13 @@ def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std
 
     height, width = setup.swept.spacing[-2:]
     scaling = Scaling.of(setup.card, mean, std)
-    model = _model(setup.job.model or setup.card.name, setup.card.weights_sha256)
-    try:
-        return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RequestError(f"--device {setup.device}: cannot be used ({reason}); give another, such as cpu") from error
+    model = _model(setup.job.model or setup.card.name, setup.card.to_json())
+    return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
 
 
 @lru_cache(maxsize=2)
-def _model(ref: str, sha256: str) -> Model:
-    """The model `ref`, loaded once for all items of an archive; `sha256` tells its versions apart."""
+def _model(ref: str, card: str) -> Model:
+    """The model `ref`, loaded once for all items of an archive; its `card`, as text, tells its versions apart."""
     from pipeline.models.store import load_model
 
     return load_model(ref)

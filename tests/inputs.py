@@ -41,7 +41,7 @@ def put_models(folder: Path) -> None:
 
 def undecided(network: PSPNet) -> PSPNet:
     """The network with its classes brought to the same mean and spread, so that each wins somewhere."""
-    noise = np.stack([pixels((network.spec.in_channels, 256, 256), seed) for seed in range(4)])
+    noise = np.stack([pixels((network.spec.in_channels, 128, 128), seed) for seed in range(6)])
     with torch.inference_mode():
         scores = network((torch.from_numpy(noise).float() - 100) / 50)
         spread, mean = torch.std_mean(scores, (0, 2, 3))

@@ -168,6 +168,8 @@ WORDS = {
     "no workers": (["--workers", "0"], 2, r"--workers 0: must be at least 1"),
     "no band there": (["--bands", "1,7"], 1, r"a\.tif: there is no band \[7\]; it has the bands \[1, 2\]"),
     "no scheduler": (["--scheduler", "tcp://127.0.0.1:9"], 1, r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+    "no device": (["--device", "gpu"], 1, r"a\.tif: --device gpu: torch knows no such device; give cpu, cuda or"),
+    "no such device": (["--device", "cuda:99"], 1, r"a\.tif: --device cuda:99: there are \d+ GPUs .*; give cpu, or"),
     "no job file": (["--config", "none.toml"], 2, r"none\.toml: the job file cannot be read"),
 }
 

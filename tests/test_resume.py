@@ -331,3 +331,17 @@ def test_a_finished_run_takes_its_leftovers_away(models, tmp_path):
 def test_the_bands_of_the_tests_are_what_they_say():
     assert len(cut_bands((ROWS, COLUMNS), 1024)) == BANDS
     assert cut_bands((1030, 20), 1024)[0] == Box((0, 0), (1024, 20))
+
+
+def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
+    small = put_scene(tmp_path / "scene.tif", pixels((2, 40, 20)))
+    job = Job(str(small), model=str(tmp_path / "model"))
+    model = load_model(models / "scene")
+    networks = []
+    for averaging in ("softmax", "logits"):
+        save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
+        one, two = (segment_room.predictor_of(prepare(job, Means()), 1, (), ()) for _ in range(2))
+        assert one.card.averaging == averaging
+        assert one._network is two._network
+        networks.append(one._network)
+    assert networks[0] is not networks[1]

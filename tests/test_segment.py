@@ -122,9 +122,8 @@ def test_a_store_holds_the_same_as_a_geotiff(scene, mask, models, tmp_path):
         assert group.attrs["pipeline"]["grid"]["crs"] == dataset.crs.to_wkt()
 
 
-@pytest.mark.parametrize("means", [Means(band=2048), Means(band=4096), Means(memory=2**20)], ids=str)
-def test_means_change_no_byte(scene, mask, models, tmp_path, means):
-    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), means)
+def test_taller_bands_change_no_byte(scene, mask, models, tmp_path):
+    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), Means(band=2048))
     assert contents(tmp_path / "other.tif") == contents(mask)
 
 

@@ -20,7 +20,7 @@ from pipeline.job import Job, Means
 from pipeline.models.card import Card
 from pipeline.planning import plan
 from pipeline.report import Screen
-from pipeline.segmentation import segment
+from pipeline.segmentation import Report, segment
 from tests.inputs import SCENE_CARD, labels_of, pixels, put_scene, put_volume
 
 VERBS = ("run", "plan", "info", "models", "export")
@@ -130,6 +130,31 @@ def test_signals_stop_a_run_once_and_then_at_once(capsys):
             signal.raise_signal(signal.SIGINT)
     assert "once more to stop at once" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Screen(quiet=False, stop_on_signals=False) as screen:
+        progress = screen.item(Job("a.tif"), 1, 2)
+        progress.phase("segmenting")
+        progress.begun(2_000_000, 500_000)
+        progress.advanced(500_000.0)
+        screen._bar.refresh()
+        screen.finished(Report("a.tif", None, "failed", "a.tif: no", 0.0, 0))
+    said = capsys.readouterr().err
+    assert "1/2 a.tif: segmenting" in said
+    assert " 50%" in said
+    assert "failed: a.tif: no" in said
+
+
+def test_quiet_and_pipes_show_nothing_but_failures(capsys):
+    with Screen(quiet=True, stop_on_signals=False) as screen:
+        screen.item(Job("a.tif"), 1, 1).begun(10, 0)
+        screen.finished(Report("a.tif", "m.tif", "done", None, 1.0, 10))
+        screen.item(Job("b.tif"), 1, 1)
+        screen.finished(Report("b.tif", None, "failed", "b.tif: no", 0.0, 0))
+    assert capsys.readouterr().err == "failed: b.tif: no\n"
 
 
 def test_plan_tells_what_a_run_will_do(made, models):

@@ -75,7 +75,7 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(DOCS))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fast_models(tmp_path_factory):
     """The packaged models with random weights and a network that is quick: same card, same names."""
     folder = tmp_path_factory.mktemp("weights")
@@ -90,7 +90,7 @@ def fast_models(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def samples(tmp_path_factory, fast_models):
     folder = tmp_path_factory.mktemp("samples")
     with contextlib.chdir(folder):
@@ -262,7 +262,7 @@ def test_every_public_name_is_documented_as_it_is(name):
         known = getattr(found, "_fields", None) or [field.name for field in fields(found)]
         assert first_column(text) >= set(known)
     if inspect.isfunction(found):
-        shown = ast.parse(re.search(r"```py\n(.*?)```", text, re.DOTALL)[1].replace("->", "->", 1)).body[0]
+        shown = ast.parse(re.search(r"```py\n(.*?)```", text, re.DOTALL)[1]).body[0]
         real = ast.parse(textwrap.dedent(inspect.getsource(found))).body[0]
         assert ast.unparse(shown.args) == ast.unparse(real.args)
         assert ast.unparse(shown.returns) == ast.unparse(real.returns)

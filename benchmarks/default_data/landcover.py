@@ -95,7 +95,7 @@ class Data:
         return images, torch.stack([labels for _, labels in pairs])
 
     def _crop(self, rng: np.random.Generator, side: int) -> tuple[Tensor, Tensor]:
-        size = int(side * 2 ** rng.uniform(-0.8, 0.8))
+        size = int(side * 2 ** rng.uniform(-1.2, 1.2))
         if self.drawn and rng.random() < DRAWN:
             image, labels = self.drawn[rng.integers(len(self.drawn))]
             place = rng.integers(labels.size)
@@ -143,12 +143,12 @@ def resize(image: Image, labels: Image, side: int) -> tuple[Tensor, Tensor]:
 
 def jitter(rng: np.random.Generator, image: Tensor) -> Tensor:
     """A normalised image with changed brightness, contrast, gamma, colour balance and saturation, and some noise."""
-    x = (image / 255).clamp(0, 1) ** float(np.exp(rng.uniform(-0.25, 0.25)))
-    gains = torch.tensor(np.exp(rng.normal(0, 0.06, 3)), dtype=torch.float32).view(3, 1, 1)
-    x = x * gains * float(np.exp(rng.uniform(-0.2, 0.2)))
+    x = (image / 255).clamp(0, 1) ** float(np.exp(rng.uniform(-0.35, 0.35)))
+    gains = torch.tensor(np.exp(rng.normal(0, 0.08, 3)), dtype=torch.float32).view(3, 1, 1)
+    x = x * gains * float(np.exp(rng.uniform(-0.3, 0.3)))
     grey = x.mean(0, keepdim=True)
     x = grey + (x - grey) * float(rng.uniform(0.5, 1.5))
-    x = x.mean() + (x - x.mean()) * float(np.exp(rng.uniform(-0.2, 0.2)))
+    x = x.mean() + (x - x.mean()) * float(np.exp(rng.uniform(-0.3, 0.3)))
     x = x + torch.randn_like(x) * float(rng.uniform(0, 0.03))
     return (x.clamp(0, 1) * 255 - MEAN) / STD
 

@@ -4,6 +4,9 @@
 
 Stopped at any time, it goes on from the last checkpoint in DIR when it is started again. When the minutes are used,
 the model is measured on the test split, once, and written to DIR/<name>.
+
+The packaged weights were made with it while it was written: landcover in 83 minutes on a shared core, ten at output
+stride 16 first and only the last seven with the present range of scale and colour; hippocampus in 40, as it stands.
 """
 
 from __future__ import annotations

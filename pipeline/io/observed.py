@@ -19,13 +19,8 @@ def observed(
     """
     parts = [] if shown is None else [shown]
     if shown is None and all(value is not None for value in nodata):
-        parts.append(np.any([_differs(*pair) for pair in zip(values, nodata, strict=True)], axis=0))
+        parts.append(np.any([plane != value for plane, value in zip(values, nodata, strict=True)], axis=0))
     if values.dtype.kind == "f":
         parts.append(np.isfinite(values).all(axis=0))
     valid = np.logical_and.reduce(parts) if parts else None
     return None if valid is None or valid.all() else valid
-
-
-def _differs(plane: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    differs: NDArray[np.bool_] = ~np.isnan(plane) if nodata != nodata else plane != nodata
-    return differs

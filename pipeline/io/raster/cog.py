@@ -22,7 +22,7 @@ from pipeline.geometry import Grid
 from pipeline.io.raster.gdal import writing
 from pipeline.io.raster.georeference import georeference
 from pipeline.io.raster.sidecar import publish_sidecar, sidecar_of
-from pipeline.io.raster.whole import check_blocks, check_cells, checksums
+from pipeline.io.raster.whole import check_blocks, check_whole, checksums
 from pipeline.io.safely import replacing
 
 _SIDE = 512
@@ -51,12 +51,11 @@ def write_cog(
             with _created(stage, grid, 1, dtype, {"compress": "zstd", "zstd_level": 1, "nodata": nodata}) as dataset:
                 _describe(dataset, nodata, classes, tags)
                 expected = _fill(dataset, path, (rows[None] for rows in slabs))
-            check_blocks(stage, path)
-            _add_overviews(stage)
-            check_blocks(stage, path)
+            check_blocks(stage, path, 0)
+            overviews = _add_overviews(stage)
+            check_blocks(stage, path, overviews)
             rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG)
-            check_blocks(temporary, path)
-            check_cells(temporary, path, expected)
+            check_whole(temporary, path, overviews, expected)
             publish_sidecar(temporary, path, classes)
         finally:
             for made in (stage, sidecar_of(stage), sidecar_of(temporary)):
@@ -79,8 +78,7 @@ def write_scene(path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], channels:
     with replacing(path) as temporary, writing(path):
         with _created(temporary, grid, channels, dtype, {"compress": "deflate", "zlevel": 1}) as dataset:
             expected = _fill(dataset, path, slabs)
-        check_blocks(temporary, path)
-        check_cells(temporary, path, expected)
+        check_whole(temporary, path, 0, expected)
 
 
 def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Mapping[str, str]) -> None:
@@ -91,12 +89,13 @@ def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Ma
     dataset.set_band_description(1, "class")
 
 
-def _add_overviews(path: Path) -> None:
-    """Overviews by majority, down to where the longer side fits a block."""
+def _add_overviews(path: Path) -> int:
+    """Add overviews by majority, down to where the longer side fits a block, and count them."""
     with rasterio.open(path, "r+") as dataset:
         factors = [2**level for level in range(1, 32) if max(dataset.shape) > _SIDE // 2 * 2**level]
         if factors:
             dataset.build_overviews(factors, Resampling.mode)
+    return len(factors)
 
 
 @contextmanager

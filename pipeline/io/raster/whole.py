@@ -22,20 +22,25 @@ def checksums(planes: NDArray[Any], before: Sequence[int]) -> list[int]:
     return [crc32(np.ascontiguousarray(plane).data, crc) for plane, crc in zip(planes, before, strict=True)]
 
 
-def check_blocks(draft: Path, path: Path) -> None:
-    """Raise OutputError for `path` unless every block of every level stands in the GeoTIFF `draft`."""
+def check_blocks(draft: Path, path: Path, overviews: int) -> None:
+    """Raise OutputError for `path` unless the GeoTIFF `draft` has so many overviews, and all blocks of all levels."""
     size = draft.stat().st_size
+    with rasterio.open(draft) as dataset:
+        found = len(dataset.overviews(1))
+    if found != overviews:
+        raise OutputError(f"{path}: only {found} of {overviews} overviews could be written; is the disk full?")
     for level, dataset in _levels(draft):
         missing = next((block for block in _blocks(dataset) if not 0 < _end(dataset, *block) <= size), None)
         if missing is not None:
             raise OutputError(f"{path}: block {missing} of level {level} could not be written; is the disk full?")
 
 
-def check_cells(draft: Path, path: Path, expected: Sequence[int]) -> None:
-    """Raise OutputError for `path` unless the GeoTIFF `draft` can be read and its cells have the `expected` checksums.
+def check_whole(draft: Path, path: Path, overviews: int, expected: Sequence[int]) -> None:
+    """Raise OutputError for `path` unless `draft` has all its blocks, and cells with the `expected` checksums.
 
     Overviews are read too: a block that was written by half cannot be decoded.
     """
+    check_blocks(draft, path, overviews)
     for level, dataset in _levels(draft):
         found = [0] * dataset.count
         height = dataset.block_shapes[0][0]

@@ -89,7 +89,7 @@ def split_axes(path: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> tupl
     spatial = 3 if names[-3:-2] and names[-3] in _DEPTH else 2
     lead = tuple(slice(None) if name in _CHANNEL else 0 for name in names[:-spatial])
     over = [name for name, size in zip(names[:-spatial], shape, strict=False) if size > 1 and name not in _CHANNEL]
-    known = len(names) == len(shape) or (not names and len(shape) == 2)
+    known = len(names) == len(shape) >= spatial or (not names and len(shape) == 2)
     turned = len(names) > 1 and names[-2] in _ACROSS
     if not known or over or turned or lead.count(slice(None)) > 1:
         raise InputError(

@@ -18,7 +18,10 @@ from pipeline.io.store.attributes import grid_from_json
 from pipeline.io.store.find import find, split_axes
 from pipeline.io.store.place import grid_of
 
-_BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, zlib.error, LZMAError)
+_BROKEN = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError),
+    *(zlib.error, LZMAError),
+)
 """What zarr and its decoders raise on metadata and chunks that are not as they should be."""
 
 

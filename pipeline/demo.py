@@ -47,12 +47,13 @@ def show(folder: Path) -> None:
     picture = np.concatenate([scene, colours[mask[0]].transpose(2, 0, 1), colours[truth[0]].transpose(2, 0, 1)], axis=2)
     write_png(folder / "picture.png", picture[:, ::4, ::4])
     console = Console(highlight=False)
-    step = -(-picture.shape[2] // min(console.width - 1, 120))
-    console.print(Segments(_blocks(picture[:, ::step, ::step])), end="")
-    console.print("scene, mask and truth, from left to right\n")
+    if console.is_terminal:
+        step = -(-picture.shape[2] // min(console.width - 1, 120))
+        console.print(Segments(_blocks(picture[:, ::step, ::step])), end="")
+        console.print("scene, mask and truth, from left to right\n")
     for name, share in _agreement(mask[0], truth[0]).items():
         console.print(f"  {name:<24}{share:6.1%}")
-    console.print(f"\nmask     {folder / 'scene_mask.tif'}\npicture  {folder / 'picture.png'}")
+    console.print(f"\nmask     {folder / 'scene_mask.tif'}\npicture  {folder / 'picture.png'} (scene, mask, truth)")
 
 
 def _agreement(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[str, float]:

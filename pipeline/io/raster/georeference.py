@@ -83,4 +83,4 @@ def _wkt(crs: CRS | None) -> str | None:
 
 
 def _crs(wkt: str | None) -> CRS | None:
-    return CRS.from_wkt(wkt) if wkt else None
+    return CRS.from_user_input(wkt) if wkt else None

@@ -26,7 +26,8 @@ from prefect.tasks import Task
 from pipeline.archive import failure
 from pipeline.errors import PipelineError, RequestError
 from pipeline.job import Job, Means
-from pipeline.segmentation import Progress, Report, segment
+from pipeline.progress import Progress
+from pipeline.segmentation import Report, segment
 
 _SECONDS = 1.0
 """Least time between two updates of a progress artifact."""

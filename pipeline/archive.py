@@ -9,7 +9,8 @@ from typing import Protocol
 
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.job import Job, Means
-from pipeline.segmentation import Progress, Report, segment
+from pipeline.progress import Progress
+from pipeline.segmentation import Report, segment
 
 _log = logging.getLogger(__name__)
 

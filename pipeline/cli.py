@@ -15,6 +15,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.errors import Interrupted, PipelineError, RequestError
+from pipeline.options import pair, positive, size_in_bytes, whole_numbers
 
 if TYPE_CHECKING:
     from pipeline.config import Request
@@ -36,19 +37,28 @@ Input = Annotated[
     list[str] | None, typer.Option("--input", "-i", help="File, folder, pattern, table or URL; may be given again.")
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="File (.tif, .zarr, .nii, .nii.gz) or folder. [<stem>_mask]")
+    str | None,
+    typer.Option(
+        "--output", "-o", help="File (.tif, .zarr, .nii, .nii.gz) or folder. Default: <stem>_mask beside the input."
+    ),
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
-Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. [all but alpha]")]
-Patch = Annotated[str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). [model's]")]
-Overlap = Annotated[str | None, typer.Option(help="Overlap of patches in input pixels, likewise. [model's]")]
-Window = Annotated[str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. [model's]")]
-View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coronal, sagittal. [model's]")]
+Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. Default: all but alpha.")]
+Patch = Annotated[
+    str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
+]
+Overlap = Annotated[
+    str | None, typer.Option(help="Overlap of patches in input pixels, likewise. Default: the model's.")
+]
+Window = Annotated[
+    str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. Default: the model's.")
+]
+View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coronal, sagittal. Default: the model's.")]
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. [a GPU where there is one]")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that was made otherwise.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make the output anew, even if it is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 
@@ -75,7 +85,7 @@ def run(
     overlap: Overlap = None,
     window: Window = None,
     view: View = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of this machine. [this one]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, as in tcp://host:8786.")] = None,
     memory: Memory = None,
     band: Band = None,
@@ -83,7 +93,8 @@ def run(
     overwrite: Overwrite = False,
     restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
     prefect: Annotated[
-        bool | None, typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. [where a server is set up]")
+        bool | None,
+        typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: where a server is set up."),
     ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -109,10 +120,10 @@ def run(
         )
         jobs = _jobs(said)
         means = Means(
-            _positive("--workers", workers),
+            positive("--workers", workers),
             scheduler,
-            _bytes(memory),
-            _positive("--band", band),
+            size_in_bytes(memory),
+            positive("--band", band),
             device,
             overwrite,
             restart,
@@ -165,7 +176,7 @@ def plan(
             window=window,
             view=view,
         )
-        means = Means(memory=_bytes(memory), band=_positive("--band", band), device=device)
+        means = Means(memory=size_in_bytes(memory), band=positive("--band", band), device=device)
         print_plans([plan_job(job, means, probe=probe) for job in _jobs(said)], as_json=as_json)
 
 
@@ -241,7 +252,7 @@ def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (
     from pipeline.config import Request, check, read_request
 
     said = Request() if config is None else read_request(config)
-    readers: dict[str, Any] = {"input": tuple, "bands": _numbers, "patch": _pair, "overlap": _pair}
+    readers: dict[str, Any] = {"input": tuple, "bands": whole_numbers, "patch": pair, "overlap": pair}
     given = {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }
@@ -283,37 +294,6 @@ def _server_is_set_up() -> bool:
         return bool(profiles["profiles"][active].get("PREFECT_API_URL"))
     except (OSError, KeyError, AttributeError, TypeError, ValueError):
         return False
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"{text!r} must be whole numbers with commas, as in 4,3,2") from None
-
-
-def _pair(text: str) -> tuple[int, int]:
-    numbers = _numbers(text)
-    if len(numbers) > 2 or min(numbers) < 0:
-        raise RequestError(f"{text!r} must be one whole number, or height and width, as in 512,768")
-    return numbers[0], numbers[-1]
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise RequestError(f"{option} {value}: must be at least 1")
-    return value
-
-
-def _bytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    units = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
-    unit = next((unit for unit in units if text.upper().endswith(unit)), "")
-    try:
-        return int(float(text[: len(text) - len(unit)]) * units.get(unit, 1))
-    except (ValueError, OverflowError):
-        raise RequestError(f"--memory {text!r}: must be a size, as in 500MiB or 2GiB") from None
 
 
 if __name__ == "__main__":

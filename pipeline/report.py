@@ -21,7 +21,8 @@ from pipeline.engine.ledger import flat
 from pipeline.job import Job
 from pipeline.models.card import Card
 from pipeline.planning import Plan
-from pipeline.segmentation import Progress, Report
+from pipeline.progress import Progress
+from pipeline.segmentation import Report
 
 _WHOLE = 1000
 """Columns of a line that is not for a screen."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from pipeline.engine import Watch, sweep
 from pipeline.engine.ledger import Ledger, differences
 from pipeline.engine.protocols import Predictor, Source
 from pipeline.errors import Interrupted, OutputError
-from pipeline.geometry import Box, Lattice, split_runs
+from pipeline.geometry import Box, split_runs
 from pipeline.geometry.bands import Run
 from pipeline.io.formats import Mask, about, open_source, publish, remove
 from pipeline.io.slabs import slabs
@@ -27,24 +26,13 @@ from pipeline.io.store import LabelStore, ZarrSource, create_labels, stage_volum
 from pipeline.io.views import Reoriented, inverse
 from pipeline.job import Job, Means
 from pipeline.prepare import Setup, prepare
+from pipeline.progress import Progress, Ticker, watch_of
 from pipeline.statistics import Foreground
 
 if TYPE_CHECKING:
     from pipeline.models.store import Model
 
 _MASK, _VOLUME, _DRAFT, _STATISTICS = "mask.zarr", "volume.zarr", "volume.new.zarr", "statistics.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How the outside follows one item."""
-
-    begun: Callable[[int, int], None] = lambda cells, done: None
-    """Called with the cells of the item, and how many of them an earlier run did."""
-    advanced: Callable[[float], None] = lambda cells: None
-    """Called with the number of cells that were just done."""
-    phase: Callable[[str], None] = lambda name: None
-    """Called when another step begins: reading, segmenting, writing."""
 
 
 @dataclass(frozen=True)
@@ -250,12 +238,12 @@ def _sweep(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop:
     if not todo:
         return
     if means.workers is None and means.scheduler is None:
-        watch = _watch(setup, todo, progress, stop)
+        watch = watch_of(setup.lattice, todo, progress, stop)
         tasks = [Task(setup, run, None) for run in split_runs(todo, 1)]
         cluster.map_here(_Watched(watch), tasks)
         return
     tasks = [Task(setup, run, 1) for run in split_runs(todo, means.workers or 4)]
-    tick = _Ticker(ledger, todo, progress, stop)
+    tick = Ticker(ledger, todo, progress, stop)
     cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
 
 
@@ -265,35 +253,6 @@ class _Watched:
 
     def __call__(self, task: Task) -> None:
         sweep_task(task, self.watch)
-
-
-def _watch(setup: Setup, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
-    """Progress by patch, as a share of the cells still to do."""
-    patches = sum(_patches(setup.lattice, Box(run[0].start, run[-1].stop)) for run in split_runs(todo, 1))
-    share = sum(band.size for band in todo) / max(1, patches)
-    return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
-
-
-def _patches(lattice: Lattice, region: Box) -> int:
-    """How many patches touch `region`."""
-    return prod(
-        sum(start < stop and start + patch > first for start in starts)
-        for starts, patch, first, stop in zip(lattice.starts, lattice.patch, region.start, region.stop, strict=True)
-    )
-
-
-class _Ticker:
-    """Progress by band, from what other processes note in the ledger."""
-
-    def __init__(self, ledger: Ledger, todo: Sequence[Box], progress: Progress, stop: Event) -> None:
-        self._ledger, self._todo, self._progress, self._stop = ledger, list(todo), progress, stop
-
-    def __call__(self) -> None:
-        if self._stop.is_set():
-            raise Interrupted
-        done = self._ledger.done(self._todo)
-        self._todo = [band for band in self._todo if band not in done]
-        self._progress.advanced(sum(band.size for band in done))
 
 
 def _publish(setup: Setup) -> None:

@@ -24,7 +24,8 @@ from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.models.store import load_model, save_model
 from pipeline.prepare import prepare
-from pipeline.segmentation import Progress, segment
+from pipeline.progress import Progress
+from pipeline.segmentation import segment
 from tests.inputs import contents, listing, pixels, put_scene, put_volume
 
 STOPPED = 130

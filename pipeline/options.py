@@ -1,0 +1,40 @@
+"""Words of the command line as values."""
+
+from __future__ import annotations
+
+from pipeline.errors import RequestError
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """The numbers in a text such as "4,3,2"; RequestError for any other."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{text!r} must be whole numbers with commas, as in 4,3,2") from None
+
+
+def pair(text: str) -> tuple[int, int]:
+    """Height and width in a text such as "512" or "512,768"; RequestError for any other."""
+    numbers = whole_numbers(text)
+    if len(numbers) > 2 or min(numbers) < 0:
+        raise RequestError(f"{text!r} must be one whole number, or height and width, as in 512,768")
+    return numbers[0], numbers[-1]
+
+
+def positive(option: str, value: int | None) -> int | None:
+    """The value of `option`, if it is given; RequestError if it is below 1."""
+    if value is not None and value < 1:
+        raise RequestError(f"{option} {value}: must be at least 1")
+    return value
+
+
+def size_in_bytes(text: str | None) -> int | None:
+    """The bytes in a text such as "500MiB" or "2GB", if it is given; RequestError for any other."""
+    if text is None:
+        return None
+    units = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+    unit = next((unit for unit in units if text.upper().endswith(unit)), "")
+    try:
+        return int(float(text[: len(text) - len(unit)]) * units.get(unit, 1))
+    except (ValueError, OverflowError):
+        raise RequestError(f"--memory {text!r}: must be a size, as in 500MiB or 2GiB") from None

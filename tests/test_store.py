@@ -217,6 +217,30 @@ def test_a_scene_of_xarray_is_read(version: int, transform: bool, inside: str, t
     np.testing.assert_array_equal(source.read(Box.whole((30, 40))).values, IMAGE)
 
 
+def test_a_rotated_scene_of_others_is_read(tmp_path: Path) -> None:
+    array = picture().drop_vars(["x", "y"])
+    array.spatial_ref.attrs["GeoTransform"] = "500000.1 8.66 -5.0 4100000.7 -5.0 -8.66"
+    source = ZarrSource(put_xarray(tmp_path / "a.zarr", array, 3))
+    assert source.grid.reference["gdal"]["transform"] == [8.66, -5.0, 500000.1, -5.0, -8.66, 4100000.7]
+    assert source.grid.affine[0] == (-5.0, 8.66, 500000.1 + 1.83)
+
+
+@pytest.mark.parametrize("word", ["nightly", {"version": 9, "array": "image", "grid": "?"}, {"array": "image"}, 3])
+def test_attributes_of_our_name_that_are_not_ours_are_passed_over(word: Any, tmp_path: Path) -> None:
+    path = put_xarray(tmp_path / "a.zarr", picture(), 3)
+    zarr.open_group(path).attrs["pipeline"] = word
+    assert ZarrSource(path).channels == 2
+
+
+def test_a_record_that_tells_of_another_array_is_refused(tmp_path: Path) -> None:
+    path = put_labels(tmp_path / "mask.zarr", volume_grid(), pixels((5, 6, 7)))
+    attributes = zarr.open_group(path).attrs
+    record: Any = attributes["pipeline"]
+    attributes["pipeline"] = record | {"grid": record["grid"] | {"shape": [5, 6, 8]}}
+    with pytest.raises(InputError, match=r"a grid of \(5, 6, 8\), its array has \(5, 6, 7\)"):
+        ZarrSource(path)
+
+
 @given(spans=st.tuples(*[st.tuples(st.integers(0, 29), st.integers(1, 30))] * 2))
 @settings(max_examples=25)
 def test_a_box_is_cut_from_the_whole(tmp_path_factory: pytest.TempPathFactory, spans: Any) -> None:
@@ -263,7 +287,8 @@ def put_ome(path: Path, version: str, axes: str, shape: tuple[int, ...], *, name
     words = {"t": ("time", "second"), "c": ("channel", None)}
     image: dict[str, Any] = {
         "axes": [
-            {"name": a, "type": words.get(a, ("space",))[0]} | ({"unit": "micrometer"} if a in "zyx" else {})
+            {"name": "dye" if a == "c" else a, "type": words.get(a, ("space",))[0]}
+            | ({"unit": "micrometer"} if a in "zyx" else {})
             for a in axes
         ],
         "datasets": [
@@ -352,6 +377,12 @@ def test_axes_that_are_not_known_are_refused(shape: tuple[int, ...], names: Any,
 def test_cells_that_are_no_numbers_are_refused(dtype: Any, tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", shape=(4, 5), dtype=np.dtype(dtype), zarr_format=2)
     with pytest.raises(InputError, match=r"a\.zarr"):
+        ZarrSource(tmp_path / "a.zarr")
+
+
+def test_chunks_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", shape=(1 << 16, 1 << 16), chunks=(1 << 16, 1 << 15), dtype="uint8")
+    with pytest.raises(InputError, match=r"a\.zarr: is stored in chunks of .* 2\.0 GiB each"):
         ZarrSource(tmp_path / "a.zarr")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from lzma import LZMAError
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.io.store.attributes import grid_from_json
 from pipeline.io.store.find import find, split_axes
 from pipeline.io.store.place import grid_of
 
+_LARGEST_CHUNK = 1 << 30
 _BROKEN = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError),
     *(zlib.error, LZMAError),
@@ -59,10 +61,19 @@ class ZarrSource:
         self.nodata: Any = record["nodata"] if record else found.nodata
         self.classes: ClassTable = table_of(record["classes"]) if record else ()
         self.made: dict[str, Any] = record["made"] if record else {}
+        self._check(shape)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
         if self.dtype.kind not in "buif":
             raise InputError(f"{self.path}: cells are {self.dtype}; only integers and real numbers can be segmented")
         if self.grid.shape != shape:
             raise InputError(f"{self.path}: its record tells of a grid of {self.grid.shape}, its array has {shape}")
+        size = prod(self._array.chunks) * self.dtype.itemsize
+        if size > _LARGEST_CHUNK:
+            raise InputError(
+                f"{self.path}: is stored in chunks of {self._array.chunks}, {size / 2**30:.1f} GiB each, and can only "
+                "be read by whole chunks; write it again in smaller ones"
+            )
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values `(channels, *box.shape)`. Raises InputError where a chunk is damaged."""

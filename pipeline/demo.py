@@ -1,4 +1,4 @@
-"""The demo: a sample scene with its truth, and what became of it. `make demo` runs it."""
+"""The demo: a sample scene with its truth, a sample volume, and what became of the scene. `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ from pipeline.classes import ClassTable
 from pipeline.geometry import Box, Grid
 from pipeline.io.formats import about, open_source
 from pipeline.io.raster import write_png, write_scene
-from pipeline.samples import CLASSES, SCENE_CRS, SCENE_TRANSFORM, scene_rows
+from pipeline.io.volume import write_nifti
+from pipeline.samples import (
+    CLASSES,
+    PHANTOM_AFFINE,
+    SCENE_CRS,
+    SCENE_TRANSFORM,
+    phantom_slices,
+    scene_rows,
+)
 
 SIZE = 2048
+VOLUME = (24, 80, 80)
 SEED = 7
 _ROWS = 512
 
 
 def make(folder: Path, shape: tuple[int, int] = (SIZE, SIZE), seed: int = SEED) -> None:
-    """Write `scene.tif` and its true labels, `truth.tif`, band by band."""
+    """Write `scene.tif` and its true labels, `truth.tif`, band by band, and a phantom, `volume.nii.gz`."""
     grid = scene_grid(shape)
     image = (scene_rows(top, stop, shape[1], seed=seed)[0] for top, stop in _spans(shape[0]))
     write_scene(folder / "scene.tif", grid, image, 3, np.dtype(np.uint8))
     truth = (scene_rows(top, stop, shape[1], seed=seed)[1][None] for top, stop in _spans(shape[0]))
     write_scene(folder / "truth.tif", grid, truth, 1, np.dtype(np.uint8))
+    volume = volume_grid(VOLUME)
+    slices = (phantom_slices(z, z + 1, VOLUME, seed=seed)[0] for z in range(VOLUME[0]))
+    write_nifti(folder / "volume.nii.gz", volume, slices, np.int16)
 
 
 def scene_grid(shape: tuple[int, int]) -> Grid:
@@ -37,6 +49,12 @@ def scene_grid(shape: tuple[int, int]) -> Grid:
     x, a, b, y, d, e = SCENE_TRANSFORM
     affine = ((b, a, x + (a + b) / 2), (e, d, y + (d + e) / 2), (0.0, 0.0, 1.0))
     return Grid(shape, affine, ("y", "x"), SCENE_CRS, {"gdal": {"transform": [a, b, x, d, e, y], "crs": SCENE_CRS}})
+
+
+def volume_grid(shape: tuple[int, int, int]) -> Grid:
+    """Where a phantom of `shape` lies."""
+    affine = tuple((row[2], row[1], row[0], row[3]) for row in PHANTOM_AFFINE)
+    return Grid(shape, affine, ("z", "y", "x"))
 
 
 def show(folder: Path) -> None:

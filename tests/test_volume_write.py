@@ -4,6 +4,7 @@ import gzip
 import tracemalloc
 from contextlib import closing
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -82,3 +83,12 @@ def test_memory_is_a_slab_both_ways(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**20  # the volume is 4 MiB
     finally:
         tracemalloc.stop()
+
+
+def test_an_image_is_no_label_volume(tmp_path):
+    values = np.arange(-30, 30, dtype=np.int16).reshape(3, 4, 5)
+    grid = Grid(values.shape, tuple(map(tuple, np.eye(4))), ("z", "y", "x"))
+    write_nifti(tmp_path / "image.nii", grid, [values], np.int16)
+    image = nib.load(tmp_path / "image.nii")
+    assert int(image.header["intent_code"]) == 0
+    np.testing.assert_array_equal(np.asarray(image.dataobj).T, values)

@@ -40,6 +40,7 @@ _MILLIMETRES = {1: 1000.0, 3: 0.001}
 """By NIfTI's code of the unit: metre, micron; everything else is read as millimetre."""
 _ALIGNED = 2
 _LABEL = 1002
+_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"))
 _LARGEST = 1e30
 _FLATTEST = 1e-6
 
@@ -72,13 +73,13 @@ def write_nifti(
 ) -> None:
     """Write a label volume from `slabs` of shape `(n, y, x)`, which follow each other along z and fill `grid`.
 
-    `dtype` is uint8 or uint16. A grid that was read from NIfTI gets its geometry back, field by field; any other
-    gets its affine as sform. No text of the input is carried over. A name that ends in `.gz` is packed, at level 1 and
-    without time or name: the same labels are the same bytes. The file appears when it is whole. Raises OutputError
-    where the slabs do not fill the grid, or the system refuses.
+    `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
+    geometry back, field by field; any other gets its affine as sform. No text of the input is carried over. A name that
+    ends in `.gz` is packed, at level 1 and without time or name: the same labels are the same bytes. The file appears
+    when it is whole. Raises OutputError where the slabs do not fill the grid, or the system refuses.
     """
     stored = np.dtype(dtype).newbyteorder("<")
-    if stored.kind != "u" or stored.itemsize > 2:
+    if stored not in _WRITTEN:
         raise OutputError(f"{path}: labels are written as uint8 or uint16, not {np.dtype(dtype)}; convert them first")
     if grid.is_scene:
         raise OutputError(f"{path}: NIfTI holds volumes, not a scene of shape {grid.shape}; write .tif or .zarr")
@@ -86,7 +87,7 @@ def write_nifti(
     header.set_data_dtype(stored)
     header["vox_offset"] = header.single_vox_offset
     header["scl_slope"], header["scl_inter"] = 1, 0
-    header["intent_code"] = _LABEL
+    header["intent_code"] = _LABEL if stored.kind == "u" else 0
     header["descrip"] = description.encode("ascii", "replace")[:79]
     with replacing(path) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
         out.write(header.binaryblock + bytes(4))  # four zeros: no extensions follow

@@ -164,7 +164,7 @@ def _clipped(scores: NDArray[np.float32], patch: Box) -> NDArray[np.float32]:
 
 
 def _batch(pixels: Sequence[Pixels]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    values = np.stack([p.values for p in pixels])
+    values = np.stack([p.values for p in pixels]) if len(pixels) > 1 else pixels[0].values[None]
     if all(p.valid is None for p in pixels):
         return values, None
     shape = values.shape[2:]

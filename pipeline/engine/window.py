@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +67,21 @@ class Weights:
         ]
 
     def of(self, patch: Box) -> NDArray[np.float32]:
-        """Weights of `patch`, of its shape."""
-        vectors = [
-            (vector[: stop - start] / total[start:stop]).astype(np.float32)
-            for vector, total, start, stop in zip(self._windows, self._totals, patch.start, patch.stop, strict=True)
-        ]
-        return reduce(np.multiply.outer, vectors)
+        """Weights of `patch`, of its shape; not to be written to."""
+        return _outer(
+            tuple(
+                (vector[: stop - start] / total[start:stop]).astype(np.float32).tobytes()
+                for vector, total, start, stop in zip(self._windows, self._totals, patch.start, patch.stop, strict=True)
+            )
+        )
+
+
+@lru_cache(maxsize=8)
+def _outer(vectors: tuple[bytes, ...]) -> NDArray[np.float32]:
+    """The product of float32 vectors; patches in the middle of a row all have the same."""
+    weights: NDArray[np.float32] = reduce(np.multiply.outer, [np.frombuffer(vector, np.float32) for vector in vectors])
+    weights.flags.writeable = False
+    return weights
 
 
 def _total(starts: Sequence[int], vector: Vector, size: int) -> Vector:

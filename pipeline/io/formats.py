@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, rows_of, table_of
@@ -145,22 +144,18 @@ def _rows(mask: Mask) -> Iterator[NDArray[Any]]:
     return (pixels.values[0] for _, pixels in slabs(mask.labels, height))
 
 
-def _dtype(mask: Mask) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if mask.nodata <= 255 else np.uint16)
-
-
 def _write_tif(mask: Mask, path: Path) -> None:
     from pipeline.io.raster import write_cog
 
     tags = {"PIPELINE": json.dumps(mask.made)}
-    write_cog(path, mask.grid, _rows(mask), _dtype(mask), nodata=mask.nodata, classes=mask.classes, tags=tags)
+    write_cog(path, mask.grid, _rows(mask), mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, tags=tags)
 
 
 def _write_nifti(mask: Mask, path: Path) -> None:
     from pipeline.io.safely import replacing
     from pipeline.io.volume import write_nifti
 
-    write_nifti(path, mask.grid, _rows(mask), _dtype(mask))
+    write_nifti(path, mask.grid, _rows(mask), mask.labels.dtype)
     beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made}
     with replacing(_sidecar(path)) as draft:
         draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
@@ -172,7 +167,7 @@ def _write_zarr(mask: Mask, path: Path) -> None:
     draft = path.with_name(f".{path.name}.partial")
     remove(draft)
     try:
-        create_labels(draft, mask.grid, _dtype(mask), nodata=mask.nodata, classes=mask.classes, made=mask.made)
+        create_labels(draft, mask.grid, mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, made=mask.made)
         store = LabelStore(draft)
         for band in cut_bands(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
             store.write(band, mask.labels.read(band).values[0])

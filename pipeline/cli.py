@@ -271,7 +271,7 @@ def _jobs(request: Request) -> list[Job]:
     items = find_inputs(request.input)
     return [
         Job(item, output, request.model, request.bands, request.patch, request.overlap, request.window, request.view)
-        for item, output in zip(items, name_outputs(items, request.output), strict=True)
+        for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
     ]
 
 

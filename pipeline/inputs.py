@@ -6,6 +6,7 @@ import csv
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from pipeline.errors import PipelineError, RequestError
@@ -28,10 +29,11 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def name_outputs(items: Sequence[str], output: str | None) -> tuple[Path | None, ...]:
+def name_outputs(items: Sequence[str], output: str | None, named: Iterable[str] = ()) -> tuple[Path | None, ...]:
     """The output of each item: the file `output`, `<stem>_mask` in the folder `output`, or None for its default.
 
-    Raises RequestError where two items would have the same output.
+    Items found in a folder or by a pattern of `named` keep their place below it: `archive/p1/ct.nii.gz` of
+    `archive/**/*.nii.gz` goes to `p1/ct_mask.nii.gz`. Raises RequestError where two items would have the same output.
     """
     if output is None:
         return (None,) * len(items)
@@ -42,11 +44,31 @@ def name_outputs(items: Sequence[str], output: str | None) -> tuple[Path | None,
     folder = Path(output)
     if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
         raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}")
-    names = [folder / (stem_of(item) + "_mask" + (".nii.gz" if _is_volume(item) else ".tif")) for item in items]
-    for item, name in zip(items, names, strict=True):
-        if names.count(name) > 1:
-            raise RequestError(f"{item}: shares the output {name} with another input; segment them into two folders")
-    return tuple(names)
+    roots = [root for name in named if (root := _root(name)) is not None]
+    outputs: dict[Path, str] = {}
+    for item in items:
+        kind = ".nii.gz" if _is_volume(item) else ".tif"
+        path = folder / _place(item, roots) / (stem_of(item) + "_mask" + kind)
+        if path in outputs:
+            raise RequestError(
+                f"{item}: shares the output {path} with another input, {outputs[path]}; segment them into two folders"
+            )
+        outputs[path] = item
+    return tuple(outputs)
+
+
+def _root(name: str) -> Path | None:
+    """The folder below which `name` stands for files; None where it stands for itself."""
+    path = Path(name)
+    if is_remote(name) or (not path.is_dir() and not glob.has_magic(name)):
+        return None
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return path if path.is_dir() else Path(*fixed)
+
+
+def _place(item: str, roots: Sequence[Path]) -> Path:
+    root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
+    return Path() if is_remote(item) else Path(item).parent.relative_to(root)
 
 
 def _items(name: str) -> list[str]:

@@ -123,6 +123,16 @@ def test_outputs_in_a_folder_are_named_after_their_inputs(tmp_path):
     assert name_outputs(items, "out/") == tuple(Path("out") / name for name in names)
 
 
+def test_what_a_folder_or_pattern_finds_keeps_its_place_below_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "archive/p1/ct.nii.gz", "archive/p2/ct.nii.gz", "scene.tif")
+    expected = (Path("out/p1/ct_mask.nii.gz"), Path("out/p2/ct_mask.nii.gz"))
+    for named in ("archive", "archive/**/*.nii.gz", "archive/p?/ct.nii.gz", str(tmp_path / "archive" / "*" / "ct*")):
+        assert name_outputs(find_inputs([named]), "out", [named]) == expected
+    both = ["scene.tif", "archive"]
+    assert name_outputs(find_inputs(both), "out", both) == (Path("out/scene_mask.tif"), *expected)
+
+
 def test_one_input_may_name_its_file(tmp_path):
     assert name_outputs(["a.tif"], "m.tif") == (Path("m.tif"),)
     assert name_outputs(["a.tif"], str(tmp_path)) == (tmp_path / "a_mask.tif",)
@@ -134,7 +144,7 @@ def test_one_input_may_name_its_file(tmp_path):
     ("items", "output", "said"),
     [
         (["a.tif", "b.tif"], "m.tif", "is one file, for 2 inputs; give a folder"),
-        (["x/a.tif", "y/a.tif"], "out", "shares the output out/a_mask.tif with another input"),
+        (["x/a.tif", "y/a.tif"], "out", "y/a.tif: shares the output out/a_mask.tif with another input, x/a.tif"),
         (["x/a.tif", "y/a.tiff"], "out", "shares the output"),
         (["a.tif"], "m.png", "is neither a folder nor one of .tif, .tiff, .nii, .nii.gz, .zarr"),
     ],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipeline import __version__
-from pipeline.errors import Interrupted, PipelineError, RequestError
+from pipeline.errors import InputError, Interrupted, PipelineError, RequestError
 from pipeline.options import pair, positive, size_in_bytes, whole_numbers
 
 if TYPE_CHECKING:
@@ -177,7 +177,15 @@ def plan(
             view=view,
         )
         means = Means(memory=size_in_bytes(memory), band=positive("--band", band), device=device)
-        print_plans([plan_job(job, means, probe=probe) for job in _jobs(said)], as_json=as_json)
+        plans, failed = [], []
+        for job in _jobs(said):
+            try:
+                plans.append(plan_job(job, means, probe=probe))
+            except InputError as error:
+                failed.append(str(error))
+        print_plans(plans, as_json=as_json)
+        if failed:
+            raise PipelineError("\nerror: ".join(failed))
 
 
 @app.command()

@@ -169,6 +169,15 @@ def test_plan_tells_what_a_run_will_do(made, models):
     assert ["disk", "0", "MiB"] in [line.split() for line in text.splitlines()]
 
 
+def test_a_bad_input_among_others_does_not_hide_their_plans(made, models, tmp_path):
+    good, bad = made / "scene.tif", tmp_path / "missing.tif"
+    words = ["plan", "--input", bad, "--input", good, "--model", models / "scene", "--no-probe", "--json"]
+    ended = RUNNER.invoke(app, [str(word) for word in words])
+    assert ended.exit_code == 1
+    assert [item["input"] for item in json.loads(ended.stdout)["items"]] == [str(good)]
+    assert f"{bad}: there is no such file" in ended.stderr
+
+
 def test_plan_counts_the_patches_that_a_run_computes(scene, models):
     job = Job(str(scene), model=str(models / "scene"))
     told = plan(job, Means(), probe=False)

@@ -20,7 +20,7 @@ from pipeline.engine.protocols import Predictor, Source
 from pipeline.errors import Interrupted, OutputError
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.bands import Run
-from pipeline.io.formats import Mask, about, open_source, publish, remove
+from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
 from pipeline.io.slabs import slabs
 from pipeline.io.store import LabelStore, ZarrSource, create_labels, stage_volume
 from pipeline.io.views import Reoriented, inverse
@@ -116,7 +116,13 @@ class _Marking:
 
 def _is_made(setup: Setup, means: Means) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
-    if not setup.output.exists() or means.overwrite:
+    if means.overwrite:
+        return False
+    if other := in_the_way(setup.output):
+        raise OutputError(
+            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+        )
+    if not setup.output.exists():
         return False
     made = about(setup.output).made
     differing = "something else" if made is None else differences(made, setup.fingerprint())

@@ -232,3 +232,14 @@ def test_a_scene_without_any_observation_is_all_nodata(models, tmp_path):
     path = put_scene(tmp_path / "a.tif", np.full((2, 50, 60), np.nan, np.float32))
     assert pipeline("run", "--input", path, "--model", models / "scene").code == 0
     assert (labels_of(tmp_path / "a_mask.tif") == 255).all()
+
+
+def test_a_file_that_is_not_ours_is_not_replaced_by_what_goes_beside_a_mask(tmp_path, models):
+    scan, beside = volume(tmp_path / "scan.nii.gz"), tmp_path / "scan_mask.json"
+    beside.write_text('{"mine": 1}')
+    ended = pipeline("run", "--input", scan, "--model", models / "volume")
+    assert ended.code == 1
+    assert f"{beside}: would be replaced" in ended.err
+    assert beside.read_text() == '{"mine": 1}'
+    assert pipeline("run", "--input", scan, "--model", models / "volume", "--overwrite").code == 0
+    assert "made" in json.loads(beside.read_text())

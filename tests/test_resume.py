@@ -263,7 +263,7 @@ def _half_writes(write):
 
     def half(mask, path):
         class Failing:
-            grid, block = mask.labels.grid, (512, 512)
+            grid, dtype, block = mask.labels.grid, mask.labels.dtype, (512, 512)
 
             def read(self, box):
                 if box.start[0] > 0:

@@ -112,6 +112,18 @@ def about(path: str | Path) -> About:
         return About()
 
 
+def in_the_way(path: Path) -> Path | None:
+    """A file that goes beside a mask at `path` and stands there already, written by something else."""
+    beside = _sidecar(path)
+    if suffix_of(path) not in VOLUMES or not beside.exists():
+        return None
+    try:
+        ours = "made" in json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, TypeError):
+        ours = False
+    return None if ours else beside
+
+
 def remove(path: Path) -> None:
     """Delete a file or a store, if it is there."""
     if path.is_dir():
@@ -155,10 +167,14 @@ def _write_nifti(mask: Mask, path: Path) -> None:
     from pipeline.io.safely import replacing
     from pipeline.io.volume import write_nifti
 
-    write_nifti(path, mask.grid, _rows(mask), mask.labels.dtype)
     beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made}
     with replacing(_sidecar(path)) as draft:
         draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
+    try:
+        write_nifti(path, mask.grid, _rows(mask), mask.labels.dtype)
+    except BaseException:
+        _sidecar(path).unlink()
+        raise
 
 
 def _write_zarr(mask: Mask, path: Path) -> None:

@@ -346,3 +346,9 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
         assert one._network is two._network
         networks.append(one._network)
     assert networks[0] is not networks[1]
+
+
+def test_a_mask_that_another_device_made_is_left_alone(job, monkeypatch):
+    segment(job)
+    monkeypatch.setattr("pipeline.models.device.choose_device", lambda asked: "cuda")
+    assert segment(job).status == "skipped"

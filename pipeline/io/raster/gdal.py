@@ -15,7 +15,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from pipeline.errors import InputError, OutputError
 
-CACHE = 64 << 20
+CACHE = 32 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
 
 _ERRORS = (RasterioError, CRSError, CPLE_BaseError)

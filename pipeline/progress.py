@@ -27,7 +27,7 @@ class Progress:
 
 def watch_of(lattice: Lattice, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
     """Follows a sweep of the bands `todo` by patch: each is its share of their cells. Ends it when `stop` is set."""
-    patches = sum(_patches(lattice, Box(run[0].start, run[-1].stop)) for run in split_runs(todo, 1))
+    patches = sum(prod(map(len, lattice.touching(Box(run[0].start, run[-1].stop)))) for run in split_runs(todo, 1))
     share = sum(band.size for band in todo) / max(1, patches)
     return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
 
@@ -45,11 +45,3 @@ class Ticker:
         done = self._ledger.done(self._todo)
         self._todo = [band for band in self._todo if band not in done]
         self._progress.advanced(sum(band.size for band in done))
-
-
-def _patches(lattice: Lattice, region: Box) -> int:
-    """How many patches touch `region`."""
-    return prod(
-        sum(start < stop and start + patch > first for start in starts)
-        for starts, patch, first, stop in zip(lattice.starts, lattice.patch, region.start, region.stop, strict=True)
-    )

@@ -1,6 +1,6 @@
 """Wall time of `pipeline run` over that of the network alone on the same patches.
 
-    python -m benchmarks.overhead FOLDER [ROWS] [COLUMNS] [--depth 18]
+    python -m benchmarks.overhead FOLDER [ROWS] [COLUMNS] [--backbone resnet18]
 
 The network alone has its patches ready in memory and computes them on as many threads as the run does. The run is the
 whole command in a process of its own: start, read, blend, stage, write the COG. The two alternate.
@@ -16,12 +16,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.geometry import Box
 from pipeline.io.formats import open_source
 from pipeline.job import Job, Means
+from pipeline.models.spec import Backbone
 from pipeline.prepare import prepare
 from pipeline.segmentation import predictor_of
 
@@ -47,10 +49,10 @@ def network_alone(scene: Path, mask: Path, model: Path) -> float:
     return time.perf_counter() - began
 
 
-def main(folder: Path, rows: int, columns: int, depth: int, repeats: int) -> None:
+def main(folder: Path, rows: int, columns: int, backbone: Backbone, repeats: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    scene, mask, model = sample_scene(folder, rows, columns), folder / "overhead.tif", folder / f"r{depth}"
-    random_model.write(model, depth=depth)
+    scene, mask, model = sample_scene(folder, rows, columns), folder / "overhead.tif", folder / backbone
+    random_model.write(model, backbone=backbone)
     pairs = [(run(scene, mask, model), network_alone(scene, mask, model)) for _ in range(repeats)]
     run_s, network_s = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(whole / alone for whole, alone in pairs)
@@ -62,6 +64,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("rows", type=int, nargs="?", default=8192)
     parser.add_argument("columns", type=int, nargs="?", default=8192)
-    parser.add_argument("--depth", type=int, default=18)
+    parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet18")
     parser.add_argument("--repeats", type=int, default=3)
     main(**vars(parser.parse_args()))

@@ -1,29 +1,31 @@
 """Write a PSPNet with random weights: for speed and memory the weights do not matter, the shapes do.
 
-python benchmarks/random_model.py FOLDER [--depth 18] [--classes 6] [--patch 512] [--overlap 128]
+python benchmarks/random_model.py FOLDER [--backbone resnet18] [--classes 6] [--patch 512] [--overlap 128]
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import torch
 
 from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
 from pipeline.models.pspnet import PSPNet
-from pipeline.models.spec import PSPNetSpec
+from pipeline.models.spec import Backbone, PSPNetSpec
 from pipeline.models.store import save_model
 
 
-def write(folder: Path, depth: Literal[18, 50] = 18, classes: int = 6, patch: int = 512, overlap: int = 128) -> None:
+def write(
+    folder: Path, backbone: Backbone = "resnet18", classes: int = 6, patch: int = 512, overlap: int = 128
+) -> None:
     torch.manual_seed(0)
-    wide = 128 if depth == 18 else 512
-    spec = PSPNetSpec(depth, 3, classes, ppm_channels=wide, head_channels=wide)
+    wide = 128 if backbone == "resnet18" else 512
+    spec = PSPNetSpec(backbone, 3, classes, ppm_channels=wide, head_channels=wide)
     card = Card(
         format=FORMAT,
-        name=f"random-r{depth}",
+        name=f"random-{backbone}",
         kind="scene",
         classes=tuple(ClassEntry(f"class {i}", (40 * i % 256, 90 * i % 256, 170 * i % 256)) for i in range(classes)),
         network=spec,
@@ -31,7 +33,7 @@ def write(folder: Path, depth: Literal[18, 50] = 18, classes: int = 6, patch: in
         overlap=(overlap, overlap),
         channels=("red", "green", "blue"),
         margin=0,
-        normalisation=Normalisation("fixed", (110.0,) * 3, (60.0,) * 3, None, None),
+        normalisation=Normalisation("fixed", (110.0,) * 3, (60.0,) * 3),
         spacing=None,
         orientation=None,
         view=None,
@@ -48,6 +50,7 @@ def write(folder: Path, depth: Literal[18, 50] = 18, classes: int = 6, patch: in
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    for name, default in {"depth": 18, "classes": 6, "patch": 512, "overlap": 128}.items():
+    parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet18")
+    for name, default in {"classes": 6, "patch": 512, "overlap": 128}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     write(**vars(parser.parse_args()))

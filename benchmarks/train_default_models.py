@@ -62,21 +62,28 @@ class Recipe:
 
 RECIPES = {
     "landcover": Recipe(
-        PSPNetSpec(18, 3, 5, auxiliary=True),
+        PSPNetSpec("resnet18", 3, 5, auxiliary=True),
         (Phase(0.6, 8, 0.25, 12), Phase(0.85, 8, 0.5, 6), Phase(1.0, 8, 1.0, 3)),
         rate=1e-3,
         dice=0.5,
         smoothing=0.02,
     ),
+    "landcover50": Recipe(
+        PSPNetSpec("resnet50", 3, 5, auxiliary=True, ppm_channels=512, head_channels=512),
+        (Phase(0.5, 16, 0.375, 8), Phase(0.85, 8, 0.375, 6), Phase(1.0, 8, 0.9375, 2)),
+        rate=5e-4,
+        dice=0.5,
+        smoothing=0.02,
+    ),
     "hippocampus": Recipe(
-        PSPNetSpec(18, 5, 3, auxiliary=True),
+        PSPNetSpec("resnet18", 5, 3, auxiliary=True),
         (Phase(0.2, 16, 1.0, 12), Phase(1.0, 8, 1.0, 8)),
         rate=1e-3,
         dice=1.0,
         smoothing=0.0,
     ),
 }
-DATA = {"landcover": landcover, "hippocampus": hippocampus}
+DATA = {"landcover": landcover, "landcover50": landcover, "hippocampus": hippocampus}
 
 
 def loss(scores: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:

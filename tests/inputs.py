@@ -27,7 +27,7 @@ VOLUME_CARD = replace(
     patch=(48, 64),
     overlap=(12, 16),
     spacing=None,
-    normalisation=Normalisation("zscore", (), (), None, None),
+    normalisation=Normalisation("zscore", (), ()),
 )
 BLOT = 40
 PLACE = Affine(0.5, 0.01, 1000.25, 0.02, -0.5, 2000.75)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.models.card import Card, ClassEntry, Normalisation
+from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import Model
 
 CARD_2D = Card(
-    format=1,
+    format=FORMAT,
     name="small scene",
     kind="scene",
     classes=(ClassEntry("a", (200, 60, 50)), ClassEntry("b", (0, 0, 0)), ClassEntry("c", (50, 110, 200))),
-    network=PSPNetSpec(18, 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
+    network=PSPNetSpec("resnet18", 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
     patch=(64, 48),
     overlap=(16, 12),
     channels=("red", "green"),
     margin=0,
-    normalisation=Normalisation("fixed", (100.0, 50.0), (40.0, 20.0), None, None),
+    normalisation=Normalisation("fixed", (100.0, 50.0), (40.0, 20.0)),
     spacing=None,
     orientation=None,
     view=None,
@@ -31,16 +31,16 @@ CARD_2D = Card(
     evaluation={},
 )
 CARD_3D = Card(
-    format=1,
+    format=FORMAT,
     name="small volume",
     kind="volume",
     classes=(ClassEntry("background", (0, 0, 0)), ClassEntry("organ", (255, 0, 0))),
-    network=PSPNetSpec(18, 3, 2, output_stride=16, ppm_channels=4, head_channels=8),
+    network=PSPNetSpec("resnet18", 3, 2, output_stride=16, ppm_channels=4, head_channels=8),
     patch=(48, 32),
     overlap=(24, 16),
     channels=("MR",),
     margin=1,
-    normalisation=Normalisation("zscore", (), (), None, None),
+    normalisation=Normalisation("zscore", (), ()),
     spacing=(0.5, 0.5),
     orientation="RAS",
     view="axial",

@@ -98,13 +98,13 @@ def test_a_pool_thread_computes_on_one_torch_thread():
     window=st.none() | st.just((-50.0, 300.0)),
 )
 def test_unseen_values_are_zero_after_scaling(values, valid, window):
-    low, high = window or (None, None)
+    low, high = (window[:1], window[1:]) if window else ((), ())
     before = values.copy()
     with np.errstate(all="ignore"):
         scaled = Scaling((10.0,), (4.0,), low, high)(values, valid)
         plain = values.astype(np.float32)
         seen = np.isfinite(plain) & (True if valid is None else valid[:, None])
-        plain = (np.clip(plain, low, high) if window else plain) - np.float32(10)
+        plain = (np.clip(plain, *window) if window else plain) - np.float32(10)
     np.testing.assert_array_equal(scaled, np.where(seen, plain / np.float32(4), 0))
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(values, before)
@@ -178,8 +178,8 @@ def test_per_volume_normalisation_needs_its_numbers():
     with pytest.raises(ModelError, match="needs the mean and std of each of its 1 channels"):
         Scaling.of(CARD_3D)
     assert Scaling.of(CARD_3D, (3.0,), (0.0,)) == Scaling((3.0,), (1.0,))
-    rule = Normalisation("window", (1.0, 2.0), (3.0, 4.0), -5.0, 6.0)
-    assert Scaling.of(replace(CARD_2D, normalisation=rule)) == Scaling((1.0, 2.0), (3.0, 4.0), -5.0, 6.0)
+    rule = Normalisation("window", (1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
+    assert Scaling.of(replace(CARD_2D, normalisation=rule)) == Scaling((1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
 
 
 def test_scores_are_the_callers_to_change():

@@ -13,9 +13,9 @@ from pipeline.models.resnet import layer_plans
 from pipeline.models.spec import PSPNetSpec
 from tests.model_cases import network_of
 
-R18 = PSPNetSpec(18, 3, 4, ppm_channels=8, head_channels=8)
-R50 = PSPNetSpec(50, 3, 4, ppm_channels=8, head_channels=8)
-SEMSEG = replace(R50, dilation="full", align_corners=True, stem="deep", stem_channels=(64, 64, 128))
+R18 = PSPNetSpec("resnet18", 3, 4, ppm_channels=8, head_channels=8)
+R50 = PSPNetSpec("resnet50", 3, 4, ppm_channels=8, head_channels=8)
+SEMSEG = replace(R50, dilation="full", align_corners=True, stem="semseg")
 
 # (stride, dilation of the first convolution that is dilated) of each block of layer2, layer3 and layer4 at stride 8.
 BLOCKS_18 = (((1, 1),) * 2, ((2, 1), (1, 1)), ((1, 1), (1, 2)), ((1, 2), (1, 4)))
@@ -99,7 +99,7 @@ def test_auxiliary_head_reads_layer3_and_answers_in_training_only():
     ("spec", "shapes"),
     [
         (
-            PSPNetSpec(18, 5, 7, stem="deep", stem_channels=(32, 32, 64), auxiliary=True),
+            PSPNetSpec("resnet18", 5, 7, stem="v1c", auxiliary=True),
             {
                 "stem.0.weight": (32, 5, 3, 3),
                 "stem.3.weight": (32, 32, 3, 3),
@@ -138,14 +138,15 @@ def test_names_and_shapes_of_the_weights(spec, shapes):
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
 
 
-@pytest.mark.parametrize(
-    ("depth", "channels", "tensors", "parameters"), [(18, 128, 122, 12.6), (50, 512, 320, 46.6)], ids=["R18", "R50"]
-)
-def test_size_is_the_published_one(depth, channels, tensors, parameters):
+SIZES = [("resnet18", 128, 120, 12.6), ("resnet50", 512, 318, 46.6), ("mobilenet_v2", 512, 306, 13.4)]
+
+
+@pytest.mark.parametrize(("backbone", "channels", "tensors", "parameters"), SIZES)
+def test_size_is_the_published_one(backbone, channels, tensors, parameters):
     with torch.device("meta"):
-        network = PSPNet(PSPNetSpec(depth, 3, 21, ppm_channels=channels, head_channels=channels))
+        network = PSPNet(PSPNetSpec(backbone, 3, 21, ppm_channels=channels, head_channels=channels))
     backbone = [name for name in network.state_dict() if name.startswith(("stem", "layer"))]
-    assert len(backbone) == tensors - 2
+    assert len(backbone) == tensors
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(parameters, abs=0.1)
 
 
@@ -170,7 +171,12 @@ def test_dilation_policies():
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"stem_channels": (32, 32, 64)}, "1 convolution"), ({"bins": ()}, "bins"), ({"classes": 0}, "at least 1")],
+    [
+        ({"backbone": "vgg16_bn", "stem": "v1c"}, "has its own"),
+        ({"backbone": "vgg16_bn", "output_stride": 32}, "strides"),
+        ({"bins": ()}, "bins"),
+        ({"classes": 0}, "at least 1"),
+    ],
 )
 def test_impossible_specs_are_refused(change, words):
     with pytest.raises(ValueError, match=words):

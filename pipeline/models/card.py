@@ -13,7 +13,7 @@ from pipeline.errors import ModelError
 from pipeline.models.decode import decode
 from pipeline.models.spec import PSPNetSpec
 
-FORMAT = 1
+FORMAT = 2
 """Version of the card's layout."""
 Pair = tuple[int, int]
 
@@ -40,10 +40,10 @@ class Normalisation:
     """One per channel; empty for "zscore"."""
     std: tuple[float, ...]
     """One per channel, above 0; empty for "zscore"."""
-    low: float | None
-    """Lower end of the window; None for other kinds."""
-    high: float | None
-    """Upper end of the window; None for other kinds."""
+    low: tuple[float, ...] = ()
+    """Lower end of the window, one per channel; empty for other kinds."""
+    high: tuple[float, ...] = ()
+    """Upper end of the window, one per channel, above `low`; empty for other kinds."""
 
     def check(self, channels: int) -> None:
         """Raise ValueError if this cannot scale an input of so many channels."""
@@ -53,9 +53,13 @@ class Normalisation:
                 f"normalisation: kind {self.kind!r} with {channels} channels needs {expected} means and as many "
                 f"stds above 0, got {self.mean} and {self.std}"
             )
-        if (self.kind == "window") != (self.low is not None and self.high is not None):
-            raise ValueError(f"normalisation: low and high belong to kind 'window' only, got {self.low}, {self.high}")
-        if self.low is not None and self.high is not None and self.low >= self.high:
+        ends = channels if self.kind == "window" else 0
+        if len(self.low) != ends or len(self.high) != ends:
+            raise ValueError(
+                f"normalisation: kind {self.kind!r} with {channels} channels needs {ends} values of low and of high, "
+                f"got {self.low} and {self.high}"
+            )
+        if any(low >= high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"normalisation: low must be below high, got {self.low} and {self.high}")
 
 

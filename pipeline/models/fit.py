@@ -22,8 +22,9 @@ class Scaling:
     """One per channel."""
     std: tuple[float, ...]
     """One per channel, above 0."""
-    low: float | None = None
-    high: float | None = None
+    low: tuple[float, ...] = ()
+    """One per channel, or empty: not clipped."""
+    high: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, card: Card, mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -> Scaling:
@@ -46,11 +47,14 @@ class Scaling:
         if valid is not None:
             unseen |= ~valid[:, None]
         scaled[unseen] = 0
-        if self.low is not None:
-            np.clip(scaled, self.low, self.high, out=scaled)
-        by_channel = (-1, *(1,) * (values.ndim - 2))
-        scaled -= np.asarray(self.mean, np.float32).reshape(by_channel)
-        scaled /= np.asarray(self.std, np.float32).reshape(by_channel)
+        mean, std, low, high = (
+            np.asarray(numbers, np.float32).reshape(-1, *(1,) * (values.ndim - 2))
+            for numbers in (self.mean, self.std, self.low, self.high)
+        )
+        if self.low:
+            np.clip(scaled, low, high, out=scaled)
+        scaled -= mean
+        scaled /= std
         scaled[unseen] = 0
         return scaled
 

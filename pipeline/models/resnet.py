@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from pipeline.models.backbone import Backbone, undilated
 from pipeline.models.spec import PSPNetSpec
 
 
@@ -27,13 +28,27 @@ class Plan(NamedTuple):
     """Dilation of the other blocks."""
 
 
+BLOCKS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}
+"""Blocks of each layer."""
+BASIC = ("resnet18", "resnet34")
+"""Backbones of basic blocks; the others have bottlenecks."""
+STEMS = {"torchvision": (64,), "v1c": (32, 32, 64), "semseg": (64, 64, 128)}
+"""Output channels of each convolution of a stem."""
+_TAP = 2
+
+
 def layer_plans(spec: PSPNetSpec) -> tuple[Plan, ...]:
     """Plans of layer1 to layer4: widths 64 to 512, strides 1, 2, 2, 2 traded for dilation above the output stride."""
-    counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[spec.depth]
     plans, reached, dilation = [], 4, 1
-    for index, blocks in enumerate(counts):
+    for index, blocks in enumerate(BLOCKS[spec.backbone]):
         stride, before = (1 if index == 0 else 2), dilation
-        if reached * stride > spec.output_stride:
+        if reached * stride > undilated(spec):
             stride, dilation = 1, dilation * stride
         reached *= stride
         plans.append(Plan(64 << index, blocks, stride, dilation if spec.dilation == "full" else before, dilation))
@@ -45,10 +60,10 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, channels: int, stride: int, dilation: int, *, both: bool) -> None:
+    def __init__(self, inputs: int, channels: int, stride: int, first: int, second: int) -> None:
+        """Take the dilation of the `first` and of the `second` convolution."""
         super().__init__()
-        second = dilation if both else 1
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, dilation, dilation, bias=False)
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, first, first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, second, second, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
@@ -89,33 +104,35 @@ class Bottleneck(nn.Module):
         return self.relu(y)  # type: ignore[no-any-return]
 
 
-def make_stem(spec: PSPNetSpec) -> nn.Sequential:
-    """Stem of stride 4: `(n, in_channels, h, w)` to `(n, stem_channels[-1], h / 4, w / 4)`, sides rounded up."""
-    kernel = 7 if spec.stem == "torchvision" else 3
+def make_resnet(spec: PSPNetSpec) -> Backbone:
+    """Build the stem, of stride 4, and layer1 to layer4."""
+    widths = STEMS[spec.stem]
+    inputs, reached, layers, outputs, strides = widths[-1], 4, [], [], []
+    for plan in layer_plans(spec):
+        layer, inputs = _layer(spec, plan, inputs)
+        reached *= plan.stride
+        layers.append(layer)
+        outputs.append(inputs)
+        strides.append(reached)
+    return Backbone(_stem(spec.in_channels, widths), tuple(layers), tuple(outputs), tuple(strides), _TAP)
+
+
+def _stem(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
+    kernel = 7 if len(widths) == 1 else 3
     modules: list[nn.Module] = []
-    for index, (inputs, outputs) in enumerate(pairwise((spec.in_channels, *spec.stem_channels))):
+    for index, (inputs, outputs) in enumerate(pairwise((channels, *widths))):
         modules.append(nn.Conv2d(inputs, outputs, kernel, 2 if index == 0 else 1, kernel // 2, bias=False))
         modules += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*modules, nn.MaxPool2d(3, 2, 1))
-
-
-def make_layers(spec: PSPNetSpec) -> tuple[tuple[nn.Sequential, ...], tuple[int, ...]]:
-    """Build layer1 to layer4, and the output channels of each."""
-    inputs, layers, outputs = spec.stem_channels[-1], [], []
-    for plan in layer_plans(spec):
-        layer, inputs = _layer(spec, plan, inputs)
-        layers.append(layer)
-        outputs.append(inputs)
-    return tuple(layers), tuple(outputs)
 
 
 def _layer(spec: PSPNetSpec, plan: Plan, inputs: int) -> tuple[nn.Sequential, int]:
     blocks: list[nn.Module] = []
     for index in range(plan.blocks):
         stride, dilation = (plan.stride, plan.first_dilation) if index == 0 else (1, plan.dilation)
-        if spec.depth == 18:
-            both = spec.basic_dilation == "both"
-            blocks.append(BasicBlock(inputs, plan.channels, stride, dilation, both=both))
+        if spec.backbone in BASIC:
+            second = {"conv1": 1, "both": dilation, "timm": plan.dilation}[spec.basic_dilation]
+            blocks.append(BasicBlock(inputs, plan.channels, stride, dilation, second))
             inputs = plan.channels * BasicBlock.expansion
         else:
             blocks.append(Bottleneck(inputs, plan.channels, stride, dilation))

@@ -5,54 +5,72 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Depth = Literal[18, 50]
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2", "vgg16_bn"]
 OutputStride = Literal[8, 16, 32]
 Dilation = Literal["contracted", "full"]
-BasicDilation = Literal["conv1", "both"]
-Stem = Literal["torchvision", "deep"]
+BasicDilation = Literal["conv1", "both", "timm"]
+Stem = Literal["torchvision", "v1c", "semseg"]
+Head = Literal["pspnet", "smp"]
+
+_STRIDES: dict[str, tuple[int, ...]] = {"mobilenet_v2": (8, 16, 32), "vgg16_bn": (8, 16)}
 
 
 @dataclass(frozen=True)
 class PSPNetSpec:
     """The architecture of one PSPNet (Zhao et al. 2017, arXiv:1612.01105).
 
-    Depth, stem and channel counts can be read from the shapes of the weights; `output_stride`, `dilation`,
-    `basic_dilation` and `align_corners` cannot: weights load without an error under a wrong one, and predict wrongly.
+    Backbone, stem and channel counts can be read from the names and shapes of the weights; `output_stride`,
+    `dilation`, `basic_dilation` and `align_corners` cannot: weights load without an error under a wrong one, and
+    predict wrongly.
     """
 
-    depth: Depth
-    """Layers of the ResNet backbone: 18 has basic blocks, 50 has bottlenecks."""
+    backbone: Backbone
+    """Network before the pyramid: a ResNet, of basic blocks (18, 34) or bottlenecks (50, 101, 152), MobileNetV2, or
+    VGG16 with batch norm."""
     in_channels: int
     """Channels of the input; for volumes, image channels times slices seen."""
     classes: int
     """Score planes of the output."""
     output_stride: OutputStride = 8
-    """Input pixels per feature pixel after layer4; below 32, strides are replaced by dilation."""
+    """Input pixels per feature pixel; below 32, strides are replaced by dilation (section 3.1)."""
     dilation: Dilation = "contracted"
-    """Dilation of the first block of a dilated layer: "contracted" (mmseg, torchvision, timm) has the layer before's,
-    "full" (semseg, the original) the layer's own."""
+    """Blocks of a layer whose stride was replaced. ResNet: "contracted" (mmseg, torchvision, timm) gives the first
+    block the dilation of the layer before, "full" (semseg, the original) the layer's own. MobileNetV2: "contracted"
+    (mmseg) dilates the first block only, "full" every block."""
     basic_dilation: BasicDilation = "conv1"
-    """Which convolution of a basic block (depth 18) is dilated: the first only, as in mmseg, or both."""
+    """Dilation in basic blocks (ResNet-18 and 34): "conv1", the first convolution only (mmseg); "both" alike (smp);
+    "timm", both, of which the second always has the layer's own."""
     align_corners: bool = False
-    """Grid of the bilinear resizes: True as in semseg, False as in mmseg."""
+    """Grid of the bilinear resizes: True as in semseg and smp, False as in mmseg's models of 8k pixels."""
     stem: Stem = "torchvision"
-    """First layers: one 7x7 convolution, or "deep", three 3x3 convolutions."""
-    stem_channels: tuple[int, ...] = (64,)
-    """Output channels of each convolution of the stem, for example (32, 32, 64) or (64, 64, 128) for "deep"."""
+    """First layers of a ResNet: one 7x7 convolution, or three 3x3: "v1c" (32, 32, 64) or "semseg" (64, 64, 128)."""
     bins: tuple[int, ...] = (1, 2, 3, 6)
     """Side of each level of the pyramid pooling, in the order in which they are concatenated."""
     ppm_channels: int = 128
-    """Channels of each pooled level after its 1x1 convolution: 128 for depth 18, 512 for depth 50."""
+    """Channels of each pooled level after its 1x1 convolution: 128 for resnet18, 512 for resnet50."""
     head_channels: int = 128
     """Channels between the two convolutions of the head."""
     auxiliary: bool = False
-    """Whether there is a second head on layer3, used in training only."""
+    """Whether there is a second head on the last layer but one, used in training only (section 3.3)."""
+    head: Head = "pspnet"
+    """Order and kernels after the pooling. "pspnet": features then levels, 3x3 then 1x1 convolution. "smp", that of
+    segmentation-models-pytorch: levels then features, the level of side 1 without batch norm, 1x1 then 3x3."""
+    truncated: bool = False
+    """Whether the backbone ends where it reaches the output stride (smp), instead of being dilated from there."""
+    dropout: float = 0.1
+    """Share of the head's channels dropped in training: 0.2 in smp."""
 
     def __post_init__(self) -> None:
-        convolutions = {"torchvision": 1, "deep": 3}[self.stem]
-        if len(self.stem_channels) != convolutions:
-            raise ValueError(f"the {self.stem} stem has {convolutions} convolutions, got channels {self.stem_channels}")
-        if min(self.in_channels, self.classes, self.ppm_channels, self.head_channels, *self.stem_channels) < 1:
+        if self.stem != "torchvision" and not self.backbone.startswith("resnet"):
+            raise ValueError(f"stem {self.stem!r} is that of a ResNet; {self.backbone} has its own, 'torchvision'")
+        strides = _STRIDES.get(self.backbone, (8, 16, 32))
+        if self.output_stride not in strides:
+            raise ValueError(f"{self.backbone} has output strides {strides}, got {self.output_stride}")
+        if self.truncated and self.auxiliary:
+            raise ValueError("auxiliary: a truncated backbone has no second head")
+        if min(self.in_channels, self.classes, self.ppm_channels, self.head_channels) < 1:
             raise ValueError(f"every channel count must be at least 1: {self}")
         if not self.bins or min(self.bins) < 1:
             raise ValueError(f"bins must be at least 1 each, got {self.bins}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")

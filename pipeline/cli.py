@@ -58,6 +58,12 @@ View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coron
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]
+Precision = Annotated[
+    str | None, typer.Option(help="Numbers of the network: float32, bfloat16, int8. Default: what is fast here.")
+]
+Runtime = Annotated[
+    str | None, typer.Option(help="What computes it: torch, compiled, openvino. Default: what suits the run.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make the output anew, even if it is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
@@ -90,6 +96,8 @@ def run(
     memory: Memory = None,
     band: Band = None,
     device: Device = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
     overwrite: Overwrite = False,
     restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
     prefect: Annotated[
@@ -120,13 +128,15 @@ def run(
         )
         jobs = _jobs(said)
         means = Means(
-            positive("--workers", workers),
-            scheduler,
-            size_in_bytes(memory),
-            positive("--band", band),
-            device,
-            overwrite,
-            restart,
+            workers=positive("--workers", workers),
+            scheduler=scheduler,
+            memory=size_in_bytes(memory),
+            band=positive("--band", band),
+            device=device,
+            precision=precision,
+            runtime=runtime,
+            overwrite=overwrite,
+            restart=restart,
         )
         if prefect or (prefect is None and _server_is_set_up()):
             reports = _run_as_flow(jobs, means)
@@ -156,6 +166,8 @@ def plan(
     memory: Memory = None,
     band: Band = None,
     device: Device = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
     probe: Annotated[bool, typer.Option(help="Try the network on two patches of noise to tell the time.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -176,7 +188,13 @@ def plan(
             window=window,
             view=view,
         )
-        means = Means(memory=size_in_bytes(memory), band=positive("--band", band), device=device)
+        means = Means(
+            memory=size_in_bytes(memory),
+            band=positive("--band", band),
+            device=device,
+            precision=precision,
+            runtime=runtime,
+        )
         plans, failed = [], []
         for job in _jobs(said):
             try:

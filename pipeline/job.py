@@ -42,6 +42,10 @@ class Means:
     """Rows written at a time, a multiple of the chunk."""
     device: str | None = None
     """Device of torch; None: a GPU where there is one. It may change the rounding, and is recorded."""
+    precision: str | None = None
+    """Numbers of the network: float32, bfloat16 or int8; None: what is fast here. Rounds, and is recorded, as above."""
+    runtime: str | None = None
+    """What computes the network: torch, compiled or openvino; None: what suits the run. Likewise."""
     overwrite: bool = False
     """Replace an output that was made otherwise."""
     restart: bool = False

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from pipeline.geometry import Box
 from pipeline.job import Job, Means
+from pipeline.network import predictor_of
 from pipeline.prepare import Setup, prepare
-from pipeline.segmentation import predictor_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Plan:
     """Most that the sweep holds at a time, beside the interpreter and the network."""
     disk_bytes: int
     """Most that the work folder and the output take together: labels without compression, and a staged volume."""
+    device: str
+    precision: str
+    runtime: str
     seconds: float | None
     """Time that the network will take here, by two patches of noise; None: not tried."""
 
@@ -58,6 +61,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         strips=strips,
         memory_bytes=setup.memory(width),
         disk_bytes=2 * cells * setup.decision.dtype.itemsize + staged,
+        **asdict(setup.numerics),
         seconds=_seconds(setup) if probe else None,
     )
 

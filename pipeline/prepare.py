@@ -20,7 +20,8 @@ from pipeline.io.views import Reoriented, canonical
 from pipeline.job import Job, Means
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
-from pipeline.models.fit import native_patch
+from pipeline.models.fit import model_patch, native_patch
+from pipeline.models.numerics import Numerics
 
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
@@ -32,6 +33,12 @@ BAND = {2: 1024, 3: 32}
 """Rows of a band, and of a chunk of the store, by number of axes."""
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
+
+ROUNDING = ("device", "precision", "runtime")
+"""Fields of a fingerprint that change no more than the rounding of scores."""
+
+_MANY = 500
+"""Patches below which no run is worth a compiler."""
 
 Orientation = tuple[tuple[int, ...], tuple[bool, ...]]
 
@@ -56,7 +63,7 @@ class Setup:
     channels: int
     itemsize: int
     """Bytes of one value of the input."""
-    device: str
+    numerics: Numerics
 
     @property
     def output(self) -> Path:
@@ -146,7 +153,9 @@ class Setup:
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
             "view": self.job.view or self.card.view,
-            "device": self.device.split(":")[0],
+            "device": self.numerics.device.split(":")[0],
+            "precision": self.numerics.precision,
+            "runtime": self.numerics.runtime,
         }
 
 
@@ -162,6 +171,7 @@ def prepare(job: Job, means: Means) -> Setup:
         _check_distinct(job.input, output)
         turned = _orientation(source.grid, card, job)
         swept = source.grid if turned is None else Reoriented(source, *turned).grid
+        lattice = _lattice(swept, card, job)
         return Setup(
             job=_filled(job, output, model),
             card=card,
@@ -169,11 +179,11 @@ def prepare(job: Job, means: Means) -> Setup:
             swept=swept,
             orientation=turned,
             staged=_needs_staging(source, turned, card, means),
-            lattice=_lattice(swept, card, job),
+            lattice=lattice,
             window=_window(job.window or card.window),
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            device=_device(means.device),
+            numerics=_numerics(means, card, swept, lattice),
         )
     finally:
         source.close()
@@ -250,7 +260,11 @@ def _window(kind: str) -> str:
     return kind
 
 
-def _device(asked: str | None) -> str:
-    from pipeline.models.device import choose_device  # torch takes a second, and errors above come without it
+def _numerics(means: Means, card: Card, swept: Grid, lattice: Lattice) -> Numerics:
+    from pipeline.models.device import choose_numerics  # torch takes a second, and errors above come without it
+    from pipeline.models.work import flop_of_patch
 
-    return choose_device(asked)
+    rows, columns = lattice.patch[-2:]
+    seen = model_patch(card, (swept.spacing[-2], swept.spacing[-1]), (rows, columns))
+    flop = len(lattice) * flop_of_patch(card.network, seen) if len(lattice) >= _MANY else 0.0
+    return choose_numerics(means.device, means.precision, means.runtime, flop)

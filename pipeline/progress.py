@@ -23,6 +23,8 @@ class Progress:
     """Called with the number of cells that were just done."""
     phase: Callable[[str], None] = lambda name: None
     """Called when another step begins: reading, segmenting, writing."""
+    note: Callable[[str], None] = lambda line: None
+    """Called with what the user should know, beside the figures."""
 
 
 def watch_of(lattice: Lattice, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from threading import Event
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -18,11 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.engine.ledger import flat
-from pipeline.job import Job
-from pipeline.models.card import Card
-from pipeline.planning import Plan
 from pipeline.progress import Progress
-from pipeline.segmentation import Report
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+    from pipeline.models.card import Card
+    from pipeline.planning import Plan
+    from pipeline.segmentation import Report
 
 _WHOLE = 1000
 """Columns of a line that is not for a screen."""
@@ -35,6 +37,7 @@ class Screen:
         self.stop = Event()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
         console = Console(stderr=True)
+        self._quiet = quiet
         hidden = quiet or not console.is_terminal
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True)
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
@@ -63,12 +66,16 @@ class Screen:
         def phase(step: str) -> None:
             self._bar.update(line, description=f"{name}: {step}")
 
-        return Progress(begun, lambda cells: self._bar.advance(line, cells), phase)
+        return Progress(begun, lambda cells: self._bar.advance(line, cells), phase, self._note)
 
     def finished(self, report: Report) -> None:
         """The line goes; an archive's failures are told at once."""
         self._bar.remove_task(self._bar.task_ids[-1])
         print_failure(report, self._bar.console)
+
+    def _note(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stop.is_set():
@@ -168,7 +175,7 @@ def _affine(rows: Sequence[Sequence[float]]) -> str:
 
 
 def _made(record: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value is not None)
+    return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ()))
 
 
 def _crs(wkt: str | None) -> str:

@@ -6,17 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from pipeline.engine import Watch, sweep
 from pipeline.engine.ledger import Ledger, differences
-from pipeline.engine.protocols import Predictor, Source
+from pipeline.engine.protocols import Source
 from pipeline.errors import Interrupted, OutputError
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.bands import Run
@@ -25,12 +24,9 @@ from pipeline.io.slabs import slabs
 from pipeline.io.store import LabelStore, ZarrSource, create_labels, stage_volume
 from pipeline.io.views import Reoriented, inverse
 from pipeline.job import Job, Means
-from pipeline.prepare import Setup, prepare
+from pipeline.prepare import ROUNDING, Setup, prepare
 from pipeline.progress import Progress, Ticker, watch_of
 from pipeline.statistics import Foreground
-
-if TYPE_CHECKING:
-    from pipeline.models.store import Model
 
 _MASK, _VOLUME, _DRAFT, _STATISTICS = "mask.zarr", "volume.zarr", "volume.new.zarr", "statistics.json"
 
@@ -61,6 +57,8 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     setup = prepare(job, means)
     cells = Box.whole(setup.grid.shape).size
     ledger = Ledger(setup.work)
+    if ledger.begun and not means.restart:
+        setup = _as_begun(setup, means, ledger)
     if _is_made(setup, means):
         if ledger.begun and not ledger.differences(setup.fingerprint()):
             remove(setup.work)
@@ -69,7 +67,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
         )
     _open(setup, means, ledger)
     with _tidied(setup, ledger):
-        _begin(setup, ledger, progress)
+        setup = _begin(setup, ledger, progress)
         _sweep(setup, means, ledger, progress, stop or Event())
     progress.phase("writing")
     _publish(setup)
@@ -89,6 +87,8 @@ class Task:
 
 def sweep_task(task: Task, watch: Watch = Watch()) -> None:
     """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands."""
+    from pipeline.network import predictor_of
+
     setup = task.setup
     ledger = Ledger(setup.work)
     done = ledger.done(task.run)
@@ -125,7 +125,7 @@ def _is_made(setup: Setup, means: Means) -> bool:
     if not setup.output.exists():
         return False
     made = about(setup.output).made
-    now = {**setup.fingerprint(), **({} if made is None else {"device": made.get("device")})}  # it only rounds
+    now = {**setup.fingerprint(), **({} if made is None else {name: made.get(name) for name in ROUNDING})}
     differing = "something else" if made is None else differences(made, now)
     if differing:
         raise OutputError(
@@ -160,12 +160,31 @@ def _tidied(setup: Setup, ledger: Ledger) -> Iterator[None]:
         raise
 
 
-def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> None:
-    """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last."""
+def _as_begun(setup: Setup, means: Means, ledger: Ledger) -> Setup:
+    """The setup in the numerics of the run that was begun, where the user asks for no others."""
+    begun = ledger.fingerprint
+    precision, runtime = means.precision or begun.get("precision"), means.runtime or begun.get("runtime")
+    return prepare(setup.job, replace(means, precision=precision, runtime=runtime))
+
+
+def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> Setup:
+    """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last.
+
+    The setup as it is to be run: its numerics are tried first.
+    """
+    from pipeline.trial import tried
+
     _look_through(setup, progress)
-    if not ledger.begun:
-        _create(setup, setup.work / _MASK)
-        ledger.begin(setup.fingerprint())
+    if ledger.begun:
+        return setup
+    source = _view(setup)
+    try:
+        setup = tried(setup, source, *_statistics(setup), progress)
+    finally:
+        source.close()
+    _create(setup, setup.work / _MASK)
+    ledger.begin(setup.fingerprint())
+    return setup
 
 
 def _look_through(setup: Setup, progress: Progress) -> None:
@@ -207,24 +226,6 @@ def _view(setup: Setup) -> Source:
     job = setup.job
     source = ZarrSource(setup.work / _VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)
-
-
-def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
-    """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
-    from pipeline.models.predictor import Scaling, TorchPredictor
-
-    height, width = setup.swept.spacing[-2:]
-    scaling = Scaling.of(setup.card, mean, std)
-    model = _model(setup.job.model or setup.card.name, setup.card.to_json())
-    return TorchPredictor(model, scaling, (height, width), device=setup.device, threads=threads)
-
-
-@lru_cache(maxsize=2)
-def _model(ref: str, card: str) -> Model:
-    """The model `ref`, loaded once for all items of an archive; its `card`, as text, tells its versions apart."""
-    from pipeline.models.store import load_model
-
-    return load_model(ref)
 
 
 def _statistics(setup: Setup) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -18,7 +18,9 @@ from torch.nn import functional
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.card import Normalisation
 from pipeline.models.device import choose_device
-from pipeline.models.predictor import Scaling, TorchPredictor, native_patch
+from pipeline.models.fit import Scaling, native_patch
+from pipeline.models.predictor import CpuPredictor
+from pipeline.models.runtime import ready
 from tests.model_cases import CARD_2D, CARD_3D, model_of
 
 SCENES = model_of(CARD_2D)
@@ -27,7 +29,7 @@ UNIT = Scaling((0.0,), (1.0,))
 
 
 def predictor_2d(**options):
-    return TorchPredictor(SCENES, Scaling.of(CARD_2D), **options)
+    return CpuPredictor(ready(SCENES), Scaling.of(CARD_2D), **options)
 
 
 def patches(n, shape=(64, 48), channels=2, seed=0):
@@ -50,7 +52,7 @@ def test_scores_are_the_softmax_of_the_network():
 
 def test_logits_are_given_where_the_card_blends_those():
     model = replace(SCENES, card=replace(CARD_2D, averaging="logits"))
-    logits = TorchPredictor(model, Scaling.of(CARD_2D))(patches(1), None)
+    logits = CpuPredictor(ready(model), Scaling.of(CARD_2D))(patches(1), None)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), predictor_2d()(patches(1), None), atol=1e-5)
 
@@ -120,12 +122,12 @@ def test_nodata_is_what_the_mean_would_be():
 
 def test_slices_of_the_margin_are_channels_in_order():
     values = patches(2, (3, 48, 32), 1).astype(np.float32) / 100
-    scores = TorchPredictor(VOLUMES, UNIT, native_spacing=(0.5, 0.5))(values, None)
+    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(0.5, 0.5))(values, None)
     with torch.inference_mode():
         expected = VOLUMES.network(torch.from_numpy(values[:, 0])).numpy()
     assert scores.shape == (2, 2, 1, 48, 32)
     np.testing.assert_allclose(scores[:, :, 0], expected, atol=1e-5)
-    assert not np.allclose(TorchPredictor(VOLUMES, UNIT)(values[:, :, ::-1], None), scores)
+    assert not np.allclose(CpuPredictor(ready(VOLUMES), UNIT)(values[:, :, ::-1], None), scores)
 
 
 def test_channels_of_a_volume_keep_their_slices_together():
@@ -134,23 +136,23 @@ def test_channels_of_a_volume_keep_their_slices_together():
     values = np.arange(6, dtype=np.float32)[:, None, None] + np.zeros((48, 32), np.float32)
     seen = []
     model = model_of(card)
-    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, :, 0, 0].tolist()))
-    TorchPredictor(model, Scaling((0.0, 0.0), (1.0, 1.0)))(values.reshape(1, 2, 3, 48, 32), None)
+    model.network.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, :, 0, 0].tolist()))
+    CpuPredictor(ready(model), Scaling((0.0, 0.0), (1.0, 1.0)))(values.reshape(1, 2, 3, 48, 32), None)
     assert seen == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("spacing", [None, (0.5, 0.5), (0.504, 0.497)])
 def test_no_resampling_within_one_percent(spacing):
     values = patches(1, (3, 48, 32), 1).astype(np.float32)
-    plain = TorchPredictor(VOLUMES, UNIT)(values, None)
-    assert np.array_equal(TorchPredictor(VOLUMES, UNIT, spacing)(values, None), plain)
+    plain = CpuPredictor(ready(VOLUMES), UNIT)(values, None)
+    assert np.array_equal(CpuPredictor(ready(VOLUMES), UNIT, spacing)(values, None), plain)
     assert native_patch(CARD_3D, spacing) == ((48, 32), (24, 16))
 
 
 def test_resampling_meets_the_model_and_comes_back():
     values = patches(1, (3, 24, 16), 1).astype(np.float32) / 100
     assert native_patch(CARD_3D, (1.0, 1.0)) == ((24, 16), (12, 8))
-    scores = TorchPredictor(VOLUMES, UNIT, native_spacing=(1.0, 1.0))(values, None)
+    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(1.0, 1.0))(values, None)
     with torch.inference_mode():
         fine = functional.interpolate(torch.from_numpy(values[:, 0]), (48, 32), mode="bilinear")
         expected = functional.interpolate(VOLUMES.network(fine), (24, 16), mode="bilinear", antialias=True).numpy()
@@ -167,7 +169,7 @@ def test_native_patch_covers_what_the_model_was_trained_on(height, width):
 
 def test_a_patch_of_another_size_keeps_the_scale():
     values = patches(1, (3, 32, 20), 1).astype(np.float32) / 100
-    scores = TorchPredictor(VOLUMES, UNIT, native_spacing=(1.0, 0.5))(values, None)
+    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(1.0, 0.5))(values, None)
     with torch.inference_mode():
         fine = functional.interpolate(torch.from_numpy(values[:, 0]), (64, 20), mode="bilinear")
         expected = functional.interpolate(VOLUMES.network(fine), (32, 20), mode="bilinear", antialias=True).numpy()

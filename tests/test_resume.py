@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import network as network_room
 from pipeline import segmentation as segment_room
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
@@ -82,8 +83,8 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     assert 0 < len(marks) < BANDS
     assert not job.output.exists()
     networks = []
-    make = segment_room.predictor_of
-    monkeypatch.setattr(segment_room, "predictor_of", lambda *a: networks.append(Counting(make(*a))) or networks[-1])
+    make = network_room.predictor_of
+    monkeypatch.setattr(network_room, "predictor_of", lambda *a: networks.append(Counting(make(*a))) or networks[-1])
     begun = []
     assert segment(job, progress=Progress(begun=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
@@ -168,7 +169,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     _, said = process.communicate(timeout=60)
     assert process.returncode == STOPPED, said
     assert said.decode().splitlines()[-1] == "error: stopped; run the same command again to go on from here"
-    assert len(said.splitlines()) <= 2, said.decode()
+    assert len(said.splitlines()) <= 3, said.decode()
     assert 1 <= len(marks_of(job)) <= BANDS
     told = [0.0]
     watch = Progress(begun=lambda cells, done: told.append(done), advanced=told.append)
@@ -286,7 +287,7 @@ def _fails_at(output):
 
 def test_a_run_that_fails_later_keeps_its_bands(tall, tmp_path, monkeypatch):
     job = replace(tall, output=tmp_path / "out.tif")
-    make = segment_room.predictor_of
+    make = network_room.predictor_of
 
     def failing(*args):
         class Failing(Counting):
@@ -298,7 +299,7 @@ def test_a_run_that_fails_later_keeps_its_bands(tall, tmp_path, monkeypatch):
         return Failing(make(*args))
 
     with monkeypatch.context() as patch:
-        patch.setattr(segment_room, "predictor_of", failing)
+        patch.setattr(network_room, "predictor_of", failing)
         with pytest.raises(ValueError, match="no"):
             segment(job)
     assert marks_of(job)
@@ -309,7 +310,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(job, monkeypatch):
     def fails(*_):
         raise MemoryError("no")
 
-    monkeypatch.setattr(segment_room, "predictor_of", fails)
+    monkeypatch.setattr(network_room, "predictor_of", fails)
     with pytest.raises(MemoryError):
         segment(job)
     assert listing(job.output.parent) == set()
@@ -341,10 +342,10 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     networks = []
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
-        one, two = (segment_room.predictor_of(prepare(job, Means()), 1, (), ()) for _ in range(2))
-        assert one.card.averaging == averaging
-        assert one._network is two._network
-        networks.append(one._network)
+        one, two = (network_room.predictor_of(prepare(job, Means()), 1, (), ()) for _ in range(2))
+        assert one._ready.card.averaging == averaging
+        assert one._ready is two._ready
+        networks.append(one._ready)
     assert networks[0] is not networks[1]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "torch": ("pipeline.models", "pipeline.training"),
+    "torch": ("pipeline.models", "pipeline.network", "pipeline.training"),
     "safetensors": ("pipeline.models", "pipeline.training"),
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),

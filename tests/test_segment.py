@@ -10,7 +10,10 @@ import zarr
 
 from pipeline.geometry import Lattice
 from pipeline.job import Job, Means
-from pipeline.models.predictor import Scaling, TorchPredictor
+from pipeline.models.fit import Scaling
+from pipeline.models.numerics import Numerics
+from pipeline.models.predictor import CpuPredictor
+from pipeline.models.runtime import ready
 from pipeline.models.store import load_model
 from pipeline.prepare import prepare
 from pipeline.segmentation import segment
@@ -64,24 +67,27 @@ def agree(labels, scores, valid, nodata=255):
     assert len(np.unique(labels[valid])) > 1, "a network of one opinion tests nothing"
 
 
-def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, mask, models):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, precision):
+    mask = tmp_path / "mask.tif"
+    segment(Job(str(scene), mask, str(models / "scene")), Means(device="cpu", precision=precision))
     with rasterio.open(scene) as dataset:
         values, valid = dataset.read(), dataset.read_masks(1) > 0
     lattice = Lattice(values.shape[1:], SCENE_CARD.patch, SCENE_CARD.overlap, (0, 0))
     model = load_model(models / "scene")
-    network = TorchPredictor(model, Scaling.of(model.card))
+    network = CpuPredictor(ready(model, Numerics(precision=precision)), Scaling.of(model.card))
     agree(labels_of(mask), reference(values, valid, lattice, network, 3), valid)
 
 
 def test_a_volume_is_what_a_plain_loop_makes_of_it(volume, models, tmp_path):
     job = Job(str(volume), tmp_path / "mask.nii.gz", str(models / "volume"))
-    segment(job)
+    segment(job, Means(device="cpu", precision="float32"))
     ras = nibabel.as_closest_canonical(nibabel.load(volume))
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
     lattice = Lattice(values.shape[1:], (1, *VOLUME_CARD.patch), (0, *VOLUME_CARD.overlap), (1, 0, 0))
     model = load_model(models / "volume")
     scaling = Scaling.of(model.card, (float(values.mean()),), (float(values.std()),))
-    network = TorchPredictor(model, scaling, (1.0, 1.0))
+    network = CpuPredictor(ready(model), scaling, (1.0, 1.0))
     valid = np.ones(values.shape[1:], bool)
     found = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(job.output)).dataobj).T
     agree(found, reference(values, valid, lattice, network, 2), valid)

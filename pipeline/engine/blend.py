@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine.arrays import HOST, Arrays
 from pipeline.geometry import Box, Lattice
 
-Plane = NDArray[np.float32]
+Plane = Any
+"""Scores as an array of `Arrays`, float32."""
 
 MANY = 16
 """Patches in one cell from which on additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
@@ -26,8 +29,8 @@ class Blend:
     depend on how the grid was cut into bands, runs and strips.
     """
 
-    def __init__(self, classes: int, lattice: Lattice, region: Box) -> None:
-        """Expect the patches of `lattice` that touch `region`."""
+    def __init__(self, classes: int, lattice: Lattice, region: Box, arrays: Arrays = HOST) -> None:
+        """Expect the patches of `lattice` that touch `region`, with scores in `arrays`."""
         patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
         starts = lattice.touching(region)
         planes = 2 if lattice.depth > MANY else 1
@@ -39,13 +42,14 @@ class Blend:
         self._origin = tuple(axis[0] for axis in starts)
         span = tuple(axis[-1] + side - axis[0] for axis, side in zip(starts, patch, strict=True))
         shared = [max((stop - start for start, stop in before.items()), default=0) for before in self._before]
-        self._tile = np.empty((planes, classes, *patch), np.float32)
+        self._arrays = arrays
+        self._tile = arrays.empty((planes, classes, *patch))
         self._carried = [
-            np.empty((planes, classes, *patch[:axis], shared[axis], *span[axis + 1 :]), np.float32)
+            arrays.empty((planes, classes, *patch[:axis], shared[axis], *span[axis + 1 :]))
             for axis in range(len(patch))
         ]
 
-    def add(self, patch: Box, scores: Plane | None, weights: Plane) -> tuple[Box, Plane]:
+    def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> tuple[Box, Plane]:
         """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
         The cells that are final with this patch, and their scores, which are valid until the next call.
@@ -64,12 +68,12 @@ class Blend:
                 self._place(later, patch, axis, after)[...] = self._tile[_at(later, patch.start)]
         return rest, self._tile[0][_at(rest, patch.start)[1:]]
 
-    def _weigh(self, scores: Plane | None, weights: Plane) -> None:
+    def _weigh(self, scores: Plane | None, weights: NDArray[np.float32]) -> None:
         self._tile[1:] = 0
         if scores is None:
             self._tile[0] = 0
         else:
-            np.multiply(scores, weights, out=self._tile[0])
+            self._arrays.multiply(scores, self._arrays.put(weights), self._tile[0])
 
     def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:
         """Where the cells of `box` are carried over along `axis`, of which the first row is `first`."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine.arrays import HOST, Arrays
+
 
 class Decision(Protocol):
     """Turns the blended scores of finished rows into what is written."""
@@ -24,13 +26,9 @@ class Decision(Protocol):
     def nodata(self) -> float:
         """Value of cells without an observation."""
 
-    def __call__(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
-        """Decide `scores` of shape `(classes, *cells)` into `out` of shape `(*planes, *cells)`."""
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
+        """Decide `scores` of shape `(classes, *cells)`, of `arrays`, into `out` of shape `(*planes, *cells)`."""
         ...
-
-
-_CELLS = 1 << 15
-"""Cells decided at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,9 @@ class Labels:
     nodata: float = 255
     planes: tuple[int, ...] = ()
 
-    def __call__(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
-        """Decide a few rows at a time, to stay in the cache."""
-        rows = max(1, _CELLS // max(1, out[0].size))
-        for first in range(0, len(out), rows):
-            cells = slice(first, first + rows)
-            out[cells] = _highest(scores[:, cells], out.dtype)
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
+        """Decide where the scores are."""
+        arrays.highest(scores, out)
 
 
 @dataclass(frozen=True)
@@ -57,16 +52,6 @@ class Scores:
     dtype: np.dtype[Any] = np.dtype(np.float32)  # noqa: RUF009  (immutable)
     nodata: float = float("nan")
 
-    def __call__(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Copy."""
-        out[...] = scores
-
-
-def _highest(scores: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    planes = np.ascontiguousarray(scores).reshape(len(scores), -1)
-    best, labels = planes[0].copy(), np.zeros(planes.shape[1], dtype)
-    for index in range(1, len(planes)):
-        better = planes[index] > best
-        np.maximum(best, planes[index], out=best)
-        np.maximum(labels, better * dtype.type(index), out=labels)
-    return labels.reshape(scores.shape[1:])
+        out[...] = arrays.host(scores)

@@ -52,7 +52,13 @@ class Ledger:
 
     def differences(self, fingerprint: Fingerprint) -> str:
         """In what the run that was begun here differs from another; empty if it is the same."""
-        return differences(json.loads((self._folder / _RUN).read_text(encoding="utf-8")), fingerprint)
+        return differences(self.fingerprint, fingerprint)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprint of the run that was begun here."""
+        found: dict[str, Any] = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
+        return found
 
     @property
     def any_done(self) -> bool:

@@ -39,7 +39,10 @@ class Source(Protocol):
 
 
 class Predictor(Protocol):
-    """A network: patches in, scores out. The same patch gives the same bytes, in any batch and thread."""
+    """A network: patches in, scores out. The same patch gives the same bytes, in any batch and thread.
+
+    One whose scores are not NumPy's but those of a device has `arrays`, an `Arrays`, too.
+    """
 
     classes: int
     """Number of score planes."""
@@ -48,10 +51,10 @@ class Predictor(Protocol):
     threads: int
     """Calls that may run at the same time."""
 
-    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Any:  # noqa: ANN401
         """Scores of shape `(n, classes, *patch)` for values of shape `(n, channels, *seen)`, valid of `(n, *seen)`.
 
-        The returned array is the caller's to change.
+        Float32, an array of NumPy or of `arrays`, and the caller's to change.
         """
         ...
 

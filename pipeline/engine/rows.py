@@ -45,15 +45,7 @@ class Rows:
     def seen(self, box: Box) -> Pixels:
         """Pixels of `box`, mirrored at the grid's edges where it reaches outside; freshly copied."""
         inside = box.clip(self._whole)
-        pixels = self._cut(inside)
-        if inside == box:
-            return pixels
-        values, valid = pixels
-        for axis, size in enumerate(self._whole.stop):
-            index = reflect(box.start[axis], box.stop[axis], size) - inside.start[axis]
-            values = np.take(values, index, axis + 1)
-            valid = None if valid is None else np.take(valid, index, axis)
-        return Pixels(values, valid)
+        return _mirrored(self._cut(inside), inside, box, self._whole.stop)
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
         """Which cells of `box`, which lies in the rows held, were observed; None: all."""
@@ -84,6 +76,23 @@ class Rows:
     def _ask(self) -> None:
         while len(self._coming) < READERS and (box := next(self._todo, None)) is not None:
             self._coming.append((box, self._pool.submit(self._source.read, box)))
+
+
+def seen(source: Source, box: Box) -> Pixels:
+    """Pixels of `box`, mirrored at the grid's edges where it reaches outside: what the network sees of a patch."""
+    inside = box.clip(Box.whole(source.grid.shape))
+    return _mirrored(source.read(inside), inside, box, source.grid.shape)
+
+
+def _mirrored(pixels: Pixels, inside: Box, box: Box, shape: tuple[int, ...]) -> Pixels:
+    if inside == box:
+        return pixels
+    values, valid = pixels
+    for axis, size in enumerate(shape):
+        index = reflect(box.start[axis], box.stop[axis], size) - inside.start[axis]
+        values = np.take(values, index, axis + 1)
+        valid = None if valid is None else np.take(valid, index, axis)
+    return Pixels(values, valid)
 
 
 def _slabs(needed: Box, block: int, step: int) -> Iterator[Box]:

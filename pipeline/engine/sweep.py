@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine.arrays import HOST, Arrays
 from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
@@ -58,9 +59,10 @@ def sweep(source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run:
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
         held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
-        bands = _Bands(run, sink, recipe.decision, writer, watch)
+        arrays = getattr(predictor, "arrays", HOST)
+        bands = _Bands(run, sink, recipe.decision, arrays, writer, watch)
         work = _Network(held, predictor, recipe, network, watch)
-        blend = Blend(predictor.classes, recipe.lattice, region)
+        blend = Blend(predictor.classes, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
             _settle(scored.row, held, recipe.lattice, bands)
             for patch, scores, weights in scored.patches:
@@ -107,7 +109,7 @@ def _settle(row: int, held: Rows, lattice: Lattice, bands: _Bands) -> None:
     held.drop(row - lattice.margin[0])
 
 
-def _decide(inside: Box, cells: Box, scores: NDArray[np.float32], held: Rows, bands: _Bands) -> None:
+def _decide(inside: Box, cells: Box, scores: Any, held: Rows, bands: _Bands) -> None:  # noqa: ANN401
     if inside.size:
         bands.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
 
@@ -115,7 +117,7 @@ def _decide(inside: Box, cells: Box, scores: NDArray[np.float32], held: Rows, ba
 class _Scored(NamedTuple):
     row: int
     """First row of the lattice row."""
-    patches: list[tuple[Box, NDArray[np.float32] | None, NDArray[np.float32]]]
+    patches: list[tuple[Box, Any, NDArray[np.float32]]]
     """Patches with their scores (None where nothing was observed) and weights."""
 
 
@@ -151,14 +153,14 @@ class _Network:
     def _score(self, row: int, group: Sequence[Box]) -> _Scored:
         pixels = [self._held.seen(self._lattice.seen_at(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
-        scores: dict[int, NDArray[np.float32]] = {}
+        scores: dict[int, Any] = {}
         if observed:
             planes = self._predictor(*_batch([pixels[i] for i in observed]))
             scores = {i: _clipped(plane, group[i]) for i, plane in zip(observed, planes, strict=True)}
         return _Scored(row, [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)])
 
 
-def _clipped(scores: NDArray[np.float32], patch: Box) -> NDArray[np.float32]:
+def _clipped(scores: Any, patch: Box) -> Any:  # noqa: ANN401  (of the predictor's arrays)
     """Scores of the cells that lie in the grid, where it is smaller than a patch."""
     return scores[(slice(None), *(slice(0, length) for length in patch.shape))]
 
@@ -174,13 +176,16 @@ def _batch(pixels: Sequence[Pixels]) -> tuple[NDArray[Any], NDArray[np.bool_] | 
 class _Bands:
     """The output side: results are decided into the band under way, and full bands are written behind the sweep."""
 
-    def __init__(self, run: Run, sink: Sink, decision: Decision, pool: ThreadPoolExecutor, watch: Watch) -> None:
+    def __init__(
+        self, run: Run, sink: Sink, decision: Decision, arrays: Arrays, pool: ThreadPoolExecutor, watch: Watch
+    ) -> None:
         self._bands = deque(run)
+        self._arrays = arrays
         self._sink, self._decision, self._pool, self._watch = sink, decision, pool, watch
         self._open: dict[Box, NDArray[Any]] = {}
         self._writing: Future[None] | None = None
 
-    def put(self, cells: Box, scores: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> None:
+    def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
         """Decide the final `scores` of `cells`."""
         for band in self._bands:
             if band.start[0] >= cells.stop[0]:
@@ -190,7 +195,7 @@ class _Bands:
                 at = part.within(cells.start).slices
                 planes = (slice(None),) * len(self._decision.planes)
                 out = self._room(band)[planes + part.within(band.start).slices]
-                self._decision(scores[(slice(None), *at)], out)
+                self._decision(scores[(slice(None), *at)], out, self._arrays)
                 if valid is not None:
                     out[..., ~valid[at]] = self._decision.nodata
 

@@ -46,11 +46,12 @@ class FoldedPSPNet(nn.Module):
         self._bases: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores before softmax, at the size of the image."""
+        """Scores before softmax, at the size of the image, in float32 or wider whatever the network computes in."""
         features = self.backbone(image)
         hidden = self.first(features)
         hidden = (hidden + self._pooled(features).view_as(hidden)).relu_()
         scores = self.last(hidden)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         return functional.interpolate(scores, list(image.shape[2:]), mode="bilinear", align_corners=self.align_corners)
 
     def _pooled(self, features: Tensor) -> Tensor:

@@ -14,43 +14,34 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.models.card import Pair
-from pipeline.models.fit import Floats, Scaling, model_patch, native_patch
-from pipeline.models.store import Model
-
-__all__ = ["Scaling", "TorchPredictor", "native_patch"]
+from pipeline.models.fit import Floats, Scaling, model_patch
+from pipeline.models.runtime import Ready
 
 
-class TorchPredictor:
+class CpuPredictor:
     """A `Predictor` for one input: scales its values, meets the model's spacing, runs the network.
 
-    On the CPU a call computes one patch on one torch thread, so that bytes do not depend on how many patches come
-    together or how many calls run at once; speed comes from `threads` calls side by side. On a GPU one call at a
-    time computes a full batch; a smaller one is filled up, so that the same kernels are used.
+    A call computes one patch on one thread, so that bytes do not depend on how many patches come together or how many
+    calls run at once; speed comes from `threads` calls side by side.
     """
 
     classes: int
-    batch: int
+    batch: int = 1
     threads: int
 
     def __init__(
         self,
-        model: Model,
+        ready: Ready,
         scaling: Scaling,
         native_spacing: tuple[float, float] | None = None,
         *,
-        device: str = "cpu",
-        batch: int = 16,
         threads: int | None = None,
     ) -> None:
-        """Set up for an input of `native_spacing` (height, width); `batch` counts on a GPU, `threads` on the CPU."""
-        on_cpu = torch.device(device).type == "cpu"
-        self.card = model.card
-        self.scaling = scaling
-        self.classes = len(model.card.classes)
-        self.batch = 1 if on_cpu else batch
-        self.threads = (threads or os.cpu_count() or 1) if on_cpu else 1
-        self._device = torch.device(device)
-        self._network = model.network.to(self._device)
+        """Set up for an input of `native_spacing` (height, width); as many `threads` as there are cores if None."""
+        self.classes = len(ready.card.classes)
+        self.threads = threads or os.cpu_count() or 1
+        self._ready = ready
+        self._scaling = scaling
         self._spacing = native_spacing
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
@@ -59,34 +50,27 @@ class TorchPredictor:
         Volumes give `(n, classes, 1, h, w)` for `(n, channels, 1 + 2 margin, h, w)`. Scores are probabilities, or
         logits if the card blends those.
         """
-        scaled = self.scaling(values, valid)
+        scaled = self._scaling(values, valid)
         stacked = torch.from_numpy(scaled.reshape(len(scaled), -1, *scaled.shape[-2:]))
         scores = np.empty((len(stacked), self.classes, *stacked.shape[-2:]), np.float32)
         with _one_thread(), torch.inference_mode():
-            for first in range(0, len(stacked), self.batch):
-                part = stacked[first : first + self.batch]
-                scores[first : first + len(part)] = self._scores(_filled(part, self.batch))[: len(part)]
-        return scores if self.card.kind == "scene" else scores[:, :, None]
+            for image, out in zip(torch.split(stacked, 1), scores, strict=True):
+                out[...] = scores_of(self._ready, self._spacing, image)[0].numpy()
+        return scores if self._ready.card.kind == "scene" else scores[:, :, None]
 
-    def _scores(self, image: Tensor) -> Floats:
-        height, width = image.shape[-2:]
-        seen = model_patch(self.card, self._spacing, (height, width))
-        scores = self._network(_resized(image.to(self._device), seen))
-        scores = _resized(scores, (height, width))
-        scores = scores.softmax(1) if self.card.averaging == "softmax" else scores
-        return scores.cpu().numpy()
+
+def scores_of(ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor) -> Tensor:
+    """Scores `(n, classes, h, w)` on the pixels of scaled patches `(n, channels, h, w)` of an input."""
+    height, width = int(image.shape[-2]), int(image.shape[-1])
+    seen = model_patch(ready.card, native_spacing, (height, width))
+    scores = _resized(ready.network(_resized(image, seen)), (height, width))
+    return scores.softmax(1) if ready.card.averaging == "softmax" else scores
 
 
 def _resized(x: Tensor, size: Pair) -> Tensor:
     if x.shape[-2:] == size:
         return x
     return functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def _filled(part: Tensor, count: int) -> Tensor:
-    if len(part) == count:
-        return part
-    return torch.cat([part, part[-1:].expand(count - len(part), *part.shape[1:])])
 
 
 @contextmanager

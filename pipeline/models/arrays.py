@@ -1,0 +1,45 @@
+"""The engine's arrays on a device of torch: blending and decision stay where the scores are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TensorArrays:
+    """Tensors of one device, with the sums and labels that NumPy would give, byte for byte."""
+
+    device: torch.device
+
+    def empty(self, shape: tuple[int, ...]) -> Tensor:
+        """Room for float32 values."""
+        return torch.empty(shape, dtype=torch.float32, device=self.device)
+
+    def put(self, weights: NDArray[np.float32]) -> Tensor:
+        """Weights of a patch on the device; those of recent patches are kept there."""
+        return _sent(weights.tobytes(), weights.shape, self.device)
+
+    def multiply(self, scores: Tensor, weights: Tensor, out: Tensor) -> None:
+        """The product of both, into `out`."""
+        torch.mul(scores, weights, out=out)
+
+    def highest(self, scores: Tensor, out: NDArray[Any]) -> None:
+        """Index of the highest of `scores` into `out`, the lowest of equal ones: labels alone leave the device."""
+        labels = scores.argmax(0)
+        out[...] = labels.to(torch.uint8 if out.dtype == np.uint8 else torch.int32).cpu().numpy()
+
+    def host(self, scores: Tensor) -> NDArray[np.float32]:
+        """The scores on the host."""
+        return scores.cpu().numpy()
+
+
+@lru_cache(maxsize=16)
+def _sent(weights: bytes, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.frombuffer(bytearray(weights), dtype=torch.float32).view(shape).to(device)

@@ -1,0 +1,30 @@
+"""How a network is computed: all that may change the rounding of its scores, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16", "int8"]
+Runtime = Literal["torch", "compiled", "openvino"]
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Where and in what numbers a network is computed. Recorded in every output."""
+
+    device: str = "cpu"
+    """Device of torch: cpu, cuda or cuda:1."""
+    precision: Precision = "float32"
+    """Numbers that convolutions are computed in; scores are float32 from the last one on."""
+    runtime: Runtime = "torch"
+    """What runs it: torch, torch with kernels made by its compiler, or OpenVINO."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the device is the CPU."""
+        return self.device == "cpu"
+
+
+PLAIN = Numerics()
+"""What every other is compared with: torch, in float32, on the CPU."""

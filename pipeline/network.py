@@ -1,0 +1,61 @@
+"""The network of a run, made ready once for all items and bound to one of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from pipeline.engine.protocols import Predictor
+from pipeline.models.fit import Scaling, model_patch
+from pipeline.models.gpu import GpuPredictor, fitting_batch
+from pipeline.models.numerics import PLAIN, Numerics
+from pipeline.models.predictor import CpuPredictor
+from pipeline.models.runtime import Ready, ready
+from pipeline.models.store import load_model
+from pipeline.prepare import Setup
+
+
+def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
+    """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
+    return bound(ready_for(setup, setup.numerics), setup, threads, mean, std)
+
+
+def ready_for(setup: Setup, numerics: Numerics) -> Ready:
+    """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
+    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics)
+
+
+def plainly_ready(setup: Setup) -> Ready:
+    """The model of a run in float32, for comparison; not kept."""
+    return ready(load_model(setup.job.model or setup.card.name), PLAIN)
+
+
+def bound(
+    network: Ready, setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Predictor:
+    """A network that is ready, for the input of a run."""
+    height, width = setup.swept.spacing[-2:]
+    scaling = Scaling.of(setup.card, mean, std)
+    if network.numerics.on_cpu:
+        return CpuPredictor(network, scaling, (height, width), threads=threads)
+    rows, columns = setup.lattice.patch[-2:]
+    seen = model_patch(setup.card, (height, width), (rows, columns))
+    return GpuPredictor(network, scaling, (height, width), batch=_batch(network, seen))
+
+
+@lru_cache(maxsize=2)
+def _ready(ref: str, card: str, numerics: Numerics) -> Ready:
+    """The model `ref`; its `card`, as text, tells its versions apart."""
+    return ready(load_model(ref), numerics)
+
+
+_batches: dict[tuple[int, tuple[int, int]], int] = {}
+
+
+def _batch(network: Ready, seen: tuple[int, int]) -> int:
+    key = id(network), seen
+    if key not in _batches:
+        shape = (network.card.network.in_channels, *seen)
+        _batches[key] = fitting_batch(network.network, shape, torch.device(network.numerics.device))
+    return _batches[key]

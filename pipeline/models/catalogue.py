@@ -11,6 +11,8 @@ from pipeline.models.decode import did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
 CARD, MODEL = "card.json", "model.safetensors"
+BACKBONE, BACKBONE_WEIGHTS = "backbone.json", "backbone.safetensors"
+"""Files of a backbone alone, which is trained from and cannot be run (see `pipeline.models.pretrained`)."""
 
 
 class Files(NamedTuple):
@@ -34,6 +36,7 @@ def find_model(ref: str | Path) -> Files:
     if ref in names():
         return _in_folder(WEIGHTS / ref)
     path = Path(ref)
+    _check_no_backbone(path)
     if path.is_dir():
         return _checked(ref, _in_folder(path))
     if path.suffix == ".json":
@@ -49,6 +52,15 @@ def find_model(ref: str | Path) -> Files:
 def load_card(ref: str | Path) -> Card:
     """The card of the model `ref` (see `find_model`); ModelError if there is none or it cannot be used."""
     return read_card(find_model(ref).card)
+
+
+def _check_no_backbone(path: Path) -> None:
+    alone = (path / BACKBONE).is_file() and not (path / CARD).exists()
+    if alone or (path.name in (BACKBONE, BACKBONE_WEIGHTS) and path.is_file()):
+        raise ModelError(
+            f"{path}: is a backbone, to train a model from; it has no head and no classes, so it cannot be run. "
+            f"Packaged models are: {', '.join(names())}"
+        )
 
 
 def _in_folder(folder: Path) -> Files:

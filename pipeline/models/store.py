@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, OutputError
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
 
 __all__ = ["Model", "load_card", "load_model", "names", "save_model"]
 
@@ -42,45 +44,77 @@ def load_model(ref: str | Path) -> Model:
     """
     files = find_model(ref)
     card = read_card(files.card)
-    found = _sha256(files.weights)
-    if found != card.weights_sha256:
-        raise ModelError(
-            f"{files.weights}: SHA-256 is {found}, but {files.card} says {card.weights_sha256}; "
-            f"the file is damaged or belongs to another card: fetch both again"
-        )
-    try:
-        state = load_file(files.weights)
-    except SafetensorError as error:
-        raise ModelError(f"{files.weights}: not a safetensors file ({error})") from error
-    return Model(card, _network(card, state, files.weights), files.weights)
+    state = read_weights(files.weights, card.weights_sha256, files.card)
+    with torch.device("meta"):
+        expected = _stored(PSPNet(card.network))
+    _check_names(state, expected, files.weights)
+    return Model(card, assemble(card.network, state), files.weights)
 
 
-def save_model(folder: Path, card: Card, network: PSPNet) -> Card:
-    """Write `network` as float16, without its auxiliary head, and its card with the right SHA-256; the card written.
+def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) -> Card:
+    """Write `network` without its auxiliary head, and its card with the right SHA-256; the card as written.
 
-    The card comes last, so that a folder with a card is whole.
+    Weights are stored as float16, or as float32 unless `half`. Both files are whole before either gets its name, and
+    the card comes last, so that a folder with a card is whole. Raises ModelError for weights that are not finite as
+    they would be stored, OutputError where the files cannot be written.
     """
-    state = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in _stored(network).items()}
-    if too_large := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise ModelError(f"weights cannot be stored as float16, some are not finite there: {_first(too_large)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{MODEL}.part"
-    part.write_bytes(save(state))
-    written = replace(card, weights_sha256=_sha256(part), network=replace(card.network, auxiliary=False))
-    part.replace(folder / MODEL)
-    part = folder / f"{CARD}.part"
-    part.write_text(written.to_json(), encoding="utf-8")
-    part.replace(folder / CARD)
+    data = packed(_stored(network), torch.float16 if half else torch.float32)
+    digest = hashlib.sha256(data).hexdigest()
+    written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False))
+    publish(folder, {MODEL: data, CARD: written.to_json().encode()})
     return written
 
 
-def _network(card: Card, state: Mapping[str, Tensor], path: Path) -> PSPNet:
+def read_weights(path: Path, sha256: str, card: Path) -> dict[str, Tensor]:
+    """The tensors in the safetensors file `path`, if it has the SHA-256 that its `card` names; else ModelError."""
+    try:
+        found = _sha256(path)
+        if found != sha256:
+            raise ModelError(
+                f"{path}: SHA-256 is {found}, but {card} says {sha256}; "
+                f"the file is damaged or belongs to another card: fetch both again"
+            )
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path}: not a safetensors file ({error})") from error
+    except OSError as error:
+        raise ModelError(f"{path}: the weights of this model cannot be read ({error.strerror})") from error
+
+
+def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:
+    """The network of `spec` with the weights `state`, ready to run; names and shapes have to be its own."""
     with torch.device("meta"):
-        network = PSPNet(replace(card.network, auxiliary=False))
-    _check_names(state, _stored(network), path)
+        network = PSPNet(replace(spec, auxiliary=False))
     full = {name: torch.zeros((), dtype=torch.long) for name in network.state_dict() if name.endswith(_COUNTER)}
     network.load_state_dict(full | {name: tensor.float() for name, tensor in state.items()}, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def packed(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
+    """A safetensors file of `state`; ModelError for weights that are not finite in that type."""
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
+    if too_large := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
+        kind = str(dtype).removeprefix("torch.")
+        raise ModelError(f"weights cannot be stored as {kind}, some are not finite there: {_first(too_large)}")
+    return save(stored)
+
+
+def publish(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` to `folder`: all under temporary names first, then renamed in order; OutputError if that fails."""
+    parts = {name: folder / f"{name}.part" for name in files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in parts.items():
+            with part.open("wb") as file:
+                file.write(files[name])
+                file.flush()
+                os.fsync(file.fileno())
+        for name, part in parts.items():
+            part.replace(folder / name)
+    except OSError as error:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+        raise OutputError(f"{folder}: the model cannot be written ({error.strerror or error})") from error
 
 
 def _stored(network: PSPNet) -> dict[str, Tensor]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from pipeline.errors import RequestError
 from pipeline.models.card import Pair
+from pipeline.models.decode import did_you_mean
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
 
 Preset = Literal["semseg", "mmseg", "mmseg-b", "mmseg-mnv2", "smp", "torchvision", "timm", "ssl4eo", "satlas", "own"]
@@ -52,3 +54,22 @@ class Wishes:
     """Store float16, half the size, instead of float32."""
     overwrite: bool = False
     """Replace a model that is there."""
+
+    def __post_init__(self) -> None:
+        known: dict[str, tuple[object, ...]] = {
+            "preset": get_args(Preset),
+            "output_stride": get_args(OutputStride),
+            "dilation": get_args(Dilation),
+            "basic_dilation": get_args(BasicDilation),
+            "extend": ("zero", "tile"),
+            "kind": ("scene", "volume"),
+            "view": ("axial", "coronal", "sagittal"),
+        }
+        for name, choices in known.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                words = [str(choice) for choice in choices]
+                near = did_you_mean(str(value), words)
+                raise RequestError(f"--{name.replace('_', '-')} {value!r}{near}: choose one of {', '.join(words)}")
+        if self.patch is not None and min(self.patch) < 1:
+            raise RequestError(f"--patch {self.patch}: must be at least 1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite, nan
+
 from pipeline.errors import RequestError
 
 
@@ -11,6 +13,29 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise RequestError(f"{text!r} must be whole numbers with commas, as in 4,3,2") from None
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """The words in a text such as "red,green,blue", if it is given; RequestError for an empty one."""
+    if text is None:
+        return None
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise RequestError(f"{text!r} must be words with commas, as in red,green,blue")
+    return found
+
+
+def numbers(text: str | None) -> tuple[float, ...] | None:
+    """The finite numbers in a text such as "0.5,255", if it is given; RequestError for any other."""
+    if text is None:
+        return None
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = (nan,)
+    if not all(map(isfinite, found)):
+        raise RequestError(f"{text!r} must be numbers with commas, as in 0.5,255")
+    return found
 
 
 def pair(text: str) -> tuple[int, int]:

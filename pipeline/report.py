@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -168,6 +169,10 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("{} {} #{:02x}{:02x}{:02x}".format(row["value"], row["name"], *row["colour"]) for row in rows)
 
 
+def _lines(texts: Sequence[str]) -> str:
+    return escape("\n".join(texts))
+
+
 def _affine(rows: Sequence[Sequence[float]]) -> str:
     words = [[f"{value:.10g}" for value in row] for row in rows]
     width = max(len(word) for row in words for word in row)
@@ -201,5 +206,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "affine": _affine,
     "made": _made,
     "crs": _crs,
+    "concluded": _lines,
+    "told": _lines,
 }
 """By key: how its value is shown, where `_plain` is not enough."""

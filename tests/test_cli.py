@@ -23,7 +23,7 @@ from pipeline.report import Screen
 from pipeline.segmentation import Report, segment
 from tests.inputs import SCENE_CARD, labels_of, pixels, put_scene, put_volume
 
-VERBS = ("run", "plan", "info", "models", "export")
+VERBS = ("run", "plan", "info", "models", "export", "import-weights")
 RUNNER = CliRunner()
 
 

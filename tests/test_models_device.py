@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_bfloat16_is_near_float32_and_not_the_same():
         for precision in ("float32", "bfloat16")
     )
     assert 0 < np.abs(plain - half).max() < 0.05
+
+
+@pytest.mark.skipif(device_room.compiler() is None, reason="needs a C++ compiler")
+def test_a_compiled_network_gives_the_same_bytes_from_any_thread():
+    values = np.random.default_rng(0).integers(0, 256, (4, 2, 64, 48)).astype(np.uint8)
+    plain = CpuPredictor(ready(SCENES), Scaling.of(CARD_2D))(values, None)
+    predictor = CpuPredictor(ready(SCENES, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4)
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(lambda i: predictor(values[i : i + 1], None), range(4)))
+    assert np.concatenate(threaded).tobytes() == predictor(values, None).tobytes()
+    np.testing.assert_allclose(np.concatenate(threaded), plain, atol=1e-5)
 
 
 @pytest.fixture

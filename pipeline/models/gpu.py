@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle
 from math import prod
 from threading import Lock
@@ -57,7 +58,7 @@ class GpuPredictor:
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Tensor:
         """Scores as `CpuPredictor` gives them, as a tensor on the GPU."""
-        with torch.inference_mode():
+        with torch.inference_mode(), on(self.arrays.device):
             seen = self._upload(values)
             scaled = scaled_on_device(seen, None if valid is None else self._upload(valid), self._scaling)
             stacked = scaled.flatten(1, -3)
@@ -145,14 +146,20 @@ def fitting_batch(network: Callable[[Tensor], Tensor], shape: tuple[int, int, in
 
     Tried with one patch and with two: what the second takes is what each takes.
     """
+    plain = network.network if isinstance(network, Graphed) else network
     peaks = []
-    with torch.inference_mode():
+    with torch.inference_mode(), on(device):
         for count in (1, 2):
             torch.cuda.reset_peak_memory_stats(device)
-            network(torch.zeros((count, *shape), device=device))
+            plain(torch.zeros((count, *shape), device=device))
             peaks.append(torch.cuda.max_memory_allocated(device))
     torch.cuda.empty_cache()
     return batch_for(torch.cuda.mem_get_info(device)[0], peaks[1] - peaks[0])
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Makes `device` the current one of its kind."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def batch_for(free: int, each: int) -> int:

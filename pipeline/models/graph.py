@@ -22,7 +22,7 @@ class Graphed:
     """A network whose kernels are recorded once for each shape of its input and then replayed, one call at a time."""
 
     def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
-        self._network = network
+        self.network = network
         self._graphs: dict[torch.Size, _Graph] = {}
         self._lock = Lock()
 
@@ -48,9 +48,9 @@ class Graphed:
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_WARM_UP):
-                self._network(fixed)
+                self.network(fixed)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            scores = self._network(fixed)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others go on copying meanwhile
+            scores = self.network(fixed)
         return _Graph(graph, fixed, scores)

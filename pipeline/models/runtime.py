@@ -43,9 +43,19 @@ def _torch(model: Model, numerics: Numerics) -> Network:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[numerics.precision]
     folded = FoldedPSPNet(model.network).to(numerics.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast = _Cast(folded, dtype)
+    if not numerics.on_cpu:
+        _settle_cudnn()
     if numerics.runtime == "compiled":
         return _Compiled(cast)
     return cast if numerics.on_cpu else Graphed(cast)
+
+
+def _settle_cudnn() -> None:
+    """The same kernels in every run, and float32 that is not shortened to TF32."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @dataclass(frozen=True)

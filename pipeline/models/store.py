@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def publish(folder: Path, files: Mapping[str, bytes]) -> None:
             part.replace(folder / name)
     except OSError as error:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
         raise OutputError(f"{folder}: the model cannot be written ({error.strerror or error})") from error
 
 

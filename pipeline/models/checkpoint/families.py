@@ -26,7 +26,7 @@ class Family:
 
     def knows(self, name: str) -> bool:
         """Whether a tensor of this name is taken or left out on purpose."""
-        return self.leaves_out(name) or self.naming.ours(name) is not None
+        return self.leaves_out(name) or self.naming.knows(name)
 
     def leaves_out(self, name: str) -> bool:
         """Whether a tensor of this name has no use here."""

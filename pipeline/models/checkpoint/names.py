@@ -19,9 +19,13 @@ class Naming:
 
     rules: Rules
 
+    def knows(self, name: str) -> bool:
+        """Whether a rule fits the tensor that is called `name` there."""
+        return _any(self.rules).fullmatch(name.rpartition(".")[0]) is not None
+
     def ours(self, name: str) -> str | None:
         """Our name of a tensor that is called `name` there; None if no rule fits."""
-        return _renamed(name, tuple(self.rules))
+        return _renamed(name, self.rules)
 
     def theirs(self, name: str) -> str | None:
         """Its name there of our tensor `name`; None if no rule fits."""
@@ -39,6 +43,11 @@ def _renamed(name: str, rules: Rules) -> str | None:
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.escape(template).replace(r"\{\}", r"(\d+)"))
+
+
+@cache
+def _any(rules: Rules) -> re.Pattern[str]:
+    return re.compile("|".join(_pattern(theirs).pattern for theirs, _ in rules))
 
 
 def behind(prefix: str, rules: Rules) -> Rules:
@@ -124,6 +133,6 @@ HEAD_MMSEG: Rules = (
 )
 HEAD_SMP: Rules = (
     *(("decoder.psp.blocks.{}.pool.1.0", "ppm.{}.1"), ("decoder.psp.blocks.{}.pool.1.1", "ppm.{}.2")),
-    *(("decoder.conv.{}", "head.{}"), ("segmentation_head.0", "head.4")),
+    *(("decoder.conv.0", "head.0"), ("decoder.conv.1", "head.1"), ("segmentation_head.0", "head.4")),
 )
 HEAD_OURS: Rules = _same("ppm.{}.{}", "head.{}")

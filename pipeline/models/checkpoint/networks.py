@@ -32,11 +32,23 @@ def said_by(checkpoint: Checkpoint, preset: Preset, wishes: Wishes) -> tuple[Hab
 
 
 def spec_of(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec:
-    """The network of the file, as far as its shapes show it; RequestError for options that no network has."""
-    top, place = read_top(fitting.shapes), str(fitting.checkpoint.path)
+    """The network of the file, as far as its shapes show it; RequestError for choices that no network here has."""
+    try:
+        spec = _undilated(findings, fitting, trunk)
+        if spec.head == "smp":
+            return _dilated(findings, _cut(findings, spec, fitting))
+        return _dilated(findings, replace(spec, output_stride=findings.pick("output_stride")))
+    except RequestError:
+        raise
+    except ValueError as error:
+        raise RequestError(f"{fitting.checkpoint.path}: {error}") from error
+
+
+def _undilated(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec:
+    top = read_top(fitting.shapes)
     findings.conclude("backbone", f"{trunk.backbone}, stem {trunk.stem}", "names and shapes")
     findings.conclude("channels and score planes", (trunk.in_channels, top.classes), "shapes")
-    spec = PSPNetSpec(
+    return PSPNetSpec(
         trunk.backbone,
         trunk.in_channels,
         top.classes,
@@ -48,12 +60,6 @@ def spec_of(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec:
         bins=findings.pick("bins"),
         dropout=findings.pick("dropout"),
     )
-    try:
-        if spec.head == "smp":
-            return _dilated(findings, _cut(findings, spec, fitting))
-        return _dilated(findings, replace(spec, output_stride=findings.pick("output_stride")))
-    except ValueError as error:
-        raise RequestError(f"{place}: {error}") from error
 
 
 def _cut(findings: Findings, spec: PSPNetSpec, fitting: Fitting) -> PSPNetSpec:

@@ -89,7 +89,7 @@ def _unpickled(path: Path) -> object:
         try:
             zipped = zipfile.is_zipfile(path)
             if zipped:
-                _check_sizes(path)
+                _check_archive(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except ModelError:
             raise
@@ -97,9 +97,15 @@ def _unpickled(path: Path) -> object:
             raise ModelError(_refusal(path, error)) from error
 
 
-def _check_sizes(path: Path) -> None:
+def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        inside = sum(entry.file_size for entry in archive.infolist())
+        entries = archive.infolist()
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise ModelError(
+            f"{path}: a TorchScript archive holds a program, not weights alone; save the state_dict() of the network "
+            f"that it was made from"
+        )
+    inside = sum(entry.file_size for entry in entries)
     if inside > path.stat().st_size:
         raise ModelError(
             f"{path}: claims {inside} bytes inside a file of {path.stat().st_size}; torch.save never compresses, so "
@@ -108,11 +114,6 @@ def _check_sizes(path: Path) -> None:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    if "TorchScript" in str(error):
-        return (
-            f"{path}: a TorchScript archive holds a program, not weights alone; save the state_dict() of the network "
-            f"that it was made from"
-        )
     if wanted := _wanted(path, error):
         return (
             f"{path}: wants the global {wanted}, which can run code, so nothing was loaded. Where you trust its maker, "

@@ -90,7 +90,7 @@ def _resnet(shapes: Shapes) -> Backbone:
 def _stem(shapes: Shapes) -> Stem:
     if "stem.3.weight" not in shapes:
         return "torchvision"
-    return "v1c" if _side(shapes, "stem.0.weight", 0) == 32 else "semseg"
+    return "semseg" if _side(shapes, "layer1.0.conv1.weight", 1) == 128 else "v1c"
 
 
 def _side(shapes: Shapes, name: str, axis: int) -> int:

@@ -1,6 +1,6 @@
-"""Trains the two packaged models from random weights on a CPU.
+"""Trains the two packaged models from random weights on a CPU, and a ResNet-50 to measure speed with.
 
-    python benchmarks/train_default_models.py landcover|hippocampus --data <folder> --minutes N --out DIR
+    python benchmarks/train_default_models.py landcover|hippocampus|landcover50 --data <folder> --minutes N --out DIR
 
 Stopped at any time, it goes on from the last checkpoint in DIR when it is started again. When the minutes are used,
 the model is measured on the test split, once, and written to DIR/<name>.
@@ -185,11 +185,12 @@ def train(training: Training, data: Any) -> None:  # noqa: ANN401  (of one of tw
 
 def export(training: Training, data: Any, folder: Path) -> None:  # noqa: ANN401
     """Write the model as it will be used, measure that on the test split, and write the figures into its card."""
-    save_model(folder, data.card, training.network)
+    card = replace(data.card, name=folder.name, network=training.recipe.spec)
+    save_model(folder, card, training.network)
     network = load_model(folder).network
     with torch.inference_mode():
         figures = data.test(network)
-    print(save_model(folder, replace(data.card, evaluation=figures), network).to_json())
+    print(save_model(folder, replace(card, evaluation=figures), network).to_json())
 
 
 def main() -> None:

@@ -31,7 +31,6 @@ def habits_of_meta(meta: Mapping[str, Any], place: str) -> Habits:
 
     Raises ModelError where the configuration describes a network that is not built here.
     """
-    where = "meta['config']" if "config" in meta else "meta['cfg']"
     config = read_config(meta.get("config") or meta.get("cfg"))
     model = _table(config.get("model"))
     test = _table(model.get("test_cfg")) or _table(config.get("test_cfg"))
@@ -42,7 +41,7 @@ def habits_of_meta(meta: Mapping[str, Any], place: str) -> Habits:
     step = _pair(test.get("stride"))
     pixels = _table(config.get("img_norm_cfg")) or before
     return Habits(
-        where,
+        "the file's meta",
         output_stride=stride,
         dilation=dilation,
         align_corners=_of(bool, head.get("align_corners")),

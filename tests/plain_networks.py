@@ -115,6 +115,11 @@ def smp(state: State, image: Tensor, *, depth: int = 3, rule: Rule = D32) -> Ten
     return smp_scores(state, SMP, x, image)
 
 
+def two_planes(plane: Tensor) -> Tensor:
+    """A sigmoid's one plane as the two of a softmax that gives the same probabilities."""
+    return torch.cat([torch.zeros_like(plane), plane], 1)
+
+
 def scores(state: State, names: Heads, x: Tensor, image: Tensor, align: bool) -> Tensor:
     """Pyramid and head of the paper: features, then levels; 3x3, then 1x1 convolution."""
     levels = []
@@ -173,11 +178,11 @@ def mobilenet(
     return found
 
 
-def torchvision_mobilenet(state: State, image: Tensor) -> list[Tensor]:
-    """Outputs of the layers of MobileNetV2 as torchvision and smp have it."""
+def torchvision_mobilenet(state: State, image: Tensor, rule: Rule = MOBILENET_D32) -> list[Tensor]:
+    """Outputs of the layers of MobileNetV2 by the names of torchvision and smp."""
     numbers = ((1,), (2, 3), (4, 5, 6), (7, 8, 9, 10), (11, 12, 13), (14, 15, 16), (17,))
     blocks = [[torchvision_inverted(state, f"features.{number}") for number in layer] for layer in numbers]
-    return mobilenet(state, image, ("features.0.0", "features.0.1"), blocks, MOBILENET_D32)
+    return mobilenet(state, image, ("features.0.0", "features.0.1"), blocks, rule)
 
 
 def torchvision_inverted(state: State, name: str) -> Pairs:

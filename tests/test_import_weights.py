@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
@@ -28,11 +28,14 @@ from pipeline.models.checkpoint.families import FAMILIES
 from pipeline.models.checkpoint.filters import Taken, adapted
 from pipeline.models.checkpoint.habits import Findings, Habits, palette
 from pipeline.models.checkpoint.heads import as_two_planes
+from pipeline.models.checkpoint.intake import intake_of_slices
 from pipeline.models.checkpoint.mmseg import habits_of_meta, habits_of_name, read_config
 from pipeline.models.checkpoint.read import MOST_NAMES, Checkpoint, read_checkpoint
+from pipeline.models.checkpoint.shapes import cuts, read_top, read_trunk, shapes_of
 from pipeline.models.checkpoint.sniff import sniff
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.pspnet import PSPNet
+from pipeline.models.resnet import BLOCKS
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model, save_model
 from tests import checkpoints
@@ -325,6 +328,28 @@ def test_our_own_names_are_known(case):
     family, _ = sniff(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
     assert family.presets == ("own",)
     assert [family.naming.ours(name) for name in names] == names
+
+
+@given(
+    st.sampled_from([*BLOCKS, "mobilenet_v2", "vgg16_bn"]),
+    st.sampled_from(["torchvision", "v1c", "semseg"]),
+    st.tuples(*[st.integers(1, 7)] * 4),
+    st.booleans(),
+)
+@settings(max_examples=25)
+def test_shapes_tell_the_network_that_they_are_of(backbone, stem, counts, is_smp):
+    stem = stem if backbone in BLOCKS else "torchvision"
+    channels, classes, ppm, head = counts
+    kind = "smp" if is_smp else "pspnet"
+    spec = PSPNetSpec(
+        backbone, channels, classes, stem=stem, ppm_channels=ppm, head_channels=head, head=kind, truncated=is_smp
+    )
+    shapes = shapes_of(spec)
+    trunk, top = read_trunk(shapes), read_top(shapes)
+    assert (trunk.stem, trunk.in_channels, shapes[trunk.first][1]) == (stem, channels, channels)
+    assert (top.classes, top.ppm_channels, top.head_channels, top.is_smp) == (classes, ppm, head, is_smp)
+    assert shapes_of(replace(spec, backbone=trunk.backbone)) == shapes
+    assert not is_smp or spec.output_stride in cuts(spec, shapes)
 
 
 def test_timm_names_a_mobilenet_as_it_does():
@@ -693,6 +718,13 @@ def test_a_network_for_slices(mmseg, tmp_path):
     ):
         with pytest.raises(RequestError):
             import_weights(mmseg, tmp_path / "n", wrong)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_network_does_not_see_an_even_number_of_slices(count):
+    wishes = Wishes(kind="volume", orientation="RAS", view="axial")
+    with pytest.raises(RequestError, match=f"takes {count} channels"):
+        intake_of_slices(Findings(wishes, (), Habits("usual")), torch.ones(1, count, 3, 3))
 
 
 # Backbones

@@ -150,7 +150,7 @@ PUBLISHED = {
         partial(smp_folder, encoder="resnet18", encoder_depth=5, output_stride=8),
         partial(plain_networks.smp, depth=5, rule=SMP_D8),
         EIGHTHS,
-        Wishes(output_stride=8),
+        Wishes(),
         double=True,
         spec={"truncated": False, "dilation": "full", "basic_dilation": "both", "output_stride": 8},
     ),

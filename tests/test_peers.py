@@ -123,17 +123,17 @@ SMP: dict[str, tuple[str, dict[str, Any], Wishes]] = {
     "tu-resnet18, depth 5, output stride 8": (
         "tu-resnet18",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(output_stride=8, dilation="contracted", basic_dilation="timm"),
+        Wishes(),
     ),
     "resnet18, depth 5, output stride 8": (
         "resnet18",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(output_stride=8),
+        Wishes(),
     ),
     "resnet50, depth 5, output stride 8": (
         "resnet50",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(output_stride=8),
+        Wishes(),
     ),
 }
 

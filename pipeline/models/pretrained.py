@@ -101,7 +101,7 @@ def load_backbone(folder: Path) -> Pretrained:
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
     state = read_weights(folder / BACKBONE_WEIGHTS, card.weights_sha256, path)
-    return Pretrained(card, {name: tensor.float() for name, tensor in state.items()})
+    return Pretrained(card, {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()})
 
 
 def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor], *, half: bool = False) -> BackboneCard:

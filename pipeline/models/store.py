@@ -83,11 +83,15 @@ def read_weights(path: Path, sha256: str, card: Path) -> dict[str, Tensor]:
 
 
 def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:
-    """The network of `spec` with the weights `state`, ready to run; names and shapes have to be its own."""
+    """The network of `spec` with the weights `state`, ready to run; names and shapes have to be its own.
+
+    Weights are copied out of the file that they may lie in: its layout would change last digits, and its loss the run.
+    """
     with torch.device("meta"):
         network = PSPNet(replace(spec, auxiliary=False))
     full = {name: torch.zeros((), dtype=torch.long) for name in network.state_dict() if name.endswith(_COUNTER)}
-    network.load_state_dict(full | {name: tensor.float() for name, tensor in state.items()}, assign=True)
+    own = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
+    network.load_state_dict(full | own, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
 
 

@@ -17,8 +17,17 @@ def habits_of_config(config: Mapping[str, Any], place: str) -> Habits:
     kind = config.get("_model_class", "PSPNet")
     if kind != "PSPNet":
         raise ModelError(f"{place}: config.json says that it is a {kind}; only PSPNet is built here")
-    dropout = config.get("psp_dropout")
-    return Habits("config.json", dropout=float(dropout) if isinstance(dropout, (int, float)) else None)
+    stride, dropout = config.get("output_stride"), config.get("psp_dropout")
+    if stride not in (None, 8, 16, 32):
+        raise ModelError(f"{place}: config.json says output_stride {stride!r}; built here are 8, 16 and 32")
+    of_timm = stride is not None and str(config.get("encoder_name")).startswith("tu-")
+    return Habits(
+        "config.json",
+        output_stride=stride,
+        dilation="contracted" if of_timm else None,
+        basic_dilation="timm" if of_timm else None,
+        dropout=float(dropout) if isinstance(dropout, (int, float)) else None,
+    )
 
 
 def stride_of_encoder(

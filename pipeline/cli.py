@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -55,6 +55,10 @@ Window = Annotated[
     str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. Default: the model's.")
 ]
 View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coronal, sagittal. Default: the model's.")]
+Tta = Annotated[
+    str | None,
+    typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
+]
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]
@@ -91,6 +95,7 @@ def run(
     overlap: Overlap = None,
     window: Window = None,
     view: View = None,
+    tta: Tta = None,
     workers: Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, as in tcp://host:8786.")] = None,
     memory: Memory = None,
@@ -125,6 +130,7 @@ def run(
             overlap=overlap,
             window=window,
             view=view,
+            tta=tta,
         )
         jobs = _jobs(said)
         means = Means(
@@ -163,6 +169,7 @@ def plan(
     overlap: Overlap = None,
     window: Window = None,
     view: View = None,
+    tta: Tta = None,
     memory: Memory = None,
     band: Band = None,
     device: Device = None,
@@ -187,6 +194,7 @@ def plan(
             overlap=overlap,
             window=window,
             view=view,
+            tta=tta,
         )
         means = Means(
             memory=size_in_bytes(memory),
@@ -353,7 +361,7 @@ def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (
     from pipeline.config import Request, check, read_request
 
     said = Request() if config is None else read_request(config)
-    readers: dict[str, Any] = {"input": tuple, "bands": whole_numbers, "patch": pair, "overlap": pair}
+    readers: dict[str, Any] = {"input": tuple, "bands": whole_numbers, "patch": pair, "overlap": pair, "tta": words}
     given = {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }
@@ -370,8 +378,9 @@ def _jobs(request: Request) -> list[Job]:
     if request.model is not None:
         find_model(request.model)
     items = find_inputs(request.input)
+    said = {field.name: getattr(request, field.name) for field in fields(request)}
     return [
-        Job(item, output, request.model, request.bands, request.patch, request.overlap, request.window, request.view)
+        Job(**{**said, "input": item, "output": output})
         for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.decode import did_you_mean
 
 VIEWS = ("axial", "coronal", "sagittal")
@@ -27,6 +28,7 @@ class Request:
     overlap: tuple[int, int] | None = None
     window: str | None = None
     view: str | None = None
+    tta: tuple[str | float, ...] | None = None
 
 
 def read_request(path: Path) -> Request:
@@ -54,6 +56,7 @@ def check(request: Request) -> None:
     for name, word, known in (("window", request.window, WINDOWS), ("view", request.view, VIEWS)):
         if word is not None and word not in known:
             raise RequestError(f"unknown {name} {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
+    Augmentation.of(request.tta)
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
@@ -77,6 +80,16 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),)
+
+
+def _words_and_numbers(value: object) -> tuple[str | float, ...]:
+    return tuple(map(_word_or_number, value)) if isinstance(value, list) else tuple(_text(value).split(","))
+
+
+def _word_or_number(value: object) -> str | float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError
+    return value
 
 
 def _whole(value: object) -> int:
@@ -105,6 +118,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),
     "view": ("a text", _text),
+    "tta": ("a text or a list of words and numbers", _words_and_numbers),
 }
 
 
@@ -116,13 +130,4 @@ def _beside(request: Request, folder: Path) -> Request:
     if model is not None and "/" in model:
         model = resolve(model)
     output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
-    return Request(
-        tuple(map(resolve, request.input)),
-        output,
-        model,
-        request.bands,
-        request.patch,
-        request.overlap,
-        request.window,
-        request.view,
-    )
+    return replace(request, input=tuple(map(resolve, request.input)), output=output, model=model)

@@ -26,6 +26,8 @@ class Job:
     """Blend window: constant, linear, hann or gaussian."""
     view: str | None = None
     """Direction in which a volume is sliced: axial, coronal or sagittal."""
+    tta: str | tuple[str | float, ...] | None = None
+    """Test-time augmentation: flips or turns, and scales, as in "flips,0.75,1.25"; None: the patch as it is."""
 
 
 @dataclass(frozen=True)

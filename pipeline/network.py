@@ -36,12 +36,13 @@ def bound(
 ) -> Predictor:
     """A network that is ready, for the input of a run."""
     height, width = setup.swept.spacing[-2:]
-    scaling = Scaling.of(setup.card, mean, std)
+    scaling, augmentation = Scaling.of(setup.card, mean, std), setup.augmentation
     if network.numerics.on_cpu:
-        return CpuPredictor(network, scaling, (height, width), threads=threads)
+        return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
     rows, columns = setup.lattice.patch[-2:]
-    seen = model_patch(setup.card, (height, width), (rows, columns))
-    return GpuPredictor(network, scaling, (height, width), batch=_batch(network, seen))
+    largest = augmentation.sizes(model_patch(setup.card, (height, width), (rows, columns)))[-1]
+    batch = _batch(network, largest)
+    return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
 @lru_cache(maxsize=2)

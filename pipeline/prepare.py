@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipeline.geometry import Box, Grid, Lattice, cut_bands
 from pipeline.io.formats import check_output, identity, is_remote, open_source, stem_of
 from pipeline.io.views import Reoriented, canonical
 from pipeline.job import Job, Means
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import model_patch, native_patch
@@ -60,6 +61,8 @@ class Setup:
     """Whether the volume is copied to Zarr first."""
     lattice: Lattice
     window: str
+    augmentation: Augmentation
+    """Turns and scales in which the network sees each patch."""
     channels: int
     itemsize: int
     """Bytes of one value of the input."""
@@ -153,6 +156,7 @@ class Setup:
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
             "view": self.job.view or self.card.view,
+            "tta": self.augmentation.words,
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
@@ -172,8 +176,9 @@ def prepare(job: Job, means: Means) -> Setup:
         turned = _orientation(source.grid, card, job)
         swept = source.grid if turned is None else Reoriented(source, *turned).grid
         lattice = _lattice(swept, card, job)
+        augmentation = _augmentation(swept, card, job, lattice)
         return Setup(
-            job=_filled(job, output, model),
+            job=replace(job, output=output, model=model),
             card=card,
             grid=source.grid,
             swept=swept,
@@ -181,9 +186,10 @@ def prepare(job: Job, means: Means) -> Setup:
             staged=_needs_staging(source, turned, card, means),
             lattice=lattice,
             window=_window(job.window or card.window),
+            augmentation=augmentation,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=_numerics(means, card, swept, lattice),
+            numerics=_numerics(means, card, swept, lattice, augmentation),
         )
     finally:
         source.close()
@@ -193,10 +199,6 @@ def default_output(path: str, grid: Grid) -> Path:
     """`<stem>_mask` beside the input: a GeoTIFF for a scene, a packed NIfTI for a volume."""
     folder = Path() if is_remote(path) else Path(path).parent
     return folder / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
-
-
-def _filled(job: Job, output: Path, model: str) -> Job:
-    return Job(job.input, output, model, job.bands, job.patch, job.overlap, job.window, job.view)
 
 
 def _check_fit(source: Source, card: Card, job: Job) -> None:
@@ -260,11 +262,21 @@ def _window(kind: str) -> str:
     return kind
 
 
-def _numerics(means: Means, card: Card, swept: Grid, lattice: Lattice) -> Numerics:
+def _augmentation(swept: Grid, card: Card, job: Job, lattice: Lattice) -> Augmentation:
+    augmentation = Augmentation.of(job.tta)
+    augmentation.check(_seen(swept, card, lattice))
+    return augmentation
+
+
+def _seen(swept: Grid, card: Card, lattice: Lattice) -> tuple[int, int]:
+    """Height and width at which the network sees a patch."""
+    rows, columns = lattice.patch[-2:]
+    return model_patch(card, (swept.spacing[-2], swept.spacing[-1]), (rows, columns))
+
+
+def _numerics(means: Means, card: Card, swept: Grid, lattice: Lattice, augmentation: Augmentation) -> Numerics:
     from pipeline.models.device import choose_numerics  # torch takes a second, and errors above come without it
     from pipeline.models.work import flop_of_patch
 
-    rows, columns = lattice.patch[-2:]
-    seen = model_patch(card, (swept.spacing[-2], swept.spacing[-1]), (rows, columns))
-    flop = len(lattice) * flop_of_patch(card.network, seen) if len(lattice) >= _MANY else 0.0
-    return choose_numerics(means.device, means.precision, means.runtime, flop)
+    each = flop_of_patch(card.network, _seen(swept, card, lattice)) if len(lattice) >= _MANY else 0.0
+    return choose_numerics(means.device, means.precision, means.runtime, len(lattice) * augmentation.work * each)

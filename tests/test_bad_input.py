@@ -148,6 +148,9 @@ WORDS = {
     "unknown window": (["--window", "gauss"], 2, r"unknown window 'gauss' \(did you mean \"gaussian\"\?\); choose one"),
     "unknown view": (["--view", "front"], 2, r"unknown view 'front'; choose one of axial"),
     "view of a scene": (["--view", "axial"], 1, r"a\.tif: --view is for volumes; this is a scene"),
+    "unknown tta": (["--tta", "flip"], 2, r"unknown tta 'flip' \(did you mean \"flips\"\?\); give flips or turns"),
+    "tta out of scale": (["--tta", "flips,9"], 2, r"tta flips, 9: scales must be from 0\.25 to 4"),
+    "turns of no square": (["--tta", "turns"], 1, r"a\.tif: tta turns: needs square patches, .* 128 x 96; give flips"),
     "too much overlap": (
         ["--overlap", "128"],
         1,

@@ -20,6 +20,7 @@ patch = 512
 overlap = [128, 64]
 window = "hann"
 view = "axial"
+tta = ["flips", 0.75]
 """
 
 
@@ -39,7 +40,12 @@ def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
         (128, 64),
         "hann",
         "axial",
+        ("flips", 0.75),
     )
+
+
+def test_a_list_may_be_a_text(tmp_path):
+    assert read(tmp_path, 'tta = "turns,1.5"').tta == ("turns", "1.5")
 
 
 def test_a_request_says_all_that_a_job_does():
@@ -68,6 +74,8 @@ def test_an_empty_file_says_nothing(tmp_path):
         ("patch = true", "patch = True must be"),
         ("overlap = 1.5", "overlap = 1.5 must be"),
         ("window = 1", "window = 1 must be a text"),
+        ("tta = 2", "tta = 2 must be a text or a list of words and numbers"),
+        ("tta = [true]", "tta = .* must be a text or a list of words"),
         ("input = ", "is not TOML"),
         ("[input]\na = 1", "input = {'a': 1} must be a text or a list of texts"),
     ],
@@ -92,6 +100,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ({"input": ()}, "there is no input"),
         ({"window": "han"}, r"unknown window 'han' \(did you mean \"hann\"\?\); choose one of constant, linear, hann"),
         ({"view": "top"}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
+        ({"tta": ("flip",)}, r"unknown tta 'flip' \(did you mean \"flips\"\?\); give flips or turns"),
         ({"overlap": (16, 64)}, r"overlap \(16, 64\) must be from 0 to below the patch \(64, 64\)"),
         ({"overlap": (-1, 0), "patch": None}, r"overlap \(-1, 0\) must be from 0"),
         ({"patch": (0, 64)}, r"patch \(0, 64\) must be at least 1"),

@@ -194,7 +194,13 @@ def other(job, tmp_path, models, what):
         save_model(tmp_path / "model", model.card, model.network)
         return replace(job, model=str(tmp_path / "model"))
     return replace(
-        job, **{"overlap": {"overlap": (8, 8)}, "window": {"window": "hann"}, "bands": {"bands": (2, 1)}}[what]
+        job,
+        **{
+            "overlap": {"overlap": (8, 8)},
+            "window": {"window": "hann"},
+            "bands": {"bands": (2, 1)},
+            "tta": {"tta": "flips"},
+        }[what],
     )
 
 
@@ -202,6 +208,7 @@ FIELDS = {
     "overlap": r"overlap \[32, 24\] \(now \[8, 8\]\)",
     "window": r"window 'gaussian' \(now 'hann'\)",
     "bands": r"bands None \(now \[2, 1\]\)",
+    "tta": r"tta None \(now \['flips'\]\)",
     "input.changed_ns": r"input.changed_ns \d+ \(now 1000000000000000000\)",
     "normalisation.mean": r"normalisation.mean \[100.0, 50.0\] \(now \[1.0, 2.0\]\)",
     "weights_sha256": r"weights_sha256 '\w{64}' \(now '\w{64}'\)",

@@ -10,6 +10,7 @@ import zarr
 
 from pipeline.geometry import Lattice
 from pipeline.job import Job, Means
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.fit import Scaling
 from pipeline.models.numerics import Numerics
 from pipeline.models.predictor import CpuPredictor
@@ -67,15 +68,16 @@ def agree(labels, scores, valid, nodata=255):
     assert len(np.unique(labels[valid])) > 1, "a network of one opinion tests nothing"
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, precision):
+@pytest.mark.parametrize(("precision", "tta"), [("float32", None), ("bfloat16", None), ("float32", "flips,0.5")])
+def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, precision, tta):
     mask = tmp_path / "mask.tif"
-    segment(Job(str(scene), mask, str(models / "scene")), Means(device="cpu", precision=precision))
+    segment(Job(str(scene), mask, str(models / "scene"), tta=tta), Means(device="cpu", precision=precision))
     with rasterio.open(scene) as dataset:
         values, valid = dataset.read(), dataset.read_masks(1) > 0
     lattice = Lattice(values.shape[1:], SCENE_CARD.patch, SCENE_CARD.overlap, (0, 0))
     model = load_model(models / "scene")
-    network = CpuPredictor(ready(model, Numerics(precision=precision)), Scaling.of(model.card))
+    form, asked = ready(model, Numerics(precision=precision)), Augmentation.of(tta)
+    network = CpuPredictor(form, Scaling.of(model.card), augmentation=asked)
     agree(labels_of(mask), reference(values, valid, lattice, network, 3), valid)
 
 

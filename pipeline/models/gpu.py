@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.models.arrays import TensorArrays
+from pipeline.models.augmentation import NONE, Augmentation
 from pipeline.models.fit import Scaling
 from pipeline.models.graph import Graphed
 from pipeline.models.predictor import scores_of
@@ -44,6 +45,7 @@ class GpuPredictor:
         scaling: Scaling,
         native_spacing: tuple[float, float] | None = None,
         *,
+        augmentation: Augmentation = NONE,
         batch: int,
     ) -> None:
         """Set up for an input of `native_spacing` (height, width)."""
@@ -53,6 +55,7 @@ class GpuPredictor:
         self._ready = ready
         self._scaling = scaling
         self._spacing = native_spacing
+        self._augmentation = augmentation
         self._upload = Upload(self.arrays.device)
         self._computing = Lock()
 
@@ -81,7 +84,7 @@ class GpuPredictor:
     def _filled(self, part: Tensor) -> Tensor:
         missing = self._step - len(part)
         full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-        return scores_of(self._ready, self._spacing, full)[: len(part)]
+        return scores_of(self._ready, self._spacing, full, self._augmentation)[: len(part)]
 
 
 class Upload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.models.augmentation import NONE, Augmentation, Turn
 from pipeline.models.card import Pair
 from pipeline.models.fit import Floats, Scaling, model_patch
 from pipeline.models.runtime import Ready
@@ -35,6 +37,7 @@ class CpuPredictor:
         scaling: Scaling,
         native_spacing: tuple[float, float] | None = None,
         *,
+        augmentation: Augmentation = NONE,
         threads: int | None = None,
     ) -> None:
         """Set up for an input of `native_spacing` (height, width); as many `threads` as there are cores if None."""
@@ -43,6 +46,7 @@ class CpuPredictor:
         self._ready = ready
         self._scaling = scaling
         self._spacing = native_spacing
+        self._augmentation = augmentation
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
         """Scores `(n, classes, h, w)` for scenes' values `(n, channels, h, w)`.
@@ -55,16 +59,41 @@ class CpuPredictor:
         scores = np.empty((len(stacked), self.classes, *stacked.shape[-2:]), np.float32)
         with _one_thread(), torch.inference_mode():
             for image, out in zip(torch.split(stacked, 1), scores, strict=True):
-                out[...] = scores_of(self._ready, self._spacing, image)[0].numpy()
+                out[...] = scores_of(self._ready, self._spacing, image, self._augmentation)[0].numpy()
         return scores if self._ready.card.kind == "scene" else scores[:, :, None]
 
 
-def scores_of(ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor) -> Tensor:
-    """Scores `(n, classes, h, w)` on the pixels of scaled patches `(n, channels, h, w)` of an input."""
-    height, width = int(image.shape[-2]), int(image.shape[-1])
-    seen = model_patch(ready.card, native_spacing, (height, width))
-    scores = _resized(ready.network(_resized(image, seen)), (height, width))
-    return scores.softmax(1) if ready.card.averaging == "softmax" else scores
+def scores_of(
+    ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: Augmentation = NONE
+) -> Tensor:
+    """Scores `(n, classes, h, w)` on the pixels of scaled patches `(n, channels, h, w)` of an input.
+
+    Each turn at each scale of `augmentation` gives probabilities, or logits if the card blends those. They are brought
+    back to the patch's pixels and averaged in float32, in one order.
+    """
+    passes = _passes(ready, native_spacing, image, augmentation)
+    return reduce(torch.add, passes) / (len(augmentation.scales) * len(augmentation.turns))
+
+
+def _passes(
+    ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: Augmentation
+) -> Iterator[Tensor]:
+    native = int(image.shape[-2]), int(image.shape[-1])
+    for size in augmentation.sizes(model_patch(ready.card, native_spacing, native)):
+        resized = _resized(image, size)
+        for turn in augmentation.turns:
+            scores = _resized(_unturned(ready.network(_turned(resized, turn)), turn), native)
+            yield scores.softmax(1) if ready.card.averaging == "softmax" else scores
+
+
+def _turned(x: Tensor, turn: Turn) -> Tensor:
+    swapped = x.mT if turn.swapped else x
+    return swapped.flip(turn.flipped).contiguous() if turn.swapped or turn.flipped else x
+
+
+def _unturned(x: Tensor, turn: Turn) -> Tensor:
+    straight = x.flip(turn.flipped) if turn.flipped else x
+    return straight.mT if turn.swapped else straight
 
 
 def _resized(x: Tensor, size: Pair) -> Tensor:

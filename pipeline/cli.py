@@ -228,6 +228,30 @@ def info(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The training (TOML).")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of checkpoints, logs and, in the end, the model.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that paths in the training are relative to. Default: its own.")
+    ] = None,
+    device: Device = None,
+    workers: Annotated[int, typer.Option(help="Processes that make samples; 0: the training makes its own.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model from labelled scenes or volumes; the same command goes on after a stop."""
+    from pipeline.training.config import read_training
+    from pipeline.training.run import Resources
+    from pipeline.training.run import train as train_model
+
+    with _errors():
+        training = read_training(config)
+        resources = Resources(device, positive("--workers", workers or None) or 0)
+        trained = train_model(training, data or config.parent, out, resources, lambda line: typer.echo(line, err=True))
+        record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
+        typer.echo(json.dumps(record) if as_json else f"{trained.folder}")
+
+
+@app.command()
 def models(as_json: AsJson = False) -> None:
     """List the models that come with the package."""
     from pipeline.models.catalogue import load_card, names

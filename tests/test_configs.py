@@ -14,9 +14,13 @@ from pipeline.cli import app
 from pipeline.config import check, read_request
 from pipeline.models.catalogue import load_card, names
 from pipeline.samples import PHANTOM_AFFINE, phantom_slices, scene_rows
+from pipeline.training.config import read_training
+from pipeline.training.run import spec_of
 from tests.inputs import labels_of, put_scene, put_volume
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+ALL = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+TRAININGS = [path for path in ALL if path.stem.startswith("train-")]
+CONFIGS = [path for path in ALL if path not in TRAININGS]
 SIZE = 200
 
 
@@ -44,6 +48,13 @@ def test_a_job_runs_as_it_stands(folder, config):
     assert labels.size == item["cells"]
     assert Path(item["output"]).resolve().parent == (folder / "demo" / "masks").resolve()
     assert labels.max() < len(load_card(request.model).classes)
+
+
+@pytest.mark.parametrize("config", TRAININGS, ids=lambda path: path.name)
+def test_a_training_describes_a_network(config):
+    training = read_training(config)
+    assert spec_of(training).classes == len(training.classes)
+    assert not set(training.data.validation) & set(training.data.exclude)
 
 
 def test_there_is_a_job_for_each_kind():

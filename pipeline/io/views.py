@@ -34,7 +34,7 @@ class Reoriented:
         self.source = source
         self.order = order
         self.flips = flips
-        self.grid = _reoriented(source.grid, order, flips)
+        self.grid = turned_grid(source.grid, order, flips)
         self.channels = source.channels
         self.dtype = source.dtype
         self.block = tuple(source.block[axis] for axis in order)
@@ -115,7 +115,8 @@ def _nearest_axes(grid: Grid) -> dict[int, tuple[int, bool]]:
     return nearest
 
 
-def _reoriented(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> Grid:
+def turned_grid(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> Grid:
+    """A grid whose axes are a permutation and reversal of another's; each cell stays where it is in the world."""
     shape = tuple(grid.shape[axis] for axis in order)
     to_source = np.zeros((len(order) + 1, len(order) + 1))
     to_source[-1, -1] = 1

@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
 
 
-def decode(kind: type[Record], value: object, place: str = "") -> Record:
-    """The dataclass `kind` from a JSON object with exactly its fields.
+def decode(kind: type[Record], value: object, place: str = "", *, may_miss: bool = False) -> Record:
+    """The dataclass `kind` from a JSON object with exactly its fields; without those with a default, if it `may_miss`.
 
     Raises ValueError with the key's path, what was found and what is expected.
     """
@@ -25,9 +25,10 @@ def decode(kind: type[Record], value: object, place: str = "") -> Record:
     for key in value:
         if key not in known:
             raise ValueError(f"{prefix}{key}: unknown key{did_you_mean(key, known)}; known are {', '.join(known)}")
-    if missing := [key for key in known if key not in value]:
+    needed = [field.name for field in fields(kind) if not (may_miss and _has_default(field))]  # type: ignore[arg-type]
+    if missing := [key for key in needed if key not in value]:
         raise ValueError(f"{place or 'the whole document'}: missing keys {', '.join(missing)}")
-    return kind(**{key: _value(hints[key], value[key], f"{prefix}{key}") for key in known})
+    return kind(**{key: _value(hints[key], value[key], f"{prefix}{key}", may_miss) for key in known if key in value})
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -36,16 +37,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{near[0]}"?)' if near else ""
 
 
-def _value(kind: Any, value: object, place: str) -> Any:  # noqa: ANN401  (a type hint has no narrower type)
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _value(kind: Any, value: object, place: str, may_miss: bool) -> Any:  # noqa: ANN401  (a type hint has no narrower type)
     origin = get_origin(kind)
     if is_dataclass(kind):
-        return decode(kind, value, place)  # type: ignore[arg-type]
+        return decode(kind, value, place, may_miss=may_miss)  # type: ignore[arg-type]
     if origin in (Union, UnionType):
-        return None if value is None else _value(_not_none(kind), value, place)
+        return None if value is None else _value(_not_none(kind), value, place, may_miss)
     if origin is Literal:
         return _choice(get_args(kind), value, place)
     if origin is tuple:
-        return _items(get_args(kind), value, place)
+        return _items(get_args(kind), value, place, may_miss)
     if origin is Mapping:
         return _checked(isinstance(value, dict), value, "an object", place)
     return _scalar(kind, value, place)
@@ -60,14 +65,16 @@ def _choice(known: tuple[object, ...], value: object, place: str) -> object:
     return _checked(fits, value, " or ".join(map(repr, known)), place)
 
 
-def _items(kinds: tuple[Any, ...], value: object, place: str) -> tuple[Any, ...]:
+def _items(kinds: tuple[Any, ...], value: object, place: str, may_miss: bool) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(_expected("a list", value, place))  # noqa: TRY004
     if kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
         raise ValueError(_expected(f"{len(kinds)} values", value, place))
-    return tuple(_value(kind, item, f"{place}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+    return tuple(
+        _value(kind, item, f"{place}[{i}]", may_miss) for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    )
 
 
 def _scalar(kind: type, value: object, place: str) -> object:

@@ -1,0 +1,285 @@
+"""One training from its file to a model folder; and on from where an earlier one was stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from pipeline.engine.ledger import differences
+from pipeline.errors import OutputError, RequestError
+from pipeline.models.card import FORMAT, Card, Normalisation
+from pipeline.models.device import choose_device, fast_in_bf16
+from pipeline.models.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import save_model
+from pipeline.training.begin import begin_with
+from pipeline.training.config import Training
+from pipeline.training.gather import Gathered, gather, normalisation_of
+from pipeline.training.items import find_items
+from pipeline.training.module import Learner
+from pipeline.training.place import Sample
+from pipeline.training.samples import Checks, Samples, close_all
+
+STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training."""
+
+    folder: Path
+    """Of the model."""
+    steps: int
+    figures: dict[str, float]
+    """Of the best validation; empty if nothing was kept for validation."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How a training is computed: speed only."""
+
+    device: str | None = None
+    """cpu, cuda or cuda:1; None: all GPUs that there are, or else the CPU."""
+    workers: int = 0
+    """Processes that make samples; 0: the training makes its own."""
+
+
+ALL_HERE = Resources()
+
+
+def train(training: Training, base: Path, out: Path, resources: Resources = ALL_HERE, say: Say = print) -> Trained:
+    """Train, and write the model into `out/model`; paths in the training are relative to `base`.
+
+    Goes on from the last checkpoint in `out` of this very training. Raises RequestError, InputError or OutputError
+    before the first step for all that is wrong with the training, its data or `out`.
+    """
+    spec = spec_of(training)
+    items = find_items(training.data, base)
+    say(f"{len(items)} pairs: looking through them")
+    gathered = gather(training, items)
+    normalisation = normalisation_of(training, gathered)
+    _claim(out, training)
+    learner = Learner(training, _begun(training, base, spec))
+    loaders = Loaders(training, gathered, normalisation, resources)
+    with _quiet():
+        trainer = _trainer(training, out, resources, say, validated=loaders.checks is not None)
+        last = out / f"{LAST}.ckpt"
+        try:
+            trainer.fit(learner, loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        finally:
+            close_all()
+    return _published(training, normalisation, learner, out, trainer.global_step)
+
+
+class Loaders(lightning.LightningDataModule):
+    """Samples in epochs of as many steps as lie between two checkpoints, so that a restart begins with a sample."""
+
+    def __init__(
+        self,
+        training: Training,
+        gathered: Sequence[Gathered],
+        normalisation: Normalisation,
+        resources: Resources,
+    ) -> None:
+        super().__init__()
+        self._training, self._gathered, self._normalisation = training, gathered, normalisation
+        self._workers = resources.workers
+        checks = Checks(training, gathered, normalisation)
+        self.checks = checks if len(checks) else None
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The samples of the epoch that begins."""
+        how, batch = self._training.schedule, self._training.samples.batch
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        numbers = range(epoch * how.every * batch, min((epoch + 1) * how.every, how.steps) * batch)
+        samples = Samples(self._training, self._gathered, self._normalisation, numbers)
+        return DataLoader(samples, batch_size=batch, num_workers=self._workers)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        """The validation's patches; nothing where no item was kept for it."""
+        if self.checks is None:
+            return []
+        return DataLoader(self.checks, batch_size=self._training.samples.batch, num_workers=self._workers)
+
+
+class Lines(Callback):
+    """A line of figures at each checkpoint."""
+
+    def __init__(self, say: Say, steps: int, batch: int) -> None:
+        self._say, self._steps, self._batch = say, steps, batch
+        self._began, self._first = 0.0, 0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """The clock starts."""
+        self._began, self._first = time.monotonic(), trainer.global_step
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Step, loss and figures, samples a second, and minutes left."""
+        if not self._began:
+            return  # a resumed training ends its last epoch once more
+        step = trainer.global_step
+        rate = (step - self._first) / (time.monotonic() - self._began)
+        figures = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.4f}" for name in _shown(trainer))
+        left = (self._steps - step) / rate / 60
+        self._say(f"step {step}/{self._steps}  {figures}  {rate * self._batch:.1f} samples/s  {left:.0f} min left")
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that appear under their name when they are whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
+        """Write beside, then rename."""
+        part = Path(f"{path}.part")
+        super().save_checkpoint(checkpoint, part, storage_options)
+        part.replace(path)
+
+
+def spec_of(training: Training) -> PSPNetSpec:
+    """The network of a training."""
+    network = asdict(training.network)
+    auxiliary = network.pop("auxiliary") > 0
+    for name in ("pretrained", "frozen_stages", "frozen_norms"):
+        network.pop(name)
+    slices = 2 * training.samples.margin + 1
+    try:
+        return PSPNetSpec(
+            in_channels=len(training.channels) * slices,
+            classes=len(training.classes),
+            auxiliary=auxiliary,
+            **network,
+        )
+    except ValueError as error:
+        raise RequestError(f"network: {error}") from error
+
+
+def _shown(trainer: lightning.Trainer) -> list[str]:
+    return [name for name in ("loss", "mean_iou", "mean_dice") if name in trainer.callback_metrics]
+
+
+def _claim(out: Path, training: Training) -> None:
+    """Note in `out` which training this is; refuse if another was begun there."""
+    state = json.loads(json.dumps(asdict(training)))
+    path = out / STATE
+    if path.exists():
+        if differing := differences(json.loads(path.read_text(encoding="utf-8")), state):
+            raise OutputError(f"{out}: another training was begun here, with {differing}; give another --out")
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
+
+
+def _begun(training: Training, base: Path, spec: PSPNetSpec) -> PSPNet:
+    """The network before the first step: random, or with what a model or a backbone brings."""
+    torch.manual_seed(training.seed)
+    network = PSPNet(spec)
+    if training.network.pretrained is not None:
+        begin_with(network, training.network.pretrained, base)
+    return network
+
+
+def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, validated: bool) -> lightning.Trainer:
+    how = training.schedule
+    figure = "mean_dice" if training.kind == "volume" else "mean_iou"
+    saving = ModelCheckpoint(
+        out,
+        filename=BEST,
+        monitor=figure if validated else None,
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [saving, Lines(say, how.steps, training.samples.batch)]
+    if how.patience and validated:
+        callbacks.append(EarlyStopping(figure, patience=how.patience, mode="max"))
+    device = choose_device(resources.device)
+    kind, _, index = device.partition(":")
+    return lightning.Trainer(
+        accelerator="gpu" if kind == "cuda" else "cpu",
+        devices=[int(index)] if index else "auto" if kind == "cuda" else 1,
+        precision="bf16-mixed" if fast_in_bf16(device) else "32-true",
+        max_steps=how.steps,
+        gradient_clip_val=how.clip or None,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
+        plugins=[WholeFiles()],
+        default_root_dir=out,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=min(50, how.every),
+    )
+
+
+def _published(training: Training, normalisation: Normalisation, learner: Learner, out: Path, steps: int) -> Trained:
+    """The model of the best validation, or of the last step, as a folder."""
+    best = out / f"{BEST}.ckpt"
+    kept = torch.load(best if best.exists() else out / f"{LAST}.ckpt", weights_only=True, map_location="cpu")
+    learner.load_state_dict(kept["state_dict"])
+    figures = _figures(kept)
+    save_model(out / MODEL, _card(training, normalisation, figures), learner.published.cpu().eval())
+    return Trained(out / MODEL, steps, figures)
+
+
+def _figures(kept: dict[str, Any]) -> dict[str, float]:
+    callbacks = [state for name, state in kept["callbacks"].items() if name.startswith("ModelCheckpoint")]
+    return {state["monitor"]: round(float(state["current_score"]), 4) for state in callbacks if state.get("monitor")}
+
+
+def _card(training: Training, normalisation: Normalisation, figures: dict[str, float]) -> Card:
+    samples = training.samples
+    volume = training.kind == "volume"
+    return Card(
+        format=FORMAT,
+        name=training.name,
+        kind=training.kind,
+        classes=training.classes,
+        network=spec_of(training),
+        patch=samples.patch,
+        overlap=(samples.patch[0] // 4, samples.patch[1] // 4),
+        channels=training.channels,
+        margin=samples.margin,
+        normalisation=normalisation,
+        spacing=samples.spacing,
+        orientation=samples.orientation if volume else None,
+        view=samples.views[0] if volume else None,
+        averaging=training.averaging,
+        window=training.window,
+        weights_sha256="",
+        licence=training.licence,
+        credits=training.credits,
+        evaluation={"validation": figures, "seed": training.seed},
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice is for those who write loops; errors still come through."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -25,9 +25,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import fields, is_dataclass, replace
+import tomllib
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ from pipeline.models.card import Card, ClassEntry, Normalisation, read_card
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
+from pipeline.training.config import Training
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -282,3 +284,16 @@ def test_every_attribute_of_a_store_is_documented(scene, tmp_path):
     inner = set(root.attrs["pipeline"]) | set(root.attrs.get("ome", {}))
     assert [key for key in sorted(written | inner) if f"`{key}`" not in text] == []
     assert [name for name, _ in root.arrays() if f"`{name}`" not in text] == []
+
+
+def test_every_key_of_a_training_is_documented_with_its_default():
+    for name, kind in {"The file": Training, **get_type_hints(Training)}.items():
+        if not is_dataclass(kind) or kind is ClassEntry:
+            continue
+        found = re.findall(r"^\| `(\w+)` \| *(?:`(.*?)`)? *\|", section("training.md", name), re.MULTILINE)
+        rows = dict(found)
+        assert rows.keys() == {field.name for field in fields(kind)}
+        for field in fields(kind):
+            if field.default is not MISSING and not is_dataclass(field.default):
+                shown = tomllib.loads(f"x = {rows[field.name]}")["x"] if rows[field.name] else None
+                assert shown == (list(field.default) if isinstance(field.default, tuple) else field.default), field.name

@@ -1,0 +1,223 @@
+"""Pairs of prediction and truth, one after the other, and the figures over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.errors import RequestError
+from pipeline.evaluation.bootstrap import intervals
+from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
+from pipeline.evaluation.labels import Codes, Coding, class_table, coded_slabs
+from pipeline.evaluation.pairs import Opened, Pair, opened
+from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
+from pipeline.evaluation.sums import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
+from pipeline.evaluation.surfaces import distances
+from pipeline.geometry import Box, Grid
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured, and how."""
+
+    ignore: tuple[int, ...] = ()
+    """Values of the truth that are not counted, beside its nodata."""
+    tolerance: float = 1.0
+    """Millimetres within which surfaces of volumes agree."""
+    boundary: float = 3.0
+    """Pixels within which boundaries of scenes agree."""
+    bootstrap: int = 1000
+    """Draws of the bootstrap; 0: no intervals."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "boundary", "bootstrap", "seed"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise RequestError(f"--{name} {getattr(self, name)}: must be 0 or more, and finite")
+
+
+def evaluate(
+    pairs: Iterable[tuple[str | Path, str | Path]],
+    *,
+    ignore: Sequence[int] = (),
+    tolerance: float = 1.0,
+    boundary: float = 3.0,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Compare predictions with their truths.
+
+    `pairs` are paths of a prediction and its truth, all of scenes or all of volumes. Cells whose truth is nodata or one
+    of `ignore` are not counted. `tolerance` (mm) is that of the surface Dice of volumes, `boundary` (pixels) that of
+    the boundary F1 of scenes. Scenes are read in slabs, volumes whole. Raises PipelineError with the pair, both values
+    and the way out.
+    """
+    measures = Measures(tuple(ignore), tolerance, boundary, bootstrap, seed)
+    return evaluate_pairs([Pair(str(prediction), str(truth)) for prediction, truth in pairs], measures)
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair], measures: Measures, begun: Callable[[Pair, int], None] = lambda pair, number: None
+) -> Evaluation:
+    """Compare all pairs; every pair is checked before the first is compared, and `begun` is told of each from 1 on."""
+    _check(pairs)
+    coding = Coding(class_table(pairs, measures.ignore), measures.ignore)
+    compared: list[_Compared] = []
+    for number, pair in enumerate(pairs, 1):
+        begun(pair, number)
+        with opened(pair) as files:
+            compared.append(_compared(files, coding, measures))
+    if not any(one.matrix.any() for one in compared):
+        raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
+    return Evaluation(tuple(_item(one, coding.classes) for one in compared), _overall(compared, coding, measures))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    pair: Pair
+    grid: Grid
+    matrix: NDArray[np.int64]
+    """Cells by class of truth and prediction."""
+    sums: Sums
+
+
+def _check(pairs: Sequence[Pair]) -> None:
+    if not pairs:
+        raise RequestError("there is nothing to evaluate; give at least one prediction and its truth")
+    first: tuple[Pair, bool] | None = None
+    for pair in pairs:
+        with opened(pair) as files:
+            first = first or (pair, files.grid.is_scene)
+            if files.grid.is_scene != first[1]:
+                raise RequestError(f"{first[0]} and {pair}: one is of scenes, one of volumes; evaluate them apart")
+
+
+def _compared(files: Opened, coding: Coding, measures: Measures) -> _Compared:
+    compare = _of_scene if files.grid.is_scene else _of_volume
+    matrix, sums = compare(files, coding, measures)
+    return _Compared(files.pair, files.grid, matrix, sums)
+
+
+def _of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
+    """Counts of a scene, slab by slab."""
+    classes = len(coding.classes)
+    matrix = np.zeros((classes, classes + 1), np.int64)
+    near: Sums = {}
+    for codes, rows in with_margin(coded_slabs(files, coding), margin_of(measures.boundary)):
+        matrix += confusion(codes[:, rows], classes)
+        found = boundary_sums(codes, rows, classes, measures.boundary)
+        near = added([near, found]) if near else found
+    return matrix, {**overlap_sums(matrix), **near}
+
+
+def _of_volume(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
+    """Counts of a volume, and what is taken of each case by itself, for all classes but the background (value 0)."""
+    codes = np.concatenate(list(coded_slabs(files, coding)), axis=1)
+    matrix = confusion(codes, len(coding.classes))
+    sums = overlap_sums(matrix)
+    by_case = [
+        {} if entry.value == 0 else _case(codes, place, files.grid, measures.tolerance)
+        for place, entry in enumerate(coding.classes)
+    ]
+    for name in OF_CASES:
+        sums[name] = np.array([case.get(name, 0.0) for case in by_case])
+        sums[count_of(name)] = np.array([int(name in case) for case in by_case])
+    return matrix, sums
+
+
+def _case(codes: Codes, place: int, grid: Grid, tolerance: float) -> dict[str, float]:
+    """Figures of one class in one volume, without those that are not defined; empty where nobody has the class."""
+    truth, prediction = codes == place
+    sizes = int(truth.sum()), int(prediction.sum())
+    if not any(sizes):
+        return {}
+    voxel = abs(float(np.linalg.det(np.array(grid.affine)[:3, :3])))
+    found = {"truth_mm3": sizes[0] * voxel, "predicted_mm3": sizes[1] * voxel}
+    found["case_dice"] = 2 * int((truth & prediction).sum()) / sum(sizes)
+    if sizes[0]:
+        found["volume_error"] = (sizes[1] - sizes[0]) / sizes[0]
+        found["absolute_volume_error"] = abs(found["volume_error"])
+    if not all(sizes):
+        return {**found, "surface_dice": 0.0}
+    apart = distances(truth, prediction, grid)
+    return {**found, "hd95_mm": apart.hd95, "surface_dice": apart.surface_dice(tolerance)}
+
+
+def _item(one: _Compared, classes: ClassTable) -> ItemResult:
+    figures = by_class(one.sums)
+    return ItemResult(
+        prediction=one.pair.prediction,
+        truth=one.pair.truth,
+        image=one.pair.image,
+        cells=Box.whole(one.grid.shape).size,
+        counted=int(one.matrix.sum()),
+        missed=int(one.matrix[:, -1].sum()),
+        seconds=one.pair.seconds,
+        figures={name: _number(value) for name, value in over_all(one.sums).items()},
+        classes=tuple(
+            ClassOfItem(
+                entry.value,
+                entry.name,
+                int(one.sums["truth"][place]),
+                int(one.sums["predicted"][place]),
+                {name: _number(values[place]) for name, values in figures.items()},
+            )
+            for place, entry in enumerate(classes)
+        ),
+    )
+
+
+def _overall(compared: Sequence[_Compared], coding: Coding, measures: Measures) -> Overall:
+    items = [one.sums for one in compared]
+    sums, matrix = added(items), np.sum([one.matrix for one in compared], axis=0)
+    means, around = over_all(sums), intervals(items, over_all, measures.bootstrap, measures.seed)
+    cells = [Box.whole(one.grid.shape).size for one in compared]
+    timed = [(one.pair.seconds, size) for one, size in zip(compared, cells, strict=True) if one.pair.seconds]
+    seconds = sum(time for time, _ in timed) if timed else None
+    return Overall(
+        kind="scene" if compared[0].grid.is_scene else "volume",
+        items=len(compared),
+        cells=sum(cells),
+        counted=int(matrix.sum()),
+        missed=int(matrix[:, -1].sum()),
+        seconds=seconds,
+        megapixels_per_second=sum(size for _, size in timed) / 1e6 / seconds if seconds else None,
+        figures={name: _estimate(value, around[name]) for name, value in means.items()},
+        classes=_classes(items, coding.classes, measures),
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
+        settings=asdict(measures),
+    )
+
+
+def _classes(items: Sequence[Sums], classes: ClassTable, measures: Measures) -> tuple[ClassResult, ...]:
+    sums = added(items)
+    figures, around = by_class(sums), intervals(items, by_class, measures.bootstrap, measures.seed)
+    have = np.stack([[item["truth"] > 0, item["predicted"] > 0] for item in items])
+    return tuple(
+        ClassResult(
+            value=entry.value,
+            name=entry.name,
+            colour=entry.colour,
+            truth_cells=int(sums["truth"][place]),
+            predicted_cells=int(sums["predicted"][place]),
+            items=int(have[:, :, place].any(1).sum()),
+            one_sided=int((have[:, 0, place] != have[:, 1, place]).sum()),
+            figures={name: _estimate(values[place], around[name][:, place]) for name, values in figures.items()},
+        )
+        for place, entry in enumerate(classes)
+    )
+
+
+def _estimate(value: Any, around: NDArray[np.float64]) -> Estimate:  # noqa: ANN401  (a number of NumPy)
+    return Estimate(_number(value), *(_number(end) for end in around))
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401  (likewise)
+    return None if isnan(value) else float(value)

@@ -1,0 +1,154 @@
+"""Labels as indices into one table of classes, slab by slab: what is counted, what is missed, and what is no class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from colorsys import hsv_to_rgb
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable, LabelClass
+from pipeline.engine import Pixels
+from pipeline.errors import InputError, RequestError
+from pipeline.evaluation.pairs import Opened, Pair, opened
+from pipeline.geometry import Box, cut_bands
+from pipeline.io.formats import about
+
+Codes = NDArray[np.int16]
+
+UNCOUNTED = -1
+"""Code of a cell whose truth is ignored or nodata, in truth and prediction alike."""
+_STRANGE = -2
+_LARGEST = 65535
+_MOST = 256
+"""Different values above which labels without a class table are taken for an image."""
+_CELLS = 2**22
+"""Cells of a slab, unless one row of blocks has more."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """From values to codes: class `i` of the table is code `i`, and nodata of a prediction is one past the last."""
+
+    classes: ClassTable
+    ignore: tuple[int, ...]
+
+    @property
+    def missed(self) -> int:
+        """Code of a counted cell that has no prediction."""
+        return len(self.classes)
+
+    @property
+    def lookup(self) -> Codes:
+        """Code by value + 1; the first and the last entry stand for all values below 0 and above the largest."""
+        codes = np.full(_LARGEST + 3, _STRANGE, np.int16)
+        codes[[entry.value + 1 for entry in self.classes]] = np.arange(len(self.classes))
+        return codes
+
+
+def coded_slabs(files: Opened, coding: Coding) -> Iterator[Codes]:
+    """Codes `(2, rows, ...)` of truth and prediction, in full-width slabs from the top.
+
+    Raises InputError with the pair and the values for labels that no class has.
+    """
+    lookup = coding.lookup
+    for box in _boxes(files):
+        values, labelled = _labels(files, box, 1, coding.ignore)
+        truth = _coded(files.pair, "truth", values, labelled, lookup, coding)
+        values, observed = _labels(files, box, 0, ())
+        prediction = _coded(files.pair, "prediction", values, observed & labelled, lookup, coding)
+        prediction[labelled & ~observed] = coding.missed
+        yield np.stack([truth, prediction])
+
+
+def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
+    """The classes that all pairs share: those that the predictions tell, else the truths, else the values they hold.
+
+    Raises RequestError where two files call one value by two names, or hold too many values for labels.
+    """
+    for paths in ([pair.prediction for pair in pairs], [pair.truth for pair in pairs]):
+        told = _merged(paths)
+        if told:
+            return told
+    values = sorted(_values(pairs, ignore))
+    return tuple(LabelClass(value, f"class {value}", _colour(number)) for number, value in enumerate(values))
+
+
+def _merged(paths: Iterable[str]) -> ClassTable:
+    found: dict[int, tuple[LabelClass, str]] = {}
+    for path in paths:
+        for entry in about(path).classes:
+            before, where = found.setdefault(entry.value, (entry, path))
+            if before.name != entry.name:
+                raise RequestError(
+                    f"class {entry.value} is {before.name!r} in {where} and {entry.name!r} in {path}; "
+                    "evaluate them apart"
+                )
+    return tuple(found[value][0] for value in sorted(found))
+
+
+def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
+    """The values that truths hold, and predictions where the truth is labelled: one pass more over all of them."""
+    found: set[int] = set()
+    for pair in pairs:
+        with opened(pair) as files:
+            for box in _boxes(files):
+                truth, labelled = _labels(files, box, 1, ignore)
+                prediction, observed = _labels(files, box, 0, ())
+                found.update(np.unique(truth[labelled]).tolist())
+                found.update(np.unique(prediction[labelled & observed]).tolist())
+                if len(found) > _MOST:
+                    raise InputError(f"{pair}: hold more than {_MOST} different values; are both of them labels?")
+    strange = sorted(value for value in found if not (0 <= value <= _LARGEST and value == int(value)))
+    if strange:
+        raise RequestError(f"labels must be whole numbers from 0 to {_LARGEST}, found {strange[:10]}; see --ignore")
+    return {int(value) for value in found}
+
+
+def _boxes(files: Opened) -> tuple[Box, ...]:
+    """Slabs of whole rows of blocks."""
+    shape = files.grid.shape
+    step = max(files.prediction.block[0], files.truth.block[0])
+    rows = max(1, _CELLS // int(np.prod(shape[1:])))
+    return cut_bands(shape, step * max(1, rows // step))
+
+
+def _labels(files: Opened, box: Box, which: int, ignore: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Values of the prediction (0) or the truth (1), and where they stand for a class."""
+    values, valid = _one_channel((files.prediction, files.truth)[which].read(box))
+    unsaid = files.nodata[which]
+    none = ignore if unsaid is None else (*ignore, unsaid)
+    return values, valid & ~np.isin(values, none) if none else valid
+
+
+def _one_channel(pixels: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    values = pixels.values[0]
+    return values, np.ones(values.shape, np.bool_) if pixels.valid is None else pixels.valid
+
+
+def _coded(
+    pair: Pair, part: str, values: NDArray[Any], counted: NDArray[np.bool_], lookup: Codes, coding: Coding
+) -> Codes:
+    places = np.clip(np.where(counted, values, 0), -1, _LARGEST + 1).astype(np.int32) + 1
+    codes: Codes = np.where(counted, lookup[places], np.int16(UNCOUNTED))
+    strange = codes == _STRANGE
+    if values.dtype.kind == "f":
+        strange |= counted & (values % 1 != 0)
+    if strange.any():
+        found = np.unique(values[strange])[:10].tolist()
+        known = ", ".join(f"{entry.value} {entry.name}" for entry in coding.classes[:20])
+        way = "name them with --ignore" if part == "truth" else "declare its nodata"
+        raise InputError(
+            f"{pair}: the {part} has the values {found} at cells to be compared, but the classes are {known}; "
+            f"if they stand for no class, {way}"
+        )
+    return codes
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    """Colours that are well apart: hues at the golden angle."""
+    red, green, blue = hsv_to_rgb(number * 0.618034 % 1, 0.6, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)

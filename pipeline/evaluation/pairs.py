@@ -1,0 +1,232 @@
+"""Which prediction is compared with which truth: found, opened, and checked against each other."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.engine import Source
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Grid
+from pipeline.inputs import find_inputs
+from pipeline.io.formats import SCENES, STORES, VOLUMES, about, is_remote, open_source, stem_of, suffix_of
+
+_CLOSE = 0.01
+"""Cells by which the corners of two grids may lie apart: what the rounding of headers makes of one grid."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction, its truth, and what is known of how the prediction was made."""
+
+    prediction: str
+    truth: str
+    image: str | None = None
+    """What was segmented, for pictures."""
+    seconds: float | None = None
+    """Time that segmenting it took; None: unknown."""
+
+    def __str__(self) -> str:
+        return f"{self.prediction} against {self.truth}"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An image that is still to be segmented, and the truth of it."""
+
+    image: str
+    truth: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pair whose two files are open and lie on one grid."""
+
+    pair: Pair
+    prediction: Source
+    truth: Source
+    nodata: tuple[int | None, int | None]
+    """Values that stand for no observation in prediction and truth, where the file itself has no word for it."""
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of both."""
+        return self.truth.grid
+
+
+def find_pairs(named: Iterable[str], rule: str) -> tuple[Pair, ...]:
+    """The masks that `named` stands for, each with its truth by `rule`: a path in which `{stem}` and `{folder}` stand.
+
+    A folder stands for the masks (`*_mask`) below it, a pattern for the files it matches, anything else for itself.
+    Raises RequestError where nothing is found, and where a rule without `{stem}` would serve several predictions.
+    """
+    found = tuple(dict.fromkeys(mask for name in named for mask in _masks(name)))
+    return tuple(Pair(mask, truth) for mask, truth in zip(found, _truths(found, rule), strict=True))
+
+
+def find_wishes(named: Iterable[str], rule: str) -> tuple[Wish, ...]:
+    """The inputs that `named` stands for, as `pipeline run` finds them, each with its truth by `rule`, as above."""
+    found = find_inputs(named)
+    return tuple(Wish(image, truth) for image, truth in zip(found, _truths(found, rule), strict=True))
+
+
+def read_table(path: Path) -> tuple[Pair, ...] | tuple[Wish, ...]:
+    """The rows of a `.csv` or `.tsv` with the columns `truth`, and `prediction` or `image`; paths are relative to it.
+
+    Pairs if there is a column `prediction` (an `image` beside it is for the pictures), else wishes.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"--table {path}: cannot be read ({error})") from error
+    if not rows:
+        raise RequestError(f"--table {path}: has no rows")
+    if "truth" not in rows[0] or not {"prediction", "image"} & set(rows[0]):
+        raise RequestError(
+            f"--table {path}: has the columns {', '.join(rows[0])}; it needs truth, and prediction or image"
+        )
+    first = "prediction" if "prediction" in rows[0] else "image"
+    for number, row in enumerate(rows, 2):
+        if not row[first] or not row["truth"]:
+            raise RequestError(f"--table {path}, line {number}: needs both {first} and truth")
+    if first == "image":
+        return tuple(Wish(_under(path, row["image"]), _under(path, row["truth"])) for row in rows)
+    return tuple(
+        Pair(
+            _under(path, row["prediction"]),
+            _under(path, row["truth"]),
+            _under(path, row["image"]) if row.get("image") else None,
+        )
+        for row in rows
+    )
+
+
+@contextmanager
+def opened(pair: Pair) -> Iterator[Opened]:
+    """Both files of a pair. Raises InputError with the pair if either cannot be read or their grids differ."""
+    prediction = _open(pair, pair.prediction, "prediction")
+    try:
+        truth = _open(pair, pair.truth, "truth")
+        try:
+            check_grids(str(pair), prediction.grid, truth.grid)
+            yield Opened(pair, prediction, truth, (_unsaid_nodata(pair.prediction), _unsaid_nodata(pair.truth)))
+        finally:
+            truth.close()
+    finally:
+        prediction.close()
+
+
+def check_wish(wish: Wish) -> None:
+    """Raise InputError, before anything is computed, unless image and truth can be read and lie on one grid."""
+    pair = Pair(wish.image, wish.truth)
+    truth = _open(pair, wish.truth, "truth")
+    truth.close()
+    image = open_source(wish.image)
+    image.close()
+    check_grids(str(pair), image.grid, truth.grid)
+
+
+def check_grids(pair: str, one: Grid, truth: Grid) -> None:
+    """Raise InputError with the `pair` unless both grids have the same cells in the same places."""
+    if one.shape != truth.shape:
+        raise InputError(f"{pair}: their shapes differ, {one.shape} and {truth.shape}; bring them to one grid first")
+    if _apart(one, truth) > _CLOSE:
+        raise InputError(
+            f"{pair}: their cells lie in different places, affine {_rows(one)} and {_rows(truth)} (array order, cell "
+            "centres); bring them to one grid first"
+        )
+
+
+def _masks(name: str) -> Sequence[str]:
+    path = Path(name)
+    if is_remote(name):
+        return [name]
+    if path.is_dir() and not _is_store(path):
+        return _some(sorted(_below(path)), f"{name}: holds no mask; a mask's name ends in _mask")
+    if glob.has_magic(name) and not path.exists():
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (absolute ones too)
+        return _some([item for item in found if _is_mask(Path(item))], f"{name}: no file matches")
+    return [name]
+
+
+def _below(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        masks = [Path(parent, name) for name in (*files, *folders)]
+        folders[:] = [name for name in folders if Path(name).suffix not in (*STORES, ".partial")]
+        yield from (str(path) for path in masks if _is_mask(path) and stem_of(path).endswith("_mask"))
+
+
+def _is_mask(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.suffix == ".partial"
+    return not hidden and suffix_of(path) in (*SCENES, *VOLUMES, *STORES)
+
+
+def _is_store(path: Path) -> bool:
+    return path.suffix in STORES or (path / "zarr.json").exists()
+
+
+def _truths(paths: Sequence[str], rule: str) -> list[str]:
+    unknown = set(re.findall(r"\{[^}]*\}", rule)) - {"{stem}", "{folder}"}
+    if unknown:
+        raise RequestError(f"--truth {rule}: only {{stem}} and {{folder}} can stand in braces, not {min(unknown)}")
+    truths = [_truth(path, rule) for path in paths]
+    shared = next((truth for truth in truths if truths.count(truth) > 1), None)
+    if shared is not None:
+        raise RequestError(
+            f"--truth {rule}: is the same file, {shared}, for several of {len(paths)}; put {{stem}} in it"
+        )
+    return truths
+
+
+def _truth(path: str, rule: str) -> str:
+    stem = stem_of(path).removesuffix("_mask")
+    return rule.replace("{stem}", stem).replace("{folder}", str(Path(path).parent))
+
+
+def _under(table: Path, name: str) -> str:
+    return name if is_remote(name) else str(table.parent / name)
+
+
+def _open(pair: Pair, path: str, part: str) -> Source:
+    try:
+        source = open_source(path)
+    except InputError as error:
+        raise InputError(f"{pair}: the {part} cannot be read: {error}") from error
+    if source.channels != 1 or source.dtype.kind not in "iufb":
+        source.close()
+        raise InputError(
+            f"{pair}: the {part} has {source.channels} channels of {source.dtype}; needed is one of labels"
+        )
+    return source
+
+
+def _unsaid_nodata(path: str) -> int | None:
+    """The nodata of a NIfTI mask, which stands in the JSON beside it; sources of other formats know theirs."""
+    return about(path).nodata if suffix_of(path) in VOLUMES else None
+
+
+def _apart(one: Grid, other: Grid) -> float:
+    """How far the corners of two grids of one shape lie apart, in cells."""
+    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in one.shape))])
+    shifts = corners @ (np.array(one.affine) - np.array(other.affine)).T
+    return float(np.linalg.norm(shifts, axis=1).max() / min(one.spacing))
+
+
+def _rows(grid: Grid) -> list[list[float]]:
+    return [[float(f"{value:.10g}") for value in row] for row in grid.affine[:-1]]
+
+
+def _some(found: list[str], otherwise: str) -> list[str]:
+    if not found:
+        raise RequestError(otherwise)
+    return found

@@ -1,0 +1,186 @@
+"""Pictures of an evaluation: its confusion matrix, and what the best, the middle and the worst item look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable, LabelClass
+from pipeline.engine import Source
+from pipeline.evaluation.labels import UNCOUNTED, Codes, Coding, coded_slabs
+from pipeline.evaluation.pairs import Pair, opened
+from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
+from pipeline.geometry import Box
+from pipeline.io.formats import open_source, stem_of
+from pipeline.io.raster import write_png
+from pipeline.io.safely import replacing
+from pipeline.io.slabs import slabs
+
+Picture = NDArray[np.uint8]
+"""`(rows, columns, 3)`."""
+
+_SIDE = 512
+"""Most pixels along a side of a panel, and least along the longer one: small items are enlarged."""
+_GAP = 8
+_RIGHT, _WRONG, _MISSED, _LEFT_OUT = (225, 225, 225), (200, 30, 30), (30, 30, 30), (255, 255, 255)
+_CELL, _HEAD, _LETTER = 64, 24, 7
+"""Pixels of the matrix: a cell, a line of text, and a letter."""
+
+
+def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write `confusion.svg` and a picture of the best, the middle and the worst item into `folder`; returns the files.
+
+    A picture shows, from left to right: the image where it is known, the truth, the prediction, and where they agree
+    (light), differ (red), where nothing was predicted (black) and what was not counted (white). Of a volume it shows
+    the slice with the most labelled voxels. Raises OutputError.
+    """
+    matrix = folder / "confusion.svg"
+    with replacing(matrix) as draft:
+        draft.write_text(confusion_svg(evaluation.overall), encoding="utf-8")
+    made = [matrix]
+    overall = evaluation.overall
+    classes = tuple(LabelClass(entry.value, entry.name, entry.colour) for entry in overall.classes)
+    for rank, item in _chosen(ranked(evaluation)).items():
+        made.append(folder / f"{rank}_{stem_of(item.prediction)}.png")
+        write_png(made[-1], _panels(item, Coding(classes, overall.settings["ignore"])).transpose(2, 0, 1))
+    return made
+
+
+def confusion_svg(overall: Overall) -> str:
+    """The confusion matrix as a picture: rows are classes of the truth, in shares of the row; darker is more."""
+    matrix = np.array(overall.confusion)
+    names = [entry.name for entry in overall.classes]
+    columns = [*names, "not predicted"] if matrix[:, -1].any() else names
+    matrix = matrix[:, : len(columns)]
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    left = 16 + _LETTER * max(map(len, names))
+    top = 16 + _HEAD + _LETTER * max(map(len, columns)) * 3 // 4
+    width = left + _CELL * len(columns) + 16 + _LETTER * max(map(len, columns)) * 3 // 4
+    height = top + _CELL * len(names) + 16
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+        f'<text x="{left}" y="16">rows: truth; columns: prediction; percent of the row</text>',
+    ]
+    for number, name in enumerate(columns):
+        x = left + _CELL * number + _CELL // 2
+        parts.append(f'<text transform="translate({x},{top - 6}) rotate(-40)">{escape(name)}</text>')
+    for row, name in enumerate(names):
+        y = top + _CELL * row
+        parts.append(f'<text x="{left - 6}" y="{y + 36}" text-anchor="end">{escape(name)}</text>')
+        parts += [
+            _cell(left + _CELL * column, y, float(share), int(cells))
+            for column, (share, cells) in enumerate(zip(shares[row], matrix[row], strict=True))
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _cell(x: int, y: int, share: float, cells: int) -> str:
+    red, green, blue = (round(255 - share * (255 - end)) for end in (20, 70, 130))
+    ink = "#fff" if share > 0.5 else "#222"
+    return (
+        f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="rgb({red},{green},{blue})" stroke="#ddd">'
+        f"<title>{cells} cells</title></rect>"
+        f'<text x="{x + _CELL // 2}" y="{y + 36}" text-anchor="middle" fill="{ink}">{100 * share:.1f}</text>'
+    )
+
+
+def _chosen(items: list[ItemResult]) -> dict[str, ItemResult]:
+    """The best, the middle and the worst of items in that order; none of them twice."""
+    if len(items) < 3:
+        return dict(zip(("best", "worst"), items, strict=False))
+    return {"best": items[0], "median": items[len(items) // 2], "worst": items[-1]}
+
+
+def _panels(item: ItemResult, coding: Coding) -> Picture:
+    with opened(Pair(item.prediction, item.truth)) as files:
+        step = _step(files.grid.shape)
+        if files.grid.is_scene:
+            at = None
+            codes = np.concatenate(list(_thinned(coded_slabs(files, coding), step)), axis=1)
+        else:
+            whole = np.concatenate(list(coded_slabs(files, coding)), axis=1)
+            at = _fullest(whole[0], coding.classes)
+            codes = whole[:, at, ::step, ::step]
+    pictures = [_painted(codes[0], coding), _painted(codes[1], coding), _verdict(codes, coding)]
+    if item.image is not None:
+        pictures.insert(0, _seen(item.image, at, step))
+    return _beside([_enlarged(picture) for picture in pictures])
+
+
+def _step(shape: tuple[int, ...]) -> int:
+    return ceil(max(shape[-2:]) / _SIDE)
+
+
+def _thinned(parts: Iterable[NDArray[Any]], step: int) -> Iterator[NDArray[Any]]:
+    """Every `step`-th row and column of slabs `(planes, rows, columns)` that follow each other."""
+    done = 0
+    for part in parts:
+        yield part[:, -done % step :: step, ::step].copy()
+        done += part.shape[1]
+
+
+def _fullest(truth: Codes, classes: ClassTable) -> int:
+    """The slice with the most voxels of classes other than the background; the middle one where there is none."""
+    wanted = [place for place, entry in enumerate(classes) if entry.value != 0]
+    filled = np.isin(truth, wanted).sum(axis=(1, 2))
+    return int(filled.argmax()) if filled.any() else len(truth) // 2
+
+
+def _painted(codes: Codes, coding: Coding) -> Picture:
+    colours = [*(entry.colour for entry in coding.classes), _MISSED, _LEFT_OUT]  # code -1 is the last of them
+    painted: Picture = np.array(colours, np.uint8)[codes]
+    return painted
+
+
+def _verdict(codes: Codes, coding: Coding) -> Picture:
+    truth, prediction = codes
+    verdict = np.where(truth == prediction, 0, 1)
+    verdict[prediction == coding.missed] = 2
+    verdict[truth == UNCOUNTED] = 3
+    painted: Picture = np.array([_RIGHT, _WRONG, _MISSED, _LEFT_OUT], np.uint8)[verdict]
+    return painted
+
+
+def _seen(path: str, at: int | None, step: int) -> Picture:
+    """Up to three channels of a scene, or one slice of a volume, from its 2nd to its 98th percentile."""
+    source = open_source(path)
+    try:
+        values = _values(source, at, step)
+    finally:
+        source.close()
+    values = np.stack([_stretched(plane) for plane in values])
+    return (values if len(values) == 3 else np.repeat(values[:1], 3, axis=0)).transpose(1, 2, 0)
+
+
+def _values(source: Source, at: int | None, step: int) -> NDArray[Any]:
+    if at is None:
+        rows = source.block[0] * max(1, 1024 // source.block[0])
+        parts = (pixels.values[:3] for _, pixels in slabs(source, rows))
+        return np.concatenate(list(_thinned(parts, step)), axis=1)
+    shape = source.grid.shape
+    return source.read(Box((at, 0, 0), (at + 1, *shape[1:]))).values[:3, 0, ::step, ::step]
+
+
+def _stretched(plane: NDArray[Any]) -> Picture:
+    values = np.nan_to_num(plane.astype(np.float64))
+    low, high = np.percentile(values, (2, 98))
+    stretched: Picture = (255 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)
+    return stretched
+
+
+def _enlarged(picture: Picture) -> Picture:
+    times = max(1, _SIDE // max(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _beside(pictures: list[Picture]) -> Picture:
+    white = np.full((len(pictures[0]), _GAP, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (picture, white)][:-1], axis=1)

@@ -1,0 +1,131 @@
+"""What an evaluation found, in plain values."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.io.safely import replacing
+
+Kind = Literal["scene", "volume"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over all items, and the interval in which 95 % of the bootstrap's draws lie."""
+
+    value: float | None
+    """None: not defined, for nothing of it is there."""
+    low: float | None
+    """None: one item only, or no bootstrap."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ClassOfItem:
+    """A class in one item."""
+
+    value: int
+    name: str
+    truth_cells: int
+    predicted_cells: int
+    figures: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """One prediction against its truth."""
+
+    prediction: str
+    truth: str
+    image: str | None
+    cells: int
+    counted: int
+    """Cells whose truth is neither ignored nor nodata."""
+    missed: int
+    """Counted cells where the prediction is nodata."""
+    seconds: float | None
+    """Time that segmenting it took; None: it was there."""
+    figures: Mapping[str, float | None]
+    """Accuracy, and means over classes."""
+    classes: tuple[ClassOfItem, ...]
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """A class over all items."""
+
+    value: int
+    name: str
+    colour: tuple[int, int, int]
+    truth_cells: int
+    predicted_cells: int
+    items: int
+    """Items that have it in truth or prediction."""
+    one_sided: int
+    """Items that have it in one of the two only: no distance is defined there."""
+    figures: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Overall:
+    """All items together."""
+
+    kind: Kind
+    items: int
+    cells: int
+    counted: int
+    missed: int
+    seconds: float | None
+    """Time that segmenting took; None: nothing was segmented."""
+    megapixels_per_second: float | None
+    figures: Mapping[str, Estimate]
+    """Accuracy, and means over classes."""
+    classes: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Cells by class of the truth (rows) and of the prediction (columns; the last: not predicted)."""
+    settings: Mapping[str, Any]
+    """Ignored values, tolerance, distance, draws and seed."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    items: tuple[ItemResult, ...]
+    overall: Overall
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values; what is not defined is None."""
+        return asdict(self)
+
+
+RANKED_BY = {"scene": "mean_iou", "volume": "mean_case_dice"}
+"""By kind: the figure by which items are better or worse."""
+
+
+def ranked(evaluation: Evaluation) -> list[ItemResult]:
+    """The items from the best to the worst; those without a class to compare are left out."""
+    name = RANKED_BY[evaluation.overall.kind]
+    scored = [(score, item) for item in evaluation.items if (score := item.figures[name]) is not None]
+    return [item for _, item in sorted(scored, key=lambda pair: -pair[0])]
+
+
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """Write one row for each class of each item, then one for each class over all items, under no prediction."""
+    names = list(evaluation.overall.classes[0].figures)
+    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["prediction", "truth", "value", "class", "truth_cells", "predicted_cells", *names])
+        for item in evaluation.items:
+            for entry in item.classes:
+                rows.writerow([item.prediction, item.truth, *_cells(entry), *(entry.figures[name] for name in names)])
+        for total in evaluation.overall.classes:
+            rows.writerow(["", "", *_cells(total), *(total.figures[name].value for name in names)])
+
+
+def _cells(entry: ClassOfItem | ClassResult) -> tuple[int, str, int, int]:
+    return entry.value, entry.name, entry.truth_cells, entry.predicted_cells

@@ -284,6 +284,52 @@ def import_weights(
         str | None,
         typer.Option(
             help="Family: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, ssl4eo, satlas, own. "
+@app.command()
+def evaluate(
+    predictions: Annotated[
+        list[str] | None, typer.Option(help="Masks: file, folder or pattern; may be given again.")
+    ] = None,
+    truth: Annotated[
+        str | None, typer.Option(help="Truth of each: a path with {stem} and {folder}, as in labels/{stem}.tif.")
+    ] = None,
+    input_: Input = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Table with the columns truth, and prediction or image, instead of these.")
+    ] = None,
+    model: Model = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder that keeps the masks of --input. Default: none does.")
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(help="Values of the truth that are not counted, as in 255,0.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Millimetres of the surface Dice (volumes).")] = 1.0,
+    boundary: Annotated[float, typer.Option(help="Pixels of the boundary F1 (scenes).")] = 3.0,
+    bootstrap: Annotated[int, typer.Option(help="Draws of the bootstrap over items; 0: no intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="File for the figures of each item and class.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for the confusion matrix and three items.")] = None,
+    device: Device = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Compare masks, or what a model makes of inputs, with their truth."""
+    from pipeline.evaluation.asked import Asked, evaluate_asked
+    from pipeline.evaluation.compare import Measures
+    from pipeline.job import Means
+    from pipeline.report import Screen, print_evaluation
+
+    with _errors():
+        measures = Measures(whole_numbers(ignore) if ignore else (), tolerance, boundary, bootstrap, seed)
+        asked = Asked(tuple(predictions or ()), tuple(input_ or ()), table, truth, model, output)
+        means = Means(device=device, precision=precision, runtime=runtime)
+        with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
+            found = evaluate_asked(asked, measures, means, screen, screen.stop, csv=csv, pictures=pictures)
+        print_evaluation(found.evaluation, found.failed, as_json=as_json)
+        if found.failed:
+            raise typer.Exit(SOME_FAILED)
+
+
             "Default: told by its names."
         ),
     ] = None,

@@ -19,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.engine.ledger import flat
+from pipeline.evaluation.result import ranked
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
     from pipeline.models.card import Card
     from pipeline.planning import Plan
@@ -29,6 +31,26 @@ if TYPE_CHECKING:
 
 _WHOLE = 1000
 """Columns of a line that is not for a screen."""
+_WORST = 10
+"""Items of an evaluation that are listed."""
+_OF_SCENES = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_f1": "boundary F1",
+}
+_OF_VOLUMES = {
+    "case_dice": "Dice",
+    "hd95_mm": "HD95 mm",
+    "surface_dice": "surface Dice",
+    "volume_error": "volume error",
+    "iou": "IoU",
+}
+"""By kind: the figures of an evaluation that are shown, and their titles."""
+_ONE_SIDED = "of these in one only"
+_NUMBERS = {"Mpx", "s", "Mpx/s", "items", _ONE_SIDED, "accuracy", *_OF_SCENES.values(), *_OF_VOLUMES.values()}
+"""Columns that stand to the right."""
 
 
 class Screen:
@@ -130,6 +152,20 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     _console().print(table)
 
 
+def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:
+    """Figures by class and of the worst items, or `{"items": [...], "overall": {...}, "failed": [...]}`."""
+    if as_json:
+        told = {"items": [], "overall": None} if evaluation is None else asdict(evaluation)
+        _print_json({**told, "failed": [asdict(report) for report in failed]})
+    elif evaluation is not None:
+        overall = evaluation.overall
+        shown = _OF_VOLUMES if overall.kind == "volume" else _OF_SCENES
+        _console().print(_class_table(overall, shown))
+        sys.stdout.write(_summary(overall) + "\n")
+        if len(evaluation.items) > 1:
+            _console().print(_item_table(evaluation, shown))
+
+
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Records as tables of two columns, or `{"items": [...]}`."""
     if as_json:
@@ -143,10 +179,52 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         _console().print(table)
 
 
+def _class_table(overall: Overall, shown: Mapping[str, str]) -> Table:
+    """Each class, then the means; with intervals where there are any."""
+    table = _table("class", "items", _ONE_SIDED, *shown.values())
+    for entry in overall.classes:
+        counts = (str(entry.items), str(entry.one_sided)) if entry.items else ("absent", "")
+        table.add_row(f"{entry.value} {entry.name}", *counts, *(_estimate(entry.figures[name]) for name in shown))
+    table.add_row("mean", "", "", *(_estimate(overall.figures[f"mean_{name}"]) for name in shown))
+    return table
+
+
+def _item_table(evaluation: Evaluation, shown: Mapping[str, str]) -> Table:
+    """The worst items, worst first, with means over their classes."""
+    table = _table("worst items", "accuracy", *shown.values())
+    for item in ranked(evaluation)[: -_WORST - 1 : -1]:
+        figures = (item.figures[name] for name in ("accuracy", *(f"mean_{name}" for name in shown)))
+        table.add_row(item.prediction or item.image or item.truth, *map(_figure, figures))
+    return table
+
+
+def _summary(overall: Overall) -> str:
+    left_out = 1 - overall.counted / overall.cells
+    parts = [
+        f"{overall.items} items" if overall.items > 1 else "1 item",
+        f"{overall.cells / 1e6:.1f} Mpx",
+        f"{left_out:.1%} ignored or nodata",
+        f"{overall.missed / max(overall.counted, 1):.1%} not predicted",
+        f"accuracy {_estimate(overall.figures['accuracy'])}",
+    ]
+    if overall.megapixels_per_second is not None:
+        parts.append(f"segmented in {overall.seconds:.1f} s, {overall.megapixels_per_second:.2f} Mpx/s")
+    return ", ".join(parts)
+
+
+def _estimate(estimate: Estimate) -> str:
+    around = "" if estimate.low is None else f" ({_figure(estimate.low)} to {_figure(estimate.high)})"
+    return _figure(estimate.value) + around
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in ("Mpx", "s", "Mpx/s") else "left")
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
     return table
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
-from pipeline.errors import RequestError
+from pipeline.errors import Interrupted, RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
 from pipeline.evaluation.labels import Codes, Coding, class_table, coded_slabs
@@ -28,7 +29,7 @@ class Measures:
     """What is measured, and how."""
 
     ignore: tuple[int, ...] = ()
-    """Values of the truth that are not counted, beside its nodata."""
+    """Values that are no classes: cells of the truth that have them are not counted, as its nodata is not."""
     tolerance: float = 1.0
     """Millimetres within which surfaces of volumes agree."""
     boundary: float = 3.0
@@ -63,17 +64,19 @@ def evaluate(
     return evaluate_pairs([Pair(str(prediction), str(truth)) for prediction, truth in pairs], measures)
 
 
-def evaluate_pairs(
-    pairs: Sequence[Pair], measures: Measures, begun: Callable[[Pair, int], None] = lambda pair, number: None
-) -> Evaluation:
-    """Compare all pairs; every pair is checked before the first is compared, and `begun` is told of each from 1 on."""
+def evaluate_pairs(pairs: Sequence[Pair], measures: Measures, stop: Event | None = None) -> Evaluation:
+    """Compare all pairs; every pair is checked before the first is compared. Raises Interrupted if `stop` is set."""
     _check(pairs)
     coding = Coding(class_table(pairs, measures.ignore), measures.ignore)
-    compared: list[_Compared] = []
-    for number, pair in enumerate(pairs, 1):
-        begun(pair, number)
-        with opened(pair) as files:
-            compared.append(_compared(files, coding, measures))
+    if not coding.classes:
+        raise RequestError(
+            f"{pairs[0]}, and {len(pairs) - 1} more: no class is left; look at --ignore {measures.ignore}"
+        )
+    compared = []
+    for pair in pairs:
+        if stop is not None and stop.is_set():
+            raise Interrupted
+        compared.append(_compared(pair, coding, measures))
     if not any(one.matrix.any() for one in compared):
         raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
     return Evaluation(tuple(_item(one, coding.classes) for one in compared), _overall(compared, coding, measures))
@@ -99,10 +102,11 @@ def _check(pairs: Sequence[Pair]) -> None:
                 raise RequestError(f"{first[0]} and {pair}: one is of scenes, one of volumes; evaluate them apart")
 
 
-def _compared(files: Opened, coding: Coding, measures: Measures) -> _Compared:
-    compare = _of_scene if files.grid.is_scene else _of_volume
-    matrix, sums = compare(files, coding, measures)
-    return _Compared(files.pair, files.grid, matrix, sums)
+def _compared(pair: Pair, coding: Coding, measures: Measures) -> _Compared:
+    with opened(pair) as files:
+        compare = _of_scene if files.grid.is_scene else _of_volume
+        matrix, sums = compare(files, coding, measures)
+        return _Compared(pair, files.grid, matrix, sums)
 
 
 def _of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:

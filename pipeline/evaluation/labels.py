@@ -31,9 +31,10 @@ _CELLS = 2**22
 
 @dataclass(frozen=True)
 class Coding:
-    """From values to codes: class `i` of the table is code `i`, and nodata of a prediction is one past the last."""
+    """From values to codes: class `i` of the table is code `i`; nodata and ignored values of a prediction come next."""
 
     classes: ClassTable
+    """None of them is ignored."""
     ignore: tuple[int, ...]
 
     @property
@@ -58,21 +59,21 @@ def coded_slabs(files: Opened, coding: Coding) -> Iterator[Codes]:
     for box in _boxes(files):
         values, labelled = _labels(files, box, 1, coding.ignore)
         truth = _coded(files.pair, "truth", values, labelled, lookup, coding)
-        values, observed = _labels(files, box, 0, ())
+        values, observed = _labels(files, box, 0, coding.ignore)
         prediction = _coded(files.pair, "prediction", values, observed & labelled, lookup, coding)
         prediction[labelled & ~observed] = coding.missed
         yield np.stack([truth, prediction])
 
 
 def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
-    """The classes that all pairs share: those that the predictions tell, else the truths, else the values they hold.
+    """The classes that are compared: those that the predictions tell, else the truths, else the values they hold.
 
     Raises RequestError where two files call one value by two names, or hold too many values for labels.
     """
     for paths in ([pair.prediction for pair in pairs], [pair.truth for pair in pairs]):
         told = _merged(paths)
         if told:
-            return told
+            return tuple(entry for entry in told if entry.value not in ignore)
     values = sorted(_values(pairs, ignore))
     return tuple(LabelClass(value, f"class {value}", _colour(number)) for number, value in enumerate(values))
 
@@ -97,11 +98,11 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
         with opened(pair) as files:
             for box in _boxes(files):
                 truth, labelled = _labels(files, box, 1, ignore)
-                prediction, observed = _labels(files, box, 0, ())
+                prediction, observed = _labels(files, box, 0, ignore)
                 found.update(np.unique(truth[labelled]).tolist())
                 found.update(np.unique(prediction[labelled & observed]).tolist())
                 if len(found) > _MOST:
-                    raise InputError(f"{pair}: hold more than {_MOST} different values; are both of them labels?")
+                    raise RequestError(f"{pair}: hold more than {_MOST} different values; are both of them labels?")
     strange = sorted(value for value in found if not (0 <= value <= _LARGEST and value == int(value)))
     if strange:
         raise RequestError(f"labels must be whole numbers from 0 to {_LARGEST}, found {strange[:10]}; see --ignore")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from math import ceil
 from pathlib import Path
@@ -33,8 +33,8 @@ _CELL, _HEAD, _LETTER = 64, 24, 7
 """Pixels of the matrix: a cell, a line of text, and a letter."""
 
 
-def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `confusion.svg` and a picture of the best, the middle and the worst item into `folder`; returns the files.
+def draw(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Path]:
+    """Write `confusion.svg` and a picture of the best, the middle and the worst pair into `folder`; returns the files.
 
     A picture shows, from left to right: the image where it is known, the truth, the prediction, and where they agree
     (light), differ (red), where nothing was predicted (black) and what was not counted (white). Of a volume it shows
@@ -47,8 +47,9 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     overall = evaluation.overall
     classes = tuple(LabelClass(entry.value, entry.name, entry.colour) for entry in overall.classes)
     for rank, item in _chosen(ranked(evaluation)).items():
-        made.append(folder / f"{rank}_{stem_of(item.prediction)}.png")
-        write_png(made[-1], _panels(item, Coding(classes, overall.settings["ignore"])).transpose(2, 0, 1))
+        pair = next(pair for pair in pairs if pair.prediction == item.prediction)
+        made.append(folder / f"{rank}_{stem_of(pair.prediction)}.png")
+        write_png(made[-1], _panels(pair, Coding(classes, overall.settings["ignore"])).transpose(2, 0, 1))
     return made
 
 
@@ -99,8 +100,8 @@ def _chosen(items: list[ItemResult]) -> dict[str, ItemResult]:
     return {"best": items[0], "median": items[len(items) // 2], "worst": items[-1]}
 
 
-def _panels(item: ItemResult, coding: Coding) -> Picture:
-    with opened(Pair(item.prediction, item.truth)) as files:
+def _panels(pair: Pair, coding: Coding) -> Picture:
+    with opened(pair) as files:
         step = _step(files.grid.shape)
         if files.grid.is_scene:
             at = None
@@ -110,8 +111,8 @@ def _panels(item: ItemResult, coding: Coding) -> Picture:
             at = _fullest(whole[0], coding.classes)
             codes = whole[:, at, ::step, ::step]
     pictures = [_painted(codes[0], coding), _painted(codes[1], coding), _verdict(codes, coding)]
-    if item.image is not None:
-        pictures.insert(0, _seen(item.image, at, step))
+    if pair.image is not None:
+        pictures.insert(0, _seen(pair.image, at, step))
     return _beside([_enlarged(picture) for picture in pictures])
 
 
@@ -150,13 +151,13 @@ def _verdict(codes: Codes, coding: Coding) -> Picture:
 
 
 def _seen(path: str, at: int | None, step: int) -> Picture:
-    """Up to three channels of a scene, or one slice of a volume, from its 2nd to its 98th percentile."""
+    """Three channels or one of a scene, or one slice of a volume; what is not uint8 by its percentiles 2 to 98."""
     source = open_source(path)
     try:
         values = _values(source, at, step)
     finally:
         source.close()
-    values = np.stack([_stretched(plane) for plane in values])
+    values = values if values.dtype == np.uint8 else np.stack([_stretched(plane) for plane in values])
     return (values if len(values) == 3 else np.repeat(values[:1], 3, axis=0)).transpose(1, 2, 0)
 
 

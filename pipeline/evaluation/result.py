@@ -39,14 +39,16 @@ class ClassOfItem:
 class ItemResult:
     """One prediction against its truth."""
 
-    prediction: str
+    prediction: str | None
+    """None: it was made for this evaluation only."""
     truth: str
     image: str | None
+    """What was segmented, where it is known."""
     cells: int
     counted: int
     """Cells whose truth is neither ignored nor nodata."""
     missed: int
-    """Counted cells where the prediction is nodata."""
+    """Counted cells where the prediction is nodata or an ignored value."""
     seconds: float | None
     """Time that segmenting it took; None: it was there."""
     figures: Mapping[str, float | None]
@@ -115,16 +117,16 @@ def ranked(evaluation: Evaluation) -> list[ItemResult]:
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """Write one row for each class of each item, then one for each class over all items, under no prediction."""
+    """Write one row for each class of each item, then one for each class over all items, under no name."""
     names = list(evaluation.overall.classes[0].figures)
     with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["prediction", "truth", "value", "class", "truth_cells", "predicted_cells", *names])
+        rows.writerow(["prediction", "image", "truth", "value", "class", "truth_cells", "predicted_cells", *names])
         for item in evaluation.items:
             for entry in item.classes:
-                rows.writerow([item.prediction, item.truth, *_cells(entry), *(entry.figures[name] for name in names)])
+                rows.writerow([item.prediction, item.image, item.truth, *_cells(entry), *map(entry.figures.get, names)])
         for total in evaluation.overall.classes:
-            rows.writerow(["", "", *_cells(total), *(total.figures[name].value for name in names)])
+            rows.writerow(["", "", "", *_cells(total), *(total.figures[name].value for name in names)])
 
 
 def _cells(entry: ClassOfItem | ClassResult) -> tuple[int, str, int, int]:

@@ -104,12 +104,12 @@ def _check(pairs: Sequence[Pair]) -> None:
 
 def _compared(pair: Pair, coding: Coding, measures: Measures) -> _Compared:
     with opened(pair) as files:
-        compare = _of_scene if files.grid.is_scene else _of_volume
+        compare = counts_of_scene if files.grid.is_scene else counts_of_volume
         matrix, sums = compare(files, coding, measures)
         return _Compared(pair, files.grid, matrix, sums)
 
 
-def _of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
+def counts_of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
     """Counts of a scene, slab by slab."""
     classes = len(coding.classes)
     matrix = np.zeros((classes, classes + 1), np.int64)
@@ -121,7 +121,7 @@ def _of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArra
     return matrix, {**overlap_sums(matrix), **near}
 
 
-def _of_volume(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
+def counts_of_volume(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
     """Counts of a volume, and what is taken of each case by itself, for all classes but the background (value 0)."""
     codes = np.concatenate(list(coded_slabs(files, coding)), axis=1)
     matrix = confusion(codes, len(coding.classes))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from pipeline.training.items import Item, find_items, open_pair
 from pipeline.training.place import IGNORE, Pose, cut, footprint
 from pipeline.training.samples import Checks, Samples, close_all
 from tests.fakes import ArraySource
-from tests.inputs import put_scene
+from tests.inputs import PLACE, put_scene
 from tests.trainings import CLASSES, SCENES, STILL, VOLUMES, put_scenes, put_volumes, truth
 
 UNIT = Scaling((0.0,), (1.0,))
@@ -277,6 +278,13 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
         with pytest.raises((InputError, RequestError), match=words) as raised:
             gather(training, find_items(training.data, tmp_path))
         assert "scene0" in str(raised.value) or "rare" in words
+
+
+def test_labels_that_lie_elsewhere_are_refused(scenes, tmp_path):
+    put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
+    put_scene(tmp_path / "scene0_label.tif", truth((80, 80), 2)[None], transform=PLACE @ Affine.translation(0.5, 0))
+    with pytest.raises(InputError, match="lie elsewhere"):
+        gather(SCENES, find_items(SCENES.data, tmp_path))
 
 
 def test_channels_have_to_be_those_of_the_training(scenes):

@@ -9,19 +9,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-
-import numpy as np
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
+from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
 from pipeline.io.formats import SCENES, STORES, VOLUMES, about, is_remote, open_source, stem_of, suffix_of
-
-_CLOSE = 0.01
-"""Cells by which the corners of two grids may lie apart: what the rounding of headers makes of one grid."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def check_grids(pair: str, one: Grid, truth: Grid) -> None:
     """Raise InputError with the `pair` unless both grids have the same cells in the same places."""
     if one.shape != truth.shape:
         raise InputError(f"{pair}: their shapes differ, {one.shape} and {truth.shape}; bring them to one grid first")
-    if _apart(one, truth) > _CLOSE:
+    if one.apart(truth) > CLOSE:
         raise InputError(
             f"{pair}: their cells lie in different places, affine {_rows(one)} and {_rows(truth)} (array order, cell "
             "centres); bring them to one grid first"
@@ -213,13 +208,6 @@ def _open(pair: Pair, path: str, part: str) -> Source:
 def _unsaid_nodata(path: str) -> int | None:
     """The nodata of a NIfTI mask, which stands in the JSON beside it; sources of other formats know theirs."""
     return about(path).nodata if suffix_of(path) in VOLUMES else None
-
-
-def _apart(one: Grid, other: Grid) -> float:
-    """How far the corners of two grids of one shape lie apart, in cells."""
-    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in one.shape))])
-    shifts = corners @ (np.array(one.affine) - np.array(other.affine)).T
-    return float(np.linalg.norm(shifts, axis=1).max() / min(one.spacing))
 
 
 def _rows(grid: Grid) -> list[list[float]]:

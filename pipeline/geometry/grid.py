@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
+CLOSE = 0.01
+"""Cells by which the corners of two grids may lie apart: what the rounding of headers makes of one grid."""
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -41,6 +46,12 @@ class Grid:
     def is_scene(self) -> bool:
         """Whether this is a two-dimensional scene; a volume otherwise."""
         return len(self.shape) == 2
+
+    def apart(self, other: Grid) -> float:
+        """How far the corners of this and another grid of the same shape lie apart, in cells of this one."""
+        corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in self.shape))])
+        shifts = corners @ (np.array(self.affine) - np.array(other.affine)).T
+        return float(np.linalg.norm(shifts, axis=1).max() / min(self.spacing))
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -9,10 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
 from pipeline.io.formats import open_source, stem_of
 from pipeline.training.config import Data
@@ -67,7 +66,7 @@ def _check_pair(item: Item, image: Source, label: Source) -> None:
         raise InputError(f"{pair} must be one channel of whole numbers, got {label.channels}")
     if label.grid.shape != image.grid.shape:
         raise InputError(f"{pair} have the shape {label.grid.shape}, the image has {image.grid.shape}")
-    if not np.allclose(label.grid.affine, image.grid.affine, rtol=1e-4, atol=1e-3 * min(image.grid.spacing)):
+    if image.grid.apart(label.grid) > CLOSE:
         raise InputError(f"{pair} lie elsewhere: affine {label.grid.affine}, the image's is {image.grid.affine}")
 
 

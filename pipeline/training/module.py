@@ -63,8 +63,8 @@ class Learner(lightning.LightningModule):
             loss = loss + how.network.auxiliary * loss_of(second, batch.labels, how.loss)
         if not torch.isfinite(loss):
             raise PipelineError(
-                f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.rate, set schedule.clip, or look "
-                "at the normalisation"
+                f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.rate, set schedule.clip, "
+                "or look at the normalisation"
             )
         self.log("loss", loss, prog_bar=True)
         return loss

@@ -21,7 +21,7 @@ from pipeline.job import Job, Means
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
-from pipeline.models.fit import model_patch, native_patch
+from pipeline.models.fit import int8_form, model_patch, native_patch
 from pipeline.models.numerics import Numerics
 
 FORMAT = 1
@@ -35,7 +35,7 @@ BAND = {2: 1024, 3: 32}
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
-ROUNDING = ("device", "precision", "runtime")
+ROUNDING = ("device", "precision", "runtime", "int8_sha256")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 _MANY = 500
@@ -160,7 +160,12 @@ class Setup:
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
+            "int8_sha256": self._int8_sha256(),
         }
+
+    def _int8_sha256(self) -> tuple[str, str] | None:
+        form = self.card.int8
+        return None if form is None or self.numerics.precision != "int8" else (form.xml_sha256, form.bin_sha256)
 
 
 def prepare(job: Job, means: Means) -> Setup:
@@ -279,4 +284,9 @@ def _numerics(means: Means, card: Card, swept: Grid, lattice: Lattice, augmentat
     from pipeline.models.work import flop_of_patch
 
     each = flop_of_patch(card.network, _seen(swept, card, lattice)) if len(lattice) >= _MANY else 0.0
-    return choose_numerics(means.device, means.precision, means.runtime, len(lattice) * augmentation.work * each)
+    flop = len(lattice) * augmentation.work * each
+    numerics = choose_numerics(means.device, means.precision, means.runtime, flop)
+    if numerics.precision == "int8":
+        for size in augmentation.sizes(_seen(swept, card, lattice)):
+            int8_form(card, size)
+    return numerics

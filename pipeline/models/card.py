@@ -64,6 +64,28 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """The same network in int8 for OpenVINO, in two files beside the weights, and how well it does."""
+
+    xml_sha256: str
+    """SHA-256 of `int8.xml`, the graph, hexadecimal."""
+    bin_sha256: str
+    """SHA-256 of `int8.bin`, its weights, hexadecimal."""
+    patch: Pair
+    """Height and width of the only patches that it takes, in model pixels."""
+    rest: Literal["float32", "bfloat16"]
+    """What the layers that are not in int8 are computed in."""
+    agreement: float
+    """Share of pixels that got the label of float32 when it was made, on patches that it was not fitted to."""
+    patches: int
+    """Number of those patches."""
+
+    def __post_init__(self) -> None:
+        if min(self.patch) < 1 or self.patches < 1 or not 0 <= self.agreement <= 1:
+            raise ValueError(f"int8: needs a patch, a share from 0 to 1 and a number of patches, got {self}")
+
+
+@dataclass(frozen=True)
 class Card:
     """A model described: what it takes, what it gives, how it is run, where it comes from."""
 
@@ -102,6 +124,8 @@ class Card:
     """Whose data it was trained on."""
     evaluation: Mapping[str, Any]
     """Figures measured on held-out data, and how."""
+    int8: Int8 | None = None
+    """Its form in int8, if it has one."""
 
     def __post_init__(self) -> None:
         self._check_table()

@@ -11,6 +11,8 @@ from pipeline.models.decode import did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
 CARD, MODEL = "card.json", "model.safetensors"
+INT8_GRAPH, INT8_WEIGHTS = "int8.xml", "int8.bin"
+"""Files of a model's int8 form, beside the others (see `pipeline.models.card.Int8`)."""
 BACKBONE, BACKBONE_WEIGHTS = "backbone.json", "backbone.safetensors"
 """Files of a backbone alone, which is trained from and cannot be run (see `pipeline.models.pretrained`)."""
 

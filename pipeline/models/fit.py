@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.models.card import Card, Pair
+from pipeline.models.card import Card, Int8, Pair
 
 Floats = NDArray[np.float32]
 
@@ -90,6 +90,25 @@ def resamples(card: Card, native_spacing: tuple[float, float] | None) -> bool:
     if card.spacing is None or native_spacing is None:
         return False
     return any(abs(native / model - 1) > 0.01 for model, native in zip(card.spacing, native_spacing, strict=True))
+
+
+def int8_form(card: Card, seen: Pair) -> Int8:
+    """The int8 form of `card`, for patches that the network sees at `seen` pixels; else ModelError with the way out."""
+    if card.int8 is None:
+        raise ModelError(
+            f"model {card.name} has no form in int8; `pipeline quantise` makes a model that has one, "
+            "and --precision bfloat16 needs none"
+        )
+    if card.int8.patch != seen:
+        raise ModelError(
+            f"model {card.name}: its form in int8 takes patches of {_sides(card.int8.patch)} model pixels, and this "
+            f"run needs {_sides(seen)}; leave out --patch and scales of --tta, or --precision int8"
+        )
+    return card.int8
+
+
+def _sides(pair: Pair) -> str:
+    return f"{pair[0]} x {pair[1]}"
 
 
 def _rounded(lengths: Pair, zoom: list[float], least: int) -> Pair:

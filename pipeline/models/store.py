@@ -53,7 +53,7 @@ def load_model(ref: str | Path) -> Model:
 
 
 def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) -> Card:
-    """Write `network` without its auxiliary head, and its card with the right SHA-256; the card as written.
+    """Write `network` without its auxiliary head or an int8 form, and its card with the right SHA-256; as written.
 
     Weights are stored as float16, or as float32 unless `half`. Both files are whole before either gets its name, and
     the card comes last, so that a folder with a card is whole. Raises ModelError for weights that are not finite as
@@ -61,25 +61,33 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
     """
     data = packed(_stored(network), torch.float16 if half else torch.float32)
     digest = hashlib.sha256(data).hexdigest()
-    written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False))
+    written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False), int8=None)
     publish(folder, {MODEL: data, CARD: written.to_json().encode()})
     return written
 
 
 def read_weights(path: Path, sha256: str, card: Path) -> dict[str, Tensor]:
     """The tensors in the safetensors file `path`, if it has the SHA-256 that its `card` names; else ModelError."""
+    check_sha256(path, sha256, card)
     try:
-        found = _sha256(path)
-        if found != sha256:
-            raise ModelError(
-                f"{path}: SHA-256 is {found}, but {card} says {sha256}; "
-                f"the file is damaged or belongs to another card: fetch both again"
-            )
         return load_file(path)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
     except OSError as error:
         raise ModelError(f"{path}: the weights of this model cannot be read ({error.strerror})") from error
+
+
+def check_sha256(path: Path, sha256: str, card: Path) -> None:
+    """Raise ModelError if a file of a model cannot be read or has another SHA-256 than its `card` names."""
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path}: this file of the model cannot be read ({error.strerror})") from error
+    if found != sha256:
+        raise ModelError(
+            f"{path}: SHA-256 is {found}, but {card} says {sha256}; "
+            f"the file is damaged or belongs to another card: fetch both again"
+        )
 
 
 def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:

@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import torch
 
-from pipeline.engine.protocols import Predictor
+from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.models.fit import Scaling, model_patch
 from pipeline.models.gpu import GpuPredictor, fitting_batch
 from pipeline.models.numerics import PLAIN, Numerics
-from pipeline.models.predictor import CpuPredictor
+from pipeline.models.predictor import CpuPredictor, image_of
 from pipeline.models.runtime import Ready, ready
 from pipeline.models.store import load_model
 from pipeline.prepare import Setup
@@ -18,12 +18,12 @@ from pipeline.prepare import Setup
 
 def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
     """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
-    return bound(ready_for(setup, setup.numerics), setup, threads, mean, std)
+    return bound(ready_for(setup, setup.numerics, threads), setup, threads, mean, std)
 
 
-def ready_for(setup: Setup, numerics: Numerics) -> Ready:
+def ready_for(setup: Setup, numerics: Numerics, threads: int | None = None) -> Ready:
     """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
-    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics)
+    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics, threads)
 
 
 def plainly_ready(setup: Setup) -> Ready:
@@ -45,10 +45,17 @@ def bound(
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
+def image_for(setup: Setup, mean: tuple[float, ...], std: tuple[float, ...], patch: Pixels) -> torch.Tensor:
+    """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
+    scaled = Scaling.of(setup.card, mean, std)(patch.values[None], None if patch.valid is None else patch.valid[None])
+    height, width = setup.swept.spacing[-2:]
+    return image_of(setup.card, (height, width), scaled)
+
+
 @lru_cache(maxsize=2)
-def _ready(ref: str, card: str, numerics: Numerics) -> Ready:
+def _ready(ref: str, card: str, numerics: Numerics, threads: int | None) -> Ready:
     """The model `ref`; its `card`, as text, tells its versions apart."""
-    return ready(load_model(ref), numerics)
+    return ready(load_model(ref), numerics, threads)
 
 
 _batches: dict[tuple[int, tuple[int, int]], int] = {}

@@ -35,7 +35,7 @@ def tried(setup: Setup, source: Source, mean: Numbers, std: Numbers, progress: P
     asked = setup.card.weights_sha256, setup.numerics
     if setup.numerics == PLAIN or asked in _outcomes:
         return replace(setup, numerics=_outcomes.get(asked, PLAIN))
-    patches = list(islice(_observed(setup, source), 1 + min(PATCHES - 1, len(setup.lattice) // 8)))
+    patches = list(islice(observed(setup, source, PATCHES), 1 + min(PATCHES - 1, len(setup.lattice) // 8)))
     if not patches:
         return setup
     progress.phase("trying")
@@ -62,10 +62,10 @@ def _working(setup: Setup, patch: Pixels, mean: Numbers, std: Numbers, progress:
     return setup, predictor
 
 
-def _observed(setup: Setup, source: Source) -> Iterator[Pixels]:
-    """What the network sees of patches from all over the lattice, where anything was observed."""
+def observed(setup: Setup, source: Source, count: int) -> Iterator[Pixels]:
+    """What the network sees of patches where anything was observed: `count` from all over the lattice, then others."""
     starts = [patch.start for _, row in setup.lattice.rows() for patch in row]
-    step = max(1, len(starts) // PATCHES)
+    step = max(1, len(starts) // count)
     for start in (starts[i] for first in range(step) for i in range(first, len(starts), step)):
         pixels = seen(source, setup.lattice.seen_at(start))
         if pixels.valid is None or pixels.valid.any():

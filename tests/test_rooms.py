@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {
     "torch": ("pipeline.models", "pipeline.network", "pipeline.training"),
     "safetensors": ("pipeline.models", "pipeline.training"),
+    "openvino": ("pipeline.models.vino",),
+    "nncf": ("pipeline.models.quantise",),
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),
     "nibabel": ("pipeline.io.volume", "pipeline.io.nifti_stream"),
@@ -38,7 +40,7 @@ BELOW = {
     "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes"),
 }
 """By part: all of the project that it may import, beside itself."""
-LATE = ("pipeline.cli", "pipeline.io.formats", "pipeline.prepare", "pipeline.segmentation")
+LATE = ("pipeline.cli", "pipeline.io.formats", "pipeline.models.runtime", "pipeline.prepare", "pipeline.segmentation")
 """May import inside functions: verbs and doors bring libraries that not every call needs, and so does the network."""
 
 

@@ -71,11 +71,16 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
+def check_extra(library: str, otherwise: str) -> None:
+    """Raise RequestError with the way out, or `otherwise`, if a library of the extra `openvino` is not installed."""
+    if find_spec(library) is None:
+        raise RequestError(f"{library} is not installed; pip install 'pipeline[openvino]', or {otherwise}")
+
+
 def _openvino(device: str, precision: str | None) -> Numerics:
     if device != "cpu":
         raise RequestError(f"--runtime openvino computes on the CPU; give --device cpu, got {device}")
-    if find_spec("openvino") is None:
-        raise RequestError("OpenVINO is not installed; pip install 'pipeline[openvino]', or leave --runtime out")
+    check_extra("openvino", "leave --runtime and --precision out")
     if precision == "int8":
         return Numerics("cpu", "int8", "openvino")
     fast = precision == "bfloat16" or (precision is None and fast_in_bf16(device))

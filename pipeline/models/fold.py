@@ -47,12 +47,15 @@ class FoldedPSPNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores before softmax, at the size of the image, in float32 or wider whatever the network computes in."""
+        return resized(self.coarse(image), image, align_corners=self.align_corners)
+
+    def coarse(self, image: Tensor) -> Tensor:
+        """The same scores at the size of the features, `(n, classes, h / output_stride, w / output_stride)`."""
         features = self.backbone(image)
         hidden = self.first(features)
         hidden = (hidden + self._pooled(features).view_as(hidden)).relu_()
         scores = self.last(hidden)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return functional.interpolate(scores, list(image.shape[2:]), mode="bilinear", align_corners=self.align_corners)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))  # type: ignore[no-any-return]
 
     def _pooled(self, features: Tensor) -> Tensor:
         """The levels' share of the first convolution: `(n, head_channels, h w)`."""
@@ -78,6 +81,11 @@ class FoldedPSPNet(nn.Module):
             basis = level_basis(self.bins, (height, width), self.kernel, align_corners=self.align_corners)
             basis = self._bases[height, width] = basis.to(features)
         return basis
+
+
+def resized(scores: Tensor, image: Tensor, *, align_corners: bool) -> Tensor:
+    """Coarse scores at the size of their image."""
+    return functional.interpolate(scores, list(image.shape[2:]), mode="bilinear", align_corners=align_corners)
 
 
 def _parts(weight: Tensor, pooled: int, *, levels_first: bool) -> tuple[Tensor, Tensor]:

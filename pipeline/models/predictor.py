@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.models.augmentation import NONE, Augmentation, Turn
-from pipeline.models.card import Pair
+from pipeline.models.card import Card, Pair
 from pipeline.models.fit import Floats, Scaling, model_patch
 from pipeline.models.runtime import Ready
 
@@ -55,7 +55,7 @@ class CpuPredictor:
         logits if the card blends those.
         """
         scaled = self._scaling(values, valid)
-        stacked = torch.from_numpy(scaled.reshape(len(scaled), -1, *scaled.shape[-2:]))
+        stacked = _stacked(scaled)
         scores = np.empty((len(stacked), self.classes, *stacked.shape[-2:]), np.float32)
         with _one_thread(), torch.inference_mode():
             for image, out in zip(torch.split(stacked, 1), scores, strict=True):
@@ -94,6 +94,16 @@ def _turned(x: Tensor, turn: Turn) -> Tensor:
 def _unturned(x: Tensor, turn: Turn) -> Tensor:
     straight = x.flip(turn.flipped) if turn.flipped else x
     return straight.mT if turn.swapped else straight
+
+
+def image_of(card: Card, native_spacing: tuple[float, float] | None, scaled: Floats) -> Tensor:
+    """What the network is given, `(n, in_channels, h, w)`, for scaled patches `(n, channels, *seen)` of an input."""
+    stacked = _stacked(scaled)
+    return _resized(stacked, model_patch(card, native_spacing, (int(stacked.shape[-2]), int(stacked.shape[-1]))))
+
+
+def _stacked(scaled: Floats) -> Tensor:
+    return torch.from_numpy(scaled.reshape(len(scaled), -1, *scaled.shape[-2:]))
 
 
 def _resized(x: Tensor, size: Pair) -> Tensor:

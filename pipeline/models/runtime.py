@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -29,13 +30,15 @@ class Ready:
     """May be called from many threads at once on a CPU."""
 
 
-def ready(model: Model, numerics: Numerics = PLAIN) -> Ready:
-    """Make `model` ready to compute. Its own network is left as it is.
+def ready(model: Model, numerics: Numerics = PLAIN, callers: int | None = None) -> Ready:
+    """Make `model` ready to compute, on a CPU by up to `callers` calls side by side; None: one a core.
 
-    Raises ModelError if the model has no form of this precision.
+    Its own network is left as it is. Raises ModelError if the model has no form of this precision.
     """
     if numerics.runtime == "openvino":
-        raise NotImplementedError
+        from pipeline.models.vino import vino  # an extra, which may be missing
+
+        return Ready(model.card, numerics, vino(model, numerics, callers or os.cpu_count() or 1))
     return Ready(model.card, numerics, _torch(model, numerics))
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -395,6 +395,42 @@ def evaluate(
         made = import_file(file, out, Wishes(**said))
         record = {"input": str(file), "output": str(out), "preset": made.preset}
         print_records([{**record, "concluded": list(made.concluded), "told": list(made.told)}], as_json=as_json)
+
+
+@app.command()
+def quantise(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    input_: Input = None,
+    bands: Bands = None,
+    patches: Annotated[int, typer.Option(help="Patches to take; every other one is for checking.")] = 64,
+    agreement: Annotated[float, typer.Option(help="Least share of labels that must be those of float32.")] = 0.999,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model that also computes in int8 on a CPU, and tell how well its labels agree with those of float32."""
+    from pipeline.models.device import check_extra
+    from pipeline.report import print_records
+
+    with _errors():
+        if patches < 2 or not 0 <= agreement <= 1:
+            raise RequestError(
+                f"--patches {patches} --agreement {agreement}: must be at least 2, and a share from 0 to 1, as in 0.999"
+            )
+        for library in ("openvino", "nncf"):
+            check_extra(library, "run in bfloat16")
+        from pipeline.quantising import quantise as quantise_model
+
+        jobs = _jobs(_request(None, input=input_, model=model, bands=bands))
+        made = quantise_model(
+            jobs,
+            out,
+            patches=patches,
+            agreement=agreement,
+            overwrite=overwrite,
+            tell=lambda line: typer.echo(line, err=True),
+        )
+        print_records([asdict(made)], as_json=as_json)
 
 
 def main() -> None:

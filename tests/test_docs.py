@@ -45,7 +45,7 @@ from pipeline.demo import scene_grid
 from pipeline.geometry import Grid
 from pipeline.io.store import create_labels
 from pipeline.models import catalogue
-from pipeline.models.card import Card, ClassEntry, Normalisation, read_card
+from pipeline.models.card import Card, ClassEntry, Int8, Normalisation, read_card
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
@@ -252,10 +252,10 @@ def test_every_key_of_a_job_file_is_documented():
     assert first_column(section("job-file.md", "Keys")) == {field.name for field in fields(Request)}
 
 
-@pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation"])
+@pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation", "int8"])
 def test_every_key_of_a_card_is_documented(heading):
-    kind = {"Keys": Card, "classes": ClassEntry, "network": PSPNetSpec, "normalisation": Normalisation}[heading]
-    assert first_column(section("card.md", heading)) == {field.name for field in fields(kind)}
+    kinds = {"Keys": Card, "classes": ClassEntry, "network": PSPNetSpec, "normalisation": Normalisation, "int8": Int8}
+    assert first_column(section("card.md", heading)) == {field.name for field in fields(kinds[heading])}
 
 
 @pytest.mark.parametrize("name", pipeline.__all__)

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import pipeline.network
 import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.null_network import NullNetwork
@@ -35,10 +36,10 @@ def resident(field: str) -> int:
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
     setup = prepare(Job(str(scene), mask, str(model)), Means())
-    predictor = NullNetwork() if null else pipeline.segmentation.predictor_of(setup, None, (), ())
+    predictor = NullNetwork() if null else pipeline.network.predictor_of(setup, None, (), ())
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    with patch.object(pipeline.segmentation, "predictor_of", lambda *_: predictor):
+    with patch.object(pipeline.network, "predictor_of", lambda *_: predictor):
         pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 

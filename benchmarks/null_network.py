@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+import pipeline.network
 import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.engine import sweep
 from pipeline.io.formats import remove
 from pipeline.io.raster import RasterSource
-from pipeline.io.store import LabelStore, create_labels
+from pipeline.io.store import BandStore, create_labels
 from pipeline.job import Job, Means
 from pipeline.prepare import prepare
 
@@ -59,7 +60,7 @@ class NullNetwork:
 
 
 def run(scene: Path, mask: Path, model: Path) -> None:
-    with patch.object(pipeline.segmentation, "predictor_of", lambda *_: NullNetwork()):
+    with patch.object(pipeline.network, "predictor_of", lambda *_: NullNetwork()):
         pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
 
 
@@ -68,7 +69,7 @@ def sweep_alone(scene: Path, store: Path, model: Path) -> None:
     remove(store)
     create_labels(store, setup.swept, np.dtype(np.uint8), nodata=255, classes=setup.classes, made={})
     source = RasterSource(scene)
-    sweep(source, NullNetwork(), LabelStore(store), setup.recipe, setup.bands(Means()))
+    sweep(source, NullNetwork(), BandStore(store), setup.recipe, setup.bands(Means()))
     source.close()
 
 

@@ -24,8 +24,8 @@ from pipeline.geometry import Box
 from pipeline.io.formats import open_source
 from pipeline.job import Job, Means
 from pipeline.models.spec import Backbone
+from pipeline.network import predictor_of
 from pipeline.prepare import prepare
-from pipeline.segmentation import predictor_of
 
 
 def run(scene: Path, mask: Path, model: Path) -> float:

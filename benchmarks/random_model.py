@@ -36,7 +36,7 @@ def write(
         normalisation=Normalisation("fixed", (110.0,) * 3, (60.0,) * 3),
         spacing=None,
         orientation=None,
-        view=None,
+        views=(),
         averaging="logits",
         window="gaussian",
         weights_sha256="",

@@ -54,7 +54,10 @@ Overlap = Annotated[
 Window = Annotated[
     str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. Default: the model's.")
 ]
-View = Annotated[str | None, typer.Option(help="Slices of a volume: axial, coronal, sagittal. Default: the model's.")]
+View = Annotated[
+    str | None,
+    typer.Option(help="Slices of a volume: axial, coronal, sagittal, or several to average. Default: the model's."),
+]
 Tta = Annotated[
     str | None,
     typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
@@ -467,7 +470,8 @@ def _request(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (
     from pipeline.config import Request, check, read_request
 
     said = Request() if config is None else read_request(config)
-    readers: dict[str, Any] = {"input": tuple, "bands": whole_numbers, "patch": pair, "overlap": pair, "tta": words}
+    listed = {"bands": whole_numbers, "view": words, "tta": words}
+    readers: dict[str, Any] = {"input": tuple, "patch": pair, "overlap": pair, **listed}
     given = {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }

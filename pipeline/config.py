@@ -11,9 +11,8 @@ from typing import Any
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.models.augmentation import Augmentation
+from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
-
-VIEWS = ("axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Request:
     patch: tuple[int, int] | None = None
     overlap: tuple[int, int] | None = None
     window: str | None = None
-    view: str | None = None
+    view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
 
 
@@ -53,9 +52,10 @@ def check(request: Request) -> None:
     """Raise RequestError for what cannot hold, whatever the inputs are."""
     if not request.input:
         raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
-    for name, word, known in (("window", request.window, WINDOWS), ("view", request.view, VIEWS)):
-        if word is not None and word not in known:
-            raise RequestError(f"unknown {name} {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
+    word = request.window
+    if word is not None and word not in WINDOWS:
+        raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")
+    views_of(request.view)
     Augmentation.of(request.tta)
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
@@ -80,6 +80,10 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, value)) if isinstance(value, list) else tuple(_text(value).split(","))
 
 
 def _words_and_numbers(value: object) -> tuple[str | float, ...]:
@@ -117,7 +121,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),
-    "view": ("a text", _text),
+    "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
 }
 

@@ -24,8 +24,8 @@ class Job:
     """Height and width that neighbouring patches share, in cells of the input."""
     window: str | None = None
     """Blend window: constant, linear, hann or gaussian."""
-    view: str | None = None
-    """Direction in which a volume is sliced: axial, coronal or sagittal."""
+    view: str | tuple[str, ...] | None = None
+    """Direction in which a volume is sliced: axial, coronal or sagittal; scores of several are averaged in order."""
     tta: str | tuple[str | float, ...] | None = None
     """Test-time augmentation: flips or turns, and scales, as in "flips,0.75,1.25"; None: the patch as it is."""
 

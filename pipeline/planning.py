@@ -23,6 +23,7 @@ class Plan:
     shape: tuple[int, ...]
     """Cells of the input, in array order."""
     patch: tuple[int, ...]
+    """Of the first view, where there are several."""
     overlap: tuple[int, ...]
     window: str
     patches: int
@@ -32,7 +33,8 @@ class Plan:
     memory_bytes: int
     """Most that the sweep holds at a time, beside the interpreter and the network."""
     disk_bytes: int
-    """Most that the work folder and the output take together: labels without compression, and a staged volume."""
+    """Most that the work folder and the output take together: labels without compression, a staged volume, and the
+    scores of each view where there are several."""
     device: str
     precision: str
     runtime: str
@@ -43,11 +45,10 @@ class Plan:
 def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
     """Plan a job: reads headers only. `probe` runs the network on two patches of noise to tell the time."""
     setup = prepare(job, means)
-    bands = setup.bands(means)
-    strips = len({band.start[-1] for band in bands})
-    width = bands[0].shape[-1] if strips > 1 else None
-    cells = Box.whole(setup.grid.shape).size
-    staged = cells * setup.itemsize * setup.channels if setup.staged else 0
+    views = setup.each()
+    bands = [view.bands(means) for view in views]
+    strips = [len({band.start[-1] for band in of_view}) for of_view in bands]
+    widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(bands, strips, strict=True)]
     return Plan(
         input=job.input,
         output=str(setup.output),
@@ -56,14 +57,21 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         patch=setup.lattice.patch,
         overlap=setup.lattice.overlap,
         window=setup.window,
-        patches=len(setup.lattice),
-        bands=len(bands),
-        strips=strips,
-        memory_bytes=setup.memory(width),
-        disk_bytes=2 * cells * setup.decision.dtype.itemsize + staged,
+        patches=sum(len(view.lattice) for view in views),
+        bands=sum(map(len, bands)),
+        strips=max(strips),
+        memory_bytes=max(view.memory(width) for view, width in zip(views, widths, strict=True)),
+        disk_bytes=_disk(setup),
         **asdict(setup.numerics),
-        seconds=_seconds(setup) if probe else None,
+        seconds=sum(map(_seconds, views)) if probe else None,
     )
+
+
+def _disk(setup: Setup) -> int:
+    labels = 2 * setup.labels.dtype.itemsize
+    staged = setup.itemsize * setup.channels if setup.staged else 0
+    scores = 4 * len(setup.card.classes) * len(setup.views) if setup.averaged else 0
+    return Box.whole(setup.grid.shape).size * (labels + staged + scores)
 
 
 def _seconds(setup: Setup) -> float:

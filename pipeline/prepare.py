@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.classes import ClassTable, LabelClass
-from pipeline.engine import Labels, Recipe, Source
+from pipeline.engine import Decision, Labels, Recipe, Scores, Source
 from pipeline.engine.blend import MANY
 from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_bands
 from pipeline.io.formats import check_output, identity, is_remote, open_source, stem_of
-from pipeline.io.views import Reoriented, canonical
+from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
-from pipeline.models.fit import int8_form, model_patch, native_patch
 from pipeline.models.numerics import Numerics
+from pipeline.views import View, views_for
 
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
@@ -35,13 +35,11 @@ BAND = {2: 1024, 3: 32}
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
-ROUNDING = ("device", "precision", "runtime", "int8_sha256")
+ROUNDING = ("device", "precision", "runtime")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 _MANY = 500
 """Patches below which no run is worth a compiler."""
-
-Orientation = tuple[tuple[int, ...], tuple[bool, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,10 @@ class Setup:
     card: Card
     grid: Grid
     """The input's own grid."""
-    swept: Grid
-    """The grid as it is swept: reoriented where the model's view asks for it."""
-    orientation: Orientation | None
-    """How a volume is turned before it is swept; None: as it is."""
+    views: tuple[View, ...]
+    """Directions in which it is swept; scores of several are averaged, in this order."""
     staged: bool
     """Whether the volume is copied to Zarr first."""
-    lattice: Lattice
     window: str
     augmentation: Augmentation
     """Turns and scales in which the network sees each patch."""
@@ -67,6 +62,32 @@ class Setup:
     itemsize: int
     """Bytes of one value of the input."""
     numerics: Numerics
+    at: int = 0
+    """Which of the views is under way."""
+
+    def each(self) -> tuple[Setup, ...]:
+        """The setup for each of its views."""
+        return tuple(replace(self, at=number) for number in range(len(self.views)))
+
+    @property
+    def averaged(self) -> bool:
+        """Whether there are several views, of which each keeps its scores until all are there."""
+        return len(self.views) > 1
+
+    @property
+    def swept(self) -> Grid:
+        """The grid of the view under way."""
+        return self.views[self.at].grid
+
+    @property
+    def orientation(self) -> Orientation | None:
+        """How a volume is turned before it is swept in the view under way; None: as it is."""
+        return self.views[self.at].orientation
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice of the view under way."""
+        return self.views[self.at].lattice
 
     @property
     def output(self) -> Path:
@@ -81,11 +102,21 @@ class Setup:
         return self.output.with_name(self.output.name + ".partial")
 
     @property
-    def decision(self) -> Labels:
+    def folder(self) -> Path:
+        """Folder of what is done so far of the view under way, with its ledger."""
+        return self.work / f"{self.views[self.at].name}" if self.averaged else self.work
+
+    @property
+    def labels(self) -> Labels:
         """Type and nodata of the labels: the largest value of the smallest type that holds the classes."""
         if len(self.card.classes) <= 255:
             return Labels(np.dtype(np.uint8), 255)
         return Labels(np.dtype(np.uint16), 65535)
+
+    @property
+    def decision(self) -> Decision:
+        """What is written of the view under way: labels, or scores to be averaged."""
+        return Scores((len(self.card.classes),)) if self.averaged else self.labels
 
     @property
     def recipe(self) -> Recipe:
@@ -121,7 +152,8 @@ class Setup:
         planes = 2 if self.lattice.depth > MANY else 1
         carried = 4 * planes * len(self.card.classes) * self.lattice.overlap[0]
         read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + 3 * max(stride, BAND[2] // 2))
-        written = 3 * self.decision.dtype.itemsize * BAND[len(self.swept.shape)]
+        value = self.decision.dtype.itemsize * int(np.prod(self.decision.planes, initial=1))
+        written = 3 * value * BAND[len(self.swept.shape)]
         return across * (carried + read + written)
 
     def _strip(self, budget: int | None) -> int | None:
@@ -146,8 +178,8 @@ class Setup:
             "bands": self.job.bands,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
-            "patch": self.lattice.patch,
-            "overlap": self.lattice.overlap,
+            "patch": self._of_views([view.lattice.patch for view in self.views]),
+            "overlap": self._of_views([view.lattice.overlap for view in self.views]),
             "margin": self.lattice.margin,
             "window": self.window,
             "normalisation": asdict(self.card.normalisation),
@@ -155,17 +187,16 @@ class Setup:
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
-            "view": self.job.view or self.card.view,
+            "view": self._of_views([view.name for view in self.views]),
             "tta": self.augmentation.words,
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
-            "int8_sha256": self._int8_sha256(),
         }
 
-    def _int8_sha256(self) -> tuple[str, str] | None:
-        form = self.card.int8
-        return None if form is None or self.numerics.precision != "int8" else (form.xml_sha256, form.bin_sha256)
+    def _of_views(self, values: list[Any]) -> Any:  # noqa: ANN401  (JSON values)
+        """What holds for each view; the value itself where there is but one."""
+        return values if self.averaged else values[0]
 
 
 def prepare(job: Job, means: Means) -> Setup:
@@ -178,24 +209,25 @@ def prepare(job: Job, means: Means) -> Setup:
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(job.input, output)
-        turned = _orientation(source.grid, card, job)
-        swept = source.grid if turned is None else Reoriented(source, *turned).grid
-        lattice = _lattice(swept, card, job)
-        augmentation = _augmentation(swept, card, job, lattice)
-        return Setup(
+        views = views_for(source, card, job)
+        augmentation = Augmentation.of(job.tta)
+        for view in views:
+            augmentation.check(view.seen)
+        setup = Setup(
             job=replace(job, output=output, model=model),
             card=card,
             grid=source.grid,
-            swept=swept,
-            orientation=turned,
-            staged=_needs_staging(source, turned, card, means),
-            lattice=lattice,
+            views=views,
+            staged=any(_needs_staging(source, view.orientation, card, means) for view in views),
             window=_window(job.window or card.window),
             augmentation=augmentation,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=_numerics(means, card, swept, lattice, augmentation),
+            numerics=_numerics(means, card, views, augmentation),
         )
+        for view in setup.each():
+            view.bands(means)
+        return setup
     finally:
         source.close()
 
@@ -229,13 +261,6 @@ def _check_distinct(path: str, output: Path) -> None:
         raise RequestError(f"{output}: the output is the input itself; give another --output")
 
 
-def _orientation(grid: Grid, card: Card, job: Job) -> Orientation | None:
-    if grid.is_scene:
-        return None
-    order, flips = canonical(grid, job.view or card.view or "axial", orientation=card.orientation or "RAS")
-    return None if order == (0, 1, 2) and not any(flips) else (order, flips)
-
-
 def _needs_staging(source: Source, turned: Orientation | None, card: Card, means: Means) -> bool:
     """Whether the file would otherwise be read again and again."""
     if source.grid.is_scene:
@@ -247,46 +272,15 @@ def _needs_staging(source: Source, turned: Orientation | None, card: Card, means
     return bool(getattr(source, "sequential", False)) and more_than_once
 
 
-def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
-    patch, overlap = native_patch(card, (grid.spacing[-2], grid.spacing[-1]))
-    patch = job.patch or patch
-    if job.patch and not job.overlap:
-        overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
-    overlap = job.overlap or overlap
-    if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
-        raise RequestError(
-            f"overlap {overlap} must be from 0 to below the patch {patch}; give a smaller --overlap or a larger --patch"
-        )
-    if grid.is_scene:
-        return Lattice(grid.shape, patch, overlap, (0, 0))
-    return Lattice(grid.shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
-
-
 def _window(kind: str) -> str:
     checked_window(kind, 1)
     return kind
 
 
-def _augmentation(swept: Grid, card: Card, job: Job, lattice: Lattice) -> Augmentation:
-    augmentation = Augmentation.of(job.tta)
-    augmentation.check(_seen(swept, card, lattice))
-    return augmentation
-
-
-def _seen(swept: Grid, card: Card, lattice: Lattice) -> tuple[int, int]:
-    """Height and width at which the network sees a patch."""
-    rows, columns = lattice.patch[-2:]
-    return model_patch(card, (swept.spacing[-2], swept.spacing[-1]), (rows, columns))
-
-
-def _numerics(means: Means, card: Card, swept: Grid, lattice: Lattice, augmentation: Augmentation) -> Numerics:
+def _numerics(means: Means, card: Card, views: tuple[View, ...], augmentation: Augmentation) -> Numerics:
     from pipeline.models.device import choose_numerics  # torch takes a second, and errors above come without it
     from pipeline.models.work import flop_of_patch
 
-    each = flop_of_patch(card.network, _seen(swept, card, lattice)) if len(lattice) >= _MANY else 0.0
-    flop = len(lattice) * augmentation.work * each
-    numerics = choose_numerics(means.device, means.precision, means.runtime, flop)
-    if numerics.precision == "int8":
-        for size in augmentation.sizes(_seen(swept, card, lattice)):
-            int8_form(card, size)
-    return numerics
+    long = sum(len(view.lattice) for view in views) >= _MANY
+    each = [len(view.lattice) * flop_of_patch(card.network, view.seen) if long else 0.0 for view in views]
+    return choose_numerics(means.device, means.precision, means.runtime, augmentation.work * sum(each))

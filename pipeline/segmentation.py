@@ -9,26 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
-
-from pipeline.engine import Watch, sweep
+from pipeline.averaging import average, begin_views
+from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger, differences
-from pipeline.engine.protocols import Source
 from pipeline.errors import Interrupted, OutputError
-from pipeline.geometry import Box, split_runs
-from pipeline.geometry.bands import Run
+from pipeline.geometry import Box
 from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
 from pipeline.io.slabs import slabs
-from pipeline.io.store import LabelStore, ZarrSource, create_labels, stage_volume
+from pipeline.io.store import ZarrSource, create_labels, stage_volume
 from pipeline.io.views import Reoriented, inverse
 from pipeline.job import Job, Means
 from pipeline.prepare import ROUNDING, Setup, prepare
-from pipeline.progress import Progress, Ticker, watch_of
+from pipeline.progress import Progress
 from pipeline.statistics import Foreground
+from pipeline.workfolder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
 
-_MASK, _VOLUME, _DRAFT, _STATISTICS = "mask.zarr", "volume.zarr", "volume.new.zarr", "statistics.json"
+_DRAFT = "volume.new.zarr"
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     Interrupted if `stop` is set meanwhile.
     """
     began = time.monotonic()
+    stop = stop or Event()
     setup = prepare(job, means)
     cells = Box.whole(setup.grid.shape).size
     ledger = Ledger(setup.work)
@@ -66,52 +65,18 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
             job.input, str(setup.output), "skipped", "already made by this very job", 0.0, cells, setup.card.name
         )
     _open(setup, means, ledger)
-    with _tidied(setup, ledger):
+    from pipeline.sweeping import sweep_left  # Dask takes a second, and what is made already needs none
+
+    with _tidied(setup):
         setup = _begin(setup, ledger, progress)
-        _sweep(setup, means, ledger, progress, stop or Event())
+        sweep_left(setup, means, progress, stop)
+    if setup.averaged:
+        progress.phase("averaging")
+        average(setup, means, stop)
     progress.phase("writing")
     _publish(setup)
     remove(setup.work)
     return Report(job.input, str(setup.output), "done", None, time.monotonic() - began, cells, setup.card.name)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run of bands, as it is sent to a worker."""
-
-    setup: Setup
-    run: Run
-    threads: int | None
-    """Calls of the network at a time; None: one for each core."""
-
-
-def sweep_task(task: Task, watch: Watch = Watch()) -> None:
-    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands."""
-    from pipeline.network import predictor_of
-
-    setup = task.setup
-    ledger = Ledger(setup.work)
-    done = ledger.done(task.run)
-    source = _view(setup)
-    sink = _Marking(LabelStore(setup.work / _MASK), ledger)
-    try:
-        predictor = predictor_of(setup, task.threads, *_statistics(setup))
-        for run in split_runs([band for band in task.run if band not in done], 1):
-            sweep(source, predictor, sink, setup.recipe, run, watch)
-    finally:
-        source.close()
-
-
-@dataclass(frozen=True)
-class _Marking:
-    """A sink that notes each band in the ledger once the store has it."""
-
-    store: LabelStore
-    ledger: Ledger
-
-    def write(self, band: Box, values: NDArray[Any]) -> None:
-        self.store.write(band, values)
-        self.ledger.mark(band)
 
 
 def _is_made(setup: Setup, means: Means) -> bool:
@@ -148,14 +113,14 @@ def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
 
 
 @contextmanager
-def _tidied(setup: Setup, ledger: Ledger) -> Iterator[None]:
+def _tidied(setup: Setup) -> Iterator[None]:
     """Where something goes wrong before any band is done, no work folder stays behind."""
     try:
         yield
     except Interrupted:
         raise
     except Exception:
-        if not ledger.any_done:
+        if not any(Ledger(view.folder).any_done for view in setup.each()):
             remove(setup.work)
         raise
 
@@ -177,19 +142,21 @@ def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> Setup:
     _look_through(setup, progress)
     if ledger.begun:
         return setup
-    source = _view(setup)
+    source = swept_source(setup)
     try:
-        setup = tried(setup, source, *_statistics(setup), progress)
+        setup = tried(setup, source, *statistics_of(setup), progress)
     finally:
         source.close()
-    _create(setup, setup.work / _MASK)
+    _create(setup, setup.work / MASK)
+    if setup.averaged:
+        begin_views(setup)
     ledger.begin(setup.fingerprint())
     return setup
 
 
 def _look_through(setup: Setup, progress: Progress) -> None:
     """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
-    volume, statistics = setup.work / _VOLUME, setup.work / _STATISTICS
+    volume, statistics = setup.work / VOLUME, setup.work / STATISTICS
     staging = setup.staged and not volume.exists()
     counting = setup.needs_statistics and not statistics.exists()
     if not (staging or counting):
@@ -213,64 +180,23 @@ def _look_through(setup: Setup, progress: Progress) -> None:
 def _create(setup: Setup, path: Path) -> None:
     create_labels(
         path,
-        setup.swept,
-        setup.decision.dtype,
-        nodata=int(setup.decision.nodata),
+        setup.grid if setup.averaged else setup.swept,
+        setup.labels.dtype,
+        nodata=int(setup.labels.nodata),
         classes=setup.classes,
         made=setup.fingerprint(),
     )
 
 
-def _view(setup: Setup) -> Source:
-    """The input as it is swept."""
-    job = setup.job
-    source = ZarrSource(setup.work / _VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
-    return source if setup.orientation is None else Reoriented(source, *setup.orientation)
-
-
-def _statistics(setup: Setup) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if not setup.needs_statistics:
-        return (), ()
-    numbers = json.loads((setup.work / _STATISTICS).read_text(encoding="utf-8"))
-    return (numbers["mean"],), (numbers["std"],)
-
-
-def _sweep(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> None:
-    from pipeline import cluster
-
-    bands = setup.bands(means)
-    done = ledger.done(bands)
-    progress.phase("segmenting")
-    progress.begun(sum(band.size for band in bands), sum(band.size for band in done))
-    todo = [band for band in bands if band not in done]
-    if not todo:
-        return
-    if means.workers is None and means.scheduler is None:
-        watch = watch_of(setup.lattice, todo, progress, stop)
-        tasks = [Task(setup, run, None) for run in split_runs(todo, 1)]
-        cluster.map_here(_Watched(watch), tasks)
-        return
-    tasks = [Task(setup, run, 1) for run in split_runs(todo, means.workers or 4)]
-    tick = Ticker(ledger, todo, progress, stop)
-    cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
-
-
-@dataclass(frozen=True)
-class _Watched:
-    watch: Watch
-
-    def __call__(self, task: Task) -> None:
-        sweep_task(task, self.watch)
-
-
 def _publish(setup: Setup) -> None:
-    store = setup.work / _MASK
-    if setup.output.suffix == ".zarr" and setup.orientation is None:
+    store = setup.work / MASK
+    turned = None if setup.averaged else setup.orientation
+    if setup.output.suffix == ".zarr" and turned is None:
         remove(setup.output)
         store.rename(setup.output)
         return
     labels: Source = ZarrSource(store)
-    if setup.orientation is not None:
-        labels = Reoriented(labels, *inverse(*setup.orientation))
-    nodata = int(setup.decision.nodata)
+    if turned is not None:
+        labels = Reoriented(labels, *inverse(*turned))
+    nodata = int(setup.labels.nodata)
     publish(Mask(labels, setup.grid, nodata, setup.classes, setup.fingerprint()), setup.output)

@@ -147,6 +147,7 @@ WORDS = {
     "one name for two": (["--input", "c/a.tif", "--output", "m"], 2, r"shares the output m/a_mask\.tif with another"),
     "unknown window": (["--window", "gauss"], 2, r"unknown window 'gauss' \(did you mean \"gaussian\"\?\); choose one"),
     "unknown view": (["--view", "front"], 2, r"unknown view 'front'; choose one of axial"),
+    "repeated view": (["--view", "axial,axial"], 2, r"view axial,axial: each can be given once"),
     "view of a scene": (["--view", "axial"], 1, r"a\.tif: --view is for volumes; this is a scene"),
     "unknown tta": (["--tta", "flip"], 2, r"unknown tta 'flip' \(did you mean \"flips\"\?\); give flips or turns"),
     "tta out of scale": (["--tta", "flips,9"], 2, r"tta flips, 9: scales must be from 0\.25 to 4"),
@@ -186,7 +187,7 @@ def test_a_wrong_word_is_named_in_one_line(models, tmp_path, monkeypatch, case):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         scene(tmp_path / name)
     before = listing(tmp_path)
-    ended = pipeline("run", "--input", "a.tif", "--model", models / "scene", *words)
+    ended = pipeline("run", "--input", "a.tif", "--model", models / "scene", "--precision", "float32", *words)
     assert ended.code == code, ended
     assert len(ended.err.splitlines()) == 1, ended.err
     assert_said(said, ended.err)

@@ -19,7 +19,7 @@ bands = [4, 3, 2]
 patch = 512
 overlap = [128, 64]
 window = "hann"
-view = "axial"
+view = ["axial", "coronal"]
 tta = ["flips", 0.75]
 """
 
@@ -39,13 +39,14 @@ def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
         (512, 512),
         (128, 64),
         "hann",
-        "axial",
+        ("axial", "coronal"),
         ("flips", 0.75),
     )
 
 
 def test_a_list_may_be_a_text(tmp_path):
     assert read(tmp_path, 'tta = "turns,1.5"').tta == ("turns", "1.5")
+    assert read(tmp_path, 'view = "axial,coronal"').view == ("axial", "coronal")
 
 
 def test_a_request_says_all_that_a_job_does():
@@ -74,6 +75,7 @@ def test_an_empty_file_says_nothing(tmp_path):
         ("patch = true", "patch = True must be"),
         ("overlap = 1.5", "overlap = 1.5 must be"),
         ("window = 1", "window = 1 must be a text"),
+        ("view = ['axial', 3]", "view = .* must be a text or a list of texts"),
         ("tta = 2", "tta = 2 must be a text or a list of words and numbers"),
         ("tta = [true]", "tta = .* must be a text or a list of words"),
         ("input = ", "is not TOML"),
@@ -99,7 +101,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     [
         ({"input": ()}, "there is no input"),
         ({"window": "han"}, r"unknown window 'han' \(did you mean \"hann\"\?\); choose one of constant, linear, hann"),
-        ({"view": "top"}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
+        ({"view": ("top",)}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
+        ({"view": ("axial", "corona")}, r"unknown view 'corona' \(did you mean \"coronal\"\?\); choose one of axial"),
+        ({"view": ("axial", "axial")}, "view axial,axial: each can be given once"),
         ({"tta": ("flip",)}, r"unknown tta 'flip' \(did you mean \"flips\"\?\); give flips or turns"),
         ({"overlap": (16, 64)}, r"overlap \(16, 64\) must be from 0 to below the patch \(64, 64\)"),
         ({"overlap": (-1, 0), "patch": None}, r"overlap \(-1, 0\) must be from 0"),
@@ -107,7 +111,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     ],
 )
 def test_what_cannot_hold_is_refused(wrong, said):
-    good = Request(("a.tif",), window="hann", view="coronal", patch=(64, 64), overlap=(16, 63))
+    good = Request(("a.tif",), window="hann", view=("coronal", "axial"), patch=(64, 64), overlap=(16, 63))
     check(good)
     with pytest.raises(RequestError, match=said):
         check(replace(good, **wrong))

@@ -709,7 +709,7 @@ def test_a_network_for_slices(mmseg, tmp_path):
     wishes = Wishes(kind="volume", orientation="RAS", view="axial", patch=(96, 96))
     card = import_weights(mmseg, tmp_path / "m", wishes).card
     assert (card.kind, card.margin, card.normalisation.kind) == ("volume", 1, "zscore")
-    assert (card.orientation, card.view, len(card.channels)) == ("RAS", "axial", 1)
+    assert (card.orientation, card.views, len(card.channels)) == ("RAS", ("axial",), 1)
     for wrong in (
         replace(wishes, view=None),
         replace(wishes, drop_channels=("red",)),

@@ -86,6 +86,9 @@ def test_any_missing_key_is_named(card, data):
         (("normalisation", "kind"), "window", "low and of high"),
         (("spacing",), [0.0, 1.0], "spacing: must be above 0"),
         (("orientation",), "RAS", "volumes need"),
+        (("views",), ["axial"], "volumes need an orientation and views; scenes have neither"),
+        (("views",), "axial", "views: expected a list, got 'axial'"),
+        (("views",), ["front"], r"views\[0\]: expected 'axial' or 'coronal' or 'sagittal', got 'front'"),
         (("format",), 1, "reads format 2, got 1"),
         (("evaluation",), [], "evaluation: expected an object"),
     ],
@@ -101,6 +104,15 @@ def test_faults_are_named_with_file_and_key(tmp_path, path, value, words):
     with pytest.raises(ModelError, match=words) as caught:
         read_card(file)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("views", "words"), [([], "volumes need an orientation and views"), (["axial", "axial"], "each can be given once")]
+)
+def test_a_volume_has_views_and_each_once(views, words):
+    document = {**json.loads(CARD_3D.to_json()), "views": views}
+    with pytest.raises(ValueError, match=words):
+        Card.from_json(json.dumps(document))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])

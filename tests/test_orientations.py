@@ -30,24 +30,21 @@ def model(models):
         yield str(models / "volume")
 
 
-@pytest.fixture(scope="module")
-def mask(model, tmp_path_factory):
-    """The mask of the volume as it is, (x, y, z)."""
-    path = put_volume(tmp_path_factory.mktemp("ras") / "scan.nii.gz", VALUES, AFFINE)
-    segment(Job(str(path), model=model))
-    labels = labels_of(path.with_name("scan_mask.nii.gz"))
-    assert len(np.unique(labels)) == 2
-    return labels
-
-
-def test_all_48_orientations_give_one_mask(mask, model, tmp_path):
+@pytest.mark.parametrize(
+    ("view", "values"), [("axial", VALUES), ("sagittal,axial", VALUES[:24, :20])], ids=["one view", "two views"]
+)
+def test_all_48_orientations_give_one_mask(model, tmp_path, view, values):
+    whole = put_volume(tmp_path / "ras.nii.gz", values, AFFINE)
+    segment(Job(str(whole), model=model, view=view))
+    mask = labels_of(tmp_path / "ras_mask.nii.gz")
+    assert len(np.unique(mask)) == 2
     assert len(set(WORDS)) == 48
     for words in WORDS:
         turn = axcodes2ornt(words)  # where each axis of the file goes to in (x, y, z)
-        turned = nibabel.Nifti1Image(VALUES, AFFINE).as_reoriented(_back(turn))
+        turned = nibabel.Nifti1Image(values, AFFINE).as_reoriented(_back(turn))
         path = put_volume(tmp_path / "scan.nii", np.asanyarray(turned.dataobj), turned.affine)
         assert nibabel.aff2axcodes(turned.affine) == words
-        segment(Job(str(path), tmp_path / "mask.nii", model), Means(overwrite=True))
+        segment(Job(str(path), tmp_path / "mask.nii", model, view=view), Means(overwrite=True))
         found = nibabel.load(tmp_path / "mask.nii")
         assert np.array_equal(found.affine, nibabel.load(path).affine), words
         assert np.array_equal(np.asanyarray(nibabel.as_closest_canonical(found).dataobj), mask), words
@@ -88,20 +85,22 @@ def test_a_view_is_the_axial_one_of_the_turned_volume(model, tmp_path, view, ord
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 1), (1, 40, 2), (49, 65, 1)])
-def test_no_volume_is_too_small(model, tmp_path, shape):
+@pytest.mark.parametrize("view", ["axial", "sagittal,coronal"])
+def test_no_volume_is_too_small(model, tmp_path, shape, view):
     path = put_volume(tmp_path / "scan.nii.gz", pixels(shape[::-1]).T.astype(np.int16), AFFINE)
-    segment(Job(str(path), model=model))
+    segment(Job(str(path), model=model, view=view))
     labels = labels_of(tmp_path / "scan_mask.nii.gz")
     assert labels.shape == shape
     assert labels.max() <= 1
 
 
-def test_a_voxel_that_is_not_a_number_is_nodata(model, tmp_path):
+@pytest.mark.parametrize("view", ["axial", "axial,coronal"])
+def test_a_voxel_that_is_not_a_number_is_nodata(model, tmp_path, view):
     values = VALUES.astype(np.float32)
     values[3, 4, 2] = np.nan
     values[10:20, 8, 0] = np.inf
     path = put_volume(tmp_path / "scan.nii.gz", values, AFFINE)
-    segment(Job(str(path), model=model))
+    segment(Job(str(path), model=model, view=view))
     assert np.array_equal(labels_of(tmp_path / "scan_mask.nii.gz") == 255, ~np.isfinite(values))
 
 

@@ -178,13 +178,13 @@ def _write_nifti(mask: Mask, path: Path) -> None:
 
 
 def _write_zarr(mask: Mask, path: Path) -> None:
-    from pipeline.io.store import CHUNK, LabelStore, create_labels
+    from pipeline.io.store import CHUNK, BandStore, create_labels
 
     draft = path.with_name(f".{path.name}.partial")
     remove(draft)
     try:
         create_labels(draft, mask.grid, mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, made=mask.made)
-        store = LabelStore(draft)
+        store = BandStore(draft)
         for band in cut_bands(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
             store.write(band, mask.labels.read(band).values[0])
         remove(path)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pipeline.errors import ModelError
-from pipeline.models.decode import decode
+from pipeline.errors import ModelError, RequestError
+from pipeline.models.decode import decode, did_you_mean
 from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
 Pair = tuple[int, int]
+ViewName = Literal["axial", "coronal", "sagittal"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Card:
     """Millimetres (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
     orientation: str | None
     """World direction of each axis x, y, z that it was trained in, such as "RAS" (volumes); None for scenes."""
-    view: Literal["axial", "coronal", "sagittal"] | None
-    """Direction in which slices were cut (volumes); None for scenes."""
+    views: tuple[ViewName, ...]
+    """Directions in which slices are cut (volumes), in the order in which scores are averaged; none for scenes."""
     averaging: Literal["softmax", "logits"]
     """What is blended where patches overlap."""
     window: Literal["gaussian", "hann", "linear", "constant"]
@@ -153,9 +154,11 @@ class Card:
             )
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError(f"spacing: must be above 0, got {self.spacing}")
-        of_volumes = (self.orientation is not None, self.view is not None)
+        of_volumes = (self.orientation is not None, bool(self.views))
         if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
-            raise ValueError("kind: volumes need an orientation and a view; scenes have neither, and no margin")
+            raise ValueError("kind: volumes need an orientation and views; scenes have neither, and no margin")
+        if len(set(self.views)) != len(self.views):
+            raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 
     def to_json(self) -> str:
         """The card as a JSON document, one key a line."""
@@ -165,6 +168,19 @@ class Card:
     def from_json(cls, text: str) -> Card:
         """Read a card; ValueError with the key's path if anything is unknown, missing or of the wrong type."""
         return decode(cls, json.loads(text))
+
+
+def views_of(asked: str | Sequence[str] | None) -> tuple[ViewName, ...] | None:
+    """The views that "axial,coronal" or ("axial", "coronal") names, if any; RequestError for others and for repeats."""
+    known: tuple[ViewName, ...] = get_args(ViewName)
+    names = asked.split(",") if isinstance(asked, str) else asked or ()
+    words = [name.strip() for name in names]
+    for word in words:
+        if word not in known:
+            raise RequestError(f"unknown view {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
+    if len(set(words)) != len(words):
+        raise RequestError(f"view {','.join(words)}: each can be given once")
+    return tuple(view for word in words for view in known if view == word) or None
 
 
 def read_card(path: Path) -> Card:

@@ -261,7 +261,7 @@ def _card(training: Training, normalisation: Normalisation, figures: dict[str, f
         normalisation=normalisation,
         spacing=samples.spacing,
         orientation=samples.orientation if volume else None,
-        view=samples.views[0] if volume else None,
+        views=samples.views if volume else (),
         averaging=training.averaging,
         window=training.window,
         weights_sha256="",

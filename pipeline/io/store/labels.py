@@ -1,23 +1,20 @@
-"""Masks in Zarr 3: created empty (all nodata), filled band by band, each chunk by one writer."""
+"""Masks in Zarr 3: created empty (all nodata), to be filled band by band."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.errors import ContainsGroupError
 
 from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
-from pipeline.geometry import Box, Grid
-from pipeline.io.safely import sync
-from pipeline.io.store.attributes import OURS, array_attributes, is_upright, root_attributes, spatial_ref
+from pipeline.geometry import Grid
+from pipeline.io.store.attributes import array_attributes, is_upright, root_attributes, spatial_ref
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
@@ -60,53 +57,6 @@ def create_labels(
 def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Chunk of an array of `shape`: the usual one, no larger than the array."""
     return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
-
-
-class LabelStore:
-    """A mask store that is open for writing: a `Sink`."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the store that `create_labels` made at `path`."""
-        try:
-            root = zarr.open_group(path, mode="r+")
-            record: Any = root.attrs[OURS]
-            self._folder = path / record["array"]
-            array = root[record["array"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{path}: is no mask that was begun ({error!r}); begin anew with --restart") from error
-        if not isinstance(array, zarr.Array):
-            raise OutputError(f"{path}: {record['array']} is not an array; begin anew with --restart")
-        self._array = array
-
-    def write(self, band: Box, values: NDArray[Any]) -> None:
-        """Write the labels of `band`, which ends where chunks end; they are safe on the disk when this returns."""
-        self._check(band, values)
-        try:
-            self._array[band.slices] = values
-            self._sync(band)
-        except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
-
-    def _check(self, band: Box, values: NDArray[Any]) -> None:
-        if values.shape != band.shape or not np.can_cast(values.dtype, self._array.dtype, "safe"):
-            raise OutputError(
-                f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {band} of {self._array.dtype}"
-            )
-        for start, stop, side, size in zip(band.start, band.stop, self._array.chunks, self._array.shape, strict=True):
-            if start % side or (stop % side and stop != size):
-                raise OutputError(
-                    f"{self._folder}: {band} would share chunks of {self._array.chunks} with another band"
-                )
-
-    def _sync(self, band: Box) -> None:
-        spans = [
-            range(start // side, -(-stop // side))
-            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
-        ]
-        files = [self._folder.joinpath("c", *map(str, chunk)) for chunk in product(*spans)]
-        files = [file for file in files if file.exists()]  # a chunk of nodata alone is not stored
-        for path in (*files, *{folder for file in files for folder in file.parents[: len(spans)]}):
-            sync(path)
 
 
 def _add_coordinates(root: zarr.Group, grid: Grid) -> None:

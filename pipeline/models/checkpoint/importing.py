@@ -85,7 +85,7 @@ def _import_model(fitting: Fitting, trunk: Trunk, out: Path, wishes: Wishes) -> 
             normalisation=taken.normalisation,
             spacing=None,
             orientation=wishes.orientation,
-            view=wishes.view,
+            views=() if wishes.view is None else (wishes.view,),
             averaging=findings.pick("averaging"),
             window="gaussian",
             weights_sha256="",

@@ -1,0 +1,97 @@
+"""The bands of a run that are not done yet, swept here or by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import NamedTuple
+
+from pipeline import cluster, network
+from pipeline.engine import Watch, sweep
+from pipeline.engine.ledger import Ledger
+from pipeline.geometry import Box, split_runs
+from pipeline.geometry.bands import Run
+from pipeline.job import Means
+from pipeline.prepare import Setup
+from pipeline.progress import Progress, Ticker, watch_of
+from pipeline.workfolder import statistics_of, swept_sink, swept_source
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of bands of one view, as it is sent to a worker."""
+
+    setup: Setup
+    run: Run
+    threads: int | None
+    """Calls of the network at a time; None: one for each core."""
+
+
+def sweep_task(task: Task, watch: Watch = Watch()) -> None:
+    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands."""
+    setup = task.setup
+    done = Ledger(setup.folder).done(task.run)
+    source, sink = swept_source(setup), swept_sink(setup)
+    try:
+        predictor = network.predictor_of(setup, task.threads, *statistics_of(setup))
+        for run in split_runs([band for band in task.run if band not in done], 1):
+            sweep(source, predictor, sink, setup.recipe, run, watch)
+    finally:
+        source.close()
+
+
+class _Left(NamedTuple):
+    """What is to be done of a view."""
+
+    view: Setup
+    todo: list[Box]
+    done: int
+    """Cells that an earlier run did."""
+
+
+def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> None:
+    """Sweep what is left of each view: here one after the other, with workers all at once.
+
+    Raises Interrupted if `stop` is set.
+    """
+    left = [_left(view, means) for view in setup.each()]
+    done = sum(part.done for part in left)
+    progress.phase("segmenting")
+    progress.begun(done + sum(band.size for part in left for band in part.todo), done)
+    left = [part for part in left if part.todo]
+    if means.workers is None and means.scheduler is None:
+        _sweep_here(left, progress, stop)
+    elif left:
+        _sweep_out(left, means, progress, stop)
+
+
+def _left(view: Setup, means: Means) -> _Left:
+    bands = view.bands(means)
+    done = Ledger(view.folder).done(bands)
+    return _Left(view, [band for band in bands if band not in done], sum(band.size for band in done))
+
+
+def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> None:
+    for view, todo, _ in left:
+        watch = watch_of(view.lattice, todo, progress, stop)
+        cluster.map_here(_Watched(watch), [Task(view, run, None) for run in split_runs(todo, 1)])
+
+
+def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> None:
+    tasks = [Task(view, run, 1) for view, todo, _ in left for run in split_runs(todo, means.workers or 4)]
+    tickers = [Ticker(Ledger(view.folder), todo, progress, stop) for view, todo, _ in left]
+
+    def tick() -> None:
+        for ticker in tickers:
+            ticker()
+
+    cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    watch: Watch
+
+    def __call__(self, task: Task) -> None:
+        sweep_task(task, self.watch)

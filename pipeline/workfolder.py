@@ -1,0 +1,68 @@
+"""What lies in the work folder of a run, under which name, and how it is opened."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipeline.engine import Sink, Source
+from pipeline.engine.ledger import Ledger
+from pipeline.geometry import Box
+from pipeline.io.formats import open_source
+from pipeline.io.store import BandStore, ZarrSource
+from pipeline.io.views import Reoriented, inverse
+from pipeline.prepare import Setup
+
+MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
+"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; its mean and std."""
+
+Numbers = tuple[float, ...]
+
+
+def swept_source(setup: Setup) -> Source:
+    """The input as it is swept in the view under way."""
+    job = setup.job
+    source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    return source if setup.orientation is None else Reoriented(source, *setup.orientation)
+
+
+def scores_source(view: Setup) -> Source:
+    """The scores of one of several views, in the axes of the input."""
+    source: Source = ZarrSource(view.folder / SCORES)
+    return source if view.orientation is None else Reoriented(source, *inverse(*view.orientation))
+
+
+def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
+    """Mean and standard deviation of the input, for a model that needs them; else nothing."""
+    if not setup.needs_statistics:
+        return (), ()
+    numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
+    return (numbers["mean"],), (numbers["std"],)
+
+
+def labels_sink(setup: Setup) -> Sink:
+    """Where labels go."""
+    return Marking(BandStore(setup.work / MASK), Ledger(setup.work))
+
+
+def swept_sink(setup: Setup) -> Sink:
+    """Where what is decided in the view under way goes: labels, or scores to be averaged."""
+    if not setup.averaged:
+        return labels_sink(setup)
+    return Marking(BandStore(setup.folder / SCORES), Ledger(setup.folder))
+
+
+@dataclass(frozen=True)
+class Marking:
+    """A sink that notes each band in the ledger once the store has it."""
+
+    store: BandStore
+    ledger: Ledger
+
+    def write(self, band: Box, values: NDArray[Any]) -> None:
+        """Write and note a band."""
+        self.store.write(band, values)
+        self.ledger.mark(band)

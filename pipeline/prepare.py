@@ -21,6 +21,7 @@ from pipeline.job import Job, Means
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
+from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
 from pipeline.views import View, views_for
 
@@ -35,7 +36,7 @@ BAND = {2: 1024, 3: 32}
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
-ROUNDING = ("device", "precision", "runtime")
+ROUNDING = ("device", "precision", "runtime", "int8_sha256")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 _MANY = 500
@@ -192,11 +193,16 @@ class Setup:
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
+            "int8_sha256": self._int8_sha256(),
         }
 
     def _of_views(self, values: list[Any]) -> Any:  # noqa: ANN401  (JSON values)
         """What holds for each view; the value itself where there is but one."""
         return values if self.averaged else values[0]
+
+    def _int8_sha256(self) -> tuple[str, str] | None:
+        form = self.card.int8
+        return None if form is None or self.numerics.precision != "int8" else (form.xml_sha256, form.bin_sha256)
 
 
 def prepare(job: Job, means: Means) -> Setup:
@@ -283,4 +289,8 @@ def _numerics(means: Means, card: Card, views: tuple[View, ...], augmentation: A
 
     long = sum(len(view.lattice) for view in views) >= _MANY
     each = [len(view.lattice) * flop_of_patch(card.network, view.seen) if long else 0.0 for view in views]
-    return choose_numerics(means.device, means.precision, means.runtime, augmentation.work * sum(each))
+    numerics = choose_numerics(means.device, means.precision, means.runtime, augmentation.work * sum(each))
+    if numerics.precision == "int8":
+        for size in (size for view in views for size in augmentation.sizes(view.seen)):
+            int8_form(card, size)
+    return numerics

@@ -280,14 +280,6 @@ def export(
 
 
 @app.command()
-def import_weights(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, or a folder of `save_pretrained`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: a model, or a backbone to train from.")],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Family: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, ssl4eo, satlas, own. "
-@app.command()
 def evaluate(
     predictions: Annotated[
         list[str] | None, typer.Option(help="Masks: file, folder or pattern; may be given again.")
@@ -333,6 +325,14 @@ def evaluate(
             raise typer.Exit(SOME_FAILED)
 
 
+@app.command()
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, or a folder of `save_pretrained`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: a model, or a backbone to train from.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Family: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, ssl4eo, satlas, own. "
             "Default: told by its names."
         ),
     ] = None,

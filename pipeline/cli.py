@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -242,6 +243,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model from labelled scenes or volumes; the same command goes on after a stop."""
+    with _errors():
+        if find_spec("lightning") is None:
+            raise RequestError("training needs Lightning, which is not installed; pip install 'pipeline[train]'")
+
     from pipeline.training.config import read_training
     from pipeline.training.run import Resources
     from pipeline.training.run import train as train_model

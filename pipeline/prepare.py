@@ -231,8 +231,8 @@ def prepare(job: Job, means: Means) -> Setup:
             itemsize=source.dtype.itemsize,
             numerics=_numerics(means, card, views, augmentation),
         )
-        for view in setup.each():
-            view.bands(means)
+        for one in setup.each():
+            one.bands(means)
         return setup
     finally:
         source.close()

@@ -27,9 +27,7 @@ from pipeline.models.runtime import Network, ready
 from pipeline.models.store import Model
 from pipeline.models.vino import Graph, VinoNetwork, graph_of, save_graph
 
-# after pipeline.models.vino, which keeps it from reporting its use over the net
-import nncf  # isort: skip
-from nncf.quantization.range_estimator import RangeEstimatorParametersSet  # isort: skip
+import nncf  # isort: skip  # after pipeline.models.vino, which keeps it from reporting its use over the net
 
 _ALWAYS = (r".*adaptive_avg_pool.*", r".*\.folded\.levels\..*", r".*aten::add_?/Add.*", r".*\.folded\.last/.*")
 """Operations that stay in float at no cost in time: the pyramid, sums, and the last convolution."""
@@ -112,9 +110,7 @@ def _quantised(graph: Graph, calibration: Sequence[Tensor], count: int) -> Graph
             nncf.Dataset([image.numpy() for image in calibration]),
             subset_size=len(calibration),
             ignored_scope=nncf.IgnoredScope(types=["MatMul"], patterns=[*_ALWAYS, *first], validate=False),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                disable_bias_correction=True, activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
-            ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
         )
 
 

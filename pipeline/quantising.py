@@ -58,7 +58,7 @@ def quantise(
     """
     if (out / CARD).exists() and not overwrite:
         raise OutputError(f"{out}: holds a model already; --overwrite replaces it, or give another --out")
-    setups = [prepare(job, _FLOAT) for job in jobs]
+    setups = [view for job in jobs for view in prepare(job, _FLOAT).each()]
     model = load_model(setups[0].job.model or setups[0].card.name)
     images = [image for n, setup in enumerate(setups) for image in _images(setup, _share(patches, len(setups), n))]
     if len(images) < 2:
@@ -80,12 +80,12 @@ def quantise(
 
 
 def _share(patches: int, parts: int, number: int) -> int:
-    """Patches of one of the inputs: as many of each, and one more of the first where they do not come out even."""
+    """Patches of one of the inputs and views: as many of each, and one more of the first where they do not divide."""
     return patches // parts + (number < patches % parts)
 
 
 def _images(setup: Setup, count: int) -> list[Any]:
-    """What the network is given for `count` patches of an input, or for all that it has."""
+    """What the network is given for `count` patches of a view of an input, or for all that it has."""
     source: Source = open_source(setup.job.input, bands=setup.job.bands)
     try:
         numbers = _statistics(source) if setup.needs_statistics else ((), ())

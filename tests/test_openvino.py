@@ -205,6 +205,8 @@ def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
     job = Job(str(path), tmp_path / "mask.nii.gz", str(models / "volume"))
     record = quantise([job], tmp_path / "model", patches=8, agreement=0.3)
     assert record.patches == 4
+    quantise([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
+    assert (tmp_path / "both" / INT8_WEIGHTS).read_bytes() != (tmp_path / "model" / INT8_WEIGHTS).read_bytes()
     said = []
     segment(replace(job, model=str(tmp_path / "model")), Means(precision="int8"), Progress(note=said.append))
     share = float(said[0].split("%")[0].split()[-1]) / 100

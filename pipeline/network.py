@@ -23,7 +23,8 @@ def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std
 
 def ready_for(setup: Setup, numerics: Numerics, threads: int | None = None) -> Ready:
     """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
-    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics, threads)
+    callers = threads if numerics.runtime == "openvino" else None
+    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics, callers)
 
 
 def plainly_ready(setup: Setup) -> Ready:
@@ -41,7 +42,7 @@ def bound(
         return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
     rows, columns = setup.lattice.patch[-2:]
     largest = augmentation.sizes(model_patch(setup.card, (height, width), (rows, columns)))[-1]
-    batch = _batch(network, largest)
+    batch = _batch(setup.job.model or setup.card.name, setup.card.to_json(), network.numerics, largest)
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
@@ -53,17 +54,14 @@ def image_for(setup: Setup, mean: tuple[float, ...], std: tuple[float, ...], pat
 
 
 @lru_cache(maxsize=2)
-def _ready(ref: str, card: str, numerics: Numerics, threads: int | None) -> Ready:
+def _ready(ref: str, card: str, numerics: Numerics, callers: int | None) -> Ready:
     """The model `ref`; its `card`, as text, tells its versions apart."""
-    return ready(load_model(ref), numerics, threads)
+    return ready(load_model(ref), numerics, callers)
 
 
-_batches: dict[tuple[int, tuple[int, int]], int] = {}
-
-
-def _batch(network: Ready, seen: tuple[int, int]) -> int:
-    key = id(network), seen
-    if key not in _batches:
-        shape = (network.card.network.in_channels, *seen)
-        _batches[key] = fitting_batch(network.network, shape, torch.device(network.numerics.device))
-    return _batches[key]
+@lru_cache(maxsize=8)
+def _batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> int:
+    """Patches of the size `seen` that fit into a GPU with the model `ref`, tried once."""
+    network = _ready(ref, card, numerics, None)
+    shape = (network.card.network.in_channels, *seen)
+    return fitting_batch(network.network, shape, torch.device(numerics.device))

@@ -126,10 +126,13 @@ def _tidied(setup: Setup) -> Iterator[None]:
 
 
 def _as_begun(setup: Setup, means: Means, ledger: Ledger) -> Setup:
-    """The setup in the numerics of the run that was begun, where the user asks for no others."""
-    begun = ledger.fingerprint
-    precision, runtime = means.precision or begun.get("precision"), means.runtime or begun.get("runtime")
-    return prepare(setup.job, replace(means, precision=precision, runtime=runtime))
+    """The setup in the numerics of the run that was begun, unless the user asks for others."""
+    begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
+    asked = {"precision": means.precision, "runtime": means.runtime}
+    now = {"precision": setup.numerics.precision, "runtime": setup.numerics.runtime}
+    if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
+        return setup
+    return prepare(setup.job, replace(means, precision=begun["precision"], runtime=begun["runtime"]))
 
 
 def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> Setup:

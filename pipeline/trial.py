@@ -43,7 +43,8 @@ def tried(setup: Setup, source: Source, mean: Numbers, std: Numbers, progress: P
     _outcomes[asked] = setup.numerics
     if setup.numerics != PLAIN:
         reference = bound(plainly_ready(setup), setup, 1, mean, std)
-        share = np.mean([_labels(predictor, patch) == _labels(reference, patch) for patch in patches])
+        pairs = [[_labels(setup, network, patch) for network in (predictor, reference)] for patch in patches]
+        share = np.mean([one == other for one, other in pairs])
         progress.note(f"{_words(setup.numerics)}: labels agree with float32 on {share:.3%} of {len(patches)} patches")
     return setup
 
@@ -53,7 +54,7 @@ def _working(setup: Setup, patch: Pixels, mean: Numbers, std: Numbers, progress:
     if setup.numerics.runtime != "compiled":
         return setup, predictor
     try:
-        _labels(predictor, patch)
+        _labels(setup, predictor, patch)
     except Exception as error:  # a compiler can fail in any way, and is only there for speed
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         progress.note(f"the network could not be compiled and runs without ({first})")
@@ -72,9 +73,9 @@ def observed(setup: Setup, source: Source, count: int) -> Iterator[Pixels]:
             yield pixels
 
 
-def _labels(predictor: Predictor, patch: Pixels) -> NDArray[Any]:
+def _labels(setup: Setup, predictor: Predictor, patch: Pixels) -> NDArray[Any]:
     scores = predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
-    labels = np.empty(scores.shape[1:], np.uint8)
+    labels = np.empty(scores.shape[1:], setup.labels.dtype)
     getattr(predictor, "arrays", HOST).highest(scores, labels)
     return labels
 

@@ -15,12 +15,14 @@ from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.info import describe
 from pipeline.job import Job, Means
 from pipeline.models import device as device_room
+from pipeline.models.card import ClassEntry
 from pipeline.models.device import LONG, choose_numerics
 from pipeline.models.fit import Scaling
 from pipeline.models.numerics import PLAIN, Numerics
 from pipeline.models.predictor import CpuPredictor
 from pipeline.models.runtime import ready
 from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import save_model
 from pipeline.models.work import flop_of_patch
 from pipeline.prepare import prepare
 from pipeline.progress import Progress
@@ -170,6 +172,32 @@ def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine):
     assert segment(tall).status == "done"
     assert describe(str(tall.output))["made"]["precision"] == "bfloat16"
     assert segment(tall).status == "skipped"
+
+
+def test_a_run_that_is_asked_for_in_other_numbers_names_them(tall, machine, monkeypatch):
+    machine("avx512_bf16")
+    _stopped(tall)
+    monkeypatch.setattr(device_room, "check_extra", lambda *_: None)
+    with pytest.raises(
+        OutputError, match="precision 'bfloat16' \\(now 'float32'\\), runtime 'torch' \\(now 'openvino'\\)"
+    ):
+        segment(tall, Means(precision="float32", runtime="openvino"))
+    with pytest.raises(OutputError, match="runtime 'torch' \\(now 'openvino'\\)"):
+        segment(tall, Means(runtime="openvino"))
+
+
+def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
+    many = tuple(ClassEntry(f"class {i}", (i % 256, i // 256, 0)) for i in range(300))
+    card = replace(CARD_2D, classes=many, network=replace(CARD_2D.network, classes=300))
+    save_model(tmp_path / "many", card, model_of(card).network)
+    scene = put_scene(tmp_path / "scene.tif", pixels((2, 70, 60)))
+    said = []
+    segment(
+        Job(str(scene), tmp_path / "mask.tif", str(tmp_path / "many")),
+        Means(precision="bfloat16"),
+        Progress(note=said.append),
+    )
+    assert "labels agree" in said[0]
 
 
 def _stopped(job: Job) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -73,9 +73,25 @@ def train(training: Training, base: Path, out: Path, resources: Resources = ALL_
     say(f"{len(items)} pairs: looking through them")
     gathered = gather(training, items)
     normalisation = normalisation_of(training, gathered)
-    _claim(out, training)
     learner = Learner(training, _begun(training, base, spec))
-    loaders = Loaders(training, gathered, normalisation, resources)
+    fitted = fit(learner, Loaders(training, gathered, normalisation, resources), out, resources, say)
+    card = card_of(training, normalisation, fitted.figures)
+    save_model(out / MODEL, card, learner.published.cpu().eval())
+    return Trained(out / MODEL, fitted.steps, fitted.figures)
+
+
+class Fitted(NamedTuple):
+    """How a learner came by its weights."""
+
+    steps: int
+    figures: dict[str, float]
+    """Of the best validation; empty if nothing was kept for validation."""
+
+
+def fit(learner: Learner, loaders: Loaders, out: Path, resources: Resources = ALL_HERE, say: Say = print) -> Fitted:
+    """Train `learner`, from the last checkpoint in `out` on; it ends with the weights that did best in validation."""
+    training = learner.training_config
+    _claim(out, training)
     with _quiet():
         trainer = _trainer(training, out, resources, say, validated=loaders.checks is not None)
         last = out / f"{LAST}.ckpt"
@@ -83,7 +99,10 @@ def train(training: Training, base: Path, out: Path, resources: Resources = ALL_
             trainer.fit(learner, loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         finally:
             close_all()
-    return _published(training, normalisation, learner, out, trainer.global_step)
+    best = out / f"{BEST}.ckpt"
+    kept = torch.load(best if best.exists() else last, weights_only=True, map_location="cpu")
+    learner.load_state_dict(kept["state_dict"])
+    return Fitted(trainer.global_step, _figures(kept))
 
 
 class Loaders(lightning.LightningDataModule):
@@ -230,22 +249,13 @@ def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, v
     )
 
 
-def _published(training: Training, normalisation: Normalisation, learner: Learner, out: Path, steps: int) -> Trained:
-    """The model of the best validation, or of the last step, as a folder."""
-    best = out / f"{BEST}.ckpt"
-    kept = torch.load(best if best.exists() else out / f"{LAST}.ckpt", weights_only=True, map_location="cpu")
-    learner.load_state_dict(kept["state_dict"])
-    figures = _figures(kept)
-    save_model(out / MODEL, _card(training, normalisation, figures), learner.published.cpu().eval())
-    return Trained(out / MODEL, steps, figures)
-
-
 def _figures(kept: dict[str, Any]) -> dict[str, float]:
     callbacks = [state for name, state in kept["callbacks"].items() if name.startswith("ModelCheckpoint")]
     return {state["monitor"]: round(float(state["current_score"]), 4) for state in callbacks if state.get("monitor")}
 
 
-def _card(training: Training, normalisation: Normalisation, figures: dict[str, float]) -> Card:
+def card_of(training: Training, normalisation: Normalisation, figures: dict[str, float]) -> Card:
+    """The card of what a training makes; `figures` are those of its validation."""
     samples = training.samples
     volume = training.kind == "volume"
     return Card(

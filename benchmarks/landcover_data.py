@@ -15,8 +15,8 @@ from pathlib import Path
 from pipeline.demo import make
 
 SCENES = ("scene4", "scene7", "scene8")
-SEEDS = range(100, 108)
-SIDE = 1536
+SEEDS = range(100, 106)
+SIDE = 1024
 
 
 def list_pairs(data: Path, out: Path) -> Path:

@@ -52,6 +52,11 @@ def check(request: Request) -> None:
     """Raise RequestError for what cannot hold, whatever the inputs are."""
     if not request.input:
         raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+    check_how(request)
+
+
+def check_how(request: Request) -> None:
+    """The same of a request that need not name inputs."""
     word = request.window
     if word is not None and word not in WINDOWS:
         raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")

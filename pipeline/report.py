@@ -147,9 +147,60 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     table = _table("model", "for", "channels", "patch", "classes", "licence")
     for card in cards:
         classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
-        patch = " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} mm" if card.spacing else "")
-        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), patch, classes, card.licence)
+        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.licence)
     _console().print(table)
+
+
+def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
+    """Cards one by one, with their figures; or `{"items": [...]}`."""
+    if as_json:
+        print_models(cards, as_json=True)
+        return
+    for card in cards:
+        classes = [{"value": value, **asdict(entry)} for value, entry in enumerate(card.classes)]
+        figures = "\n".join(_recorded(name, found, card.kind) for name, found in card.evaluation.items())
+        record = {
+            "model": card.name,
+            "for": card.kind + "s",
+            "channels": card.channels,
+            "patch": _patch(card),
+            "views": card.views,
+            "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
+            "classes": classes,
+            "figures": figures,
+            "limits": "\n".join(card.limits),
+            "training": _made(card.training),
+            "licence": card.licence,
+            "credits": card.credits,
+        }
+        print_records([{key: value for key, value in record.items() if value}], as_json=False)
+
+
+def _patch(card: Card) -> str:
+    unit = "mm" if card.kind == "volume" else "world units"
+    return " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} {unit}" if card.spacing else "")
+
+
+def _recorded(name: str, found: object, kind: str) -> str:
+    """Figures that `evaluate --record` wrote: a line for each class; others as they stand."""
+    if not isinstance(found, Mapping) or not isinstance(found.get("classes"), Mapping):
+        return _made({name: found})
+    shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
+    rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
+    lines = [f"{name}, {found['items']} items:"]
+    for row, values in rows.items():
+        told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
+        lines += [f"  {row}: {', '.join(told)}"] if told else []
+    return "\n".join(lines)
+
+
+def _known(values: Mapping[str, Any], key: str) -> bool:
+    return values.get(key, [None])[0] is not None
+
+
+def _triple(figure: Sequence[float | None]) -> str:
+    value, low, high = figure
+    return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
 def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:

@@ -13,8 +13,8 @@ import rasterio
 import zarr
 from typer.testing import CliRunner
 
-from pipeline import __version__, archive, cli
-from pipeline.cli import app
+from pipeline import __version__, archive
+from pipeline.cli import app, segmenting
 from pipeline.errors import InputError, Interrupted, OutputError
 from pipeline.job import Job, Means
 from pipeline.models.card import Card
@@ -326,7 +326,7 @@ def test_a_prefect_server_is_known_by_environment_or_profile(monkeypatch, tmp_pa
         monkeypatch.setenv(name, value)
     if profiles is not None:
         (tmp_path / "profiles.toml").write_text(profiles)
-    assert cli._server_is_set_up() is expected
+    assert segmenting._server_is_set_up() is expected
 
 
 def test_the_command_runs_as_a_process():

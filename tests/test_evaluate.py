@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +27,8 @@ from pipeline.evaluation.labels import Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
 from pipeline.evaluation.result import ranked
 from pipeline.io.formats import Mask, open_source, publish
+from pipeline.models.card import read_card
+from pipeline.models.catalogue import CARD
 from tests.fakes import ArraySource
 from tests.inputs import pixels, put_scene, put_volume
 
@@ -520,6 +524,26 @@ def test_inputs_are_segmented_first_and_their_masks_kept_or_not(models, tmp_path
     assert json.loads(call(*masks, "--json").stdout)["overall"]["confusion"] == overall["confusion"]
 
 
+def test_figures_go_into_the_card_of_the_model_under_a_name(models, tmp_path):
+    inputs_of(tmp_path)
+    shutil.copytree(models / "scene", tmp_path / "model")
+    words = ("--input", tmp_path / "[ab].tif", "--truth", "{folder}/{stem}_truth.tif", "--model", tmp_path / "model")
+    before = read_card(tmp_path / "model" / CARD)
+    told = json.loads(call(*words, "--record", "test", "--tta", "flips", "--json").stdout)["overall"]
+    card = read_card(tmp_path / "model" / CARD)
+    assert card == replace(before, evaluation={**before.evaluation, "test": card.evaluation["test"]})
+    kept = card.evaluation["test"]
+    assert (kept["items"], kept["tta"]) == (2, ["flips"])
+    value = told["figures"]["mean_iou"]
+    assert kept["figures"]["mean_iou"] == pytest.approx([value["value"], value["low"], value["high"]], abs=1e-4)
+    assert set(kept["classes"]) == {entry.name for entry in card.classes}
+    call(*words, "--record", "again")
+    assert set(read_card(tmp_path / "model" / CARD).evaluation) == {*before.evaluation, "test", "again"}
+    shown = CliRunner().invoke(app, ["models", str(tmp_path / "model")]).stdout
+    assert f"mean: IoU {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})" in shown
+    assert "test, 2 items:" in shown
+
+
 def test_an_input_that_fails_is_named_and_the_rest_is_compared(models, tmp_path):
     inputs_of(tmp_path)
     put_scene(tmp_path / "c.tif", pixels((1, 150, 130)))
@@ -555,6 +579,15 @@ def test_truths_are_checked_before_anything_is_segmented(models, tmp_path):
         (("--predictions", "a.tif"), "--truth is needed"),
         (("--table", "a.csv", "--truth", "t"), "--truth is needed"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--model", "landcover"), "not for predictions"),
+        (
+            ("--predictions", "a.tif", "--truth", "t.tif", "--tta", "flips"),
+            "--tta: for inputs that are",
+        ),
+        (
+            ("--predictions", "a.tif", "--truth", "t.tif", "--record", "test"),
+            "--record writes into the card",
+        ),
+        (("--input", "a.tif", "--truth", "t.tif", "--window", "ham"), "unknown window 'ham'"),
         (("--predictions", "a.tif", "--truth", "t.tif"), "a.tif against t.tif: the prediction cannot be read"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--ignore", "x"), "must be whole numbers"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--boundary", "-1"), "--boundary -1.0: must be 0 or more"),

@@ -108,7 +108,7 @@ def faults(texts: dict[str, str]) -> list[str]:
     found = list(imports(texts))
     return [
         *(f"{i.importer}:{i.line} imports {i.imported}" for i in found if _outside(i) or _upward(i)),
-        *(f"{i.importer}:{i.line} imports {i.imported} late" for i in found if i.late and i.importer not in LATE),
+        *(f"{i.importer}:{i.line} imports {i.imported} late" for i in found if i.late and not within(i.importer, LATE)),
         *(f"{' -> '.join(loop)}" for loop in loops(found)),
     ]
 

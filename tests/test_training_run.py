@@ -90,6 +90,8 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
     card = load_model(trained.folder).card
     assert (card.name, card.channels, card.patch) == ("small", ("red", "green"), (32, 32))
     assert card.evaluation["validation"] == trained.figures
+    assert card.training["schedule"]["steps"] == 60
+    assert card.training["data"]["validation"] == ["scene2"]
     segment(Job(str(scenes / "scene2.tif"), tmp_path / "mask.tif", str(trained.folder)), Means(device="cpu"))
     found, labels = labels_of(tmp_path / "mask.tif"), truth((80, 80), 2)
     assert (found == labels)[labels != 255].mean() > 0.8
@@ -148,6 +150,8 @@ def test_a_model_goes_on_being_trained_with_other_classes(scenes, tmp_path):
 def test_another_training_is_not_gone_on_with(scenes, tmp_path):
     short = replace(SCENES, schedule=replace(SCENES.schedule, steps=1, every=1))
     train(short, scenes, tmp_path / "out", HERE, quiet)
+    again = train(replace(short, limits=("Sees no red.",), licence="CC0-1.0"), scenes, tmp_path / "out", HERE, quiet)
+    assert load_model(again.folder).card.limits == ("Sees no red.",), "what is only told may change"
     with pytest.raises(OutputError, match=r"schedule.rate 0.002 \(now 0.1\)"):
         train(replace(short, schedule=replace(short.schedule, rate=0.1)), scenes, tmp_path / "out", HERE, quiet)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
+from typing import Any
 
 from pipeline.archive import Audience, segment_all
 from pipeline.errors import RequestError
 from pipeline.evaluation.compare import Measures, evaluate_pairs
 from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table
 from pipeline.evaluation.pictures import draw
-from pipeline.evaluation.result import Evaluation, write_csv
+from pipeline.evaluation.result import Evaluation, summary, write_csv
 from pipeline.inputs import name_outputs
 from pipeline.job import Job, Means
+from pipeline.models.catalogue import load_card
+from pipeline.models.store import record_evaluation
 from pipeline.segmentation import Report
 
 
@@ -30,6 +33,8 @@ class Asked:
     truth: str | None = None
     """Path of a truth, with `{stem}` and `{folder}`; none for a table."""
     model: str | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the `Job` of each input, such as its view."""
     output: Path | None = None
     """Folder that keeps the masks which are made; None: they are removed after the comparison."""
 
@@ -40,8 +45,11 @@ class Asked:
         if (self.truth is None) != (self.table is not None):
             raise RequestError("--truth is needed with --predictions and --input, and stands in the table with --table")
         found = self._found()
-        if isinstance(found[0], Pair) and (self.model is not None or self.output is not None):
-            raise RequestError("--model and --output are for inputs that are to be segmented, not for predictions")
+        if isinstance(found[0], Pair) and (self.model is not None or self.output is not None or self.how):
+            given = ", ".join(f"--{name}" for name in self.how)
+            raise RequestError(
+                f"{given or '--model and --output'}: for inputs that are to be segmented, not for predictions"
+            )
         return found
 
     def _found(self) -> tuple[Pair, ...] | tuple[Wish, ...]:
@@ -85,31 +93,54 @@ class Found:
     failed: tuple[Report, ...]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of an evaluation, beside what is shown."""
+
+    csv: Path | None = None
+    """File of the figures of each item and class."""
+    pictures: Path | None = None
+    """Folder of the confusion matrix and of the best, median and worst item."""
+    record: str | None = None
+    """Name of the figures in the card of the model."""
+
+
+NOTHING = Kept()
+
+
 def evaluate_asked(
     asked: Asked,
     measures: Measures,
     means: Means,
     audience: Audience,
     stop: Event,
-    *,
-    csv: Path | None = None,
-    pictures: Path | None = None,
+    kept: Kept = NOTHING,
 ) -> Found:
-    """Compare what `asked` stands for, and write figures to the file `csv` and pictures into the folder `pictures`.
+    """Compare what `asked` stands for, and keep of it what `kept` says.
 
     An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if `stop` is set.
     """
+    if kept.record is not None:
+        _check_record(asked)
     with predicted(asked, means, audience, stop) as made:
         if not made.pairs:
             return Found(None, made.failed)
         evaluation = evaluate_pairs(made.pairs, measures, stop)
-        if pictures is not None:
-            draw(evaluation, made.pairs, pictures)
+        if kept.pictures is not None:
+            draw(evaluation, made.pairs, kept.pictures)
     if not made.kept:
         evaluation = replace(evaluation, items=tuple(replace(item, prediction=None) for item in evaluation.items))
-    if csv is not None:
-        write_csv(evaluation, csv)
+    if kept.csv is not None:
+        write_csv(evaluation, kept.csv)
+    if kept.record is not None and asked.model is not None:
+        record_evaluation(asked.model, kept.record, {**dict(asked.how), **summary(evaluation)})
     return Found(evaluation, made.failed)
+
+
+def _check_record(asked: Asked) -> None:
+    if asked.model is None:
+        raise RequestError("--record writes into the card of a model; give --model, and --input or --table")
+    load_card(asked.model)
 
 
 def _segmented(
@@ -123,7 +154,7 @@ def _segmented(
         check_wish(wish)
     images = [wish.image for wish in wishes]
     masks = name_outputs(images, f"{output}/", asked.inputs)
-    jobs = [Job(image, mask, asked.model) for image, mask in zip(images, masks, strict=True)]
+    jobs = [Job(image, mask, asked.model, **asked.how) for image, mask in zip(images, masks, strict=True)]
     reports = segment_all(jobs, means, audience, stop)
     pairs = [
         Pair(report.output, wish.truth, wish.image, report.seconds if report.status == "done" else None)

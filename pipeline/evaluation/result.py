@@ -105,6 +105,27 @@ class Evaluation:
         return asdict(self)
 
 
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """Figures over all items as JSON values, each with its interval: `[value, low, high]`, and None where undefined."""
+    overall = evaluation.overall
+    return {
+        "items": overall.items,
+        "counted": overall.counted,
+        "megapixels_per_second": _rounded(overall.megapixels_per_second),
+        "figures": _triples(overall.figures),
+        "classes": {entry.name: _triples(entry.figures) for entry in overall.classes},
+        "settings": dict(overall.settings),
+    }
+
+
+def _triples(figures: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
+    return {name: [_rounded(end) for end in (one.value, one.low, one.high)] for name, one in figures.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
 RANKED_BY = {"scene": "mean_iou", "volume": "mean_case_dice"}
 """By kind: the figure by which items are better or worse."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,8 @@ from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
+_ADDED: Mapping[str, Any] = {"training": {}, "limits": []}
+"""Keys that older cards of this format do not have."""
 Pair = tuple[int, int]
 ViewName = Literal["axial", "coronal", "sagittal"]
 
@@ -124,7 +126,11 @@ class Card:
     credits: str
     """Whose data it was trained on."""
     evaluation: Mapping[str, Any]
-    """Figures measured on held-out data, and how."""
+    """Figures measured on held-out data, and how, under names such as "test"."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How it came by its weights: data and splits, samples, augmentation, loss, schedule and seed."""
+    limits: tuple[str, ...] = ()
+    """What it is known to do wrongly, a sentence each."""
     int8: Int8 | None = None
     """Its form in int8, if it has one."""
 
@@ -167,7 +173,8 @@ class Card:
     @classmethod
     def from_json(cls, text: str) -> Card:
         """Read a card; ValueError with the key's path if anything is unknown, missing or of the wrong type."""
-        return decode(cls, json.loads(text))
+        document = json.loads(text)
+        return decode(cls, {**_ADDED, **document} if isinstance(document, dict) else document)
 
 
 def views_of(asked: str | Sequence[str] | None) -> tuple[ViewName, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +21,7 @@ from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 
-__all__ = ["Model", "load_card", "load_model", "names", "save_model"]
+__all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "save_model"]
 
 _COUNTER = "num_batches_tracked"
 _NAMED = 10
@@ -63,6 +64,18 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
     digest = hashlib.sha256(data).hexdigest()
     written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False), int8=None)
     publish(folder, {MODEL: data, CARD: written.to_json().encode()})
+    return written
+
+
+def record_evaluation(ref: str | Path, name: str, figures: Mapping[str, Any]) -> Card:
+    """Write `figures` into the card of a model, under `evaluation` and `name`; returns the card.
+
+    Raises ModelError if there is no such model, OutputError if the card cannot be written.
+    """
+    path = find_model(ref).card
+    card = read_card(path)
+    written = replace(card, evaluation={**card.evaluation, name: dict(figures)})
+    publish(path.parent, {path.name: written.to_json().encode()})
     return written
 
 

@@ -179,6 +179,8 @@ class Training:
     seed: int = 0
     licence: str = "unknown"
     credits: str = "unknown"
+    limits: tuple[str, ...] = ()
+    """What the model is known to do wrongly, for its card."""
 
 
 def read_training(path: Path) -> Training:

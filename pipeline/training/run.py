@@ -34,6 +34,9 @@ from pipeline.training.module import Learner
 from pipeline.training.place import Sample
 from pipeline.training.samples import Checks, Samples, close_all
 
+_TOLD = ("licence", "credits", "limits")
+"""What a training says of its model and does not depend on."""
+_RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
 STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
 Say = Callable[[str], None]
 
@@ -190,9 +193,14 @@ def _shown(trainer: lightning.Trainer) -> list[str]:
     return [name for name in ("loss", "mean_iou", "mean_dice") if name in trainer.callback_metrics]
 
 
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """As JSON has it."""
+    return json.loads(json.dumps(value))
+
+
 def _claim(out: Path, training: Training) -> None:
     """Note in `out` which training this is; refuse if another was begun there."""
-    state = json.loads(json.dumps(asdict(training)))
+    state = _plain({name: value for name, value in asdict(training).items() if name not in _TOLD})
     path = out / STATE
     if path.exists():
         if differing := differences(json.loads(path.read_text(encoding="utf-8")), state):
@@ -277,7 +285,9 @@ def card_of(training: Training, normalisation: Normalisation, figures: dict[str,
         weights_sha256="",
         licence=training.licence,
         credits=training.credits,
-        evaluation={"validation": figures, "seed": training.seed},
+        evaluation={"validation": figures} if figures else {},
+        training=_plain({name: value for name, value in asdict(training).items() if name in _RECIPE}),
+        limits=training.limits,
     )
 
 

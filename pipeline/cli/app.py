@@ -1,0 +1,61 @@
+"""The command line's one application: its common options, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+
+from pipeline import __version__
+from pipeline.errors import Interrupted, PipelineError, RequestError
+
+app = typer.Typer(
+    name="pipeline",
+    help="Segment huge GeoTIFF scenes and CT or MRI volumes into masks with PSPNet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SOME_FAILED, WRONG_REQUEST, STOPPED = 1, 2, 130
+
+_debug = False
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    global _debug
+    _debug = debug or bool(os.environ.get("PIPELINE_DEBUG"))
+    if version:
+        typer.echo(f"pipeline {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """One line and an exit code for what goes wrong; the traceback with --debug only."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except (Interrupted, KeyboardInterrupt) as error:
+        _fail(f"{error}" or f"{Interrupted()}", STOPPED)
+    except RequestError as error:
+        _fail(f"{error}", WRONG_REQUEST)
+    except PipelineError as error:
+        _fail(f"{error}", SOME_FAILED)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}; --debug shows where", SOME_FAILED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if _debug:
+        raise
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)

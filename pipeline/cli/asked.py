@@ -1,0 +1,48 @@
+"""What the words of a command line ask for."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.values import pair, whole_numbers, words
+
+if TYPE_CHECKING:
+    from pipeline.config import Request
+    from pipeline.job import Job
+
+
+def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (options by name)
+    """The job file, if there is one, with the options of the command line before its own."""
+    from pipeline.config import Request, check, read_request
+
+    said = Request() if config is None else read_request(config)
+    request = replace(said, **given(**options))
+    check(request)
+    return request
+
+
+def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The options that are not None, as a `Request` has them."""
+    listed = {"bands": whole_numbers, "view": words, "tta": words}
+    readers: dict[str, Any] = {"input": tuple, "patch": pair, "overlap": pair, **listed}
+    return {
+        name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
+    }
+
+
+def jobs_of(request: Request) -> list[Job]:
+    """One job for each input that is asked for."""
+    from pipeline.inputs import find_inputs, name_outputs
+    from pipeline.job import Job
+    from pipeline.models.catalogue import find_model
+
+    if request.model is not None:
+        find_model(request.model)
+    items = find_inputs(request.input)
+    said = {field.name: getattr(request, field.name) for field in fields(request)}
+    return [
+        Job(**{**said, "input": item, "output": output})
+        for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
+    ]

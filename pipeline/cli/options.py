@@ -1,0 +1,50 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Input = Annotated[
+    list[str] | None, typer.Option("--input", "-i", help="File, folder, pattern, table or URL; may be given again.")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="File (.tif, .zarr, .nii, .nii.gz) or folder. Default: <stem>_mask beside the input."
+    ),
+]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
+Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. Default: all but alpha.")]
+Patch = Annotated[
+    str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
+]
+Overlap = Annotated[
+    str | None, typer.Option(help="Overlap of patches in input pixels, likewise. Default: the model's.")
+]
+Window = Annotated[
+    str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. Default: the model's.")
+]
+View = Annotated[
+    str | None,
+    typer.Option(help="Slices of a volume: axial, coronal, sagittal, or several to average. Default: the model's."),
+]
+Tta = Annotated[
+    str | None,
+    typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
+]
+Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
+Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]
+Precision = Annotated[
+    str | None, typer.Option(help="Numbers of the network: float32, bfloat16, int8. Default: what is fast here.")
+]
+Runtime = Annotated[
+    str | None, typer.Option(help="What computes it: torch, compiled, openvino. Default: what suits the run.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make the output anew, even if it is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

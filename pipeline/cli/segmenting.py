@@ -1,0 +1,213 @@
+"""Verbs about scenes, volumes and masks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.app import SOME_FAILED, errors
+from pipeline.cli.asked import jobs_of, request_of
+from pipeline.cli.options import (
+    AsJson,
+    Band,
+    Bands,
+    Config,
+    Device,
+    Input,
+    Memory,
+    Model,
+    Output,
+    Overlap,
+    Overwrite,
+    Patch,
+    Precision,
+    Quiet,
+    Runtime,
+    Tta,
+    View,
+    Window,
+)
+from pipeline.cli.values import positive, size_in_bytes
+from pipeline.errors import InputError, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+
+
+def run(
+    input_: Input = None,
+    output: Output = None,
+    model: Model = None,
+    config: Config = None,
+    bands: Bands = None,
+    patch: Patch = None,
+    overlap: Overlap = None,
+    window: Window = None,
+    view: View = None,
+    tta: Tta = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, as in tcp://host:8786.")] = None,
+    memory: Memory = None,
+    band: Band = None,
+    device: Device = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    overwrite: Overwrite = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
+    prefect: Annotated[
+        bool | None,
+        typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: where a server is set up."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment scenes and volumes into masks of exactly their geometry.
+
+    A stopped or crashed run goes on where it was when the same command is given again.
+    """
+    from pipeline.job import Means
+    from pipeline.report import Screen, print_failure, print_reports
+
+    with errors():
+        said = request_of(
+            config,
+            input=input_,
+            output=output,
+            model=model,
+            bands=bands,
+            patch=patch,
+            overlap=overlap,
+            window=window,
+            view=view,
+            tta=tta,
+        )
+        jobs = jobs_of(said)
+        means = Means(
+            workers=positive("--workers", workers),
+            scheduler=scheduler,
+            memory=size_in_bytes(memory),
+            band=positive("--band", band),
+            device=device,
+            precision=precision,
+            runtime=runtime,
+            overwrite=overwrite,
+            restart=restart,
+        )
+        if prefect or (prefect is None and _server_is_set_up()):
+            reports = _run_as_flow(jobs, means)
+            for report in reports:
+                print_failure(report)
+        else:
+            from pipeline.archive import segment_all
+
+            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
+                reports = segment_all(jobs, means, screen, screen.stop)
+        print_reports(reports, as_json=as_json)
+        if any(report.status == "failed" for report in reports):
+            raise typer.Exit(SOME_FAILED)
+
+
+def plan(
+    input_: Input = None,
+    output: Output = None,
+    model: Model = None,
+    config: Config = None,
+    bands: Bands = None,
+    patch: Patch = None,
+    overlap: Overlap = None,
+    window: Window = None,
+    view: View = None,
+    tta: Tta = None,
+    memory: Memory = None,
+    band: Band = None,
+    device: Device = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    probe: Annotated[bool, typer.Option(help="Try the network on two patches of noise to tell the time.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
+    from pipeline.job import Means
+    from pipeline.planning import plan as plan_job
+    from pipeline.report import print_plans
+
+    with errors():
+        said = request_of(
+            config,
+            input=input_,
+            output=output,
+            model=model,
+            bands=bands,
+            patch=patch,
+            overlap=overlap,
+            window=window,
+            view=view,
+            tta=tta,
+        )
+        means = Means(
+            memory=size_in_bytes(memory),
+            band=positive("--band", band),
+            device=device,
+            precision=precision,
+            runtime=runtime,
+        )
+        plans, failed = [], []
+        for job in jobs_of(said):
+            try:
+                plans.append(plan_job(job, means, probe=probe))
+            except InputError as error:
+                failed.append(str(error))
+        print_plans(plans, as_json=as_json)
+        if failed:
+            raise PipelineError("\nerror: ".join(failed))
+
+
+def info(
+    files: Annotated[list[str], typer.Argument(help="Scenes, volumes, stores or masks.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what an input or a mask is: grid, place, channels, classes, and how it was made."""
+    from pipeline.info import describe
+    from pipeline.report import print_records
+
+    with errors():
+        print_records([describe(file) for file in files], as_json=as_json)
+
+
+def export(
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mask in another format, with its place, classes and history."""
+    from pipeline.conversion import export as export_mask
+
+    with errors():
+        export_mask(mask, output, overwrite=overwrite)
+        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
+
+
+def _run_as_flow(jobs: list[Job], means: Any) -> Any:  # noqa: ANN401  (typed where it is used)
+    from flows.segment import run_flow
+
+    return run_flow(jobs, means)
+
+
+def _server_is_set_up() -> bool:
+    """Whether Prefect is told of a server, by the environment or by its active profile."""
+    if "PREFECT_API_URL" in os.environ:
+        return bool(os.environ["PREFECT_API_URL"])
+    import tomllib
+
+    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+        return bool(profiles["profiles"][active].get("PREFECT_API_URL"))
+    except (OSError, KeyError, AttributeError, TypeError, ValueError):
+        return False

@@ -37,7 +37,6 @@ import typer.main
 import zarr
 
 import pipeline
-from benchmarks.default_data import hippocampus, landcover
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.config import Request
@@ -45,16 +44,16 @@ from pipeline.demo import scene_grid
 from pipeline.geometry import Grid
 from pipeline.io.store import create_labels
 from pipeline.models import catalogue
-from pipeline.models.card import Card, ClassEntry, Int8, Normalisation, read_card
+from pipeline.models.card import Card, ClassEntry, Int8, Normalisation
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
-from pipeline.training.config import Training
+from pipeline.training.config import Training, read_training
+from pipeline.training.run import card_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 SAMPLES = DOCS / "howto/sample-inputs.md"
-PACKAGED = catalogue.WEIGHTS
 
 
 class Block(NamedTuple):
@@ -81,9 +80,8 @@ def name_of(page: Path) -> str:
 def fast_models(tmp_path_factory):
     """The packaged models with random weights and a network that is quick: same card, same names."""
     folder = tmp_path_factory.mktemp("weights")
-    for usual in (landcover.CARD, hippocampus.CARD):
-        packaged = PACKAGED / usual.name / catalogue.CARD
-        card = read_card(packaged) if packaged.exists() else usual
+    for name in catalogue.names():
+        card = catalogue.load_card(name)
         spec = replace(card.network, output_stride=32, ppm_channels=4, head_channels=8)
         torch.manual_seed(0)
         save_model(folder / card.name, replace(card, network=spec), PSPNet(spec).eval())
@@ -181,12 +179,16 @@ def test_only_servers_and_clusters_excuse_a_block():
     assert all(re.search(r"\b(server|cluster)\b", note) for note in notes), notes
 
 
-def test_the_packaged_models_are_those_that_the_pages_speak_of():
-    for usual in (landcover.CARD, hippocampus.CARD):
-        packaged = PACKAGED / usual.name / catalogue.CARD
-        if packaged.exists():
-            card = read_card(packaged)
-            assert replace(card, weights_sha256="", evaluation={}) == replace(usual, evaluation={})
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_packaged_model_is_what_its_training_makes(name):
+    training = read_training(DOCS.parent / f"configs/train-{name}.toml")
+    card = catalogue.load_card(name)
+    made = card_of(training, card.normalisation, {})
+    spec = replace(made.network, auxiliary=False)
+    found = {"weights_sha256": card.weights_sha256, "evaluation": card.evaluation}
+    assert card == replace(made, network=spec, **found)
+    assert {"classes", "settings"} <= set(card.evaluation["test"])
+    assert card.limits
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

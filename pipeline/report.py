@@ -187,11 +187,15 @@ def _recorded(name: str, found: object, kind: str) -> str:
         return _made({name: found})
     shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
     rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
-    lines = [f"{name}, {found['items']} items:"]
+    lines = [f"{name}, {_count(found['items'])}:"]
     for row, values in rows.items():
         told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
         lines += [f"  {row}: {', '.join(told)}"] if told else []
     return "\n".join(lines)
+
+
+def _count(items: int) -> str:
+    return f"{items} items" if items > 1 else "1 item"
 
 
 def _known(values: Mapping[str, Any], key: str) -> bool:
@@ -252,7 +256,7 @@ def _item_table(evaluation: Evaluation, shown: Mapping[str, str]) -> Table:
 def _summary(overall: Overall) -> str:
     left_out = 1 - overall.counted / overall.cells
     parts = [
-        f"{overall.items} items" if overall.items > 1 else "1 item",
+        _count(overall.items),
         f"{overall.cells / 1e6:.1f} Mpx",
         f"{left_out:.1%} ignored or nodata",
         f"{overall.missed / max(overall.counted, 1):.1%} not predicted",

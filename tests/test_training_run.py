@@ -125,6 +125,24 @@ def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path):
     assert list((tmp_path / "a").rglob("events.out.tfevents.*"))
 
 
+def test_processes_train_together_and_one_of_them_speaks(scenes, tmp_path):
+    command = [sys.executable, "-m", "pipeline.cli", "train", "--config", str(scenes / "small.toml"), "--device", "cpu"]
+    ended = subprocess.run(
+        [*command, "--devices", "2", "--out", str(tmp_path / "a"), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["steps"] == 12
+    assert [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("step")] == [
+        "4/12",
+        "8/12",
+        "12/12",
+    ]
+    assert load_model(tmp_path / "a/model").card.training["schedule"]["steps"] == 12
+
+
 def test_volumes_are_learned_from_in_all_views(tmp_path):
     folder = put_volumes(tmp_path / "volumes")
     trained = train(VOLUMES, folder, tmp_path / "out", HERE, quiet)

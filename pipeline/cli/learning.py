@@ -37,6 +37,9 @@ def train(
         Path | None, typer.Option(help="Folder that paths in the training are relative to. Default: its own.")
     ] = None,
     device: Device = None,
+    devices: Annotated[
+        int | None, typer.Option(help="GPUs, or processes on a CPU, that train together. Default: all GPUs, or one.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that make samples; 0: the training makes its own.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -51,10 +54,11 @@ def train(
 
     with errors():
         training = read_training(config)
-        resources = Resources(device, positive("--workers", workers or None) or 0)
+        resources = Resources(device, positive("--workers", workers or None) or 0, positive("--devices", devices))
         trained = train_model(training, data or config.parent, out, resources, lambda line: typer.echo(line, err=True))
         record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
-        typer.echo(json.dumps(record) if as_json else f"{trained.folder}")
+        if trained.first:
+            typer.echo(json.dumps(record) if as_json else f"{trained.folder}")
 
 
 def evaluate(

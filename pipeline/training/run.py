@@ -50,6 +50,8 @@ class Trained:
     steps: int
     figures: dict[str, float]
     """Of the best validation; empty if nothing was kept for validation."""
+    first: bool = True
+    """Whether this process speaks for all that trained together."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Resources:
     """cpu, cuda or cuda:1; None: all GPUs that there are, or else the CPU."""
     workers: int = 0
     """Processes that make samples; 0: the training makes its own."""
+    devices: int | None = None
+    """GPUs, or processes on a CPU, that train together, each on batches of its own; None: all GPUs, or one process."""
 
 
 ALL_HERE = Resources()
@@ -78,9 +82,10 @@ def train(training: Training, base: Path, out: Path, resources: Resources = ALL_
     normalisation = normalisation_of(training, gathered)
     learner = Learner(training, _begun(training, base, spec))
     fitted = fit(learner, Loaders(training, gathered, normalisation, resources), out, resources, say)
-    card = card_of(training, normalisation, fitted.figures)
-    save_model(out / MODEL, card, learner.published.cpu().eval())
-    return Trained(out / MODEL, fitted.steps, fitted.figures)
+    if fitted.first:
+        card = card_of(training, normalisation, fitted.figures)
+        save_model(out / MODEL, card, learner.published.cpu().eval())
+    return Trained(out / MODEL, *fitted)
 
 
 class Fitted(NamedTuple):
@@ -89,6 +94,8 @@ class Fitted(NamedTuple):
     steps: int
     figures: dict[str, float]
     """Of the best validation; empty if nothing was kept for validation."""
+    first: bool
+    """Whether this process speaks for all that trained together."""
 
 
 def fit(learner: Learner, loaders: Loaders, out: Path, resources: Resources = ALL_HERE, say: Say = print) -> Fitted:
@@ -105,7 +112,7 @@ def fit(learner: Learner, loaders: Loaders, out: Path, resources: Resources = AL
     best = out / f"{BEST}.ckpt"
     kept = torch.load(best if best.exists() else last, weights_only=True, map_location="cpu")
     learner.load_state_dict(kept["state_dict"])
-    return Fitted(trainer.global_step, _figures(kept))
+    return Fitted(trainer.global_step, _figures(kept), trainer.is_global_zero)
 
 
 class Loaders(lightning.LightningDataModule):
@@ -128,7 +135,8 @@ class Loaders(lightning.LightningDataModule):
         """The samples of the epoch that begins."""
         how, batch = self._training.schedule, self._training.samples.batch
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        numbers = range(epoch * how.every * batch, min((epoch + 1) * how.every, how.steps) * batch)
+        together = batch * (self.trainer.world_size if self.trainer is not None else 1)
+        numbers = range(epoch * how.every * together, min((epoch + 1) * how.every, how.steps) * together)
         samples = Samples(self._training, self._gathered, self._normalisation, numbers)
         return DataLoader(samples, batch_size=batch, num_workers=self._workers)
 
@@ -152,13 +160,14 @@ class Lines(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Step, loss and figures, samples a second, and minutes left."""
-        if not self._began:
+        if not self._began or not trainer.is_global_zero:
             return  # a resumed training ends its last epoch once more
         step = trainer.global_step
         rate = (step - self._first) / (time.monotonic() - self._began)
         figures = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.4f}" for name in _shown(trainer))
         left = (self._steps - step) / rate / 60
-        self._say(f"step {step}/{self._steps}  {figures}  {rate * self._batch:.1f} samples/s  {left:.0f} min left")
+        samples = rate * self._batch * trainer.world_size
+        self._say(f"step {step}/{self._steps}  {figures}  {samples:.1f} samples/s  {left:.0f} min left")
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -241,7 +250,8 @@ def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, v
     kind, _, index = device.partition(":")
     return lightning.Trainer(
         accelerator="gpu" if kind == "cuda" else "cpu",
-        devices=[int(index)] if index else "auto" if kind == "cuda" else 1,
+        devices=[int(index)] if index else resources.devices or ("auto" if kind == "cuda" else 1),
+        sync_batchnorm=kind == "cuda",
         precision="bf16-mixed" if fast_in_bf16(device) else "32-true",
         max_steps=how.steps,
         gradient_clip_val=how.clip or None,

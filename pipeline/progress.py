@@ -27,6 +27,9 @@ class Progress:
     """Called with what the user should know, beside the figures."""
 
 
+UNSEEN = Progress()
+
+
 def watch_of(lattice: Lattice, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
     """Follows a sweep of the bands `todo` by patch: each is its share of their cells. Ends it when `stop` is set."""
     patches = sum(prod(map(len, lattice.touching(Box(run[0].start, run[-1].stop)))) for run in split_runs(todo, 1))

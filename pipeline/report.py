@@ -80,11 +80,17 @@ class Screen:
 
     def item(self, job: Job, number: int, count: int) -> Progress:
         """A line for the next item."""
-        name = job.input if count == 1 else f"{number}/{count} {job.input}"
-        line = self._bar.add_task(name, total=None)
+        return self._line(job.input if count == 1 else f"{number}/{count} {job.input}")
+
+    def step(self, name: str) -> Progress:
+        """A line for a step over all items, from when it begins."""
+        return self._line(name, visible=False)
+
+    def _line(self, name: str, *, visible: bool = True) -> Progress:
+        line = self._bar.add_task(name, total=None, visible=visible)
 
         def begun(cells: int, done: int) -> None:
-            self._bar.update(line, total=cells, completed=done)
+            self._bar.update(line, total=cells, completed=done, visible=True)
 
         def phase(step: str) -> None:
             self._bar.update(line, description=f"{name}: {step}")

@@ -29,6 +29,7 @@ from pipeline.evaluation.result import ranked
 from pipeline.io.formats import Mask, open_source, publish
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD
+from pipeline.progress import Progress
 from tests.fakes import ArraySource
 from tests.inputs import pixels, put_scene, put_volume
 
@@ -600,3 +601,11 @@ def test_a_wrong_request_ends_with_2_and_one_line(words, said, tmp_path, monkeyp
     assert ended.stdout == ""
     assert ended.stderr.startswith("error: ")
     assert said in ended.stderr
+
+
+def test_a_comparison_tells_how_far_it_is(tmp_path):
+    pairs = [put_pair(tmp_path, blots((40, 50 + i), i), blots((40, 50 + i), 9), "ab"[i]) for i in range(2)]
+    told = []
+    progress = Progress(lambda cells, done: told.append((cells, done)), told.append)
+    evaluate_pairs([Pair(str(mask), str(truth)) for mask, truth in pairs], Measures(bootstrap=0), progress=progress)
+    assert told == [(40 * 101, 0), 40 * 50, 40 * 51]

@@ -113,7 +113,7 @@ def evaluate(
         kept = Kept(csv, pictures, record)
         means = Means(device=device, precision=precision, runtime=runtime)
         with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
-            found = evaluate_asked(asked, measures, means, screen, screen.stop, kept)
+            found = evaluate_asked(asked, measures, means, screen, screen.stop, kept, screen.step("comparing"))
         print_evaluation(found.evaluation, found.failed, as_json=as_json)
         if found.failed:
             raise typer.Exit(SOME_FAILED)

@@ -20,6 +20,7 @@ from pipeline.inputs import name_outputs
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.models.store import record_evaluation
+from pipeline.progress import UNSEEN, Progress
 from pipeline.segmentation import Report
 
 
@@ -115,6 +116,7 @@ def evaluate_asked(
     audience: Audience,
     stop: Event,
     kept: Kept = NOTHING,
+    progress: Progress = UNSEEN,
 ) -> Found:
     """Compare what `asked` stands for, and keep of it what `kept` says.
 
@@ -125,7 +127,7 @@ def evaluate_asked(
     with predicted(asked, means, audience, stop) as made:
         if not made.pairs:
             return Found(None, made.failed)
-        evaluation = evaluate_pairs(made.pairs, measures, stop)
+        evaluation = evaluate_pairs(made.pairs, measures, stop, progress)
         if kept.pictures is not None:
             draw(evaluation, made.pairs, kept.pictures)
     if not made.kept:

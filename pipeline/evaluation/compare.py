@@ -22,6 +22,7 @@ from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evalu
 from pipeline.evaluation.sums import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
+from pipeline.progress import UNSEEN, Progress
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,23 @@ def evaluate(
     return evaluate_pairs([Pair(str(prediction), str(truth)) for prediction, truth in pairs], measures)
 
 
-def evaluate_pairs(pairs: Sequence[Pair], measures: Measures, stop: Event | None = None) -> Evaluation:
+def evaluate_pairs(
+    pairs: Sequence[Pair], measures: Measures, stop: Event | None = None, progress: Progress = UNSEEN
+) -> Evaluation:
     """Compare all pairs; every pair is checked before the first is compared. Raises Interrupted if `stop` is set."""
-    _check(pairs)
+    sizes = _check(pairs)
+    progress.begun(sum(sizes), 0)
     coding = Coding(class_table(pairs, measures.ignore), measures.ignore)
     if not coding.classes:
         raise RequestError(
             f"{pairs[0]}, and {len(pairs) - 1} more: no class is left; look at --ignore {measures.ignore}"
         )
     compared = []
-    for pair in pairs:
+    for pair, size in zip(pairs, sizes, strict=True):
         if stop is not None and stop.is_set():
             raise Interrupted
         compared.append(_compared(pair, coding, measures))
+        progress.advanced(size)
     if not any(one.matrix.any() for one in compared):
         raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
     return Evaluation(tuple(_item(one, coding.classes) for one in compared), _overall(compared, coding, measures))
@@ -91,7 +96,9 @@ class _Compared:
     sums: Sums
 
 
-def _check(pairs: Sequence[Pair]) -> None:
+def _check(pairs: Sequence[Pair]) -> list[int]:
+    """Cells of each pair; raises where they cannot be compared."""
+    sizes = []
     if not pairs:
         raise RequestError("there is nothing to evaluate; give at least one prediction and its truth")
     first: tuple[Pair, bool] | None = None
@@ -100,6 +107,8 @@ def _check(pairs: Sequence[Pair]) -> None:
             first = first or (pair, files.grid.is_scene)
             if files.grid.is_scene != first[1]:
                 raise RequestError(f"{first[0]} and {pair}: one is of scenes, one of volumes; evaluate them apart")
+            sizes.append(Box.whole(files.grid.shape).size)
+    return sizes
 
 
 def _compared(pair: Pair, coding: Coding, measures: Measures) -> _Compared:

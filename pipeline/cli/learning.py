@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +55,9 @@ def train(
 
     with errors():
         training = read_training(config)
-        resources = Resources(device, positive("--workers", workers or None) or 0, positive("--devices", devices))
+        resources = Resources(
+            device, positive("--workers", workers or None) or 0, positive("--devices", devices), sys.stderr.isatty()
+        )
         trained = train_model(training, data or config.parent, out, resources, lambda line: typer.echo(line, err=True))
         record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
         if trained.first:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -37,6 +37,8 @@ from pipeline.training.samples import Checks, Samples, close_all
 _TOLD = ("licence", "credits", "limits")
 """What a training says of its model and does not depend on."""
 _RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
+_SOON = 10
+"""Steps after which a training tells how fast it is."""
 STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
 Say = Callable[[str], None]
 
@@ -64,6 +66,8 @@ class Resources:
     """Processes that make samples; 0: the training makes its own."""
     devices: int | None = None
     """GPUs, or processes on a CPU, that train together, each on batches of its own; None: all GPUs, or one process."""
+    bar: bool = False
+    """Whether a bar on stderr shows every step."""
 
 
 ALL_HERE = Resources()
@@ -148,10 +152,11 @@ class Loaders(lightning.LightningDataModule):
 
 
 class Lines(Callback):
-    """A line of figures at each checkpoint."""
+    """A line of figures at each checkpoint; and one soon, that tells how long it will take."""
 
-    def __init__(self, say: Say, steps: int, batch: int) -> None:
-        self._say, self._steps, self._batch = say, steps, batch
+    def __init__(self, say: Say, training: Training) -> None:
+        self._say, self._steps, self._batch = say, training.schedule.steps, training.samples.batch
+        self._soon = training.schedule.every > _SOON
         self._began, self._first = 0.0, 0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -160,6 +165,22 @@ class Lines(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Step, loss and figures, samples a second, and minutes left."""
+        self._tell(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: Sample,
+        batch_idx: int,
+    ) -> None:
+        """The first line, after a few steps."""
+        if self._soon and trainer.global_step - self._first >= _SOON:
+            self._soon = False
+            self._tell(trainer)
+
+    def _tell(self, trainer: lightning.Trainer) -> None:
         if not self._began or not trainer.is_global_zero:
             return  # a resumed training ends its last epoch once more
         step = trainer.global_step
@@ -243,7 +264,9 @@ def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, v
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [saving, Lines(say, how.steps, training.samples.batch)]
+    callbacks: list[Callback] = [saving, Lines(say, training)]
+    if resources.bar:
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if how.patience and validated:
         callbacks.append(EarlyStopping(figure, patience=how.patience, mode="max"))
     device = choose_device(resources.device)
@@ -261,7 +284,7 @@ def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, v
         logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
         plugins=[WholeFiles()],
         default_root_dir=out,
-        enable_progress_bar=False,
+        enable_progress_bar=resources.bar,
         enable_model_summary=False,
         log_every_n_steps=min(50, how.every),
     )

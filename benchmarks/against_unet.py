@@ -1,7 +1,7 @@
 """The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
 
     python -m benchmarks.against_unet train --config configs/train-landcover.toml --data FOLDER --out runs/unet
-    python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet SCENE LABELS [SCENE LABELS ...]
+    python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet --table TABLE
 
 The U-Net has the shape that segmentation-models-pytorch gives a ResNet-18 encoder: decoder of 256, 128, 64, 32 and 16
 channels, batch norm, nearest upsampling. It begins with random weights, as PSPNet does. Before its first step both
@@ -15,6 +15,7 @@ bootstrap intervals.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import statistics
 import time
@@ -174,16 +175,14 @@ def main() -> None:
     testing = verbs.add_parser("test")
     testing.add_argument("--pspnet", type=Path, required=True)
     testing.add_argument("--out", type=Path, required=True)
-    testing.add_argument("pairs", type=Path, nargs="+")
+    testing.add_argument("--table", type=Path, required=True)
     asked = parser.parse_args()
     if asked.verb == "train":
         train_unet(asked.config, asked.data, asked.out, Resources(asked.device))
     else:
-        print(
-            json.dumps(
-                test(asked.pspnet, asked.out, list(zip(asked.pairs[::2], asked.pairs[1::2], strict=True))), indent=1
-            )
-        )
+        with asked.table.open(encoding="utf-8", newline="") as file:
+            pairs = [(Path(row["image"]), Path(row["truth"])) for row in csv.DictReader(file)]
+        print(json.dumps(test(asked.pspnet, asked.out, pairs), indent=1))
 
 
 if __name__ == "__main__":

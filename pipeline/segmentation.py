@@ -16,6 +16,7 @@ from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger, differences
 from pipeline.errors import Interrupted, OutputError
 from pipeline.geometry import Box
+from pipeline.holding import clear, held
 from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
 from pipeline.io.slabs import slabs
 from pipeline.io.store import ZarrSource, create_labels, stage_volume
@@ -52,21 +53,26 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     Interrupted if `stop` is set meanwhile.
     """
     began = time.monotonic()
-    stop = stop or Event()
     setup = prepare(job, means)
-    cells = Box.whole(setup.grid.shape).size
     ledger = Ledger(setup.work)
     if ledger.begun and not means.restart:
         setup = _as_begun(setup, means, ledger)
+    told = job.input, str(setup.output)
+    cells = Box.whole(setup.grid.shape).size
     if _is_made(setup, means):
         if ledger.begun and not ledger.differences(setup.fingerprint()):
             remove(setup.work)
-        return Report(
-            job.input, str(setup.output), "skipped", "already made by this very job", 0.0, cells, setup.card.name
-        )
-    _open(setup, means, ledger)
+        return Report(*told, "skipped", "already made by this very job", 0.0, cells, setup.card.name)
+    with held(setup.work, setup.output):
+        _make(setup, means, ledger, progress, stop or Event())
+    return Report(*told, "done", None, time.monotonic() - began, cells, setup.card.name)
+
+
+def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> None:
+    """Make the output, or what is left of it."""
     from pipeline.sweeping import sweep_left  # Dask takes a second, and what is made already needs none
 
+    _open(setup, means, ledger)
     with _tidied(setup):
         setup = _begin(setup, ledger, progress)
         sweep_left(setup, means, progress, stop)
@@ -76,7 +82,6 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     progress.phase("writing")
     _publish(setup)
     remove(setup.work)
-    return Report(job.input, str(setup.output), "done", None, time.monotonic() - began, cells, setup.card.name)
 
 
 def _is_made(setup: Setup, means: Means) -> bool:
@@ -106,10 +111,9 @@ def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
         ledger.check(setup.fingerprint())
         return
     try:
-        remove(setup.work)
-        setup.work.mkdir(parents=True)
+        clear(setup.work)
     except OSError as error:
-        raise OutputError(f"{setup.work}: cannot be created ({error.strerror}); give another --output") from error
+        raise OutputError(f"{setup.work}: cannot be emptied ({error.strerror}); give another --output") from error
 
 
 @contextmanager

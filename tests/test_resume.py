@@ -161,6 +161,20 @@ def test_a_killed_run_goes_on(tall, tmp_path):
     assert listing(tmp_path) == {"out.tif", "out.tif.aux.xml"}
 
 
+def test_a_second_run_on_one_output_is_told_who_holds_it(tall, tmp_path):
+    job = replace(tall, output=tmp_path / "out.tif")
+    process = begin_process(job)
+    process.send_signal(signal.SIGSTOP)
+    done = marks_of(job)
+    with pytest.raises(OutputError, match=rf"out.tif: is being made by process {process.pid} on \S+ since 20\d\d-"):
+        segment(job, Means(restart=True))
+    assert marks_of(job) == done, "nothing of it was touched"
+    process.kill()
+    process.communicate()
+    assert segment(job).status == "done"
+    assert contents(job.output) == contents(tall.output)
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone then workers", "workers then alone"])
 def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     job = replace(tall, output=tmp_path / "out.tif")

@@ -28,6 +28,8 @@ ROOMS = {
     "dask": ("pipeline.cluster",),
     "distributed": ("pipeline.cluster",),
     "prefect": ("flows",),
+    "filelock": ("pipeline.holding",),
+    "psutil": ("pipeline.io.safely",),
     "typer": ("pipeline.cli",),
     "rich": ("pipeline.report", "pipeline.demo"),
 }

@@ -178,10 +178,12 @@ def _write_nifti(mask: Mask, path: Path) -> None:
 
 
 def _write_zarr(mask: Mask, path: Path) -> None:
+    from pipeline.io.safely import clean, own_name
     from pipeline.io.store import CHUNK, BandStore, create_labels
 
-    draft = path.with_name(f".{path.name}.partial")
+    draft = own_name(path)
     remove(draft)
+    clean(path)
     try:
         create_labels(draft, mask.grid, mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, made=mask.made)
         store = BandStore(draft)

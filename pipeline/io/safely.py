@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from pipeline.errors import OutputError
 
@@ -13,9 +18,10 @@ from pipeline.errors import OutputError
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; renamed to it after its bytes are safe, removed if anything goes wrong."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = own_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        clean(path)
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -27,6 +33,25 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def own_name(path: Path) -> Path:
+    """A name beside `path` that no other process takes."""
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
+
+
+def clean(path: Path) -> None:
+    """Remove what processes of this machine that ended left beside `path` under names of their own."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(_machine())}\.(\d+)\..+")
+    for left in path.parent.iterdir():
+        found = ours.fullmatch(left.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _machine() -> str:
+    return socket.gethostname().replace(".", "-")
 
 
 def sync(path: Path) -> None:

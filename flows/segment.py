@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import Task
 
-from pipeline.archive import failure
+from pipeline.archive.run import failure
 from pipeline.errors import PipelineError, RequestError
 from pipeline.job import Job, Means
 from pipeline.progress import Progress

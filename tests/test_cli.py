@@ -13,7 +13,8 @@ import rasterio
 import zarr
 from typer.testing import CliRunner
 
-from pipeline import __version__, archive
+from pipeline import __version__
+from pipeline.archive import run as archive
 from pipeline.cli import app, segmenting
 from pipeline.errors import InputError, Interrupted, OutputError
 from pipeline.job import Job, Means

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from pipeline.models.store import load_model
 from pipeline.segmentation import segment
 from pipeline.training.config import Loss, Schedule, read_training
 from pipeline.training.losses import loss_of, soft_dice
-from pipeline.training.module import Learner, factor
+from pipeline.training.module import Learner, coarse_twin, factor
 from pipeline.training.place import IGNORE
 from pipeline.training.run import Resources, spec_of, train
 from tests.inputs import labels_of
@@ -235,6 +236,49 @@ def test_nothing_labelled_is_no_loss_and_no_gradient():
     scores = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss_of(scores, torch.full((1, 4, 4), IGNORE), Loss(dice=1.0)).backward()
     assert (scores.grad == 0).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_coarse_twin_learns_the_same_weights(seed):
+    torch.manual_seed(seed)
+    network = PSPNet(spec_of(replace(SCENES, network=replace(SCENES.network, output_stride=8))))
+    twin = coarse_twin(network)
+    image = torch.randn(2, 2, 48, 40)
+    before = [tensor.clone() for tensor in network.state_dict().values()]
+    sum(scores.square().mean() for scores in twin(image)).backward()
+    assert all(p.grad is not None for p in network.parameters())
+    torch.optim.SGD(network.parameters(), 1.0).step()
+    assert all(
+        torch.equal(*pair) for pair in zip(network.state_dict().values(), twin.state_dict().values(), strict=True)
+    )
+    counted = [
+        name for name, tensor in network.named_buffers() if name.endswith("running_mean") and tensor.abs().max() > 0
+    ]
+    assert len(counted) == sum(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    assert not all(torch.equal(*pair) for pair in zip(before, network.state_dict().values(), strict=True))
+    plain = PSPNet(replace(network.spec, output_stride=16))
+    plain.load_state_dict(network.state_dict())
+    assert torch.equal(twin.eval()(image), plain.eval()(image))
+
+
+def test_coarse_steps_come_first_and_go_on_after_a_stop(scenes, tmp_path):
+    how = replace(SCENES, network=replace(SCENES.network, output_stride=8))
+    coarse = replace(how, schedule=replace(how.schedule, coarse=0.5, averaging=0.9))
+    whole = train(coarse, scenes, tmp_path / "a", HERE, quiet)
+
+    def stop_at_4(line):
+        if line.startswith("step 4/"):
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        train(coarse, scenes, tmp_path / "b", HERE, stop_at_4)
+    again = train(coarse, scenes, tmp_path / "b", HERE, quiet)
+    fine = train(how, scenes, tmp_path / "c", HERE, quiet)
+    weights = [(trained.folder / "model.safetensors").read_bytes() for trained in (whole, again, fine)]
+    assert weights[0] == weights[1] != weights[2]
+    with pytest.raises(RequestError, match=r"network: schedule\.coarse: must be 0"):
+        train(replace(coarse, network=replace(how.network, output_stride=32)), scenes, tmp_path / "d", HERE, quiet)
 
 
 def test_rates_rise_and_fall_and_new_layers_learn_faster():

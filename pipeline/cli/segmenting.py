@@ -102,7 +102,7 @@ def run(
             for report in reports:
                 print_failure(report)
         else:
-            from pipeline.archive import segment_all
+            from pipeline.archive.run import segment_all
 
             with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
                 reports = segment_all(jobs, means, screen, screen.stop)

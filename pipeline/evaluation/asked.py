@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-from pipeline.archive import Audience, segment_all
+from pipeline.archive.run import Audience, segment_all
 from pipeline.errors import RequestError
 from pipeline.evaluation.compare import Measures, evaluate_pairs
 from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table

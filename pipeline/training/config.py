@@ -144,6 +144,8 @@ class Schedule:
     """Weight decay."""
     power: float = 0.9
     """Rates fall as (1 - step / steps) to this power."""
+    coarse: float = 0.0
+    """Share of the steps, from the first on, that are taken at twice the output stride: three times faster."""
     warm_up: int = 0
     """Steps over which rates grow from 0."""
     clip: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import lightning
@@ -15,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from pipeline.errors import PipelineError
 from pipeline.models.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
 from pipeline.training.config import Schedule, Training
 from pipeline.training.losses import loss_of
 from pipeline.training.place import IGNORE, Sample
@@ -31,6 +33,7 @@ class Learner(lightning.LightningModule):
         self.confusion = MulticlassConfusionMatrix(len(training.classes), ignore_index=IGNORE)
         for module in _frozen(network, training.network.frozen_stages):
             module.requires_grad_(requires_grad=False)
+        self._coarse: tuple[PSPNet, ...] = ()  # not a module of this one, for its weights are another's
 
     @property
     def published(self) -> PSPNet:
@@ -50,13 +53,21 @@ class Learner(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Frozen parts stay in evaluation mode; dropout is seeded by the step, so that a resumed run is the same."""
         torch.manual_seed(1_000_003 * self.training_config.seed + self.global_step)
-        for module in self._resting():
-            module.eval()
+        for network in (self.network, *self._coarse):
+            for module in self._resting(network):
+                module.eval()
+
+    def on_fit_start(self) -> None:
+        """The coarse twin is made where the network lies by now."""
+        if self.training_config.schedule.coarse:
+            self._coarse = (coarse_twin(self.network),)
 
     def training_step(self, batch: Sample, index: int) -> Tensor:
         """Loss of a batch: that of the main head, plus its share of the second head's."""
         how = self.training_config
-        scores = self.network(batch.image.contiguous(memory_format=torch.channels_last))
+        early = self.global_step < how.schedule.coarse * how.schedule.steps
+        (network,) = self._coarse if early else (self.network,)
+        scores = network(batch.image.contiguous(memory_format=torch.channels_last))
         main, second = scores if isinstance(scores, tuple) else (scores, None)
         loss = loss_of(main, batch.labels, how.loss)
         if second is not None:
@@ -100,10 +111,29 @@ class Learner(lightning.LightningModule):
         falling = LambdaLR(optimiser, lambda step: factor(step, how))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
-    def _resting(self) -> Iterator[nn.Module]:
-        yield from _frozen(self.network, self.training_config.network.frozen_stages)
+    def _resting(self, network: PSPNet) -> Iterator[nn.Module]:
+        yield from _frozen(network, self.training_config.network.frozen_stages)
         if self.training_config.network.frozen_norms:
-            yield from (module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d))
+            yield from (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+def coarser(spec: PSPNetSpec) -> PSPNetSpec:
+    """The same network at twice the output stride; ValueError where there is none."""
+    if spec.output_stride == 32:
+        raise ValueError("schedule.coarse: must be 0, for there is nothing coarser than an output stride of 32")
+    return replace(spec, output_stride=16 if spec.output_stride == 8 else 32)
+
+
+def coarse_twin(network: PSPNet) -> PSPNet:
+    """The network at twice its output stride, with the very same weights and batch norms: what one learns, both know.
+
+    Dilation has no weights (section 3.1), so features of half the resolution go through the same filters.
+    """
+    twin = PSPNet(coarser(network.spec)).train(network.training)
+    for name, module in twin.named_modules():
+        other = network.get_submodule(name)
+        module._parameters, module._buffers = other._parameters, other._buffers
+    return twin
 
 
 def _average(network: PSPNet, kept: float) -> AveragedModel | None:

@@ -30,7 +30,7 @@ from pipeline.training.begin import begin_with
 from pipeline.training.config import Training
 from pipeline.training.gather import Gathered, gather, normalisation_of
 from pipeline.training.items import find_items
-from pipeline.training.module import Learner
+from pipeline.training.module import Learner, coarser
 from pipeline.training.place import Sample
 from pipeline.training.samples import Checks, Samples, close_all
 
@@ -209,14 +209,17 @@ def spec_of(training: Training) -> PSPNetSpec:
         network.pop(name)
     slices = 2 * training.samples.margin + 1
     try:
-        return PSPNetSpec(
+        spec = PSPNetSpec(
             in_channels=len(training.channels) * slices,
             classes=len(training.classes),
             auxiliary=auxiliary,
             **network,
         )
+        if training.schedule.coarse:
+            coarser(spec)
     except ValueError as error:
         raise RequestError(f"network: {error}") from error
+    return spec
 
 
 def _shown(trainer: lightning.Trainer) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import Task
 
-from pipeline.archive.run import failure
+from pipeline.archive.choice import archive_of
+from pipeline.archive.run import failure, go_through
 from pipeline.errors import PipelineError, RequestError
 from pipeline.job import Job, Means
 from pipeline.progress import Progress
@@ -67,22 +69,24 @@ class ItemsFailedError(PipelineError):
 
 
 @flow(name="segment")
-def segment_flow(jobs: list[Job], means: Means = Means()) -> list[Report]:
+def segment_flow(jobs: list[Job], means: Means = Means(), ledger: Path | None = None) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
-    Raises ItemsFailedError if any failed, after all were tried.
+    Several jobs are an archive, with its `ledger` there or with their masks: what is done is left alone. Raises
+    ItemsFailedError if any failed, after all were tried.
     """
-    reports = [_report(job, segment_item(job, means, return_state=True)) for job in jobs]
+    with archive_of(jobs, ledger) as archive:
+        reports = go_through(jobs, means, _tried, archive)
     create_table_artifact([asdict(report) for report in reports], key="masks", description="Results by item")
     if any(report.status == "failed" for report in reports):
         raise ItemsFailedError(reports)
     return reports
 
 
-def run_flow(jobs: Sequence[Job], means: Means) -> list[Report]:
+def run_flow(jobs: Sequence[Job], means: Means, ledger: Path | None = None) -> list[Report]:
     """Run the flow here, tracked by the server that is set up, or by one of its own while it runs."""
     try:
-        return segment_flow(list(jobs), means)
+        return segment_flow(list(jobs), means, ledger)
     except ItemsFailedError as error:
         return error.reports
     except RuntimeError as error:
@@ -91,7 +95,8 @@ def run_flow(jobs: Sequence[Job], means: Means) -> list[Report]:
         ) from error
 
 
-def _report(job: Job, state: State[Report]) -> Report:
+def _tried(job: Job, means: Means, number: int, count: int) -> Report:
+    state = segment_item(job, means, return_state=True)
     if state.is_completed():
         return state.result()
     return failure(job, state.result(raise_on_failure=False))

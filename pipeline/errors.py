@@ -22,6 +22,11 @@ class RequestError(PipelineError, ValueError):
 class InputError(RequestError):
     """An input that cannot be read, or is not what it should be."""
 
+    def __init__(self, message: str, code: str = "unreadable") -> None:
+        super().__init__(message)
+        self.code = code
+        """The kind of fault, in a word: "unreadable", or "unsuitable" for the model."""
+
 
 class ModelError(RequestError):
     """A model that is unknown, broken or does not fit the input."""

@@ -256,7 +256,8 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
         raise InputError(
             f"{job.input}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
-            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
+            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models"),
+            code="unsuitable",
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.input}: --view is for volumes; this is a scene")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from threading import Event
@@ -23,6 +24,7 @@ from pipeline.evaluation.result import ranked
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from pipeline.archive.status import Status
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
     from pipeline.models.card import Card
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _WHOLE = 1000
 """Columns of a line that is not for a screen."""
+_LISTED = 50
+"""Most items of a run that are listed; of more, only counts are told, and failures one by one."""
 _WORST = 10
 """Items of an evaluation that are listed."""
 _OF_SCENES = {
@@ -102,6 +106,10 @@ class Screen:
         self._bar.remove_task(self._bar.task_ids[-1])
         print_failure(report, self._bar.console)
 
+    def known(self, report: Report) -> None:
+        """An item that is left alone is told of only if it failed before."""
+        print_failure(report, self._bar.console)
+
     def _note(self, line: str) -> None:
         if not self._quiet:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
@@ -128,6 +136,10 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """One line an item, or `{"items": [...]}`."""
     if as_json:
         _print_json({"items": [asdict(report) for report in reports]})
+        return
+    if len(reports) > _LISTED:
+        counts = Counter(report.status for report in reports)
+        sys.stdout.write(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + "\n")
         return
     table = _table("input", "output", "status", "Mpx", "s", "Mpx/s")
     for report in reports:
@@ -211,6 +223,32 @@ def _known(values: Mapping[str, Any], key: str) -> bool:
 def _triple(figure: Sequence[float | None]) -> str:
     value, low, high = figure
     return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+
+
+def print_status(status: Status, *, as_json: bool) -> None:
+    """Items by state, reasons by kind, and how fast it goes; or one object."""
+    if as_json:
+        _print_json(asdict(status))
+        return
+    table = _table("state", "items")
+    for state, items in status.states.items():
+        if items:
+            table.add_row(state, str(items))
+    _console().print(table)
+    if status.reasons:
+        table = _table("reason", "state", "items", "for example")
+        for reason in status.reasons:
+            table.add_row(reason.code, reason.state, str(reason.items), escape(reason.example))
+        _console().print(table)
+    sys.stdout.write(_pace(status) + "\n")
+
+
+def _pace(status: Status) -> str:
+    if status.megapixels_per_second is None or status.items_per_hour is None:
+        return "nothing is done yet"
+    rates = f"{status.megapixels_per_second:.2f} Mpx/s, {status.items_per_hour:.0f} items/h"
+    left = f", {_duration(status.seconds_left)} left" if status.seconds_left else ""
+    return f"{status.megapixels:.1f} Mpx done, {rates}{left}"
 
 
 def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:

@@ -43,6 +43,8 @@ class Report:
     cells: int
     """Cells of the input's grid."""
     model: str | None = None
+    code: str | None = None
+    """Why it failed, in a word: unreadable, unsuitable, model, output, memory, system, request or error."""
 
 
 def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), stop: Event | None = None) -> Report:

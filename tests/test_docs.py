@@ -246,7 +246,7 @@ def test_every_option_of_a_verb_is_documented(verb):
     given = {name for option in COMMANDS[verb].params for name in (*option.opts, *option.secondary_opts)}
     rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
-    positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "asked": "MODEL"}
+    positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "asked": "MODEL", "ledger": "LEDGER"}
     assert documented == {positional.get(name, name) for name in given}
 
 

@@ -1,13 +1,15 @@
-"""Many inputs, one after the other: a bad one is named and the rest go on."""
+"""Many inputs, one after the other: a bad one is named and the rest go on; what is done is left alone."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from threading import Event
 from typing import Protocol
 
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.archive.choice import Archive, Choice
+from pipeline.errors import InputError, Interrupted, ModelError, OutputError, PipelineError, RequestError
 from pipeline.job import Job, Means
 from pipeline.progress import Progress
 from pipeline.segmentation import Report, segment
@@ -26,14 +28,52 @@ class Audience(Protocol):
         """Called when an item is over, however it ended."""
         ...
 
+    def known(self, report: Report) -> None:
+        """Called with what a ledger tells of an item that is left alone."""
+        ...
 
-def segment_all(jobs: Sequence[Job], means: Means, audience: Audience, stop: Event | None = None) -> list[Report]:
-    """Segment each job; the reports in order. Raises Interrupted if `stop` is set."""
-    reports = []
-    for number, job in enumerate(jobs, 1):
-        reports.append(segment_one(job, means, audience.item(job, number, len(jobs)), stop))
-        audience.finished(reports[-1])
-    return reports
+
+def segment_all(
+    jobs: Sequence[Job],
+    means: Means,
+    audience: Audience,
+    stop: Event | None = None,
+    archive: Archive | None = None,
+) -> list[Report]:
+    """Segment each job; the reports in order. Raises Interrupted if `stop` is set; see `go_through` for `archive`."""
+
+    def each(job: Job, means: Means, number: int, count: int) -> Report:
+        report = segment_one(job, means, audience.item(job, number, count), stop)
+        audience.finished(report)
+        return report
+
+    return go_through(jobs, means, each, archive, audience.known)
+
+
+def go_through(
+    jobs: Sequence[Job],
+    means: Means,
+    each: Callable[[Job, Means, int, int], Report],
+    archive: Archive | None = None,
+    known: Callable[[Report], None] = lambda report: None,
+) -> list[Report]:
+    """Have `each` make the mask of each job, the first of so many and so on; all reports, in order of the jobs.
+
+    With an `archive`, those that its ledger knows as done or quarantined are left alone, and told to `known`; what
+    becomes of the others is entered. Raises RequestError, before the first, for masks that were made otherwise.
+    """
+    choices = [Choice(job, means) for job in jobs] if archive is None else archive.choose(jobs, means)
+    left = [choice for choice in choices if choice.report is None]
+    for report in (choice.report for choice in choices if choice.report is not None):
+        known(report)
+    made: dict[int, Report] = {}
+    for number, choice in enumerate(left, 1):
+        with nullcontext() if archive is None else archive.running(choice):
+            report = each(choice.job, choice.means, number, len(left))
+            made[id(choice)] = report
+            if archive is not None:
+                archive.ended(choice, report)
+    return [choice.report or made[id(choice)] for choice in choices]
 
 
 def segment_one(job: Job, means: Means, progress: Progress, stop: Event | None = None) -> Report:
@@ -52,4 +92,22 @@ def failure(job: Job, error: object) -> Report:
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
     if job.input not in reason:
         reason = f"{job.input}: {reason}"
-    return Report(job.input, None if job.output is None else str(job.output), "failed", reason, 0.0, 0)
+    output = None if job.output is None else str(job.output)
+    return Report(job.input, output, "failed", reason, 0.0, 0, code=code_of(error))
+
+
+def code_of(error: object) -> str:
+    """The kind of an error, in a word: "unreadable" and "unsuitable" inputs will fail again, others may not."""
+    if isinstance(error, InputError):
+        return error.code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), "error")
+
+
+_CODES = {
+    ModelError: "model",
+    RequestError: "request",
+    OutputError: "output",
+    MemoryError: "memory",
+    OSError: "system",
+}
+"""By type, the first that fits."""

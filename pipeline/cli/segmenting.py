@@ -57,6 +57,9 @@ def run(
     precision: Precision = None,
     runtime: Runtime = None,
     overwrite: Overwrite = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Ledger of an archive (.sqlite). Default: with the masks, for several inputs.")
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
     prefect: Annotated[
         bool | None,
@@ -69,6 +72,8 @@ def run(
 
     A stopped or crashed run goes on where it was when the same command is given again.
     """
+    from pipeline.archive.choice import archive_of
+    from pipeline.archive.run import segment_all
     from pipeline.job import Means
     from pipeline.report import Screen, print_failure, print_reports
 
@@ -98,14 +103,12 @@ def run(
             restart=restart,
         )
         if prefect or (prefect is None and _server_is_set_up()):
-            reports = _run_as_flow(jobs, means)
+            reports = _run_as_flow(jobs, means, ledger)
             for report in reports:
                 print_failure(report)
         else:
-            from pipeline.archive.run import segment_all
-
-            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
-                reports = segment_all(jobs, means, screen, screen.stop)
+            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen, archive_of(jobs, ledger) as archive:
+                reports = segment_all(jobs, means, screen, screen.stop, archive)
         print_reports(reports, as_json=as_json)
         if any(report.status == "failed" for report in reports):
             raise typer.Exit(SOME_FAILED)
@@ -192,10 +195,10 @@ def export(
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
 
 
-def _run_as_flow(jobs: list[Job], means: Any) -> Any:  # noqa: ANN401  (typed where it is used)
+def _run_as_flow(jobs: list[Job], means: Any, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
     from flows.segment import run_flow
 
-    return run_flow(jobs, means)
+    return run_flow(jobs, means, ledger)
 
 
 def _server_is_set_up() -> bool:

@@ -1,0 +1,203 @@
+"""What is to be done with each item of an archive, by what its ledger knows; and how that is kept up to date."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.archive.ledger import ArchiveLedger, Entry, Row
+from pipeline.archive.status import place_of, write_report
+from pipeline.engine.ledger import differences
+from pipeline.errors import Interrupted, RequestError
+from pipeline.io.formats import is_remote
+from pipeline.job import Job, Means
+from pipeline.models.catalogue import load_card
+from pipeline.prepare import DEFAULTS, FORMAT
+from pipeline.segmentation import Report
+
+QUARANTINED = ("unreadable", "unsuitable")
+"""Reasons that stay until the input changes: such an item is not tried again by itself."""
+_STALE = "stale"
+_UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
+"""Fields of a card that decide no byte of a mask."""
+
+
+@contextmanager
+def archive_of(jobs: Sequence[Job], ledger: Path | None = None) -> Iterator[Archive | None]:
+    """The archive of several jobs, with its ledger at `ledger` or with their masks; none of a job alone without one.
+
+    In the end counts and failures are written beside the ledger.
+    """
+    if ledger is None and len(jobs) < 2:
+        yield None
+        return
+    opened = ArchiveLedger(ledger or place_of(jobs))
+    try:
+        yield Archive(opened)
+    finally:
+        write_report(opened)
+        opened.close()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be done with one item."""
+
+    job: Job
+    means: Means
+    """As asked for; what was made of an older version of the input may be replaced."""
+    report: Report | None = None
+    """What is told of it, if nothing is to be done."""
+    stale: bool = False
+    """Whether there is a mask of an older version of the input."""
+
+
+class Archive:
+    """An archive and its ledger."""
+
+    def __init__(self, ledger: ArchiveLedger) -> None:
+        self._ledger = ledger
+        self._recipes: dict[Job, str] = {}
+
+    def choose(self, jobs: Sequence[Job], means: Means) -> list[Choice]:
+        """What is to be done with each job; new ones are entered as pending.
+
+        Raises RequestError if masks that are done were made with another model or in another way.
+        """
+        rows = self._ledger.rows()
+        self._recipes = {}
+        self._refuse_others(jobs, means, rows)
+        new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
+        self._ledger.enter(new)
+        return [self._choice(job, means, rows.get(key_of(job))) for job in jobs]
+
+    @contextmanager
+    def running(self, choice: Choice) -> Iterator[None]:
+        """Note that an item is under way; if it is stopped, that it is to be gone on with."""
+        job = choice.job
+        code = _STALE if choice.stale else None
+        found = (stamp_of(job.input), content_of(job.input), self._recipe(job))
+        self._ledger.enter([Entry(key_of(job), _output(job), "running", code, None, *found)])
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt):
+            self._ledger.enter([Entry(key_of(job), _output(job), "pending", code, None, *found)])
+            raise
+
+    def ended(self, choice: Choice, report: Report) -> None:
+        """Note how an item ended."""
+        job = choice.job
+        before = self._ledger.rows(("running",))[key_of(job)]
+        found = (before.stamp, before.content, before.recipe)
+        if report.status == "failed":
+            state = "quarantined" if report.code in QUARANTINED else "failed"
+            entry = Entry(key_of(job), report.output, state, report.code, report.reason, *found)  # type: ignore[arg-type]
+        elif stamp_of(job.input) != before.stamp:
+            entry = Entry(key_of(job), report.output, "stale", _STALE, "changed while it was read", *found)
+        else:
+            entry = Entry(
+                key_of(job), report.output, "done", None, None, *found, report.model, report.cells, report.seconds
+            )
+        self._ledger.enter([entry])
+
+    def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
+        if row is None:
+            return Choice(job, means)
+        changed = row.stamp is not None and row.stamp != stamp_of(job.input) and row.content != content_of(job.input)
+        if row.state == "done" and not means.overwrite and row.output is not None and Path(row.output).exists():
+            if changed:
+                return Choice(job, replace(means, overwrite=True, restart=True), stale=True)
+            if row.stamp != stamp_of(job.input):
+                self._ledger.enter([_touched(row, stamp_of(job.input))])
+            return Choice(job, means, _skipped(job, row))
+        if row.state == "quarantined" and not changed and row.recipe == self._recipe(job):
+            return Choice(job, means, _still(job, row, self._ledger.path))
+        if row.code == _STALE:
+            return Choice(job, replace(means, overwrite=True, restart=means.restart or changed), stale=True)
+        return Choice(job, means)
+
+    def _refuse_others(self, jobs: Sequence[Job], means: Means, rows: dict[str, Row]) -> None:
+        if means.overwrite:
+            return
+        made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
+        other = [(job, row) for job, row in made if row.recipe != self._recipe(job)]
+        if other:
+            job, row = other[0]
+            what = differences(self._ledger.record(row.recipe or ""), recipe_of(job))
+            raise RequestError(
+                f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {what}; "
+                "--overwrite makes them anew, or give another --output"
+            )
+
+    def _recipe(self, job: Job) -> str:
+        """The key of what a job is made with: the same for most items of an archive."""
+        how = replace(job, input="", output=None)
+        if how not in self._recipes:
+            self._recipes[how] = self._ledger.recipe(recipe_of(job))
+        return self._recipes[how]
+
+
+def key_of(job: Job) -> str:
+    """Name of an item in the ledger: an address, or an absolute path."""
+    return job.input if is_remote(job.input) else str(Path(job.input).absolute())
+
+
+def recipe_of(job: Job) -> dict[str, Any]:
+    """All that decides a mask beside its input, as JSON values."""
+    how = {name: getattr(job, name) for name in ("bands", "patch", "overlap", "window", "view", "tta")}
+    models = DEFAULTS.values() if job.model is None else (job.model,)
+    cards = [asdict(load_card(name)) for name in models]
+    said = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
+    return {"format": FORMAT, **how, "models": said}
+
+
+def stamp_of(item: str) -> str | None:
+    """Size and time of change of an input; None for an address, and where there is nothing."""
+    try:
+        about = Path(item).stat()
+    except OSError:
+        return None
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def content_of(item: str) -> str | None:
+    """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
+    path = Path(item)
+    try:
+        if not path.is_dir():
+            return _sha256(path)
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
+        whole = hashlib.sha256()
+        for part in parts:
+            whole.update(f"{part.relative_to(path)} {_sha256(part)}\n".encode())
+        return whole.hexdigest()
+    except OSError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _output(job: Job) -> str | None:
+    return None if job.output is None else str(job.output)
+
+
+def _touched(row: Row, stamp: str | None) -> Entry:
+    """A done item whose input has another date, but the same bytes."""
+    known = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
+    return Entry(**{**known, "stamp": stamp})
+
+
+def _skipped(job: Job, row: Row) -> Report:
+    return Report(job.input, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
+
+
+def _still(job: Job, row: Row, ledger: Path) -> Report:
+    reason = f"{row.reason} (quarantined: not tried again until it changes, or `pipeline retry {ledger}`)"
+    return Report(job.input, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -1,0 +1,167 @@
+"""The ledger of an archive: one row an item, in an SQLite file that several processes may share."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pipeline.errors import OutputError, RequestError
+
+FORMAT = 1
+"""Version of the tables."""
+NAME = "archive.sqlite"
+State = Literal["pending", "running", "done", "failed", "quarantined", "stale"]
+_WAIT = 60.0
+"""Seconds to wait while another process writes."""
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS items (
+  input TEXT PRIMARY KEY,
+  output TEXT,
+  state TEXT NOT NULL CHECK (state IN {get_args(State)}),
+  code TEXT,
+  reason TEXT,
+  stamp TEXT,
+  content TEXT,
+  recipe TEXT,
+  model TEXT,
+  cells INTEGER NOT NULL DEFAULT 0,
+  seconds REAL NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0,
+  changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
+"""
+
+
+class Row(NamedTuple):
+    """What is known of an item."""
+
+    input: str
+    output: str | None
+    state: State
+    code: str | None
+    """Kind of the reason, such as "unreadable"."""
+    reason: str | None
+    """Why it failed, for a person."""
+    stamp: str | None
+    """Size and time of change of the input when it was last looked at."""
+    content: str | None
+    """SHA-256 of the input's bytes then."""
+    recipe: str | None
+    """Key of what it was made with."""
+    model: str | None
+    """Name of the model that made it."""
+    cells: int
+    seconds: float
+    tries: int
+    changed: str
+    """When the state was entered, UTC."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is written when an item changes its state."""
+
+    input: str
+    output: str | None
+    state: State
+    code: str | None = None
+    reason: str | None = None
+    stamp: str | None = None
+    content: str | None = None
+    recipe: str | None = None
+    model: str | None = None
+    cells: int = 0
+    seconds: float = 0.0
+
+
+class ArchiveLedger:
+    """The ledger in one file. Each change is a transaction of its own, and a crash loses none that was made."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open the ledger at `path`; RequestError where there is none, OutputError where it cannot be used."""
+        self.path = path
+        if not create and not path.is_file():
+            raise RequestError(f"{path}: there is no ledger; give the folder or the file of one, see `pipeline run`")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            raise OutputError(f"{path}: cannot be used as a ledger ({error}); move it away to begin anew") from error
+        except OSError as error:
+            raise OutputError(f"{path}: the ledger cannot be written ({error.strerror})") from error
+        self._check_format()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+    def rows(self, states: Iterable[State] = ()) -> dict[str, Row]:
+        """What is known, by input; of items in `states` only, if there are any."""
+        chosen = tuple(states)
+        marks = ", ".join("?" * len(chosen))
+        query = f"SELECT {', '.join(Row._fields)} FROM items" + (f" WHERE state IN ({marks})" if chosen else "")
+        return {row[0]: Row(*row) for row in self._base.execute(f"{query} ORDER BY input", chosen)}
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Write what became of items, all of them or none; a try is counted when one runs."""
+        fields = tuple(Entry.__dataclass_fields__)
+        setting = ", ".join(f"{name} = excluded.{name}" for name in fields[1:])
+        with self._transaction():
+            self._base.executemany(
+                f"INSERT INTO items ({', '.join(fields)}, tries) VALUES ({', '.join('?' * len(fields))}, ?) "
+                f"ON CONFLICT (input) DO UPDATE SET {setting}, tries = items.tries + excluded.tries, "
+                "changed = CURRENT_TIMESTAMP",
+                [(*(getattr(entry, name) for name in fields), int(entry.state == "running")) for entry in entries],
+            )
+
+    def recipe(self, record: Mapping[str, Any]) -> str:
+        """The key of a recipe, whose record is kept."""
+        text = json.dumps(record, sort_keys=True)
+        key = sha256(text.encode()).hexdigest()
+        self._base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
+        return key
+
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of a recipe."""
+        found = self._base.execute("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",)).fetchone()
+        return dict(json.loads(found[0])) if found else {}
+
+    def release(self, codes: Sequence[str]) -> int:
+        """Set failed and quarantined items back to pending, those with a reason in `codes` only if any; how many."""
+        marks = ", ".join("?" * len(codes))
+        chosen = f" AND code IN ({marks})" if codes else ""
+        with self._transaction():
+            changed = self._base.execute(
+                "UPDATE items SET state = 'pending', changed = CURRENT_TIMESTAMP "
+                f"WHERE state IN ('failed', 'quarantined'){chosen}",
+                tuple(codes),
+            )
+        return changed.rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._base.execute("ROLLBACK")
+            raise
+        self._base.execute("COMMIT")
+
+    def _check_format(self) -> None:
+        self._base.execute("INSERT OR IGNORE INTO kept VALUES ('format', ?)", (str(FORMAT),))
+        found = self._base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone()[0]
+        if found != str(FORMAT):
+            raise RequestError(f"{self.path}: is a ledger of format {found}, this version reads {FORMAT}")

@@ -1,0 +1,105 @@
+"""What a ledger tells of its archive: how much is done, what failed and why, how fast it goes, what is left."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
+from pipeline.io.formats import is_remote
+from pipeline.io.safely import replacing
+from pipeline.job import Job
+
+_LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
+"""States of items that the next run takes up."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Items that failed for one kind of reason."""
+
+    code: str
+    state: State
+    items: int
+    example: str
+    """The reason of one of them."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """An archive, counted."""
+
+    ledger: str
+    states: dict[State, int]
+    """Items by state."""
+    reasons: tuple[Reason, ...]
+    megapixels: float
+    """Of the items that are done."""
+    seconds: float
+    """That those took."""
+    megapixels_per_second: float | None
+    items_per_hour: float | None
+    seconds_left: float | None
+    """For the items that are left, at the speed of those that are done; None before the first."""
+
+
+def find_ledger(path: Path) -> ArchiveLedger:
+    """The ledger in a file, or in a folder under its usual name; RequestError if there is none."""
+    return ArchiveLedger(path / NAME if path.is_dir() else path, create=False)
+
+
+def status_of(ledger: ArchiveLedger) -> Status:
+    """Count an archive."""
+    rows = list(ledger.rows().values())
+    counts = Counter(row.state for row in rows)
+    done = [row for row in rows if row.state == "done"]
+    timed = [row for row in done if row.seconds]
+    seconds, cells = sum(row.seconds for row in timed), sum(row.cells for row in timed)
+    each = seconds / len(timed) if timed else None
+    left = sum(counts[state] for state in _LEFT)
+    return Status(
+        ledger=str(ledger.path),
+        states={state: counts[state] for state in get_args(State)},
+        reasons=_reasons(rows),
+        megapixels=sum(row.cells for row in done) / 1e6,
+        seconds=seconds,
+        megapixels_per_second=cells / 1e6 / seconds if seconds else None,
+        items_per_hour=3600 / each if each else None,
+        seconds_left=left * each if each is not None else None,
+    )
+
+
+def write_report(ledger: ArchiveLedger) -> Path:
+    """Write counts and every failure as JSON beside the ledger; returns the file. Raises OutputError."""
+    failed = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
+    path = ledger.path.with_suffix(".json")
+    with replacing(path) as draft:
+        draft.write_text(json.dumps({**asdict(status_of(ledger)), "failed": failed}, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def place_of(jobs: Sequence[Job]) -> Path:
+    """The usual ledger of an archive: in the deepest folder that holds all of its masks."""
+    folders = {_folder(job) for job in jobs}
+    first, *rest = sorted(folders)
+    common = next(folder for folder in (first, *first.parents) if all(other.is_relative_to(folder) for other in rest))
+    return common / NAME
+
+
+def _folder(job: Job) -> Path:
+    if job.output is not None:
+        return job.output.absolute().parent
+    return Path.cwd() if is_remote(job.input) else Path(job.input).absolute().parent
+
+
+def _reasons(rows: Iterable[Row]) -> tuple[Reason, ...]:
+    by_kind: dict[tuple[str, State], list[Row]] = {}
+    for row in rows:
+        if row.state in ("failed", "quarantined"):
+            by_kind.setdefault((row.code or "error", row.state), []).append(row)
+    found = [Reason(code, state, len(items), items[0].reason or "") for (code, state), items in by_kind.items()]
+    return tuple(sorted(found, key=lambda reason: (-reason.items, reason.code)))

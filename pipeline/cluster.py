@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import dask
 from dask.base import compute
@@ -17,6 +21,8 @@ from distributed.scheduler import KilledWorker
 from pipeline.errors import PipelineError, RequestError
 
 Task = TypeVar("Task")
+GPU = "GPU"
+"""Resource of workers with a GPU each, as Dask's users name it."""
 _TICK, _PATIENCE = 0.3, 10.0
 """Seconds between two looks at the tasks, and to wait for a scheduler."""
 
@@ -28,7 +34,7 @@ def map_here(function: Callable[[Task], None], tasks: Sequence[Task]) -> None:
 
 def map_out(
     function: Callable[[Task], None],
-    tasks: Sequence[Task],
+    tasks: Callable[[int], Mapping[str, Task]],
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -36,10 +42,18 @@ def map_out(
 ) -> None:
     """Call `function` with each task in `workers` processes, or on the cluster of `scheduler`, and wait for all.
 
-    `tick` is called a few times a second meanwhile. The first error is raised when nothing is running any more.
+    `tasks` gives them by name for the workers that there are, `tick` is called a few times a second meanwhile. Workers
+    that declare the resource GPU get one task at a time for each. The first error is raised when nothing is running any
+    more.
     """
     with _client(workers, scheduler) as client, client.as_current():
-        futures = [client.submit(function, task, pure=False) for task in tasks]
+        there = _workers(client)
+        slots = workers or sum(int(about["resources"].get(GPU, about["nthreads"])) for about in there)
+        needed = {GPU: 1} if there and all(about["resources"].get(GPU) for about in there) else None
+        futures = [
+            client.submit(function, task, key=f"{name} {uuid4().hex[:8]}", pure=False, resources=needed)
+            for name, task in tasks(max(1, slots)).items()
+        ]
         try:
             _follow(futures, tick)
         except BaseException:
@@ -53,6 +67,13 @@ def map_out(
             ) from error
 
 
+def _workers(client: Client) -> list[dict[str, Any]]:
+    """The workers that are there by now, waiting a little for the first."""
+    with suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
 def _follow(futures: list[Future[None]], tick: Callable[[], None]) -> None:
     waiting = set(futures)
     while waiting:
@@ -64,17 +85,53 @@ def _follow(futures: list[Future[None]], tick: Callable[[], None]) -> None:
 @contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     if scheduler is not None:
-        try:
-            with Client(scheduler, timeout=_PATIENCE, set_as_default=False) as client:
-                yield client
-        except OSError as error:
-            raise RequestError(f"no Dask scheduler answers at {scheduler} ({error}); see to its address") from error
+        with _elsewhere(scheduler) as client:
+            yield client
         return
     quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
     with dask.config.set({"distributed.worker.daemon": False}), _undisturbed():
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
     with cluster, Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _elsewhere(scheduler: str) -> Iterator[Client]:
+    """A client of a scheduler at an address or of a scheduler file (.json), or of a cluster that a file describes."""
+    if Path(scheduler).suffix == ".toml":
+        with _cluster(Path(scheduler)) as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+        return
+    if Path(scheduler).suffix == ".json" and not Path(scheduler).exists():
+        raise RequestError(f"{scheduler}: there is no scheduler file; start `dask scheduler --scheduler-file` first")
+    where = {"scheduler_file": scheduler} if Path(scheduler).suffix == ".json" else {"address": scheduler}
+    try:
+        client = Client(timeout=_PATIENCE, set_as_default=False, **where)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"no Dask scheduler answers at {scheduler} ({error}); see to its address") from error
+    with client:
+        yield client
+
+
+def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
+    """The cluster that a file describes: `cluster = "module:Class"`, its `workers`, and its `options`.
+
+    The class is any that follows Dask's cluster interface, such as `dask_jobqueue:SLURMCluster`.
+    """
+    try:
+        said = tomllib.loads(spec.read_text(encoding="utf-8"))
+        module, _, name = said["cluster"].partition(":")
+        cluster = getattr(import_module(module), name)(**said.get("options", {}))
+        if "workers" in said:
+            cluster.scale(said["workers"])
+    except OSError as error:
+        raise RequestError(f"{spec}: the cluster cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        raise RequestError(
+            f'{spec}: does not describe a cluster ({type(error).__name__}: {error}); as in cluster = "module:Class", '
+            "workers = 8, [options]"
+        ) from error
+    return cluster
 
 
 @contextmanager

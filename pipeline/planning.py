@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from pipeline.geometry import Box
+from pipeline.geometry import Box, split_runs
 from pipeline.job import Job, Means
 from pipeline.network import predictor_of
 from pipeline.prepare import Setup, prepare
+from pipeline.sharing import recomputed, runs_for
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Plan:
     device: str
     precision: str
     runtime: str
+    runs: int
+    """Parts that are shared out among workers; 1: this process does it alone."""
+    recomputed: float
+    """Patches that two workers compute, as a share of all."""
     seconds: float | None
     """Time that the network will take here, by two patches of noise; None: not tried."""
 
@@ -49,6 +54,10 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
     bands = [view.bands(means) for view in views]
     strips = [len({band.start[-1] for band in of_view}) for of_view in bands]
     widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(bands, strips, strict=True)]
+    shared = [
+        runs_for(view.lattice, cut, means.workers) if means.workers else split_runs(cut, 1)
+        for view, cut in zip(views, bands, strict=True)
+    ]
     return Plan(
         input=job.input,
         output=str(setup.output),
@@ -63,6 +72,8 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         memory_bytes=max(view.memory(width) for view, width in zip(views, widths, strict=True)),
         disk_bytes=_disk(setup),
         **asdict(setup.numerics),
+        runs=sum(map(len, shared)),
+        recomputed=max(recomputed(view.lattice, runs) for view, runs in zip(views, shared, strict=True)),
         seconds=sum(map(_seconds, views)) if probe else None,
     )
 

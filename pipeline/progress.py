@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from threading import Event
 
 from pipeline.engine import Watch
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted
 from pipeline.geometry import Box, Lattice, split_runs
+from pipeline.sharing import patches_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ UNSEEN = Progress()
 
 def watch_of(lattice: Lattice, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
     """Follows a sweep of the bands `todo` by patch: each is its share of their cells. Ends it when `stop` is set."""
-    patches = sum(prod(map(len, lattice.touching(Box(run[0].start, run[-1].stop)))) for run in split_runs(todo, 1))
+    patches = patches_of(lattice, split_runs(todo, 1))
     share = sum(band.size for band in todo) / max(1, patches)
     return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
 

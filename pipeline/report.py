@@ -379,6 +379,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "memory_bytes": _size,
     "disk_bytes": _size,
     "seconds": _duration,
+    "recomputed": "{:.1%}".format,
     "classes": _classes,
     "affine": _affine,
     "made": _made,

@@ -15,6 +15,7 @@ from pipeline.geometry.bands import Run
 from pipeline.job import Means
 from pipeline.prepare import Setup
 from pipeline.progress import Progress, Ticker, watch_of
+from pipeline.sharing import runs_for
 from pipeline.workfolder import statistics_of, swept_sink, swept_source
 
 
@@ -79,14 +80,25 @@ def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> None:
 
 
 def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> None:
-    tasks = [Task(view, run, 1) for view, todo, _ in left for run in split_runs(todo, means.workers or 4)]
     tickers = [Ticker(Ledger(view.folder), todo, progress, stop) for view, todo, _ in left]
 
     def tick() -> None:
         for ticker in tickers:
             ticker()
 
+    def tasks(workers: int) -> dict[str, Task]:
+        runs = [(view, run) for view, todo, _ in left for run in runs_for(view.lattice, todo, workers)]
+        return {_named(view, run): Task(view, run, 1) for view, run in runs}
+
     cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+
+
+def _named(view: Setup, run: Run) -> str:
+    """Name of a task on the dashboard, where those of one kind stand together: all before the first hyphen is it."""
+    first, last = run[0], run[-1]
+    place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
+    kind = f"sweep {view.views[view.at].name}" if view.averaged else "sweep"
+    return f"{kind}-{view.output} {place}"
 
 
 @dataclass(frozen=True)

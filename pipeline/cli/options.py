@@ -48,3 +48,4 @@ Runtime = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make the output anew, even if it is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Workers = Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")]

@@ -30,6 +30,7 @@ from pipeline.cli.options import (
     Tta,
     View,
     Window,
+    Workers,
 )
 from pipeline.cli.values import positive, size_in_bytes
 from pipeline.errors import InputError, PipelineError
@@ -49,8 +50,11 @@ def run(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, as in tcp://host:8786.")] = None,
+    workers: Workers = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler, as in tcp://host:8786; its file (.json), or a cluster's (.toml)."),
+    ] = None,
     memory: Memory = None,
     band: Band = None,
     device: Device = None,
@@ -125,6 +129,7 @@ def plan(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    workers: Workers = None,
     memory: Memory = None,
     band: Band = None,
     device: Device = None,
@@ -152,6 +157,7 @@ def plan(
             tta=tta,
         )
         means = Means(
+            workers=positive("--workers", workers),
             memory=size_in_bytes(memory),
             band=positive("--band", band),
             device=device,

@@ -164,6 +164,8 @@ def test_a_mask_of_an_older_input_is_replaced_even_after_a_crash(folder, models)
     with pytest.raises(Interrupted):
         segment_all(jobs, Means(), Stopping(), stop, Archive(ledger))
     assert [row.state for row in ledger.rows().values()] == ["pending"]
+    assert (folder / "out/s0.tif.partial").exists()
+    os.utime(scene, ns=(10**18, 10**18))  # and what was begun is of an older input again
     (report,) = segment_all(jobs, Means(), Quiet(), archive=Archive(ledger))
     assert report.status == "done"
     ledger.close()

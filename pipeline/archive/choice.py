@@ -107,18 +107,19 @@ class Archive:
     def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
         if row is None:
             return Choice(job, means)
-        changed = row.stamp is not None and row.stamp != stamp_of(job.input) and row.content != content_of(job.input)
+        stamp = stamp_of(job.input)
+        touched = row.stamp not in (None, stamp)
         if row.state == "done" and not means.overwrite and row.output is not None and Path(row.output).exists():
-            if changed:
+            if touched and row.content != content_of(job.input):
                 return Choice(job, replace(means, overwrite=True, restart=True), stale=True)
-            if row.stamp != stamp_of(job.input):
-                self._ledger.enter([_touched(row, stamp_of(job.input))])
+            if touched:
+                self._ledger.enter([_touched(row, stamp)])
             return Choice(job, means, _skipped(job, row))
-        if row.state == "quarantined" and not changed and row.recipe == self._recipe(job):
+        if row.state == "quarantined" and not touched and row.recipe == self._recipe(job):
             return Choice(job, means, _still(job, row, self._ledger.path))
-        if row.code == _STALE:
-            return Choice(job, replace(means, overwrite=True, restart=means.restart or changed), stale=True)
-        return Choice(job, means)
+        stale = row.code == _STALE
+        again = replace(means, overwrite=means.overwrite or stale, restart=means.restart or touched)
+        return Choice(job, again, stale=stale)
 
     def _refuse_others(self, jobs: Sequence[Job], means: Means, rows: dict[str, Row]) -> None:
         if means.overwrite:

@@ -93,8 +93,6 @@ class ArchiveLedger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
             self._base.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
             raise OutputError(f"{path}: cannot be used as a ledger ({error}); move it away to begin anew") from error

@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.archive import choice as choice_room
 from pipeline.archive.choice import Archive, archive_of, content_of, stamp_of
 from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
 from pipeline.archive.run import code_of, segment_all
@@ -186,6 +187,24 @@ def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
     made = [(str(job.output), "done", None, None, stamp_of(job.input), None, recipe, "scene", 9, 1.0) for job in jobs]
     ledger.enter([Entry(job.input, *row) for job, row in zip(jobs, made, strict=True)])
     assert {report.status for report in segment_all(jobs, Means(), Quiet(), archive=archive)} == {"skipped"}
+    ledger.close()
+
+
+def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monkeypatch):
+    jobs = [Job(str(folder / f"in/s{n}.tif"), folder / f"out/s{n}.tif", str(models / "scene")) for n in (0, 1, 2)]
+    began = {job.input: Event() for job in jobs}
+    monkeypatch.setattr(choice_room, "content_of", lambda item: began[item].set() or content_of(item))
+
+    class Waiting(Quiet):
+        def item(self, job, number, count):
+            assert number == count or began[jobs[number].input].wait(10)
+            return Progress()
+
+    with archive_of(jobs) as archive:
+        reports = segment_all(jobs, Means(), Waiting(), archive=archive)
+    assert [report.status for report in reports] == ["done"] * 3
+    ledger = ArchiveLedger(folder / "out" / NAME)
+    assert [row.content for row in ledger.rows().values()] == [content_of(job.input) for job in jobs]
     ledger.close()
 
 

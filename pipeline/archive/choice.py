@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from pipeline.segmentation import Report
 
 QUARANTINED = ("unreadable", "unsuitable")
 """Reasons that stay until the input changes: such an item is not tried again by itself."""
+Version = tuple[str | None, str | None]
+"""Stamp and content of an input."""
 _STALE = "stale"
 _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
 """Fields of a card that decide no byte of a mask."""
@@ -36,11 +39,12 @@ def archive_of(jobs: Sequence[Job], ledger: Path | None = None) -> Iterator[Arch
         yield None
         return
     opened = ArchiveLedger(ledger or place_of(jobs))
+    archive = Archive(opened)
     try:
-        yield Archive(opened)
+        yield archive
     finally:
         write_report(opened)
-        opened.close()
+        archive.close()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ class Archive:
     def __init__(self, ledger: ArchiveLedger) -> None:
         self._ledger = ledger
         self._recipes: dict[Job, str] = {}
+        self._ahead = ThreadPoolExecutor(1, "read ahead")
+        self._read: dict[str, Future[Version]] = {}
+
+    def close(self) -> None:
+        """Wait for what is being read ahead, and close the ledger."""
+        self._ahead.shutdown(cancel_futures=True)
+        self._ledger.close()
+
+    def read_ahead(self, choice: Choice) -> None:
+        """Read the input of an item that comes next, for its content; so it is in the machine's memory by its turn."""
+        item = choice.job.input
+        self._read[item] = self._ahead.submit(version_of, item)
 
     def choose(self, jobs: Sequence[Job], means: Means) -> list[Choice]:
         """What is to be done with each job; new ones are entered as pending.
@@ -80,7 +96,7 @@ class Archive:
         """Note that an item is under way; if it is stopped, that it is to be gone on with."""
         job = choice.job
         code = _STALE if choice.stale else None
-        found = (stamp_of(job.input), content_of(job.input), self._recipe(job))
+        found = (*self._version(job.input), self._recipe(job))
         self._ledger.enter([Entry(key_of(job), _output(job), "running", code, None, *found)])
         try:
             yield
@@ -103,6 +119,12 @@ class Archive:
                 key_of(job), report.output, "done", None, None, *found, report.model, report.cells, report.seconds
             )
         self._ledger.enter([entry])
+
+    def _version(self, item: str) -> Version:
+        """What the input is now: as it was read ahead, unless it has changed since."""
+        ahead = self._read.pop(item, None)
+        version = version_of(item) if ahead is None else ahead.result()
+        return version if version[0] == stamp_of(item) else version_of(item)
 
     def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
         if row is None:
@@ -163,6 +185,11 @@ def stamp_of(item: str) -> str | None:
     except OSError:
         return None
     return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def version_of(item: str) -> Version:
+    """Stamp and content of an input."""
+    return stamp_of(item), content_of(item)
 
 
 def content_of(item: str) -> str | None:

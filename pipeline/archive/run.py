@@ -69,6 +69,8 @@ def go_through(
     made: dict[int, Report] = {}
     for number, choice in enumerate(left, 1):
         with nullcontext() if archive is None else archive.running(choice):
+            if archive is not None and number < len(left):
+                archive.read_ahead(left[number])
             report = each(choice.job, choice.means, number, len(left))
             made[id(choice)] = report
             if archive is not None:

@@ -6,11 +6,15 @@ import csv
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 
+from pipeline.config import Request
 from pipeline.errors import PipelineError, RequestError
 from pipeline.io.formats import SCENES, STORES, VOLUMES, is_remote, open_source, stem_of, suffix_of
+from pipeline.job import Job
+from pipeline.models.catalogue import find_model
 
 _TABLES = (".csv", ".tsv")
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
@@ -27,6 +31,18 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """
     found = [item for name in named for item in _items(name)]
     return tuple(dict.fromkeys(found))
+
+
+def jobs_of(request: Request) -> list[Job]:
+    """One job for each input that a request stands for; RequestError for a model or inputs that are not there."""
+    if request.model is not None:
+        find_model(request.model)
+    items = find_inputs(request.input)
+    said = {field.name: getattr(request, field.name) for field in fields(request)}
+    return [
+        Job(**{**said, "input": item, "output": output})
+        for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
+    ]
 
 
 def name_outputs(items: Sequence[str], output: str | None, named: Iterable[str] = ()) -> tuple[Path | None, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ from pipeline.cli.values import pair, whole_numbers, words
 
 if TYPE_CHECKING:
     from pipeline.config import Request
-    from pipeline.job import Job
 
 
 def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (options by name)
@@ -30,19 +29,3 @@ def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }
-
-
-def jobs_of(request: Request) -> list[Job]:
-    """One job for each input that is asked for."""
-    from pipeline.inputs import find_inputs, name_outputs
-    from pipeline.job import Job
-    from pipeline.models.catalogue import find_model
-
-    if request.model is not None:
-        find_model(request.model)
-    items = find_inputs(request.input)
-    said = {field.name: getattr(request, field.name) for field in fields(request)}
-    return [
-        Job(**{**said, "input": item, "output": output})
-        for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
-    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.app import SOME_FAILED, errors
-from pipeline.cli.asked import jobs_of, request_of
+from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
     AsJson,
     Band,
@@ -78,6 +78,7 @@ def run(
     """
     from pipeline.archive.choice import archive_of
     from pipeline.archive.run import segment_all
+    from pipeline.inputs import jobs_of
     from pipeline.job import Means
     from pipeline.report import Screen, print_failure, print_reports
 
@@ -139,6 +140,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
+    from pipeline.inputs import jobs_of
     from pipeline.job import Means
     from pipeline.planning import plan as plan_job
     from pipeline.report import print_plans

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import errors
-from pipeline.cli.asked import jobs_of, request_of
+from pipeline.cli.asked import request_of
 from pipeline.cli.options import AsJson, Bands, Input, Overwrite
 from pipeline.cli.values import numbers, pair, words
 from pipeline.errors import RequestError
@@ -123,6 +123,7 @@ def quantise(
             )
         for library in ("openvino", "nncf"):
             check_extra(library, "run in bfloat16")
+        from pipeline.inputs import jobs_of
         from pipeline.quantising import quantise as quantise_model
 
         jobs = jobs_of(request_of(None, input=input_, model=model, bands=bands))

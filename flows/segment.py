@@ -24,7 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import Task
 
-from pipeline.archive.choice import archive_of
+from pipeline.archive.choice import archive_at
 from pipeline.archive.run import failure, go_through
 from pipeline.errors import PipelineError, RequestError
 from pipeline.job import Job, Means
@@ -72,11 +72,11 @@ class ItemsFailedError(PipelineError):
 def segment_flow(jobs: list[Job], means: Means = Means(), ledger: Path | None = None) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
-    Several jobs are an archive, with its `ledger` there or with their masks: what is done is left alone. Raises
-    ItemsFailedError if any failed, after all were tried.
+    With the `ledger` of an archive, what is done is left alone. Raises ItemsFailedError if any failed, after all were
+    tried.
     """
-    with archive_of(jobs, ledger) as archive:
-        reports = go_through(jobs, means, _tried, archive)
+    with archive_at(ledger) as archive:
+        reports = go_through(jobs, means, tried, archive)
     create_table_artifact([asdict(report) for report in reports], key="masks", description="Results by item")
     if any(report.status == "failed" for report in reports):
         raise ItemsFailedError(reports)
@@ -95,7 +95,8 @@ def run_flow(jobs: Sequence[Job], means: Means, ledger: Path | None = None) -> l
         ) from error
 
 
-def _tried(job: Job, means: Means, number: int, count: int) -> Report:
+def tried(job: Job, means: Means, number: int, count: int) -> Report:
+    """The report of a job as a task, however it ended."""
     state = segment_item(job, means, return_state=True)
     if state.is_completed():
         return state.result()

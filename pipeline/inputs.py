@@ -22,12 +22,16 @@ _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
 
+class NothingFoundError(RequestError):
+    """A folder, pattern or table that stands for nothing, yet."""
+
+
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
     A folder stands for the GeoTIFF, NIfTI and Zarr files below it, a pattern (`**` too) for the files it matches, both
     sorted and without masks (`*_mask`); a table (`.csv`, `.tsv`) for its column `input`; anything else for itself.
-    Raises RequestError for a folder, pattern or table that stands for nothing.
+    Raises NothingFoundError for a folder, pattern or table that stands for nothing.
     """
     found = [item for name in named for item in _items(name)]
     return tuple(dict.fromkeys(found))
@@ -43,6 +47,26 @@ def jobs_of(request: Request) -> list[Job]:
         Job(**{**said, "input": item, "output": output})
         for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
     ]
+
+
+def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
+    """Where the ledger of an archive lies: the folder of its masks, else that of its inputs.
+
+    Where neither was named, the deepest folder that holds all masks.
+    """
+    if request.output is not None and suffix_of(request.output) not in _KNOWN:
+        return Path(request.output)
+    roots = {root for name in request.input if (root := _root(name)) is not None}
+    if len(roots) == 1 and request.output is None:
+        return roots.pop()
+    first, *rest = sorted({_folder(job) for job in jobs})
+    return next(folder for folder in (first, *first.parents) if all(other.is_relative_to(folder) for other in rest))
+
+
+def _folder(job: Job) -> Path:
+    if job.output is not None:
+        return job.output.absolute().parent
+    return Path.cwd() if is_remote(job.input) else Path(job.input).absolute().parent
 
 
 def name_outputs(items: Sequence[str], output: str | None, named: Iterable[str] = ()) -> tuple[Path | None, ...]:
@@ -145,5 +169,5 @@ def _column(path: Path) -> list[str]:
 
 def _some(found: list[str], otherwise: str) -> list[str]:
     if not found:
-        raise RequestError(otherwise)
+        raise NothingFoundError(otherwise)
     return found

@@ -13,12 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.archive import choice as choice_room
-from pipeline.archive.choice import Archive, archive_of, content_of, stamp_of
+from pipeline.archive.choice import Archive, archive_at, content_of, stamp_of
 from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
 from pipeline.archive.run import code_of, segment_all
-from pipeline.archive.status import place_of, status_of
+from pipeline.archive.status import status_of
 from pipeline.cli import app
+from pipeline.config import Request
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
+from pipeline.inputs import folder_of, jobs_of
 from pipeline.job import Job, Means
 from pipeline.progress import Progress
 from tests.inputs import contents, listing, pixels, put_scene
@@ -140,7 +142,7 @@ def test_a_stopped_archive_goes_on(folder, models):
                 stop.set()
             return Progress()
 
-    with pytest.raises(Interrupted), archive_of(jobs) as archive:
+    with pytest.raises(Interrupted), archive_at(folder / "out" / NAME) as archive:
         segment_all(jobs, Means(), Stopping(), stop, archive)
     assert [states(folder)[name][0] for name in ("s0", "s1", "s2")] == ["done", "pending", "pending"]
     ledger = ArchiveLedger(folder / "out" / NAME)
@@ -200,7 +202,7 @@ def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monke
             assert number == count or began[jobs[number].input].wait(10)
             return Progress()
 
-    with archive_of(jobs) as archive:
+    with archive_at(folder / "out" / NAME) as archive:
         reports = segment_all(jobs, Means(), Waiting(), archive=archive)
     assert [report.status for report in reports] == ["done"] * 3
     ledger = ArchiveLedger(folder / "out" / NAME)
@@ -266,10 +268,24 @@ def test_what_is_no_ledger_is_refused_and_left_as_it_is(tmp_path):
         ArchiveLedger(tmp_path / "newer.sqlite")
 
 
-def test_a_ledger_lies_in_the_deepest_folder_that_holds_all_masks(tmp_path):
-    jobs = [Job("a.tif", tmp_path / "x/y/a.tif"), Job("b.tif", tmp_path / "x/z/b.tif")]
-    assert place_of(jobs) == tmp_path / "x" / NAME
-    assert place_of([Job(str(tmp_path / "p/a.tif")), Job(str(tmp_path / "p/b.tif"))]) == tmp_path / "p" / NAME
+@pytest.mark.parametrize(
+    ("inputs", "output", "expected"),
+    [
+        (("in",), "out/", "out"),
+        (("in/p/a.tif", "in/q/b.tif"), "out", "out"),
+        (("in",), None, "in"),
+        (("in/*/*.tif",), None, "in"),
+        (("in/p/a.tif", "in/q/b.tif"), None, "in"),
+        (("in/p/a.tif", "in/p"), None, "in/p"),
+    ],
+)
+def test_a_ledger_lies_with_the_masks(tmp_path, monkeypatch, inputs, output, expected):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/p/a.tif", "in/q/b.tif"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    request = Request(input=inputs, output=output)
+    assert folder_of(request, jobs_of(request)).absolute() == tmp_path / expected
 
 
 def test_the_content_of_a_store_is_that_of_its_files_and_their_names(tmp_path):

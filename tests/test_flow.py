@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows import segment as flow_room
+from flows.watch import watch_flow
 from pipeline.errors import InputError, PipelineError
 from pipeline.job import Job, Means
 from pipeline.segmentation import segment
@@ -121,3 +122,29 @@ def test_a_flow_needs_no_server_and_no_network(job, tmp_path):
     assert [item["status"] for item in json.loads(ended.stdout)["items"]] == ["done"]
     assert (tmp_path / "a_mask.tif").exists()
     assert "ERROR" not in ended.stderr
+
+
+@pytest.fixture
+def watched(models, tmp_path):
+    """A job file that looks into a folder, which is empty yet."""
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "job.toml"
+    file.write_text(f'input = "in"\noutput = "out/"\nmodel = "{models / "scene"}"\n')
+    return file
+
+
+def test_a_watch_segments_what_is_new_and_fails_once_for_what_is_broken(server, watched, tmp_path):
+    def tick(**more):
+        state = watch_flow(watched, **{"settle": 0.0, **more}, return_state=True)
+        return state.is_failed(), {path.name for path in (tmp_path / "out").glob("*_mask.tif")}
+
+    assert tick() == (False, set())
+    put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
+    assert tick(settle=3600.0) == (False, set()), "it may still be written"
+    assert tick() == (False, {"a_mask.tif"})
+    made = (tmp_path / "out/a_mask.tif").stat().st_mtime_ns
+    (tmp_path / "in/b.tif").write_bytes(b"II no scene")
+    put_scene(tmp_path / "in/c.tif", pixels((2, 40, 30), 1))
+    assert tick() == (True, {"a_mask.tif", "c_mask.tif"})
+    assert tick() == (False, {"a_mask.tif", "c_mask.tif"})
+    assert (tmp_path / "out/a_mask.tif").stat().st_mtime_ns == made

@@ -171,6 +171,10 @@ def test_another_training_is_not_gone_on_with(scenes, tmp_path):
     train(short, scenes, tmp_path / "out", HERE, quiet)
     again = train(replace(short, limits=("Sees no red.",), licence="CC0-1.0"), scenes, tmp_path / "out", HERE, quiet)
     assert load_model(again.folder).card.limits == ("Sees no red.",), "what is only told may change"
+    state = json.loads((tmp_path / "out/training.json").read_text())
+    del state["schedule"]["coarse"]
+    (tmp_path / "out/training.json").write_text(json.dumps(state))
+    train(short, scenes, tmp_path / "out", HERE, quiet)  # begun before there was such a key
     with pytest.raises(OutputError, match=r"schedule.rate 0.002 \(now 0.1\)"):
         train(replace(short, schedule=replace(short.schedule, rate=0.1)), scenes, tmp_path / "out", HERE, quiet)
 

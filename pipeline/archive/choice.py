@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
-from pipeline.archive.status import place_of, write_report
+from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import Interrupted, RequestError
 from pipeline.io.formats import is_remote
@@ -30,15 +30,12 @@ _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
 
 
 @contextmanager
-def archive_of(jobs: Sequence[Job], ledger: Path | None = None) -> Iterator[Archive | None]:
-    """The archive of several jobs, with its ledger at `ledger` or with their masks; none of a job alone without one.
-
-    In the end counts and failures are written beside the ledger.
-    """
-    if ledger is None and len(jobs) < 2:
+def archive_at(ledger: Path | None) -> Iterator[Archive | None]:
+    """The archive with that ledger, if there is one; in the end counts and failures are written beside it."""
+    if ledger is None:
         yield None
         return
-    opened = ArchiveLedger(ledger or place_of(jobs))
+    opened = ArchiveLedger(ledger)
     archive = Archive(opened)
     try:
         yield archive

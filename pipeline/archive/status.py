@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
-from pipeline.io.formats import is_remote
 from pipeline.io.safely import replacing
-from pipeline.job import Job
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run takes up."""
@@ -80,20 +78,6 @@ def write_report(ledger: ArchiveLedger) -> Path:
     with replacing(path) as draft:
         draft.write_text(json.dumps({**asdict(status_of(ledger)), "failed": failed}, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def place_of(jobs: Sequence[Job]) -> Path:
-    """The usual ledger of an archive: in the deepest folder that holds all of its masks."""
-    folders = {_folder(job) for job in jobs}
-    first, *rest = sorted(folders)
-    common = next(folder for folder in (first, *first.parents) if all(other.is_relative_to(folder) for other in rest))
-    return common / NAME
-
-
-def _folder(job: Job) -> Path:
-    if job.output is not None:
-        return job.output.absolute().parent
-    return Path.cwd() if is_remote(job.input) else Path(job.input).absolute().parent
 
 
 def _reasons(rows: Iterable[Row]) -> tuple[Reason, ...]:

@@ -76,9 +76,10 @@ def run(
 
     A stopped or crashed run goes on where it was when the same command is given again.
     """
-    from pipeline.archive.choice import archive_of
+    from pipeline.archive.choice import archive_at
+    from pipeline.archive.ledger import NAME
     from pipeline.archive.run import segment_all
-    from pipeline.inputs import jobs_of
+    from pipeline.inputs import folder_of, jobs_of
     from pipeline.job import Means
     from pipeline.report import Screen, print_failure, print_reports
 
@@ -96,6 +97,8 @@ def run(
             tta=tta,
         )
         jobs = jobs_of(said)
+        if ledger is None and len(jobs) > 1:
+            ledger = folder_of(said, jobs) / NAME
         means = Means(
             workers=positive("--workers", workers),
             scheduler=scheduler,
@@ -112,7 +115,7 @@ def run(
             for report in reports:
                 print_failure(report)
         else:
-            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen, archive_of(jobs, ledger) as archive:
+            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen, archive_at(ledger) as archive:
                 reports = segment_all(jobs, means, screen, screen.stop, archive)
         print_reports(reports, as_json=as_json)
         if any(report.status == "failed" for report in reports):

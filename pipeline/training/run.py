@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError, RequestError
 from pipeline.models.card import FORMAT, Card, Normalisation
+from pipeline.models.decode import decode
 from pipeline.models.device import choose_device, fast_in_bf16
 from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
@@ -233,10 +234,11 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 
 def _claim(out: Path, training: Training) -> None:
     """Note in `out` which training this is; refuse if another was begun there."""
-    state = _plain({name: value for name, value in asdict(training).items() if name not in _TOLD})
-    path = out / STATE
+    state, path = _plain(asdict(training)), out / STATE
     if path.exists():
-        if differing := differences(json.loads(path.read_text(encoding="utf-8")), state):
+        begun = decode(Training, json.loads(path.read_text(encoding="utf-8")), may_miss=True)
+        told = {name: getattr(training, name) for name in _TOLD}
+        if differing := differences(_plain(asdict(replace(begun, **told))), state):
             raise OutputError(f"{out}: another training was begun here, with {differing}; give another --out")
         return
     try:

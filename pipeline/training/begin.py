@@ -14,11 +14,11 @@ from pipeline.models.store import load_model
 
 
 def begin_with(network: PSPNet, ref: str, base: Path) -> None:
-    """Copy weights into `network`: a packaged model by name, or a folder, relative to `base`, of a model or a backbone.
+    """Copy weights into `network`: a packaged model by name, or a folder of a model or a backbone.
 
-    Of a model with other classes, the last convolution is left as it is. Raises ModelError where anything else differs.
+    A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes, the last convolution is left as it is. Raises ModelError where anything else differs.
     """
-    path = ref if ref in names() else base / ref
+    path = ref if ref in names() else base / ref if (base / ref).exists() else Path(ref)
     if isinstance(path, Path) and (path / BACKBONE).exists():
         load_backbone(path).start(network)
         return

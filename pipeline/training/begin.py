@@ -16,7 +16,8 @@ from pipeline.models.store import load_model
 def begin_with(network: PSPNet, ref: str, base: Path) -> None:
     """Copy weights into `network`: a packaged model by name, or a folder of a model or a backbone.
 
-    A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes, the last convolution is left as it is. Raises ModelError where anything else differs.
+    A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
+    the last convolution is left as it is. Raises ModelError where anything else differs.
     """
     path = ref if ref in names() else base / ref if (base / ref).exists() else Path(ref)
     if isinstance(path, Path) and (path / BACKBONE).exists():

@@ -1,12 +1,14 @@
-"""The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
+r"""The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
 
-    python -m benchmarks.against_unet train --config configs/train-landcover.toml --data FOLDER --out runs/unet
+    python -m benchmarks.against_unet train --config configs/train-landcover-coarse.toml \
+        --config configs/train-landcover.toml --data FOLDER --out runs/unet
     python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet --table TABLE
 
 The U-Net has the shape that segmentation-models-pytorch gives a ResNet-18 encoder: decoder of 256, 128, 64, 32 and 16
 channels, batch norm, nearest upsampling. It begins with random weights, as PSPNet does. Before its first step both
-networks are timed, step by step in turn, on the samples that they train on; the U-Net takes as many steps as fit into
-the time that PSPNet's take. Samples come by number, so both see the same ones in the same order.
+networks are timed, step by step in turn, on the samples that they train on (PSPNet at its coarse output stride too,
+where the schedule has such steps); the U-Net takes as many steps as fit into the time that PSPNet's take, of all
+trainings that follow each other, by the recipe of the first. Samples come by number, so both see the same ones.
 
 `test` runs both through `pipeline run` (same patches, overlap and window; float32) and prints mean IoU of both with
 bootstrap intervals.
@@ -19,6 +21,7 @@ import csv
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -43,7 +46,7 @@ from pipeline.training.config import Training, read_training
 from pipeline.training.gather import gather, normalisation_of
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
-from pipeline.training.module import Learner
+from pipeline.training.module import Learner, coarse_twin
 from pipeline.training.run import Loaders, Resources, fit, spec_of
 
 DECODER = (256, 128, 64, 32, 16)
@@ -87,18 +90,19 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
-def train_unet(config: Path, data: Path, out: Path, resources: Resources) -> None:
+def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Resources) -> None:
     """Train the U-Net for the time that PSPNet takes; goes on from the last checkpoint."""
-    training = read_training(config)
+    trainings = [read_training(config) for config in configs]
+    training = trainings[0]
     spec = spec_of(training)
     gathered = gather(training, find_items(training.data, data))
     normalisation = normalisation_of(training, gathered)
     torch.manual_seed(training.seed)
     unet = UNet(spec)
     steps = _noted(
-        out / "steps.json", lambda: _fitting(training, PSPNet(spec), UNet(spec), gathered, normalisation, resources)
+        out / "steps.json", lambda: _fitting(trainings, PSPNet(spec), UNet(spec), gathered, normalisation, resources)
     )
-    training = replace(training, schedule=replace(training.schedule, steps=steps["unet"]))
+    training = replace(training, schedule=replace(training.schedule, steps=steps["unet"], coarse=0.0))
     learner = Learner(training, cast("PSPNet", unet))
     fit(learner, Loaders(training, gathered, normalisation, resources), out, resources)
     torch.save(learner.published.state_dict(), out / WEIGHTS)
@@ -112,30 +116,38 @@ def _noted(path: Path, measure: Any) -> dict[str, Any]:  # noqa: ANN401
     return json.loads(path.read_text())
 
 
-def _fitting(training: Training, pspnet: nn.Module, unet: nn.Module, *data: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Steps of the U-Net that take as long as all of PSPNet's: both timed on the same batches, in turn."""
+def _fitting(trainings: Sequence[Training], pspnet: PSPNet, unet: nn.Module, *data: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Steps of the U-Net that take as long as all of PSPNet's: timed on the same batches, in turn."""
     *found, resources = data
+    training, schedules = trainings[0], [training.schedule for training in trainings]
     device = choose_device(resources.device)
-    loaders = Loaders(training, *found, resources)
-    networks = [network.to(device, memory_format=torch.channels_last).train() for network in (pspnet, unet)]
-    optimisers = [torch.optim.AdamW(network.parameters(), lr=1e-4) for network in networks]
-    times: list[list[float]] = [[], []]
-    for batch in islice(loaders.train_dataloader(), TIMED):
+    batches = Loaders(training, *found, resources).train_dataloader()
+    networks = {"unet": unet, "pspnet": pspnet, "coarse": coarse_twin(pspnet)}
+    optimisers = {}
+    for name, network in networks.items():
+        network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimisers[name] = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for batch in islice(batches, TIMED):
         image, labels = (x.to(device) for x in batch)
-        for network, optimiser, taken in zip(networks, optimisers, times, strict=True):
+        for name, network in networks.items():
             began = time.monotonic()
             with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=fast_in_bf16(device)):
                 scores = network(image.contiguous(memory_format=torch.channels_last))
             heads = scores if isinstance(scores, tuple) else (scores,)
             loss = sum(loss_of(head, labels, training.loss) for head in heads)
-            optimiser.zero_grad()
+            optimisers[name].zero_grad()
             loss.backward()
-            optimiser.step()
-            taken.append(time.monotonic() - began)
-    seconds = [statistics.median(taken) for taken in times]
-    steps = round(training.schedule.steps * seconds[0] / seconds[1])
-    print(f"a step takes {seconds[0]:.2f} s with PSPNet, {seconds[1]:.2f} s with the U-Net: {steps} steps", flush=True)
-    return {"pspnet": training.schedule.steps, "unet": steps, "seconds a step": seconds}
+            optimisers[name].step()
+            times[name].append(time.monotonic() - began)
+    seconds = {name: statistics.median(taken) for name, taken in times.items()}
+    whole = sum(
+        schedule.steps * (schedule.coarse * seconds["coarse"] + (1 - schedule.coarse) * seconds["pspnet"])
+        for schedule in schedules
+    )
+    steps = round(whole / seconds["unet"])
+    print(f"seconds a step: {seconds}; {steps} steps of the U-Net take PSPNet's {whole:.0f} s", flush=True)
+    return {"pspnet": sum(schedule.steps for schedule in schedules), "unet": steps, "seconds a step": seconds}
 
 
 def test(pspnet: Path, out: Path, pairs: list[tuple[Path, Path]]) -> dict[str, Any]:
@@ -160,7 +172,7 @@ def _measured(model: Path, folder: Path, pairs: list[tuple[Path, Path]]) -> dict
     found = evaluate(masks)
     return {
         "mean_iou": found.overall.figures["mean_iou"].value,
-        "by_class": {entry.name: entry.figures["iou"].value for entry in found.classes},
+        "by_class": {entry.name: entry.figures["iou"].value for entry in found.overall.classes},
     }
 
 
@@ -169,7 +181,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     training = verbs.add_parser("train")
-    for name in ("--config", "--data", "--out"):
+    training.add_argument("--config", type=Path, required=True, action="append")
+    for name in ("--data", "--out"):
         training.add_argument(name, type=Path, required=True)
     training.add_argument("--device")
     testing = verbs.add_parser("test")

@@ -29,38 +29,9 @@ from pipeline.training.module import Learner, coarse_twin, factor
 from pipeline.training.place import IGNORE
 from pipeline.training.run import Resources, spec_of, train
 from tests.inputs import labels_of
-from tests.trainings import SCENES, STILL, VOLUMES, put_scenes, put_volumes, truth
+from tests.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, put_volumes, truth
 
 HERE = Resources("cpu")
-TOML = """
-name = "small"
-kind = "scene"
-channels = ["red", "green"]
-classes = [
-  {name = "dark", colour = [0, 0, 0]},
-  {name = "bright", colour = [255, 255, 255]},
-  {name = "rare", colour = [255, 0, 0]},
-]
-[data]
-images = "scene*.tif"
-labels = "{stem}_label.tif"
-validation = ["scene2"]
-exclude = ["*_label"]
-[network]
-output_stride = 16
-ppm_channels = 8
-head_channels = 8
-[samples]
-patch = [32, 32]
-batch = 4
-[schedule]
-steps = 12
-every = 4
-optimiser = "adamw"
-rate = 2e-3
-new_layers = 1.0
-averaging = 0.5
-"""
 
 
 @pytest.fixture(scope="module")

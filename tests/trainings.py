@@ -33,6 +33,36 @@ VOLUMES = replace(
         (24, 24), 2, spacing=(1.0, 1.0), margin=1, views=("axial", "coronal", "sagittal"), normalisation="zscore"
     ),
 )
+TOML = """
+name = "small"
+kind = "scene"
+channels = ["red", "green"]
+classes = [
+  {name = "dark", colour = [0, 0, 0]},
+  {name = "bright", colour = [255, 255, 255]},
+  {name = "rare", colour = [255, 0, 0]},
+]
+[data]
+images = "scene*.tif"
+labels = "{stem}_label.tif"
+validation = ["scene2"]
+exclude = ["*_label"]
+[network]
+output_stride = 16
+ppm_channels = 8
+head_channels = 8
+[samples]
+patch = [32, 32]
+batch = 4
+[schedule]
+steps = 12
+every = 4
+optimiser = "adamw"
+rate = 2e-3
+new_layers = 1.0
+averaging = 0.5
+"""
+"""The training of scenes as a file."""
 
 
 def truth(shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
-from pipeline.io.formats import SCENES, STORES, VOLUMES, about, is_remote, open_source, stem_of, suffix_of
+from pipeline.io.address import is_remote
+from pipeline.io.formats import SCENES, STORES, VOLUMES, about, open_source, stem_of, suffix_of
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -114,7 +115,7 @@ class Learner(lightning.LightningModule):
     def _resting(self, network: PSPNet) -> Iterator[nn.Module]:
         yield from _frozen(network, self.training_config.network.frozen_stages)
         if self.training_config.network.frozen_norms:
-            yield from (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+            yield from (module for module in network.modules() if isinstance(module, _BatchNorm))
 
 
 def coarser(spec: PSPNetSpec) -> PSPNetSpec:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.formats import Mask, about, open_source, publish
+from pipeline.io.formats import Mask, about, in_the_way, open_source, publish
+from pipeline.io.safely import clean
 
 
 def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
@@ -20,6 +21,10 @@ def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
         raise RequestError(f"{output}: the output is the input itself; give another --output")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
+    if not overwrite and (other := in_the_way(output)):
+        raise OutputError(
+            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+        )
     labels: Any = open_source(path)
     try:
         if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
@@ -27,6 +32,8 @@ def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
                 f"{path}: {labels.channels} channels of {labels.dtype} are no mask; needed is one of uint8 or uint16"
             )
         said = about(path)
+        if output.parent.is_dir():
+            clean(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
         publish(Mask(labels, labels.grid, nodata, said.classes, said.made or {}), output)
     finally:

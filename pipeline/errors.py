@@ -5,6 +5,8 @@ PipelineError
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or stands in the way
+│   └── HeldError                one that another run is making at this moment
+├── LateError (TimeoutError)     an item that took longer than it may; what is done is kept
 └── Interrupted                  stopped on request; what is done is kept and the next run goes on from it
 """
 
@@ -19,13 +21,17 @@ class RequestError(PipelineError, ValueError):
     """The request itself is wrong."""
 
 
+UNREACHABLE = "unreachable"
+"""Kind of a fault that may pass: a server or the network."""
+
+
 class InputError(RequestError):
     """An input that cannot be read, or is not what it should be."""
 
     def __init__(self, message: str, code: str = "unreadable") -> None:
         super().__init__(message)
         self.code = code
-        """The kind of fault, in a word: "unreadable", or "unsuitable" for the model."""
+        """The kind of fault, in a word: "unreadable", "unsuitable" for the model, or "unreachable" for now."""
 
 
 class ModelError(RequestError):
@@ -34,6 +40,14 @@ class ModelError(RequestError):
 
 class OutputError(PipelineError, OSError):
     """An output that cannot be written, or that stands in the way."""
+
+
+class HeldError(OutputError):
+    """An output that another run is making at this moment."""
+
+
+class LateError(PipelineError, TimeoutError):
+    """An item that took longer than it may; what is done is kept."""
 
 
 class Interrupted(PipelineError):  # noqa: N818  (an event, not a fault)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import OutputError
+from pipeline.errors import HeldError, OutputError
 from pipeline.io.formats import remove
 
 _LOCK, _HOLDER = "lock", "holder.json"
@@ -22,7 +22,7 @@ _LOCK, _HOLDER = "lock", "holder.json"
 def held(work: Path, output: Path) -> Iterator[None]:
     """Hold the work folder of `output`, which is made if it is not there; a crash lets go of it.
 
-    Raises OutputError naming process, machine and time where another run holds it.
+    Raises HeldError naming process, machine and time where another run holds it, OutputError where it cannot be made.
     """
     lock = FileLock(work / _LOCK, timeout=0)
     try:
@@ -30,7 +30,7 @@ def held(work: Path, output: Path) -> Iterator[None]:
         lock.acquire()
         (work / _HOLDER).write_text(json.dumps(_myself()), encoding="utf-8")
     except Timeout as error:
-        raise OutputError(
+        raise HeldError(
             f"{output}: is being made by {_who(work)}; wait for it, stop it, or give another --output"
         ) from error
     except OSError as error:

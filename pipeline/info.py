@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.classes import rows_of
 from pipeline.engine import Source
 from pipeline.geometry import Grid
-from pipeline.io.formats import about, is_remote, open_source
+from pipeline.io.address import is_remote, shown
+from pipeline.io.formats import about, open_source
 from pipeline.io.views import orientation_of
 
 
@@ -19,7 +20,7 @@ def describe(path: str) -> dict[str, Any]:
         said = about(path) if not is_remote(path) and Path(path).exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
         made = {} if said is None or said.made is None else {"made": dict(said.made)}
-        return {"input": path, **_grid(source.grid), **_values(source), **mask, **made}
+        return {"input": shown(path), **_grid(source.grid), **_values(source), **mask, **made}
     finally:
         source.close()
 

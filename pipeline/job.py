@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.io.address import shown
+
 
 @dataclass(frozen=True)
 class Job:
@@ -28,6 +30,11 @@ class Job:
     """Direction in which a volume is sliced: axial, coronal or sagittal; scores of several are averaged in order."""
     tta: str | tuple[str | float, ...] | None = None
     """Test-time augmentation: flips or turns, and scales, as in "flips,0.75,1.25"; None: the patch as it is."""
+
+    @property
+    def name(self) -> str:
+        """The input as it may be shown and kept: an address without what gives access to it."""
+        return shown(self.input)
 
 
 @dataclass(frozen=True)

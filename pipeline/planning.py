@@ -59,7 +59,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         for view, cut in zip(views, bands, strict=True)
     ]
     return Plan(
-        input=job.input,
+        input=job.name,
         output=str(setup.output),
         model=setup.card.name,
         shape=setup.grid.shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -15,9 +16,11 @@ from pipeline.engine.blend import MANY
 from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_bands
-from pipeline.io.formats import check_output, identity, is_remote, open_source, stem_of
+from pipeline.io.address import is_remote
+from pipeline.io.formats import check_output, identity, open_source, stem_of
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
+from pipeline.limits import check_room, check_shape
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
@@ -49,6 +52,8 @@ class Setup:
 
     job: Job
     """With its output and model filled in."""
+    version: Mapping[str, Any]
+    """What tells this version of the input from others: asked once, for it may lie on a server."""
     card: Card
     grid: Grid
     """The input's own grid."""
@@ -94,7 +99,7 @@ class Setup:
     def output(self) -> Path:
         """File to write."""
         if self.job.output is None:
-            raise RequestError(f"{self.job.input}: has no output")
+            raise RequestError(f"{self.job.name}: has no output")
         return self.job.output
 
     @property
@@ -175,7 +180,7 @@ class Setup:
         """All that decides the bytes of the output, as JSON values."""
         return {
             "format": FORMAT,
-            "input": identity(self.job.input),
+            "input": self.version,
             "bands": self.job.bands,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -209,6 +214,7 @@ def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     source = open_source(job.input, bands=job.bands)
     try:
+        check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
         _check_fit(source, card, job)
@@ -221,6 +227,7 @@ def prepare(job: Job, means: Means) -> Setup:
             augmentation.check(view.seen)
         setup = Setup(
             job=replace(job, output=output, model=model),
+            version=identity(job.input),
             card=card,
             grid=source.grid,
             views=views,
@@ -232,6 +239,13 @@ def prepare(job: Job, means: Means) -> Setup:
             numerics=_numerics(means, card, views, augmentation),
         )
         for one in setup.each():
+            check_room(
+                job.name,
+                Box.whole(source.grid.shape).size * one.labels.dtype.itemsize,
+                one.memory(),
+                output,
+                cut=means.memory is not None,
+            )
             one.bands(means)
         return setup
     finally:
@@ -248,19 +262,19 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
     kind = "scene" if source.grid.is_scene else "volume"
     if card.kind != kind:
         raise ModelError(
-            f"{job.input}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
+            f"{job.name}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
         )
     if len(card.channels) != source.channels:
         more = kind == "scene" and source.channels > len(card.channels)
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
         raise InputError(
-            f"{job.input}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
+            f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
             + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models"),
             code="unsuitable",
         )
     if kind == "scene" and job.view is not None:
-        raise RequestError(f"{job.input}: --view is for volumes; this is a scene")
+        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
 
 
 def _check_distinct(path: str, output: Path) -> None:

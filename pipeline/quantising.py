@@ -63,13 +63,13 @@ def quantise(
     images = [image for n, setup in enumerate(setups) for image in _images(setup, _share(patches, len(setups), n))]
     if len(images) < 2:
         raise InputError(
-            f"{jobs[0].input}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
+            f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
         )
     made = quantised(model, images[::2], images[1::2], agreement, tell)
     card = replace(model.card, int8=made.form)
     publish(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
     return Made(
-        input=tuple(job.input for job in jobs),
+        input=tuple(job.name for job in jobs),
         output=str(out),
         model=card.name,
         agreement=made.form.agreement,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -14,10 +14,11 @@ from typing import Literal
 from pipeline.averaging import average, begin_views
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger, differences
-from pipeline.errors import Interrupted, OutputError
+from pipeline.errors import HeldError, Interrupted, OutputError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
 from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
+from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import ZarrSource, create_labels, stage_volume
 from pipeline.io.views import Reoriented, inverse
@@ -59,14 +60,23 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     ledger = Ledger(setup.work)
     if ledger.begun and not means.restart:
         setup = _as_begun(setup, means, ledger)
-    told = job.input, str(setup.output)
+    told = job.name, str(setup.output)
     cells = Box.whole(setup.grid.shape).size
     if _is_made(setup, means):
-        if ledger.begun and not ledger.differences(setup.fingerprint()):
-            remove(setup.work)
+        _clear_up(setup, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, setup.card.name)
     with held(setup.work, setup.output):
-        _make(setup, means, ledger, progress, stop or Event())
+        if ledger.begun:
+            clean(setup.output.parent)
+        try:
+            _make(setup, means, ledger, progress, stop or Event())
+        except OSError as error:
+            if isinstance(error, PipelineError):
+                raise
+            raise OutputError(
+                f"{setup.output}: the disk of {error.filename or setup.work} fails ({error.strerror or error}); "
+                "the same command goes on from what is done"
+            ) from error
     return Report(*told, "done", None, time.monotonic() - began, cells, setup.card.name)
 
 
@@ -84,6 +94,13 @@ def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: 
     progress.phase("writing")
     _publish(setup)
     remove(setup.work)
+
+
+def _clear_up(setup: Setup, ledger: Ledger) -> None:
+    """Remove what is left of a run that made its output and ended before it could."""
+    if setup.work.exists() and not (ledger.begun and ledger.differences(setup.fingerprint())):
+        with suppress(HeldError), held(setup.work, setup.output):
+            remove(setup.work)
 
 
 def _is_made(setup: Setup, means: Means) -> bool:

@@ -43,13 +43,13 @@ def _even(run: Run, parts: int) -> list[Run]:
 
 
 def _stretches(bands: Iterable[Box]) -> list[Run]:
-    runs: list[Run] = []
+    runs: list[list[Box]] = []
     for band in bands:
         if runs and _follows(runs[-1][-1], band):
-            runs[-1] = (*runs[-1], band)
+            runs[-1].append(band)
         else:
-            runs.append((band,))
-    return runs
+            runs.append([band])
+    return [tuple(run) for run in runs]
 
 
 def _follows(upper: Box, lower: Box) -> bool:

@@ -15,6 +15,7 @@ from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
+from pipeline.io.address import is_remote, name_of, shown
 from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
@@ -24,19 +25,14 @@ STORES = (".zarr",)
 
 def suffix_of(path: str | Path) -> str:
     """The suffix that tells the format, in lower case: `.nii.gz` counts as one."""
-    name = Path(path).name.lower()
+    name = name_of(path).lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 def stem_of(path: str | Path) -> str:
     """The name without folder and suffix."""
-    name = Path(path).name
-    return name[: len(name) - len(suffix_of(name))]
-
-
-def is_remote(path: str | Path) -> bool:
-    """Whether GDAL is asked for an address and not for a file here."""
-    return "://" in str(path) or str(path).startswith("/vsi")
+    name = name_of(path)
+    return name[: len(name) - len(suffix_of(path))]
 
 
 def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
@@ -47,6 +43,8 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
     if not is_remote(path):
         _check_file(Path(path))
     if suffix_of(path) in VOLUMES:
+        if is_remote(path):
+            raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
         from pipeline.io.volume import open_volume
 
         source: Source = open_volume(Path(path))
@@ -64,9 +62,15 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
 
 
 def identity(path: str | Path) -> dict[str, Any]:
-    """What tells one version of an input from another, without reading it: name, size and time of change."""
+    """What tells one version of an input from another, without reading it: name, size and time of change.
+
+    Of an http(s) address, what its server tells; of any other, the name alone.
+    """
     if is_remote(path):
-        return {"name": str(path)}
+        from pipeline.io.remote import version_at
+
+        address = str(path).removeprefix("/vsicurl/")
+        return {"name": shown(path), **(version_at(address) if address.startswith("http") else {})}
     about = Path(path).stat()
     return {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
 
@@ -168,22 +172,27 @@ def _write_nifti(mask: Mask, path: Path) -> None:
     from pipeline.io.volume import write_nifti
 
     beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made}
-    with replacing(_sidecar(path)) as draft:
-        draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
+
+    def describe() -> None:
+        """Never beside an older volume, which it would tell of as well."""
+        path.unlink(missing_ok=True)
+        with replacing(_sidecar(path)) as draft:
+            draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
+
     try:
-        write_nifti(path, mask.grid, _rows(mask), mask.labels.dtype)
+        write_nifti(path, mask.grid, _rows(mask), mask.labels.dtype, before=describe)
     except BaseException:
-        _sidecar(path).unlink()
+        if not path.exists():
+            _sidecar(path).unlink(missing_ok=True)
         raise
 
 
 def _write_zarr(mask: Mask, path: Path) -> None:
-    from pipeline.io.safely import clean, own_name
+    from pipeline.io.safely import own_name
     from pipeline.io.store import CHUNK, BandStore, create_labels
 
     draft = own_name(path)
     remove(draft)
-    clean(path)
     try:
         create_labels(draft, mask.grid, mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, made=mask.made)
         store = BandStore(draft)

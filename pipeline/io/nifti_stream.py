@@ -36,7 +36,11 @@ class ByteStream:
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         self._lock = threading.Lock()
-        self.packed = self._file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        try:
+            self.packed = self._file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        except OSError:
+            self._file.close()
+            raise
         size = os.fstat(self._file.fileno()).st_size
         self.most = size * _MOST_PER_PACKED_BYTE if self.packed else size
         """Bytes that the stream can hold at most; exactly that many where it is not packed."""

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,14 +16,17 @@ from pipeline.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; renamed to it after its bytes are safe, removed if anything goes wrong."""
+def replacing(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """A temporary name beside `path`; renamed to it after its bytes are safe, removed if anything goes wrong.
+
+    `before` is called in between, for what has to be there before `path` is.
+    """
     temporary = own_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        clean(path)
         yield temporary
         sync(temporary)
+        before()
         temporary.replace(path)
         sync(path.parent)
     except OutputError:
@@ -40,10 +43,10 @@ def own_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
 
 
-def clean(path: Path) -> None:
-    """Remove what processes of this machine that ended left beside `path` under names of their own."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(_machine())}\.(\d+)\..+")
-    for left in path.parent.iterdir():
+def clean(folder: Path) -> None:
+    """Remove what processes of this machine that ended left in `folder` under names of their own."""
+    ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\..+")
+    for left in folder.iterdir():
         found = ours.fullmatch(left.name)
         if found and not psutil.pid_exists(int(found[1])):
             with suppress(OSError):

@@ -6,7 +6,7 @@ The NIfTI array (i, j, k) is met transposed, as (z, y, x) = (k, j, i): the order
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from io import BufferedIOBase
 from math import isfinite, prod
@@ -69,14 +69,21 @@ def open_volume(path: Path) -> NiftiSource:
 
 
 def write_nifti(
-    path: Path, grid: Grid, slabs: Iterable[NDArray[Any]], dtype: DTypeLike, *, description: str = ""
+    path: Path,
+    grid: Grid,
+    slabs: Iterable[NDArray[Any]],
+    dtype: DTypeLike,
+    *,
+    description: str = "",
+    before: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a label volume from `slabs` of shape `(n, y, x)`, which follow each other along z and fill `grid`.
 
     `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
     geometry back, field by field; any other gets its affine as sform. No text of the input is carried over. A name that
     ends in `.gz` is packed, at level 1 and without time or name: the same labels are the same bytes. The file appears
-    when it is whole. Raises OutputError where the slabs do not fill the grid, or the system refuses.
+    when it is whole, after `before` was called. Raises OutputError where the slabs do not fill the grid, or the system
+    refuses.
     """
     stored = np.dtype(dtype).newbyteorder("<")
     if stored not in _WRITTEN:
@@ -89,7 +96,7 @@ def write_nifti(
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["intent_code"] = _LABEL if stored.kind == "u" else 0
     header["descrip"] = description.encode("ascii", "replace")[:79]
-    with replacing(path) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
+    with replacing(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
         out.write(header.binaryblock + bytes(4))  # four zeros: no extensions follow
         for slab in _filling(path, grid.shape, slabs, stored):
             out.write(slab.data)

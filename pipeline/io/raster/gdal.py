@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rasterio
 from rasterio._env import set_gdal_config
 from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path, _vsi_path
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import UNREACHABLE, InputError, OutputError
+from pipeline.io.address import hidden, is_remote, shown
 
 CACHE = 32 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
 
 _ERRORS = (RasterioError, CRSError, CPLE_BaseError)
-_REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MAX_RETRY": 5, "GDAL_HTTP_RETRY_DELAY": 0.5}
+_REMOTE = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": 5,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_TIME": 60,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+}
+"""Of addresses, unless the environment says otherwise: six tries of each request, with longer and longer delays, of
+some 20 s in all; a server that says nothing for a minute counts as one that fails."""
+
+_ANSWER = re.compile(r"(HTTP|CURL) (error|response)[^-]*")
+_REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
+"""Answers of a server that another try does not change."""
 
 # The cache is one for the whole process: given to rasterio.Env by each thread, threads would undo each other's limit.
 # rasterio counts it in bytes, the environment variable (which is left to rule) in megabytes.
@@ -35,15 +54,48 @@ def reading(address: str, part: str = "") -> Iterator[None]:
 
     At an address no other files are looked for beside it, so that a mask in a `.msk` is seen of local files only.
     """
-    remote = "://" in address or address.startswith("/vsi")
+    remote = is_remote(address)
+    said = _options(address) if remote else {}
     try:
-        with rasterio.Env(**(_REMOTE if remote else {})):
+        with rasterio.Env(**said):
             yield
     except _ERRORS as error:
-        reason = error.__cause__ or error
-        raise InputError(
-            f"{address}{part}: GDAL cannot read it ({reason}); try `gdalinfo -checksum` on the file"
-        ) from error
+        reason = "; ".join((hidden(str(error.__cause__ or error), address), *_answers(address)))
+        told = f"{shown(address)}{part}: GDAL cannot read it ({reason})"
+        if not remote:
+            raise InputError(f"{told}; try `gdalinfo -checksum` on the file") from error
+        code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
+        way_out = "see to the address, your access and the network"
+        raise InputError(f"{told}; {way_out}", code) from (error if shown(address) == address else None)
+
+
+def _options(address: str) -> dict[str, Any]:
+    """Options for an address: nothing of it is remembered beyond a handle, or what was cut short would stay so."""
+    options = {**_REMOTE, "CPL_VSIL_CURL_NON_CACHED": _vsi_path(_parse_path(address))}
+    return {name: value for name, value in options.items() if name not in os.environ}
+
+
+class _Discretion(logging.Filter):
+    """Takes from GDAL's warnings what gives access to an address, and keeps the last of them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hidden(record.getMessage()), ()
+        _warned.append(record.msg)
+        return True
+
+
+_warned: deque[str] = deque(maxlen=100)
+"""GDAL asks again by itself, and in the end tells that it failed, but not what it was answered."""
+
+
+def _answers(address: str) -> list[str]:
+    """What a server answered last, if that was warned of: one text or none."""
+    place = shown(address).removeprefix("/vsicurl/")
+    return [found[0].strip() for text in _warned if place in text and (found := _ANSWER.search(text))][-1:]
+
+
+for _name in ("rasterio._err", "rasterio._env"):
+    logging.getLogger(_name).addFilter(_Discretion())
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -19,13 +20,18 @@ from rasterio.windows import Window
 
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels
-from pipeline.errors import InputError
+from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box
+from pipeline.io.address import shown
 from pipeline.io.observed import observed
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
 
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 _LARGEST_BLOCK = 1 << 30
+_DELAYS = (0.5, 2.0)
+"""Seconds before a part of an address is read again."""
 
 
 class RasterSource:
@@ -37,12 +43,15 @@ class RasterSource:
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
-        self.path = str(path)
+        self._address, self.path = str(path), shown(path)
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
         self._lock = threading.Lock()
         self._closed = False
-        with reading(self.path):
+        self._patiently(self._look, bands)
+
+    def _look(self, bands: Sequence[int] | None) -> None:
+        with reading(self._address):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
             self._bands = self._choose(dataset, bands)
@@ -59,15 +68,39 @@ class RasterSource:
             """Metadata of the file, as text by name."""
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged."""
+        """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged.
+
+        What lies at an address is asked for again, with a handle of its own, when an answer was cut short.
+        """
+        return self._patiently(self._pixels, box)
+
+    def _patiently(self, call: Callable[[Asked], Given], asked: Asked) -> Given:
+        for delay in _DELAYS:
+            try:
+                return call(asked)
+            except InputError as error:
+                if error.code != UNREACHABLE:
+                    raise
+                self._drop()
+                time.sleep(delay)
+        return call(asked)
+
+    def _drop(self) -> None:
+        """Forget the handle of this thread."""
+        dataset: DatasetReader | None = getattr(self._local, "dataset", None)
+        if dataset is not None:
+            dataset.close()
+        self._local.dataset = None
+
+    def _pixels(self, box: Box) -> Pixels:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
-        with reading(self.path, f", rows {box.start[0]} to {box.stop[0]}"):
+        with reading(self._address, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
             values = self._read(dataset, [*self._bands, *self._shown], window)
-            shown = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
+            seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
         if self._shown:
-            values, shown = values[:-1], values[-1] > 0
-        return Pixels(values, observed(values, self._nodata, shown))
+            values, seen = values[:-1], values[-1] > 0
+        return Pixels(values, observed(values, self._nodata, seen))
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""
@@ -88,7 +121,7 @@ class RasterSource:
             raise ValueError(f"{self.path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._local.dataset = rasterio.open(self.path, sharing=False)
+            dataset = self._local.dataset = rasterio.open(self._address, sharing=False)
             with self._lock:
                 self._opened.add(dataset)
         return dataset

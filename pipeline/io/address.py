@@ -1,0 +1,79 @@
+"""Addresses of inputs that lie elsewhere: which they are, what they are named, and what of them may be shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+_SIGNING = ("x-amz-", "x-goog-", "x-oss-")
+_SECRET = re.compile(
+    r"(.*[-_])?(token|secret|sig|signature|auth|password|pwd|credentials?|policy|expires|apikey|accesskeyid)"
+    r"|(.*[-_])?(api|access|subscription)[-_]key|awsaccesskeyid|key-pair-id",
+    re.IGNORECASE,
+)
+_LEAST = 4
+"""Letters of a secret that is looked for in messages: shorter ones stand in too many words."""
+_SAS = frozenset(
+    ["sv", "ss", "srt", "sp", "se", "st", "spr", "sip", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv"]
+)
+"""Parameters that stand beside Azure's `sig` and change with it; alone they mean something else."""
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether GDAL is asked for an address and not for a file here."""
+    return "://" in str(path) or str(path).startswith("/vsi")
+
+
+def shown(address: str | Path) -> str:
+    """The address without user, password and parameters that sign a request; anything else as it is.
+
+    Two signatures of one object give the same text, so it also tells one input from another.
+    """
+    head, parts = _split(str(address))
+    if parts is None:
+        return str(address)
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    secrets = _secrets(parts)
+    kept = [(name, value) for name, value in asked if name not in secrets]
+    query = parts.query if kept == asked else urlencode(kept)
+    return head + urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
+
+
+def hidden(text: str, address: str | Path = "") -> str:
+    """A message with its addresses as they may be shown, and without any secret of `address`."""
+    text = re.sub(r"[^\s'\"(),]+://[^\s'\"(),]+", lambda found: shown(found[0]), text)
+    _, parts = _split(str(address))
+    if parts is None:
+        return text
+    secrets = [value for value in _secrets(parts).values() if value]
+    secrets += parts.netloc.rpartition("@")[0].split(":")
+    for secret in (parts.query, *secrets) if any(secrets) else ():
+        text = text.replace(secret, "...") if len(secret) >= _LEAST else text
+    return text
+
+
+def name_of(path: str | Path) -> str:
+    """The name of a file or of what an address stands for, without its folder and parameters."""
+    _, parts = _split(str(path))
+    return Path(path).name if parts is None else unquote(PurePosixPath(parts.path).name)
+
+
+def _secrets(parts: SplitResult) -> dict[str, str]:
+    """Parameters of an address that give access, or belong to what does."""
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    azure = _SAS if "sig" in asked else frozenset()
+    return {name: value for name, value in asked.items() if name in azure or _secret(name)}
+
+
+def _secret(name: str) -> bool:
+    return name.lower().startswith(_SIGNING) or _SECRET.fullmatch(name) is not None
+
+
+def _split(address: str) -> tuple[str, SplitResult | None]:
+    """What stands before an address, such as `/vsicurl/`, and its parts; None for a file."""
+    scheme = address.find("://")
+    if scheme < 0:
+        return address, None
+    start = address.rfind("/", 0, scheme) + 1
+    return address[:start], urlsplit(address[start:])

@@ -1,0 +1,48 @@
+"""What a run would take of this machine, looked at before anything is made: headers may claim any size."""
+
+from __future__ import annotations
+
+import shutil
+from math import prod
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import InputError
+
+MOST, LONGEST = 1 << 43, 1 << 27
+"""Cells of an input, and of a side: more than the Earth has in pixels of ten metres, and around it of one."""
+_PACKED = 1000
+"""Times that labels may shrink by being packed, generously."""
+_GIB = 2**30
+_LOOK = "see with `pipeline info` whether the header tells the truth"
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Raise InputError for an input larger than any."""
+    if max(shape) > LONGEST or prod(shape) > MOST:
+        sides = " x ".join(f"{side:,}" for side in shape)
+        raise InputError(
+            f"{name}: has {sides} cells; a side may have {LONGEST:,}, and all {MOST:,}; {_LOOK}", code="unsuitable"
+        )
+
+
+def check_room(name: str, labels: int, memory: int, output: Path, *, cut: bool) -> None:
+    """Raise InputError where the sweep, or that many bytes of labels, could not find room here.
+
+    `memory` bytes are needed for whole rows; `cut`: rows will be cut into strips that need less.
+    """
+    there = psutil.virtual_memory().total
+    if memory > there and not cut:
+        raise InputError(
+            f"{name}: its rows are so wide that the sweep needs {memory / _GIB:,.1f} GiB, and this machine has "
+            f"{there / _GIB:,.1f}; cut them into strips with --memory 2GiB, or {_LOOK}",
+            code="unsuitable",
+        )
+    free = shutil.disk_usage(next(folder for folder in output.absolute().parents if folder.is_dir())).free
+    if labels > free * _PACKED:
+        raise InputError(
+            f"{name}: its labels take {labels / _GIB:,.0f} GiB before they are packed, and {free / _GIB:,.1f} GiB are "
+            f"free for {output}; make room, or {_LOOK}",
+            code="unsuitable",
+        )

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
+
+Read = TypeVar("Read", "Request", "Search")
+Keys = Mapping[str, tuple[str, Callable[[Any], object]]]
+"""By key of a table: what is expected, in words, and what reads it."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a STAC API is asked for, by the table `search` of a job file."""
+
+    url: str = ""
+    """Landing page of the API."""
+    collections: tuple[str, ...] = ()
+    bbox: tuple[float, ...] | None = None
+    """West, south, east and north, in degrees."""
+    days: float | None = None
+    """Items of so many days until now."""
+    datetime: str | None = None
+    """An instant or an interval instead, as in "2026-05-01/2026-06-01"."""
+    cloud_cover: float | None = None
+    """Most clouds in percent; items that do not say are left out."""
+    limit: int = 1000
+    """Most items."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +51,9 @@ class Request:
     window: str | None = None
     view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
+    asset: str | None = None
+    """Asset of STAC items that is the input."""
+    search: Search | None = None
 
 
 def read_request(path: Path) -> Request:
@@ -41,16 +67,12 @@ def read_request(path: Path) -> Request:
         raise RequestError(f"{path}: the job file cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: is not TOML ({error})") from error
-    known = Request.__dataclass_fields__
-    for key in values:
-        if key not in known:
-            raise RequestError(f"{path}: unknown key {key}{did_you_mean(key, known)}; known are {', '.join(known)}")
-    return _beside(replace(Request(), **{key: _typed(path, key, value) for key, value in values.items()}), path.parent)
+    return _beside(_read(Request(), values, _KEYS, f"{path}: "), path.parent)
 
 
 def check(request: Request) -> None:
     """Raise RequestError for what cannot hold, whatever the inputs are."""
-    if not request.input:
+    if not request.input and request.search is None:
         raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
     check_how(request)
 
@@ -69,12 +91,20 @@ def check_how(request: Request) -> None:
         raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch or ''}, in height and in width")
 
 
-def _typed(path: Path, key: str, value: object) -> Any:  # noqa: ANN401  (as the key has it)
-    expected, reader = _KEYS[key]
-    try:
-        return reader(value)
-    except (TypeError, ValueError):
-        raise RequestError(f"{path}: {key} = {value!r} must be {expected}") from None
+def _read(blank: Read, values: Mapping[str, object], keys: Keys, place: str) -> Read:
+    """`blank` with the values of a table; RequestError, after the words `place`, for what it cannot hold."""
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in keys:
+            raise RequestError(f"{place}unknown key {key}{did_you_mean(key, keys)}; known are {', '.join(keys)}")
+        expected, reader = keys[key]
+        try:
+            read[key] = reader(value)
+        except RequestError as error:
+            raise RequestError(f"{place}{key}.{error}") from None
+        except (TypeError, ValueError):
+            raise RequestError(f"{place}{key} = {value!r} must be {expected}") from None
+    return replace(blank, **read)
 
 
 def _text(value: object) -> str:
@@ -118,7 +148,40 @@ def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401  (what stands in a fil
     return height, width
 
 
-_KEYS: dict[str, tuple[str, Callable[[Any], object]]] = {
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError
+    return float(value)
+
+
+def _box(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
+    west, south, east, north = map(_number, value)
+    if not (-90 <= south <= north <= 90):
+        raise ValueError
+    return west, south, east, north
+
+
+def _search(value: object) -> Search:
+    if not isinstance(value, dict):
+        raise TypeError
+    search = _read(Search(), value, _SEARCH, "")
+    if not search.url:
+        raise RequestError("url is missing; it is the landing page of a STAC API")
+    if search.days is not None and search.datetime is not None:
+        raise RequestError("days and datetime are both given; give one of them")
+    return search
+
+
+_SEARCH: Keys = {
+    "url": ("a text", _text),
+    "collections": ("a text or a list of texts", _texts),
+    "bbox": ("[west, south, east, north] in degrees", _box),
+    "days": ("a number", _number),
+    "datetime": ("a text", _text),
+    "cloud_cover": ("a number", _number),
+    "limit": ("a whole number", _whole),
+}
+_KEYS: Keys = {
     "input": ("a text or a list of texts", _texts),
     "output": ("a text", _text),
     "model": ("a text", _text),
@@ -128,6 +191,8 @@ _KEYS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "window": ("a text", _text),
     "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
+    "asset": ("a text", _text),
+    "search": ("a table", _search),
 }
 
 

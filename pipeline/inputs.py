@@ -5,21 +5,29 @@ from __future__ import annotations
 import csv
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
-from pipeline.config import Request
+from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
-from pipeline.io.formats import SCENES, STORES, VOLUMES, is_remote, open_source, stem_of, suffix_of
+from pipeline.io.address import is_remote, shown
+from pipeline.io.formats import SCENES, STORES, VOLUMES, open_source, stem_of, suffix_of
 from pipeline.job import Job
 from pipeline.models.catalogue import find_model
 
 _TABLES = (".csv", ".tsv")
+_STAC = (".json", ".geojson")
+NONE: Mapping[str, str | None] = {}
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
+
+
+Stands = TypeVar("Stands", list[str], dict[str, str | None])
 
 
 class NothingFoundError(RequestError):
@@ -30,23 +38,35 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
     A folder stands for the GeoTIFF, NIfTI and Zarr files below it, a pattern (`**` too) for the files it matches, both
-    sorted and without masks (`*_mask`); a table (`.csv`, `.tsv`) for its column `input`; anything else for itself.
-    Raises NothingFoundError for a folder, pattern or table that stands for nothing.
+    sorted and without masks (`*_mask`); a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
+    `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
-    found = [item for name in named for item in _items(name)]
-    return tuple(dict.fromkeys(found))
+    return tuple(_found(Request(input=tuple(named))))
+
+
+def _found(request: Request) -> dict[str, str | None]:
+    """The name that the mask of each input is to have; None: that of the input."""
+    found: dict[str, str | None] = {}
+    for stands in _stands(request):
+        found |= {item: name for item, name in stands.items() if item not in found}
+    return found
+
+
+def _stands(request: Request) -> Iterator[dict[str, str | None]]:
+    for name in request.input:
+        yield _stac(name, request.asset) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
+    if request.search is not None:
+        yield _searched(request.search, request.asset)
 
 
 def jobs_of(request: Request) -> list[Job]:
     """One job for each input that a request stands for; RequestError for a model or inputs that are not there."""
     if request.model is not None:
         find_model(request.model)
-    items = find_inputs(request.input)
-    said = {field.name: getattr(request, field.name) for field in fields(request)}
-    return [
-        Job(**{**said, "input": item, "output": output})
-        for item, output in zip(items, name_outputs(items, request.output, request.input), strict=True)
-    ]
+    found = _found(request)
+    said = {field.name: getattr(request, field.name) for field in fields(Job)}
+    outputs = name_outputs(tuple(found), request.output, request.input, found)
+    return [Job(**{**said, "input": item, "output": output}) for item, output in zip(found, outputs, strict=True)]
 
 
 def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
@@ -69,14 +89,18 @@ def _folder(job: Job) -> Path:
     return Path.cwd() if is_remote(job.input) else Path(job.input).absolute().parent
 
 
-def name_outputs(items: Sequence[str], output: str | None, named: Iterable[str] = ()) -> tuple[Path | None, ...]:
+def name_outputs(
+    items: Sequence[str], output: str | None, named: Iterable[str] = (), names: Mapping[str, str | None] = NONE
+) -> tuple[Path | None, ...]:
     """The output of each item: the file `output`, `<stem>_mask` in the folder `output`, or None for its default.
+
+    `names` has stems for items whose own is not to be taken.
 
     Items found in a folder or by a pattern of `named` keep their place below it: `archive/p1/ct.nii.gz` of
     `archive/**/*.nii.gz` goes to `p1/ct_mask.nii.gz`. Raises RequestError where two items would have the same output.
     """
     if output is None:
-        return (None,) * len(items)
+        return tuple(_beside(item, name) if (name := names.get(item)) else None for item in items)
     if suffix_of(output) in _KNOWN and not output.endswith("/"):
         if len(items) > 1:
             raise RequestError(f"--output {output}: is one file, for {len(items)} inputs; give a folder")
@@ -88,13 +112,38 @@ def name_outputs(items: Sequence[str], output: str | None, named: Iterable[str] 
     outputs: dict[Path, str] = {}
     for item in items:
         kind = ".nii.gz" if _is_volume(item) else ".tif"
-        path = folder / _place(item, roots) / (stem_of(item) + "_mask" + kind)
+        path = folder / _place(item, roots) / ((names.get(item) or stem_of(item)) + "_mask" + kind)
         if path in outputs:
             raise RequestError(
-                f"{item}: shares the output {path} with another input, {outputs[path]}; segment them into two folders"
+                f"{shown(item)}: shares the output {path} with another input, {shown(outputs[path])}; "
+                "segment them into two folders"
             )
         outputs[path] = item
     return tuple(outputs)
+
+
+def _beside(item: str, name: str) -> Path:
+    folder = Path() if is_remote(item) else Path(item).parent
+    return folder / f"{name}_mask.tif"
+
+
+def _stac(place: str, asset: str | None) -> dict[str, str | None]:
+    _need_pystac()
+    from pipeline.stac import read_items
+
+    return _some(dict(read_items(place, asset)), f"{shown(place)}: has no items")
+
+
+def _searched(search: Search, asset: str | None) -> dict[str, str | None]:
+    _need_pystac()
+    from pipeline.stac import search_items
+
+    return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
+
+
+def _need_pystac() -> None:
+    if find_spec("pystac_client") is None:
+        raise RequestError("STAC items need pystac-client, which is not installed; pip install 'pipeline[stac]'")
 
 
 def _root(name: str) -> Path | None:
@@ -167,7 +216,7 @@ def _column(path: Path) -> list[str]:
     ]
 
 
-def _some(found: list[str], otherwise: str) -> list[str]:
+def _some(found: Stands, otherwise: str) -> Stands:
     if not found:
         raise NothingFoundError(otherwise)
     return found

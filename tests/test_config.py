@@ -49,8 +49,8 @@ def test_a_list_may_be_a_text(tmp_path):
     assert read(tmp_path, 'view = "axial,coronal"').view == ("axial", "coronal")
 
 
-def test_a_request_says_all_that_a_job_does():
-    assert {field.name for field in fields(Request)} == {field.name for field in fields(Job)}
+def test_a_request_says_all_that_a_job_does_and_where_inputs_are_found():
+    assert {field.name for field in fields(Request)} == {field.name for field in fields(Job)} | {"asset", "search"}
 
 
 def test_an_empty_file_says_nothing(tmp_path):

@@ -36,6 +36,10 @@ Tta = Annotated[
     str | None,
     typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
 ]
+Asset = Annotated[
+    str | None,
+    typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),
+]
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]

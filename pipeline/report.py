@@ -21,6 +21,7 @@ from rich.text import Text
 
 from pipeline.engine.ledger import flat
 from pipeline.evaluation.result import ranked
+from pipeline.privacy import digest_of, without_names
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ _NUMBERS = {"Mpx", "s", "Mpx/s", "items", _ONE_SIDED, "accuracy", *_OF_SCENES.va
 class Screen:
     """A progress bar on stderr with rate and time left, and the signals that stop a run."""
 
-    def __init__(self, *, quiet: bool, stop_on_signals: bool) -> None:
+    def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
         self.stop = Event()
+        self._hash_names = hash_names
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
         console = Console(stderr=True)
         self._quiet = quiet
@@ -84,7 +86,8 @@ class Screen:
 
     def item(self, job: Job, number: int, count: int) -> Progress:
         """A line for the next item."""
-        return self._line(job.input if count == 1 else f"{number}/{count} {job.input}")
+        name = digest_of(job.name) if self._hash_names else job.name
+        return self._line(name if count == 1 else f"{number}/{count} {name}")
 
     def step(self, name: str) -> Progress:
         """A line for a step over all items, from when it begins."""
@@ -104,11 +107,11 @@ class Screen:
     def finished(self, report: Report) -> None:
         """The line goes; an archive's failures are told at once."""
         self._bar.remove_task(self._bar.task_ids[-1])
-        print_failure(report, self._bar.console)
+        self.known(report)
 
     def known(self, report: Report) -> None:
         """An item that is left alone is told of only if it failed before."""
-        print_failure(report, self._bar.console)
+        print_failure(without_names(report) if self._hash_names else report, self._bar.console)
 
     def _note(self, line: str) -> None:
         if not self._quiet:

@@ -37,4 +37,5 @@ def retry(
         found = find_ledger(ledger)
         released = found.release(reason or [])
         record = {"ledger": str(found.path), "pending": released}
-        typer.echo(json.dumps(record) if as_json else f"{released} items are pending; run the same command again")
+        line = f"pending: {released} of {len(found.rows())} items; run the same command again"
+        typer.echo(json.dumps(record) if as_json else line)

@@ -13,6 +13,7 @@ from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
     AsJson,
+    Asset,
     Band,
     Bands,
     Config,
@@ -33,7 +34,7 @@ from pipeline.cli.options import (
     Workers,
 )
 from pipeline.cli.values import positive, size_in_bytes
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError, PipelineError, RequestError
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -50,6 +51,7 @@ def run(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
         str | None,
@@ -65,6 +67,9 @@ def run(
         Path | None, typer.Option(help="Ledger of an archive (.sqlite). Default: with the masks, for several inputs.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
+    hash_names: Annotated[
+        bool, typer.Option("--hash-names", help="Tell digits of SHA-256 instead of the names of files.")
+    ] = False,
     prefect: Annotated[
         bool | None,
         typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: where a server is set up."),
@@ -81,6 +86,7 @@ def run(
     from pipeline.archive.run import segment_all
     from pipeline.inputs import folder_of, jobs_of
     from pipeline.job import Means
+    from pipeline.privacy import without_names
     from pipeline.report import Screen, print_failure, print_reports
 
     with errors():
@@ -95,6 +101,7 @@ def run(
             window=window,
             view=view,
             tta=tta,
+            asset=asset,
         )
         jobs = jobs_of(said)
         if ledger is None and len(jobs) > 1:
@@ -110,14 +117,17 @@ def run(
             overwrite=overwrite,
             restart=restart,
         )
-        if prefect or (prefect is None and _server_is_set_up()):
+        if hash_names and prefect:
+            raise RequestError("--hash-names: Prefect keeps the names of its items; run with --no-prefect")
+        if prefect or (prefect is None and not hash_names and _server_is_set_up()):
             reports = _run_as_flow(jobs, means, ledger)
             for report in reports:
                 print_failure(report)
         else:
-            with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen, archive_at(ledger) as archive:
+            screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
+            with screen, archive_at(ledger) as archive:
                 reports = segment_all(jobs, means, screen, screen.stop, archive)
-        print_reports(reports, as_json=as_json)
+        print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
         if any(report.status == "failed" for report in reports):
             raise typer.Exit(SOME_FAILED)
 
@@ -133,6 +143,7 @@ def plan(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
     band: Band = None,
@@ -160,6 +171,7 @@ def plan(
             window=window,
             view=view,
             tta=tta,
+            asset=asset,
         )
         means = Means(
             workers=positive("--workers", workers),

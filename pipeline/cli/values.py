@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 from pipeline.errors import RequestError
 
@@ -51,6 +51,20 @@ def positive(option: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise RequestError(f"{option} {value}: must be at least 1")
     return value
+
+
+def duration(option: str, text: str | None) -> float | None:
+    """The seconds in a text such as "30s", "15m", "6h" or "1d", if it is given; RequestError for any other."""
+    if text is None:
+        return None
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    try:
+        seconds = float(text.rstrip("smhd")) * units[text[-1:] if text[-1:].isalpha() else "s"]
+    except (KeyError, ValueError):
+        seconds = nan
+    if not 0 <= seconds < inf:
+        raise RequestError(f"{option} {text!r}: must be a time, as in 30s, 15m, 6h or 1d")
+    return seconds
 
 
 def size_in_bytes(text: str | None) -> int | None:

@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -20,6 +23,7 @@ from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.config import Request
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
+from pipeline.holding import held
 from pipeline.inputs import folder_of, jobs_of
 from pipeline.job import Job, Means
 from pipeline.progress import Progress
@@ -109,6 +113,25 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, models):
     assert contents(folder / "out/s1_mask.tif") == contents(folder / "s1_mask.tif")
 
 
+def test_what_another_run_is_making_is_left_to_it(run, folder):
+    with held(folder / "out/s1_mask.tif.partial", folder / "out/s1_mask.tif"):
+        told = run()
+        assert statuses(told) == {**DONE, "s1": "skipped"}
+        assert f"is being made by process {os.getpid()} on " in told["s1"]["reason"]
+    assert statuses(run()) == {**KEPT, "s1": "done"}
+
+
+def test_several_runs_share_an_archive(folder, models):
+    """Each takes what no other is making, and together they make all of it, each once."""
+    words = ["run", "--input", folder / "in", "--output", f"{folder / 'out'}/", "--model", models / "scene", "--json"]
+    command = [sys.executable, "-m", "pipeline.cli", *map(str, words), "--no-prefect"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(run.communicate()[0])["items"] for run in runs]
+    made = Counter(item["input"][-6:-4] for items in told for item in items if item["status"] == "done")
+    assert made == {name: 1 for name, status in DONE.items() if status == "done"}
+    assert states(folder)["s0"][:2] == ("done", None)
+
+
 class Quiet:
     """An audience that says nothing."""
 
@@ -120,6 +143,16 @@ class Quiet:
 
     def known(self, report):
         pass
+
+
+def test_an_input_that_was_broken_for_a_while_gets_its_mask_replaced(run, folder):
+    run()
+    (folder / "in/s0.tif").write_bytes(b"II*\0 broken")
+    assert statuses(run())["s0"] == "failed"
+    (folder / "in/s0.tif").unlink()
+    put_scene(folder / "in/s0.tif", pixels((2, 60, 50), 99))
+    assert statuses(run())["s0"] == "done"
+    assert statuses(run())["s0"] == "skipped"
 
 
 def test_masks_that_were_made_otherwise_are_refused_before_anything_is_done(run, folder):
@@ -186,7 +219,9 @@ def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
     choices = archive.choose(jobs, Means())
     assert [choice.report for choice in choices] == [None] * 200
     recipe = archive._recipe(jobs[0])
-    made = [(str(job.output), "done", None, None, stamp_of(job.input), None, recipe, "scene", 9, 1.0) for job in jobs]
+    made = [
+        (str(job.output), "done", None, None, stamp_of(job.input), None, recipe, "scene", False, 9, 1.0) for job in jobs
+    ]
     ledger.enter([Entry(job.input, *row) for job, row in zip(jobs, made, strict=True)])
     assert {report.status for report in segment_all(jobs, Means(), Quiet(), archive=archive)} == {"skipped"}
     ledger.close()
@@ -233,7 +268,7 @@ def test_status_counts_and_retry_selects_by_reason(run, folder):
     run()
     assert states(folder)["s2"] == ("quarantined", "unsuitable", 2)
     assert states(folder)["s3"] == ("quarantined", "unreadable", 1)
-    assert "2 items are pending" in CliRunner().invoke(app, ["retry", str(folder / "out")]).stdout
+    assert "pending: 2 of " in CliRunner().invoke(app, ["retry", str(folder / "out")]).stdout
 
 
 def test_many_may_write_into_one_ledger(tmp_path):

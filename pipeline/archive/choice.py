@@ -10,21 +10,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.archive.ledger import ArchiveLedger, Entry, Row
+from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import Interrupted, RequestError
-from pipeline.io.formats import is_remote
+from pipeline.io.address import is_remote
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
 from pipeline.segmentation import Report
 
+HELD = "held"
+"""Reason of items that another run is making at this moment."""
 QUARANTINED = ("unreadable", "unsuitable")
 """Reasons that stay until the input changes: such an item is not tried again by itself."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
-_STALE = "stale"
 _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
 """Fields of a card that decide no byte of a mask."""
 
@@ -40,8 +41,10 @@ def archive_at(ledger: Path | None) -> Iterator[Archive | None]:
     try:
         yield archive
     finally:
-        write_report(opened)
-        archive.close()
+        try:
+            write_report(opened)
+        finally:
+            archive.close()
 
 
 @dataclass(frozen=True)
@@ -89,33 +92,33 @@ class Archive:
         return [self._choice(job, means, rows.get(key_of(job))) for job in jobs]
 
     @contextmanager
-    def running(self, choice: Choice) -> Iterator[None]:
-        """Note that an item is under way; if it is stopped, that it is to be gone on with."""
+    def running(self, choice: Choice) -> Iterator[Entry]:
+        """Note that an item is under way; if it is stopped, that it is to be gone on with. Gives what was noted."""
         job = choice.job
-        code = _STALE if choice.stale else None
-        found = (*self._version(job.input), self._recipe(job))
-        self._ledger.enter([Entry(key_of(job), _output(job), "running", code, None, *found)])
+        stamp, content = self._version(job.input)
+        entry = Entry(key_of(job), _output(job), "running", None, None, stamp, content, self._recipe(job))
+        entry = replace(entry, stale=choice.stale)
+        self._ledger.enter([entry])
         try:
-            yield
+            yield entry
         except (Interrupted, KeyboardInterrupt):
-            self._ledger.enter([Entry(key_of(job), _output(job), "pending", code, None, *found)])
+            self._ledger.enter([replace(entry, state="pending")])
             raise
 
-    def ended(self, choice: Choice, report: Report) -> None:
-        """Note how an item ended."""
-        job = choice.job
-        before = self._ledger.rows(("running",))[key_of(job)]
-        found = (before.stamp, before.content, before.recipe)
+    def ended(self, choice: Choice, running: Entry, report: Report) -> Report:
+        """Note how an item ended, and what is to be told of it: what another run is making is that one's to note."""
+        if report.code == HELD:
+            return replace(report, status="skipped")
+        entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
         if report.status == "failed":
-            state = "quarantined" if report.code in QUARANTINED else "failed"
-            entry = Entry(key_of(job), report.output, state, report.code, report.reason, *found)  # type: ignore[arg-type]
-        elif stamp_of(job.input) != before.stamp:
-            entry = Entry(key_of(job), report.output, "stale", _STALE, "changed while it was read", *found)
+            state: State = "quarantined" if report.code in QUARANTINED else "failed"
+            entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
+        elif stamp_of(choice.job.input) != running.stamp:
+            entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
         else:
-            entry = Entry(
-                key_of(job), report.output, "done", None, None, *found, report.model, report.cells, report.seconds
-            )
+            entry = replace(entry, cells=report.cells, seconds=report.seconds)
         self._ledger.enter([entry])
+        return report
 
     def _version(self, item: str) -> Version:
         """What the input is now: as it was read ahead, unless it has changed since."""
@@ -136,9 +139,8 @@ class Archive:
             return Choice(job, means, _skipped(job, row))
         if row.state == "quarantined" and not touched and row.recipe == self._recipe(job):
             return Choice(job, means, _still(job, row, self._ledger.path))
-        stale = row.code == _STALE
-        again = replace(means, overwrite=means.overwrite or stale, restart=means.restart or touched)
-        return Choice(job, again, stale=stale)
+        again = replace(means, overwrite=means.overwrite or row.stale, restart=means.restart or touched)
+        return Choice(job, again, stale=row.stale)
 
     def _refuse_others(self, jobs: Sequence[Job], means: Means, rows: dict[str, Row]) -> None:
         if means.overwrite:
@@ -163,7 +165,7 @@ class Archive:
 
 def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
-    return job.input if is_remote(job.input) else str(Path(job.input).absolute())
+    return job.name if is_remote(job.input) else str(Path(job.input).absolute())
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
@@ -220,9 +222,9 @@ def _touched(row: Row, stamp: str | None) -> Entry:
 
 
 def _skipped(job: Job, row: Row) -> Report:
-    return Report(job.input, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
+    return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
 
 
 def _still(job: Job, row: Row, ledger: Path) -> Report:
     reason = f"{row.reason} (quarantined: not tried again until it changes, or `pipeline retry {ledger}`)"
-    return Report(job.input, row.output, "failed", reason, 0.0, 0, code=row.code)
+    return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal, NamedTuple, get_args
 
 from pipeline.errors import OutputError, RequestError
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS items (
   content TEXT,
   recipe TEXT,
   model TEXT,
+  stale INTEGER NOT NULL DEFAULT 0,
   cells INTEGER NOT NULL DEFAULT 0,
   seconds REAL NOT NULL DEFAULT 0,
   tries INTEGER NOT NULL DEFAULT 0,
@@ -58,6 +60,8 @@ class Row(NamedTuple):
     """Key of what it was made with."""
     model: str | None
     """Name of the model that made it."""
+    stale: bool
+    """Whether a mask of an older version of the input lies there, and may be replaced."""
     cells: int
     seconds: float
     tries: int
@@ -78,6 +82,7 @@ class Entry:
     content: str | None = None
     recipe: str | None = None
     model: str | None = None
+    stale: bool = False
     cells: int = 0
     seconds: float = 0.0
 
@@ -88,6 +93,7 @@ class ArchiveLedger:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Open the ledger at `path`; RequestError where there is none, OutputError where it cannot be used."""
         self.path = path
+        self._lock = RLock()
         if not create and not path.is_file():
             raise RequestError(f"{path}: there is no ledger; give the folder or the file of one, see `pipeline run`")
         try:
@@ -109,7 +115,8 @@ class ArchiveLedger:
         chosen = tuple(states)
         marks = ", ".join("?" * len(chosen))
         query = f"SELECT {', '.join(Row._fields)} FROM items" + (f" WHERE state IN ({marks})" if chosen else "")
-        return {row[0]: Row(*row) for row in self._base.execute(f"{query} ORDER BY input", chosen)}
+        with self._lock:
+            return {row[0]: Row(*row) for row in self._base.execute(f"{query} ORDER BY input", chosen)}
 
     def enter(self, entries: Sequence[Entry]) -> None:
         """Write what became of items, all of them or none; a try is counted when one runs."""
@@ -127,12 +134,14 @@ class ArchiveLedger:
         """The key of a recipe, whose record is kept."""
         text = json.dumps(record, sort_keys=True)
         key = sha256(text.encode()).hexdigest()
-        self._base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
+        with self._transaction():
+            self._base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
         return key
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of a recipe."""
-        found = self._base.execute("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",)).fetchone()
+        with self._lock:
+            found = self._base.execute("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",)).fetchone()
         return dict(json.loads(found[0])) if found else {}
 
     def release(self, codes: Sequence[str]) -> int:
@@ -149,14 +158,15 @@ class ArchiveLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
+        with self._lock:
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._base.execute("ROLLBACK")
+                raise
+            self._base.execute("COMMIT")
 
     def _check_format(self) -> None:
         self._base.execute("INSERT OR IGNORE INTO kept VALUES ('format', ?)", (str(FORMAT),))

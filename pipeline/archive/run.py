@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
-from pipeline.archive.choice import Archive, Choice
-from pipeline.errors import InputError, Interrupted, ModelError, OutputError, PipelineError, RequestError
+from pipeline.archive.choice import HELD, Archive, Choice
+from pipeline.errors import (
+    HeldError,
+    InputError,
+    Interrupted,
+    LateError,
+    ModelError,
+    OutputError,
+    PipelineError,
+    RequestError,
+)
 from pipeline.job import Job, Means
 from pipeline.progress import Progress
 from pipeline.segmentation import Report, segment
@@ -56,26 +64,30 @@ def go_through(
     each: Callable[[Job, Means, int, int], Report],
     archive: Archive | None = None,
     known: Callable[[Report], None] = lambda report: None,
+    mapped: Callable[..., Iterable[Any]] = map,
 ) -> list[Report]:
     """Have `each` make the mask of each job, the first of so many and so on; all reports, in order of the jobs.
 
     With an `archive`, those that its ledger knows as done or quarantined are left alone, and told to `known`; what
-    becomes of the others is entered. Raises RequestError, before the first, for masks that were made otherwise.
+    becomes of the others is entered; those that another run is making are left to it. `mapped` is how `each` comes to
+    the items, one after the other or several at once. Raises RequestError, before the first, for masks that were made
+    otherwise.
     """
     choices = [Choice(job, means) for job in jobs] if archive is None else archive.choose(jobs, means)
     left = [choice for choice in choices if choice.report is None]
     for report in (choice.report for choice in choices if choice.report is not None):
         known(report)
-    made: dict[int, Report] = {}
-    for number, choice in enumerate(left, 1):
-        with nullcontext() if archive is None else archive.running(choice):
-            if archive is not None and number < len(left):
+
+    def make(number: int, choice: Choice) -> Report:
+        if archive is None:
+            return each(choice.job, choice.means, number, len(left))
+        with archive.running(choice) as entry:
+            if number < len(left):
                 archive.read_ahead(left[number])
-            report = each(choice.job, choice.means, number, len(left))
-            made[id(choice)] = report
-            if archive is not None:
-                archive.ended(choice, report)
-    return [choice.report or made[id(choice)] for choice in choices]
+            return archive.ended(choice, entry, each(choice.job, choice.means, number, len(left)))
+
+    now = iter(list(mapped(make, range(1, len(left) + 1), left)))
+    return [choice.report or next(now) for choice in choices]
 
 
 def segment_one(job: Job, means: Means, progress: Progress, stop: Event | None = None) -> Report:
@@ -85,17 +97,17 @@ def segment_one(job: Job, means: Means, progress: Progress, stop: Event | None =
     except Interrupted:
         raise
     except Exception as error:
-        _log.debug("%s", job.input, exc_info=True)
+        _log.debug("%s", job.name, exc_info=True)
         return failure(job, error)
 
 
 def failure(job: Job, error: object) -> Report:
     """The report of a job that ended with `error`."""
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
-    if job.input not in reason:
-        reason = f"{job.input}: {reason}"
+    if job.name not in reason:
+        reason = f"{job.name}: {reason}"
     output = None if job.output is None else str(job.output)
-    return Report(job.input, output, "failed", reason, 0.0, 0, code=code_of(error))
+    return Report(job.name, output, "failed", reason, 0.0, 0, code=code_of(error))
 
 
 def code_of(error: object) -> str:
@@ -106,6 +118,8 @@ def code_of(error: object) -> str:
 
 
 _CODES = {
+    HeldError: HELD,
+    LateError: "late",
     ModelError: "model",
     RequestError: "request",
     OutputError: "output",

@@ -1,62 +1,29 @@
-"""The flow behind `pipeline run --prefect`: one task per scene or volume, retried, reported, never stopped by another.
+"""Flows that segment: the jobs of `pipeline run --prefect`, or all that a job file stands for.
 
-It calls the same steps as the command line, needs no server of its own and no network, and sends nothing anywhere.
+They call the same steps as the command line. One item is one task, and none stops another; success comes from the
+masks and the ledger, and never from what a server remembers.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from time import monotonic
-from typing import Any
-from uuid import UUID
 
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "pipeline")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+from prefect import flow
+from prefect.artifacts import create_table_artifact
 
-from prefect import State, flow, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.tasks import Task
-
+from flows.item import Bounds, segment_items
 from pipeline.archive.choice import archive_at
-from pipeline.archive.run import failure, go_through
+from pipeline.archive.ledger import NAME
+from pipeline.config import check, read_request
 from pipeline.errors import PipelineError, RequestError
+from pipeline.inputs import folder_of, jobs_of
 from pipeline.job import Job, Means
-from pipeline.progress import Progress
-from pipeline.segmentation import Report, segment
+from pipeline.segmentation import Report
 
-_SECONDS = 1.0
-"""Least time between two updates of a progress artifact."""
-
-
-def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure may pass: what is wrong with the request stays wrong."""
-    try:
-        state.result()
-    except RequestError:
-        return False
-    except Exception:
-        return True
-    return False
-
-
-@task(
-    name="segment item",
-    task_run_name="{job.input}",
-    retries=2,
-    retry_delay_seconds=[5, 60],
-    retry_condition_fn=worth_another_try,
-    cache_policy=NO_CACHE,
-)
-def segment_item(job: Job, means: Means) -> Report:
-    """Segment one scene or volume; a retry goes on from the bands that are done."""
-    return segment(job, means, _tracked())
+_LISTED = 1000
+"""Most rows of a table that is shown as an artifact: failures first."""
 
 
 class ItemsFailedError(PipelineError):
@@ -69,22 +36,42 @@ class ItemsFailedError(PipelineError):
 
 
 @flow(name="segment")
-def segment_flow(jobs: list[Job], means: Means = Means(), ledger: Path | None = None) -> list[Report]:
+def segment_flow(
+    jobs: list[Job], means: Means = Means(), ledger: Path | None = None, bounds: Bounds = Bounds()
+) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
     With the `ledger` of an archive, what is done is left alone. Raises ItemsFailedError if any failed, after all were
     tried.
     """
     with archive_at(ledger) as archive:
-        reports = go_through(jobs, means, tried, archive)
-    create_table_artifact([asdict(report) for report in reports], key="masks", description="Results by item")
+        reports = segment_items(jobs, means, bounds, archive)
+    show(reports, "masks", "Results by item")
     if any(report.status == "failed" for report in reports):
         raise ItemsFailedError(reports)
     return reports
 
 
+@flow(name="segment-archive")
+def archive_flow(config: Path, means: Means = Means(), bounds: Bounds = Bounds()) -> list[Report]:
+    """Segment all that the job file `config` stands for, as `pipeline run --config` does; the archive keeps a ledger.
+
+    Raises ItemsFailedError if any failed, after all were tried, and RequestError where nothing is there.
+    """
+    request = read_request(config)
+    check(request)
+    jobs = jobs_of(request)
+    reports: list[Report] = segment_flow.fn(jobs, means, folder_of(request, jobs) / NAME, bounds)
+    return reports
+
+
 def run_flow(jobs: Sequence[Job], means: Means, ledger: Path | None = None) -> list[Report]:
-    """Run the flow here, tracked by the server that is set up, or by one of its own while it runs."""
+    """Run the flow here, tracked by the server that is set up, or by one of its own while it runs.
+
+    Raises RequestError for an address that gives access by itself, as Prefect keeps the parameters of its flows.
+    """
+    if signed := [job.name for job in jobs if job.name != job.input]:
+        raise RequestError(f"{signed[0]}: its address gives access, and Prefect would keep it; run with --no-prefect")
     try:
         return segment_flow(list(jobs), means, ledger)
     except ItemsFailedError as error:
@@ -95,33 +82,8 @@ def run_flow(jobs: Sequence[Job], means: Means, ledger: Path | None = None) -> l
         ) from error
 
 
-def tried(job: Job, means: Means, number: int, count: int) -> Report:
-    """The report of a job as a task, however it ended."""
-    state = segment_item(job, means, return_state=True)
-    if state.is_completed():
-        return state.result()
-    return failure(job, state.result(raise_on_failure=False))
-
-
-def _tracked() -> Progress:
-    """Progress of one item as an artifact, at most once a second."""
-    artifact = create_progress_artifact(0.0, description="Cells that are done")
-    return Artifact(artifact).progress if isinstance(artifact, UUID) else Progress()
-
-
-class Artifact:
-    """A progress artifact, fed with cells."""
-
-    def __init__(self, artifact: UUID) -> None:
-        self._artifact = artifact
-        self._total, self._done, self._told = 1, 0.0, 0.0
-        self.progress = Progress(self._begun, self._advanced)
-
-    def _begun(self, cells: int, done: int) -> None:
-        self._total, self._done = cells, float(done)
-
-    def _advanced(self, cells: float) -> None:
-        self._done += cells
-        if monotonic() - self._told > _SECONDS or self._done >= self._total:
-            self._told = monotonic()
-            update_progress_artifact(self._artifact, 100 * min(1.0, self._done / self._total))
+def show(reports: Sequence[Report], key: str, description: str) -> None:
+    """A table of reports as an artifact, failures first where there are too many."""
+    rows = sorted(reports, key=lambda report: report.status != "failed") if len(reports) > _LISTED else reports
+    more = "" if len(rows) <= _LISTED else f" ({_LISTED} of {len(rows)}; the ledger has all)"
+    create_table_artifact([asdict(report) for report in rows[:_LISTED]], key=key, description=description + more)

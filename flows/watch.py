@@ -10,38 +10,43 @@ import time
 from pathlib import Path
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 
-from flows.segment import ItemsFailedError, tried
+from flows.item import Bounds, segment_items
+from flows.segment import ItemsFailedError, show
 from pipeline.archive.choice import archive_at
 from pipeline.archive.ledger import NAME
-from pipeline.archive.run import go_through
-from pipeline.config import Request, read_request
+from pipeline.config import Request, check, read_request
 from pipeline.inputs import NothingFoundError, folder_of, jobs_of
 from pipeline.job import Job, Means
 from pipeline.segmentation import Report
 
 
 @flow(name="watch")
-def watch_flow(config: Path, settle: float = 10.0, means: Means = Means(), ledger: Path | None = None) -> list[Report]:
+def watch_flow(
+    config: Path,
+    settle: float = 10.0,
+    means: Means = Means(),
+    bounds: Bounds = Bounds(),
+    ledger: Path | None = None,
+) -> list[Report]:
     """Segment what the job file `config` stands for now, but for files that changed in the last `settle` seconds.
 
     The reports of all items. Raises ItemsFailedError if any failed that had not failed before: a broken input makes one
     run fail, and not all that come after it.
     """
     request = read_request(config)
+    check(request)
     jobs = _settled(_jobs(request), settle)
     if not jobs:
         get_run_logger().info("nothing is there yet")
         return []
     before: list[Report] = []
     with archive_at(ledger or folder_of(request, jobs) / NAME) as archive:
-        reports = go_through(jobs, means, tried, archive, before.append)
+        reports = segment_items(jobs, means, bounds, archive, before.append)
     new = [report for report in reports if report.status != "skipped" and report not in before]
     get_run_logger().info("%d items, %d of them new", len(reports), len(new))
     if new:
-        rows = [{"input": report.input, "status": report.status, "reason": report.reason} for report in new]
-        create_table_artifact(rows, key="new-masks", description="What this run found")
+        show(new, "new-masks", "What this run found")
     if any(report.status == "failed" for report in new):
         raise ItemsFailedError(new)
     return reports

@@ -6,16 +6,23 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from flows import item as item_room
 from flows import segment as flow_room
+from flows.item import Bounds
+from flows.learn import learn_flow
+from flows.segment import archive_flow
 from flows.watch import watch_flow
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError, ModelError, PipelineError, RequestError
 from pipeline.job import Job, Means
+from pipeline.models.store import load_card
 from pipeline.segmentation import segment
-from tests.inputs import labels_of, pixels, put_scene
+from tests.inputs import labels_of, listing, pixels, put_scene
+from tests.trainings import TOML, put_scenes
 
 pytestmark = pytest.mark.prefect
 
@@ -43,7 +50,7 @@ def job(models, tmp_path):
 @pytest.fixture
 def soon(monkeypatch):
     """Retries without a wait."""
-    monkeypatch.setattr(flow_room, "segment_item", flow_room.segment_item.with_options(retry_delay_seconds=0))
+    monkeypatch.setattr(item_room, "segment_item", item_room.segment_item.with_options(retry_delay_seconds=0))
 
 
 def tables(server) -> list[list[dict]]:
@@ -61,7 +68,7 @@ def failing(monkeypatch, errors):
             raise errors[len(calls) - 1]
         return segment(*words)
 
-    monkeypatch.setattr(flow_room, "segment", counted)
+    monkeypatch.setattr(item_room, "segment", counted)
     return calls
 
 
@@ -110,6 +117,11 @@ def test_a_server_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch, j
         flow_room.run_flow([job], Means())
 
 
+def test_an_address_that_gives_access_is_not_handed_to_prefect():
+    with pytest.raises(RequestError, match=r"^https://host/a.tif: its address gives access, and Prefect would keep it"):
+        flow_room.run_flow([Job("https://user:word@host/a.tif")], Means())
+
+
 def test_a_flow_needs_no_server_and_no_network(job, tmp_path):
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -148,3 +160,64 @@ def test_a_watch_segments_what_is_new_and_fails_once_for_what_is_broken(server, 
     assert tick() == (True, {"a_mask.tif", "c_mask.tif"})
     assert tick() == (False, {"a_mask.tif", "c_mask.tif"})
     assert (tmp_path / "out/a_mask.tif").stat().st_mtime_ns == made
+
+
+def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypatch, soon):
+    """Two at a time and never three; a limit that is not there, and time that is over, are failures with a word."""
+    jobs = [
+        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        for n in range(5)
+    ]
+    running, most = [], []
+
+    def watched(job, *more):
+        running.append(job)
+        most.append(len(running))
+        time.sleep(0.3)
+        try:
+            return segment(job, *more)
+        finally:
+            running.remove(job)
+
+    monkeypatch.setattr(item_room, "segment", watched)
+    reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite", bounds=Bounds(at_once=2))
+    assert [(report.input, report.status) for report in reports] == [(job.input, "done") for job in jobs]
+    assert max(most) == 2
+    shown = [json.loads(artifact.data)[0] for artifact in server.read_artifacts(limit=200) if artifact.type == "table"]
+    assert {job.input for job in jobs} <= {row["input"] for row in shown}
+
+    monkeypatch.setattr(item_room, "segment", segment)
+    for bounds, word in [
+        (Bounds(seconds=1e-9), "0.tif: took longer than 1e-09 s; what is done is kept"),
+        (Bounds(limit="no-such-limit"), "no-such-limit"),
+    ]:
+        state = flow_room.segment_flow(jobs[:1], Means(overwrite=True), bounds=bounds, return_state=True)
+        assert state.is_failed()
+        assert word in state.message
+    with pytest.raises(RequestError, match="must be above 0"):
+        Bounds(at_once=0)
+
+
+def test_a_flow_segments_all_that_a_job_file_stands_for(server, watched, tmp_path):
+    put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
+    assert [report.status for report in archive_flow(watched)] == ["done"]
+    assert [report.status for report in archive_flow(watched)] == ["skipped"]
+    assert (tmp_path / "out/archive.sqlite").exists()
+
+
+def test_a_model_is_trained_measured_and_published_if_it_is_good_enough(server, tmp_path):
+    data = put_scenes(tmp_path)
+    (data / "small.toml").write_text(TOML.replace("steps = 12", "steps = 4"))
+    (data / "test.csv").write_text("image,truth\nscene1.tif,scene1_label.tif\n")
+    words = data / "small.toml", tmp_path / "run", data / "test.csv", tmp_path / "models"
+    with pytest.raises(ModelError, match=r"mean_iou is 0\.\d+, needed is 0.999"):
+        learn_flow(*words, {"mean_iou": 0.999})
+    with pytest.raises(RequestError, match="no figure miou; there are"):
+        learn_flow(*words, {"miou": 0.1})
+    assert not (tmp_path / "models").exists()
+    published = learn_flow(*words, {"mean_iou": 0.0})
+    card = load_card(published)
+    assert published == tmp_path / "models" / f"small-{card.weights_sha256[:12]}"
+    assert "test" in card.evaluation
+    assert listing(published) == {"card.json", "model.safetensors"}
+    assert learn_flow(*words) == published

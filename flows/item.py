@@ -1,0 +1,157 @@
+"""One scene or volume as a task: retried, bounded in time, shown with its progress and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from dataclasses import asdict, dataclass
+from threading import Event, Timer
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from prefect import State, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.tasks import Task
+
+from pipeline.archive.choice import Archive
+from pipeline.archive.run import failure, go_through
+from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
+from pipeline.job import Job, Means
+from pipeline.progress import Progress
+from pipeline.segmentation import Report, segment
+
+_SECONDS = 1.0
+"""Least time between two updates of a progress artifact."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the items of a flow may take."""
+
+    at_once: int = 1
+    """Items that are segmented at a time."""
+    limit: str | None = None
+    """Name of a global concurrency limit of Prefect of which each item takes a slot, as for a GPU that flows share."""
+    seconds: float | None = None
+    """Time for each try of an item; a retry goes on from what is done. None: as long as it takes."""
+
+    def __post_init__(self) -> None:
+        if self.at_once < 1 or (self.seconds is not None and self.seconds <= 0):
+            raise RequestError(f"at_once is {self.at_once} and seconds {self.seconds}; both must be above 0")
+
+    def slot(self) -> AbstractContextManager[None]:
+        """A slot of the limit; a limit that does not exist is an error."""
+        return nullcontext() if self.limit is None else concurrency(self.limit, occupy=1, strict=True)
+
+
+def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure may pass: what is wrong with the request stays wrong, and what is held is another run's."""
+    try:
+        state.result()
+    except InputError as error:
+        return error.code == UNREACHABLE
+    except (RequestError, HeldError):
+        return False
+    except Exception:
+        return True
+    return False
+
+
+@task(
+    name="segment item",
+    task_run_name="{job.name}",
+    retries=2,
+    retry_delay_seconds=[5, 60],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_another_try,
+    cache_policy=NO_CACHE,
+)
+def segment_item(job: Job, means: Means, bounds: Bounds = Bounds()) -> Report:
+    """Segment one scene or volume; a retry goes on from the bands that are done."""
+    progress = _tracked("Cells that are done")
+    with bounds.slot():
+        report = _in_time(job, means, Progress(progress.begun, progress.advanced), bounds.seconds)
+    create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
+    return report
+
+
+def _in_time(job: Job, means: Means, progress: Progress, seconds: float | None) -> Report:
+    """The report of a job, which is stopped between two patches when its time is over."""
+    stop = Event()
+    timer = None if seconds is None else Timer(seconds, stop.set)
+    if timer is not None:
+        timer.start()
+    try:
+        return segment(job, means, progress, stop)
+    except Interrupted as error:
+        raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def tried(job: Job, means: Means, bounds: Bounds = Bounds()) -> Report:
+    """The report of a job as a task, however it ended."""
+    state = segment_item(job, means, bounds, return_state=True)
+    if state.is_completed():
+        return state.result()
+    return failure(job, state.result(raise_on_failure=False))
+
+
+def segment_items(
+    jobs: list[Job],
+    means: Means,
+    bounds: Bounds,
+    archive: Archive | None,
+    known: Callable[[Report], None] = lambda report: None,
+) -> list[Report]:
+    """All reports in order of the jobs; as many at a time as `bounds` says, and their number as a progress artifact."""
+    progress = _tracked("Items that are done")
+
+    def each(job: Job, means: Means, number: int, count: int) -> Report:
+        if number == 1:
+            progress.begun(count, 0)
+        report = tried(job, means, bounds)
+        progress.advanced(1)
+        return report
+
+    with ThreadPoolExecutor(bounds.at_once, "item") as pool:
+
+        def mapped(call: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
+            together = list(zip(*items, strict=True))
+            return pool.map(
+                lambda context, words: context.run(call, *words), [copy_context() for _ in together], together
+            )
+
+        return go_through(jobs, means, each, archive, known, mapped)
+
+
+class _Tracker:
+    """A progress artifact, updated at most once a second."""
+
+    def __init__(self, artifact: UUID) -> None:
+        self._artifact = artifact
+        self._total, self._done, self._told = 1, 0.0, 0.0
+
+    def begun(self, total: int, done: int) -> None:
+        self._total, self._done = total, float(done)
+
+    def advanced(self, more: float) -> None:
+        self._done += more
+        if monotonic() - self._told > _SECONDS or self._done >= self._total:
+            self._told = monotonic()
+            update_progress_artifact(self._artifact, 100 * min(1.0, self._done / self._total))
+
+
+def _tracked(description: str) -> Progress:
+    artifact = create_progress_artifact(0.0, description=description)
+    if not isinstance(artifact, UUID):
+        return Progress()
+    tracker = _Tracker(artifact)
+    return Progress(tracker.begun, tracker.advanced)

@@ -1,0 +1,92 @@
+"""The flow that trains a model, measures it on data that it never saw, and publishes it if it is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.item import worth_another_try
+from pipeline.errors import ModelError, RequestError
+from pipeline.evaluation.asked import Asked, Kept, evaluate_asked
+from pipeline.evaluation.compare import Measures
+from pipeline.job import Job, Means
+from pipeline.models.publish import publish_model
+from pipeline.progress import UNSEEN, Progress
+from pipeline.segmentation import Report
+from pipeline.training.config import read_training
+from pipeline.training.run import Resources, train
+
+RECORD = "test"
+"""Name of the figures in the model's card."""
+_DELAYS: list[float] = [10, 60]
+
+
+class _Nobody:
+    """An audience that is not there: the flow shows the figures in the end."""
+
+    def item(self, job: Job, number: int, count: int) -> Progress:
+        return UNSEEN
+
+    def finished(self, report: Report) -> None: ...
+
+    def known(self, report: Report) -> None: ...
+
+
+@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
+def train_model(config: Path, out: Path, data: Path | None, device: str | None) -> Path:
+    """The folder of the trained model; a retry goes on from the last checkpoint."""
+    return train(read_training(config), data or config.parent, out, Resources(device), get_run_logger().info).folder
+
+
+@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
+def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Means) -> dict[str, float | None]:
+    """Figures over all items of a table with the columns image and truth; they go into the model's card too.
+
+    Cells of the truth with a value in `ignore` are not counted.
+    """
+    asked = Asked(table=table, model=str(model))
+    found = evaluate_asked(asked, Measures(ignore), means, _Nobody(), Event(), Kept(record=RECORD))
+    if found.evaluation is None or found.failed:
+        raise RequestError(f"{table}: {len(found.failed)} images could not be segmented; {found.failed[0].reason}")
+    figures = {name: estimate.value for name, estimate in found.evaluation.overall.figures.items()}
+    create_table_artifact([{"figure": name, "value": value} for name, value in figures.items()], key="figures")
+    return figures
+
+
+@flow(name="train-evaluate-publish")
+def learn_flow(
+    config: Path,
+    out: Path,
+    table: Path,
+    publish: Path,
+    least: dict[str, float] | None = None,
+    data: Path | None = None,
+    means: Means = Means(),
+) -> Path:
+    """Train by the file `config` in the folder `out`, evaluate on `table`, and publish below the folder `publish`.
+
+    `least` is what figures must reach, as in `{"mean_iou": 0.6}`; ModelError if one does not. Each step goes on where
+    it was stopped. The published folder is named after the weights, so a job that names it never gets others.
+    """
+    model = train_model(config, out, data, means.device)
+    figures = evaluate_model(model, table, read_training(config).data.ignore, means)
+    _check(figures, least or {}, model)
+    return publish_model(model, publish)
+
+
+def _check(figures: Mapping[str, float | None], least: Mapping[str, float], model: Path) -> None:
+    unknown = [name for name in least if name not in figures]
+    if unknown:
+        raise RequestError(f"least: there is no figure {unknown[0]}; there are {', '.join(figures)}")
+    short = [
+        f"{name} is {value}, needed is {needed}"
+        for name, needed in least.items()
+        if (value := figures[name]) is None or value < needed
+    ]
+    if short:
+        raise ModelError(f"{model}: is not published, for {'; '.join(short)}")

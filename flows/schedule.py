@@ -1,0 +1,136 @@
+"""Schedules: the watch flow as a deployment of Prefect, served here or left to the workers of a pool."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.types.entrypoint import EntrypointType
+
+from flows import DEFAULTS
+from flows.item import Bounds
+from flows.watch import watch_flow
+from pipeline.config import check, read_request
+from pipeline.errors import PipelineError, RequestError
+from pipeline.job import Means
+
+HOST, PORT = "127.0.0.1", 4200
+"""Where a server of our own listens: Prefect's usual place."""
+_PATIENCE = 120.0
+"""Seconds that a server may take to start."""
+_ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+"""A tick that finds the one before it at work is dropped. A killed run gives its slot back after some five minutes."""
+
+
+@dataclass(frozen=True)
+class When:
+    """When ticks come: one of the two."""
+
+    every: timedelta | None = None
+    cron: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.every is None) == (self.cron is None):
+            raise RequestError('give one of --every and --cron, as in --every 15m or --cron "0 3 * * *"')
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What each tick does."""
+
+    config: Path
+    """The job file."""
+    settle: float = 10.0
+    """Seconds for which a file must not have changed."""
+    means: Means = Means()
+    bounds: Bounds = Bounds()
+
+
+def deployment_of(watching: Watching, when: When, name: str | None = None, pool: str | None = None) -> RunnerDeployment:
+    """The deployment `watch/<name>`, which by default is named after the job file. Raises RequestError.
+
+    Nothing is asked of a server, and the job file is read to see whether it can be used.
+    """
+    check(read_request(watching.config))
+    try:
+        made = watch_flow.to_deployment(
+            name or watching.config.stem,
+            interval=when.every,
+            cron=when.cron,
+            parameters={**asdict(watching), "config": str(watching.config.absolute())},
+            concurrency_limit=_ALONE,
+            work_pool_name=pool,
+            job_variables={"env": DEFAULTS} if pool else None,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+    except ValueError as error:
+        raise RequestError(f"{when.cron!r}: is no schedule ({error}); as in --cron '0 3 * * *'") from error
+    assert isinstance(made, RunnerDeployment), "a coroutine only where one is awaited"
+    return made
+
+
+def serve_here(deployment: RunnerDeployment) -> None:
+    """Run the flow when its time comes, until this process is stopped; on the server that is set up, or on our own."""
+    with a_server():
+        serve(deployment, limit=1)
+
+
+def leave_to(deployment: RunnerDeployment) -> str:
+    """Create the deployment on the server that is set up, for the workers of its pool; its name there."""
+    if PREFECT_API_URL.value() is None:
+        raise RequestError("--pool needs a Prefect server; tell of it by `prefect config set PREFECT_API_URL=...`")
+    try:
+        deployment.apply()
+    except (ValueError, RuntimeError, httpx.HTTPError) as error:
+        raise PipelineError(
+            f"Prefect does not take the deployment ({error}); is there such a pool? "
+            f"`prefect work-pool create {deployment.work_pool_name} --type process`"
+        ) from error
+    return deployment.full_name
+
+
+@contextmanager
+def a_server() -> Iterator[str]:
+    """Address of the server that is set up; of one that answers here; or of one that runs meanwhile."""
+    if (known := PREFECT_API_URL.value()) is not None:
+        yield known
+        return
+    address = f"http://{HOST}:{PORT}/api"
+    with temporary_settings({PREFECT_API_URL: address}):
+        if _answers(address):
+            yield address
+            return
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(PORT)]
+        server = subprocess.Popen([*command, "--log-level", "ERROR"], stdout=subprocess.DEVNULL)
+        try:
+            _wait(server, address)
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], address: str) -> None:
+    until = time.monotonic() + _PATIENCE
+    while not _answers(address):
+        if server.poll() is not None or time.monotonic() > until:
+            raise PipelineError(f"Prefect's server does not start at {address}; start one, see `prefect server start`")
+        time.sleep(0.5)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,1 @@
+"""`pipeline run` against the ways in which others segment an image that fits into memory."""

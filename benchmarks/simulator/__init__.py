@@ -1,0 +1,1 @@
+"""What a sweep costs, measured here, and played through for many workers."""

@@ -1,0 +1,165 @@
+"""What each stage costs here: the real engine and doors, with clocks at their seams.
+
+Seconds are those of a core, by the clocks of threads and processes, so that a busy machine hardly changes them. Only
+writing goes by the wall clock, for it waits for the disk, and the least of several counts. Blending and the making of
+the mask are what a larger scene takes more than a smaller one, so that what they take once is not in them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+from typing import TypeVar
+
+from benchmarks import random_model
+from benchmarks.null_network import NullNetwork
+from benchmarks.scenes import sample_scene
+from benchmarks.simulator.costs import Costs
+from benchmarks.simulator.timed import TimedPredictor, TimedSink, TimedSource
+from pipeline.cluster import map_out
+from pipeline.conversion import export
+from pipeline.engine import Predictor, sweep
+from pipeline.engine.ledger import Ledger
+from pipeline.io.formats import remove
+from pipeline.io.store import create_labels, mask_of
+from pipeline.job import Job, Means
+from pipeline.models.spec import Backbone
+from pipeline.network import predictor_of
+from pipeline.prepare import Setup, prepare
+from pipeline.sharing import patches_of, runs_for
+from pipeline.workfolder import MASK, labels_sink, swept_source
+
+REPEATS, TASKS = 5, 200
+"""Sweeps with a network that costs nothing, and tasks that do nothing."""
+BEGUN = 1664
+"""Side of the least scene on which a run tries its numerics as thoroughly as on any."""
+MEANS = Means(device="cpu")
+Task = TypeVar("Task")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that was timed."""
+
+    source: TimedSource
+    network: TimedPredictor
+    sink: TimedSink
+    blend_s: float
+    """CPU seconds of the thread that blends and decides."""
+
+
+@dataclass(frozen=True)
+class Free:
+    """What is measured with a network that costs nothing."""
+
+    sweeps: tuple[Swept, ...]
+    blend_s: float
+    publish_s: float
+    """CPU seconds of all threads to make the mask of the store."""
+
+
+def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
+    """Costs on this machine, by scenes of `side` pixels and of half of it made in `folder`."""
+    less, setup = (_prepared(folder, length, backbone) for length in (side // 2, side))
+    small, large, mpx = _free(less), _free(setup), side * side / 1e6
+    store_mb, mask_mb = _megabytes(setup.work / MASK / mask_of(setup.grid)), _megabytes(setup.output)
+    real = _swept(setup, predictor_of(setup, 1, (), ()))
+    patch_s = median(real.network.seconds)
+    patch_mpx = (len(setup.lattice) - len(less.lattice)) * prod(setup.lattice.patch) / 1e6
+    return Costs(
+        backbone=backbone,
+        numerics=f"{setup.numerics.precision}, {setup.numerics.runtime}",
+        patch=setup.lattice.patch[0],
+        overlap=setup.lattice.overlap[0],
+        block=real.source.block[0],
+        slab=real.source.rows,
+        band=setup.bands(MEANS)[0].shape[0],
+        decode_s=median(seconds for one in large.sweeps for seconds in one.source.seconds_of_mpx),
+        patch_s=patch_s,
+        blend_s=(large.blend_s - small.blend_s) / patch_mpx,
+        write_s=min(seconds for one in large.sweeps for seconds in one.sink.seconds_of_mpx),
+        publish_s=(large.publish_s - small.publish_s) / (mpx * 3 / 4),
+        read_mb=_megabytes(Path(setup.job.input)) / mpx,
+        store_mb=store_mb / mpx,
+        mask_mb=mask_mb / mpx,
+        **_starts(folder, backbone, patch_s),
+    )
+
+
+def command(scene: Path, mask: Path, model: Path, workers: int) -> list[str]:
+    """Segments a scene anew with so many workers."""
+    means = ["--device", "cpu", "--workers", str(workers), "--overwrite", "--restart", "--quiet"]
+    places = ["--input", str(scene), "--output", str(mask), "--model", str(model)]
+    return [sys.executable, "-m", "pipeline.cli", "run", *places, *means]
+
+
+def _prepared(folder: Path, side: int, backbone: Backbone) -> Setup:
+    random_model.write(folder / backbone, backbone=backbone)
+    scene = sample_scene(folder, side, side)
+    return prepare(Job(str(scene), folder / "simulator.tif", str(folder / backbone)), MEANS)
+
+
+def _swept(setup: Setup, predictor: Predictor) -> Swept:
+    remove(setup.work)
+    nodata = int(setup.labels.nodata)
+    create_labels(setup.work / MASK, setup.swept, setup.labels.dtype, nodata=nodata, classes=setup.classes, made={})
+    Ledger(setup.work).begin(setup.fingerprint())
+    source, network, sink = TimedSource(swept_source(setup)), TimedPredictor(predictor), TimedSink(labels_sink(setup))
+    began = time.thread_time()
+    try:
+        sweep(source, network, sink, setup.recipe, setup.bands(MEANS))
+    finally:
+        source.close()
+    return Swept(source, network, sink, time.thread_time() - began)
+
+
+def _free(setup: Setup) -> Free:
+    sweeps = tuple(_swept(setup, NullNetwork()) for _ in range(REPEATS))
+    published = [_cpu(lambda: export(setup.work / MASK, setup.output, overwrite=True))[0] for _ in range(REPEATS)]
+    return Free(sweeps, median(one.blend_s for one in sweeps), median(published))
+
+
+def _megabytes(path: Path) -> float:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float]:
+    """What it takes to begin, by tasks that do nothing or only load the model, and by a run less its patches."""
+    setup = _prepared(folder, BEGUN, backbone)
+    here, there = _cpu(lambda: _map(time.sleep, 0.0, 1))
+    here_many, there_many = _cpu(lambda: _map(time.sleep, 0.0, 1 + TASKS))
+    _, there_loaded = _cpu(lambda: _map(_load, setup, 1))
+    call = command(Path(setup.job.input), setup.output, folder / backbone, 1)
+    _, whole = _cpu(lambda: subprocess.run(call, check=True, stdout=subprocess.DEVNULL))
+    worker_s = there_loaded - there
+    task_s = (here_many - here + there_many - there) / TASKS
+    patches = patches_of(setup.lattice, runs_for(setup.lattice, setup.bands(MEANS), 1))
+    return {"begin_s": whole - worker_s - patches * patch_s, "worker_s": worker_s, "task_s": task_s}
+
+
+def _map(function: Callable[[Task], None], task: Task, count: int) -> None:
+    map_out(function, lambda _: {f"task-{number}": task for number in range(count)}, workers=1, tick=lambda: None)
+
+
+def _load(setup: Setup) -> None:
+    predictor_of(setup, 1, (), ())
+
+
+def _cpu(work: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds of this process, and of those that it began and waited for."""
+    before = time.process_time(), _of_children()
+    work()
+    return time.process_time() - before[0], _of_children() - before[1]
+
+
+def _of_children() -> float:
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -39,7 +39,7 @@ import zarr
 import pipeline
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.config import Request
+from pipeline.config import Request, Search
 from pipeline.demo import scene_grid
 from pipeline.geometry import Grid
 from pipeline.io.store import create_labels
@@ -237,8 +237,9 @@ def test_every_option_of_a_verb_is_documented(verb):
     assert documented == {positional.get(name, name) for name in given}
 
 
-def test_every_key_of_a_job_file_is_documented():
-    assert first_column(section("job-file.md", "Keys")) == {field.name for field in fields(Request)}
+@pytest.mark.parametrize(("heading", "kind"), [("Keys", Request), ("search", Search)])
+def test_every_key_of_a_job_file_is_documented(heading, kind):
+    assert first_column(section("job-file.md", heading)) == {field.name for field in fields(kind)}
 
 
 @pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation", "int8"])

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
-from threading import Event, Timer
+from math import inf
+from threading import Event
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -56,7 +57,7 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
         state.result()
     except InputError as error:
         return error.code == UNREACHABLE
-    except (RequestError, HeldError):
+    except (RequestError, HeldError, Interrupted):
         return False
     except Exception:
         return True
@@ -72,36 +73,45 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=worth_another_try,
     cache_policy=NO_CACHE,
 )
-def segment_item(job: Job, means: Means, bounds: Bounds = Bounds()) -> Report:
-    """Segment one scene or volume; a retry goes on from the bands that are done."""
+def segment_item(job: Job, means: Means, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
+    """Segment one scene or volume; a retry goes on from the bands that are done. Interrupted if `stop` is set."""
     progress = _tracked("Cells that are done")
     with bounds.slot():
-        report = _in_time(job, means, Progress(progress.begun, progress.advanced), bounds.seconds)
+        report = _in_time(job, means, Progress(progress.begun, progress.advanced), bounds.seconds, stop or Event())
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
     return report
 
 
-def _in_time(job: Job, means: Means, progress: Progress, seconds: float | None) -> Report:
+class _Stop(Event):
+    """Set from when another is, and from when the time is over."""
+
+    def __init__(self, other: Event, seconds: float | None) -> None:
+        super().__init__()
+        self._other, self._end = other, inf if seconds is None else monotonic() + seconds
+
+    def is_set(self) -> bool:
+        return self._other.is_set() or monotonic() > self._end
+
+
+def _in_time(job: Job, means: Means, progress: Progress, seconds: float | None, stop: Event) -> Report:
     """The report of a job, which is stopped between two patches when its time is over."""
-    stop = Event()
-    timer = None if seconds is None else Timer(seconds, stop.set)
-    if timer is not None:
-        timer.start()
     try:
-        return segment(job, means, progress, stop)
+        return segment(job, means, progress, _Stop(stop, seconds))
     except Interrupted as error:
+        if stop.is_set():
+            raise
         raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
-    finally:
-        if timer is not None:
-            timer.cancel()
 
 
-def tried(job: Job, means: Means, bounds: Bounds = Bounds()) -> Report:
-    """The report of a job as a task, however it ended."""
-    state = segment_item(job, means, bounds, return_state=True)
+def _tried(job: Job, means: Means, bounds: Bounds, stop: Event) -> Report:
+    """The report of a job as a task, however it ended. Raises Interrupted if `stop` is set."""
+    state = segment_item(job, means, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
-    return failure(job, state.result(raise_on_failure=False))
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, Interrupted):
+        raise error
+    return failure(job, error)
 
 
 def segment_items(
@@ -111,13 +121,17 @@ def segment_items(
     archive: Archive | None,
     known: Callable[[Report], None] = lambda report: None,
 ) -> list[Report]:
-    """All reports in order of the jobs; as many at a time as `bounds` says, and their number as a progress artifact."""
+    """All reports in order of the jobs; as many at a time as `bounds` says, and their number as a progress artifact.
+
+    Ctrl-C, or a flow that is cancelled, stops the items under way between two patches.
+    """
     progress = _tracked("Items that are done")
+    stop = Event()
 
     def each(job: Job, means: Means, number: int, count: int) -> Report:
         if number == 1:
             progress.begun(count, 0)
-        report = tried(job, means, bounds)
+        report = _tried(job, means, bounds, stop)
         progress.advanced(1)
         return report
 
@@ -129,7 +143,11 @@ def segment_items(
                 lambda context, words: context.run(call, *words), [copy_context() for _ in together], together
             )
 
-        return go_through(jobs, means, each, archive, known, mapped)
+        try:
+            return go_through(jobs, means, each, archive, known, mapped)
+        except BaseException:
+            stop.set()
+            raise
 
 
 class _Tracker:

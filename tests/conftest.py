@@ -39,3 +39,12 @@ def mask(scene: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("mask") / "mask.tif"
     segment(Job(str(scene), path, str(models / "scene")))
     return path
+
+
+@pytest.fixture
+def watched(models: Path, tmp_path: Path) -> Path:
+    """A job file that looks into a folder, which is empty yet."""
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "job.toml"
+    file.write_text(f'input = "in"\noutput = "out/"\nmodel = "{models / "scene"}"\n')
+    return file

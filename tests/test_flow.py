@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -136,15 +138,6 @@ def test_a_flow_needs_no_server_and_no_network(job, tmp_path):
     assert "ERROR" not in ended.stderr
 
 
-@pytest.fixture
-def watched(models, tmp_path):
-    """A job file that looks into a folder, which is empty yet."""
-    (tmp_path / "in").mkdir()
-    file = tmp_path / "job.toml"
-    file.write_text(f'input = "in"\noutput = "out/"\nmodel = "{models / "scene"}"\n')
-    return file
-
-
 def test_a_watch_segments_what_is_new_and_fails_once_for_what_is_broken(server, watched, tmp_path):
     def tick(**more):
         state = watch_flow(watched, **{"settle": 0.0, **more}, return_state=True)
@@ -196,6 +189,30 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
         assert word in state.message
     with pytest.raises(RequestError, match="must be above 0"):
         Bounds(at_once=0)
+
+
+def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch):
+    """Between two patches, and not at their end; the ledger leaves them to the next run."""
+    jobs = [
+        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        for n in range(3)
+    ]
+
+    def interrupted(job, means, progress, stop):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        for _ in range(200):
+            if stop.is_set():
+                break
+            time.sleep(0.05)
+        return segment(job, means, progress, stop)
+
+    monkeypatch.setattr(item_room, "segment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
+    monkeypatch.setattr(item_room, "segment", segment)
+    assert not list(tmp_path.glob("*_mask.tif"))
+    reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
+    assert [report.status for report in reports] == ["done", "done", "done"]
 
 
 def test_a_flow_segments_all_that_a_job_file_stands_for(server, watched, tmp_path):

@@ -28,15 +28,6 @@ PATIENCE = 240
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def watched(models, tmp_path):
-    """A job file that looks into a folder."""
-    (tmp_path / "in").mkdir()
-    file = tmp_path / "job.toml"
-    file.write_text(f'input = "in"\noutput = "out/"\nmodel = "{models / "scene"}"\n')
-    return file
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("15m", 900), ("6h", 21600), ("1d", 86400), ("5", 5), ("0.5m", 30)]
 )

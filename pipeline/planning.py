@@ -11,7 +11,7 @@ from pipeline.geometry import Box, split_runs
 from pipeline.job import Job, Means
 from pipeline.network import predictor_of
 from pipeline.prepare import Setup, prepare
-from pipeline.sharing import recomputed, runs_for
+from pipeline.sharing import recomputed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
     strips = [len({band.start[-1] for band in of_view}) for of_view in bands]
     widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(bands, strips, strict=True)]
     shared = [
-        runs_for(view.lattice, cut, means.workers) if means.workers else split_runs(cut, 1)
+        view.runs(cut, means.workers) if means.workers else split_runs(cut, 1)
         for view, cut in zip(views, bands, strict=True)
     ]
     return Plan(

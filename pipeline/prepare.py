@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipeline.engine.blend import MANY
 from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_bands
+from pipeline.geometry.bands import Run
 from pipeline.io.address import is_remote
 from pipeline.io.formats import check_output, identity, open_source, stem_of
 from pipeline.io.views import Orientation
@@ -26,6 +27,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
+from pipeline.sharing import runs_for
 from pipeline.views import View, views_for
 
 FORMAT = 1
@@ -146,6 +148,10 @@ class Setup:
         if height % BAND[axes]:
             raise RequestError(f"--band {height}: must be a multiple of {BAND[axes]}, the rows of a chunk")
         return cut_bands(self.swept.shape, height, self._strip(means.memory))
+
+    def runs(self, bands: Sequence[Box], workers: int) -> tuple[Run, ...]:
+        """Bands of the swept grid, shared out among workers."""
+        return runs_for(self.lattice, bands, workers, STRIP[len(self.swept.shape)])
 
     def memory(self, width: int | None = None) -> int:
         """Bytes that the sweep holds: overlaps carried over, rows read ahead, bands on their way out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from threading import Event
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from pipeline.geometry.bands import Run
 from pipeline.job import Means
 from pipeline.prepare import Setup
 from pipeline.progress import Progress, Ticker, watch_of
-from pipeline.sharing import runs_for
 from pipeline.workfolder import statistics_of, swept_sink, swept_source
 
 
@@ -80,15 +80,16 @@ def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> None:
 
 
 def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> None:
-    tickers = [Ticker(Ledger(view.folder), todo, progress, stop) for view, todo, _ in left]
+    tickers: list[Ticker] = []
 
     def tick() -> None:
         for ticker in tickers:
             ticker()
 
     def tasks(workers: int) -> dict[str, Task]:
-        runs = [(view, run) for view, todo, _ in left for run in runs_for(view.lattice, todo, workers)]
-        return {_named(view, run): Task(view, run, 1) for view, run in runs}
+        shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
+        tickers.extend(Ticker(Ledger(view.folder), list(chain(*runs)), progress, stop) for view, runs in shared)
+        return {_named(view, run): Task(view, run, 1) for view, runs in shared for run in runs}
 
     cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
 

@@ -51,12 +51,13 @@ def test_a_ledger_knows_what_is_done(tmp_path):
     assert ledger.any_done
 
 
-def test_bands_of_another_height_are_other_bands(tmp_path):
+def test_bands_of_another_height_and_width_are_safe_where_all_their_cells_are(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.begin({})
     for band in cut_bands((64, 8), 16):
         ledger.mark(band)
-    assert ledger.done(cut_bands((64, 8), 32)) == set()
+    assert ledger.done(cut_bands((64, 8), 32, 4)) == set(cut_bands((64, 8), 32, 4))
+    assert ledger.done(cut_bands((64, 9), 32)) == set()
 
 
 def test_a_ledger_refuses_another_run(tmp_path):

@@ -4,38 +4,61 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cluster import map_out
 from pipeline.errors import RequestError
-from pipeline.geometry import Lattice, cut_bands
+from pipeline.geometry import Lattice, covered, cut_bands
 from pipeline.sharing import MOST, patches_of, recomputed, runs_for
 
-BAND = 1024
+BAND = SIDE = 1024
 
 
-@given(st.integers(1, 20_000), st.integers(1, 300), st.integers(48, 600), st.integers(0, 31), st.integers(1, 40))
-def test_each_band_is_in_one_run_and_patches_are_counted_as_they_are_computed(rows, columns, patch, overlap, workers):
+@given(st.integers(1, 20_000), st.integers(1, 5000), st.integers(48, 600), st.integers(0, 31), st.integers(1, 40))
+def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(rows, columns, patch, overlap, workers):
     lattice = Lattice((rows, columns), (patch, patch), (overlap, overlap), (0, 0))
     bands = cut_bands((rows, columns), BAND)
-    runs = runs_for(lattice, bands, workers)
-    assert [band for run in runs for band in run] == list(bands)
-    assert len(runs) >= min(workers, len(bands))
-    computed = [sum(any(p.clip(band).size for band in run) for _, row in lattice.rows() for p in row) for run in runs]
-    assert sum(computed) == patches_of(lattice, runs) == round(len(lattice) * (1 + recomputed(lattice, runs)))
-    assert len(runs) <= max(workers, 1) or recomputed(lattice, runs) <= MOST
+    runs = runs_for(lattice, bands, workers, SIDE)
+    parts = [band for run in runs for band in run]
+    assert sum(part.size for part in parts) == rows * columns
+    assert covered(bands, parts) == set(bands)
+    assert all(start % SIDE == 0 for part in parts for start in part.start)
+    assert len(runs) >= min(workers, len(bands)), "as rows alone would give"
+    computed = [{p.start for _, row in lattice.rows() for p in row if any(p.clip(b).size for b in run)} for run in runs]
+    assert sum(map(len, computed)) == patches_of(lattice, runs)
+    assert recomputed(lattice, runs) == pytest.approx(patches_of(lattice, runs) / len(set().union(*computed)) - 1)
+
+
+def test_an_input_of_few_rows_is_cut_across():
+    lattice = Lattice((1100, 8000), (512, 512), (128, 128), (0, 0))
+    runs = runs_for(lattice, cut_bands((1100, 8000), BAND), 4, SIDE)
+    assert len(runs) == 4
+    assert recomputed(lattice, runs) < 0.2
 
 
 def test_large_inputs_have_runs_to_spare_and_little_is_computed_twice():
-    lattice = Lattice((100_000, 30_000), (512, 512), (128, 128), (0, 0))
-    bands = cut_bands((100_000, 30_000), BAND)
-    assert recomputed(lattice, runs_for(lattice, bands, 1)) <= MOST
-    for workers in (1, 2, 4, 8):
-        runs = runs_for(lattice, bands, workers)
-        assert len(runs) >= (2 * workers if workers < 8 else workers)
+    lattice = Lattice((100_000, 100_000), (512, 512), (128, 128), (0, 0))
+    bands = cut_bands((100_000, 100_000), BAND)
+    for workers in (1, 2, 4, 8, 16, 32):
+        runs = runs_for(lattice, bands, workers, SIDE)
+        assert len(runs) >= (2 * workers if workers < 16 else workers)
         assert recomputed(lattice, runs) <= MOST
+    assert recomputed(lattice, runs_for(lattice, bands, 64, SIDE)) < 0.07
+
+
+@given(st.data())
+def test_bands_are_covered_where_each_of_their_cells_is(data):
+    shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    pieces = cut_bands(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
+    done = [piece for piece in pieces if data.draw(st.booleans())]
+    cells = np.zeros(shape, bool)
+    for piece in done:
+        cells[piece.slices] = True
+    bands = cut_bands(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
+    assert covered(bands, done) == {band for band in bands if cells[band.slices].all()}
 
 
 SPEC = """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.simulator.costs import Costs
 from benchmarks.simulator.replay import Scene, Storage, compare, simulate
-from pipeline.sharing import patches_of, runs_for
+from pipeline.sharing import patches_of
 
 SIDES = st.integers(1, 9000)
 WORKERS = st.integers(1, 300)
@@ -34,7 +34,7 @@ def test_no_number_of_workers_is_faster_than_so_many_times_one(costs, side, stri
 @given(SIDES, STRIPS, WORKERS)
 def test_a_costly_network_alone_is_shared_out_but_for_what_is_computed_twice_and_the_last_run(side, strip, workers):
     scene = Scene.of(FREE, side, strip)
-    runs = runs_for(scene.lattice, scene.bands, workers)
+    runs = scene.runs(workers)
     outcome = simulate(replace(FREE, patch_s=1), scene, UNBOUNDED, workers, runs)
     even = len(scene.lattice) * (1 + outcome.recomputed) / workers
     longest = max(patches_of(scene.lattice, [run]) for run in runs)
@@ -45,7 +45,7 @@ def test_a_costly_network_alone_is_shared_out_but_for_what_is_computed_twice_and
 @given(SIDES, WORKERS)
 def test_a_slow_storage_takes_as_long_as_its_bytes_do_for_any_number_of_workers(side, workers):
     scene, slow = Scene.of(FREE, side), Storage(0.01, float("inf"))
-    runs = runs_for(scene.lattice, scene.bands, workers)
+    runs = scene.runs(workers)
     outcome = simulate(replace(FREE, patch_s=1e-4, read_mb=3), scene, slow, workers, runs)
     bytes_s = scene.mpx * 3 / slow.read_mbps
     again = len(runs) * 2 * (FREE.patch + FREE.block) / side

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from pipeline.job import Job, Means
+from pipeline.prepare import prepare
 from pipeline.progress import Progress
 from pipeline.segmentation import segment
 from tests.inputs import pixels, put_scene, put_volume
@@ -73,3 +74,28 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
     assert len(set(killed)) == 2
     assert sha256(output) == expected
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_many_began(models, tmp_path):
+    path = put_scene(tmp_path / "wide.tif", pixels((2, 1100, 4200)))
+    job = Job(str(path), tmp_path / "alone.tif", str(models / "scene"), patch=(256, 256), overlap=(128, 128))
+    segment(job)
+    other = replace(job, output=tmp_path / "many.tif")
+    setup = prepare(other, Means())
+    runs = setup.runs(setup.bands(Means()), 2)
+    assert len({run[0].start[-1] for run in runs}) > 1, "nothing is cut across"
+
+    class Enough(Exception):  # noqa: N818
+        """Some of it is done."""
+
+    def advanced(cells: float) -> None:
+        if cells:
+            raise Enough
+
+    with pytest.raises(Enough):
+        segment(other, Means(workers=2), Progress(advanced=advanced))
+    marks = [mark.name.rpartition("_")[2] for mark in (setup.folder / "done").iterdir()]
+    assert marks
+    assert "0-4200" not in marks
+    segment(other)
+    assert sha256(other.output) == sha256(job.output)

@@ -13,7 +13,6 @@ from benchmarks.scenes import sample_scene
 from benchmarks.simulator.costs import Costs
 from benchmarks.simulator.measure import command
 from benchmarks.simulator.replay import Scene, Storage, simulate
-from pipeline.sharing import runs_for
 
 HERE = Storage(float("inf"), float("inf"))
 """The disk of this machine: its files are in memory, and waits for it are in the costs of writing."""
@@ -46,7 +45,7 @@ def check(costs: Costs, folder: Path, side: int, workers: Sequence[int]) -> Iter
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
         measured_s = time.perf_counter() - began
         share = (before + _share(number)) / 2
-        runs = runs_for(scene.lattice, scene.bands, number)
+        runs = scene.runs(number)
         yield Checked(number, share, measured_s, simulate(costs.at_share(share), scene, HERE, number, runs).wall_s)
 
 

@@ -33,7 +33,7 @@ from pipeline.job import Job, Means
 from pipeline.models.spec import Backbone
 from pipeline.network import predictor_of
 from pipeline.prepare import Setup, prepare
-from pipeline.sharing import patches_of, runs_for
+from pipeline.sharing import patches_of
 from pipeline.workfolder import MASK, labels_sink, swept_source
 
 REPEATS, TASKS = 5, 200
@@ -141,7 +141,7 @@ def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float
     _, whole = _cpu(lambda: subprocess.run(call, check=True, stdout=subprocess.DEVNULL))
     worker_s = there_loaded - there
     task_s = (here_many - here + there_many - there) / TASKS
-    patches = patches_of(setup.lattice, runs_for(setup.lattice, setup.bands(MEANS), 1))
+    patches = patches_of(setup.lattice, setup.runs(setup.bands(MEANS), 1))
     return {"begin_s": whole - worker_s - patches * patch_s, "worker_s": worker_s, "task_s": task_s}
 
 

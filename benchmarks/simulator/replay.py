@@ -19,6 +19,7 @@ from benchmarks.simulator.costs import Costs
 from pipeline.engine.rows import READERS
 from pipeline.geometry import Box, Lattice, cut_bands, split_runs
 from pipeline.geometry.bands import Run
+from pipeline.prepare import STRIP
 from pipeline.sharing import patches_of, runs_for
 
 Steps = Generator[float, float, float]
@@ -46,6 +47,10 @@ class Scene:
         shape = (side, side)
         lattice = Lattice(shape, (costs.patch,) * 2, (costs.overlap,) * 2, (0, 0))
         return cls(lattice, cut_bands(shape, costs.band, strip))
+
+    def runs(self, workers: int) -> tuple[Run, ...]:
+        """Its bands, shared out among workers."""
+        return runs_for(self.lattice, self.bands, workers, STRIP[2])
 
     @property
     def mpx(self) -> float:
@@ -83,7 +88,7 @@ def compare(
     """One worker with whole rows and all bands in one run, to measure others by; and each number of workers."""
     whole, scene = Scene.of(costs, side), Scene.of(costs, side, strip)
     alone = simulate(costs, whole, storage, 1, split_runs(whole.bands, 1))
-    shared = ((number, runs_for(scene.lattice, scene.bands, number)) for number in workers)
+    shared = ((number, scene.runs(number)) for number in workers)
     return alone, [simulate(costs, scene, storage, number, runs) for number, runs in shared]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import OutputError
-from pipeline.geometry import Box
+from pipeline.geometry import Box, covered
 
 Fingerprint = Mapping[str, Any]
 """What decides the bytes of an output, as JSON values by name."""
@@ -66,9 +66,8 @@ class Ledger:
         return (self._folder / _DONE).is_dir() and any((self._folder / _DONE).iterdir())
 
     def done(self, bands: Iterable[Box]) -> set[Box]:
-        """Those of `bands` that are safe."""
-        marks = {file.name for file in (self._folder / _DONE).iterdir()}
-        return {band for band in bands if _mark(band) in marks}
+        """Those of `bands` that are safe, by bands of any height and width."""
+        return covered(bands, [_marked(file.name) for file in (self._folder / _DONE).iterdir()])
 
     def mark(self, band: Box) -> None:
         """Note that the bytes of `band` are safe."""
@@ -98,3 +97,8 @@ def flat(record: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 
 def _mark(band: Box) -> str:
     return "_".join(f"{start}-{stop}" for start, stop in zip(band.start, band.stop, strict=True))
+
+
+def _marked(name: str) -> Box:
+    start, stop = zip(*(map(int, part.split("-")) for part in name.split("_")), strict=True)
+    return Box(tuple(start), tuple(stop))

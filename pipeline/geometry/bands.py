@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+
+import numpy as np
 
 from pipeline.geometry.box import Box
 
@@ -25,6 +28,35 @@ def cut_bands(shape: tuple[int, ...], height: int, width: int | None = None) -> 
         for right in [min(left + columns, shape[-1])]
         for top in range(0, shape[0], height)
     )
+
+
+def cut_across(bands: Iterable[Box], width: int) -> tuple[Box, ...]:
+    """Cut bands into strips of `width` columns, ordered strip by strip."""
+    strips = (
+        Box((*band.start[:-1], left), (*band.stop[:-1], min(left + width, band.stop[-1])))
+        for band in bands
+        for left in range(band.start[-1], band.stop[-1], width)
+    )
+    return tuple(sorted(strips, key=lambda strip: (strip.start[-1], strip.start[0])))
+
+
+def covered(bands: Iterable[Box], done: Sequence[Box]) -> set[Box]:
+    """Those of `bands` that `done`, bands too and maybe of other heights and widths, cover together.
+
+    All span the axes between the first and the last.
+    """
+    rows, columns = (
+        sorted({-1, *(edge for box in done for edge in (box.start[axis], box.stop[axis]))}) for axis in (0, -1)
+    )
+    safe = np.zeros((len(rows), len(columns)), bool)
+    for box in done:
+        safe[_between(rows, box, 0), _between(columns, box, -1)] = True
+    return {band for band in bands if safe[_between(rows, band, 0), _between(columns, band, -1)].all()}
+
+
+def _between(edges: list[int], box: Box, axis: int) -> slice:
+    """The intervals, each from an edge to the next one, that a box meets."""
+    return slice(bisect_right(edges, box.start[axis]) - 1, bisect_left(edges, box.stop[axis]))
 
 
 def split_runs(bands: Iterable[Box], parts: int) -> tuple[Run, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,12 +70,16 @@ class Lattice:
         stop = tuple(a + p for a, p in zip(start, self.patch, strict=True))
         return Box(start, stop).grow(self.margin)
 
-    def touching(self, region: Box) -> tuple[tuple[int, ...], ...]:
-        """Those of `starts`, per axis, whose patches hold cells of `region`."""
+    def touched(self, region: Box) -> tuple[slice, ...]:
+        """Which of `starts`, per axis, have patches that hold cells of `region`."""
         return tuple(
-            tuple(start for start in starts if start < stop and start + side > first)
+            slice(bisect_right(starts, first - side), bisect_left(starts, stop))
             for starts, side, first, stop in zip(self.starts, self.patch, region.start, region.stop, strict=True)
         )
+
+    def touching(self, region: Box) -> tuple[tuple[int, ...], ...]:
+        """Those of `starts`, per axis, whose patches hold cells of `region`."""
+        return tuple(starts[which] for starts, which in zip(self.starts, self.touched(region), strict=True))
 
     def rows(self) -> Iterator[tuple[int, list[Box]]]:
         """Each position along axis 0 with its patches, in lattice order."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.formats import Mask, about, in_the_way, open_source, publish
+from pipeline.io.formats import VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
 from pipeline.io.safely import clean
 
 
-def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
+def export(
+    path: str | Path, output: Path, *, overwrite: bool = False, simplify: float = 0.0, min_area: float = 0.0
+) -> None:
     """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
 
-    Class names, colours, nodata and the record of how it was made go along. Raises PipelineError.
+    Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
+    `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
+    square metres are left out. Raises PipelineError.
     """
+    as_vectors = suffix_of(output) in VECTORS
+    if (simplify or min_area) and not as_vectors:
+        raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     if Path(path).resolve() == output.resolve():
         raise RequestError(f"{output}: the output is the input itself; give another --output")
     if output.exists() and not overwrite:
@@ -35,6 +43,18 @@ def export(path: str | Path, output: Path, *, overwrite: bool = False) -> None:
         if output.parent.is_dir():
             clean(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
+        if as_vectors:
+            _need_vectors()
+            from pipeline.vectors import Finish, write_vectors
+
+            write_vectors(labels, output, nodata, said.classes, Finish(simplify, min_area))
+            return
         publish(Mask(labels, labels.grid, nodata, said.classes, said.made or {}), output)
     finally:
         labels.close()
+
+
+def _need_vectors() -> None:
+    missing = [name for name in ("pyogrio", "shapely", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise RequestError(f"vectors need {', '.join(missing)}: pip install 'pipeline[vectors]'")

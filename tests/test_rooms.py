@@ -23,6 +23,9 @@ ROOMS = {
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),
     "scipy": ("pipeline.evaluation",),
+    "pyogrio": ("pipeline.io.vector",),
+    "pyarrow": ("pipeline.io.vector",),
+    "shapely": ("pipeline.io.vector", "pipeline.vectors"),
     "nibabel": ("pipeline.io.volume", "pipeline.io.nifti_stream"),
     "zarr": ("pipeline.io.store",),
     "dask": ("pipeline.cluster",),
@@ -50,6 +53,7 @@ BELOW = {
 """By part: all of the project that it may import, beside itself."""
 LATE = (
     "pipeline.cli",
+    "pipeline.conversion",
     "pipeline.inputs",
     "pipeline.io.formats",
     "pipeline.models.runtime",

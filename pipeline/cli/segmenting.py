@@ -207,14 +207,16 @@ def info(
 def export(
     mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
+    min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a mask in another format, with its place, classes and history."""
+    """Write a mask in another format, with its place, classes and history; or as polygons."""
     from pipeline.conversion import export as export_mask
 
     with errors():
-        export_mask(mask, output, overwrite=overwrite)
+        export_mask(mask, output, overwrite=overwrite, simplify=simplify, min_area=min_area)
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
 
 

@@ -21,6 +21,7 @@ from pipeline.io.slabs import slabs
 SCENES = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz")
 STORES = (".zarr",)
+VECTORS = (".gpkg", ".parquet", ".geojson")
 
 
 def suffix_of(path: str | Path) -> str:

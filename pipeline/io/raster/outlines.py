@@ -1,0 +1,77 @@
+"""Rasters as outlines and back, and where points lie in another system: what GDAL knows of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.features import rasterize, shapes
+from rasterio.warp import transform
+
+from pipeline.errors import RequestError
+from pipeline.geometry import Grid
+
+Points = NDArray[np.float64]
+"""Array `(n, 2)` of x and y."""
+Ring = Sequence[tuple[float, float]]
+LONGITUDE_LATITUDE = "OGC:CRS84"
+
+
+def traced(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, list[Ring]]]:
+    """Value and rings of each patch of equal `labels` `(rows, columns)`, joined along edges, but for `nodata`.
+
+    Corners are columns and rows of the grid, in which the first of these rows is `top`; the outer ring comes first.
+    """
+    kind = labels.dtype if labels.dtype in (np.uint8, np.uint16) else np.int32
+    found = shapes(labels.astype(kind, copy=False), labels != nodata, 4, Affine.translation(0, top))
+    return ((int(value), shape["coordinates"]) for shape, value in found)
+
+
+def burnt(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, int], origin: tuple[int, int]) -> Any:  # noqa: ANN401
+    """Values of shapes, in corners of a grid, at the cells `(rows, columns)` from `origin`, else 0; uint32.
+
+    A cell belongs to the shape that holds its centre; where several do, to the last one.
+    """
+    pairs = list(shapes_and_values)
+    if not pairs:
+        return np.zeros(shape, np.uint32)
+    return rasterize(pairs, shape, transform=Affine.translation(origin[1], origin[0]), dtype=np.uint32)
+
+
+def moved(points: Points, source: str, target: str) -> Points:
+    """Points of the system `source` in the system `target`; not finite where they have no place there."""
+    xs, ys = transform(_system(source), _system(target), points[:, 0], points[:, 1])
+    return np.column_stack([xs, ys])
+
+
+def equal_area(grid: Grid) -> str | None:
+    """A system of true areas around the middle of a scene, in metres; None where nobody knows where it lies."""
+    if grid.crs is None or not (_system(grid.crs).is_geographic or _system(grid.crs).is_projected):
+        return None
+    (a, b, c), (d, e, f), _ = grid.affine
+    row, column = (length / 2 for length in grid.shape)
+    middle = np.array([[a * row + b * column + c, d * row + e * column + f]])
+    longitude, latitude = moved(middle, grid.crs, LONGITUDE_LATITUDE)[0]
+    if not (np.isfinite(longitude) and np.isfinite(latitude)):
+        return None
+    return f"+proj=laea +lat_0={latitude:.6f} +lon_0={longitude:.6f} +datum=WGS84 +units=m"
+
+
+def projjson(system: str) -> dict[str, Any]:
+    """A system in the words of PROJ's JSON."""
+    words: dict[str, Any] = _system(system).to_dict(projjson=True)
+    return words
+
+
+def _system(words: str) -> CRS:
+    try:
+        return CRS.from_user_input(words)
+    except CRSError as error:
+        raise RequestError(
+            f"{words[:80]}: is no coordinate system that PROJ knows; give one as in EPSG:32633"
+        ) from error

@@ -1,0 +1,154 @@
+"""The door of vectors: polygons with their attributes, out as GeoPackage, GeoParquet or GeoJSON, in as GDAL reads them.
+
+Only this module knows pyogrio and pyarrow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import pyarrow as pa
+import pyogrio.raw
+import shapely
+from numpy.typing import NDArray
+from pyarrow.parquet import ParquetWriter
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from pipeline.errors import OutputError
+from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved, projjson
+from pipeline.io.safely import replacing
+
+Table = Mapping[str, NDArray[Any]]
+"""Attributes by name, each with one value for each polygon."""
+_LAYER = "classes"
+_DATE = "2000-01-01T00:00:00Z"
+"""When a GeoPackage says that it was made: the same mask is to give the same bytes."""
+
+
+class Polygons(NamedTuple):
+    """What a file of vectors holds."""
+
+    shapes: NDArray[Any]
+    """Polygons of shapely, one for each feature."""
+    table: dict[str, NDArray[Any]]
+    crs: str | None
+
+
+class Writer(Protocol):
+    """A file of polygons that grows."""
+
+    def add(self, shapes: NDArray[Any], table: Table) -> None:
+        """Add polygons of shapely with their attributes, of which the names and types stay the same."""
+        ...
+
+
+@contextmanager
+def writing_polygons(path: Path, crs: str | None) -> Iterator[Writer]:
+    """A file of polygons, in the format of its suffix, that appears under its name when it is whole."""
+    kind = _KINDS[path.suffix.lower()]
+    with replacing(path) as draft:
+        try:
+            with kind(draft.with_name(draft.name + path.suffix), crs) as writer:
+                yield writer
+            writer.path.replace(draft)
+        except (DataSourceError, DataLayerError, pa.ArrowException) as error:
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+        finally:
+            writer.path.unlink(missing_ok=True)
+
+
+class _File:
+    """What the formats have in common."""
+
+    def __init__(self, path: Path, crs: str | None) -> None:
+        self.path, self._crs = path, crs
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _begin(self) -> None:
+        """Open."""
+
+    def _end(self) -> None:
+        """Close."""
+
+
+class _GeoPackage(_File):
+    def __init__(self, path: Path, crs: str | None) -> None:
+        super().__init__(path, crs)
+        self._append = False
+
+    def add(self, shapes: NDArray[Any], table: Table) -> None:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
+        try:
+            pyogrio.raw.write(
+                self.path,
+                geometry=shapely.to_wkb(shapes),
+                field_data=list(table.values()),
+                fields=list(table),
+                crs=self._crs,
+                geometry_type="Polygon",
+                driver="GPKG",
+                layer=_LAYER,
+                append=self._append,
+            )
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+        self._append = True
+
+
+class _GeoParquet(_File):
+    _writer: ParquetWriter | None = None
+
+    def add(self, shapes: NDArray[Any], table: Table) -> None:
+        columns = {"geometry": pa.array(shapely.to_wkb(shapes), pa.binary())}
+        kinds = {name: pa.string() if values.dtype == object else None for name, values in table.items()}
+        batch = pa.table(columns | {name: pa.array(values, kinds[name]) for name, values in table.items()})
+        if self._writer is None:
+            about: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"]}
+            about["crs"] = None if self._crs is None else projjson(self._crs)
+            geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": about}}
+            self._writer = ParquetWriter(self.path, batch.schema.with_metadata({"geo": json.dumps(geo)}))
+        self._writer.write_table(batch.replace_schema_metadata(self._writer.schema.metadata))
+
+    def _end(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _GeoJson(_File):
+    """RFC 7946: longitude and latitude where the place is known, outer rings to the left."""
+
+    def _begin(self) -> None:
+        self._file = self.path.open("w", encoding="utf-8")
+        self._file.write('{"type": "FeatureCollection", "features": [')
+        self._before = "\n"
+
+    def add(self, shapes: NDArray[Any], table: Table) -> None:
+        crs = self._crs
+        if crs is not None:
+            shapes = shapely.transform(shapes, lambda points: moved(points, crs, LONGITUDE_LATITUDE))
+        rows = zip(*(values.tolist() for values in table.values()), strict=True)
+        for shape, values in zip(shapely.to_geojson(shapely.orient_polygons(shapes)), rows, strict=True):
+            known = dict(zip(table, values, strict=True))
+            feature = {"type": "Feature", "properties": known, "geometry": json.loads(shape)}
+            self._file.write(self._before + json.dumps(feature))
+            self._before = ",\n"
+
+    def _end(self) -> None:
+        self._file.write("\n]}\n")
+        self._file.close()
+
+
+_KINDS: dict[str, type[Any]] = {".gpkg": _GeoPackage, ".parquet": _GeoParquet, ".geojson": _GeoJson}

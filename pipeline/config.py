@@ -51,6 +51,7 @@ class Request:
     window: str | None = None
     view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
+    aoi: str | None = None
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
@@ -191,6 +192,7 @@ _KEYS: Keys = {
     "window": ("a text", _text),
     "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
+    "aoi": ("a text", _text),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }
@@ -203,5 +205,8 @@ def _beside(request: Request, folder: Path) -> Request:
     model = request.model
     if model is not None and "/" in model:
         model = resolve(model)
+    aoi = request.aoi
+    if aoi is not None and (folder / aoi).is_file():
+        aoi = str(folder / aoi)
     output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
-    return replace(request, input=tuple(map(resolve, request.input)), output=output, model=model)
+    return replace(request, input=tuple(map(resolve, request.input)), output=output, model=model, aoi=aoi)

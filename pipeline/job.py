@@ -30,6 +30,9 @@ class Job:
     """Direction in which a volume is sliced: axial, coronal or sagittal; scores of several are averaged in order."""
     tta: str | tuple[str | float, ...] | None = None
     """Test-time augmentation: flips or turns, and scales, as in "flips,0.75,1.25"; None: the patch as it is."""
+    aoi: str | None = None
+    """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
+    polygons; cells outside are neither read nor predicted. None: all of it."""
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from pipeline.engine import Decision, Labels, Recipe, Scores, Source
 from pipeline.engine.blend import MANY
 from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
-from pipeline.geometry import Box, Grid, Lattice, cut_bands
+from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
 from pipeline.io.address import is_remote
 from pipeline.io.formats import check_output, identity, open_source, stem_of
@@ -64,6 +64,8 @@ class Setup:
     staged: bool
     """Whether the volume is copied to Zarr first."""
     window: str
+    region: Region | None
+    """Part of the scene that is segmented; None: all of it."""
     augmentation: Augmentation
     """Turns and scales in which the network sees each patch."""
     channels: int
@@ -188,6 +190,7 @@ class Setup:
             "format": FORMAT,
             "input": self.version,
             "bands": self.job.bands,
+            "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
             "patch": self._of_views([view.lattice.patch for view in self.views]),
@@ -238,6 +241,7 @@ def prepare(job: Job, means: Means) -> Setup:
             grid=source.grid,
             views=views,
             staged=any(_needs_staging(source, view.orientation, card, means) for view in views),
+            region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
             channels=source.channels,
@@ -281,6 +285,16 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+
+
+def _region(job: Job, grid: Grid) -> Region | None:
+    if job.aoi is None:
+        return None
+    if not grid.is_scene:
+        raise RequestError(f"{job.name}: --aoi is for scenes; this is a volume")
+    from pipeline.aoi import read_aoi
+
+    return read_aoi(job.aoi, grid)
 
 
 def _check_distinct(path: str, output: Path) -> None:

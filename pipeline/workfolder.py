@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
+from pipeline.io.clipped import Clipped
 from pipeline.io.formats import open_source
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
@@ -25,7 +26,9 @@ Numbers = tuple[float, ...]
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
     job = setup.job
-    source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    if setup.region is not None:
+        source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)
 
 

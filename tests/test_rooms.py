@@ -52,6 +52,7 @@ BELOW = {
 }
 """By part: all of the project that it may import, beside itself."""
 LATE = (
+    "pipeline.aoi",
     "pipeline.cli",
     "pipeline.conversion",
     "pipeline.inputs",

@@ -36,6 +36,12 @@ Tta = Annotated[
     str | None,
     typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
 ]
+Aoi = Annotated[
+    str | None,
+    typer.Option(
+        help="Area of interest: west,south,east,north in degrees, or with EPSG:... at the end, or a file of polygons."
+    ),
+]
 Asset = Annotated[
     str | None,
     typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),

@@ -12,6 +12,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
+    Aoi,
     AsJson,
     Asset,
     Band,
@@ -51,6 +52,7 @@ def run(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    aoi: Aoi = None,
     asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -101,6 +103,7 @@ def run(
             window=window,
             view=view,
             tta=tta,
+            aoi=aoi,
             asset=asset,
         )
         jobs = jobs_of(said)
@@ -143,6 +146,7 @@ def plan(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    aoi: Aoi = None,
     asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -171,6 +175,7 @@ def plan(
             window=window,
             view=view,
             tta=tta,
+            aoi=aoi,
             asset=asset,
         )
         means = Means(

@@ -4,5 +4,6 @@ from pipeline.geometry.bands import covered, cut_across, cut_bands, split_runs
 from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.lattice import Lattice, reflect
+from pipeline.geometry.region import Region
 
-__all__ = ["Box", "Grid", "Lattice", "covered", "cut_across", "cut_bands", "reflect", "split_runs"]
+__all__ = ["Box", "Grid", "Lattice", "Region", "covered", "cut_across", "cut_bands", "reflect", "split_runs"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+import numpy as np
 import pyarrow as pa
 import pyogrio.raw
 import shapely
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pyarrow.parquet import ParquetWriter
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from pipeline.errors import OutputError
+from pipeline.errors import InputError, OutputError
 from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved, projjson
 from pipeline.io.safely import replacing
 
@@ -33,10 +34,29 @@ _DATE = "2000-01-01T00:00:00Z"
 class Polygons(NamedTuple):
     """What a file of vectors holds."""
 
-    shapes: NDArray[Any]
-    """Polygons of shapely, one for each feature."""
+    rings: list[list[NDArray[np.float64]]]
+    """Corners `(n, 2)`, x and y, of the rings of each polygon, the outer one first."""
+    features: list[int]
+    """Which feature of the file each polygon belongs to."""
     table: dict[str, NDArray[Any]]
+    """Attributes of the features by name."""
     crs: str | None
+
+
+def read_polygons(path: Path) -> Polygons:
+    """All polygons of the first layer of any file that GDAL reads; InputError where there are none."""
+    try:
+        about, _, shapes, values = pyogrio.raw.read(path)
+    except (DataSourceError, DataLayerError) as error:
+        raise InputError(f"{path}: cannot be read as vectors ({error}); try `ogrinfo` on the file") from error
+    parts, features = shapely.get_parts(shapely.force_2d(shapely.from_wkb(shapes)), return_index=True)
+    area = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
+    if not area.any():
+        raise InputError(f"{path}: holds no polygons, but {about['geometry_type'] or 'nothing'}")
+    rings = [
+        [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)] for part in parts[area].tolist()
+    ]
+    return Polygons(rings, features[area].tolist(), dict(zip(about["fields"], values, strict=True)), about["crs"])
 
 
 class Writer(Protocol):

@@ -21,25 +21,26 @@ from distributed.scheduler import KilledWorker
 from pipeline.errors import PipelineError, RequestError
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 GPU = "GPU"
 """Resource of workers with a GPU each, as Dask's users name it."""
 _TICK, _PATIENCE = 0.3, 10.0
 """Seconds between two looks at the tasks, and to wait for a scheduler."""
 
 
-def map_here(function: Callable[[Task], None], tasks: Sequence[Task]) -> None:
+def map_here(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     """Call `function` with each task on Dask's threads, one at a time: a task brings threads of its own."""
-    compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1)
+    return list(compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1))
 
 
 def map_out(
-    function: Callable[[Task], None],
+    function: Callable[[Task], Result],
     tasks: Callable[[int], Mapping[str, Task]],
     *,
     workers: int | None = None,
     scheduler: str | None = None,
     tick: Callable[[], None],
-) -> None:
+) -> list[Result]:
     """Call `function` with each task in `workers` processes, or on the cluster of `scheduler`, and wait for all.
 
     `tasks` gives them by name for the workers that there are, `tick` is called a few times a second meanwhile. Workers
@@ -60,7 +61,7 @@ def map_out(
             client.cancel(futures, force=True)
             raise
         try:
-            client.gather(futures)
+            return list(client.gather(futures))
         except KilledWorker as error:
             raise PipelineError(
                 "a worker died again and again, most likely for want of memory; give fewer --workers or less --memory"
@@ -74,7 +75,7 @@ def _workers(client: Client) -> list[dict[str, Any]]:
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
 
 
-def _follow(futures: list[Future[None]], tick: Callable[[], None]) -> None:
+def _follow(futures: list[Future[Any]], tick: Callable[[], None]) -> None:
     waiting = set(futures)
     while waiting:
         with suppress(TimeoutError):

@@ -6,6 +6,7 @@ PipelineError
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or stands in the way
 │   └── HeldError                one that another run is making at this moment
+├── PatchError                   patches that the network could not do; they are nodata in the output
 ├── LateError (TimeoutError)     an item that took longer than it may; what is done is kept
 └── Interrupted                  stopped on request; what is done is kept and the next run goes on from it
 """
@@ -44,6 +45,10 @@ class OutputError(PipelineError, OSError):
 
 class HeldError(OutputError):
     """An output that another run is making at this moment."""
+
+
+class PatchError(PipelineError):
+    """Patches that the network could not do: they are nodata in the output, and tried again by the next run."""
 
 
 class LateError(PipelineError, TimeoutError):

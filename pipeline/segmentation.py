@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,9 @@ from threading import Event
 from typing import Literal
 
 from pipeline.averaging import average, begin_views
-from pipeline.engine import Source
+from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Ledger, differences
-from pipeline.errors import HeldError, Interrupted, OutputError, PipelineError
+from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
 from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
@@ -29,6 +29,10 @@ from pipeline.statistics import Foreground
 from pipeline.workfolder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
 
 _DRAFT = "volume.new.zarr"
+_FAILED = "failed_patches"
+"""Name, in the record of a mask, of the number of patches that the network could not do."""
+_SHOWN = 5
+"""Failed patches that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Report:
     """Cells of the input's grid."""
     model: str | None = None
     code: str | None = None
-    """Why it failed, in a word: unreadable, unsuitable, model, output, memory, system, request or error."""
+    """Why it failed, in a word: unreadable, unsuitable, model, output, patch, memory, system, request or error."""
 
 
 def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), stop: Event | None = None) -> Report:
@@ -53,6 +57,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
 
     Work lies in `<output>.partial` until the output is whole; the same call goes on from there after a crash. An output
     that was made by just this job is left alone. Raises PipelineError with the place, both values and the way out;
+    PatchError where the network failed on patches, which are nodata in the output until the same call makes them good;
     Interrupted if `stop` is set meanwhile.
     """
     began = time.monotonic()
@@ -62,7 +67,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
         setup = _as_begun(setup, means, ledger)
     told = job.name, str(setup.output)
     cells = Box.whole(setup.grid.shape).size
-    if _is_made(setup, means):
+    if _is_made(setup, means, ledger):
         _clear_up(setup, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, setup.card.name)
     with held(setup.work, setup.output):
@@ -87,13 +92,31 @@ def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: 
     _open(setup, means, ledger)
     with _tidied(setup):
         setup = _begin(setup, ledger, progress)
-        sweep_left(setup, means, progress, stop)
+        failures = sweep_left(setup, means, progress, stop)
     if setup.averaged:
+        if failures:
+            raise PatchError(f"{_told(setup, failures)}; nothing is written, and the same command tries them again")
         progress.phase("averaging")
         average(setup, means, stop)
     progress.phase("writing")
-    _publish(setup)
+    _publish(setup, len(failures))
+    if failures:
+        raise PatchError(
+            f"{_told(setup, failures)}; they are nodata in the mask, and the same command tries them again"
+        )
     remove(setup.work)
+
+
+def _told(setup: Setup, failures: Sequence[Failure]) -> str:
+    """Which patches failed, and why: the first few."""
+    places = ", ".join(
+        f"{'/'.join(setup.swept.axes)} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
+        for patch, _ in failures[:_SHOWN]
+    )
+    more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+    return (
+        f"{setup.job.name}: the network failed twice on {len(failures)} patches ({places}{more}: {failures[0].reason})"
+    )
 
 
 def _clear_up(setup: Setup, ledger: Ledger) -> None:
@@ -103,7 +126,7 @@ def _clear_up(setup: Setup, ledger: Ledger) -> None:
             remove(setup.work)
 
 
-def _is_made(setup: Setup, means: Means) -> bool:
+def _is_made(setup: Setup, means: Means, ledger: Ledger) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
     if means.overwrite:
         return False
@@ -114,6 +137,8 @@ def _is_made(setup: Setup, means: Means) -> bool:
     if not setup.output.exists():
         return False
     made = about(setup.output).made
+    if made and _FAILED in made and _has_gaps(setup, means, ledger):
+        return False
     now = {**setup.fingerprint(), **({} if made is None else {name: made.get(name) for name in ROUNDING})}
     differing = "something else" if made is None else differences(made, now)
     if differing:
@@ -122,6 +147,14 @@ def _is_made(setup: Setup, means: Means) -> bool:
             "--overwrite replaces it, or give another --output"
         )
     return True
+
+
+def _has_gaps(setup: Setup, means: Means, ledger: Ledger) -> bool:
+    """Whether the run that made an output left patches for this one."""
+    if not ledger.begun or ledger.differences(setup.fingerprint()):
+        return False
+    bands = setup.bands(means)
+    return len(ledger.done(bands)) < len(bands)
 
 
 def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
@@ -214,10 +247,11 @@ def _create(setup: Setup, path: Path) -> None:
     )
 
 
-def _publish(setup: Setup) -> None:
+def _publish(setup: Setup, failed: int) -> None:
+    """Write the output; where patches `failed` it says so, and the work folder is kept to make them good."""
     store = setup.work / MASK
     turned = None if setup.averaged else setup.orientation
-    if setup.output.suffix == ".zarr" and turned is None:
+    if setup.output.suffix == ".zarr" and turned is None and not failed:
         remove(setup.output)
         store.rename(setup.output)
         return
@@ -225,4 +259,5 @@ def _publish(setup: Setup) -> None:
     if turned is not None:
         labels = Reoriented(labels, *inverse(*turned))
     nodata = int(setup.labels.nodata)
-    publish(Mask(labels, setup.grid, nodata, setup.classes, setup.fingerprint()), setup.output)
+    made = {**setup.fingerprint(), **({_FAILED: failed} if failed else {})}
+    publish(Mask(labels, setup.grid, nodata, setup.classes, made), setup.output)

@@ -9,7 +9,7 @@ from threading import Event
 from typing import NamedTuple
 
 from pipeline import cluster, network
-from pipeline.engine import Watch, sweep
+from pipeline.engine import Failure, Watch, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.bands import Run
@@ -29,15 +29,18 @@ class Task:
     """Calls of the network at a time; None: one for each core."""
 
 
-def sweep_task(task: Task, watch: Watch = Watch()) -> None:
-    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands."""
+def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
+    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands.
+
+    The patches that the network could not do.
+    """
     setup = task.setup
     done = Ledger(setup.folder).done(task.run)
     source, sink = swept_source(setup), swept_sink(setup)
     try:
         predictor = network.predictor_of(setup, task.threads, *statistics_of(setup))
-        for run in split_runs([band for band in task.run if band not in done], 1):
-            sweep(source, predictor, sink, setup.recipe, run, watch)
+        runs = split_runs([band for band in task.run if band not in done], 1)
+        return tuple(chain(*(sweep(source, predictor, sink, setup.recipe, run, watch) for run in runs)))
     finally:
         source.close()
 
@@ -51,10 +54,10 @@ class _Left(NamedTuple):
     """Cells that an earlier run did."""
 
 
-def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> None:
+def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> tuple[Failure, ...]:
     """Sweep what is left of each view: here one after the other, with workers all at once.
 
-    Raises Interrupted if `stop` is set.
+    The patches that the network could not do, each once. Raises Interrupted if `stop` is set.
     """
     left = [_left(view, means) for view in setup.each()]
     done = sum(part.done for part in left)
@@ -62,9 +65,10 @@ def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> N
     progress.begun(done + sum(band.size for part in left for band in part.todo), done)
     left = [part for part in left if part.todo]
     if means.workers is None and means.scheduler is None:
-        _sweep_here(left, progress, stop)
-    elif left:
-        _sweep_out(left, means, progress, stop)
+        failures = _sweep_here(left, progress, stop)
+    else:
+        failures = _sweep_out(left, means, progress, stop) if left else []
+    return tuple(dict.fromkeys(chain(*failures)))
 
 
 def _left(view: Setup, means: Means) -> _Left:
@@ -73,13 +77,15 @@ def _left(view: Setup, means: Means) -> _Left:
     return _Left(view, [band for band in bands if band not in done], sum(band.size for band in done))
 
 
-def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> None:
+def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
+    failures: list[tuple[Failure, ...]] = []
     for view, todo, _ in left:
         watch = watch_of(view.lattice, todo, progress, stop)
-        cluster.map_here(_Watched(watch), [Task(view, run, None) for run in split_runs(todo, 1)])
+        failures += cluster.map_here(_Watched(watch), [Task(view, run, None) for run in split_runs(todo, 1)])
+    return failures
 
 
-def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> None:
+def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
     tickers: list[Ticker] = []
 
     def tick() -> None:
@@ -91,7 +97,7 @@ def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Ev
         tickers.extend(Ticker(Ledger(view.folder), list(chain(*runs)), progress, stop) for view, runs in shared)
         return {_named(view, run): Task(view, run, 1) for view, runs in shared for run in runs}
 
-    cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+    return cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
 
 
 def _named(view: Setup, run: Run) -> str:
@@ -106,5 +112,5 @@ def _named(view: Setup, run: Run) -> str:
 class _Watched:
     watch: Watch
 
-    def __call__(self, task: Task) -> None:
-        sweep_task(task, self.watch)
+    def __call__(self, task: Task) -> tuple[Failure, ...]:
+        return sweep_task(task, self.watch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -43,10 +44,18 @@ def tried(setup: Setup, source: Source, mean: Numbers, std: Numbers, progress: P
     _outcomes[asked] = setup.numerics
     if setup.numerics != PLAIN:
         reference = bound(plainly_ready(setup), setup, 1, mean, std)
-        pairs = [[_labels(setup, network, patch) for network in (predictor, reference)] for patch in patches]
-        share = np.mean([one == other for one, other in pairs])
-        progress.note(f"{_words(setup.numerics)}: labels agree with float32 on {share:.3%} of {len(patches)} patches")
+        shares = list(_shares(setup, predictor, reference, patches))
+        if shares:
+            words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
+            progress.note(f"{_words(setup.numerics)}: {words}")
     return setup
+
+
+def _shares(setup: Setup, predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]) -> Iterator[float]:
+    """Share of labels on which both agree, of each patch that both can do: of others the sweep will tell."""
+    for patch in patches:
+        with suppress(Exception):
+            yield float(np.mean(_labels(setup, predictor, patch) == _labels(setup, reference, patch)))
 
 
 def _working(setup: Setup, patch: Pixels, mean: Numbers, std: Numbers, progress: Progress) -> tuple[Setup, Predictor]:

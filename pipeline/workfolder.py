@@ -65,7 +65,8 @@ class Marking:
     store: BandStore
     ledger: Ledger
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
-        """Write and note a band."""
+    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
+        """Write a band, and note it if it is whole."""
         self.store.write(band, values)
-        self.ledger.mark(band)
+        if whole:
+            self.ledger.mark(band)

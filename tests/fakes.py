@@ -75,7 +75,7 @@ class ArraySink:
     def like(cls, planes: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> ArraySink:
         return cls(np.zeros((*planes, *shape), dtype), np.zeros(shape, np.bool_))
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
+    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
         if self.written[band.slices].any():
             raise ValueError(f"{band} is written twice")
         self.written[band.slices] = True

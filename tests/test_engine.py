@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine import WINDOWS, Pixels, Watch
+from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
 from pipeline.engine.window import FLOOR, Weights, window
 from pipeline.errors import Interrupted, RequestError
-from pipeline.geometry import Box, Lattice, reflect
-from tests.fakes import ArraySource, Identity, swept
+from pipeline.geometry import Box, Lattice, cut_bands, reflect
+from tests.fakes import ArraySink, ArraySource, Identity, swept
 from tests.properties import LATTICES_2D, LATTICES_3D, identity_error, image
 
 SEED = st.integers(0, 2**16)
@@ -213,3 +213,56 @@ def test_memory_does_not_grow_with_the_input():
 
     swept(Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, watch=Watch(committed=committed))
     assert final[0] == 400
+
+
+class Fragile(Identity):
+    """A network that cannot do patches with a value above 100, or gives them scores that are none."""
+
+    def __call__(self, values, valid):
+        if values.max() > 200:
+            return np.full((len(values), 1, *values.shape[2:]), np.nan, np.float32)
+        if values.max() > 100:
+            raise ArithmeticError("too large")
+        return super().__call__(values, valid)
+
+
+def marked(value, *cells):
+    """An image of ones but for some cells."""
+    rows = np.ones((1, 64, 24), np.float32)
+    for cell in cells:
+        rows[(0, *cell)] = value
+    return rows
+
+
+@pytest.mark.parametrize("value", [150, 250])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_patch_that_fails_is_nodata_and_the_bands_that_hold_it_are_not_whole(value, batch):
+    lattice = Lattice((64, 24), (8, 8), (2, 2), (0, 0))
+    network = Fragile(1, (0, 0), batch=batch)
+    rows, wholes = marked(value, (20, 3)), {}
+
+    class Noting(ArraySink):
+        def write(self, band, values, *, whole=True):
+            super().write(band, values)
+            wholes[band.start[0]] = whole
+
+    sink = Noting.like((1,), (64, 24), np.float32)
+    bands = cut_bands((64, 24), 8)
+    failures = sweep(ArraySource(rows), network, sink, Recipe(lattice, "gaussian", Scores((1,))), bands)
+    assert [failure.patch for failure in failures] == [Box((18, 0), (26, 8))]
+    assert "too large" in failures[0].reason or "not finite" in failures[0].reason
+    expected = np.ones((64, 24), bool)
+    expected[18:26, 0:8] = False
+    np.testing.assert_array_equal(np.isfinite(sink.values[0]), expected)
+    np.testing.assert_allclose(sink.values[0][expected], 1, atol=2e-6)
+    assert wholes == {top: top not in (16, 24) for top in range(0, 64, 8)}
+
+
+def test_a_network_that_fails_everywhere_or_too_often_ends_the_sweep():
+    lattice = Lattice((64, 24), (8, 8), (0, 0), (0, 0))
+    everywhere = ArraySource(np.full((1, 64, 24), 150, np.float32))
+    with pytest.raises(ArithmeticError, match="too large"):
+        swept(everywhere, Fragile(1, (0, 0)), lattice)
+    often = ArraySource(marked(150, *((row, column) for row in range(8, 64, 8) for column in (0, 8, 16))))
+    with pytest.raises(ArithmeticError, match="too large"):
+        swept(often, Fragile(1, (0, 0)), lattice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,11 +19,13 @@ from pipeline import network as network_room
 from pipeline import segmentation as segment_room
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
-from pipeline.errors import Interrupted, OutputError
+from pipeline.errors import Interrupted, OutputError, PatchError
 from pipeline.geometry import Box, cut_bands
 from pipeline.io import formats
+from pipeline.io.formats import open_source, remove
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
+from pipeline.models.predictor import CpuPredictor
 from pipeline.models.store import load_model, save_model
 from pipeline.prepare import prepare
 from pipeline.progress import Progress
@@ -374,3 +377,71 @@ def test_a_mask_that_another_device_made_is_left_alone(job, monkeypatch):
     segment(job)
     monkeypatch.setattr("pipeline.models.device.choose_device", lambda asked: "cuda")
     assert segment(job).status == "skipped"
+
+
+class FailsAt:
+    """What the network computes, but for patches with one value: they fail while there is trouble."""
+
+    def __init__(self, value):
+        self.value, self.trouble, self.calls = value, True, 0
+        self.real = CpuPredictor.__call__
+
+    def install(self, monkeypatch):
+        monkeypatch.setattr(CpuPredictor, "__call__", lambda network, *patch: self(network, *patch))
+
+    def __call__(self, network, values, valid):
+        self.calls += 1
+        if self.trouble and (values == self.value).any():
+            raise RuntimeError("no such kernel")
+        return self.real(network, values, valid)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(models, tmp_path, monkeypatch, name):
+    image = pixels((2, 4000, 40))
+    image[image == 77] = 78
+    image[:, 2000, 20] = 77
+    path = put_scene(tmp_path / "scene.tif", image)
+    job = Job(str(path), tmp_path / name, str(models / "scene"), patch=(64, 64), overlap=(16, 16))
+    segment(replace(job, output=tmp_path / f"whole_{name}"))
+    expected = open_source(tmp_path / f"whole_{name}").read(Box.whole((4000, 40))).values[0]
+
+    network = FailsAt(77)
+    network.install(monkeypatch)
+    words = ["run", "--input", str(path), "--output", str(job.output), "--model", job.model]
+    ended = CliRunner().invoke(app, [*words, "--patch", "64", "--overlap", "16", "--no-prefect"])
+    assert ended.exit_code == 1
+    told = r"scene.tif: the network failed twice on 1 patches \(y/x \d+:\d+/0:40: RuntimeError: no such kernel\)"
+    assert re.search(told, ended.stderr)
+    labels = open_source(job.output).read(Box.whole((4000, 40))).values[0]
+    gap = (labels == 255) & (expected != 255)
+    rows = np.flatnonzero(gap.any(1))
+    assert 2000 in rows
+    assert len(rows) == 64
+    assert gap[rows].all()
+    np.testing.assert_array_equal(labels[~gap], expected[~gap])
+
+    with pytest.raises(PatchError, match="tries them again"):
+        segment(job)
+    all_calls = -(-(4000 - 16) // 48)
+    network.trouble, network.calls = False, 0
+    assert segment(job).status == "done"
+    assert 0 < network.calls < all_calls / 2, "only the bands with gaps are made again"
+    assert contents(job.output) == contents(tmp_path / f"whole_{name}")
+    assert listing(tmp_path) >= {name}
+    assert not list(tmp_path.glob("*.partial"))
+    assert segment(job).status == "skipped"
+
+
+def test_gaps_of_a_work_folder_that_is_gone_are_not_taken_for_a_whole_mask(models, tmp_path, monkeypatch):
+    image = pixels((2, 2000, 40))
+    image[image == 77] = 78
+    image[:, 1500, 20] = 77
+    job = Job(str(put_scene(tmp_path / "scene.tif", image)), tmp_path / "out.tif", str(models / "scene"))
+    network = FailsAt(77)
+    network.install(monkeypatch)
+    with pytest.raises(PatchError):
+        segment(job)
+    remove(tmp_path / "out.tif.partial")
+    with pytest.raises(OutputError, match="failed_patches 1"):
+        segment(job)

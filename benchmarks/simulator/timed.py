@@ -61,8 +61,8 @@ class TimedSink:
         self._sink = sink
         self.seconds_of_mpx: list[float] = []
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
+    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
         """Write and note the time."""
         began = time.perf_counter()
-        self._sink.write(band, values)
+        self._sink.write(band, values, whole=whole)
         self.seconds_of_mpx.append((time.perf_counter() - began) / (band.size / 1e6))

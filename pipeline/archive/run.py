@@ -15,6 +15,7 @@ from pipeline.errors import (
     LateError,
     ModelError,
     OutputError,
+    PatchError,
     PipelineError,
     RequestError,
 )
@@ -120,6 +121,7 @@ def code_of(error: object) -> str:
 _CODES = {
     HeldError: HELD,
     LateError: "late",
+    PatchError: "patch",
     ModelError: "model",
     RequestError: "request",
     OutputError: "output",

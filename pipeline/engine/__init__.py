@@ -2,12 +2,13 @@
 
 from pipeline.engine.decision import Decision, Labels, Scores
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
-from pipeline.engine.sweep import Recipe, Watch, sweep
+from pipeline.engine.sweep import Failure, Recipe, Watch, sweep
 from pipeline.engine.window import WINDOWS
 
 __all__ = [
     "WINDOWS",
     "Decision",
+    "Failure",
     "Labels",
     "Pixels",
     "Predictor",

@@ -30,6 +30,10 @@ class Arrays(Protocol):
         """Index of the highest of `scores` `(classes, *cells)` into `out`, the lowest of equal ones."""
         ...
 
+    def finite(self, scores: Any) -> bool:  # noqa: ANN401
+        """Whether all are numbers, and none infinite."""
+        ...
+
     def host(self, scores: Any) -> NDArray[np.float32]:  # noqa: ANN401
         """The scores as an array of NumPy."""
         ...
@@ -56,6 +60,11 @@ class HostArrays:
         for first in range(0, len(out), rows):
             cells = slice(first, first + rows)
             out[cells] = _highest(scores[:, cells], out.dtype)
+
+    def finite(self, scores: NDArray[np.float32]) -> bool:
+        """Whether all are finite: one sum tells in most cases."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(scores.sum(dtype=np.float64)) or np.isfinite(scores).all())
 
     def host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores themselves."""

@@ -62,6 +62,9 @@ class Predictor(Protocol):
 class Sink(Protocol):
     """An output; each band is written once, by one worker."""
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
-        """Write `values`, of `(*planes, *band.shape)`; their bytes are safe when this returns."""
+    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
+        """Write `values`, of `(*planes, *band.shape)`; their bytes are safe when this returns.
+
+        Not `whole`: the network failed on some of it, so that the band will be made again.
+        """
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.rows import READERS, Rows
 from pipeline.engine.window import Weights
-from pipeline.errors import Interrupted
+from pipeline.errors import Interrupted, PipelineError
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry.bands import Run
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,25 @@ class Watch:
     """When set, the sweep ends with `Interrupted` before the next patch."""
 
 
-def sweep(source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()) -> None:
-    """Segment the consecutive bands of `run` into `sink`.
+class Failure(NamedTuple):
+    """A patch that the network could not do, twice."""
 
-    Raises whatever the source, the predictor or the sink raises; bands committed by then stay committed.
+    patch: Box
+    reason: str
+
+
+MOST_FAILED = 16
+"""Patches of a run that may fail: of more, it is not the patches that are at fault."""
+
+
+def sweep(
+    source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()
+) -> tuple[Failure, ...]:
+    """Segment the consecutive bands of `run` into `sink`; the patches that failed.
+
+    Their cells are nodata, and bands that hold such cells are written, but not as whole ones. Raises whatever the
+    source or the sink raises, and what the predictor does if no patch succeeds, or more than `MOST_FAILED` fail. Bands
+    committed by then stay committed.
     """
     region = Box(run[0].start, run[-1].stop)
     rows = _rows_of(recipe.lattice, region, predictor.batch)
@@ -65,12 +83,14 @@ def sweep(source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run:
         blend = Blend(predictor.classes, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
             _settle(scored.row, held, recipe.lattice, bands)
+            bands.spoil(failure.patch for failure in scored.failures)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
                     cells, final = blend.add(patch, scores, weights)
                     _decide(cells.clip(region), cells, final, held, bands)
         _settle(recipe.lattice.shape[0], held, recipe.lattice, bands)
         bands.finish()
+        return work.failures()
 
 
 Row = tuple[int, list[list[Box]]]
@@ -118,7 +138,10 @@ class _Scored(NamedTuple):
     row: int
     """First row of the lattice row."""
     patches: list[tuple[Box, Any, NDArray[np.float32]]]
-    """Patches with their scores (None where nothing was observed) and weights."""
+    """Patches with their scores (None where nothing was observed, or the network failed) and weights."""
+    failures: list[Failure]
+    error: Exception | None
+    """The first of them."""
 
 
 class _Network:
@@ -130,6 +153,10 @@ class _Network:
         self._held, self._predictor, self._pool, self._watch = held, predictor, pool, watch
         self._lattice = recipe.lattice
         self._weights = Weights(recipe.lattice, recipe.window)
+        self._arrays: Arrays = getattr(predictor, "arrays", HOST)
+        self._failures: list[Failure] = []
+        self._error: Exception | None = None
+        self._succeeded = False
 
     def scored(self, rows: Sequence[Row]) -> Iterator[_Scored]:
         """What each group of patches gave, in lattice order."""
@@ -147,17 +174,52 @@ class _Network:
         if self._watch.stop is not None and self._watch.stop.is_set():
             raise Interrupted("stopped; run the same command again to go on from here")
         scored = waiting.popleft().result()
+        self._failures += scored.failures
+        self._error = self._error or scored.error
+        self._succeeded |= any(scores is not None for _, scores, _ in scored.patches)
+        if self._error is not None and len(self._failures) > MOST_FAILED:
+            raise self._error
         self._watch.predicted(len(scored.patches))
         return scored
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The patches that failed; raises what the first one did if none succeeded."""
+        if self._error is not None and not self._succeeded:
+            raise self._error
+        return tuple(self._failures)
 
     def _score(self, row: int, group: Sequence[Box]) -> _Scored:
         pixels = [self._held.seen(self._lattice.seen_at(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
-        scores: dict[int, Any] = {}
-        if observed:
-            planes = self._predictor(*_batch([pixels[i] for i in observed]))
-            scores = {i: _clipped(plane, group[i]) for i, plane in zip(observed, planes, strict=True)}
-        return _Scored(row, [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)])
+        planes, errors = self._planes([pixels[i] for i in observed])
+        scores = {observed[at]: _clipped(plane, group[observed[at]]) for at, plane in planes.items()}
+        failures = [Failure(group[observed[at]], f"{type(error).__name__}: {error}") for at, error in errors.items()]
+        patches = [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)]
+        return _Scored(row, patches, failures, next(iter(errors.values()), None))
+
+    def _planes(self, pixels: Sequence[Pixels]) -> tuple[dict[int, Any], dict[int, Exception]]:
+        """Scores by index, and what went wrong with those that have none: if it does, each is tried by itself."""
+        if not pixels:
+            return {}, {}
+        try:
+            return dict(enumerate(self._predicted(pixels))), {}
+        except PipelineError:
+            raise
+        except Exception:
+            _log.debug("a patch failed and is tried again", exc_info=True)
+        scores, errors = {}, {}
+        for index, one in enumerate(pixels):
+            try:
+                scores[index] = self._predicted([one])[0]
+            except Exception as error:
+                errors[index] = error
+        return scores, errors
+
+    def _predicted(self, pixels: Sequence[Pixels]) -> Any:  # noqa: ANN401  (of the predictor's arrays)
+        planes = self._predictor(*_batch(pixels))
+        if not self._arrays.finite(planes):
+            raise ArithmeticError("the network's scores are not finite")
+        return planes
 
 
 def _clipped(scores: Any, patch: Box) -> Any:  # noqa: ANN401  (of the predictor's arrays)
@@ -183,6 +245,7 @@ class _Bands:
         self._arrays = arrays
         self._sink, self._decision, self._pool, self._watch = sink, decision, pool, watch
         self._open: dict[Box, NDArray[Any]] = {}
+        self._spoilt: list[Box] = []
         self._writing: Future[None] | None = None
 
     def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
@@ -204,8 +267,17 @@ class _Bands:
         while self._bands and self._bands[0].stop[0] <= row:
             self.finish()
             band = self._bands.popleft()
-            self._writing = self._pool.submit(self._write, band, self._room(band))
+            out = self._room(band)
+            failed = [at for patch in self._spoilt if (at := patch.clip(band)).size]
+            for at in failed:
+                planes = (slice(None),) * len(self._decision.planes)
+                out[planes + at.within(band.start).slices] = self._decision.nodata
+            self._writing = self._pool.submit(self._write, band, out, not failed)
             del self._open[band]
+
+    def spoil(self, patches: Iterable[Box]) -> None:
+        """Leave the cells of `patches` nodata, whatever other patches say of them."""
+        self._spoilt += patches
 
     def _room(self, band: Box) -> NDArray[Any]:
         """The labels of a band under way; nodata until they are decided."""
@@ -219,8 +291,8 @@ class _Bands:
         if self._writing is not None:
             self._writing.result()
 
-    def _write(self, band: Box, out: NDArray[Any]) -> None:
-        self._sink.write(band, out)
+    def _write(self, band: Box, out: NDArray[Any], whole: bool) -> None:
+        self._sink.write(band, out, whole=whole)
         self._watch.committed(band)
 
 

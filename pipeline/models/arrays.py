@@ -35,6 +35,10 @@ class TensorArrays:
         labels = scores.argmax(0)
         out[...] = labels.to(torch.uint8 if out.dtype == np.uint8 else torch.int32).cpu().numpy()
 
+    def finite(self, scores: Tensor) -> bool:
+        """Whether all are finite."""
+        return bool(scores.sum(dtype=torch.float64).isfinite() or scores.isfinite().all())
+
     def host(self, scores: Tensor) -> NDArray[np.float32]:
         """The scores on the host."""
         return scores.cpu().numpy()

@@ -1,0 +1,92 @@
+"""`pipeline run`, killed at random moments again and again, against one that was left alone: the tests' longer loop.
+
+    python -m benchmarks.kills FOLDER [--kills 500] [--rows 6000] [--workers 0] [--suffix .tif] [--seed 0]
+
+Each kill is SIGKILL to the whole command, its workers included, at any moment of the time that a whole run takes. The
+command is given again until it ends by itself; its mask is then compared with the other, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks import random_model
+from benchmarks.scenes import sample_scene
+from pipeline.io.formats import remove
+
+
+def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: int) -> None:
+    """Kill until so many kills have been made, and print how it went."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scene, model = sample_scene(folder, rows, 512), folder / "small"
+    random_model.write(model, patch=128, overlap=32)
+    whole, mask = folder / f"whole{suffix}", folder / f"mask{suffix}"
+    for path in (whole, mask, mask.with_name(mask.name + ".partial")):
+        remove(path)
+    began = time.monotonic()
+    run(scene, whole, model, workers, None)
+    longest = time.monotonic() - began
+    dice, killed, ends = random.Random(seed), 0, 0
+    while killed < kills:
+        while not run(scene, mask, model, workers, dice.uniform(0, 1.2 * longest)):
+            killed += 1
+        ends += 1
+        if digest(mask) != digest(whole):
+            raise SystemExit(f"after {killed} kills the mask differs from {whole}: look at {mask}")
+        left = sorted(path.name for path in folder.iterdir() if ".partial" in path.name)
+        if left:
+            raise SystemExit(f"after {killed} kills {left} stays")
+        remove(mask)
+    found = {"kills": killed, "masks": ends, "all_the_same": True, "seconds_of_a_run": round(longest, 1)}
+    print(json.dumps(found | {"workers": workers, "suffix": suffix}))
+
+
+def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | None) -> bool:
+    """Whether the command ended by itself; after so many seconds it is killed with all that it started."""
+    program = str(Path(sys.executable).parent / "pipeline")
+    paths = ["--input", scene, "--output", mask, "--model", model]
+    call = [program, "run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
+    running = subprocess.Popen(
+        [*call, *(["--workers", str(workers)] if workers else [])],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        _, said = running.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+        return False
+    if running.returncode:
+        raise SystemExit(f"exit code {running.returncode}: {said.decode()}")
+    return True
+
+
+def digest(mask: Path) -> str:
+    """SHA-256 of a file, or of all files of a store with their names."""
+    files = sorted(path for path in mask.rglob("*") if path.is_file()) if mask.is_dir() else [mask]
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(mask)}".encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    for name, default in {"kills": 500, "rows": 6000, "workers": 0, "seed": 0}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--suffix", choices=[".tif", ".zarr"], default=".tif")
+    main(**vars(parser.parse_args()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Region
+from pipeline.geometry.region import Ring
 from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved
 
 _EDGE = 1 / 64
@@ -32,7 +33,7 @@ def read_aoi(words: str, grid: Grid) -> Region:
     polygons = [[corners]] if corners is not None else []
     if corners is None:
         polygons, system = _polygons(words)
-    cells = [tuple(_cells(ring, system, grid) for ring in rings) for rings in polygons]
+    cells = [cells_of_rings(rings, system, grid) for rings in polygons]
     region = Region(tuple(rings for rings in cells if _meets(rings[0], grid)))
     if not region.polygons:
         raise RequestError(f"--aoi {words}: names no cell of the scene; are both in the systems that they say?")
@@ -64,7 +65,12 @@ def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
     return found.rings, found.crs
 
 
-def _cells(ring: Points, system: str | None, grid: Grid) -> tuple[tuple[float, float], ...]:
+def cells_of_rings(rings: Sequence[Points], system: str | None, grid: Grid) -> tuple[Ring, ...]:
+    """The rings of a polygon, of the system `system`, in corners of the grid."""
+    return tuple(_cells(ring, system, grid) for ring in rings)
+
+
+def _cells(ring: Points, system: str | None, grid: Grid) -> Ring:
     """A ring in corners of the grid; where either system is not known they count as one."""
     if system is not None and grid.crs is not None:
         ring = moved(_dense(ring), system, grid.crs)

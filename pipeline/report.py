@@ -26,6 +26,7 @@ from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from pipeline.archive.status import Status
+    from pipeline.areas import Area
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
     from pipeline.models.card import Card
@@ -54,7 +55,8 @@ _OF_VOLUMES = {
 }
 """By kind: the figures of an evaluation that are shown, and their titles."""
 _ONE_SIDED = "of these in one only"
-_NUMBERS = {"Mpx", "s", "Mpx/s", "items", _ONE_SIDED, "accuracy", *_OF_SCENES.values(), *_OF_VOLUMES.values()}
+_COUNTS = {"cells", "area", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
+_NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
 """Columns that stand to the right."""
 
 
@@ -226,6 +228,18 @@ def _known(values: Mapping[str, Any], key: str) -> bool:
 def _triple(figure: Sequence[float | None]) -> str:
     value, low, high = figure
     return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+
+
+def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
+    """A line for each class of each zone, or `{"items": [...]}`."""
+    if as_json:
+        _print_json({"items": [asdict(area) for area in areas]})
+        return
+    table = _table("zone", "class", "cells", "area", "share")
+    for area in areas:
+        figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
+        table.add_row(area.zone, f"{area.value} {area.name}", *figures)
+    _console().print(table)
 
 
 def print_status(status: Status, *, as_json: bool) -> None:

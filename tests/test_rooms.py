@@ -53,6 +53,7 @@ BELOW = {
 """By part: all of the project that it may import, beside itself."""
 LATE = (
     "pipeline.aoi",
+    "pipeline.areas",
     "pipeline.cli",
     "pipeline.conversion",
     "pipeline.inputs",

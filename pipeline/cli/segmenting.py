@@ -1,8 +1,7 @@
-"""Verbs about scenes, volumes and masks."""
+"""Verbs that segment, or tell what that would take."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -195,34 +194,6 @@ def plan(
         print_plans(plans, as_json=as_json)
         if failed:
             raise PipelineError("\nerror: ".join(failed))
-
-
-def info(
-    files: Annotated[list[str], typer.Argument(help="Scenes, volumes, stores or masks.")],
-    as_json: AsJson = False,
-) -> None:
-    """Tell what an input or a mask is: grid, place, channels, classes, and how it was made."""
-    from pipeline.info import describe
-    from pipeline.report import print_records
-
-    with errors():
-        print_records([describe(file) for file in files], as_json=as_json)
-
-
-def export(
-    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
-    simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
-    min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write a mask in another format, with its place, classes and history; or as polygons."""
-    from pipeline.conversion import export as export_mask
-
-    with errors():
-        export_mask(mask, output, overwrite=overwrite, simplify=simplify, min_area=min_area)
-        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
 
 
 def _run_as_flow(jobs: list[Job], means: Any, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)

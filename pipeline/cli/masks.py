@@ -1,0 +1,59 @@
+"""Verbs about what is there: inputs and masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import errors
+from pipeline.cli.options import AsJson, Overwrite
+
+
+def info(
+    files: Annotated[list[str], typer.Argument(help="Scenes, volumes, stores or masks.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what an input or a mask is: grid, place, channels, classes, and how it was made."""
+    from pipeline.info import describe
+    from pipeline.report import print_records
+
+    with errors():
+        print_records([describe(file) for file in files], as_json=as_json)
+
+
+def areas(
+    mask: Annotated[str, typer.Argument(help="A mask of a scene: GeoTIFF or Zarr.")],
+    zones: Annotated[Path | None, typer.Option(help="File of polygons, in any system. Default: all of it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Column that names the zones. Default: their number.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the area of each class on the ground, by zone."""
+    from pipeline.areas import areas as areas_of
+    from pipeline.areas import write_csv
+    from pipeline.report import print_areas
+
+    with errors():
+        found = areas_of(mask, zones, name)
+        if output is not None:
+            write_csv(output, found)
+        print_areas(found, as_json=as_json)
+
+
+def export(
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
+    min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mask in another format, with its place, classes and history; or as polygons."""
+    from pipeline.conversion import export as export_mask
+
+    with errors():
+        export_mask(mask, output, overwrite=overwrite, simplify=simplify, min_area=min_area)
+        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")

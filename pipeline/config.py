@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
+from pipeline.io.address import MOSAIC, is_mosaic
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
@@ -200,6 +201,8 @@ _KEYS: Keys = {
 
 def _beside(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
+        if is_mosaic(name):
+            return MOSAIC + resolve(name.removeprefix(MOSAIC))
         return name if "://" in name or name.startswith("/") else str(folder / name)
 
     model = request.model

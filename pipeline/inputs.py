@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
-from pipeline.io.address import is_remote, shown
+from pipeline.io.address import beside, is_mosaic, is_remote, shown
 from pipeline.io.formats import SCENES, STORES, VOLUMES, open_source, stem_of, suffix_of
 from pipeline.job import Job
 from pipeline.models.catalogue import find_model
@@ -86,7 +86,7 @@ def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
 def _folder(job: Job) -> Path:
     if job.output is not None:
         return job.output.absolute().parent
-    return Path.cwd() if is_remote(job.input) else Path(job.input).absolute().parent
+    return beside(job.input).absolute()
 
 
 def name_outputs(
@@ -123,8 +123,7 @@ def name_outputs(
 
 
 def _beside(item: str, name: str) -> Path:
-    folder = Path() if is_remote(item) else Path(item).parent
-    return folder / f"{name}_mask.tif"
+    return beside(item) / f"{name}_mask.tif"
 
 
 def _stac(place: str, asset: str | None) -> dict[str, str | None]:
@@ -149,7 +148,7 @@ def _need_pystac() -> None:
 def _root(name: str) -> Path | None:
     """The folder below which `name` stands for files; None where it stands for itself."""
     path = Path(name)
-    if is_remote(name) or (not path.is_dir() and not glob.has_magic(name)):
+    if is_remote(name) or is_mosaic(name) or (not path.is_dir() and not glob.has_magic(name)):
         return None
     fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
     return path if path.is_dir() else Path(*fixed)
@@ -157,11 +156,11 @@ def _root(name: str) -> Path | None:
 
 def _place(item: str, roots: Sequence[Path]) -> Path:
     root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
-    return Path() if is_remote(item) else Path(item).parent.relative_to(root)
+    return Path() if is_remote(item) or is_mosaic(item) else Path(item).parent.relative_to(root)
 
 
 def _items(name: str) -> list[str]:
-    if is_remote(name):
+    if is_remote(name) or is_mosaic(name):
         return [name]
     path = Path(name)
     if path.is_dir() and not _is_store(path):

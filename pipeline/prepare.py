@@ -17,7 +17,7 @@ from pipeline.engine.window import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
-from pipeline.io.address import is_remote
+from pipeline.io.address import beside, is_remote
 from pipeline.io.formats import check_output, identity, open_source, stem_of
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
@@ -264,8 +264,7 @@ def prepare(job: Job, means: Means) -> Setup:
 
 def default_output(path: str, grid: Grid) -> Path:
     """`<stem>_mask` beside the input: a GeoTIFF for a scene, a packed NIfTI for a volume."""
-    folder = Path() if is_remote(path) else Path(path).parent
-    return folder / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
+    return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
 def _check_fit(source: Source, card: Card, job: Job) -> None:

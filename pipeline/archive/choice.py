@@ -13,8 +13,9 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import Interrupted, RequestError
-from pipeline.io.address import is_remote
+from pipeline.errors import InputError, Interrupted, RequestError
+from pipeline.io.address import is_mosaic, is_remote
+from pipeline.io.formats import identity
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
@@ -180,8 +181,10 @@ def recipe_of(job: Job) -> dict[str, Any]:
 def stamp_of(item: str) -> str | None:
     """Size and time of change of an input; None for an address, and where there is nothing."""
     try:
+        if is_mosaic(item):
+            return str(identity(item)["tiles_sha256"])
         about = Path(item).stat()
-    except OSError:
+    except (OSError, InputError):
         return None
     return f"{about.st_size} {about.st_mtime_ns}"
 
@@ -193,6 +196,8 @@ def version_of(item: str) -> Version:
 
 def content_of(item: str) -> str | None:
     """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
+    if is_mosaic(item):
+        return stamp_of(item)
     path = Path(item)
     try:
         if not path.is_dir():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import re
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+MOSAIC = "mosaic:"
+"""Before a folder or a pattern of tiles that are one scene."""
 _SIGNING = ("x-amz-", "x-goog-", "x-oss-")
 _SECRET = re.compile(
     r"(.*[-_])?(token|secret|sig|signature|auth|password|pwd|credentials?|policy|expires|apikey|accesskeyid)"
@@ -23,6 +27,24 @@ _SAS = frozenset(
 def is_remote(path: str | Path) -> bool:
     """Whether GDAL is asked for an address and not for a file here."""
     return "://" in str(path) or str(path).startswith("/vsi")
+
+
+def is_mosaic(path: str | Path) -> bool:
+    """Whether an input is a folder or a pattern of tiles that are one scene."""
+    return str(path).startswith(MOSAIC)
+
+
+def folder_of_tiles(path: str | Path) -> Path:
+    """The folder of the tiles of a mosaic: of a pattern, what stands before its first wildcard."""
+    named = Path(str(path).removeprefix(MOSAIC))
+    return Path(*takewhile(lambda part: not glob.has_magic(part), named.parts))
+
+
+def beside(path: str | Path) -> Path:
+    """The folder for what is made of an input: that of the file, or of the folder of tiles, or else the current one."""
+    if is_remote(path):
+        return Path()
+    return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent
 
 
 def shown(address: str | Path) -> str:
@@ -54,7 +76,9 @@ def hidden(text: str, address: str | Path = "") -> str:
 
 
 def name_of(path: str | Path) -> str:
-    """The name of a file or of what an address stands for, without its folder and parameters."""
+    """The name of a file, of the folder of tiles, or of what an address stands for: no folder, no parameters."""
+    if is_mosaic(path):
+        return folder_of_tiles(path).resolve().name
     _, parts = _split(str(path))
     return Path(path).name if parts is None else unquote(PurePosixPath(parts.path).name)
 

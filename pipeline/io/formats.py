@@ -15,7 +15,7 @@ from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
-from pipeline.io.address import is_remote, name_of, shown
+from pipeline.io.address import is_mosaic, is_remote, name_of, shown
 from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
@@ -41,6 +41,10 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
 
     `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
     """
+    if is_mosaic(path):
+        from pipeline.io.mosaic import MosaicSource
+
+        return MosaicSource(str(path), bands)
     if not is_remote(path):
         _check_file(Path(path))
     if suffix_of(path) in VOLUMES:
@@ -67,6 +71,10 @@ def identity(path: str | Path) -> dict[str, Any]:
 
     Of an http(s) address, what its server tells; of any other, the name alone.
     """
+    if is_mosaic(path):
+        from pipeline.io.mosaic import versions
+
+        return versions(str(path))
     if is_remote(path):
         from pipeline.io.remote import version_at
 

@@ -1,0 +1,173 @@
+"""Many rasters of one system and resolution as one scene, without a mosaic being written."""
+
+from __future__ import annotations
+
+import glob
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine.protocols import Pixels
+from pipeline.errors import InputError
+from pipeline.geometry import Box, Grid
+from pipeline.io.address import MOSAIC
+from pipeline.io.raster.source import RasterSource
+
+_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+_OPEN = 32
+"""Tiles that a thread holds open."""
+_APART = 1e-3
+"""Cells by which a tile may lie off the grid of the first: what the rounding of headers makes of one grid."""
+
+
+class Tile(NamedTuple):
+    """A raster and where it lies."""
+
+    path: str
+    box: Box
+    """In cells of the mosaic."""
+
+
+def tiles_of(name: str) -> list[str]:
+    """The files of `mosaic:FOLDER` or `mosaic:PATTERN`, sorted; InputError where there are none."""
+    named = name.removeprefix(MOSAIC)
+    folder = Path(named)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else [Path(p) for p in sorted(glob.glob(named, recursive=True))]  # noqa: PTH207
+    found = [
+        str(path)
+        for path in paths
+        if path.is_file()
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_mask")
+        and (not folder.is_dir() or path.suffix.lower() in _SUFFIXES)
+    ]
+    if not found:
+        raise InputError(f"{name}: holds no tiles; give a folder of GeoTIFFs or a pattern, as in '{MOSAIC}tiles/*.tif'")
+    return found
+
+
+def versions(name: str) -> dict[str, Any]:
+    """What tells one version of a mosaic from another: its tiles by name, size and time of change."""
+    paths = [Path(path) for path in tiles_of(name)]
+    listed = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return {"name": name, "tiles": len(listed), "tiles_sha256": sha256(repr(listed).encode()).hexdigest()}
+
+
+class MosaicSource:
+    """Rasters on one grid as an input; where they overlap, the first that observed a cell is taken."""
+
+    nodata: float | None = None
+    classes: ClassTable = ()
+
+    def __init__(self, name: str, bands: Sequence[int] | None = None) -> None:
+        """Open what `name` stands for; InputError, naming both, where two tiles do not lie on one grid."""
+        self.path, self._asked = name, bands
+        self._local = threading.local()
+        self._lock, self._every, self._closed = threading.Lock(), set[RasterSource](), False
+        paths = tiles_of(name)
+        first = RasterSource(paths[0], bands)
+        self.channels, self.dtype, self.block = first.channels, first.dtype, first.block
+        placed = [(paths[0], (0, 0), first.grid)]
+        first.close()
+        for path in paths[1:]:
+            tile = RasterSource(path, bands)
+            tile.close()
+            placed.append((path, self._offset(placed[0], path, tile), tile.grid))
+            self.dtype = np.result_type(self.dtype, tile.dtype)
+        top, left = (min(offset[axis] for _, offset, _ in placed) for axis in (0, 1))
+        self.tiles = [
+            Tile(path, Box((row - top, column - left), (row - top + grid.shape[0], column - left + grid.shape[1])))
+            for path, (row, column), grid in placed
+        ]
+        bottom, right = (max(tile.box.stop[axis] for tile in self.tiles) for axis in (0, 1))
+        self.grid = _shifted(placed[0][2], (top, left), (bottom, right))
+        self._boxes = np.array([(*tile.box.start, *tile.box.stop) for tile in self.tiles])
+
+    def _offset(self, first: tuple[str, tuple[int, int], Grid], path: str, tile: RasterSource) -> tuple[int, int]:
+        """Rows and columns of a tile from the first one."""
+        name, _, grid = first
+        if tile.channels != self.channels:
+            raise InputError(f"{self.path}: {path} has {tile.channels} channels, and {name} {self.channels}")
+        if tile.grid.crs != grid.crs:
+            raise InputError(
+                f"{self.path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`"
+            )
+        if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile.grid)):
+            raise InputError(f"{self.path}: {path} or {name} has no transform, so nobody knows how they lie together")
+        (a, b, c), (d, e, f), _ = grid.affine
+        (g, h, i), (j, k, m), _ = tile.grid.affine
+        row, column = np.linalg.solve([[a, b], [d, e]], [i - c, m - f])
+        turned = np.linalg.solve([[a, b], [d, e]], [[g, h], [j, k]]) - np.eye(2)
+        nearest = round(row), round(column)
+        if np.abs(turned).max() * max(tile.grid.shape) > _APART:
+            raise InputError(f"{self.path}: {path} has cells of {tile.grid.spacing}, and {name} of {grid.spacing}")
+        if max(abs(row - nearest[0]), abs(column - nearest[1])) > _APART:
+            raise InputError(
+                f"{self.path}: {path} lies {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
+                f"grid of {name}; bring both onto one with `gdalwarp -tap`"
+            )
+        return nearest
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`; zeros, and not observed, where there is no tile."""
+        values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
+        valid = np.zeros(box.shape, np.bool_)
+        meeting = (self._boxes[:, :2] < box.stop).all(1) & (self._boxes[:, 2:] > box.start).all(1)
+        for index in np.flatnonzero(meeting):
+            path, place = self.tiles[index]
+            part = box.clip(place)
+            at = part.within(box.start).slices
+            if valid[at].all():
+                continue
+            pixels = self._opened(path).read(part.within(place.start))
+            fresh = ~valid[at] if pixels.valid is None else pixels.valid & ~valid[at]
+            np.copyto(values[(slice(None), *at)], pixels.values, where=fresh)
+            valid[at] |= fresh
+        return Pixels(values, None if valid.all() else valid)
+
+    def _opened(self, path: str) -> RasterSource:
+        """A tile of this thread's own; of many, those used last stay open."""
+        if self._closed:
+            raise ValueError(f"{self.path}: is closed")
+        if not hasattr(self._local, "held"):
+            self._local.held = OrderedDict()
+        held: OrderedDict[str, RasterSource] = self._local.held
+        if path not in held:
+            while len(held) >= _OPEN:
+                self._forget(held.popitem(last=False)[1])
+            held[path] = RasterSource(path, self._asked)
+            with self._lock:
+                self._every.add(held[path])
+        held.move_to_end(path)
+        return held[path]
+
+    def _forget(self, source: RasterSource) -> None:
+        source.close()
+        with self._lock:
+            self._every.discard(source)
+
+    def close(self) -> None:
+        """Close the tiles of all threads; further reads raise ValueError."""
+        with self._lock:
+            self._closed = True
+            for source in self._every:
+                source.close()
+
+
+def _shifted(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
+    """A grid from another cell on, in its own words."""
+    (a, b, c), (d, e, f), last = grid.affine
+    row, column = start
+    affine = ((a, b, c + a * row + b * column), (d, e, f + d * row + e * column), last)
+    words = dict(grid.reference["gdal"])
+    p, q, r, s, t, u = words["transform"]
+    words["transform"] = [p, q, r + p * column + q * row, s, t, u + s * column + t * row]
+    words |= {"rpcs": None} if "rpcs" in words else {}
+    return Grid(shape, affine, grid.axes, grid.crs, {"gdal": words})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.formats import VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
+from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
 from pipeline.io.safely import clean
 
 
@@ -20,7 +20,8 @@ def export(
 
     Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
     `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
-    square metres are left out. Raises PipelineError.
+    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises
+    PipelineError.
     """
     as_vectors = suffix_of(output) in VECTORS
     if (simplify or min_area) and not as_vectors:
@@ -48,6 +49,11 @@ def export(
             from pipeline.vectors import Finish, write_vectors
 
             write_vectors(labels, output, nodata, said.classes, Finish(simplify, min_area))
+            return
+        if suffix_of(output) in COMPANIONS:
+            from pipeline.companions import Scene, write_companion
+
+            write_companion(Scene(Path(path), labels, nodata, said.classes, said.made or {}), output)
             return
         publish(Mask(labels, labels.grid, nodata, said.classes, said.made or {}), output)
     finally:

@@ -21,6 +21,7 @@ from pipeline.io.slabs import slabs
 SCENES = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz")
 STORES = (".zarr",)
+COMPANIONS = (".qml", ".png", ".json")
 VECTORS = (".gpkg", ".parquet", ".geojson")
 
 

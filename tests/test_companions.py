@@ -1,0 +1,89 @@
+"""What goes beside a mask: others read it, and find what the mask says."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rasterio.warp import transform_bounds
+from typer.testing import CliRunner
+
+from pipeline.classes import LabelClass
+from pipeline.cli import app
+from pipeline.conversion import export
+from pipeline.errors import RequestError
+from pipeline.io.raster import write_cog
+from pipeline.io.raster.source import RasterSource
+from tests.inputs import put_volume
+from tests.rasters import PLACES, put
+
+CLASSES = (LabelClass(0, "open water", (10, 20, 200)), LabelClass(1, "land", (0, 200, 0)))
+MADE = {"input": {"name": "s.tif", "changed_ns": 1_700_000_000_000_000_000}, "model": "m", "weights_sha256": "ab"}
+
+
+def mask_at(folder, place="north-up", shape=(300, 200)):
+    labels = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    labels[:5] = 255
+    grid = RasterSource(put(folder / "place.tif", labels[None], **PLACES[place])).grid
+    tags = {"PIPELINE": json.dumps(MADE)}
+    write_cog(folder / "mask.tif", grid, iter([labels]), labels.dtype, nodata=255, classes=CLASSES, tags=tags)
+    return folder / "mask.tif", labels
+
+
+def test_a_style_has_each_class_with_its_colour_and_name(tmp_path):
+    mask, _ = mask_at(tmp_path)
+    ended = CliRunner().invoke(app, ["export", str(mask), "--output", str(tmp_path / "mask.qml")])
+    assert ended.exit_code == 0, ended.output
+    root = ElementTree.parse(tmp_path / "mask.qml").getroot()
+    assert root.tag == "qgis"
+    renderer = root.find("pipe/rasterrenderer")
+    assert renderer.get("type") == "paletted"
+    entries = [(e.get("value"), e.get("color"), e.get("label")) for e in renderer.iter("paletteEntry")]
+    assert entries == [("0", "#0a14c8", "open water"), ("1", "#00c800", "land")]
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (5000, 90), (4097, 3000)])
+def test_a_picture_has_every_so_many_th_cell_in_its_colour(shape, tmp_path):
+    mask, labels = mask_at(tmp_path, shape=shape)
+    export(mask, tmp_path / "mask.png")
+    step = -(-max(shape) // 2048)
+    chosen = labels[step // 2 :: step, step // 2 :: step]
+    colours = np.zeros((256, 3), np.uint8)
+    colours[0], colours[1], colours[255] = (10, 20, 200), (0, 200, 0), (255, 255, 255)
+    with rasterio.open(tmp_path / "mask.png") as picture:
+        np.testing.assert_array_equal(picture.read(), colours[chosen].transpose(2, 0, 1))
+        assert max(picture.shape) <= 2048
+
+
+@pytest.mark.parametrize("place", ["north-up", "south-up", "rotated", "degrees", "nowhere", "ground control points"])
+def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
+    mask, _ = mask_at(tmp_path, place)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    assert item.id == "mask"
+    assert item.datetime.isoformat() == "2023-11-14T22:13:20+00:00"
+    asset = item.assets["classes"]
+    assert asset.get_absolute_href() == str(mask)
+    assert [c["name"] for c in asset.extra_fields["classification:classes"]] == ["open_water", "land"]
+    assert item.properties["proj:shape"] == [300, 200]
+    with rasterio.open(mask) as dataset:
+        placed = bool(dataset.crs) and not dataset.transform.is_identity
+        assert (item.geometry is not None) == placed
+        if placed:
+            assert item.properties["proj:transform"] == list(dataset.transform)[:6]
+            if place != "rotated":
+                bounds = transform_bounds(dataset.crs, "OGC:CRS84", *dataset.bounds)
+                np.testing.assert_allclose(item.bbox, bounds, atol=1e-6)
+            ring = np.array(item.geometry["coordinates"][0])
+            x, y = ring.T
+            assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "to the left around it"
+
+
+def test_a_volume_has_none(tmp_path):
+    scan = put_volume(tmp_path / "v.nii.gz", np.zeros((5, 5, 5), np.uint8), np.eye(4))
+    with pytest.raises(RequestError, match=r".qml is made of scenes"):
+        export(scan, tmp_path / "v.qml")

@@ -1,14 +1,14 @@
-r"""The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
+"""The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
 
-    python -m benchmarks.against_unet train --config configs/train-landcover-coarse.toml \
-        --config configs/train-landcover.toml --data FOLDER --out runs/unet
+    python -m benchmarks.against_unet train --config configs/train-landcover.toml --data FOLDER --out runs/unet
     python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet --table TABLE
 
 The U-Net has the shape that segmentation-models-pytorch gives a ResNet-18 encoder: decoder of 256, 128, 64, 32 and 16
 channels, batch norm, nearest upsampling. It begins with random weights, as PSPNet does. Before its first step both
 networks are timed, step by step in turn, on the samples that they train on (PSPNet at its coarse output stride too,
 where the schedule has such steps); the U-Net takes as many steps as fit into the time that PSPNet's take, of all
-trainings that follow each other, by the recipe of the first. Samples come by number, so both see the same ones.
+trainings that follow each other where `--config` is given again, by the recipe of the first. Samples come by number, so
+both see the same ones.
 
 `test` runs both through `pipeline run` (same patches, overlap and window; float32) and prints mean IoU of both with
 bootstrap intervals.

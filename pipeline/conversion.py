@@ -11,17 +11,24 @@ import numpy as np
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
 from pipeline.io.safely import clean
+from pipeline.sieve import Sieved
 
 
 def export(
-    path: str | Path, output: Path, *, overwrite: bool = False, simplify: float = 0.0, min_area: float = 0.0
+    path: str | Path,
+    output: Path,
+    *,
+    sieve: int = 0,
+    simplify: float = 0.0,
+    min_area: float = 0.0,
+    overwrite: bool = False,
 ) -> None:
     """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
 
-    Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
-    `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
-    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises
-    PipelineError.
+    With `sieve`, patches of fewer cells take the class that most of their border has. Class names, colours, nodata and
+    the record of how it was made go along. As vectors (`.gpkg`, `.parquet`, `.geojson`) it becomes polygons, of which
+    outlines may move by `simplify` world units and those below `min_area` square metres are left out. `.qml`, `.png`
+    and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises PipelineError.
     """
     as_vectors = suffix_of(output) in VECTORS
     if (simplify or min_area) and not as_vectors:
@@ -44,6 +51,9 @@ def export(
         if output.parent.is_dir():
             clean(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
+        made = dict(said.made or {})
+        if sieve:
+            labels, made = Sieved(labels, nodata, sieve), made | {"sieve": sieve}
         if as_vectors:
             _need_vectors()
             from pipeline.vectors import Finish, write_vectors
@@ -53,9 +63,9 @@ def export(
         if suffix_of(output) in COMPANIONS:
             from pipeline.companions import Scene, write_companion
 
-            write_companion(Scene(Path(path), labels, nodata, said.classes, said.made or {}), output)
+            write_companion(Scene(Path(path), labels, nodata, said.classes, made), output)
             return
-        publish(Mask(labels, labels.grid, nodata, said.classes, said.made or {}), output)
+        publish(Mask(labels, labels.grid, nodata, said.classes, made), output)
     finally:
         labels.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.config import check, read_request
 from pipeline.models.catalogue import load_card, names
 from pipeline.samples import PHANTOM_AFFINE, phantom_slices, scene_rows
 from pipeline.training.config import read_training
-from pipeline.training.run import spec_of
+from pipeline.training.run import card_of, spec_of
 from tests.inputs import labels_of, put_scene, put_volume
 
 ALL = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
@@ -59,3 +60,17 @@ def test_a_training_describes_a_network(config):
 
 def test_there_is_a_job_for_each_kind():
     assert [path.stem for path in CONFIGS] == ["scene", "volume"]
+
+
+@pytest.mark.parametrize("config", TRAININGS, ids=lambda path: path.name)
+def test_a_packaged_model_is_what_its_training_says_and_its_card_tells_what_it_reaches(config):
+    training = read_training(config)
+    card = load_card(training.name)
+    expected = asdict(card_of(training, card.normalisation, {}))
+    found = asdict(card)
+    for told_later in ("weights_sha256", "evaluation", "int8"):
+        del expected[told_later], found[told_later]
+    expected["network"]["auxiliary"] = False  # a head for training only
+    assert found == expected
+    assert card.limits
+    assert {"items", "classes", "figures"} <= set(card.evaluation["test"])

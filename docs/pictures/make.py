@@ -65,7 +65,7 @@ class Canvas:
     def __init__(self) -> None:
         self.picture = np.zeros((3, *LATTICE.shape), np.uint8)
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
+    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
         """Take the colours of a band."""
         self.picture[(slice(None), *band.slices)] = np.rint(values)
 

@@ -46,6 +46,7 @@ def areas(
 def export(
     mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    sieve: Annotated[int, typer.Option(help="Cells below which a patch goes to what surrounds it.")] = 0,
     simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
     min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
     overwrite: Overwrite = False,
@@ -55,5 +56,5 @@ def export(
     from pipeline.conversion import export as export_mask
 
     with errors():
-        export_mask(mask, output, overwrite=overwrite, simplify=simplify, min_area=min_area)
+        export_mask(mask, output, sieve=sieve, simplify=simplify, min_area=min_area, overwrite=overwrite)
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")

@@ -1,0 +1,93 @@
+"""Masks without patches below a size: what is too small takes the class that most of its border has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label  # type: ignore[attr-defined]
+
+from pipeline.engine import Pixels, Source
+from pipeline.errors import RequestError
+from pipeline.geometry import Box
+
+_SIDE = {2: 1024, 3: 64}
+"""Least side of a tile that is looked at by itself, by number of axes."""
+Labels = NDArray[np.generic]
+
+
+class Sieved:
+    """A mask in which each patch has at least so many cells, or no neighbour that has.
+
+    Cells of one class that touch along faces are a patch. One that is too small takes the class that most of the faces
+    around it have, those of nodata and of other small patches left out; the lowest class wins a tie. A patch with
+    nothing else around it stays.
+    """
+
+    def __init__(self, labels: Source, nodata: int, least: int) -> None:
+        """Sieve `labels`: patches below `least` cells go."""
+        if least < 1:
+            raise RequestError(f"sieve is {least}; it is the least number of cells of a patch, and at least 1")
+        self._labels, self._nodata, self._least = labels, nodata, least
+        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+
+    def read(self, box: Box) -> Pixels:
+        """Labels of `box`, tile by tile: what decides a cell lies within twice as many cells as a patch must have."""
+        values = np.empty((1, *box.shape), self.dtype)
+        whole = Box.whole(self.grid.shape)
+        for tile in self._tiles(box):
+            around = tile.grow((2 * self._least,) * len(box.shape)).clip(whole)
+            found = sieved(self._labels.read(around).values[0], self._nodata, self._least)
+            values[(slice(None), *tile.within(box.start).slices)] = found[tile.within(around.start).slices]
+        valid = values[0] != self._nodata
+        return Pixels(values, None if valid.all() else valid)
+
+    def _tiles(self, box: Box) -> Iterator[Box]:
+        side = max(_SIDE[len(box.shape)], 4 * self._least)
+        for corner in product(*(range(a, b, side) for a, b in zip(box.start, box.stop, strict=True))):
+            yield Box(corner, tuple(min(at + side, end) for at, end in zip(corner, box.stop, strict=True)))
+
+    def close(self) -> None:
+        """Release the mask."""
+        self._labels.close()
+
+
+def sieved(labels: Labels, nodata: int, least: int) -> Labels:
+    """An array of labels without patches below `least` cells."""
+    patches = _patches(labels)
+    small = (np.bincount(patches.ravel()) < least)[patches] & (labels != nodata)
+    if not small.any():
+        return labels
+    keys = np.concatenate([_faces(labels, patches, small, nodata, axis) for axis in range(labels.ndim)])
+    pairs, counts = np.unique(keys, return_counts=True)
+    order = np.lexsort((pairs & 0xFFFF, -counts, pairs >> 16))
+    chosen, first = np.unique(pairs[order] >> 16, return_index=True)
+    instead = np.full(int(patches.max()) + 1, -1, np.int64)
+    instead[chosen] = (pairs[order] & 0xFFFF)[first]
+    taken = instead[patches]
+    return np.where(small & (taken >= 0), taken, labels).astype(labels.dtype)
+
+
+def _patches(labels: Labels) -> NDArray[np.int64]:
+    """The number of the patch of each cell."""
+    patches, count = np.zeros(labels.shape, np.int64), 0
+    for value in np.unique(labels):
+        found, more = label(labels == value)
+        np.add(found, count, out=patches, where=found > 0)
+        count += more
+    return patches
+
+
+def _faces(
+    labels: Labels, patches: NDArray[np.int64], small: NDArray[np.bool_], nodata: int, axis: int
+) -> NDArray[np.int64]:
+    """For each face along `axis` between a small patch and one that is not: its number, and the other's class."""
+    low = (slice(None),) * axis + (slice(None, -1),)
+    high = (slice(None),) * axis + (slice(1, None),)
+    keys = []
+    for own, other in ((low, high), (high, low)):
+        meeting = small[own] & ~small[other] & (labels[other] != nodata)
+        keys.append(patches[own][meeting] << 16 | labels[other][meeting].astype(np.int64))
+    return np.concatenate(keys)

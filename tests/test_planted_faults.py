@@ -60,9 +60,9 @@ def test_a_missed_last_column_is_caught(monkeypatch):
 def test_a_band_off_by_one_is_caught(monkeypatch, shift):
     write = _Bands._write
 
-    def shifted(self, band, out):
+    def shifted(self, band, out, whole):
         start = (max(0, band.start[0] + shift), *band.start[1:])
-        write(self, Box(start, (band.stop[0] + shift, *band.stop[1:])), out)
+        write(self, Box(start, (band.stop[0] + shift, *band.stop[1:])), out, whole)
 
     monkeypatch.setattr(_Bands, "_write", shifted)
     assert broken(height=5)

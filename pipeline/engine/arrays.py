@@ -64,7 +64,7 @@ class HostArrays:
     def finite(self, scores: NDArray[np.float32]) -> bool:
         """Whether all are finite: one sum tells in most cases."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return bool(np.isfinite(scores.sum(dtype=np.float64)) or np.isfinite(scores).all())
+            return bool(np.isfinite(scores.sum()) or np.isfinite(scores).all())
 
     def host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores themselves."""

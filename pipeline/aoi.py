@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RequestError
+from pipeline.extras import need
 from pipeline.geometry import Grid, Region
 from pipeline.geometry.region import Ring
 from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved
@@ -27,8 +27,6 @@ def read_aoi(words: str, grid: Grid) -> Region:
 
     Raises RequestError for what is neither, for a scene without a place, and where nothing of the scene is named.
     """
-    if grid.reference.get("gdal", {}).get("transform", True) is None:
-        raise RequestError(f"--aoi {words}: the scene has no transform, so nobody can say where in it that is")
     corners, system = _box(words)
     polygons = [[corners]] if corners is not None else []
     if corners is None:
@@ -57,8 +55,7 @@ def _box(words: str) -> tuple[Points | None, str | None]:
 def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
     if not Path(words).is_file():
         raise RequestError(f"--aoi {words}: there is no such file; give {_WORDS}")
-    if find_spec("pyogrio") is None or find_spec("shapely") is None:
-        raise RequestError(f"--aoi {words}: files of polygons need pip install 'pipeline[vectors]'")
+    need("vectors", f"--aoi {words}")
     from pipeline.io.vector import read_polygons
 
     found = read_polygons(Path(words))
@@ -66,7 +63,9 @@ def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
 
 
 def cells_of_rings(rings: Sequence[Points], system: str | None, grid: Grid) -> tuple[Ring, ...]:
-    """The rings of a polygon, of the system `system`, in corners of the grid."""
+    """The rings of a polygon, of the system `system`, in corners of the grid; RequestError where that has no place."""
+    if grid.reference.get("gdal", {}).get("transform", True) is None:
+        raise RequestError("the scene has no transform, so nobody can say where in it an outline lies")
     return tuple(_cells(ring, system, grid) for ring in rings)
 
 
@@ -75,7 +74,7 @@ def _cells(ring: Points, system: str | None, grid: Grid) -> Ring:
     if system is not None and grid.crs is not None:
         ring = moved(_dense(ring), system, grid.crs)
     if not np.isfinite(ring).all():
-        raise RequestError("--aoi: has corners that lie nowhere in the system of the scene; cut it to where it can be")
+        raise RequestError("an outline has corners that lie nowhere in the scene's system; cut it to where they do")
     (a, b, c), (d, e, f), _ = grid.affine
     rows, columns = np.linalg.solve([[a, b], [d, e]], (ring - (c, f)).T)
     return tuple(zip((columns + 0.5).tolist(), (rows + 0.5).tolist(), strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ from pipeline.aoi import cells_of_rings
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.extras import need
 from pipeline.geometry import Box, Grid, Region
+from pipeline.geometry.region import Ring
 from pipeline.io.clipped import cells_of
 from pipeline.io.formats import about, open_source
 from pipeline.io.raster.outlines import equal_area, moved
@@ -83,15 +84,14 @@ def write_csv(path: Path, found: Sequence[Area]) -> None:
 
 
 def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:
-    """The zones of a file of polygons that meet the grid, in order of their first feature."""
-    if find_spec("pyogrio") is None or find_spec("shapely") is None:
-        raise RequestError(f"--zones {path}: files of polygons need pip install 'pipeline[vectors]'")
+    """The zones of a file of polygons, in order of their first feature."""
+    need("vectors", f"--zones {path}")
     from pipeline.io.vector import read_polygons
 
     found = read_polygons(path)
     if name is not None and name not in found.table:
         raise RequestError(f"--zones {path}: has no column {name}; there are {', '.join(found.table) or 'none'}")
-    polygons: dict[str, list[tuple[tuple[tuple[float, float], ...], ...]]] = {}
+    polygons: dict[str, list[tuple[Ring, ...]]] = {}
     for rings, feature in zip(found.rings, found.features, strict=True):
         word = str(feature + 1) if name is None else str(found.table[name][feature])
         polygons.setdefault(word, []).append(cells_of_rings(rings, found.crs, grid))

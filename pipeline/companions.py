@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import __version__
-from pipeline.classes import ClassTable
-from pipeline.engine import Source
 from pipeline.errors import RequestError
-from pipeline.io.formats import stem_of, suffix_of
+from pipeline.geometry import Grid
+from pipeline.io.formats import Mask, stem_of, suffix_of
 from pipeline.io.raster import write_png
 from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved
 from pipeline.io.safely import replacing
@@ -41,25 +39,17 @@ _EDGE = 16
 """Points of each side of a footprint."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """The mask of a scene, and what it says of itself."""
+def write_companion(mask: Mask, at: Path, path: Path) -> None:
+    """Write what the suffix of `path` stands for, of the mask that lies `at`: `.qml`, `.png` or `.json`.
 
-    path: Path
-    labels: Source
-    nodata: int
-    classes: ClassTable
-    made: Mapping[str, Any]
-
-
-def write_companion(mask: Scene, path: Path) -> None:
-    """Write what the suffix of `path` stands for: `.qml`, `.png` or `.json`. Raises PipelineError."""
-    if not mask.labels.grid.is_scene:
+    Raises PipelineError.
+    """
+    if not mask.grid.is_scene:
         raise RequestError(f"{path}: {suffix_of(path)} is made of scenes; the mask of a volume has none")
-    _WRITERS[suffix_of(path)](mask, path)
+    _WRITERS[suffix_of(path)](mask, at, path)
 
 
-def _write_style(mask: Scene, path: Path) -> None:
+def _write_style(mask: Mask, at: Path, path: Path) -> None:
     """A style that QGIS takes by itself where it lies beside the mask under its name."""
     root = ElementTree.Element("qgis", version="3.34.0", styleCategories="Symbology")
     words = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
@@ -73,9 +63,9 @@ def _write_style(mask: Scene, path: Path) -> None:
     _write_text(path, text)
 
 
-def _write_picture(mask: Scene, path: Path) -> None:
+def _write_picture(mask: Mask, at: Path, path: Path) -> None:
     """Every so many-th cell in the colour of its class."""
-    step = max(1, -(-max(mask.labels.grid.shape) // _LONGEST))
+    step = max(1, -(-max(mask.grid.shape) // _LONGEST))
     colours = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
     for entry in mask.classes:
         colours[entry.value] = entry.colour
@@ -87,17 +77,17 @@ def _write_picture(mask: Scene, path: Path) -> None:
     write_png(path, np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1)))
 
 
-def _write_item(mask: Scene, path: Path) -> None:
-    _write_text(path, json.dumps(item_of(mask, path), indent=1) + "\n")
+def _write_item(mask: Mask, at: Path, path: Path) -> None:
+    _write_text(path, json.dumps(item_of(mask, at, path), indent=1) + "\n")
 
 
-def item_of(mask: Scene, path: Path) -> dict[str, Any]:
-    """The mask as a STAC 1.1 Item for a file at `path`; where the place is not known its geometry is null."""
-    grid = mask.labels.grid
-    footprint = _footprint(mask.labels)
+def item_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
+    """The mask that lies `at`, as a STAC 1.1 Item for a file at `path`; without a known place its geometry is null."""
+    grid = mask.grid
+    footprint = _footprint(grid)
     asset: dict[str, Any] = {
-        "href": _href(mask.path, path),
-        "type": _TYPES.get(suffix_of(mask.path), "application/octet-stream"),
+        "href": _href(at, path),
+        "type": _TYPES.get(suffix_of(at), "application/octet-stream"),
         "roles": ["data"],
         "title": "classes",
         "bands": [{"name": "class", "nodata": mask.nodata, "data_type": mask.labels.dtype.name}],
@@ -106,8 +96,8 @@ def item_of(mask: Scene, path: Path) -> dict[str, Any]:
             for c in mask.classes
         ],
     }
-    if mask.path.is_file():
-        asset["file:size"] = mask.path.stat().st_size
+    if at.is_file():
+        asset["file:size"] = at.stat().st_size
     properties: dict[str, Any] = {
         "datetime": _when(mask.made),
         "proj:shape": list(grid.shape),
@@ -124,7 +114,7 @@ def item_of(mask: Scene, path: Path) -> dict[str, Any]:
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": list(_EXTENSIONS),
-        "id": stem_of(mask.path),
+        "id": stem_of(at),
         "geometry": None,
         "properties": properties,
         "links": [],
@@ -137,9 +127,8 @@ def item_of(mask: Scene, path: Path) -> dict[str, Any]:
     return item
 
 
-def _footprint(labels: Source) -> NDArray[np.float64] | None:
+def _footprint(grid: Grid) -> NDArray[np.float64] | None:
     """The outline of a grid in longitude and latitude, to the left around it."""
-    grid = labels.grid
     if grid.crs is None or grid.reference.get("gdal", {}).get("transform", True) is None:
         return None
     rows, columns = (np.linspace(-0.5, size - 0.5, _EDGE + 1) for size in grid.shape)
@@ -183,7 +172,7 @@ def _write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-_WRITERS: dict[str, Callable[[Scene, Path], None]] = {
+_WRITERS: dict[str, Callable[[Mask, Path, Path], None]] = {
     ".qml": _write_style,
     ".png": _write_picture,
     ".json": _write_item,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
+from pipeline.extras import need
 from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
 from pipeline.io.safely import clean
 from pipeline.sieve import Sieved
@@ -30,17 +30,9 @@ def export(
     outlines may move by `simplify` world units and those below `min_area` square metres are left out. `.qml`, `.png`
     and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises PipelineError.
     """
-    as_vectors = suffix_of(output) in VECTORS
-    if (simplify or min_area) and not as_vectors:
+    if (simplify or min_area) and suffix_of(output) not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
-    if Path(path).resolve() == output.resolve():
-        raise RequestError(f"{output}: the output is the input itself; give another --output")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
-    if not overwrite and (other := in_the_way(output)):
-        raise OutputError(
-            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
-        )
+    _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path)
     try:
         if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
@@ -54,23 +46,33 @@ def export(
         made = dict(said.made or {})
         if sieve:
             labels, made = Sieved(labels, nodata, sieve), made | {"sieve": sieve}
-        if as_vectors:
-            _need_vectors()
-            from pipeline.vectors import Finish, write_vectors
-
-            write_vectors(labels, output, nodata, said.classes, Finish(simplify, min_area))
-            return
-        if suffix_of(output) in COMPANIONS:
-            from pipeline.companions import Scene, write_companion
-
-            write_companion(Scene(Path(path), labels, nodata, said.classes, made), output)
-            return
-        publish(Mask(labels, labels.grid, nodata, said.classes, made), output)
+        _write(Mask(labels, labels.grid, nodata, said.classes, made), Path(path), output, simplify, min_area)
     finally:
         labels.close()
 
 
-def _need_vectors() -> None:
-    missing = [name for name in ("pyogrio", "shapely", "pyarrow") if find_spec(name) is None]
-    if missing:
-        raise RequestError(f"vectors need {', '.join(missing)}: pip install 'pipeline[vectors]'")
+def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
+    """Raise where the output is the input, or stands there and may not be replaced."""
+    if path.resolve() == output.resolve():
+        raise RequestError(f"{output}: the output is the input itself; give another --output")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
+    if not overwrite and (other := in_the_way(output)):
+        raise OutputError(
+            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+        )
+
+
+def _write(mask: Mask, at: Path, output: Path, simplify: float, min_area: float) -> None:
+    """Write what the suffix of `output` stands for, of the mask that lies `at`."""
+    if suffix_of(output) in VECTORS:
+        need("vectors", f"{output}")
+        from pipeline.vectors import Finish, write_vectors
+
+        write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(simplify, min_area))
+    elif suffix_of(output) in COMPANIONS:
+        from pipeline.companions import write_companion
+
+        write_companion(mask, at, output)
+    else:
+        publish(mask, output)

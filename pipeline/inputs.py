@@ -7,13 +7,13 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
+from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, shown
 from pipeline.io.formats import SCENES, STORES, VOLUMES, open_source, stem_of, suffix_of
 from pipeline.job import Job
@@ -127,22 +127,17 @@ def _beside(item: str, name: str) -> Path:
 
 
 def _stac(place: str, asset: str | None) -> dict[str, str | None]:
-    _need_pystac()
+    need("stac", shown(place))
     from pipeline.stac import read_items
 
     return _some(dict(read_items(place, asset)), f"{shown(place)}: has no items")
 
 
 def _searched(search: Search, asset: str | None) -> dict[str, str | None]:
-    _need_pystac()
+    need("stac", shown(search.url))
     from pipeline.stac import search_items
 
     return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
-
-
-def _need_pystac() -> None:
-    if find_spec("pystac_client") is None:
-        raise RequestError("STAC items need pystac-client, which is not installed; pip install 'pipeline[stac]'")
 
 
 def _root(name: str) -> Path | None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rasterio.merge import merge
 from typer.testing import CliRunner
 
+from pipeline.archive.choice import key_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box
@@ -142,3 +143,10 @@ def test_a_job_file_names_a_mosaic_beside_it(tiles, models, tmp_path):
     ended = CliRunner().invoke(app, ["run", "--config", str(tmp_path / "job.toml"), "--no-prefect"])
     assert ended.exit_code == 0, ended.output
     assert (tmp_path / "out/tiles_mask.tif").exists()
+
+
+def test_a_mosaic_is_one_item_of_a_ledger_from_wherever_it_is_named(tiles, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert key_of(Job("mosaic:tiles")) == key_of(Job(f"mosaic:{tiles}")) == f"mosaic:{tiles}"
+    monkeypatch.chdir(tiles)
+    assert key_of(Job(f"mosaic:{tiles}")) == f"mosaic:{tiles}"

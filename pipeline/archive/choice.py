@@ -14,7 +14,7 @@ from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import InputError, Interrupted, RequestError
-from pipeline.io.address import is_mosaic, is_remote
+from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
@@ -166,6 +166,8 @@ class Archive:
 
 def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
+    if is_mosaic(job.input):
+        return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
     return job.name if is_remote(job.input) else str(Path(job.input).absolute())
 
 

@@ -70,16 +70,16 @@ class Writer(Protocol):
 @contextmanager
 def writing_polygons(path: Path, crs: str | None) -> Iterator[Writer]:
     """A file of polygons, in the format of its suffix, that appears under its name when it is whole."""
-    kind = _KINDS[path.suffix.lower()]
     with replacing(path) as draft:
+        growing = draft.with_name(draft.name + path.suffix)
         try:
-            with kind(draft.with_name(draft.name + path.suffix), crs) as writer:
+            with _KINDS[path.suffix.lower()](growing, crs) as writer:
                 yield writer
-            writer.path.replace(draft)
+            growing.replace(draft)
         except (DataSourceError, DataLayerError, pa.ArrowException) as error:
             raise OutputError(f"{path}: cannot be written ({error})") from error
         finally:
-            writer.path.unlink(missing_ok=True)
+            growing.unlink(missing_ok=True)
 
 
 class _File:

@@ -204,9 +204,9 @@ SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
 
 
 @settings(max_examples=60)
-@given(SHAPES, st.integers(0, 10**6), st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 3.0])] * 3), st.floats(0, 1.5))
+@given(SHAPES, st.integers(0, 10**6), st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 3.0])] * 3), st.integers(0, 15))
 def test_surface_distances_are_those_of_a_plain_loop(shape, seed, spacing, shear):
-    place = grid(shape, spacing, shear)
+    place = grid(shape, spacing, shear / 10)
     masks = blob(shape, seed), blob(shape, seed + 1)
     world = [np.array([np.array(place.affine)[:3, :3] @ index for index in surface_by_loop(mask)]) for mask in masks]
     apart = np.linalg.norm(world[0][:, None] - world[1][None], axis=2)

@@ -18,7 +18,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -36,6 +37,7 @@ import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.engine import sweep
+from pipeline.geometry import Box
 from pipeline.io.formats import remove
 from pipeline.io.raster import RasterSource
 from pipeline.io.store import BandStore, create_labels
@@ -64,12 +66,23 @@ def run(scene: Path, mask: Path, model: Path) -> None:
         pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
 
 
+@dataclass(frozen=True)
+class Unmarked:
+    """A store of labels as a sink, without a ledger."""
+
+    store: BandStore
+
+    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        """Write the labels of a band."""
+        self.store.write(band, values[0])
+
+
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:
     setup = prepare(Job(str(scene), store, str(model)), Means())
     remove(store)
     create_labels(store, setup.swept, np.dtype(np.uint8), nodata=255, classes=setup.classes, made={})
     source = RasterSource(scene)
-    sweep(source, NullNetwork(), BandStore(store), setup.recipe, setup.bands(Means()))
+    sweep(source, NullNetwork(), Unmarked(BandStore(store)), setup.recipe, setup.bands(Means()))
     source.close()
 
 

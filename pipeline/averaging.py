@@ -43,7 +43,7 @@ def average(setup: Setup, means: Means, stop: Event) -> None:
     for band in (band for band in bands if band not in done):
         if stop.is_set():
             raise Interrupted
-        sink.write(band, _labels(setup, sources, band))
+        sink.write(band, (_labels(setup, sources, band),))
 
 
 def _labels(setup: Setup, sources: Sequence[Source], band: Box) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.io.address import MOSAIC, is_mosaic
+from pipeline.layers import checked
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
@@ -53,6 +54,7 @@ class Request:
     view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
     aoi: str | None = None
+    also: tuple[str, ...] | None = None
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
@@ -86,6 +88,7 @@ def check_how(request: Request) -> None:
         raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")
     views_of(request.view)
     Augmentation.of(request.tta)
+    checked(request.also)
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
@@ -194,6 +197,7 @@ _KEYS: Keys = {
     "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
     "aoi": ("a text", _text),
+    "also": ("a text or a list of texts", _words),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }

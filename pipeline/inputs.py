@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
@@ -17,12 +18,14 @@ from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, shown
 from pipeline.io.formats import SCENES, STORES, VOLUMES, open_source, stem_of, suffix_of
 from pipeline.job import Job
+from pipeline.layers import LAYERS
 from pipeline.models.catalogue import find_model
 
 _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
 NONE: Mapping[str, str | None] = {}
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
+_OURS = re.compile(rf"_mask(_({'|'.join(LAYERS)}))?$")
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
@@ -178,7 +181,7 @@ def _below(folder: Path) -> Iterator[str]:
 
 def _is_item(path: Path) -> bool:
     hidden = path.name.startswith(".") or path.suffix == ".partial"
-    return not hidden and not stem_of(path).endswith("_mask") and (_is_store(path) or not path.is_dir())
+    return not hidden and not _OURS.search(stem_of(path)) and (_is_store(path) or not path.is_dir())
 
 
 def _is_store(path: Path) -> bool:

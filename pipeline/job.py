@@ -34,6 +34,9 @@ class Job:
     """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
     polygons; cells outside are neither read nor predicted. None: all of it."""
 
+    also: str | tuple[str, ...] | None = None
+    """Layers to write beside the mask of a scene, of `pipeline.layers.LAYERS`, as in "confidence,scores"."""
+
     @property
     def name(self) -> str:
         """The input as it may be shown and kept: an address without what gives access to it."""

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.geometry import Box, split_runs
 from pipeline.job import Job, Means
 from pipeline.network import predictor_of
-from pipeline.prepare import Setup, prepare
+from pipeline.prepare import Setup, bytes_of, prepare
 from pipeline.sharing import recomputed
 
 
@@ -34,8 +34,8 @@ class Plan:
     memory_bytes: int
     """Most that the sweep holds at a time, beside the interpreter and the network."""
     disk_bytes: int
-    """Most that the work folder and the output take together: labels without compression, a staged volume, and the
-    scores of each view where there are several."""
+    """Most that the work folder and the output take together: labels and layers without compression, a staged volume,
+    and the scores of each view where there are several."""
     device: str
     precision: str
     runtime: str
@@ -79,10 +79,10 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
 
 
 def _disk(setup: Setup) -> int:
-    labels = 2 * setup.labels.dtype.itemsize
+    written = 2 * bytes_of((setup.labels, *(layer.decision for layer in setup.layers)))
     staged = setup.itemsize * setup.channels if setup.staged else 0
     scores = 4 * len(setup.card.classes) * len(setup.views) if setup.averaged else 0
-    return Box.whole(setup.grid.shape).size * (labels + staged + scores)
+    return Box.whole(setup.grid.shape).size * (written + staged + scores)
 
 
 def _seconds(setup: Setup) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.io.address import beside, is_remote
 from pipeline.io.formats import check_output, identity, open_source, stem_of
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
+from pipeline.layers import Layer, checked, layers_of
 from pipeline.limits import check_room, check_shape
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import Card
@@ -72,6 +73,8 @@ class Setup:
     itemsize: int
     """Bytes of one value of the input."""
     numerics: Numerics
+    layers: tuple[Layer, ...] = ()
+    """What is written beside the labels."""
     at: int = 0
     """Which of the views is under way."""
 
@@ -124,14 +127,16 @@ class Setup:
         return Labels(np.dtype(np.uint16), 65535)
 
     @property
-    def decision(self) -> Decision:
-        """What is written of the view under way: labels, or scores to be averaged."""
-        return Scores((len(self.card.classes),)) if self.averaged else self.labels
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is written of the view under way: labels and layers, or scores to be averaged."""
+        if self.averaged:
+            return (Scores((len(self.card.classes),)),)
+        return self.labels, *(layer.decision for layer in self.layers)
 
     @property
     def recipe(self) -> Recipe:
         """What the engine needs."""
-        return Recipe(self.lattice, self.window, self.decision)
+        return Recipe(self.lattice, self.window, self.decisions)
 
     @property
     def classes(self) -> ClassTable:
@@ -164,10 +169,9 @@ class Setup:
         across = int(np.prod(rows[1:], initial=1)) * min(columns, (width or columns) + self.lattice.patch[-1])
         patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
         planes = 2 if self.lattice.depth > MANY else 1
-        carried = 4 * planes * len(self.card.classes) * self.lattice.overlap[0]
+        carried = 4 * planes * (len(self.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
         read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + 3 * max(stride, BAND[2] // 2))
-        value = self.decision.dtype.itemsize * int(np.prod(self.decision.planes, initial=1))
-        written = 3 * value * BAND[len(self.swept.shape)]
+        written = 3 * bytes_of(self.decisions) * BAND[len(self.swept.shape)]
         return across * (carried + read + written)
 
     def _strip(self, budget: int | None) -> int | None:
@@ -204,6 +208,7 @@ class Setup:
             "orientation": self.card.orientation,
             "view": self._of_views([view.name for view in self.views]),
             "tta": self.augmentation.words,
+            "also": checked(self.job.also),
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
@@ -217,6 +222,11 @@ class Setup:
     def _int8_sha256(self) -> tuple[str, str] | None:
         form = self.card.int8
         return None if form is None or self.numerics.precision != "int8" else (form.xml_sha256, form.bin_sha256)
+
+
+def bytes_of(decisions: Sequence[Decision]) -> int:
+    """Bytes that are written of a cell."""
+    return sum(each.dtype.itemsize * prod(each.planes) for each in decisions)
 
 
 def prepare(job: Job, means: Means) -> Setup:
@@ -247,11 +257,12 @@ def prepare(job: Job, means: Means) -> Setup:
             channels=source.channels,
             itemsize=source.dtype.itemsize,
             numerics=_numerics(means, card, views, augmentation),
+            layers=layers_of(job.also, card),
         )
         for one in setup.each():
             check_room(
                 job.name,
-                Box.whole(source.grid.shape).size * one.labels.dtype.itemsize,
+                Box.whole(source.grid.shape).size * bytes_of(one.decisions),
                 one.memory(),
                 output,
                 cut=means.memory is not None,
@@ -284,6 +295,8 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+    if kind == "volume" and job.also:
+        raise RequestError(f"{job.name}: --also is for scenes; this is a volume")
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

@@ -153,6 +153,8 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         table.add_row(report.input, report.output or "", report.status, *numbers)
     _console().print(table)
     for report in reports:
+        if report.seam_index is not None:
+            sys.stdout.write(f"seam index {report.seam_index:.4f}: {report.output}\n")
         if report.reason is not None and report.status == "skipped":
             sys.stderr.write(f"{report.output}: {report.reason}\n")
 

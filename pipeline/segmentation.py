@@ -7,30 +7,27 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Event
 from typing import Literal
 
 from pipeline.averaging import average, begin_views
-from pipeline.engine import Failure, Source
-from pipeline.engine.ledger import Ledger, differences
+from pipeline.engine import Failure
+from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
-from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
+from pipeline.io.formats import open_source, remove
 from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
-from pipeline.io.store import ZarrSource, create_labels, stage_volume
-from pipeline.io.views import Reoriented, inverse
+from pipeline.io.store import stage_volume
 from pipeline.job import Job, Means
-from pipeline.prepare import ROUNDING, Setup, prepare
+from pipeline.prepare import Setup, prepare
 from pipeline.progress import Progress
+from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
 from pipeline.statistics import Foreground
-from pipeline.workfolder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
+from pipeline.workfolder import STATISTICS, VOLUME, statistics_of, swept_source
 
 _DRAFT = "volume.new.zarr"
-_FAILED = "failed_patches"
-"""Name, in the record of a mask, of the number of patches that the network could not do."""
 _SHOWN = 5
 """Failed patches that are told one by one."""
 
@@ -50,6 +47,8 @@ class Report:
     model: str | None = None
     code: str | None = None
     """Why it failed, in a word: unreadable, unsuitable, model, output, patch, memory, system, request or error."""
+    seam_index: float | None = None
+    """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
 
 
 def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), stop: Event | None = None) -> Report:
@@ -74,7 +73,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
         if ledger.begun:
             clean(setup.output.parent)
         try:
-            _make(setup, means, ledger, progress, stop or Event())
+            seams = _make(setup, means, ledger, progress, stop or Event())
         except OSError as error:
             if isinstance(error, PipelineError):
                 raise
@@ -82,11 +81,11 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
                 f"{setup.output}: the disk of {error.filename or setup.work} fails ({error.strerror or error}); "
                 "the same command goes on from what is done"
             ) from error
-    return Report(*told, "done", None, time.monotonic() - began, cells, setup.card.name)
+    return Report(*told, "done", None, time.monotonic() - began, cells, setup.card.name, seam_index=seams)
 
 
-def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> None:
-    """Make the output, or what is left of it."""
+def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> float | None:
+    """Make the output, or what is left of it; its seam index, if that is asked for."""
     from pipeline.sweeping import sweep_left  # Dask takes a second, and what is made already needs none
 
     _open(setup, means, ledger)
@@ -99,12 +98,13 @@ def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: 
         progress.phase("averaging")
         average(setup, means, stop)
     progress.phase("writing")
-    _publish(setup, len(failures))
+    seams = publish(setup, len(failures))
     if failures:
         raise PatchError(
             f"{_told(setup, failures)}; they are nodata in the mask, and the same command tries them again"
         )
     remove(setup.work)
+    return seams
 
 
 def _told(setup: Setup, failures: Sequence[Failure]) -> str:
@@ -130,23 +130,15 @@ def _is_made(setup: Setup, means: Means, ledger: Ledger) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
     if means.overwrite:
         return False
-    if other := in_the_way(setup.output):
-        raise OutputError(
-            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
-        )
-    if not setup.output.exists():
+    check_free(setup)
+    if not setup.output.exists() or (has_failed(setup.output) and _has_gaps(setup, means, ledger)):
         return False
-    made = about(setup.output).made
-    if made and _FAILED in made and _has_gaps(setup, means, ledger):
-        return False
-    now = {**setup.fingerprint(), **({} if made is None else {name: made.get(name) for name in ROUNDING})}
-    differing = "something else" if made is None else differences(made, now)
-    if differing:
+    if differing := made_otherwise(setup, setup.output):
         raise OutputError(
             f"{setup.output}: is there already, made with {differing}; "
             "--overwrite replaces it, or give another --output"
         )
-    return True
+    return all(layer.beside(setup.output).exists() for layer in setup.layers)
 
 
 def _has_gaps(setup: Setup, means: Means, ledger: Ledger) -> bool:
@@ -206,7 +198,7 @@ def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> Setup:
         setup = tried(setup, source, *statistics_of(setup), progress)
     finally:
         source.close()
-    _create(setup, setup.work / MASK)
+    create(setup)
     if setup.averaged:
         begin_views(setup)
     ledger.begin(setup.fingerprint())
@@ -234,30 +226,3 @@ def _look_through(setup: Setup, progress: Progress) -> None:
         source.close()
     if counting:
         statistics.write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
-
-
-def _create(setup: Setup, path: Path) -> None:
-    create_labels(
-        path,
-        setup.grid if setup.averaged else setup.swept,
-        setup.labels.dtype,
-        nodata=int(setup.labels.nodata),
-        classes=setup.classes,
-        made=setup.fingerprint(),
-    )
-
-
-def _publish(setup: Setup, failed: int) -> None:
-    """Write the output; where patches `failed` it says so, and the work folder is kept to make them good."""
-    store = setup.work / MASK
-    turned = None if setup.averaged else setup.orientation
-    if setup.output.suffix == ".zarr" and turned is None and not failed:
-        remove(setup.output)
-        store.rename(setup.output)
-        return
-    labels: Source = ZarrSource(store)
-    if turned is not None:
-        labels = Reoriented(labels, *inverse(*turned))
-    nodata = int(setup.labels.nodata)
-    made = {**setup.fingerprint(), **({_FAILED: failed} if failed else {})}
-    publish(Mask(labels, setup.grid, nodata, setup.classes, made), setup.output)

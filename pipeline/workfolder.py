@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from pipeline.io.clipped import Clipped
 from pipeline.io.formats import open_source
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
+from pipeline.layers import Layer
 from pipeline.prepare import Setup
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
@@ -46,27 +49,34 @@ def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
     return (numbers["mean"],), (numbers["std"],)
 
 
+def store_of(setup: Setup, layer: Layer) -> Path:
+    """The store of a layer."""
+    return setup.work / f"{layer.name}.zarr"
+
+
 def labels_sink(setup: Setup) -> Sink:
-    """Where labels go."""
-    return Marking(BandStore(setup.work / MASK), Ledger(setup.work))
+    """Where labels and layers go."""
+    paths = (setup.work / MASK, *(store_of(setup, layer) for layer in setup.layers))
+    return Marking(tuple(map(BandStore, paths)), Ledger(setup.work))
 
 
 def swept_sink(setup: Setup) -> Sink:
-    """Where what is decided in the view under way goes: labels, or scores to be averaged."""
+    """Where what is decided in the view under way goes: labels and layers, or scores to be averaged."""
     if not setup.averaged:
         return labels_sink(setup)
-    return Marking(BandStore(setup.folder / SCORES), Ledger(setup.folder))
+    return Marking((BandStore(setup.folder / SCORES),), Ledger(setup.folder))
 
 
 @dataclass(frozen=True)
 class Marking:
-    """A sink that notes each band in the ledger once the store has it."""
+    """A sink that notes each band in the ledger once its stores have it."""
 
-    store: BandStore
+    stores: tuple[BandStore, ...]
     ledger: Ledger
 
-    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
+    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
         """Write a band, and note it if it is whole."""
-        self.store.write(band, values)
+        for store, written in zip(self.stores, values, strict=True):
+            store.write(band, written)
         if whole:
             self.ledger.mark(band)

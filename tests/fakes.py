@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +76,11 @@ class ArraySink:
     def like(cls, planes: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> ArraySink:
         return cls(np.zeros((*planes, *shape), dtype), np.zeros(shape, np.bool_))
 
-    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
+    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
         if self.written[band.slices].any():
             raise ValueError(f"{band} is written twice")
         self.written[band.slices] = True
-        self.values[(..., *band.slices)] = values
+        (self.values[(..., *band.slices)],) = values
 
 
 def swept(
@@ -98,7 +99,7 @@ def swept(
     decision: Any = Labels() if labels else Scores((predictor.classes,))
     sink = ArraySink.like(decision.planes, source.grid.shape, decision.dtype)
     for run in split_runs(cut_bands(source.grid.shape, height, width), parts):
-        sweep(source, predictor, sink, Recipe(lattice, window, decision), run, watch or Watch())
+        sweep(source, predictor, sink, Recipe(lattice, window, (decision,)), run, watch or Watch())
     if not sink.written.all():
         raise ValueError("some cells were never written")
     return sink.values

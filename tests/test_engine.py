@@ -248,7 +248,7 @@ def test_a_patch_that_fails_is_nodata_and_the_bands_that_hold_it_are_not_whole(v
 
     sink = Noting.like((1,), (64, 24), np.float32)
     bands = cut_bands((64, 24), 8)
-    failures = sweep(ArraySource(rows), network, sink, Recipe(lattice, "gaussian", Scores((1,))), bands)
+    failures = sweep(ArraySource(rows), network, sink, Recipe(lattice, "gaussian", (Scores((1,)),)), bands)
     assert [failure.patch for failure in failures] == [Box((18, 0), (26, 8))]
     assert "too large" in failures[0].reason or "not finite" in failures[0].reason
     expected = np.ones((64, 24), bool)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
+from pipeline.engine.arrays import HOST
 from pipeline.geometry import Lattice
 from pipeline.models.arrays import TensorArrays
 from pipeline.models.fit import Scaling
@@ -50,6 +51,12 @@ def test_sums_and_labels_are_those_of_numpy(shape, patch, data, labels):
         for network in (Identity, OnDevice)
     )
     assert here.tobytes() == there.tobytes()
+
+
+@given(st_np.arrays(np.float32, (2, 5, 3, 4), elements=st.floats(-9, 9, width=32)))
+def test_squares_are_those_of_numpy(scores):
+    assert HOST.with_squares(scores).tobytes() == CPU.with_squares(torch.from_numpy(scores)).numpy().tobytes()
+    np.testing.assert_allclose(HOST.with_squares(scores)[:, -1], np.square(scores).sum(1), rtol=1e-5)
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class TimedSink:
         self._sink = sink
         self.seconds_of_mpx: list[float] = []
 
-    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
+    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
         """Write and note the time."""
         began = time.perf_counter()
         self._sink.write(band, values, whole=whole)

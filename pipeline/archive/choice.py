@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +148,22 @@ class Archive:
         if means.overwrite:
             return
         made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
-        other = [(job, row) for job, row in made if row.recipe != self._recipe(job)]
+        other = [what for job, row in made if (what := self._difference(job, row))]
         if other:
-            job, row = other[0]
-            what = differences(self._ledger.record(row.recipe or ""), recipe_of(job))
             raise RequestError(
-                f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {what}; "
+                f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {other[0]}; "
                 "--overwrite makes them anew, or give another --output"
             )
+
+    def _difference(self, job: Job, row: Row) -> str:
+        """In what a job differs from what was made; empty where older ledgers only knew fewer fields."""
+        return (
+            "" if row.recipe == self._recipe(job) else self._compared(replace(job, input="", output=None), row.recipe)
+        )
+
+    @lru_cache(maxsize=64)  # noqa: B019  (an archive lives as long as its run)
+    def _compared(self, how: Job, recipe: str | None) -> str:
+        return differences(self._ledger.record(recipe or ""), recipe_of(how))
 
     def _recipe(self, job: Job) -> str:
         """The key of what a job is made with: the same for most items of an archive."""
@@ -173,7 +182,9 @@ def key_of(job: Job) -> str:
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """All that decides a mask beside its input, as JSON values."""
-    how = {name: getattr(job, name) for name in ("bands", "patch", "overlap", "window", "view", "tta")}
+    how = {name: value for name, value in asdict(job).items() if name not in ("input", "output", "model")}
+    if job.aoi is not None and Path(job.aoi).is_file():
+        how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [asdict(load_card(name)) for name in models]
     said = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}

@@ -24,7 +24,7 @@ def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401 
 
 def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
     """The options that are not None, as a `Request` has them."""
-    listed = {"bands": whole_numbers, "view": words, "tta": words}
+    listed = {"bands": whole_numbers, "view": words, "tta": words, "also": words}
     readers: dict[str, Any] = {"input": tuple, "patch": pair, "overlap": pair, **listed}
     return {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None

@@ -42,6 +42,12 @@ Aoi = Annotated[
         help="Area of interest: west,south,east,north in degrees, or with EPSG:... at the end, or a file of polygons."
     ),
 ]
+Also = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers beside the mask of a scene: confidence, probabilities, scores, disagreement, or several."
+    ),
+]
 Asset = Annotated[
     str | None,
     typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
+    Also,
     Aoi,
     AsJson,
     Asset,
@@ -52,6 +53,7 @@ def run(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    also: Also = None,
     asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -103,6 +105,7 @@ def run(
             view=view,
             tta=tta,
             aoi=aoi,
+            also=also,
             asset=asset,
         )
         jobs = jobs_of(said)
@@ -146,6 +149,7 @@ def plan(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    also: Also = None,
     asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -175,6 +179,7 @@ def plan(
             view=view,
             tta=tta,
             aoi=aoi,
+            also=also,
             asset=asset,
         )
         means = Means(

@@ -1,17 +1,21 @@
 """The sweep: patches in lattice order, blended in bounded memory, decided and written band by band."""
 
-from pipeline.engine.decision import Decision, Labels, Scores
+from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.sweep import Failure, Recipe, Watch, sweep
 from pipeline.engine.window import WINDOWS
 
 __all__ = [
+    "STEPS",
     "WINDOWS",
+    "Confidence",
     "Decision",
+    "Disagreement",
     "Failure",
     "Labels",
     "Pixels",
     "Predictor",
+    "Probabilities",
     "Recipe",
     "Scores",
     "Sink",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +31,10 @@ class Arrays(Protocol):
 
     def highest(self, scores: Any, out: NDArray[Any]) -> None:  # noqa: ANN401
         """Index of the highest of `scores` `(classes, *cells)` into `out`, the lowest of equal ones."""
+        ...
+
+    def with_squares(self, scores: Any) -> Any:  # noqa: ANN401
+        """Scores `(n, classes, *cells)` with one plane more, of `sum_of_squares` over the classes."""
         ...
 
     def finite(self, scores: Any) -> bool:  # noqa: ANN401
@@ -61,6 +68,10 @@ class HostArrays:
             cells = slice(first, first + rows)
             out[cells] = _highest(scores[:, cells], out.dtype)
 
+    def with_squares(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A copy with one plane more."""
+        return np.concatenate([scores, sum_of_squares(np.moveaxis(scores, 1, 0))[:, None]], 1)
+
     def finite(self, scores: NDArray[np.float32]) -> bool:
         """Whether all are finite: one sum tells in most cases."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -72,6 +83,11 @@ class HostArrays:
 
 
 HOST = HostArrays()
+
+
+def sum_of_squares(planes: Iterable[Any]) -> Any:  # noqa: ANN401  (of any `Arrays`)
+    """The sum of the squares of planes, one after the other."""
+    return reduce(add, (plane * plane for plane in planes))
 
 
 def _highest(scores: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:

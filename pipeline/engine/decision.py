@@ -1,14 +1,19 @@
-"""What becomes of finished scores: labels, or the scores themselves."""
+"""What becomes of finished scores: labels, how sure they are, or the scores themselves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.arrays import HOST, Arrays
+from pipeline.engine.arrays import HOST, Arrays, sum_of_squares
+
+STEPS = 254
+"""Steps from 0 to 1 of a value that is kept as 1 to 255, where 0 is nodata."""
+_U8 = np.dtype(np.uint8)
 
 
 class Decision(Protocol):
@@ -26,6 +31,10 @@ class Decision(Protocol):
     def nodata(self) -> float:
         """Value of cells without an observation."""
 
+    @property
+    def squares(self) -> bool:
+        """Whether it needs, after the planes of the classes, that of the blended sums of their squares."""
+
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide `scores` of shape `(classes, *cells)`, of `arrays`, into `out` of shape `(*planes, *cells)`."""
         ...
@@ -35,9 +44,10 @@ class Decision(Protocol):
 class Labels:
     """The class of highest score; the lowest class wins a tie."""
 
-    dtype: np.dtype[Any] = np.dtype(np.uint8)  # noqa: RUF009  (immutable)
+    dtype: np.dtype[Any] = _U8
     nodata: float = 255
     planes: tuple[int, ...] = ()
+    squares: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide where the scores are."""
@@ -51,7 +61,72 @@ class Scores:
     planes: tuple[int, ...]
     dtype: np.dtype[Any] = np.dtype(np.float32)  # noqa: RUF009  (immutable)
     nodata: float = float("nan")
+    squares: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Copy."""
         out[...] = arrays.host(scores)
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """The probability of each class, in steps of 1/254: 1 is none, 255 is certain."""
+
+    planes: tuple[int, ...]
+    logits: bool
+    """Whether scores become probabilities by a softmax first."""
+    dtype: np.dtype[Any] = _U8
+    nodata: float = 0
+    squares: bool = False
+
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
+        """Decide on the host."""
+        out[...] = _stepped(_probabilities(arrays.host(scores), self.logits))
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The probability of the class of highest score, in the steps of `Probabilities`."""
+
+    logits: bool
+    dtype: np.dtype[Any] = _U8
+    nodata: float = 0
+    planes: tuple[int, ...] = ()
+    squares: bool = False
+
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
+        """Decide on the host."""
+        out[...] = _stepped(_probabilities(arrays.host(scores), self.logits).max(0))
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """How far the patches that saw a cell are from each other, in the steps of `Probabilities`.
+
+    The standard deviation of their scores, by the weights of the blend and over all classes together: 0 where all give
+    the same probabilities, 0.71 where two of equal weight are certain of different classes.
+    """
+
+    dtype: np.dtype[Any] = _U8
+    nodata: float = 0
+    planes: tuple[int, ...] = ()
+    squares: bool = True
+
+    def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
+        """Decide on the host."""
+        planes = arrays.host(scores)
+        variance = planes[-1] - sum_of_squares(planes[:-1])
+        out[...] = _stepped(np.sqrt(np.maximum(variance, np.float32(0))))
+
+
+def _probabilities(scores: NDArray[np.float32], logits: bool) -> NDArray[np.float32]:
+    if not logits:
+        return scores
+    shares: NDArray[np.float32] = np.exp(scores - scores.max(0))
+    shares /= reduce(np.add, shares)
+    return shares
+
+
+def _stepped(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    steps: NDArray[np.uint8] = (np.rint(np.clip(values, 0, 1) * np.float32(STEPS)) + 1).astype(np.uint8)
+    return steps

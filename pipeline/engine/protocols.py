@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -62,8 +63,8 @@ class Predictor(Protocol):
 class Sink(Protocol):
     """An output; each band is written once, by one worker."""
 
-    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
-        """Write `values`, of `(*planes, *band.shape)`; their bytes are safe when this returns.
+    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        """Write `values`, of `(*planes, *band.shape)` for each decision; their bytes are safe when this returns.
 
         Not `whole`: the network failed on some of it, so that the band will be made again.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.engine.arrays import HOST, Arrays
 from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
+from pipeline.engine.output import Bands, Deciding
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.rows import READERS, Rows
 from pipeline.engine.window import Weights
@@ -34,7 +35,13 @@ class Recipe:
     lattice: Lattice
     window: str
     """Name of the blend window."""
-    decision: Decision
+    decisions: tuple[Decision, ...]
+    """What is written: of each band, an array for each."""
+
+    @property
+    def squares(self) -> bool:
+        """Whether the squares of the scores are blended too."""
+        return any(decision.squares for decision in self.decisions)
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,10 @@ def sweep(
         stack.callback(_cancel, readers, network)
         held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = getattr(predictor, "arrays", HOST)
-        bands = _Bands(run, sink, recipe.decision, arrays, writer, watch)
+        deciding = Deciding(recipe.decisions, predictor.classes, arrays)
+        bands = Bands(run, sink, deciding, writer, watch.committed)
         work = _Network(held, predictor, recipe, network, watch)
-        blend = Blend(predictor.classes, recipe.lattice, region, arrays)
+        blend = Blend(predictor.classes + recipe.squares, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
             _settle(scored.row, held, recipe.lattice, bands)
             bands.spoil(failure.patch for failure in scored.failures)
@@ -123,13 +131,13 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4)
 
 
-def _settle(row: int, held: Rows, lattice: Lattice, bands: _Bands) -> None:
+def _settle(row: int, held: Rows, lattice: Lattice, bands: Bands) -> None:
     """Pass on the rows before the lattice row at `row`, and let go of what no later patch needs."""
     bands.complete(row)
     held.drop(row - lattice.margin[0])
 
 
-def _decide(inside: Box, cells: Box, scores: Any, held: Rows, bands: _Bands) -> None:  # noqa: ANN401
+def _decide(inside: Box, cells: Box, scores: Any, held: Rows, bands: Bands) -> None:  # noqa: ANN401
     if inside.size:
         bands.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
 
@@ -151,7 +159,7 @@ class _Network:
         self, held: Rows, predictor: Predictor, recipe: Recipe, pool: ThreadPoolExecutor, watch: Watch
     ) -> None:
         self._held, self._predictor, self._pool, self._watch = held, predictor, pool, watch
-        self._lattice = recipe.lattice
+        self._lattice, self._squares = recipe.lattice, recipe.squares
         self._weights = Weights(recipe.lattice, recipe.window)
         self._arrays: Arrays = getattr(predictor, "arrays", HOST)
         self._failures: list[Failure] = []
@@ -219,7 +227,7 @@ class _Network:
         planes = self._predictor(*_batch(pixels))
         if not self._arrays.finite(planes):
             raise ArithmeticError("the network's scores are not finite")
-        return planes
+        return self._arrays.with_squares(planes) if self._squares else planes
 
 
 def _clipped(scores: Any, patch: Box) -> Any:  # noqa: ANN401  (of the predictor's arrays)
@@ -233,67 +241,6 @@ def _batch(pixels: Sequence[Pixels]) -> tuple[NDArray[Any], NDArray[np.bool_] | 
         return values, None
     shape = values.shape[2:]
     return values, np.stack([np.ones(shape, np.bool_) if p.valid is None else p.valid for p in pixels])
-
-
-class _Bands:
-    """The output side: results are decided into the band under way, and full bands are written behind the sweep."""
-
-    def __init__(
-        self, run: Run, sink: Sink, decision: Decision, arrays: Arrays, pool: ThreadPoolExecutor, watch: Watch
-    ) -> None:
-        self._bands = deque(run)
-        self._arrays = arrays
-        self._sink, self._decision, self._pool, self._watch = sink, decision, pool, watch
-        self._open: dict[Box, NDArray[Any]] = {}
-        self._spoilt: list[Box] = []
-        self._writing: Future[None] | None = None
-
-    def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
-        """Decide the final `scores` of `cells`."""
-        for band in self._bands:
-            if band.start[0] >= cells.stop[0]:
-                return
-            part = cells.clip(band)
-            if part.size:
-                at = part.within(cells.start).slices
-                planes = (slice(None),) * len(self._decision.planes)
-                out = self._room(band)[planes + part.within(band.start).slices]
-                self._decision(scores[(slice(None), *at)], out, self._arrays)
-                if valid is not None:
-                    out[..., ~valid[at]] = self._decision.nodata
-
-    def complete(self, row: int) -> None:
-        """Pass on the bands that end at or before `row`."""
-        while self._bands and self._bands[0].stop[0] <= row:
-            self.finish()
-            band = self._bands.popleft()
-            out = self._room(band)
-            failed = [at for patch in self._spoilt if (at := patch.clip(band)).size]
-            for at in failed:
-                planes = (slice(None),) * len(self._decision.planes)
-                out[planes + at.within(band.start).slices] = self._decision.nodata
-            self._writing = self._pool.submit(self._write, band, out, not failed)
-            del self._open[band]
-
-    def spoil(self, patches: Iterable[Box]) -> None:
-        """Leave the cells of `patches` nodata, whatever other patches say of them."""
-        self._spoilt += patches
-
-    def _room(self, band: Box) -> NDArray[Any]:
-        """The labels of a band under way; nodata until they are decided."""
-        if band not in self._open:
-            shape = (*self._decision.planes, *band.shape)
-            self._open[band] = np.full(shape, self._decision.nodata, self._decision.dtype)
-        return self._open[band]
-
-    def finish(self) -> None:
-        """Wait for the last write."""
-        if self._writing is not None:
-            self._writing.result()
-
-    def _write(self, band: Box, out: NDArray[Any], whole: bool) -> None:
-        self._sink.write(band, out, whole=whole)
-        self._watch.committed(band)
 
 
 def _cancel(*pools: ThreadPoolExecutor) -> None:

@@ -103,6 +103,39 @@ def publish(mask: Mask, path: Path) -> None:
     _WRITERS[_format(mask.grid, path)](mask, path)
 
 
+def publish_layer(
+    store: Path, path: Path, *, bands: Sequence[str], scaling: tuple[float, float] | None, made: Mapping[str, Any]
+) -> None:
+    """Write the layer in `store` in the format of `path`'s suffix; it appears under its name when it is whole."""
+    from pipeline.io.store import ZarrSource
+
+    if suffix_of(path) in STORES:
+        _copy_store(store, path, made)
+        return
+    from pipeline.io.raster import write_layer
+
+    layer = ZarrSource(store)
+    values = (pixels.values for _, pixels in slabs(layer, 1024))
+    tags = {"PIPELINE": json.dumps(made)}
+    nodata = float("nan") if layer.nodata is None else layer.nodata
+    write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
+
+
+def _copy_store(store: Path, path: Path, made: Mapping[str, Any]) -> None:
+    from pipeline.io.safely import own_name
+    from pipeline.io.store import note_made
+
+    draft = own_name(path)
+    remove(draft)
+    try:
+        shutil.copytree(store, draft)
+        note_made(draft, made)
+        remove(path)
+        draft.rename(path)
+    finally:
+        remove(draft)
+
+
 def check_output(grid: Grid, path: Path) -> None:
     """Raise RequestError unless a mask of `grid` can be written in the format of `path`."""
     _format(grid, path)
@@ -220,7 +253,8 @@ def _tif_about(path: Path) -> About:
     source = RasterSource(path)
     source.close()
     made = json.loads(source.tags["PIPELINE"]) if "PIPELINE" in source.tags else None
-    return About(None if source.nodata is None else int(source.nodata), source.classes, made)
+    known = source.nodata is not None and float(source.nodata).is_integer()
+    return About(int(source.nodata or 0) if known else None, source.classes, made)
 
 
 def _nifti_about(path: Path) -> About:

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.engine.arrays import sum_of_squares
+
 
 @dataclass(frozen=True)
 class TensorArrays:
@@ -34,6 +36,10 @@ class TensorArrays:
         """Index of the highest of `scores` into `out`, the lowest of equal ones: labels alone leave the device."""
         labels = scores.argmax(0)
         out[...] = labels.to(torch.uint8 if out.dtype == np.uint8 else torch.int32).cpu().numpy()
+
+    def with_squares(self, scores: Tensor) -> Tensor:
+        """A copy with one plane more."""
+        return torch.cat([scores, sum_of_squares(scores.unbind(1))[:, None]], 1)
 
     def finite(self, scores: Tensor) -> bool:
         """Whether all are finite."""

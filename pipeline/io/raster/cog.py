@@ -1,11 +1,11 @@
-"""GeoTIFFs out: labels as Cloud Optimized GeoTIFF, scenes as plain tiles, pictures as PNG."""
+"""GeoTIFFs out: labels and layers as Cloud Optimized GeoTIFF, scenes as plain tiles, pictures as PNG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -45,18 +45,63 @@ def write_cog(
     `slabs` are full-width rows from the top. The file appears under its name only when it is whole. Class names are
     band tags, and GDAL's category names in `<path>.aux.xml`, which appears first. Raises OutputError.
     """
+    look = _Look(1, dtype, nodata, Resampling.mode, classes)
+    _write(path, grid, (rows[None] for rows in slabs), look, lambda dataset: _describe(dataset, nodata, classes, tags))
+
+
+def write_layer(
+    path: Path,
+    grid: Grid,
+    slabs: Iterator[NDArray[Any]],
+    dtype: np.dtype[Any],
+    *,
+    bands: Sequence[str],
+    nodata: float,
+    scaling: tuple[float, float] | None,
+    tags: Mapping[str, str],
+) -> None:
+    """Write `(bands, rows, columns)` as a Cloud Optimized GeoTIFF with named bands and overviews by mean.
+
+    `scaling` is the scale and offset that readers apply. Otherwise as `write_cog`.
+    """
+
+    def describe(dataset: DatasetWriter) -> None:
+        dataset.update_tags(**tags)
+        dataset.descriptions = tuple(bands)
+        if scaling is not None:
+            dataset.scales, dataset.offsets = ((value,) * len(bands) for value in scaling)
+
+    _write(path, grid, slabs, _Look(len(bands), dtype, nodata, Resampling.average), describe)
+
+
+class _Look(NamedTuple):
+    """What the bands of a GeoTIFF are like."""
+
+    channels: int
+    dtype: np.dtype[Any]
+    nodata: float
+    overviews: Resampling
+    classes: ClassTable = ()
+
+
+def _write(
+    path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], look: _Look, describe: Callable[[DatasetWriter], None]
+) -> None:
+    """Write a Cloud Optimized GeoTIFF by way of a plain one, and see that it is whole."""
+    options = {"compress": "zstd", "zstd_level": 1, "nodata": look.nodata}
+    predictor = {"predictor": "yes"} if look.dtype.kind == "f" else {}
     with replacing(path) as temporary, writing(path):
         stage = temporary.with_suffix(".stage.tif")
         try:
-            with _created(stage, grid, 1, dtype, {"compress": "zstd", "zstd_level": 1, "nodata": nodata}) as dataset:
-                _describe(dataset, nodata, classes, tags)
-                expected = _fill(dataset, path, (rows[None] for rows in slabs))
+            with _created(stage, grid, look.channels, look.dtype, options) as dataset:
+                describe(dataset)
+                expected = _fill(dataset, path, slabs)
             check_blocks(stage, path, 0)
-            overviews = _add_overviews(stage)
+            overviews = _add_overviews(stage, look.overviews)
             check_blocks(stage, path, overviews)
-            rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG)
+            rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG, **predictor)
             check_whole(temporary, path, overviews, expected)
-            publish_sidecar(temporary, path, classes)
+            publish_sidecar(temporary, path, look.classes)
         finally:
             for made in (stage, sidecar_of(stage), sidecar_of(temporary)):
                 made.unlink(missing_ok=True)
@@ -89,12 +134,12 @@ def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Ma
     dataset.set_band_description(1, "class")
 
 
-def _add_overviews(path: Path) -> int:
-    """Add overviews by majority, down to where the longer side fits a block, and count them."""
+def _add_overviews(path: Path, how: Resampling) -> int:
+    """Add overviews, down to where the longer side fits a block, and count them."""
     with rasterio.open(path, "r+") as dataset:
         factors = [2**level for level in range(1, 32) if max(dataset.shape) > _SIDE // 2 * 2**level]
         if factors:
-            dataset.build_overviews(factors, Resampling.mode)
+            dataset.build_overviews(factors, how)
     return len(factors)
 
 

@@ -19,7 +19,9 @@ _CONVENTIONS = {
 }
 
 
-def root_attributes(grid: Grid, array: str, nodata: int, classes: ClassTable, made: Mapping[str, Any]) -> Attributes:
+def root_attributes(
+    grid: Grid, array: str, nodata: int | None, classes: ClassTable, made: Mapping[str, Any]
+) -> Attributes:
     """Attributes of the group that holds the mask `array`; `made` says how it was made."""
     record = {
         "version": 1,
@@ -32,7 +34,7 @@ def root_attributes(grid: Grid, array: str, nodata: int, classes: ClassTable, ma
     return {OURS: record, **({} if grid.is_scene else {"ome": _ome(grid, array, classes, nodata)})}
 
 
-def array_attributes(grid: Grid, nodata: int, classes: ClassTable) -> Attributes:
+def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Attributes:
     """Attributes of the mask array itself."""
     meaning = {
         "flag_values": [c.value for c in classes],
@@ -40,7 +42,8 @@ def array_attributes(grid: Grid, nodata: int, classes: ClassTable) -> Attributes
         "flag_colors": " ".join("#{:02x}{:02x}{:02x}".format(*c.colour) for c in classes),
     }
     named = meaning if classes else {}
-    return {**named, "_FillValue": nodata, **(_scene(grid) if grid.is_scene else {})}
+    missing = {} if nodata is None else {"_FillValue": nodata}
+    return {**named, **missing, **(_scene(grid) if grid.is_scene else {})}
 
 
 def spatial_ref(grid: Grid) -> Attributes:
@@ -99,7 +102,7 @@ def _corner(grid: Grid) -> list[float]:
     return words.get("transform") or [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
 
 
-def _ome(grid: Grid, array: str, classes: ClassTable, nodata: int) -> Attributes:
+def _ome(grid: Grid, array: str, classes: ClassTable, nodata: int | None) -> Attributes:
     """OME-Zarr 0.5: scale and translation are all that it can say; the full affine stands in our own record."""
     translation = [grid.affine[2 - axis][-1] for axis in range(3)]
     place = [

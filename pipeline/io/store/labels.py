@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def create_labels(
 ) -> None:
     """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made."""
     name = mask_of(grid)
-    try:
+    with creating(path):
         root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, nodata, classes, made))
         root.create_array(
             name,
@@ -49,7 +50,14 @@ def create_labels(
             attributes=array_attributes(grid, nodata, classes),
         )
         if grid.is_scene:
-            _add_coordinates(root, grid)
+            add_coordinates(root, grid)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[None]:
+    """What goes wrong while a store is created at `path` becomes OutputError."""
+    try:
+        yield
     except (OSError, ContainsGroupError) as error:
         raise OutputError(f"{path}: cannot be created ({error}); remove it, or give another --output") from error
 
@@ -59,7 +67,8 @@ def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
 
 
-def _add_coordinates(root: zarr.Group, grid: Grid) -> None:
+def add_coordinates(root: zarr.Group, grid: Grid) -> None:
+    """Add the place of a scene, and x and y of its cells where each is a vector."""
     root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0, attributes=spatial_ref(grid))
     if not is_upright(grid):
         return

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cleaning import Cleaning, cleaned
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.extras import need
 from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
 from pipeline.io.safely import clean
-from pipeline.sieve import Sieved
 
 
 def export(
@@ -19,16 +19,23 @@ def export(
     output: Path,
     *,
     sieve: int = 0,
+    largest: bool = False,
+    min_volume: float = 0.0,
+    structure: str | None = None,
     simplify: float = 0.0,
     min_area: float = 0.0,
     overwrite: bool = False,
 ) -> None:
     """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
 
-    With `sieve`, patches of fewer cells take the class that most of their border has. Class names, colours, nodata and
-    the record of how it was made go along. As vectors (`.gpkg`, `.parquet`, `.geojson`) it becomes polygons, of which
-    outlines may move by `simplify` world units and those below `min_area` square metres are left out. `.qml`, `.png`
-    and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises PipelineError.
+    With `sieve`, patches of fewer cells take the class that most of their border has. Of volumes, `largest` keeps the
+    largest piece of each structure alone, `min_volume` those of at least so many millilitres; what goes becomes
+    background. `structure` keeps one class alone, as 1, and what else was observed as 0.
+
+    Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
+    `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
+    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises
+    PipelineError.
     """
     if (simplify or min_area) and suffix_of(output) not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
@@ -43,10 +50,9 @@ def export(
         if output.parent.is_dir():
             clean(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
-        made = dict(said.made or {})
-        if sieve:
-            labels, made = Sieved(labels, nodata, sieve), made | {"sieve": sieve}
-        _write(Mask(labels, labels.grid, nodata, said.classes, made), Path(path), output, simplify, min_area)
+        mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
+        how = Cleaning(sieve, largest, min_volume, structure)
+        _write(cleaned(mask, path, how), Path(path), output, simplify, min_area)
     finally:
         labels.close()
 

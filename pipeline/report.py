@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.areas import Area
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
+    from pipeline.measures import Structure
     from pipeline.models.card import Card
     from pipeline.planning import Plan
     from pipeline.segmentation import Report
@@ -241,6 +242,19 @@ def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
     for area in areas:
         figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
         table.add_row(area.zone, f"{area.value} {area.name}", *figures)
+    _console().print(table)
+
+
+def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
+    """A line for each structure, or `{"items": [...]}`."""
+    if as_json:
+        _print_json({"items": [asdict(structure) for structure in found]})
+        return
+    table = _table("structure", "voxels", "ml", "mean", "median", "")
+    for row in found:
+        intensities = ("" if number is None else f"{number:.6g}" for number in (row.mean, row.median))
+        cut = "touches the border" if row.touches_border else ""
+        table.add_row(f"{row.value} {row.name}", f"{row.voxels:,}", f"{row.ml:,.3f}", *intensities, cut)
     _console().print(table)
 
 

@@ -22,7 +22,7 @@ ROOMS = {
     "nncf": ("pipeline.models.quantise",),
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),
-    "scipy": ("pipeline.evaluation", "pipeline.sieve"),
+    "scipy": ("pipeline.components", "pipeline.evaluation", "pipeline.sieve"),
     "pyogrio": ("pipeline.io.vector",),
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),

@@ -43,10 +43,35 @@ def areas(
         print_areas(found, as_json=as_json)
 
 
+def measure(
+    mask: Annotated[str, typer.Argument(help="A mask of a volume: NIfTI or Zarr.")],
+    image: Annotated[str | None, typer.Option(help="The volume it was made of, for intensities.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell volume and intensities of each structure, and whether the end of the scan cuts it off."""
+    from pipeline.measures import measure as measured
+    from pipeline.measures import write_csv
+    from pipeline.report import print_structures
+
+    with errors():
+        found = measured(mask, image)
+        if output is not None:
+            write_csv(output, found)
+        print_structures(found, as_json=as_json)
+
+
 def export(
     mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
     sieve: Annotated[int, typer.Option(help="Cells below which a patch goes to what surrounds it.")] = 0,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Of volumes: each structure's largest piece alone.")
+    ] = False,
+    min_volume: Annotated[
+        float, typer.Option(help="Of volumes: millilitres below which a piece becomes background.")
+    ] = 0.0,
+    structure: Annotated[str | None, typer.Option(help="One class alone, by name: 1 where it is, else 0.")] = None,
     simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
     min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
     overwrite: Overwrite = False,
@@ -56,5 +81,15 @@ def export(
     from pipeline.conversion import export as export_mask
 
     with errors():
-        export_mask(mask, output, sieve=sieve, simplify=simplify, min_area=min_area, overwrite=overwrite)
+        export_mask(
+            mask,
+            output,
+            sieve=sieve,
+            largest=largest,
+            min_volume=min_volume,
+            structure=structure,
+            simplify=simplify,
+            min_area=min_area,
+            overwrite=overwrite,
+        )
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")

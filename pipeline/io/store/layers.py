@@ -43,7 +43,11 @@ def create_layer(
             compressors=ZstdCodec(level=1),
             fill_value=nodata,
             dimension_names=("band", *grid.axes) if several else grid.axes,
-            attributes={**array_attributes(grid, stated, ()), **scaled, "long_name": list(bands) if several else bands[0]},
+            attributes={
+                **array_attributes(grid, stated, ()),
+                **scaled,
+                "long_name": list(bands) if several else bands[0],
+            },
         )
         add_coordinates(root, grid)
 

@@ -1,0 +1,133 @@
+"""Masks whose classes have no stray pieces: only the largest of each class, or none below a size."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import generate_binary_structure, label  # type: ignore[attr-defined]
+
+from pipeline.engine import Pixels, Source
+from pipeline.geometry import Box, cut_bands
+
+_ROWS = {2: 1024, 3: 32}
+"""Rows that are looked at together, by number of axes."""
+Labels = NDArray[Any]
+Numbers = NDArray[np.int64]
+
+
+class Connected:
+    """A mask whose pieces that are too small have become background.
+
+    A piece is what touches along faces, edges or corners, of one class. Two forward passes: the first numbers the
+    pieces of each slab and joins those that meet at its borders, the second, in `read`, numbers them again the same
+    way. What is held is a slab, and a number for each piece.
+    """
+
+    def __init__(self, labels: Source, background: int, nodata: int, *, least: int = 0, largest: bool = False) -> None:
+        """Look through `labels`: pieces below `least` cells go, with `largest` all but the largest of each class.
+
+        Of equally large ones the first in array order is kept.
+        """
+        self._labels, self._background, self._nodata = labels, background, nodata
+        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+        self._slabs = cut_bands(self.grid.shape, _ROWS[len(self.grid.shape)])
+        self._first = [0]
+        self._held: tuple[int, Labels, Numbers] | None = None
+        self._kept = self._look(least, largest)
+
+    def read(self, box: Box) -> Pixels:
+        """Labels of `box`, slab by slab."""
+        values = np.empty((1, *box.shape), self.dtype)
+        for index, slab in enumerate(self._slabs):
+            part = box.clip(slab)
+            if part.size:
+                labels, pieces = self._numbered(index)
+                at = part.within(slab.start).slices
+                kept = self._kept[pieces[at]]
+                values[0][part.within(box.start).slices] = np.where(kept, labels[at], self._background)
+        valid = values[0] != self._nodata
+        return Pixels(values, None if valid.all() else valid)
+
+    def close(self) -> None:
+        """Release the mask."""
+        self._labels.close()
+
+    def _look(self, least: int, largest: bool) -> NDArray[np.bool_]:
+        """Whether each piece stays; number 0 are the cells that belong to none."""
+        joined, sizes, classes = _Joined(), [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+        above: tuple[Labels, Numbers] | None = None
+        for index in range(len(self._slabs)):
+            labels, pieces = self._numbered(index)
+            first, count = self._first[index], self._first[index + 1] - self._first[index]
+            joined.grow(count)
+            sizes.append(np.bincount(pieces.ravel(), minlength=first + count + 1)[first + 1 :])
+            at = np.zeros(count, np.int64)
+            at[pieces[pieces > 0] - first - 1] = labels[pieces > 0]
+            classes.append(at)
+            if above is not None:
+                joined.meet(*above, labels[0], pieces[0])
+            above = labels[-1], pieces[-1]
+        return _kept(joined.roots(), np.concatenate(sizes), np.concatenate(classes), least, largest)
+
+    def _numbered(self, index: int) -> tuple[Labels, Numbers]:
+        """A slab, and the number of the piece of each of its cells; that of the slab before is remembered."""
+        if self._held is None or self._held[0] != index:
+            labels = self._labels.read(self._slabs[index]).values[0]
+            pieces, count = np.zeros(labels.shape, np.int64), self._first[index]
+            for value in np.unique(labels):
+                if value not in (self._background, self._nodata):
+                    found, more = label(labels == value, generate_binary_structure(labels.ndim, labels.ndim))
+                    np.add(found, count, out=pieces, where=found > 0)
+                    count += more
+            if len(self._first) == index + 1:
+                self._first.append(count)
+            self._held = index, labels, pieces
+        return self._held[1:]
+
+
+class _Joined:
+    """Which numbers stand for one piece."""
+
+    def __init__(self) -> None:
+        self._parents = [0]
+
+    def grow(self, count: int) -> None:
+        """So many numbers more, each a piece by itself."""
+        self._parents.extend(range(len(self._parents), len(self._parents) + count))
+
+    def meet(self, labels: Labels, pieces: Numbers, below: Labels, pieces_below: Numbers) -> None:
+        """Join what touches across the border of two slabs."""
+        pairs = []
+        for shift in product((-1, 0, 1), repeat=labels.ndim):
+            here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, labels.shape, strict=True))
+            there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, labels.shape, strict=True))
+            touching = (labels[here] == below[there]) & (pieces[here] > 0)
+            pairs.append(np.column_stack([pieces[here][touching], pieces_below[there][touching]]))
+        for one, other in np.unique(np.concatenate(pairs), axis=0).tolist():
+            low, high = sorted((self._root(one), self._root(other)))
+            self._parents[high] = low
+
+    def roots(self) -> Numbers:
+        """The lowest number of the piece of each number."""
+        return np.array([self._root(number) for number in range(len(self._parents))], np.int64)
+
+    def _root(self, number: int) -> int:
+        while self._parents[number] != number:
+            self._parents[number] = self._parents[self._parents[number]]
+            number = self._parents[number]
+        return number
+
+
+def _kept(roots: Numbers, sizes: Numbers, classes: Numbers, least: int, largest: bool) -> NDArray[np.bool_]:
+    whole = np.bincount(roots, sizes).astype(np.int64)
+    stays = whole >= least
+    if largest:
+        order = np.lexsort((np.arange(len(whole)), -whole, classes[: len(whole)]))
+        first = order[np.unique(classes[order], return_index=True)[1]]
+        stays &= np.isin(np.arange(len(whole)), first)
+    kept: NDArray[np.bool_] = stays[roots]
+    kept[0] = True
+    return kept

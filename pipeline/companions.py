@@ -1,4 +1,4 @@
-"""What goes beside a mask: a style for QGIS, a picture to look at, and a STAC Item."""
+"""What goes beside a mask: names and colours for other programs, a picture to look at, and a STAC Item."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import __version__
+from pipeline.classes import LabelClass
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import Mask, stem_of, suffix_of
@@ -40,13 +41,17 @@ _EDGE = 16
 
 
 def write_companion(mask: Mask, at: Path, path: Path) -> None:
-    """Write what the suffix of `path` stands for, of the mask that lies `at`: `.qml`, `.png` or `.json`.
+    """Write what the suffix of `path` stands for, of the mask that lies `at`.
 
-    Raises PipelineError.
+    `.qml`, `.png` or `.json` of a scene, `.ctbl` or `.label` of a volume, whose `.png` is a sheet of its own. Raises
+    PipelineError.
     """
-    if not mask.grid.is_scene:
-        raise RequestError(f"{path}: {suffix_of(path)} is made of scenes; the mask of a volume has none")
-    _WRITERS[suffix_of(path)](mask, at, path)
+    writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
+    if suffix_of(path) not in writers:
+        raise RequestError(
+            f"{path}: beside the mask of a {kind} go {', '.join({'.png': 0, **writers})}; {suffix_of(path)} does not"
+        )
+    writers[suffix_of(path)](mask, at, path)
 
 
 def _write_style(mask: Mask, at: Path, path: Path) -> None:
@@ -172,8 +177,29 @@ def _write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-_WRITERS: dict[str, Callable[[Mask, Path, Path], None]] = {
+def _write_slicer(mask: Mask, at: Path, path: Path) -> None:
+    """A colour table of 3D Slicer: number, name, and colour with its alpha, a line for each class."""
+    rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.colour))} {_alpha(c)}" for c in mask.classes]
+    _write_text(path, "\n".join(["# Color", *rows]) + "\n")
+
+
+def _write_snap(mask: Mask, at: Path, path: Path) -> None:
+    """Label descriptions of ITK-SNAP: number, colour, alpha, whether it is visible and meshed, name."""
+    head = ("# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL")
+    rows = []
+    for c in mask.classes:
+        (red, green, blue), seen = c.colour, int(_alpha(c) > 0)
+        rows.append(f'{c.value:5d} {red:5d} {green:4d} {blue:4d} {seen:8d} {seen:2d} {seen:2d}    "{c.name}"')
+    _write_text(path, "\n".join([*head, *rows]) + "\n")
+
+
+def _alpha(entry: LabelClass) -> int:
+    return 0 if entry.name.lower() == "background" else 255
+
+
+_OF_SCENES: dict[str, Callable[[Mask, Path, Path], None]] = {
     ".qml": _write_style,
     ".png": _write_picture,
     ".json": _write_item,
 }
+_OF_VOLUMES: dict[str, Callable[[Mask, Path, Path], None]] = {".ctbl": _write_slicer, ".label": _write_snap}

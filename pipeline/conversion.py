@@ -24,6 +24,7 @@ def export(
     structure: str | None = None,
     simplify: float = 0.0,
     min_area: float = 0.0,
+    image: str | Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
@@ -34,9 +35,12 @@ def export(
 
     Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
     `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
-    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of it. Raises
-    PipelineError.
+    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene;
+    `.ctbl` and `.label` names and colours of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
+    `image`. Raises PipelineError.
     """
+    if image is not None and suffix_of(output) != ".png":
+        raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png")
     if (simplify or min_area) and suffix_of(output) not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
@@ -52,7 +56,7 @@ def export(
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
         mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
         how = Cleaning(sieve, largest, min_volume, structure)
-        _write(cleaned(mask, path, how), Path(path), output, simplify, min_area)
+        _write(cleaned(mask, path, how), Path(path), output, (simplify, min_area), image)
     finally:
         labels.close()
 
@@ -69,13 +73,17 @@ def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
         )
 
 
-def _write(mask: Mask, at: Path, output: Path, simplify: float, min_area: float) -> None:
+def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], image: str | Path | None) -> None:
     """Write what the suffix of `output` stands for, of the mask that lies `at`."""
     if suffix_of(output) in VECTORS:
         need("vectors", f"{output}")
         from pipeline.vectors import Finish, write_vectors
 
-        write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(simplify, min_area))
+        write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(*finish))
+    elif suffix_of(output) == ".png" and not mask.grid.is_scene:
+        from pipeline.sheets import write_sheet
+
+        write_sheet(mask, output, image)
     elif suffix_of(output) in COMPANIONS:
         from pipeline.companions import write_companion
 

@@ -85,5 +85,5 @@ def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
 
 def test_a_volume_has_none(tmp_path):
     scan = put_volume(tmp_path / "v.nii.gz", np.zeros((5, 5, 5), np.uint8), np.eye(4))
-    with pytest.raises(RequestError, match=r".qml is made of scenes"):
+    with pytest.raises(RequestError, match=r"volume go \.png, \.ctbl, \.label; \.qml does not"):
         export(scan, tmp_path / "v.qml")

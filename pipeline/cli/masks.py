@@ -74,6 +74,9 @@ def export(
     structure: Annotated[str | None, typer.Option(help="One class alone, by name: 1 where it is, else 0.")] = None,
     simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
     min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
+    image: Annotated[
+        str | None, typer.Option(help="Of a sheet of slices (.png): the volume under the outlines.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,6 +93,7 @@ def export(
             structure=structure,
             simplify=simplify,
             min_area=min_area,
+            image=image,
             overwrite=overwrite,
         )
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")

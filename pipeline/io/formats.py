@@ -21,7 +21,7 @@ from pipeline.io.slabs import slabs
 SCENES = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz")
 STORES = (".zarr",)
-COMPANIONS = (".qml", ".png", ".json")
+COMPANIONS = (".qml", ".png", ".json", ".ctbl", ".label")
 VECTORS = (".gpkg", ".parquet", ".geojson")
 
 

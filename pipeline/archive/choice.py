@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import InputError, Interrupted, RequestError
+from pipeline.errors import LASTING, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
@@ -23,8 +23,6 @@ from pipeline.segmentation import Report
 
 HELD = "held"
 """Reason of items that another run is making at this moment."""
-QUARANTINED = ("unreadable", "unsuitable")
-"""Reasons that stay until the input changes: such an item is not tried again by itself."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
 _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
@@ -112,7 +110,7 @@ class Archive:
             return replace(report, status="skipped")
         entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
         if report.status == "failed":
-            state: State = "quarantined" if report.code in QUARANTINED else "failed"
+            state: State = "quarantined" if report.code in LASTING else "failed"
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
         elif stamp_of(choice.job.input) != running.stamp:
             entry = replace(entry, state="stale", reason="changed while it was read", stale=True)

@@ -6,7 +6,7 @@ import gzip
 import os
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,10 @@ class Voxels:
     scale: tuple[float, float] | None
     """Slope and intercept by which stored numbers become values; None: they are the values."""
 
+    def after(self, count: int) -> Voxels:
+        """The voxels that lie `count` further on."""
+        return replace(self, offset=self.offset + count * self.stored.itemsize)
+
 
 class NiftiSource:
     """A `Source` over one NIfTI volume: integers in their own type, else float32; NaN and infinity are not valid.
@@ -97,8 +101,10 @@ class NiftiSource:
 
     channels = 1
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels) -> None:
+    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels, volumes: int) -> None:
         self.grid = grid
+        self.volumes = volumes
+        """Volumes in the file, of which this is one."""
         self.block = (1, *self.grid.shape[1:])
         self.sequential = stream.packed
         """Whether reading in ascending order is much cheaper than any other: gzip."""

@@ -130,6 +130,7 @@ def test_any_volume_of_a_file_is_what_nibabel_reads(tmp_path, name, kind):
     mask = nibabel.load(tmp_path / "mask.nii")
     assert mask.shape == SHAPE
     np.testing.assert_array_equal(mask.affine, nibabel.load(path).affine)
+    assert mask.header["sform_code"] == 1
     for absent in (4, -1):
         with pytest.raises(InputError, match=f"no volume {absent}: there are 4, counted from 0") as caught:
             open_volume(path, volume=absent)
@@ -252,7 +253,7 @@ def test_text_and_extensions_are_kept_on_request_only(tmp_path, name, order):
     np.testing.assert_array_equal(whole(tmp_path / "kept.nii")[1].values[0], labels)
 
 
-@pytest.mark.parametrize("size", [7, -16, 2**31 - 1, 400])
+@pytest.mark.parametrize("size", [7, -16, 64, 400, 2**31 - 1])
 def test_damaged_extensions_are_refused_only_where_they_are_kept(tmp_path, size):
     path = put(tmp_path / "v.nii", DATA, note="an extension")
     content = bytearray(path.read_bytes())

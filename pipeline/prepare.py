@@ -18,7 +18,7 @@ from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
 from pipeline.io.address import beside, is_remote
-from pipeline.io.formats import check_output, identity, open_source, stem_of
+from pipeline.io.formats import check_output, identity, stem_of
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
 from pipeline.limits import check_room, check_shape
@@ -27,6 +27,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
+from pipeline.opening import open_input
 from pipeline.sharing import runs_for
 from pipeline.views import View, views_for
 
@@ -190,6 +191,9 @@ class Setup:
             "format": FORMAT,
             "input": self.version,
             "bands": self.job.bands,
+            "affine": self.job.affine,
+            "volume": self.job.volume,
+            "keep_header_text": self.job.keep_header_text,
             "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -221,7 +225,8 @@ class Setup:
 
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
-    source = open_source(job.input, bands=job.bands)
+    job = job.plain()
+    source = open_input(job)
     try:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]

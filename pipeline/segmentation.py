@@ -17,12 +17,13 @@ from pipeline.engine.ledger import Ledger, differences
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
-from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
+from pipeline.io.formats import Mask, about, in_the_way, publish, remove
 from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import ZarrSource, create_labels, stage_volume
 from pipeline.io.views import Reoriented, inverse
 from pipeline.job import Job, Means
+from pipeline.opening import open_input
 from pipeline.prepare import ROUNDING, Setup, prepare
 from pipeline.progress import Progress
 from pipeline.statistics import Foreground
@@ -222,7 +223,7 @@ def _look_through(setup: Setup, progress: Progress) -> None:
         return
     progress.phase("reading")
     seen = Foreground()
-    source = open_source(setup.job.input, bands=setup.job.bands)
+    source = open_input(setup.job)
     try:
         if staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)

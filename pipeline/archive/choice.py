@@ -16,6 +16,7 @@ from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity
+from pipeline.io.pairs import parts
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
@@ -27,6 +28,8 @@ Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
 _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
 """Fields of a card that decide no byte of a mask."""
+_LATER = ("aoi", "affine", "volume", "keep_header_text")
+"""Fields of a job that recipes of older ledgers do not have."""
 
 
 @contextmanager
@@ -166,12 +169,14 @@ def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
     if is_mosaic(job.input):
         return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
-    return job.name if is_remote(job.input) else str(Path(job.input).absolute())
+    volume = "" if job.volume is None else f"[{job.volume}]"
+    return job.name if is_remote(job.input) else f"{Path(job.input).absolute()}{volume}"
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """All that decides a mask beside its input, as JSON values."""
     how = {name: getattr(job, name) for name in ("bands", "patch", "overlap", "window", "view", "tta")}
+    how |= {name: value for name in _LATER if (value := getattr(job, name)) is not None}
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [asdict(load_card(name)) for name in models]
     said = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
@@ -183,10 +188,9 @@ def stamp_of(item: str) -> str | None:
     try:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
-        about = Path(item).stat()
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, parts(Path(item))))
     except (OSError, InputError):
         return None
-    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def version_of(item: str) -> Version:
@@ -201,11 +205,11 @@ def content_of(item: str) -> str | None:
     path = Path(item)
     try:
         if not path.is_dir():
-            return _sha256(path)
-        parts = sorted(part for part in path.rglob("*") if part.is_file())
+            return " ".join(map(_sha256, parts(path)))
+        files = sorted(file for file in path.rglob("*") if file.is_file())
         whole = hashlib.sha256()
-        for part in parts:
-            whole.update(f"{part.relative_to(path)} {_sha256(part)}\n".encode())
+        for file in files:
+            whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
         return whole.hexdigest()
     except OSError:
         return None

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
+    Affine,
     Aoi,
     AsJson,
     Asset,
@@ -19,6 +20,7 @@ from pipeline.cli.options import (
     Config,
     Device,
     Input,
+    KeepHeaderText,
     Memory,
     Model,
     Output,
@@ -30,6 +32,7 @@ from pipeline.cli.options import (
     Runtime,
     Tta,
     View,
+    Volume,
     Window,
     Workers,
 )
@@ -52,6 +55,9 @@ def run(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    affine: Affine = None,
+    volume: Volume = None,
+    keep_header_text: KeepHeaderText = None,
     asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -103,6 +109,9 @@ def run(
             view=view,
             tta=tta,
             aoi=aoi,
+            affine=affine,
+            volume=volume,
+            keep_header_text=keep_header_text,
             asset=asset,
         )
         jobs = jobs_of(said)
@@ -146,6 +155,9 @@ def plan(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    affine: Affine = None,
+    volume: Volume = None,
+    keep_header_text: KeepHeaderText = None,
     asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -175,6 +187,9 @@ def plan(
             view=view,
             tta=tta,
             aoi=aoi,
+            affine=affine,
+            volume=volume,
+            keep_header_text=keep_header_text,
             asset=asset,
         )
         means = Means(

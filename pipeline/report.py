@@ -27,6 +27,7 @@ from pipeline.progress import Progress
 if TYPE_CHECKING:
     from pipeline.archive.status import Status
     from pipeline.areas import Area
+    from pipeline.checking import Difference
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
     from pipeline.models.card import Card
@@ -240,6 +241,17 @@ def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
         figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
         table.add_row(area.zone, f"{area.value} {area.name}", *figures)
     _console().print(table)
+
+
+def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_json: bool) -> None:
+    """Whether a mask lies on the grid of an input, with a line for each difference; or one object."""
+    if as_json:
+        _print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
+        return
+    sys.stdout.write(f"{mask}: {'does not lie' if found else 'lies exactly'} on the grid of {like}\n")
+    for one in found:
+        apart = "" if one.apart is None else f"; apart by {one.apart:.4g} at the far corner"
+        sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
 
 
 def print_status(status: Status, *, as_json: bool) -> None:

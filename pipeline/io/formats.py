@@ -86,6 +86,15 @@ def open_source(
     return source
 
 
+def same_system(one: str | None, other: str | None) -> bool:
+    """Whether two coordinate systems, in WKT or as codes, are the same."""
+    if one is None or other is None or one == other:
+        return one == other
+    from pipeline.io.raster.georeference import same_crs
+
+    return same_crs(one, other)
+
+
 def identity(path: str | Path) -> dict[str, Any]:
     """What tells one version of an input from another, without reading it: name, size and time of change.
 

@@ -26,6 +26,7 @@ ROOMS = {
     "pyogrio": ("pipeline.io.vector",),
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),
+    "isal": ("pipeline.io.nifti_stream",),
     "nibabel": ("pipeline.io.volume_header",),
     "zarr": ("pipeline.io.store",),
     "dask": ("pipeline.cluster",),

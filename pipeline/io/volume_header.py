@@ -109,7 +109,9 @@ def _read(stream: ByteStream, target: NDArray[np.uint8]) -> None:
     try:
         stream.read_into(0, target.data)
     except UNREADABLE as error:
-        raise InputError(f"has no whole NIfTI header ({error}); fetch the file again from where it came") from error
+        raise InputError(
+            f"has no NIfTI header that can be read ({error}); fetch the file again from where it came"
+        ) from error
 
 
 def _checked(header: Header, paired: bool) -> Header:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -16,8 +18,9 @@ from pipeline.config import Request
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.inputs import find_inputs, jobs_of
 from pipeline.io.formats import identity
-from pipeline.job import Job
+from pipeline.job import Job, Means
 from pipeline.models import store
+from pipeline.prepare import prepare
 from pipeline.segmentation import segment
 from tests.inputs import labels_of, listing, pixels
 
@@ -144,8 +147,6 @@ def test_text_goes_into_a_mask_on_request_only(model, tmp_path, name):
 
 
 def _unpacked(path):
-    import gzip
-
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
@@ -189,3 +190,29 @@ def test_info_tells_of_several_volumes_and_of_forms_that_disagree(tmp_path):
     assert "disagree" in told["problem"]
     plain = json.loads(CliRunner().invoke(app, ["info", str(put(tmp_path / "b.nii.gz")), "--json"]).stdout)["items"][0]
     assert not {"volumes", "problem"} & set(plain)
+
+
+STAGED = [
+    ("window", "scan.nii.gz", {}, {}, False),
+    ("fixed", "scan.nii.gz", {}, {}, False),
+    ("zscore", "scan.nii.gz", {}, {}, True),
+    ("zscore", "scan.nii", {}, {}, False),
+    ("window", "scan.nii.gz", {"view": "coronal"}, {}, True),
+    ("window", "scan.nii", {"view": "coronal"}, {}, True),
+    ("window", "scan.nii.gz", {}, {"workers": 2}, True),
+    ("window", "scan.nii", {}, {"workers": 2}, False),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "how", "means", "staged"), STAGED)
+def test_a_volume_is_copied_only_where_it_would_be_unpacked_twice(models, tmp_path, kind, name, how, means, staged):
+    """As the table in docs/howto/segment-volumes.md says."""
+    card = json.loads((models / "volume/card.json").read_text())
+    numbers = {"fixed": ("mean", "std"), "window": ("mean", "std", "low", "high"), "zscore": ()}[kind]
+    values = {"mean": [0], "std": [100], "low": [-100], "high": [300]}
+    card["normalisation"] = {**dict.fromkeys(values, []), "kind": kind, **{name: values[name] for name in numbers}}
+    shutil.copytree(models / "volume", tmp_path / "model")
+    (tmp_path / "model/card.json").write_text(json.dumps(card))
+    job = Job(str(put(tmp_path / name)), model=str(tmp_path / "model"), **how)
+    setup = prepare(job, Means(**means))
+    assert (setup.staged, setup.needs_statistics) == (staged, kind == "zscore")

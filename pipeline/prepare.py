@@ -39,6 +39,8 @@ DEFAULTS = {True: "landcover", False: "hippocampus"}
 
 BAND = {2: 1024, 3: 32}
 """Rows of a band, and of a chunk of the store, by number of axes."""
+SLAB = {2: 512, 3: 32}
+"""Rows that are read at a time, at most, where patches are no taller; by number of axes."""
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
@@ -166,7 +168,8 @@ class Setup:
         patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
         planes = 2 if self.lattice.depth > MANY else 1
         carried = 4 * planes * len(self.card.classes) * self.lattice.overlap[0]
-        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + 3 * max(stride, BAND[2] // 2))
+        ahead = 3 * max(stride, SLAB[len(self.swept.shape)])
+        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + ahead)
         value = self.decision.dtype.itemsize * int(np.prod(self.decision.planes, initial=1))
         written = 3 * value * BAND[len(self.swept.shape)]
         return across * (carried + read + written)
@@ -245,7 +248,7 @@ def prepare(job: Job, means: Means) -> Setup:
             card=card,
             grid=source.grid,
             views=views,
-            staged=any(_needs_staging(source, view.orientation, card, means) for view in views),
+            staged=any(_needs_staging(source, view.orientation, means) for view in views),
             region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
@@ -306,15 +309,15 @@ def _check_distinct(path: str, output: Path) -> None:
         raise RequestError(f"{output}: the output is the input itself; give another --output")
 
 
-def _needs_staging(source: Source, turned: Orientation | None, card: Card, means: Means) -> bool:
-    """Whether the file would otherwise be read again and again."""
+def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> bool:
+    """Whether the file would otherwise be read again and again; twice, for statistics, costs less than a copy."""
     if source.grid.is_scene:
         return False
     order, flips = turned or ((0, 1, 2), (False, False, False))
     if order != (0, 1, 2):
         return True
-    more_than_once = card.normalisation.kind == "zscore" or flips[0] or bool(means.workers or means.scheduler)
-    return bool(getattr(source, "sequential", False)) and more_than_once
+    again_and_again = flips[0] or bool(means.workers or means.scheduler)
+    return bool(getattr(source, "sequential", False)) and again_and_again
 
 
 def _window(kind: str) -> str:

@@ -195,7 +195,7 @@ def test_info_tells_of_several_volumes_and_of_forms_that_disagree(tmp_path):
 STAGED = [
     ("window", "scan.nii.gz", {}, {}, False),
     ("fixed", "scan.nii.gz", {}, {}, False),
-    ("zscore", "scan.nii.gz", {}, {}, True),
+    ("zscore", "scan.nii.gz", {}, {}, False),
     ("zscore", "scan.nii", {}, {}, False),
     ("window", "scan.nii.gz", {"view": "coronal"}, {}, True),
     ("window", "scan.nii", {"view": "coronal"}, {}, True),
@@ -205,14 +205,30 @@ STAGED = [
 
 
 @pytest.mark.parametrize(("kind", "name", "how", "means", "staged"), STAGED)
-def test_a_volume_is_copied_only_where_it_would_be_unpacked_twice(models, tmp_path, kind, name, how, means, staged):
+def test_a_volume_is_copied_only_where_it_would_be_unpacked_again_and_again(
+    models, tmp_path, kind, name, how, means, staged
+):
     """As the table in docs/howto/segment-volumes.md says."""
     card = json.loads((models / "volume/card.json").read_text())
     numbers = {"fixed": ("mean", "std"), "window": ("mean", "std", "low", "high"), "zscore": ()}[kind]
     values = {"mean": [0], "std": [100], "low": [-100], "high": [300]}
-    card["normalisation"] = {**dict.fromkeys(values, []), "kind": kind, **{name: values[name] for name in numbers}}
+    card["normalisation"] = {**{name: [] for name in values}, "kind": kind, **{name: values[name] for name in numbers}}
     shutil.copytree(models / "volume", tmp_path / "model")
     (tmp_path / "model/card.json").write_text(json.dumps(card))
     job = Job(str(put(tmp_path / name)), model=str(tmp_path / "model"), **how)
     setup = prepare(job, Means(**means))
     assert (setup.staged, setup.needs_statistics) == (staged, kind == "zscore")
+
+
+@pytest.mark.parametrize("slices", [50, 4000])
+def test_a_volume_takes_the_memory_of_some_slices(model, tmp_path, slices):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((512, 512, slices))
+    header.set_sform(AFFINE, 1)
+    header["vox_offset"] = 352
+    path = tmp_path / "scan.nii"
+    path.write_bytes(header.binaryblock + bytes(4))
+    with path.open("r+b") as file:
+        file.truncate(352 + 2 * 512 * 512 * slices)
+    assert prepare(Job(str(path), model=model), Means()).memory() < 150 * 2**20

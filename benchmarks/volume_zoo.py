@@ -1,6 +1,6 @@
 """Every file of a folder, as a user would segment it: done, or refused with a reason; no traceback, no hang.
 
-    python -m benchmarks.zoo ZOO FOLDER
+    python -m benchmarks.volume_zoo ZOO FOLDER
 
 Each file below ZOO is segmented by a process of its own, with limits of time and memory and a model of random weights;
 what comes of it lies in FOLDER. A file that is refused as 4-D, or because its forms disagree, is tried again by the way
@@ -40,7 +40,7 @@ class Outcome:
 
 def main(zoo: Path, folder: Path) -> int:
     model = folder / "model"
-    random_model.write_volume(model, "zscore", patch=64, overlap=16)
+    random_model.write_volume(model, "zscore", patch=128, overlap=16)
     counts: Counter[str] = Counter()
     print("| file | outcome | code | s | reason |\n|---|---|---|---|---|")
     for path in sorted(path for path in zoo.rglob("*") if path.is_file()):

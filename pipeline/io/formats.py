@@ -16,6 +16,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
 from pipeline.io.address import is_mosaic, is_remote, name_of, shown
+from pipeline.io.foreign import way_out
 from pipeline.io.pairs import PAIRS, halves, parts
 from pipeline.io.slabs import slabs
 
@@ -66,6 +67,8 @@ def open_source(
         _check_file(Path(path))
     if is_remote(path) and suffix_of(path) in VOLUMES:
         raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
+    if words := way_out(path):
+        raise InputError(f"{shown(path)}: {words}")
     nifti = is_volume(path)
     if volume is not None and not nifti:
         raise RequestError(f"{shown(path)}: --volume chooses one of a 4-D NIfTI file; this is none")

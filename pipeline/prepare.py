@@ -256,6 +256,8 @@ def prepare(job: Job, means: Means) -> Setup:
             itemsize=source.dtype.itemsize,
             numerics=_numerics(means, card, views, augmentation),
         )
+        if _is_cut(setup, means) and _is_sequential(source):
+            setup = replace(setup, staged=True)
         for one in setup.each():
             check_room(
                 job.name,
@@ -316,8 +318,16 @@ def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> 
     order, flips = turned or ((0, 1, 2), (False, False, False))
     if order != (0, 1, 2):
         return True
-    again_and_again = flips[0] or bool(means.workers or means.scheduler)
-    return bool(getattr(source, "sequential", False)) and again_and_again
+    return _is_sequential(source) and (flips[0] or bool(means.workers or means.scheduler))
+
+
+def _is_cut(setup: Setup, means: Means) -> bool:
+    """Whether bands are cut into strips, for each of which the rows of its band are read again."""
+    return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
+
+
+def _is_sequential(source: Source) -> bool:
+    return bool(getattr(source, "sequential", False))
 
 
 def _window(kind: str) -> str:

@@ -220,6 +220,16 @@ def test_a_volume_is_copied_only_where_it_would_be_unpacked_again_and_again(
     assert (setup.staged, setup.needs_statistics) == (staged, kind == "zscore")
 
 
+def test_a_packed_volume_that_is_swept_in_strips_is_copied(model, tmp_path):
+    wide = np.zeros((1500, 8, 3), np.int16)
+    for name, staged in (("wide.nii.gz", True), ("wide.nii", False)):
+        job = Job(str(put(tmp_path / name, wide)), model=model)
+        whole = prepare(job, Means())
+        assert not whole.staged
+        assert prepare(job, Means(memory=whole.memory() - 1)).staged == staged
+        assert not prepare(job, Means(memory=whole.memory())).staged
+
+
 @pytest.mark.parametrize("slices", [50, 4000])
 def test_a_volume_takes_the_memory_of_some_slices(model, tmp_path, slices):
     header = nibabel.Nifti1Header()

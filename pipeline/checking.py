@@ -47,11 +47,10 @@ def check(mask: str, like: str) -> list[Difference]:
         volumes = _volumes(ours), _volumes(theirs)
         if volumes[0] not in (1, volumes[1]):
             found.append(Difference("volumes", *volumes))
-        compare = _of_scenes if one.is_scene else _of_volumes
-        return found + list(compare(mask, like, one, other))
+        return found + list(_of_scenes(one, other) if one.is_scene else _of_volumes(mask, like, one, other))
 
 
-def _of_scenes(mask: str, like: str, one: Grid, other: Grid) -> Iterator[Difference]:
+def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
     words, others = (grid.reference.get("gdal") for grid in (one, other))
     if words is None or others is None:
         yield from _affine(one, other)

@@ -166,7 +166,7 @@ def _check_agreement(header: Header, shape: tuple[int, ...], sform: Floats, qfor
         codes = (f"{form} (code {_code(header, form)})" for form in FORMS)
         raise InputError(
             f"its {' and its '.join(codes)} disagree, by {apart:.4g} mm at the far corner; say which is right with "
-            "--affine sform or --affine qform",
+            "--affine sform or --affine qform, or set both alike",
             "forms-disagree",
         )
 

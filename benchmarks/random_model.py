@@ -6,6 +6,7 @@ python benchmarks/random_model.py FOLDER [--backbone resnet18] [--classes 6] [--
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -16,14 +17,37 @@ from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import Backbone, PSPNetSpec
 from pipeline.models.store import save_model
 
+VOLUMES = {
+    "window": Normalisation("window", (50.0,), (250.0,), (-200.0,), (300.0,)),
+    "zscore": Normalisation("zscore", (), ()),
+}
+"""By kind: what needs no statistics of a volume, and what does."""
+
 
 def write(
     folder: Path, backbone: Backbone = "resnet18", classes: int = 6, patch: int = 512, overlap: int = 128
 ) -> None:
+    """A model of scenes."""
+    _save(folder, _scene(backbone, classes, patch, overlap))
+
+
+def write_volume(folder: Path, normalisation: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
+    """A model of volumes that sees three slices."""
+    scene = _scene("resnet18", classes, patch, overlap)
+    small = replace(scene.network, output_stride=32, ppm_channels=4, head_channels=8)
+    of_volumes = {"kind": "volume", "channels": ("CT",), "margin": 1, "orientation": "RAS", "views": ("axial",)}
+    _save(folder, replace(scene, **of_volumes, normalisation=VOLUMES[normalisation], network=small))
+
+
+def _save(folder: Path, card: Card) -> None:
     torch.manual_seed(0)
+    save_model(folder, card, PSPNet(card.network).eval())
+
+
+def _scene(backbone: Backbone, classes: int, patch: int, overlap: int) -> Card:
     wide = 128 if backbone == "resnet18" else 512
     spec = PSPNetSpec(backbone, 3, classes, ppm_channels=wide, head_channels=wide)
-    card = Card(
+    return Card(
         format=FORMAT,
         name=f"random-{backbone}",
         kind="scene",
@@ -44,7 +68,6 @@ def write(
         credits="none: random weights",
         evaluation={},
     )
-    save_model(folder, card, PSPNet(spec).eval())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
 
 Read = TypeVar("Read", "Request", "Search")
+AFFINES = ("strict", "sform", "qform")
 Keys = Mapping[str, tuple[str, Callable[[Any], object]]]
 """By key of a table: what is expected, in words, and what reads it."""
 
@@ -55,6 +56,10 @@ class Request:
     tta: tuple[str | float, ...] | None = None
     aoi: str | None = None
     also: tuple[str, ...] | None = None
+    affine: str | None = None
+    volume: int | str | None = None
+    """One volume of 4-D files, from 0, or "all": each becomes an item."""
+    keep_header_text: bool | None = None
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
@@ -89,6 +94,11 @@ def check_how(request: Request) -> None:
     views_of(request.view)
     Augmentation.of(request.tta)
     checked(request.also)
+    if request.affine is not None and request.affine not in AFFINES:
+        hint = did_you_mean(request.affine, AFFINES)
+        raise RequestError(f"unknown affine {request.affine!r}{hint}; choose one of {', '.join(AFFINES)}")
+    if isinstance(request.volume, int) and request.volume < 0:
+        raise RequestError(f"volume {request.volume}: must be at least 0, for volumes are counted from 0; or all")
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
@@ -153,6 +163,16 @@ def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401  (what stands in a fil
     return height, width
 
 
+def _volume(value: object) -> int | str:
+    return "all" if value == "all" else _whole(value)
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError
@@ -198,6 +218,9 @@ _KEYS: Keys = {
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
     "aoi": ("a text", _text),
     "also": ("a text or a list of texts", _words),
+    "affine": ("a text", _text),
+    "volume": ('a whole number, or "all"', _volume),
+    "keep_header_text": ("true or false", _truth),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }

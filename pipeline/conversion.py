@@ -44,7 +44,7 @@ def export(
     if (simplify or min_area) and suffix_of(output) not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
-    labels: Any = open_source(path)
+    labels: Any = open_source(path, affine="sform")
     try:
         if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
             raise InputError(

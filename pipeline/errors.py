@@ -24,6 +24,17 @@ class RequestError(PipelineError, ValueError):
 
 UNREACHABLE = "unreachable"
 """Kind of a fault that may pass: a server or the network."""
+LASTING = (
+    "unreadable",
+    "unsuitable",
+    "4d",
+    "voxel-type",
+    "affine-not-finite",
+    "affine-singular",
+    "spacing-zero",
+    "forms-disagree",
+)
+"""Kinds of faults of an input that stay until it changes, or is asked for in another way."""
 
 
 class InputError(RequestError):
@@ -32,7 +43,7 @@ class InputError(RequestError):
     def __init__(self, message: str, code: str = "unreadable") -> None:
         super().__init__(message)
         self.code = code
-        """The kind of fault, in a word: "unreadable", "unsuitable" for the model, or "unreachable" for now."""
+        """The kind of fault, in a word: `UNREACHABLE` for now, or one of `LASTING`."""
 
 
 class ModelError(RequestError):

@@ -7,22 +7,36 @@ from typing import Any
 
 from pipeline.classes import rows_of
 from pipeline.engine import Source
+from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.address import is_remote, shown
-from pipeline.io.formats import about, open_source
+from pipeline.io.formats import about, is_volume, open_source
 from pipeline.io.views import orientation_of
 
 
 def describe(path: str) -> dict[str, Any]:
     """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
-    source = open_source(path)
+    source, problem = _opened(path)
     try:
         said = about(path) if not is_remote(path) and Path(path).exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
         made = {} if said is None or said.made is None else {"made": dict(said.made)}
-        return {"input": shown(path), **_grid(source.grid), **_values(source), **mask, **made}
+        volumes = getattr(source, "volumes", 1)
+        several = {"volumes": volumes} if volumes > 1 else {}
+        return {"input": shown(path), **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
     finally:
         source.close()
+
+
+def _opened(path: str) -> tuple[Source, dict[str, str]]:
+    """The input, of a 4-D file its first volume; and what a run would refuse about its place."""
+    first = 0 if is_volume(path) else None
+    try:
+        return open_source(path, volume=first), {}
+    except InputError as error:
+        if error.code != "forms-disagree":
+            raise
+        return open_source(path, affine="sform", volume=first), {"problem": str(error)}
 
 
 def _grid(grid: Grid) -> dict[str, Any]:

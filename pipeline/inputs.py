@@ -16,10 +16,12 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, shown
-from pipeline.io.formats import SCENES, STORES, VOLUMES, open_source, stem_of, suffix_of
+from pipeline.io.formats import SCENES, STORES, VOLUMES, is_volume, open_source, stem_of, suffix_of
+from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
 from pipeline.layers import LAYERS
 from pipeline.models.catalogue import find_model
+from pipeline.series import each_volume
 
 _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
@@ -41,8 +43,9 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
     A folder stands for the GeoTIFF, NIfTI and Zarr files below it, a pattern (`**` too) for the files it matches, both
-    sorted and without masks (`*_mask`); a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
-    `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
+    sorted and without masks (`*_mask`), and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column
+    `input`; STAC items (`.json`, `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError
+    for what stands for nothing.
     """
     return tuple(_found(Request(input=tuple(named))))
 
@@ -68,8 +71,16 @@ def jobs_of(request: Request) -> list[Job]:
         find_model(request.model)
     found = _found(request)
     said = {field.name: getattr(request, field.name) for field in fields(Job)}
+    said["volume"] = None if request.volume == "all" else request.volume
     outputs = name_outputs(tuple(found), request.output, request.input, found)
-    return [Job(**{**said, "input": item, "output": output}) for item, output in zip(found, outputs, strict=True)]
+    named = zip(found, outputs, strict=True)
+    jobs = [Job(**{**said, "input": item, "output": output}).plain() for item, output in named]
+    if request.volume != "all":
+        return jobs
+    each = [one for job in jobs for one in each_volume(job)]
+    if len(each) > 1 and request.output is not None and _is_one_file(request.output):
+        raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
+    return each
 
 
 def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
@@ -104,7 +115,7 @@ def name_outputs(
     """
     if output is None:
         return tuple(_beside(item, name) if (name := names.get(item)) else None for item in items)
-    if suffix_of(output) in _KNOWN and not output.endswith("/"):
+    if _is_one_file(output):
         if len(items) > 1:
             raise RequestError(f"--output {output}: is one file, for {len(items)} inputs; give a folder")
         return (Path(output),)
@@ -123,6 +134,10 @@ def name_outputs(
             )
         outputs[path] = item
     return tuple(outputs)
+
+
+def _is_one_file(output: str) -> bool:
+    return suffix_of(output) in _KNOWN and not output.endswith("/")
 
 
 def _beside(item: str, name: str) -> Path:
@@ -165,7 +180,8 @@ def _items(name: str) -> list[str]:
         return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file")
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
-        return _some([str(item) for item in found if _is_item(item)], f"{name}: no file matches")
+        whole = [item for item in found if _is_item(item) and parts(item)[0] not in set(found) - {item}]
+        return _some([str(item) for item in whole], f"{name}: no file matches")
     if path.suffix in _TABLES:
         return _some(_column(path), f"{name}: has no rows")
     return [name]
@@ -176,7 +192,12 @@ def _below(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
-        yield from (str(path) for path in named if suffix_of(path) in _KNOWN and _is_item(path))
+        yield from (str(path) for path in named if _is_known(path) and _is_item(path))
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a file is an input by its name, or the header of a NIfTI pair: that stands for both halves."""
+    return suffix_of(path) in _KNOWN or (suffix_of(path) in HEADERS and is_volume(path))
 
 
 def _is_item(path: Path) -> bool:
@@ -191,7 +212,7 @@ def _is_store(path: Path) -> bool:
 def _is_volume(item: str) -> bool:
     """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
     if not _is_store(Path(item)):
-        return suffix_of(item) in VOLUMES
+        return is_volume(item)
     try:
         return not open_source(item).grid.is_scene
     except PipelineError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.io.address import shown
@@ -33,7 +33,12 @@ class Job:
     aoi: str | None = None
     """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
     polygons; cells outside are neither read nor predicted. None: all of it."""
-
+    affine: str | None = None
+    """What holds where a NIfTI's sform and qform disagree: sform or qform; None: strict, neither does."""
+    volume: int | None = None
+    """One of the volumes of a 4-D NIfTI file, counted from 0; None: there must be one alone."""
+    keep_header_text: bool | None = None
+    """Whether free text and extensions of a NIfTI header go into the mask; None: no."""
     also: str | tuple[str, ...] | None = None
     """Layers to write beside the mask of a scene, of `pipeline.layers.LAYERS`, as in "confidence,scores"."""
 
@@ -41,6 +46,11 @@ class Job:
     def name(self) -> str:
         """The input as it may be shown and kept: an address without what gives access to it."""
         return shown(self.input)
+
+    def plain(self) -> Job:
+        """The same job, with defaults that were said left unsaid: it is one job either way."""
+        affine = None if self.affine == "strict" else self.affine
+        return replace(self, affine=affine, keep_header_text=self.keep_header_text or None)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
 from pipeline.io.address import beside, is_remote
-from pipeline.io.formats import check_output, identity, open_source, stem_of
+from pipeline.io.formats import check_output, identity, stem_of
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
 from pipeline.layers import Layer, checked, layers_of
@@ -28,6 +28,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
+from pipeline.opening import open_input
 from pipeline.sharing import runs_for
 from pipeline.views import View, views_for
 
@@ -39,6 +40,8 @@ DEFAULTS = {True: "landcover", False: "hippocampus"}
 
 BAND = {2: 1024, 3: 32}
 """Rows of a band, and of a chunk of the store, by number of axes."""
+SLAB = {2: 512, 3: 32}
+"""Rows that are read at a time, at most, where patches are no taller; by number of axes."""
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
@@ -170,7 +173,8 @@ class Setup:
         patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
         planes = 2 if self.lattice.depth > MANY else 1
         carried = 4 * planes * (len(self.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
-        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + 3 * max(stride, BAND[2] // 2))
+        ahead = 3 * max(stride, SLAB[len(self.swept.shape)])
+        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + ahead)
         written = 3 * bytes_of(self.decisions) * BAND[len(self.swept.shape)]
         return across * (carried + read + written)
 
@@ -194,6 +198,9 @@ class Setup:
             "format": FORMAT,
             "input": self.version,
             "bands": self.job.bands,
+            "affine": self.job.affine,
+            "volume": self.job.volume,
+            "keep_header_text": self.job.keep_header_text,
             "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -231,7 +238,8 @@ def bytes_of(decisions: Sequence[Decision]) -> int:
 
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
-    source = open_source(job.input, bands=job.bands)
+    job = job.plain()
+    source = open_input(job)
     try:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
@@ -250,7 +258,7 @@ def prepare(job: Job, means: Means) -> Setup:
             card=card,
             grid=source.grid,
             views=views,
-            staged=any(_needs_staging(source, view.orientation, card, means) for view in views),
+            staged=any(_needs_staging(source, view.orientation, means) for view in views),
             region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
@@ -259,6 +267,8 @@ def prepare(job: Job, means: Means) -> Setup:
             numerics=_numerics(means, card, views, augmentation),
             layers=layers_of(job.also, card),
         )
+        if _is_cut(setup, means) and _is_sequential(source):
+            setup = replace(setup, staged=True)
         for one in setup.each():
             check_room(
                 job.name,
@@ -314,15 +324,23 @@ def _check_distinct(path: str, output: Path) -> None:
         raise RequestError(f"{output}: the output is the input itself; give another --output")
 
 
-def _needs_staging(source: Source, turned: Orientation | None, card: Card, means: Means) -> bool:
-    """Whether the file would otherwise be read again and again."""
+def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> bool:
+    """Whether the file would otherwise be read again and again; twice, for statistics, costs less than a copy."""
     if source.grid.is_scene:
         return False
     order, flips = turned or ((0, 1, 2), (False, False, False))
     if order != (0, 1, 2):
         return True
-    more_than_once = card.normalisation.kind == "zscore" or flips[0] or bool(means.workers or means.scheduler)
-    return bool(getattr(source, "sequential", False)) and more_than_once
+    return _is_sequential(source) and (flips[0] or bool(means.workers or means.scheduler))
+
+
+def _is_cut(setup: Setup, means: Means) -> bool:
+    """Whether bands are cut into strips, for each of which the rows of its band are read again."""
+    return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
+
+
+def _is_sequential(source: Source) -> bool:
+    return bool(getattr(source, "sequential", False))
 
 
 def _window(kind: str) -> str:

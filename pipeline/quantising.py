@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError
-from pipeline.io.formats import open_source
 from pipeline.io.slabs import slabs
 from pipeline.io.views import Reoriented
 from pipeline.job import Job, Means
@@ -18,6 +17,7 @@ from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.quantise import quantised
 from pipeline.models.store import load_model, publish
 from pipeline.network import image_for
+from pipeline.opening import open_input
 from pipeline.prepare import Setup, prepare
 from pipeline.statistics import Foreground
 from pipeline.trial import observed
@@ -86,7 +86,7 @@ def _share(patches: int, parts: int, number: int) -> int:
 
 def _images(setup: Setup, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
-    source: Source = open_source(setup.job.input, bands=setup.job.bands)
+    source: Source = open_input(setup.job)
     try:
         numbers = _statistics(source) if setup.needs_statistics else ((), ())
         if setup.orientation is not None:

@@ -27,6 +27,7 @@ from pipeline.progress import Progress
 if TYPE_CHECKING:
     from pipeline.archive.status import Status
     from pipeline.areas import Area
+    from pipeline.checking import Difference
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.job import Job
     from pipeline.measures import Structure
@@ -256,6 +257,17 @@ def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
         cut = "touches the border" if row.touches_border else ""
         table.add_row(f"{row.value} {row.name}", f"{row.voxels:,}", f"{row.ml:,.3f}", *intensities, cut)
     _console().print(table)
+
+
+def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_json: bool) -> None:
+    """Whether a mask lies on the grid of an input, with a line for each difference; or one object."""
+    if as_json:
+        _print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
+        return
+    sys.stdout.write(f"{mask}: {'does not lie' if found else 'lies exactly'} on the grid of {like}\n")
+    for one in found:
+        apart = "" if one.apart is None else f"; apart by {one.apart:.4g} at the far corner"
+        sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
 
 
 def print_status(status: Status, *, as_json: bool) -> None:

@@ -16,11 +16,12 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
-from pipeline.io.formats import open_source, remove
+from pipeline.io.formats import remove
 from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import stage_volume
 from pipeline.job import Job, Means
+from pipeline.opening import open_input
 from pipeline.prepare import Setup, prepare
 from pipeline.progress import Progress
 from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
@@ -214,7 +215,7 @@ def _look_through(setup: Setup, progress: Progress) -> None:
         return
     progress.phase("reading")
     seen = Foreground()
-    source = open_source(setup.job.input, bands=setup.job.bands)
+    source = open_input(setup.job)
     try:
         if staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)

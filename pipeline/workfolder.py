@@ -14,10 +14,10 @@ from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
 from pipeline.io.clipped import Clipped
-from pipeline.io.formats import open_source
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
 from pipeline.layers import Layer
+from pipeline.opening import open_input
 from pipeline.prepare import Setup
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
@@ -29,7 +29,7 @@ Numbers = tuple[float, ...]
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
     job = setup.job
-    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_input(job)
     if setup.region is not None:
         source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)

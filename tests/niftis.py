@@ -45,9 +45,9 @@ def numbers(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
     return rng.integers(max(info.min, -(2**50)), min(info.max, 2**50), shape, endpoint=True).astype(kind)
 
 
-def whole(path: Path):
-    """The grid and all pixels of a file."""
-    source = open_volume(path)
+def whole(path: Path, **how):
+    """The grid and all pixels of a file, by its sform unless told otherwise."""
+    source = open_volume(path, **{"affine": "sform", **how})
     try:
         return source.grid, source.read(Box.whole(source.grid.shape))
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
 from pipeline.engine.window import FLOOR, Weights, window
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box, Lattice, cut_bands, reflect
+from pipeline.io.views import Reoriented
 from tests.fakes import ArraySink, ArraySource, Identity, swept
 from tests.properties import LATTICES_2D, LATTICES_3D, identity_error, image
 
@@ -133,6 +135,29 @@ def test_every_input_row_is_read_once_and_block_by_block(lattice, block, height)
     stride = lattice.patch[0] - lattice.overlap[0]
     if block <= 4 * stride:
         assert all(b % block == 0 for _, b in rows[:-1])
+
+
+@pytest.mark.parametrize("turn", [None, ((0, 1, 2), (False, False, True))], ids=["as it is", "mirrored"])
+def test_a_packed_source_is_read_by_one_thread_from_front_to_back(turn):
+    """Two threads would have it unpacked from the start whenever the second is first."""
+
+    class Packed(ArraySource):
+        sequential = True
+        busy = threading.Lock()
+
+        def read(self, box: Box) -> Pixels:
+            if not self.busy.acquire(blocking=False):
+                raise AssertionError("two reads at once")
+            time.sleep(0.002)
+            self.busy.release()
+            return super().read(box)
+
+    packed = Packed(image((90, 4, 4), 0))
+    source = packed if turn is None else Reoriented(packed, *turn)
+    swept(source, Identity(2, (1, 0, 0)), Lattice((90, 4, 4), (1, 4, 4), (0, 0, 0), (1, 0, 0)), height=16)
+    starts = [box.start[0] for box in packed.reads]
+    assert starts == sorted(starts)
+    assert 90 / 8 <= len(starts) <= 90 / 4
 
 
 def test_reading_predicting_and_writing_overlap_in_time():

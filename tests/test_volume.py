@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -73,6 +74,17 @@ def test_gzip_may_be_read_in_any_order_and_more_than_once(tmp_path, order):
         values = source.read(Box((z, 0, 0), (z + 1, 4, 5))).values
         np.testing.assert_array_equal(values[0, 0], stored[:, :, z].T)
     source.close()
+
+
+def test_a_file_of_several_gzip_members_is_one(tmp_path):
+    """As bgzip packs them."""
+    stored = numbers((30, 20, 10), "i2")
+    content = put(tmp_path / "v.nii", stored).read_bytes()
+    packed = tmp_path / "v.nii.gz"
+    packed.write_bytes(
+        b"".join(gzip.compress(content[at : at + 999]) for at in range(0, len(content), 999)) + bytes(64)
+    )
+    np.testing.assert_array_equal(whole(packed)[1].values[0], stored.T)
 
 
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])

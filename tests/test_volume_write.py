@@ -80,7 +80,9 @@ def test_memory_is_a_slab_both_ways(tmp_path):
         with closing(open_volume(path)) as source:
             for z in range(0, 256, 4):
                 assert source.read(Box((z, 0, 0), (z + 4, 128, 128))).values[0, 0, 0, 0] == z % 7
-        assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**20  # the volume is 4 MiB
+        assert (
+            tracemalloc.get_traced_memory()[1] < 2.5 * 2**20
+        )  # the volume is 4 MiB, and buffers of 0.5 MiB are isal's
     finally:
         tracemalloc.stop()
 

@@ -14,9 +14,10 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import InputError, Interrupted, RequestError
+from pipeline.errors import LASTING, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity
+from pipeline.io.pairs import parts
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
@@ -24,8 +25,6 @@ from pipeline.segmentation import Report
 
 HELD = "held"
 """Reason of items that another run is making at this moment."""
-QUARANTINED = ("unreadable", "unsuitable")
-"""Reasons that stay until the input changes: such an item is not tried again by itself."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
 _UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
@@ -113,7 +112,7 @@ class Archive:
             return replace(report, status="skipped")
         entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
         if report.status == "failed":
-            state: State = "quarantined" if report.code in QUARANTINED else "failed"
+            state: State = "quarantined" if report.code in LASTING else "failed"
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
         elif stamp_of(choice.job.input) != running.stamp:
             entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
@@ -177,12 +176,13 @@ def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
     if is_mosaic(job.input):
         return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
-    return job.name if is_remote(job.input) else str(Path(job.input).absolute())
+    volume = "" if job.volume is None else f"[{job.volume}]"
+    return job.name if is_remote(job.input) else f"{Path(job.input).absolute()}{volume}"
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """All that decides a mask beside its input, as JSON values."""
-    how = {name: value for name, value in asdict(job).items() if name not in ("input", "output", "model")}
+    how = {name: value for name, value in asdict(job.plain()).items() if name not in ("input", "output", "model")}
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
@@ -196,10 +196,9 @@ def stamp_of(item: str) -> str | None:
     try:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
-        about = Path(item).stat()
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, parts(Path(item))))
     except (OSError, InputError):
         return None
-    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def version_of(item: str) -> Version:
@@ -214,11 +213,11 @@ def content_of(item: str) -> str | None:
     path = Path(item)
     try:
         if not path.is_dir():
-            return _sha256(path)
-        parts = sorted(part for part in path.rglob("*") if part.is_file())
+            return " ".join(map(_sha256, parts(path)))
+        files = sorted(file for file in path.rglob("*") if file.is_file())
         whole = hashlib.sha256()
-        for part in parts:
-            whole.update(f"{part.relative_to(path)} {_sha256(part)}\n".encode())
+        for file in files:
+            whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
         return whole.hexdigest()
     except OSError:
         return None

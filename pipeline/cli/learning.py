@@ -13,6 +13,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import given
 from pipeline.cli.options import (
+    Affine,
     AsJson,
     Bands,
     Device,
@@ -85,6 +86,7 @@ def evaluate(
     window: Window = None,
     view: View = None,
     tta: Tta = None,
+    affine: Affine = None,
     ignore: Annotated[str | None, typer.Option(help="Values of the truth that are not counted, as in 255,0.")] = None,
     tolerance: Annotated[float, typer.Option(help="Millimetres of the surface Dice (volumes).")] = 1.0,
     boundary: Annotated[float, typer.Option(help="Pixels of the boundary F1 (scenes).")] = 3.0,
@@ -110,7 +112,7 @@ def evaluate(
 
     with errors():
         measures = Measures(whole_numbers(ignore) if ignore else (), tolerance, boundary, bootstrap, seed)
-        how = given(bands=bands, patch=patch, overlap=overlap, window=window, view=view, tta=tta)
+        how = given(bands=bands, patch=patch, overlap=overlap, window=window, view=view, tta=tta, affine=affine)
         check_how(Request(**how))
         asked = Asked(tuple(predictions or ()), tuple(input_ or ()), table, truth, model, how, output)
         kept = Kept(csv, pictures, record)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import errors
+from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.options import AsJson, Overwrite
 
 
@@ -22,6 +22,22 @@ def info(
 
     with errors():
         print_records([describe(file) for file in files], as_json=as_json)
+
+
+def check(
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    like: Annotated[str, typer.Option(help="The input that it is the mask of.")],
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a mask lies on exactly the grid of its input; name each difference."""
+    from pipeline.checking import check as differences_of
+    from pipeline.report import print_differences
+
+    with errors():
+        found = differences_of(mask, like)
+        print_differences(mask, like, found, as_json=as_json)
+        if found:
+            raise typer.Exit(SOME_FAILED)
 
 
 def areas(

@@ -48,6 +48,16 @@ Also = Annotated[
         help="Layers beside the mask of a scene: confidence, probabilities, scores, disagreement, or several."
     ),
 ]
+Affine = Annotated[
+    str | None,
+    typer.Option(help="What holds where a NIfTI's sform and qform disagree: strict (neither), sform, qform."),
+]
+Volume = Annotated[
+    str | None, typer.Option(help="Volume of a 4-D NIfTI file, counted from 0; or all, for a mask of each.")
+]
+KeepHeaderText = Annotated[
+    bool | None, typer.Option("--keep-header-text", help="Keep free text and extensions of a NIfTI header in the mask.")
+]
 Asset = Annotated[
     str | None,
     typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.asked import request_of
 from pipeline.cli.options import (
+    Affine,
     Also,
     Aoi,
     AsJson,
@@ -20,6 +21,7 @@ from pipeline.cli.options import (
     Config,
     Device,
     Input,
+    KeepHeaderText,
     Memory,
     Model,
     Output,
@@ -31,6 +33,7 @@ from pipeline.cli.options import (
     Runtime,
     Tta,
     View,
+    Volume,
     Window,
     Workers,
 )
@@ -54,6 +57,9 @@ def run(
     tta: Tta = None,
     aoi: Aoi = None,
     also: Also = None,
+    affine: Affine = None,
+    volume: Volume = None,
+    keep_header_text: KeepHeaderText = None,
     asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -106,6 +112,9 @@ def run(
             tta=tta,
             aoi=aoi,
             also=also,
+            affine=affine,
+            volume=volume,
+            keep_header_text=keep_header_text,
             asset=asset,
         )
         jobs = jobs_of(said)
@@ -150,6 +159,9 @@ def plan(
     tta: Tta = None,
     aoi: Aoi = None,
     also: Also = None,
+    affine: Affine = None,
+    volume: Volume = None,
+    keep_header_text: KeepHeaderText = None,
     asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -180,6 +192,9 @@ def plan(
             tta=tta,
             aoi=aoi,
             also=also,
+            affine=affine,
+            volume=volume,
+            keep_header_text=keep_header_text,
             asset=asset,
         )
         means = Means(

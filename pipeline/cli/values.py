@@ -46,6 +46,16 @@ def pair(text: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
+def volume(text: str) -> int | str:
+    """The number of a volume in a text such as "3", or "all"; RequestError for any other."""
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(f"--volume {text!r}: must be the number of a volume, from 0, or all") from None
+
+
 def positive(option: str, value: int | None) -> int | None:
     """The value of `option`, if it is given; RequestError if it is below 1."""
     if value is not None and value < 1:

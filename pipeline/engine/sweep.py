@@ -63,6 +63,8 @@ class Failure(NamedTuple):
     reason: str
 
 
+_SLICES = 8
+"""Slices of a volume to read at a time, at least."""
 MOST_FAILED = 16
 """Patches of a run that may fail: of more, it is not the patches that are at fault."""
 
@@ -79,7 +81,8 @@ def sweep(
     region = Box(run[0].start, run[-1].stop)
     rows = _rows_of(recipe.lattice, region, predictor.batch)
     with ExitStack() as stack:
-        readers = stack.enter_context(ThreadPoolExecutor(READERS, "read"))
+        at_once = 1 if getattr(source, "sequential", False) else READERS
+        readers = stack.enter_context(ThreadPoolExecutor(at_once, "read"))
         network = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
@@ -127,8 +130,11 @@ def _needed(lattice: Lattice, rows: Sequence[Row]) -> Box:
 
 
 def _step(lattice: Lattice) -> int:
-    """Rows to read at a time: those of the next patches, but no sliver of them."""
-    return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4)
+    """Rows to read at a time: those of the next patches, but no sliver of them, and some of a volume's slices.
+
+    A store is read by whole chunks, which hold many slices.
+    """
+    return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
 def _settle(row: int, held: Rows, lattice: Lattice, bands: Bands) -> None:

@@ -127,7 +127,7 @@ def check_wish(wish: Wish) -> None:
     pair = Pair(wish.image, wish.truth)
     truth = _open(pair, wish.truth, "truth")
     truth.close()
-    image = open_source(wish.image)
+    image = open_source(wish.image, affine="sform")
     image.close()
     check_grids(str(pair), image.grid, truth.grid)
 
@@ -195,7 +195,7 @@ def _under(table: Path, name: str) -> str:
 
 def _open(pair: Pair, path: str, part: str) -> Source:
     try:
-        source = open_source(path)
+        source = open_source(path, affine="sform")
     except InputError as error:
         raise InputError(f"{pair}: the {part} cannot be read: {error}") from error
     if source.channels != 1 or source.dtype.kind not in "iufb":

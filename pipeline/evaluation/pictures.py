@@ -152,7 +152,7 @@ def _verdict(codes: Codes, coding: Coding) -> Picture:
 
 def _seen(path: str, at: int | None, step: int) -> Picture:
     """Three channels or one of a scene, or one slice of a volume; what is not uint8 by its percentiles 2 to 98."""
-    source = open_source(path)
+    source = open_source(path, affine="sform")
     try:
         values = _values(source, at, step)
     finally:

@@ -16,6 +16,8 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
 from pipeline.io.address import is_mosaic, is_remote, name_of, shown
+from pipeline.io.foreign import way_out
+from pipeline.io.pairs import PAIRS, halves, parts
 from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
@@ -23,12 +25,13 @@ VOLUMES = (".nii", ".nii.gz")
 STORES = (".zarr",)
 COMPANIONS = (".qml", ".png", ".json", ".ctbl", ".label")
 VECTORS = (".gpkg", ".parquet", ".geojson")
+_PACKED = (".nii.gz", ".hdr.gz", ".img.gz")
 
 
 def suffix_of(path: str | Path) -> str:
-    """The suffix that tells the format, in lower case: `.nii.gz` counts as one."""
+    """The suffix that tells the format, in lower case: `.nii.gz`, `.hdr.gz` and `.img.gz` each count as one."""
     name = name_of(path).lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+    return next((suffix for suffix in _PACKED if name.endswith(suffix)), Path(name).suffix)
 
 
 def stem_of(path: str | Path) -> str:
@@ -37,10 +40,24 @@ def stem_of(path: str | Path) -> str:
     return name[: len(name) - len(suffix_of(path))]
 
 
-def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
+def is_volume(path: str | Path) -> bool:
+    """Whether the name tells a NIfTI file, or the path is a half of a NIfTI pair."""
+    return suffix_of(path) in VOLUMES or (suffix_of(path) in PAIRS and halves(Path(path)) is not None)
+
+
+def open_source(
+    path: str | Path,
+    *,
+    bands: Sequence[int] | None = None,
+    affine: str = "strict",
+    volume: int | None = None,
+    keep_text: bool = False,
+) -> Source:
     """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
 
-    `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
+    `bands` (of GDAL's rasters) are counted from 1. Of NIfTI: `affine` is what holds where sform and qform disagree,
+    "sform", "qform", or "strict" for neither; `volume`, from 0, is one of a 4-D file; `keep_text` takes free text and
+    extensions of the header along. Raises InputError with the path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
@@ -48,12 +65,17 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
         return MosaicSource(str(path), bands)
     if not is_remote(path):
         _check_file(Path(path))
-    if suffix_of(path) in VOLUMES:
-        if is_remote(path):
-            raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
+    if is_remote(path) and suffix_of(path) in VOLUMES:
+        raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
+    if words := way_out(path):
+        raise InputError(f"{shown(path)}: {words}")
+    nifti = is_volume(path)
+    if volume is not None and not nifti:
+        raise RequestError(f"{shown(path)}: --volume chooses one of a 4-D NIfTI file; this is none")
+    if nifti:
         from pipeline.io.volume import open_volume
 
-        source: Source = open_volume(Path(path))
+        source: Source = open_volume(Path(path), affine=affine, volume=volume, keep_text=keep_text)
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
@@ -65,6 +87,15 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
     if bands is not None:
         raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
     return source
+
+
+def same_system(one: str | None, other: str | None) -> bool:
+    """Whether two coordinate systems, in WKT or as codes, are the same."""
+    if one is None or other is None or one == other:
+        return one == other
+    from pipeline.io.raster.georeference import same_crs
+
+    return same_crs(one, other)
 
 
 def identity(path: str | Path) -> dict[str, Any]:
@@ -81,8 +112,12 @@ def identity(path: str | Path) -> dict[str, Any]:
 
         address = str(path).removeprefix("/vsicurl/")
         return {"name": shown(path), **(version_at(address) if address.startswith("http") else {})}
-    about = Path(path).stat()
-    return {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+    first, *others = (
+        {"name": part.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+        for part in parts(Path(path))
+        for about in (part.stat(),)
+    )
+    return {**first, **({"voxels": others[0]} if others else {})}
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,23 @@
-"""The voxels of a NIfTI file as a stream: unpacked in one forward pass, checked to the end. NumPy only."""
+"""The voxels of a NIfTI file as a stream: unpacked in one forward pass, checked to the end. The only room of isal."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import threading
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from pipeline.engine.protocols import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 
-UNREADABLE = (OSError, EOFError, zlib.error)
+UNREADABLE = (OSError, EOFError, cast("type[Exception]", igzip_lib.IsalError))
 """What `ByteStream` raises where the bytes are damaged, missing or not to be had."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -45,7 +44,7 @@ class ByteStream:
         self.most = size * _MOST_PER_PACKED_BYTE if self.packed else size
         """Bytes that the stream can hold at most; exactly that many where it is not packed."""
         self._file.seek(0)
-        self._bytes: BufferedIOBase = gzip.GzipFile(fileobj=self._file) if self.packed else self._file
+        self._bytes: BufferedIOBase = igzip.IGzipFile(fileobj=self._file) if self.packed else self._file
 
     def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None:
         """Fill `target`, bytes, from `offset` on; `last`: read on to the end, so that gzip checks its CRC and length.
@@ -87,6 +86,10 @@ class Voxels:
     scale: tuple[float, float] | None
     """Slope and intercept by which stored numbers become values; None: they are the values."""
 
+    def after(self, count: int) -> Voxels:
+        """The voxels that lie `count` further on."""
+        return replace(self, offset=self.offset + count * self.stored.itemsize)
+
 
 class NiftiSource:
     """A `Source` over one NIfTI volume: integers in their own type, else float32; NaN and infinity are not valid.
@@ -97,8 +100,10 @@ class NiftiSource:
 
     channels = 1
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels) -> None:
+    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels, volumes: int) -> None:
         self.grid = grid
+        self.volumes = volumes
+        """Volumes in the file, of which this is one."""
         self.block = (1, *self.grid.shape[1:])
         self.sequential = stream.packed
         """Whether reading in ascending order is much cheaper than any other: gzip."""

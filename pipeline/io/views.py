@@ -38,6 +38,7 @@ class Reoriented:
         self.channels = source.channels
         self.dtype = source.dtype
         self.block = tuple(source.block[axis] for axis in order)
+        self.sequential = getattr(source, "sequential", False)
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`, which is given in this view's axes."""

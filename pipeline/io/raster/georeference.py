@@ -72,6 +72,11 @@ def georeference(grid: Grid) -> dict[str, Any]:
     return where
 
 
+def same_crs(one: str, other: str) -> bool:
+    """Whether GDAL takes two coordinate systems for the same."""
+    return bool(_crs(one) == _crs(other))
+
+
 def _corner(grid: Grid) -> list[float]:
     (b, a, x), (e, d, y), _ = grid.affine
     return [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]

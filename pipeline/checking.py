@@ -1,0 +1,120 @@
+"""Whether a mask lies on exactly the grid of an input: each difference, with both values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Source
+from pipeline.errors import InputError
+from pipeline.geometry import Grid
+from pipeline.io.formats import is_volume, open_source, same_system
+
+_SFORM = ("srow_x", "srow_y", "srow_z")
+_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+_UNITS = 7
+"""Bits of NIfTI's `xyzt_units` that tell the unit of length."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a mask and its input say differently."""
+
+    what: str
+    mask: Any
+    """Value of the mask, as JSON."""
+    input: Any
+    apart: float | None = None
+    """World units between the corners, at the farthest: of volumes, millimetres."""
+
+
+def check(mask: str, like: str) -> list[Difference]:
+    """How the grid of the file `mask` differs from that of the input `like`; nothing where they are the same, exactly.
+
+    Compared are shape, affine and coordinate system: of NIfTI sform and qform bit by bit, their codes and units; of
+    scenes the transform, control points and RPC coefficients too. Of a 4-D input the mask may be of one volume. Reads
+    headers only. Raises InputError for a file that cannot be read.
+    """
+    with ExitStack() as opened:
+        ours, theirs = (opened.enter_context(closing(_open(path))) for path in (mask, like))
+        one, other = ours.grid, theirs.grid
+        if one.is_scene != other.is_scene:
+            return [Difference("kind", _kind(one), _kind(other))]
+        found = list(_values({"shape": list(one.shape)}, {"shape": list(other.shape)}))
+        volumes = _volumes(ours), _volumes(theirs)
+        if volumes[0] not in (1, volumes[1]):
+            found.append(Difference("volumes", *volumes))
+        return found + list(_of_scenes(one, other) if one.is_scene else _of_volumes(mask, like, one, other))
+
+
+def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
+    words, others = (grid.reference.get("gdal") for grid in (one, other))
+    if words is None or others is None:
+        yield from _affine(one, other)
+        words, others = {"crs": one.crs}, {"crs": other.crs}
+    elif words.get("transform") != others.get("transform"):
+        apart = _apart(one, other) if words["transform"] and others["transform"] else None
+        yield Difference("transform", words["transform"], others["transform"], apart)
+    for name in ("crs", "gcps_crs"):
+        if not same_system(words.get(name), others.get(name)):
+            yield Difference(name, words.get(name), others.get(name))
+    yield from _values(*({name: of.get(name) for name in ("gcps", "rpcs")} for of in (words, others)))
+
+
+def _of_volumes(mask: str, like: str, one: Grid, other: Grid) -> Iterator[Difference]:
+    words, others = (grid.reference.get("nifti") for grid in (one, other))
+    if words is None or others is None:
+        yield from _affine(one, other)
+        return
+    for form, parts in (("sform", _sform), ("qform", _qform)):
+        if parts(words) != parts(others):
+            yield Difference(form, parts(words), parts(others), _forms_apart(form, mask, like))
+    yield from _values(*({f"{form} code": of[f"{form}_code"] for form in ("sform", "qform")} for of in (words, others)))
+    yield from _values(*({"units": of["xyzt_units"] & _UNITS} for of in (words, others)))
+
+
+def _sform(words: Mapping[str, Any]) -> list[Any]:
+    return [words[name] for name in _SFORM]
+
+
+def _qform(words: Mapping[str, Any]) -> list[Any]:
+    return [words["pixdim"][:4], [words[name] for name in _QFORM]]
+
+
+def _forms_apart(form: str, mask: str, like: str) -> float | None:
+    """How far apart two files lie by the same form; None where one of them has none that can be used."""
+    try:
+        with closing(_open(mask, form)) as ours, closing(_open(like, form)) as theirs:
+            return _apart(ours.grid, theirs.grid)
+    except InputError:
+        return None
+
+
+def _affine(one: Grid, other: Grid) -> Iterator[Difference]:
+    if one.affine != other.affine:
+        yield Difference("affine", list(one.affine), list(other.affine), _apart(one, other))
+
+
+def _apart(one: Grid, other: Grid) -> float:
+    return one.apart(other) * min(one.spacing)
+
+
+def _values(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
+    for name, value in ours.items():
+        if value != theirs[name]:
+            yield Difference(name, value, theirs[name])
+
+
+def _kind(grid: Grid) -> str:
+    return "scene" if grid.is_scene else "volume"
+
+
+def _volumes(source: Source) -> int:
+    return getattr(source, "volumes", 1)
+
+
+def _open(path: str, affine: str = "sform") -> Source:
+    return open_source(path, affine=affine, volume=0 if is_volume(Path(path)) else None)

@@ -1,0 +1,43 @@
+"""The two halves of a NIfTI pair: `.hdr` with the header, `.img` with the voxels. Standard library only."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+HEADERS = (".hdr", ".hdr.gz")
+VOXELS = (".img", ".img.gz")
+PAIRS = (*HEADERS, *VOXELS)
+_SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
+"""What the header of a NIfTI or Analyze file begins with: its own size. GDAL's files of these suffixes do not."""
+
+
+def halves(path: Path) -> tuple[Path, Path] | None:
+    """Header and voxels of the pair that `path` is a half of; None where it is none. The voxels may be missing."""
+    suffix = next((suffix for suffix in PAIRS if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        return None
+    stem = path.name[: -len(suffix)]
+    header = path if suffix in HEADERS else _beside(path, stem, HEADERS)
+    if header is None or not _begins_as_header(header):
+        return None
+    voxels = path if suffix in VOXELS else _beside(path, stem, VOXELS)
+    return header, voxels or path.with_name(stem + VOXELS[0])
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """The files that are read for `path`: both halves of a pair, else itself."""
+    return halves(path) or (path,)
+
+
+def _beside(path: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
+    return next((other for suffix in suffixes if (other := path.with_name(stem + suffix)).is_file()), None)
+
+
+def _begins_as_header(path: Path) -> bool:
+    try:
+        with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as content:
+            return content.read(4) in _SIZES
+    except (OSError, EOFError, zlib.error):
+        return False

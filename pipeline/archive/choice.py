@@ -182,13 +182,14 @@ def key_of(job: Job) -> str:
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """All that decides a mask beside its input, as JSON values."""
-    how = {name: value for name, value in asdict(job.plain()).items() if name not in ("input", "output", "model")}
+    said = asdict(replace(job.plain(), input="", output=None, model=None))
+    how = {name: value for name, value in said.items() if value not in (None, "")}
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [asdict(load_card(name)) for name in models]
-    said = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
-    return {"format": FORMAT, **how, "models": said}
+    told = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
+    return {"format": FORMAT, **how, "models": told}
 
 
 def stamp_of(item: str) -> str | None:

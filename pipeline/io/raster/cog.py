@@ -45,7 +45,7 @@ def write_cog(
     `slabs` are full-width rows from the top. The file appears under its name only when it is whole. Class names are
     band tags, and GDAL's category names in `<path>.aux.xml`, which appears first. Raises OutputError.
     """
-    look = _Look(1, dtype, nodata, Resampling.mode, classes)
+    look = _Look(1, np.dtype(dtype), nodata, Resampling.mode, classes)
     _write(path, grid, (rows[None] for rows in slabs), look, lambda dataset: _describe(dataset, nodata, classes, tags))
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.io.address import MOSAIC, is_mosaic
+from pipeline.io.rasterband import BandName, band_names
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
 from pipeline.models.decode import did_you_mean
@@ -46,7 +47,7 @@ class Request:
     input: tuple[str, ...] = ()
     output: str | None = None
     model: str | None = None
-    bands: tuple[int, ...] | None = None
+    bands: tuple[BandName, ...] | None = None
     patch: tuple[int, int] | None = None
     overlap: tuple[int, int] | None = None
     window: str | None = None
@@ -143,6 +144,10 @@ def _wholes(value: Any) -> tuple[int, ...]:  # noqa: ANN401  (what stands in a f
     return tuple(map(_whole, value))
 
 
+def _bands(value: Any) -> tuple[BandName, ...]:  # noqa: ANN401  (what stands in a file)
+    return band_names(value.split(",") if isinstance(value, str) else value)
+
+
 def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401  (what stands in a file)
     if isinstance(value, int):
         return _whole(value), _whole(value)
@@ -187,7 +192,7 @@ _KEYS: Keys = {
     "input": ("a text or a list of texts", _texts),
     "output": ("a text", _text),
     "model": ("a text", _text),
-    "bands": ("a list of whole numbers", _wholes),
+    "bands": ("a text or a list of whole numbers and names", _bands),
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),

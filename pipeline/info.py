@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.engine import Source
 from pipeline.geometry import Grid
 from pipeline.io.address import is_remote, shown
 from pipeline.io.formats import about, open_source
+from pipeline.io.rasterband import Banded, RasterBand, listed
 from pipeline.io.views import orientation_of
 
 
@@ -39,4 +41,10 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _values(source: Source) -> dict[str, Any]:
-    return {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
+    values = {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
+    return {**values, **(_bands(source.about) if isinstance(source, Banded) else {})}
+
+
+def _bands(about: Sequence[RasterBand]) -> dict[str, Any]:
+    """Names of bands, with their numbers, where several have any."""
+    return {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}

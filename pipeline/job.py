@@ -18,8 +18,9 @@ class Job:
     """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
     model: str | None = None
     """A packaged name, or the path of a model. None: the packaged one for the kind of input."""
-    bands: tuple[int, ...] | None = None
-    """Bands of a raster to use, counted from 1; None: all but alpha."""
+    bands: tuple[int | str, ...] | None = None
+    """Bands of a raster to use, by number from 1 or by name; None: those named as the model's channels, or else all
+    but alpha."""
     patch: tuple[int, int] | None = None
     """Height and width of a patch in cells of the input."""
     overlap: tuple[int, int] | None = None

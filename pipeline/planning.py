@@ -21,6 +21,8 @@ class Plan:
     input: str
     output: str
     model: str
+    channels: tuple[str, ...]
+    """Channels of the model, with the bands of a raster that are taken for them."""
     shape: tuple[int, ...]
     """Cells of the input, in array order."""
     patch: tuple[int, ...]
@@ -62,6 +64,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         input=job.name,
         output=str(setup.output),
         model=setup.card.name,
+        channels=setup.told_channels,
         shape=setup.grid.shape,
         patch=setup.lattice.patch,
         overlap=setup.lattice.overlap,

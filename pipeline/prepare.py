@@ -27,6 +27,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
+from pipeline.reading import Reading, Wanted, reading_of
 from pipeline.sharing import runs_for
 from pipeline.views import View, views_for
 
@@ -68,6 +69,8 @@ class Setup:
     """Part of the scene that is segmented; None: all of it."""
     augmentation: Augmentation
     """Turns and scales in which the network sees each patch."""
+    reading: Reading
+    """How the input is read for the model."""
     channels: int
     itemsize: int
     """Bytes of one value of the input."""
@@ -139,6 +142,14 @@ class Setup:
         return tuple(LabelClass(value, entry.name, entry.colour) for value, entry in enumerate(self.card.classes))
 
     @property
+    def told_channels(self) -> tuple[str, ...]:
+        """Channels of the model, each with the number of the band that is taken for it, where bands were chosen."""
+        if self.reading.bands is None:
+            return self.card.channels
+        pairs = zip(self.card.channels, self.reading.bands, strict=True)
+        return tuple(f"{channel} (band {number})" for channel, number in pairs)
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the model scales each volume by its own mean and spread."""
         return self.card.normalisation.kind == "zscore"
@@ -189,7 +200,7 @@ class Setup:
         return {
             "format": FORMAT,
             "input": self.version,
-            "bands": self.job.bands,
+            "bands": self.reading.bands,
             "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -226,7 +237,10 @@ def prepare(job: Job, means: Means) -> Setup:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
-        _check_fit(source, card, job)
+        _check_kind(source, card, job)
+        reading = reading_of(source, job.name, Wanted(card.name, card.channels, job.bands))
+        source = reading.applied(source, job.input)
+        _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(job.input, output)
@@ -244,6 +258,7 @@ def prepare(job: Job, means: Means) -> Setup:
             region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
+            reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
             numerics=_numerics(means, card, views, augmentation),
@@ -267,14 +282,19 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
-def _check_fit(source: Source, card: Card, job: Job) -> None:
+def _check_kind(source: Source, card: Card, job: Job) -> None:
     kind = "scene" if source.grid.is_scene else "volume"
     if card.kind != kind:
         raise ModelError(
             f"{job.name}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
         )
+    if kind == "scene" and job.view is not None:
+        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+
+
+def _check_channels(source: Source, card: Card, job: Job) -> None:
     if len(card.channels) != source.channels:
-        more = kind == "scene" and source.channels > len(card.channels)
+        more = card.kind == "scene" and source.channels > len(card.channels)
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
@@ -282,8 +302,6 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
             + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models"),
             code="unsuitable",
         )
-    if kind == "scene" and job.view is not None:
-        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError
-from pipeline.io.formats import open_source
 from pipeline.io.slabs import slabs
 from pipeline.io.views import Reoriented
 from pipeline.job import Job, Means
@@ -86,7 +85,7 @@ def _share(patches: int, parts: int, number: int) -> int:
 
 def _images(setup: Setup, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
-    source: Source = open_source(setup.job.input, bands=setup.job.bands)
+    source: Source = setup.reading.open(setup.job.input)
     try:
         numbers = _statistics(source) if setup.needs_statistics else ((), ())
         if setup.orientation is not None:

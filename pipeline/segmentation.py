@@ -17,7 +17,7 @@ from pipeline.engine.ledger import Ledger, differences
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.holding import clear, held
-from pipeline.io.formats import Mask, about, in_the_way, open_source, publish, remove
+from pipeline.io.formats import Mask, about, in_the_way, publish, remove
 from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import ZarrSource, create_labels, stage_volume
@@ -222,7 +222,7 @@ def _look_through(setup: Setup, progress: Progress) -> None:
         return
     progress.phase("reading")
     seen = Foreground()
-    source = open_source(setup.job.input, bands=setup.job.bands)
+    source = setup.reading.open(setup.job.input)
     try:
         if staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)

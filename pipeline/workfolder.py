@@ -12,7 +12,6 @@ from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
 from pipeline.io.clipped import Clipped
-from pipeline.io.formats import open_source
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
 from pipeline.prepare import Setup
@@ -26,7 +25,7 @@ Numbers = tuple[float, ...]
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
     job = setup.job
-    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else setup.reading.open(job.input)
     if setup.region is not None:
         source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)

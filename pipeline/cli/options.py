@@ -18,7 +18,13 @@ Output = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
-Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. Default: all but alpha.")]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands of a raster by number, from 1, or name: 4,3,2 or red,green,blue. Default: named as the model's "
+        "channels, or all but alpha."
+    ),
+]
 Patch = Annotated[
     str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
 ]

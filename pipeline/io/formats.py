@@ -37,10 +37,10 @@ def stem_of(path: str | Path) -> str:
     return name[: len(name) - len(suffix_of(path))]
 
 
-def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
+def open_source(path: str | Path, *, bands: Sequence[int | str] | None = None) -> Source:
     """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
 
-    `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
+    `bands` (scenes) are numbers from 1, or names. Raises InputError with the path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource

@@ -30,8 +30,9 @@ class Data:
     """Stems, or patterns of stems, of the images kept for validation."""
     exclude: tuple[str, ...] = ()
     """Stems, or patterns of stems, that are not used at all: the test split."""
-    bands: tuple[int, ...] | None = None
-    """Bands of a raster to use, counted from 1; None: all but alpha."""
+    bands: tuple[int | str, ...] | None = None
+    """Bands of a raster to use, by number from 1 or by name; None: those named as the channels, or else all but
+    alpha."""
     ignore: tuple[int, ...] = (255,)
     """Values of the labels that are not learned from, beside their nodata."""
 

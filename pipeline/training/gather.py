@@ -15,6 +15,7 @@ from pipeline.geometry import Grid
 from pipeline.io.slabs import slabs
 from pipeline.models.card import Normalisation
 from pipeline.models.fit import Scaling
+from pipeline.reading import Reading, Wanted, reading_of
 from pipeline.statistics import Foreground
 from pipeline.training.census import Census, take_census
 from pipeline.training.config import Training
@@ -26,6 +27,8 @@ class Gathered:
     """An item with what is known of it."""
 
     item: Item
+    reading: Reading
+    """How its image is read."""
     grid: Grid
     census: Census
     foreground: tuple[float, float]
@@ -80,6 +83,9 @@ def scaling_of(normalisation: Normalisation, found: Gathered) -> Scaling:
 def _look_at(training: Training, item: Item) -> Gathered:
     image, labels = open_pair(item, training.data.bands)
     try:
+        wanted = Wanted(training.name, training.channels, training.data.bands, "data.bands")
+        reading = reading_of(image, item.image, wanted)
+        image = reading.applied(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
                 f"{item.image}: has {image.channels} channels, the training {len(training.channels)} "
@@ -91,7 +97,7 @@ def _look_at(training: Training, item: Item) -> Gathered:
             )
         census = take_census(item, labels, len(training.classes), training.data.ignore)
         moments = _moments(training, image) if _measured(training) else ()
-        return Gathered(item, image.grid, census, _of_all(moments), moments)
+        return Gathered(item, reading, image.grid, census, _of_all(moments), moments)
     finally:
         image.close()
         labels.close()

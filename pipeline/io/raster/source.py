@@ -24,8 +24,10 @@ from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box
 from pipeline.io.address import shown
 from pipeline.io.observed import observed
+from pipeline.io.raster.bands import bands_of
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
+from pipeline.io.rasterband import BandName, RasterBand, numbers_of
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
@@ -37,8 +39,8 @@ _DELAYS = (0.5, 2.0)
 class RasterSource:
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
-    def __init__(self, path: str | Path, bands: Sequence[int] | None = None) -> None:
-        """Open `path`, a file or a GDAL address; `bands` are counted from 1, all but alpha by default.
+    def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None) -> None:
+        """Open `path`, a file or a GDAL address; `bands` are numbers from 1 or names, all but alpha by default.
 
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
@@ -50,15 +52,18 @@ class RasterSource:
         self._closed = False
         self._patiently(self._look, bands)
 
-    def _look(self, bands: Sequence[int] | None) -> None:
+    def _look(self, bands: Sequence[BandName] | None) -> None:
         with reading(self._address):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
-            self._bands = self._choose(dataset, bands)
-            self._masks = _masks(dataset, self._bands)
+            self.about: tuple[RasterBand, ...] = bands_of(dataset)
+            """What the file says of each of its bands."""
+            self.bands = self._choose(dataset, bands)
+            """Numbers, from 1, of those that are read."""
+            self._masks = _masks(dataset, self.bands)
             self._shown = [] if self._masks else self._alpha
-            self._nodata = [dataset.nodatavals[band - 1] for band in self._bands]
-            self.channels = len(self._bands)
+            self._nodata = [dataset.nodatavals[band - 1] for band in self.bands]
+            self.channels = len(self.bands)
             self.dtype = self._common_dtype(dataset)
             self.block = self._checked_block(dataset)
             self.grid = grid_of(dataset)
@@ -96,7 +101,7 @@ class RasterSource:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
         with reading(self._address, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
-            values = self._read(dataset, [*self._bands, *self._shown], window)
+            values = self._read(dataset, [*self.bands, *self._shown], window)
             seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
         if self._shown:
             values, seen = values[:-1], values[-1] > 0
@@ -126,24 +131,21 @@ class RasterSource:
                 self._opened.add(dataset)
         return dataset
 
-    def _choose(self, dataset: DatasetReader, bands: Sequence[int] | None) -> list[int]:
+    def _choose(self, dataset: DatasetReader, bands: Sequence[BandName] | None) -> tuple[int, ...]:
         if not dataset.count:
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
             raise InputError(f"{self.path}: has no image of its own; export one of its datasets first: {listed}")
-        chosen = [band for band in dataset.indexes if band not in self._alpha] if bands is None else list(bands)
-        missing = [band for band in chosen if band not in dataset.indexes]
-        if missing or not chosen:
-            raise InputError(f"{self.path}: there is no band {missing}; it has the bands {list(dataset.indexes)}")
-        return chosen
+        pictures = [band for band in dataset.indexes if band not in self._alpha]
+        return tuple(pictures if bands is None else numbers_of(self.path, self.about, bands))
 
     def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
-        names = [dataset.dtypes[band - 1] for band in self._bands]
+        names = [dataset.dtypes[band - 1] for band in self.bands]
         if any(name.startswith("complex") for name in names):
             raise InputError(f"{self.path}: pixels are {names[0]}; only integers and real numbers can be segmented")
         return np.dtype(np.result_type(*names))
 
     def _checked_block(self, dataset: DatasetReader) -> tuple[int, ...]:
-        block = dataset.block_shapes[self._bands[0] - 1]
+        block = dataset.block_shapes[self.bands[0] - 1]
         planes = dataset.count if dataset.interleaving == Interleaving.pixel else 1
         size = prod(block) * planes * self.dtype.itemsize
         if size > _LARGEST_BLOCK:
@@ -160,12 +162,12 @@ def _alpha(dataset: DatasetReader) -> list[int]:
     return bands[:1] if dataset.count > 1 else []
 
 
-def _masks(dataset: DatasetReader, bands: list[int]) -> list[int]:
+def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
     """The bands whose masks tell what was observed; none where alpha or nodata values do, or where all was."""
     flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []
-    return bands[:1] if MaskFlags.per_dataset in flags[0] else bands
+    return list(bands[:1] if MaskFlags.per_dataset in flags[0] else bands)
 
 
 def _classes(dataset: DatasetReader) -> ClassTable:

@@ -54,6 +54,8 @@ class Request:
     view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
     aoi: str | None = None
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
@@ -161,6 +163,10 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def _numbers(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
+    return tuple(map(_number, value)) if isinstance(value, list) else (_number(value),)
+
+
 def _box(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
     west, south, east, north = map(_number, value)
     if not (-90 <= south <= north <= 90):
@@ -199,6 +205,8 @@ _KEYS: Keys = {
     "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
     "aoi": ("a text", _text),
+    "scale": ("a number or a list of numbers", _numbers),
+    "offset": ("a number or a list of numbers", _numbers),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }

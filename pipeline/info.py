@@ -46,5 +46,8 @@ def _values(source: Source) -> dict[str, Any]:
 
 
 def _bands(about: Sequence[RasterBand]) -> dict[str, Any]:
-    """Names of bands, with their numbers, where several have any."""
-    return {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}
+    """Names of bands, with their numbers, where several have any; scales and offsets, where any has one."""
+    names = {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}
+    if all((band.scale, band.offset) == (1.0, 0.0) for band in about):
+        return names
+    return {**names, "scale": [band.scale for band in about], "offset": [band.offset for band in about]}

@@ -34,6 +34,11 @@ class Job:
     aoi: str | None = None
     """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
     polygons; cells outside are neither read nor predicted. None: all of it."""
+    scale: tuple[float, ...] | None = None
+    """Scale of the values of a scene, for all channels or for each: the model sees `stored * scale + offset`. None: 1,
+    or where the model takes physical values and `offset` is None too, that of the file."""
+    offset: tuple[float, ...] | None = None
+    """Offset, likewise; None: 0, or that of the file."""
 
     @property
     def name(self) -> str:

@@ -23,6 +23,8 @@ class Plan:
     model: str
     channels: tuple[str, ...]
     """Channels of the model, with the bands of a raster that are taken for them."""
+    values: str
+    """What it takes of the input: values as they are stored, or with which scale and offset."""
     shape: tuple[int, ...]
     """Cells of the input, in array order."""
     patch: tuple[int, ...]
@@ -65,6 +67,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         output=str(setup.output),
         model=setup.card.name,
         channels=setup.told_channels,
+        values=setup.told_values,
         shape=setup.grid.shape,
         patch=setup.lattice.patch,
         overlap=setup.lattice.overlap,

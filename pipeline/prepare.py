@@ -150,6 +150,11 @@ class Setup:
         return tuple(f"{channel} (band {number})" for channel, number in pairs)
 
     @property
+    def told_values(self) -> str:
+        """Which values of the input the model takes."""
+        return "as stored" if self.reading.calibration is None else str(self.reading.calibration)
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the model scales each volume by its own mean and spread."""
         return self.card.normalisation.kind == "zscore"
@@ -201,6 +206,7 @@ class Setup:
             "format": FORMAT,
             "input": self.version,
             "bands": self.reading.bands,
+            "calibration": None if self.reading.calibration is None else asdict(self.reading.calibration),
             "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -238,7 +244,7 @@ def prepare(job: Job, means: Means) -> Setup:
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
         _check_kind(source, card, job)
-        reading = reading_of(source, job.name, Wanted(card.name, card.channels, job.bands))
+        reading = reading_of(source, job.name, _wanted(card, job))
         source = reading.applied(source, job.input)
         _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
@@ -282,6 +288,10 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
+def _wanted(card: Card, job: Job) -> Wanted:
+    return Wanted(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
+
+
 def _check_kind(source: Source, card: Card, job: Job) -> None:
     kind = "scene" if source.grid.is_scene else "volume"
     if card.kind != kind:
@@ -290,6 +300,8 @@ def _check_kind(source: Source, card: Card, job: Job) -> None:
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+    if kind == "volume" and (job.scale, job.offset) != (None, None):
+        raise RequestError(f"{job.name}: --scale and --offset are for scenes; this is a volume")
 
 
 def _check_channels(source: Source, card: Card, job: Job) -> None:

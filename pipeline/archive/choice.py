@@ -176,8 +176,14 @@ def recipe_of(job: Job) -> dict[str, Any]:
     how = {name: getattr(job, name) for name in ("bands", "patch", "overlap", "window", "view", "tta")}
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [asdict(load_card(name)) for name in models]
-    said = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
-    return {"format": FORMAT, **how, "models": said}
+    said = {card["name"]: {name: value for name, value in card.items() if _said(name, value)} for card in cards}
+    scaled = {name: value for name in ("scale", "offset") if (value := getattr(job, name)) is not None}
+    return {"format": FORMAT, **how, **scaled, "models": said}
+
+
+def _said(name: str, value: object) -> bool:
+    """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
+    return name not in _UNSAID and (name, value) != ("values", "raw")
 
 
 def stamp_of(item: str) -> str | None:

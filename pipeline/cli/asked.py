@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.values import bands, pair, words
+from pipeline.cli.values import bands, numbers, pair, words
 
 if TYPE_CHECKING:
     from pipeline.config import Request
@@ -25,7 +25,8 @@ def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401 
 def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
     """The options that are not None, as a `Request` has them."""
     listed = {"bands": bands, "view": words, "tta": words}
-    readers: dict[str, Any] = {"input": tuple, "patch": pair, "overlap": pair, **listed}
+    of_numbers = {"scale": numbers, "offset": numbers, "patch": pair, "overlap": pair}
+    readers: dict[str, Any] = {"input": tuple, **of_numbers, **listed}
     return {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }

@@ -25,6 +25,11 @@ Bands = Annotated[
         "channels, or all but alpha."
     ),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="The model sees value * scale + offset: one scale, or one a channel. Default: the model's rule."),
+]
+Offset = Annotated[str | None, typer.Option(help="Offset, likewise: --scale 0.0001 --offset -0.1 for Sentinel-2.")]
 Patch = Annotated[
     str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
 ]

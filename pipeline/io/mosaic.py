@@ -19,7 +19,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import MOSAIC
 from pipeline.io.raster.source import RasterSource
-from pipeline.io.rasterband import BandName, in_another_order, listed
+from pipeline.io.rasterband import BandName, in_another_order, listed, units_of
 
 _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 _OPEN = 32
@@ -101,6 +101,11 @@ class MosaicSource:
             raise InputError(
                 f"{self.path}: {path} has the bands {', '.join(listed(tile.about))}, and {name} "
                 f"{', '.join(listed(self.about))}; bring them into one order with `gdal_translate -b`"
+            )
+        if (units := units_of(tile)) != (first_units := units_of(self)):
+            raise InputError(
+                f"{self.path}: {path} has the scales and offsets {units}, and {name} {first_units}, so that their "
+                "numbers mean different things; bring them to one first with `gdal_translate -unscale`"
             )
         if tile.grid.crs != grid.crs:
             raise InputError(

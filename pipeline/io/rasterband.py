@@ -81,6 +81,11 @@ def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) 
     return any(numbers and number not in numbers for number, numbers in enumerate(found, 1))
 
 
+def units_of(raster: Banded) -> list[tuple[float, float]]:
+    """Scale and offset of each band that is read."""
+    return [(band.scale, band.offset) for band in (raster.about[number - 1] for number in raster.bands)]
+
+
 def listed(bands: Sequence[RasterBand]) -> list[str]:
     """Number and name of each band, as in "1 red"."""
     return [f"{number} {band.name}" if band.name else f"{number}" for number, band in enumerate(bands, 1)]

@@ -15,9 +15,10 @@ from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
-_ADDED: Mapping[str, Any] = {"training": {}, "limits": []}
+_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw"}
 """Keys that older cards of this format do not have."""
 Pair = tuple[int, int]
+Values = Literal["raw", "physical"]
 ViewName = Literal["axial", "coronal", "sagittal"]
 
 
@@ -131,6 +132,8 @@ class Card:
     """How it came by its weights: data and splits, samples, augmentation, loss, schedule and seed."""
     limits: tuple[str, ...] = ()
     """What it is known to do wrongly, a sentence each."""
+    values: Values = "raw"
+    """What it takes of a scene: values as they are stored, or physical ones, by the scale and offset of each band."""
     int8: Int8 | None = None
     """Its form in int8, if it has one."""
 
@@ -163,6 +166,8 @@ class Card:
         of_volumes = (self.orientation is not None, bool(self.views))
         if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
             raise ValueError("kind: volumes need an orientation and views; scenes have neither, and no margin")
+        if self.kind == "volume" and self.values != "raw":
+            raise ValueError('values: must be "raw" for volumes, whose files are always scaled as their headers say')
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import RequestError
-from pipeline.models.card import ClassEntry, Pair
+from pipeline.models.card import ClassEntry, Pair, Values
 from pipeline.models.decode import decode
 from pipeline.models.spec import Backbone as BackboneName
 from pipeline.models.spec import BasicDilation, Dilation, Head, OutputStride, Stem
@@ -33,6 +33,11 @@ class Data:
     bands: tuple[int | str, ...] | None = None
     """Bands of a raster to use, by number from 1 or by name; None: those named as the channels, or else all but
     alpha."""
+    scale: tuple[float, ...] | None = None
+    """Scale of the values of a scene, one for all channels or one for each: `value * scale + offset` is learned from.
+    None: 1, or where `samples.values` are physical and `offset` is None too, that of the file."""
+    offset: tuple[float, ...] | None = None
+    """Offset, likewise; None: 0, or that of the file."""
     ignore: tuple[int, ...] = (255,)
     """Values of the labels that are not learned from, beside their nodata."""
 
@@ -82,6 +87,8 @@ class Samples:
     """Share of the patches that are put around a pixel of a class drawn evenly; the others lie anywhere."""
     most_of_one: float = 1.0
     """Most that one class may fill of a patch that lies anywhere, or it is drawn again: 0.75 in mmseg."""
+    values: Values = "raw"
+    """What is learned from: values of a scene as they are stored, or physical ones."""
     normalisation: Literal["fixed", "zscore", "window"] = "fixed"
     """"fixed" and "window" take the training images' own mean and spread, unless `mean` and `std` are given."""
     mean: tuple[float, ...] = ()
@@ -184,6 +191,11 @@ class Training:
     credits: str = "unknown"
     limits: tuple[str, ...] = ()
     """What the model is known to do wrongly, for its card."""
+
+    def __post_init__(self) -> None:
+        scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")
+        if self.kind == "volume" and scaled:
+            raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
 
 
 def read_training(path: Path) -> Training:

@@ -83,8 +83,7 @@ def scaling_of(normalisation: Normalisation, found: Gathered) -> Scaling:
 def _look_at(training: Training, item: Item) -> Gathered:
     image, labels = open_pair(item, training.data.bands)
     try:
-        wanted = Wanted(training.name, training.channels, training.data.bands, "data.bands")
-        reading = reading_of(image, item.image, wanted)
+        reading = reading_of(image, item.image, _wanted(training))
         image = reading.applied(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
@@ -101,6 +100,11 @@ def _look_at(training: Training, item: Item) -> Gathered:
     finally:
         image.close()
         labels.close()
+
+
+def _wanted(training: Training) -> Wanted:
+    data, values = training.data, training.samples.values
+    return Wanted(training.name, training.channels, data.bands, values, data.scale, data.offset, "data.bands")
 
 
 def _measured(training: Training) -> bool:

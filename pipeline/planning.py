@@ -93,7 +93,7 @@ def _disk(setup: Setup) -> int:
 
 def _seconds(setup: Setup) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
-    predictor = predictor_of(setup, None, (0.0,), (1.0,))
+    predictor = predictor_of(setup, None, (0.0,) * setup.channels, (1.0,) * setup.channels)
     noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, setup.channels, *setup.lattice.seen_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()

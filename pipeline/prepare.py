@@ -156,8 +156,8 @@ class Setup:
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether the model scales each volume by its own mean and spread."""
-        return self.card.normalisation.kind == "zscore"
+        """Whether the model scales each input by numbers of its own."""
+        return self.card.normalisation.by_input
 
     def bands(self, means: Means) -> tuple[Box, ...]:
         """The bands of the swept grid, cut into strips where rows are too wide for the memory."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.averaging import average, begin_views
 from pipeline.engine import Failure, Source
@@ -26,6 +26,7 @@ from pipeline.job import Job, Means
 from pipeline.prepare import ROUNDING, Setup, prepare
 from pipeline.progress import Progress
 from pipeline.statistics import Foreground
+from pipeline.stretch import stretch
 from pipeline.workfolder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
 
 _DRAFT = "volume.new.zarr"
@@ -221,10 +222,13 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     if not (staging or counting):
         return
     progress.phase("reading")
-    seen = Foreground()
+    seen, rule = Foreground(), setup.card.normalisation
+    numbers: dict[str, Any] = {}
     source = setup.reading.open(setup.job.input)
     try:
-        if staging:
+        if rule.kind == "percentile":
+            numbers = dict(zip(("shift", "spread"), stretch(source, rule.low, rule.high), strict=True))
+        elif staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)
             (setup.work / _DRAFT).rename(volume)
         else:
@@ -233,7 +237,7 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     finally:
         source.close()
     if counting:
-        statistics.write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
+        statistics.write_text(json.dumps(numbers or {"mean": seen.mean, "std": seen.std}), encoding="utf-8")
 
 
 def _create(setup: Setup, path: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.io.views import Reoriented, inverse
 from pipeline.prepare import Setup
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
-"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; its mean and std."""
+"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""
 
 Numbers = tuple[float, ...]
 
@@ -38,10 +38,12 @@ def scores_source(view: Setup) -> Source:
 
 
 def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
-    """Mean and standard deviation of the input, for a model that needs them; else nothing."""
+    """Shift and spread of each channel of the input, for a model that scales by them; else nothing."""
     if not setup.needs_statistics:
         return (), ()
     numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
+    if setup.card.normalisation.kind == "percentile":
+        return tuple(numbers["shift"]), tuple(numbers["spread"])
     return (numbers["mean"],), (numbers["std"],)
 
 

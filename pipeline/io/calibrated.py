@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box
+from pipeline.io.overview import coarser
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Calibrated:
         for plane, into, (scale, offset) in zip(stored, values, pairs, strict=True):
             into[...] = plane.astype(np.float64) * scale + offset
         return Pixels(values, valid)
+
+    def coarser(self, cells: int) -> Source | None:
+        """The coarsest overview of at least so many cells, in physical values too."""
+        found = coarser(self._source, cells)
+        return None if found is None else Calibrated(found, self._calibration)
 
     def close(self) -> None:
         """Release the file."""

@@ -89,8 +89,8 @@ class Samples:
     """Most that one class may fill of a patch that lies anywhere, or it is drawn again: 0.75 in mmseg."""
     values: Values = "raw"
     """What is learned from: values of a scene as they are stored, or physical ones."""
-    normalisation: Literal["fixed", "zscore", "window"] = "fixed"
-    """"fixed" and "window" take the training images' own mean and spread, unless `mean` and `std` are given."""
+    normalisation: Literal["fixed", "zscore", "window", "percentile"] = "fixed"
+    """All but "zscore" take the training images' own mean and spread, unless `mean` and `std` are given."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
@@ -196,6 +196,8 @@ class Training:
         scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")
         if self.kind == "volume" and scaled:
             raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
+        if self.kind == "volume" and self.samples.normalisation == "percentile":
+            raise ValueError('samples.normalisation = "percentile" is for scenes; volumes have "zscore" and "window"')
 
 
 def read_training(path: Path) -> Training:

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels
 from pipeline.errors import UNREACHABLE, InputError
-from pipeline.geometry import Box
+from pipeline.geometry import Box, Grid
 from pipeline.io.address import shown
 from pipeline.io.observed import observed
 from pipeline.io.raster.bands import bands_of
@@ -35,17 +35,22 @@ _LARGEST_BLOCK = 1 << 30
 _DELAYS = (0.5, 2.0)
 """Seconds before a part of an address is read again."""
 
+_NOWHERE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+"""Affine of an overview: rasterio does not know where one lies whose file has no transform."""
+
 
 class RasterSource:
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
-    def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None) -> None:
+    def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None, level: int | None = None) -> None:
         """Open `path`, a file or a GDAL address; `bands` are numbers from 1 or names, all but alpha by default.
 
+        `level` opens one of its overviews instead, from 0, the finest, with a grid that lies nowhere.
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
         self._address, self.path = str(path), shown(path)
+        self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
         self._lock = threading.Lock()
@@ -66,11 +71,12 @@ class RasterSource:
             self.channels = len(self.bands)
             self.dtype = self._common_dtype(dataset)
             self.block = self._checked_block(dataset)
-            self.grid = grid_of(dataset)
+            self.grid = grid_of(dataset) if not self._options else Grid(dataset.shape, _NOWHERE, ("y", "x"))
             self.nodata: float | None = self._nodata[0]
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
+            self._factors = [] if self._masks else dataset.overviews(self.bands[0])
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged.
@@ -107,6 +113,15 @@ class RasterSource:
             values, seen = values[:-1], values[-1] > 0
         return Pixels(values, observed(values, self._nodata, seen))
 
+    def coarser(self, cells: int) -> RasterSource | None:
+        """The coarsest overview of at least so many cells, if there is one.
+
+        None of a file with a mask, for its overviews need not have one.
+        """
+        rows, columns = self.grid.shape
+        fitting = [level for level, by in enumerate(self._factors) if (rows // by) * (columns // by) >= cells]
+        return RasterSource(self._address, self.bands, fitting[-1]) if fitting else None
+
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""
         with self._lock:
@@ -126,7 +141,7 @@ class RasterSource:
             raise ValueError(f"{self.path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._local.dataset = rasterio.open(self._address, sharing=False)
+            dataset = self._local.dataset = rasterio.open(self._address, sharing=False, **self._options)
             with self._lock:
                 self._opened.add(dataset)
         return dataset

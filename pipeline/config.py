@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
-from pipeline.io.address import MOSAIC, is_mosaic
+from pipeline.io.address import MOSAIC, is_mosaic, is_stack, parts_of_stack, stack_of
 from pipeline.io.rasterband import BandName, band_names
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
@@ -57,7 +57,7 @@ class Request:
     scale: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
     asset: str | None = None
-    """Asset of STAC items that is the input."""
+    """Asset of STAC items that is the input, or several, with commas, that are its bands."""
     search: Search | None = None
 
 
@@ -216,6 +216,8 @@ def _beside(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         if is_mosaic(name):
             return MOSAIC + resolve(name.removeprefix(MOSAIC))
+        if is_stack(name):
+            return stack_of((called, resolve(part)) for called, part in parts_of_stack(name))
         return name if "://" in name or name.startswith("/") else str(folder / name)
 
     model = request.model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +14,7 @@ from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import InputError, Interrupted, RequestError
-from pipeline.io.address import MOSAIC, is_mosaic, is_remote
+from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
@@ -168,6 +168,8 @@ def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
     if is_mosaic(job.input):
         return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
+    if is_stack(job.input):
+        return stack_of((name, key_of(Job(part))) for name, part in parts_of_stack(job.input))
     return job.name if is_remote(job.input) else str(Path(job.input).absolute())
 
 
@@ -191,6 +193,8 @@ def stamp_of(item: str) -> str | None:
     try:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
+        if is_stack(item):
+            return _joined(stamp_of(part) for _, part in parts_of_stack(item))
         about = Path(item).stat()
     except (OSError, InputError):
         return None
@@ -206,6 +210,8 @@ def content_of(item: str) -> str | None:
     """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
     if is_mosaic(item):
         return stamp_of(item)
+    if is_stack(item):
+        return _joined(content_of(part) for _, part in parts_of_stack(item))
     path = Path(item)
     try:
         if not path.is_dir():
@@ -217,6 +223,12 @@ def content_of(item: str) -> str | None:
         return whole.hexdigest()
     except OSError:
         return None
+
+
+def _joined(parts: Iterable[str | None]) -> str | None:
+    """One text of several; None where one is."""
+    known = list(parts)
+    return None if None in known else hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

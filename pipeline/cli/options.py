@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Input = Annotated[
-    list[str] | None, typer.Option("--input", "-i", help="File, folder, pattern, table or URL; may be given again.")
+    list[str] | None,
+    typer.Option(
+        "--input", "-i", help="File, folder, pattern, table, URL, mosaic: or stack: of rasters; may be given again."
+    ),
 ]
 Output = Annotated[
     str | None,
@@ -55,7 +58,10 @@ Aoi = Annotated[
 ]
 Asset = Annotated[
     str | None,
-    typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),
+    typer.Option(
+        help="Asset of STAC items that is the input, or several that are its bands: red,green,blue. Default: visual, "
+        "image, data or the only image."
+    ),
 ]
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]

@@ -15,7 +15,7 @@ from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
-from pipeline.io.address import is_mosaic, is_remote, name_of, shown
+from pipeline.io.address import is_mosaic, is_remote, is_stack, name_of, parts_of_stack, shown
 from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
@@ -46,6 +46,10 @@ def open_source(path: str | Path, *, bands: Sequence[int | str] | None = None) -
         from pipeline.io.mosaic import MosaicSource
 
         return MosaicSource(str(path), bands)
+    if is_stack(path):
+        from pipeline.io.stack import StackSource
+
+        return StackSource(str(path), bands)
     if not is_remote(path):
         _check_file(Path(path))
     if suffix_of(path) in VOLUMES:
@@ -76,6 +80,8 @@ def identity(path: str | Path) -> dict[str, Any]:
         from pipeline.io.mosaic import versions
 
         return versions(str(path))
+    if is_stack(path):
+        return {"name": shown(path), "parts": [identity(part) for _, part in parts_of_stack(path)]}
     if is_remote(path):
         from pipeline.io.remote import version_at
 

@@ -49,7 +49,7 @@ class RasterSource:
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
-        self._address, self.path = str(path), shown(path)
+        self.address, self.path = str(path), shown(path)
         self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
@@ -58,7 +58,7 @@ class RasterSource:
         self._patiently(self._look, bands)
 
     def _look(self, bands: Sequence[BandName] | None) -> None:
-        with reading(self._address):
+        with reading(self.address):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
             self.about: tuple[RasterBand, ...] = bands_of(dataset)
@@ -105,7 +105,7 @@ class RasterSource:
 
     def _pixels(self, box: Box) -> Pixels:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
-        with reading(self._address, f", rows {box.start[0]} to {box.stop[0]}"):
+        with reading(self.address, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
             values = self._read(dataset, [*self.bands, *self._shown], window)
             seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
@@ -120,7 +120,7 @@ class RasterSource:
         """
         rows, columns = self.grid.shape
         fitting = [level for level, by in enumerate(self._factors) if (rows // by) * (columns // by) >= cells]
-        return RasterSource(self._address, self.bands, fitting[-1]) if fitting else None
+        return RasterSource(self.address, self.bands, fitting[-1]) if fitting else None
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""
@@ -141,7 +141,7 @@ class RasterSource:
             raise ValueError(f"{self.path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._local.dataset = rasterio.open(self._address, sharing=False, **self._options)
+            dataset = self._local.dataset = rasterio.open(self.address, sharing=False, **self._options)
             with self._lock:
                 self._opened.add(dataset)
         return dataset

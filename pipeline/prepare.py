@@ -19,6 +19,7 @@ from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
 from pipeline.io.address import beside, is_remote
 from pipeline.io.formats import check_output, identity, open_source, stem_of
+from pipeline.io.rasterband import Banded, listed
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
 from pipeline.limits import check_room, check_shape
@@ -311,7 +312,8 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
-            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models"),
+            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
+            + (f"; it has the bands {', '.join(listed(source.about))}" if more and isinstance(source, Banded) else ""),
             code="unsuitable",
         )
 

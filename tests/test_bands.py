@@ -28,14 +28,14 @@ from pipeline.models.store import save_model
 from pipeline.planning import plan
 from pipeline.prepare import prepare
 from pipeline.segmentation import segment
-from pipeline.training.config import Data
+from pipeline.training.config import Data, read_training
 from pipeline.training.gather import gather, normalisation_of
 from pipeline.training.items import Item
 from pipeline.training.samples import Samples, close_all
 from tests.inputs import SCENE_CARD, labels_of, pixels, undecided
 from tests.model_cases import network_of
 from tests.rasters import put
-from tests.trainings import SCENES, truth
+from tests.trainings import SCENES, TOML, truth
 
 RGB = ("red", "green", "blue")
 WAYS = ("description", "colour", "tag")
@@ -181,6 +181,12 @@ def test_bands_without_a_name_are_taken_by_place_and_those_with_one_are_not(rgb,
     assert prepare(Job(str(path), None, rgb, (3, 2, 1)), Means()).reading.bands == (3, 2, 1)
 
 
+def test_bands_that_fit_no_channel_are_listed(rgb, tmp_path):
+    path = put_bands(tmp_path / "a.tif", pixels((4, 40, 40)), ["nir", "red edge", "swir", None])
+    with pytest.raises(InputError, match=r"--bands 1,2,3; it has the bands 1 nir, 2 red edge, 3 swir, 4$"):
+        prepare(Job(str(path), None, rgb), Means())
+
+
 def test_a_false_colour_picture_may_be_asked_for(rgb, tmp_path):
     path = put_bands(tmp_path / "a.tif", pixels((4, 40, 40)), [*RGB, "nir"], "colour")
     assert prepare(Job(str(path), None, rgb, ("nir", "red", "green")), Means()).reading.bands == (4, 1, 2)
@@ -236,6 +242,11 @@ def test_a_training_takes_bands_by_name_as_a_run_does(tmp_path):
         found[name, asked] = [sample.image.numpy() for sample in samples]
         close_all()
     assert all(np.array_equal(found["twin", None], images) for images in found.values())
+    (tmp_path / "a.toml").write_text(TOML.replace("[data]", '[data]\nbands = ["red", 2]'))
+    assert read_training(tmp_path / "a.toml").data.bands == ("red", 2)
+    (tmp_path / "a.toml").write_text(TOML.replace("[data]", "[data]\nbands = [1.5]"))
+    with pytest.raises(RequestError, match=r"data.bands\[0\]: expected a whole number, got 1.5"):
+        read_training(tmp_path / "a.toml")
     with pytest.raises(InputError, match=r'data\.bands = \["red", "green"\] takes them by name'):
         gather(replace(SCENES, data=Data("", "", bands=(1, 2))), [item])
 

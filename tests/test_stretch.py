@@ -178,6 +178,19 @@ def test_physical_values_are_stretched_alike(large):
     np.testing.assert_allclose(found, plain, rtol=1e-5)
 
 
+def test_alpha_counts_in_overviews_too(tmp_path):
+    values = np.full((4, 400, 400), 255, np.uint8)
+    values[:3] = noise((400, 400))[:1] / 20
+    values[:, :200] = [[[9]], [[9]], [[9]], [[0]]]
+    path = put(tmp_path / "a.tif", values, photometric="RGB", alpha="yes", tiled=True)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2], Resampling.nearest)
+    overview, low, high = RasterSource(path).coarser(100), (2.0,) * 3, (98.0,) * 3
+    assert overview.grid.shape == (200, 200)
+    expected = ends(values[:3, ::2, ::2], values[3, ::2, ::2] > 0, low, high)
+    np.testing.assert_allclose(found_ends(overview, low, high), expected, rtol=1e-6)
+
+
 def test_overviews_of_a_file_with_a_mask_are_left_alone(tmp_path):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         path = put(tmp_path / "a.tif", noise((600, 600), np.uint16))

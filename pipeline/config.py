@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
-from pipeline.io.address import MOSAIC, is_mosaic
+from pipeline.io.address import MOSAIC, is_mosaic, is_stack, parts_of_stack, stack_of
+from pipeline.io.rasterband import BandName, band_names
 from pipeline.layers import checked
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.card import views_of
@@ -48,7 +49,7 @@ class Request:
     input: tuple[str, ...] = ()
     output: str | None = None
     model: str | None = None
-    bands: tuple[int, ...] | None = None
+    bands: tuple[BandName, ...] | None = None
     patch: tuple[int, int] | None = None
     overlap: tuple[int, int] | None = None
     window: str | None = None
@@ -60,8 +61,10 @@ class Request:
     volume: int | str | None = None
     """One volume of 4-D files, from 0, or "all": each becomes an item."""
     keep_header_text: bool | None = None
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
     asset: str | None = None
-    """Asset of STAC items that is the input."""
+    """Asset of STAC items that is the input, or several, with commas, that are its bands."""
     search: Search | None = None
 
 
@@ -156,6 +159,10 @@ def _wholes(value: Any) -> tuple[int, ...]:  # noqa: ANN401  (what stands in a f
     return tuple(map(_whole, value))
 
 
+def _bands(value: Any) -> tuple[BandName, ...]:  # noqa: ANN401  (what stands in a file)
+    return band_names(value.split(",") if isinstance(value, str) else value)
+
+
 def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401  (what stands in a file)
     if isinstance(value, int):
         return _whole(value), _whole(value)
@@ -177,6 +184,10 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError
     return float(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
+    return tuple(map(_number, value)) if isinstance(value, list) else (_number(value),)
 
 
 def _box(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
@@ -210,7 +221,7 @@ _KEYS: Keys = {
     "input": ("a text or a list of texts", _texts),
     "output": ("a text", _text),
     "model": ("a text", _text),
-    "bands": ("a list of whole numbers", _wholes),
+    "bands": ("a text or a list of whole numbers and names", _bands),
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),
@@ -221,6 +232,8 @@ _KEYS: Keys = {
     "affine": ("a text", _text),
     "volume": ('a whole number, or "all"', _volume),
     "keep_header_text": ("true or false", _truth),
+    "scale": ("a number or a list of numbers", _numbers),
+    "offset": ("a number or a list of numbers", _numbers),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }
@@ -230,6 +243,8 @@ def _beside(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         if is_mosaic(name):
             return MOSAIC + resolve(name.removeprefix(MOSAIC))
+        if is_stack(name):
+            return stack_of((called, resolve(part)) for called, part in parts_of_stack(name))
         return name if "://" in name or name.startswith("/") else str(folder / name)
 
     model = request.model

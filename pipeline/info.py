@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.address import is_remote, shown
 from pipeline.io.formats import about, is_volume, open_source
+from pipeline.io.rasterband import Banded, RasterBand, listed
 from pipeline.io.views import orientation_of
 
 
@@ -53,4 +55,13 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _values(source: Source) -> dict[str, Any]:
-    return {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
+    values = {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
+    return {**values, **(_bands(source.about) if isinstance(source, Banded) else {})}
+
+
+def _bands(about: Sequence[RasterBand]) -> dict[str, Any]:
+    """Names of bands, with their numbers, where several have any; scales and offsets, where any has one."""
+    names = {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}
+    if all((band.scale, band.offset) == (1.0, 0.0) for band in about):
+        return names
+    return {**names, "scale": [band.scale for band in about], "offset": [band.offset for band in about]}

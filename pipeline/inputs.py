@@ -15,7 +15,7 @@ from typing import TypeVar
 from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
-from pipeline.io.address import beside, is_mosaic, is_remote, shown
+from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
 from pipeline.io.formats import SCENES, STORES, VOLUMES, is_volume, open_source, stem_of, suffix_of
 from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
@@ -158,10 +158,15 @@ def _searched(search: Search, asset: str | None) -> dict[str, str | None]:
     return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
 
 
+def _stands_for_itself(name: str) -> bool:
+    """Whether a name is no file, folder or pattern."""
+    return is_remote(name) or is_mosaic(name) or is_stack(name)
+
+
 def _root(name: str) -> Path | None:
     """The folder below which `name` stands for files; None where it stands for itself."""
     path = Path(name)
-    if is_remote(name) or is_mosaic(name) or (not path.is_dir() and not glob.has_magic(name)):
+    if _stands_for_itself(name) or (not path.is_dir() and not glob.has_magic(name)):
         return None
     fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
     return path if path.is_dir() else Path(*fixed)
@@ -169,11 +174,11 @@ def _root(name: str) -> Path | None:
 
 def _place(item: str, roots: Sequence[Path]) -> Path:
     root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
-    return Path() if is_remote(item) or is_mosaic(item) else Path(item).parent.relative_to(root)
+    return Path() if _stands_for_itself(item) else Path(item).parent.relative_to(root)
 
 
 def _items(name: str) -> list[str]:
-    if is_remote(name) or is_mosaic(name):
+    if _stands_for_itself(name):
         return [name]
     path = Path(name)
     if path.is_dir() and not _is_store(path):
@@ -228,7 +233,7 @@ def _column(path: Path) -> list[str]:
     if rows and "input" not in rows[0]:
         raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
     return [
-        item if is_remote(item) or Path(item).is_absolute() else str(path.parent / item)
+        item if is_remote(item) or is_stack(item) or Path(item).is_absolute() else str(path.parent / item)
         for row in rows
         if (item := row["input"])
     ]

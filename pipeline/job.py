@@ -18,8 +18,9 @@ class Job:
     """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
     model: str | None = None
     """A packaged name, or the path of a model. None: the packaged one for the kind of input."""
-    bands: tuple[int, ...] | None = None
-    """Bands of a raster to use, counted from 1; None: all but alpha."""
+    bands: tuple[int | str, ...] | None = None
+    """Bands of a raster to use, by number from 1 or by name; None: those named as the model's channels, or else all
+    but alpha."""
     patch: tuple[int, int] | None = None
     """Height and width of a patch in cells of the input."""
     overlap: tuple[int, int] | None = None
@@ -41,6 +42,11 @@ class Job:
     """Whether free text and extensions of a NIfTI header go into the mask; None: no."""
     also: str | tuple[str, ...] | None = None
     """Layers to write beside the mask of a scene, of `pipeline.layers.LAYERS`, as in "confidence,scores"."""
+    scale: tuple[float, ...] | None = None
+    """Scale of the values of a scene, for all channels or for each: the model sees `stored * scale + offset`. None: 1,
+    or where the model takes physical values and `offset` is None too, that of the file."""
+    offset: tuple[float, ...] | None = None
+    """Offset, likewise; None: 0, or that of the file."""
 
     @property
     def name(self) -> str:

@@ -16,9 +16,9 @@ from pipeline.models.store import load_model
 from pipeline.prepare import Setup
 
 
-def predictor_of(setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]) -> Predictor:
-    """The network of a run; `mean` and `std` are the input's own, for a model that scales each input by them."""
-    return bound(ready_for(setup, setup.numerics, threads), setup, threads, mean, std)
+def predictor_of(setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:
+    """The network of a run; `shift` and `spread` are the input's own, for a model that scales each input by them."""
+    return bound(ready_for(setup, setup.numerics, threads), setup, threads, shift, spread)
 
 
 def ready_for(setup: Setup, numerics: Numerics, threads: int | None = None) -> Ready:
@@ -33,11 +33,11 @@ def plainly_ready(setup: Setup) -> Ready:
 
 
 def bound(
-    network: Ready, setup: Setup, threads: int | None, mean: tuple[float, ...], std: tuple[float, ...]
+    network: Ready, setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]
 ) -> Predictor:
     """A network that is ready, for the input of a run."""
     height, width = setup.swept.spacing[-2:]
-    scaling, augmentation = Scaling.of(setup.card, mean, std), setup.augmentation
+    scaling, augmentation = Scaling.of(setup.card, shift, spread), setup.augmentation
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
     rows, columns = setup.lattice.patch[-2:]
@@ -46,9 +46,11 @@ def bound(
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
-def image_for(setup: Setup, mean: tuple[float, ...], std: tuple[float, ...], patch: Pixels) -> torch.Tensor:
+def image_for(setup: Setup, shift: tuple[float, ...], spread: tuple[float, ...], patch: Pixels) -> torch.Tensor:
     """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
-    scaled = Scaling.of(setup.card, mean, std)(patch.values[None], None if patch.valid is None else patch.valid[None])
+    scaled = Scaling.of(setup.card, shift, spread)(
+        patch.values[None], None if patch.valid is None else patch.valid[None]
+    )
     height, width = setup.swept.spacing[-2:]
     return image_of(setup.card, (height, width), scaled)
 

@@ -21,6 +21,10 @@ class Plan:
     input: str
     output: str
     model: str
+    channels: tuple[str, ...]
+    """Channels of the model, with the bands of a raster that are taken for them."""
+    values: str
+    """What it takes of the input: values as they are stored, or with which scale and offset."""
     shape: tuple[int, ...]
     """Cells of the input, in array order."""
     patch: tuple[int, ...]
@@ -62,6 +66,8 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         input=job.name,
         output=str(setup.output),
         model=setup.card.name,
+        channels=setup.told_channels,
+        values=setup.told_values,
         shape=setup.grid.shape,
         patch=setup.lattice.patch,
         overlap=setup.lattice.overlap,
@@ -87,7 +93,7 @@ def _disk(setup: Setup) -> int:
 
 def _seconds(setup: Setup) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
-    predictor = predictor_of(setup, None, (0.0,), (1.0,))
+    predictor = predictor_of(setup, None, (0.0,) * setup.channels, (1.0,) * setup.channels)
     noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, setup.channels, *setup.lattice.seen_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()

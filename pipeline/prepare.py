@@ -19,6 +19,7 @@ from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
 from pipeline.geometry.bands import Run
 from pipeline.io.address import beside, is_remote
 from pipeline.io.formats import check_output, identity, stem_of
+from pipeline.io.rasterband import Banded, listed
 from pipeline.io.views import Orientation
 from pipeline.job import Job, Means
 from pipeline.layers import Layer, checked, layers_of
@@ -28,7 +29,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.fit import int8_form
 from pipeline.models.numerics import Numerics
-from pipeline.opening import open_input
+from pipeline.reading import Reading, Wanted, reading_of
 from pipeline.sharing import runs_for
 from pipeline.views import View, views_for
 
@@ -72,6 +73,8 @@ class Setup:
     """Part of the scene that is segmented; None: all of it."""
     augmentation: Augmentation
     """Turns and scales in which the network sees each patch."""
+    reading: Reading
+    """How the input is read for the model."""
     channels: int
     itemsize: int
     """Bytes of one value of the input."""
@@ -147,9 +150,22 @@ class Setup:
         return tuple(LabelClass(value, entry.name, entry.colour) for value, entry in enumerate(self.card.classes))
 
     @property
+    def told_channels(self) -> tuple[str, ...]:
+        """Channels of the model, each with the number of the band that is taken for it, where bands were chosen."""
+        if self.reading.bands is None:
+            return self.card.channels
+        pairs = zip(self.card.channels, self.reading.bands, strict=True)
+        return tuple(f"{channel} (band {number})" for channel, number in pairs)
+
+    @property
+    def told_values(self) -> str:
+        """Which values of the input the model takes."""
+        return "as stored" if self.reading.calibration is None else str(self.reading.calibration)
+
+    @property
     def needs_statistics(self) -> bool:
-        """Whether the model scales each volume by its own mean and spread."""
-        return self.card.normalisation.kind == "zscore"
+        """Whether the model scales each input by numbers of its own."""
+        return self.card.normalisation.by_input
 
     def bands(self, means: Means) -> tuple[Box, ...]:
         """The bands of the swept grid, cut into strips where rows are too wide for the memory."""
@@ -197,7 +213,8 @@ class Setup:
         return {
             "format": FORMAT,
             "input": self.version,
-            "bands": self.job.bands,
+            "bands": self.reading.bands,
+            "calibration": None if self.reading.calibration is None else asdict(self.reading.calibration),
             "affine": self.job.affine,
             "volume": self.job.volume,
             "keep_header_text": self.job.keep_header_text,
@@ -239,12 +256,17 @@ def bytes_of(decisions: Sequence[Decision]) -> int:
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
-    source = open_input(job)
+    asked = Reading(job.bands, affine=job.affine, volume=job.volume, keep_text=bool(job.keep_header_text))
+    source = asked.open(job.input)
     try:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
-        _check_fit(source, card, job)
+        _check_kind(source, card, job)
+        found = reading_of(source, job.name, _wanted(card, job))
+        reading = replace(asked, bands=found.bands, calibration=found.calibration)
+        source = reading.applied(source, job.input)
+        _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(job.input, output)
@@ -262,6 +284,7 @@ def prepare(job: Job, means: Means) -> Setup:
             region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
+            reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
             numerics=_numerics(means, card, views, augmentation),
@@ -288,25 +311,35 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
-def _check_fit(source: Source, card: Card, job: Job) -> None:
+def _wanted(card: Card, job: Job) -> Wanted:
+    return Wanted(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
+
+
+def _check_kind(source: Source, card: Card, job: Job) -> None:
     kind = "scene" if source.grid.is_scene else "volume"
     if card.kind != kind:
         raise ModelError(
             f"{job.name}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
         )
+    if kind == "scene" and job.view is not None:
+        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+    if kind == "volume" and (job.scale, job.offset) != (None, None):
+        raise RequestError(f"{job.name}: --scale and --offset are for scenes; this is a volume")
+    if kind == "volume" and job.also:
+        raise RequestError(f"{job.name}: --also is for scenes; this is a volume")
+
+
+def _check_channels(source: Source, card: Card, job: Job) -> None:
     if len(card.channels) != source.channels:
-        more = kind == "scene" and source.channels > len(card.channels)
+        more = card.kind == "scene" and source.channels > len(card.channels)
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
-            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models"),
+            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
+            + (f"; it has the bands {', '.join(listed(source.about))}" if more and isinstance(source, Banded) else ""),
             code="unsuitable",
         )
-    if kind == "scene" and job.view is not None:
-        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
-    if kind == "volume" and job.also:
-        raise RequestError(f"{job.name}: --also is for scenes; this is a volume")
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from pipeline.io.address import is_stack, parts_of_stack
 from pipeline.io.formats import stem_of, suffix_of
 from pipeline.segmentation import Report
 
@@ -35,7 +36,8 @@ def _files(report: Report) -> Iterable[Path]:
     """The input and its mask, under any name that it may have by default."""
     path = Path(report.input)
     output = path.with_name(stem_of(path) + "_mask") if report.output is None else Path(report.output)
-    return path, output, *(output.with_name(stem_of(output) + suffix) for suffix in ("", ".tif", ".nii.gz"))
+    parts = [Path(part) for _, part in parts_of_stack(report.input)] if is_stack(report.input) else []
+    return path, *parts, output, *(output.with_name(stem_of(output) + suffix) for suffix in ("", ".tif", ".nii.gz"))
 
 
 def _instead(path: Path) -> dict[str, str]:

@@ -17,9 +17,9 @@ from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.quantise import quantised
 from pipeline.models.store import load_model, publish
 from pipeline.network import image_for
-from pipeline.opening import open_input
 from pipeline.prepare import Setup, prepare
 from pipeline.statistics import Foreground
+from pipeline.stretch import stretch
 from pipeline.trial import observed
 
 _FLOAT = Means(device="cpu", precision="float32", runtime="torch")
@@ -86,9 +86,9 @@ def _share(patches: int, parts: int, number: int) -> int:
 
 def _images(setup: Setup, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
-    source: Source = open_input(setup.job)
+    source: Source = setup.reading.open(setup.job.input)
     try:
-        numbers = _statistics(source) if setup.needs_statistics else ((), ())
+        numbers = _statistics(setup, source) if setup.needs_statistics else ((), ())
         if setup.orientation is not None:
             source = Reoriented(source, *setup.orientation)
         return [image_for(setup, *numbers, pixels) for pixels in islice(observed(setup, source, max(count, 1)), count)]
@@ -96,7 +96,10 @@ def _images(setup: Setup, count: int) -> list[Any]:
         source.close()
 
 
-def _statistics(source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _statistics(setup: Setup, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    rule = setup.card.normalisation
+    if rule.kind == "percentile":
+        return stretch(source, rule.low, rule.high)
     seen = Foreground()
     for _, pixels in slabs(source, 1):
         seen.add(pixels.values)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.averaging import average, begin_views
 from pipeline.engine import Failure
@@ -21,11 +21,11 @@ from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import stage_volume
 from pipeline.job import Job, Means
-from pipeline.opening import open_input
 from pipeline.prepare import Setup, prepare
 from pipeline.progress import Progress
 from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
 from pipeline.statistics import Foreground
+from pipeline.stretch import stretch
 from pipeline.workfolder import STATISTICS, VOLUME, statistics_of, swept_source
 
 _DRAFT = "volume.new.zarr"
@@ -214,10 +214,13 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     if not (staging or counting):
         return
     progress.phase("reading")
-    seen = Foreground()
-    source = open_input(setup.job)
+    seen, rule = Foreground(), setup.card.normalisation
+    numbers: dict[str, Any] = {}
+    source = setup.reading.open(setup.job.input)
     try:
-        if staging:
+        if rule.kind == "percentile":
+            numbers = dict(zip(("shift", "spread"), stretch(source, rule.low, rule.high), strict=True))
+        elif staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)
             (setup.work / _DRAFT).rename(volume)
         else:
@@ -226,4 +229,4 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     finally:
         source.close()
     if counting:
-        statistics.write_text(json.dumps({"mean": seen.mean, "std": seen.std}), encoding="utf-8")
+        statistics.write_text(json.dumps(numbers or {"mean": seen.mean, "std": seen.std}), encoding="utf-8")

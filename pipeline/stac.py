@@ -16,7 +16,7 @@ from requests.exceptions import RequestException
 
 from pipeline.config import Search
 from pipeline.errors import InputError, RequestError
-from pipeline.io.address import shown
+from pipeline.io.address import shown, stack_of
 
 _USUAL = ("visual", "image", "data")
 """Names of assets that are taken where none is asked for."""
@@ -70,14 +70,54 @@ def _placed(item: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _found(item: pystac.Item, asset: str | None) -> Found:
-    named = [name for name in ((asset,) if asset else _USUAL) if name in item.assets]
-    images = [name for name, about in item.assets.items() if "tif" in (about.media_type or "")]
-    chosen = named or ([] if asset or len(images) != 1 else images)
+    """The input of an item: the asset that is asked for, or all of several, with commas, as the bands of one scene."""
+    if asset is not None:
+        words = [word.strip() for word in asset.split(",")]
+        parts = [(word, _href(item.assets[_asked(item, word)])) for word in words]
+        return Found(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
+    images = [name for name, about in item.assets.items() if _is_tiff(about)]
+    usual = [name for name in _USUAL if name in item.assets]
+    chosen = usual or (images if len(images) == 1 else [])
     if not chosen:
-        there = ", ".join(item.assets) or "none"
-        raise RequestError(f"STAC item {item.id}: has the assets {there}; choose one with --asset")
-    address = item.assets[chosen[0]].get_absolute_href()
-    return Found(address or item.assets[chosen[0]].href, _file_name(item.id))
+        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset")
+    return Found(_href(item.assets[chosen[0]]), _file_name(item.id))
+
+
+def _asked(item: pystac.Item, word: str) -> str:
+    """The name of an asset, by that name or by the common name of its only band, of GeoTIFFs before others."""
+    if word in item.assets:
+        return word
+    named = [name for name, about in item.assets.items() if word.lower() in _common_names(about)]
+    chosen = [name for name in named if _is_tiff(item.assets[name])] or named
+    if len(chosen) > 1:
+        raise RequestError(
+            f"STAC item {item.id}: {word} may be any of the assets {', '.join(chosen)}; name one of them"
+        )
+    if not chosen:
+        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset, not {word}")
+    return chosen[0]
+
+
+def _common_names(asset: pystac.Asset) -> set[str]:
+    """What the only band of an asset is called, by STAC 1.0 or 1.1; nothing of an asset of several."""
+    bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+    if len(bands) != 1:
+        return set()
+    return {str(bands[0][key]).lower() for key in ("name", "common_name", "eo:common_name") if bands[0].get(key)}
+
+
+def _listed(item: pystac.Item) -> str:
+    """The assets, with the common names of those that have one."""
+    names = {name: sorted(_common_names(about) - {name.lower()}) for name, about in item.assets.items()}
+    return ", ".join(f"{name} ({', '.join(common)})" if common else name for name, common in names.items()) or "none"
+
+
+def _is_tiff(asset: pystac.Asset) -> bool:
+    return "tif" in (asset.media_type or "")
+
+
+def _href(asset: pystac.Asset) -> str:
+    return asset.get_absolute_href() or asset.href
 
 
 def _file_name(identity: str) -> str:

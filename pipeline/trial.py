@@ -27,7 +27,7 @@ _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 Numbers = tuple[float, ...]
 
 
-def tried(setup: Setup, source: Source, mean: Numbers, std: Numbers, progress: Progress) -> Setup:
+def tried(setup: Setup, source: Source, shift: Numbers, spread: Numbers, progress: Progress) -> Setup:
     """The setup as it works here, after its first patches; `source` is what is swept.
 
     Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
@@ -40,10 +40,10 @@ def tried(setup: Setup, source: Source, mean: Numbers, std: Numbers, progress: P
     if not patches:
         return setup
     progress.phase("trying")
-    setup, predictor = _working(setup, patches[0], mean, std, progress)
+    setup, predictor = _working(setup, patches[0], shift, spread, progress)
     _outcomes[asked] = setup.numerics
     if setup.numerics != PLAIN:
-        reference = bound(plainly_ready(setup), setup, 1, mean, std)
+        reference = bound(plainly_ready(setup), setup, 1, shift, spread)
         shares = list(_shares(setup, predictor, reference, patches))
         if shares:
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
@@ -58,8 +58,10 @@ def _shares(setup: Setup, predictor: Predictor, reference: Predictor, patches: S
             yield float(np.mean(_labels(setup, predictor, patch) == _labels(setup, reference, patch)))
 
 
-def _working(setup: Setup, patch: Pixels, mean: Numbers, std: Numbers, progress: Progress) -> tuple[Setup, Predictor]:
-    predictor = bound(ready_for(setup, setup.numerics), setup, 1, mean, std)
+def _working(
+    setup: Setup, patch: Pixels, shift: Numbers, spread: Numbers, progress: Progress
+) -> tuple[Setup, Predictor]:
+    predictor = bound(ready_for(setup, setup.numerics), setup, 1, shift, spread)
     if setup.numerics.runtime != "compiled":
         return setup, predictor
     try:
@@ -68,7 +70,7 @@ def _working(setup: Setup, patch: Pixels, mean: Numbers, std: Numbers, progress:
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         progress.note(f"the network could not be compiled and runs without ({first})")
         setup = replace(setup, numerics=replace(setup.numerics, runtime="torch"))
-        predictor = bound(ready_for(setup, setup.numerics), setup, 1, mean, std)
+        predictor = bound(ready_for(setup, setup.numerics), setup, 1, shift, spread)
     return setup, predictor
 
 

@@ -17,11 +17,10 @@ from pipeline.io.clipped import Clipped
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
 from pipeline.layers import Layer
-from pipeline.opening import open_input
 from pipeline.prepare import Setup
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
-"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; its mean and std."""
+"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""
 
 Numbers = tuple[float, ...]
 
@@ -29,7 +28,7 @@ Numbers = tuple[float, ...]
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
     job = setup.job
-    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_input(job)
+    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else setup.reading.open(job.input)
     if setup.region is not None:
         source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)
@@ -42,10 +41,12 @@ def scores_source(view: Setup) -> Source:
 
 
 def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
-    """Mean and standard deviation of the input, for a model that needs them; else nothing."""
+    """Shift and spread of each channel of the input, for a model that scales by them; else nothing."""
     if not setup.needs_statistics:
         return (), ()
     numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
+    if setup.card.normalisation.kind == "percentile":
+        return tuple(numbers["shift"]), tuple(numbers["spread"])
     return (numbers["mean"],), (numbers["std"],)
 
 

@@ -46,6 +46,8 @@ def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
 
 def test_a_list_may_be_a_text(tmp_path):
     assert read(tmp_path, 'tta = "turns,1.5"').tta == ("turns", "1.5")
+    assert read(tmp_path, 'bands = "4, red,nir08"').bands == (4, "red", "nir08")
+    assert read(tmp_path, 'bands = [4, "red"]').bands == (4, "red")
     assert read(tmp_path, 'view = "axial,coronal"').view == ("axial", "coronal")
 
 
@@ -68,8 +70,10 @@ def test_an_empty_file_says_nothing(tmp_path):
         ("input = 3", "input = 3 must be a text or a list of texts"),
         ("input = ['a', 3]", "input = .* must be a text or a list of texts"),
         ("model = ['a']", "model = .* must be a text"),
-        ("bands = 'rgb'", "bands = 'rgb' must be a list of whole numbers"),
-        ("bands = [1.0]", "bands = .* must be a list of whole numbers"),
+        ("bands = 3", "bands = 3 must be a text or a list of whole numbers and names"),
+        ("bands = [1.0]", "bands = .* must be a text or a list of whole numbers and names"),
+        ("bands = [true]", "bands = .* must be a text or a list of whole numbers and names"),
+        ("bands = 'red,'", "bands = 'red,' must be a text or a list of whole numbers and names"),
         ("patch = '512'", r"patch = '512' must be a whole number, or \[height, width\]"),
         ("patch = [1, 2, 3]", "patch = .* must be"),
         ("patch = true", "patch = True must be"),

@@ -57,7 +57,7 @@ def test_any_missing_key_is_named(card, data):
     inner = data.draw(
         st.sampled_from([document, document["network"], document["normalisation"], document["classes"][0]])
     )
-    key = data.draw(st.sampled_from(sorted({*inner} - {"training", "limits"})))
+    key = data.draw(st.sampled_from(sorted({*inner} - {"training", "limits", "values"})))
     del inner[key]
     with pytest.raises(ValueError, match=f"missing keys {key}"):
         Card.from_json(json.dumps(document))
@@ -89,6 +89,7 @@ def test_any_missing_key_is_named(card, data):
         (("views",), ["axial"], "volumes need an orientation and views; scenes have neither"),
         (("views",), "axial", "views: expected a list, got 'axial'"),
         (("views",), ["front"], r"views\[0\]: expected 'axial' or 'coronal' or 'sagittal', got 'front'"),
+        (("values",), "scaled", "values: expected 'raw' or 'physical', got 'scaled'"),
         (("format",), 1, "reads format 2, got 1"),
         (("evaluation",), [], "evaluation: expected an object"),
     ],
@@ -115,9 +116,14 @@ def test_a_volume_has_views_and_each_once(views, words):
         Card.from_json(json.dumps(document))
 
 
+def test_the_values_of_volumes_are_what_their_headers_say():
+    with pytest.raises(ValueError, match='values: must be "raw" for volumes'):
+        replace(CARD_3D, values="physical")
+
+
 def test_a_card_from_before_its_recipe_was_kept_is_read():
     document = json.loads(CARD_2D.to_json())
-    del document["training"], document["limits"]
+    del document["training"], document["limits"], document["values"]
     assert Card.from_json(json.dumps(document)) == CARD_2D
 
 

@@ -177,7 +177,7 @@ def test_a_patch_of_another_size_keeps_the_scale():
 
 
 def test_per_volume_normalisation_needs_its_numbers():
-    with pytest.raises(ModelError, match="needs the mean and std of each of its 1 channels"):
+    with pytest.raises(ModelError, match="needs the shift and spread of each of its 1 channels"):
         Scaling.of(CARD_3D)
     assert Scaling.of(CARD_3D, (3.0,), (0.0,)) == Scaling((3.0,), (1.0,))
     rule = Normalisation("window", (1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))

@@ -12,10 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pystac
 import pytest
+import rasterio
+from affine import Affine
 
 from pipeline.config import Request, Search, read_request
 from pipeline.errors import InputError, RequestError
 from pipeline.inputs import NothingFoundError, find_inputs, folder_of, jobs_of
+from pipeline.segmentation import segment
+from tests.inputs import pixels
+from tests.rasters import put as put_raster
 from tests.remote import served
 
 
@@ -23,7 +28,8 @@ def item(identity="a", assets=None, clouds=None, day=1, **more):
     about = {"visual": {"href": "./tci.tif"}} if assets is None else assets
     made = pystac.Item(identity, None, None, datetime(2026, 5, day, tzinfo=UTC), {}, **more)
     for name, asset in about.items():
-        made.add_asset(name, pystac.Asset(asset["href"], media_type=asset.get("type")))
+        more_of_it = {key: value for key, value in asset.items() if ":" in key or key == "bands"}
+        made.add_asset(name, pystac.Asset(asset["href"], media_type=asset.get("type"), extra_fields=more_of_it))
     if clouds is not None:
         made.properties["eo:cloud_cover"] = clouds
     return made.to_dict()
@@ -90,6 +96,49 @@ TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 )
 def test_an_asset_is_chosen(put, assets, asked, chosen):
     assert jobs(put(collection(item("a", assets))), asset=asked)[0][0] == chosen
+
+
+BANDS = {
+    "B04": {"href": "/4.tif", "type": TIFF, "eo:bands": [{"name": "B04", "common_name": "red"}]},
+    "B04-jp2": {"href": "/4.jp2", "type": "image/jp2", "eo:bands": [{"name": "B04", "common_name": "red"}]},
+    "swir16": {"href": "https://h/11.tif?sig=x,y", "type": TIFF, "bands": [{"eo:common_name": "swir16"}]},
+    "B8A": {"href": "/8a.tif", "type": TIFF, "bands": [{"name": "B8A", "eo:common_name": "nir08"}]},
+    "again": {"href": "/8b.tif", "type": TIFF, "bands": [{"name": "again", "eo:common_name": "nir08"}]},
+    "rgb": {"href": "/rgb.tif", "type": TIFF, "eo:bands": [{"common_name": "green"}, {"common_name": "blue"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("B04", "/4.tif"),
+        ("red", "/4.tif"),
+        ("RED", "/4.tif"),
+        ("red,swir16", "stack:red=/4.tif|swir16=https://h/11.tif?sig=x,y"),
+        ("swir16, B8A,B04-jp2", "stack:swir16=https://h/11.tif?sig=x,y|B8A=/8a.tif|B04-jp2=/4.jp2"),
+    ],
+)
+def test_assets_are_chosen_by_name_and_by_common_name(put, asked, chosen):
+    assert [found for found, _ in jobs(put(item("a", BANDS)), asset=asked)] == [chosen]
+
+
+def test_assets_that_are_several_or_none_are_told(put):
+    place = put(item("a", BANDS))
+    with pytest.raises(RequestError, match="STAC item a: nir08 may be any of the assets B8A, again; name one of them"):
+        jobs(place, asset="red,nir08")
+    with pytest.raises(RequestError, match=r"has the assets B04 \(red\), B04-jp2 \(b04, red\), swir16, .* not green"):
+        jobs(place, asset="red,green")
+
+
+def test_assets_of_two_grids_are_one_scene(put, models, tmp_path):
+    for name, side, cell in (("red", 64, 10), ("nir", 32, 20)):
+        where = Affine(cell, 0, 500_000, 0, -cell, 5_600_000)
+        put_raster(tmp_path / f"{name}.tif", pixels((1, side, side)), transform=where, crs="EPSG:32632")
+    place = put(item("S2A", {name: {"href": f"./{name}.tif", "type": TIFF} for name in ("red", "nir")}))
+    (job,) = jobs_of(Request(input=(place,), asset="red,nir", model=str(models / "scene"), output=f"{tmp_path}/out/"))
+    assert segment(job).output == f"{tmp_path}/out/S2A_mask.tif"
+    with rasterio.open(tmp_path / "out/S2A_mask.tif") as mask, rasterio.open(tmp_path / "red.tif") as red:
+        assert (mask.shape, mask.transform, mask.crs) == (red.shape, red.transform, red.crs)
 
 
 def test_what_cannot_be_chosen_is_told_with_what_there_is(put):

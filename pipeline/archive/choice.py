@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, InputError, Interrupted, RequestError
-from pipeline.io.address import MOSAIC, is_mosaic, is_remote
+from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
 from pipeline.io.formats import identity
 from pipeline.io.pairs import parts
 from pipeline.job import Job, Means
@@ -176,6 +176,8 @@ def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
     if is_mosaic(job.input):
         return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
+    if is_stack(job.input):
+        return stack_of((name, key_of(Job(part))) for name, part in parts_of_stack(job.input))
     volume = "" if job.volume is None else f"[{job.volume}]"
     return job.name if is_remote(job.input) else f"{Path(job.input).absolute()}{volume}"
 
@@ -188,8 +190,13 @@ def recipe_of(job: Job) -> dict[str, Any]:
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [asdict(load_card(name)) for name in models]
-    told = {card["name"]: {name: value for name, value in card.items() if name not in _UNSAID} for card in cards}
+    told = {card["name"]: {name: value for name, value in card.items() if _said(name, value)} for card in cards}
     return {"format": FORMAT, **how, "models": told}
+
+
+def _said(name: str, value: object) -> bool:
+    """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
+    return name not in _UNSAID and (name, value) != ("values", "raw")
 
 
 def stamp_of(item: str) -> str | None:
@@ -197,6 +204,8 @@ def stamp_of(item: str) -> str | None:
     try:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
+        if is_stack(item):
+            return _joined(stamp_of(part) for _, part in parts_of_stack(item))
         return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, parts(Path(item))))
     except (OSError, InputError):
         return None
@@ -211,6 +220,8 @@ def content_of(item: str) -> str | None:
     """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
     if is_mosaic(item):
         return stamp_of(item)
+    if is_stack(item):
+        return _joined(content_of(part) for _, part in parts_of_stack(item))
     path = Path(item)
     try:
         if not path.is_dir():
@@ -222,6 +233,12 @@ def content_of(item: str) -> str | None:
         return whole.hexdigest()
     except OSError:
         return None
+
+
+def _joined(parts: Iterable[str | None]) -> str | None:
+    """One text of several; None where one is."""
+    known = list(parts)
+    return None if None in known else hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -19,11 +19,13 @@ from pipeline.cli.options import (
     Device,
     Input,
     Model,
+    Offset,
     Overlap,
     Patch,
     Precision,
     Quiet,
     Runtime,
+    Scale,
     Tta,
     View,
     Window,
@@ -81,6 +83,8 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Folder that keeps the masks of --input. Default: none does.")
     ] = None,
     bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
     patch: Patch = None,
     overlap: Overlap = None,
     window: Window = None,
@@ -112,7 +116,8 @@ def evaluate(
 
     with errors():
         measures = Measures(whole_numbers(ignore) if ignore else (), tolerance, boundary, bootstrap, seed)
-        how = given(bands=bands, patch=patch, overlap=overlap, window=window, view=view, tta=tta, affine=affine)
+        reading = {"bands": bands, "scale": scale, "offset": offset, "affine": affine}
+        how = given(**reading, patch=patch, overlap=overlap, window=window, view=view, tta=tta)
         check_how(Request(**how))
         asked = Asked(tuple(predictions or ()), tuple(input_ or ()), table, truth, model, how, output)
         kept = Kept(csv, pictures, record)

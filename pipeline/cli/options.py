@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Input = Annotated[
-    list[str] | None, typer.Option("--input", "-i", help="File, folder, pattern, table or URL; may be given again.")
+    list[str] | None,
+    typer.Option(
+        "--input", "-i", help="File, folder, pattern, table, URL, mosaic: or stack: of rasters; may be given again."
+    ),
 ]
 Output = Annotated[
     str | None,
@@ -18,7 +21,18 @@ Output = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
-Bands = Annotated[str | None, typer.Option(help="Bands of a raster, from 1, as in 4,3,2. Default: all but alpha.")]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands of a raster by number, from 1, or name: 4,3,2 or red,green,blue. Default: named as the model's "
+        "channels, or all but alpha."
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="The model sees value * scale + offset: one scale, or one a channel. Default: the model's rule."),
+]
+Offset = Annotated[str | None, typer.Option(help="Offset, likewise: --scale 0.0001 --offset -0.1 for Sentinel-2.")]
 Patch = Annotated[
     str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
 ]
@@ -60,7 +74,10 @@ KeepHeaderText = Annotated[
 ]
 Asset = Annotated[
     str | None,
-    typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),
+    typer.Option(
+        help="Asset of STAC items that is the input, or several that are its bands: red,green,blue. Default: visual, "
+        "image, data or the only image."
+    ),
 ]
 Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
 Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf, isfinite, nan
 
 from pipeline.errors import RequestError
+from pipeline.io.rasterband import BandName, band_names
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
@@ -13,6 +14,14 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise RequestError(f"{text!r} must be whole numbers with commas, as in 4,3,2") from None
+
+
+def bands(text: str) -> tuple[BandName, ...]:
+    """The bands in a text such as "4,red,nir08": numbers and names; RequestError for an empty one."""
+    try:
+        return band_names(text.split(","))
+    except ValueError:
+        raise RequestError(f"{text!r} must be bands with commas, as in 4,3,2 or red,green,blue") from None
 
 
 def words(text: str | None) -> tuple[str, ...] | None:

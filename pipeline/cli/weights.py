@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.app import errors
 from pipeline.cli.asked import request_of
-from pipeline.cli.options import AsJson, Bands, Input, Overwrite
+from pipeline.cli.options import AsJson, Bands, Input, Offset, Overwrite, Scale
 from pipeline.cli.values import numbers, pair, words
 from pipeline.errors import RequestError
 
@@ -107,6 +107,8 @@ def quantise(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     input_: Input = None,
     bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
     patches: Annotated[int, typer.Option(help="Patches to take; every other one is for checking.")] = 64,
     agreement: Annotated[float, typer.Option(help="Least share of labels that must be those of float32.")] = 0.999,
     overwrite: Overwrite = False,
@@ -126,7 +128,7 @@ def quantise(
         from pipeline.inputs import jobs_of
         from pipeline.quantising import quantise as quantise_model
 
-        jobs = jobs_of(request_of(None, input=input_, model=model, bands=bands))
+        jobs = jobs_of(request_of(None, input=input_, model=model, bands=bands, scale=scale, offset=offset))
         made = quantise_model(
             jobs,
             out,

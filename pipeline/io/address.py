@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from pipeline.errors import RequestError
+
 MOSAIC = "mosaic:"
 """Before a folder or a pattern of tiles that are one scene."""
+STACK = "stack:"
+"""Before rasters that are the bands of one scene: `name=` and a file or address of each, with `|` between them."""
 _SIGNING = ("x-amz-", "x-goog-", "x-oss-")
 _SECRET = re.compile(
     r"(.*[-_])?(token|secret|sig|signature|auth|password|pwd|credentials?|policy|expires|apikey|accesskeyid)"
@@ -26,12 +31,30 @@ _SAS = frozenset(
 
 def is_remote(path: str | Path) -> bool:
     """Whether GDAL is asked for an address and not for a file here."""
-    return "://" in str(path) or str(path).startswith("/vsi")
+    return not is_stack(path) and ("://" in str(path) or str(path).startswith("/vsi"))
 
 
 def is_mosaic(path: str | Path) -> bool:
     """Whether an input is a folder or a pattern of tiles that are one scene."""
     return str(path).startswith(MOSAIC)
+
+
+def is_stack(path: str | Path) -> bool:
+    """Whether an input is several rasters that are the bands of one scene."""
+    return str(path).startswith(STACK)
+
+
+def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
+    """Name and file or address of each raster of a stack; RequestError for one without a name."""
+    parts = [part.partition("=") for part in str(path).removeprefix(STACK).split("|")]
+    if not all(name and address for name, _, address in parts):
+        raise RequestError(f"{path}: each raster of a stack has a name, as in 'stack:red=B04.tif|nir=B08.tif'")
+    return [(name.strip(), address) for name, _, address in parts]
+
+
+def stack_of(parts: Iterable[tuple[str, str]]) -> str:
+    """The stack of rasters with these names and files or addresses."""
+    return STACK + "|".join(f"{name}={address}" for name, address in parts)
 
 
 def folder_of_tiles(path: str | Path) -> Path:
@@ -42,6 +65,8 @@ def folder_of_tiles(path: str | Path) -> Path:
 
 def beside(path: str | Path) -> Path:
     """The folder for what is made of an input: that of the file, or of the folder of tiles, or else the current one."""
+    if is_stack(path):
+        return beside(parts_of_stack(path)[0][1])
     if is_remote(path):
         return Path()
     return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent
@@ -52,6 +77,8 @@ def shown(address: str | Path) -> str:
 
     Two signatures of one object give the same text, so it also tells one input from another.
     """
+    if is_stack(address):
+        return stack_of((name, shown(part)) for name, part in parts_of_stack(address))
     head, parts = _split(str(address))
     if parts is None:
         return str(address)
@@ -77,6 +104,8 @@ def hidden(text: str, address: str | Path = "") -> str:
 
 def name_of(path: str | Path) -> str:
     """The name of a file, of the folder of tiles, or of what an address stands for: no folder, no parameters."""
+    if is_stack(path):
+        return name_of(parts_of_stack(path)[0][1])
     if is_mosaic(path):
         return folder_of_tiles(path).resolve().name
     _, parts = _split(str(path))

@@ -15,7 +15,7 @@ from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid, cut_bands
-from pipeline.io.address import is_mosaic, is_remote, name_of, shown
+from pipeline.io.address import is_mosaic, is_remote, is_stack, name_of, parts_of_stack, shown
 from pipeline.io.foreign import way_out
 from pipeline.io.pairs import PAIRS, halves, parts
 from pipeline.io.slabs import slabs
@@ -48,21 +48,25 @@ def is_volume(path: str | Path) -> bool:
 def open_source(
     path: str | Path,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int | str] | None = None,
     affine: str = "strict",
     volume: int | None = None,
     keep_text: bool = False,
 ) -> Source:
     """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
 
-    `bands` (of GDAL's rasters) are counted from 1. Of NIfTI: `affine` is what holds where sform and qform disagree,
-    "sform", "qform", or "strict" for neither; `volume`, from 0, is one of a 4-D file; `keep_text` takes free text and
-    extensions of the header along. Raises InputError with the path, what was found and the way out.
+    `bands` (of GDAL's rasters) are numbers from 1, or names. Of NIfTI: `affine` is what holds where sform and qform
+    disagree, "sform", "qform", or "strict" for neither; `volume`, from 0, is one of a 4-D file; `keep_text` takes free
+    text and extensions of the header along. Raises InputError with the path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
 
         return MosaicSource(str(path), bands)
+    if is_stack(path):
+        from pipeline.io.stack import StackSource
+
+        return StackSource(str(path), bands)
     if not is_remote(path):
         _check_file(Path(path))
     if is_remote(path) and suffix_of(path) in VOLUMES:
@@ -107,6 +111,8 @@ def identity(path: str | Path) -> dict[str, Any]:
         from pipeline.io.mosaic import versions
 
         return versions(str(path))
+    if is_stack(path):
+        return {"name": shown(path), "parts": [identity(part) for _, part in parts_of_stack(path)]}
     if is_remote(path):
         from pipeline.io.remote import version_at
 

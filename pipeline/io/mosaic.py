@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import MOSAIC
 from pipeline.io.raster.source import RasterSource
+from pipeline.io.rasterband import BandName, in_another_order, listed, units_of
 
 _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 _OPEN = 32
@@ -66,7 +67,7 @@ class MosaicSource:
     nodata: float | None = None
     classes: ClassTable = ()
 
-    def __init__(self, name: str, bands: Sequence[int] | None = None) -> None:
+    def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
         """Open what `name` stands for; InputError, naming both, where two tiles do not lie on one grid."""
         self.path, self._asked = name, bands
         self._local = threading.local()
@@ -74,6 +75,7 @@ class MosaicSource:
         paths = tiles_of(name)
         first = RasterSource(paths[0], bands)
         self.channels, self.dtype, self.block = first.channels, first.dtype, first.block
+        self.bands, self.about = first.bands, first.about
         placed = [(paths[0], (0, 0), first.grid)]
         first.close()
         for path in paths[1:]:
@@ -95,6 +97,16 @@ class MosaicSource:
         name, _, grid = first
         if tile.channels != self.channels:
             raise InputError(f"{self.path}: {path} has {tile.channels} channels, and {name} {self.channels}")
+        if tile.bands != self.bands or in_another_order(tile.about, self.about):
+            raise InputError(
+                f"{self.path}: {path} has the bands {', '.join(listed(tile.about))}, and {name} "
+                f"{', '.join(listed(self.about))}; bring them into one order with `gdal_translate -b`"
+            )
+        if (units := units_of(tile)) != (first_units := units_of(self)):
+            raise InputError(
+                f"{self.path}: {path} has the scales and offsets {units}, and {name} {first_units}, so that their "
+                "numbers mean different things; bring them to one first with `gdal_translate -unscale`"
+            )
         if tile.grid.crs != grid.crs:
             raise InputError(
                 f"{self.path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`"

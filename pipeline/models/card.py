@@ -15,9 +15,10 @@ from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
-_ADDED: Mapping[str, Any] = {"training": {}, "limits": []}
+_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw"}
 """Keys that older cards of this format do not have."""
 Pair = tuple[int, int]
+Values = Literal["raw", "physical"]
 ViewName = Literal["axial", "coronal", "sagittal"]
 
 
@@ -35,18 +36,24 @@ class Normalisation:
     """How values are scaled before the network sees them: `(value - mean) / std` per channel.
 
     "fixed": with the mean and std given here, in units of the input. "zscore": with those of each volume, over its
-    finite voxels other than 0. "window": clipped to `low..high` first, then as "fixed".
+    finite voxels other than 0. "window": clipped to `low..high` first, then as "fixed". "percentile": clipped to the
+    values at the percentiles `low..high` of each scene, which become 0 and 1; then as "fixed", in these units.
     """
 
-    kind: Literal["fixed", "zscore", "window"]
+    kind: Literal["fixed", "zscore", "window", "percentile"]
     mean: tuple[float, ...]
     """One per channel; empty for "zscore"."""
     std: tuple[float, ...]
     """One per channel, above 0; empty for "zscore"."""
     low: tuple[float, ...] = ()
-    """Lower end of the window, one per channel; empty for other kinds."""
+    """Lower end of the window, or lower percentile, one per channel; empty for other kinds."""
     high: tuple[float, ...] = ()
-    """Upper end of the window, one per channel, above `low`; empty for other kinds."""
+    """Upper end, or percentile, one per channel, above `low`; empty for other kinds."""
+
+    @property
+    def by_input(self) -> bool:
+        """Whether each input is scaled by numbers of its own."""
+        return self.kind in ("zscore", "percentile")
 
     def check(self, channels: int) -> None:
         """Raise ValueError if this cannot scale an input of so many channels."""
@@ -56,7 +63,7 @@ class Normalisation:
                 f"normalisation: kind {self.kind!r} with {channels} channels needs {expected} means and as many "
                 f"stds above 0, got {self.mean} and {self.std}"
             )
-        ends = channels if self.kind == "window" else 0
+        ends = channels if self.kind in ("window", "percentile") else 0
         if len(self.low) != ends or len(self.high) != ends:
             raise ValueError(
                 f"normalisation: kind {self.kind!r} with {channels} channels needs {ends} values of low and of high, "
@@ -64,6 +71,8 @@ class Normalisation:
             )
         if any(low >= high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"normalisation: low must be below high, got {self.low} and {self.high}")
+        if self.kind == "percentile" and not 0 <= min(self.low) < max(self.high) <= 100:
+            raise ValueError(f"normalisation: percentiles are from 0 to 100, got {self.low} and {self.high}")
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,8 @@ class Card:
     """How it came by its weights: data and splits, samples, augmentation, loss, schedule and seed."""
     limits: tuple[str, ...] = ()
     """What it is known to do wrongly, a sentence each."""
+    values: Values = "raw"
+    """What it takes of a scene: values as they are stored, or physical ones, by the scale and offset of each band."""
     int8: Int8 | None = None
     """Its form in int8, if it has one."""
 
@@ -163,6 +174,10 @@ class Card:
         of_volumes = (self.orientation is not None, bool(self.views))
         if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
             raise ValueError("kind: volumes need an orientation and views; scenes have neither, and no margin")
+        if self.kind == "volume" and self.normalisation.kind == "percentile":
+            raise ValueError('normalisation: kind "percentile" is for scenes; volumes have "zscore" and "window"')
+        if self.kind == "volume" and self.values != "raw":
+            raise ValueError('values: must be "raw" for volumes, whose files are always scaled as their headers say')
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 

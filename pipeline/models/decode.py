@@ -46,7 +46,7 @@ def _value(kind: Any, value: object, place: str, may_miss: bool) -> Any:  # noqa
     if is_dataclass(kind):
         return decode(kind, value, place, may_miss=may_miss)  # type: ignore[arg-type]
     if origin in (Union, UnionType):
-        return None if value is None else _value(_not_none(kind), value, place, may_miss)
+        return None if value is None else _value(_one_of(kind, value), value, place, may_miss)
     if origin is Literal:
         return _choice(get_args(kind), value, place)
     if origin is tuple:
@@ -56,8 +56,10 @@ def _value(kind: Any, value: object, place: str, may_miss: bool) -> Any:  # noqa
     return _scalar(kind, value, place)
 
 
-def _not_none(kind: Any) -> Any:  # noqa: ANN401
-    return next(part for part in get_args(kind) if part is not NoneType)
+def _one_of(kind: Any, value: object) -> Any:  # noqa: ANN401
+    """The part of a union that a value is of, or else the first."""
+    parts = [part for part in get_args(kind) if part is not NoneType]
+    return next((part for part in parts if type(value) is part), parts[0])
 
 
 def _choice(known: tuple[object, ...], value: object, place: str) -> object:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.models.card import Card, Int8, Pair
+from pipeline.models.card import Card, Int8, Normalisation, Pair
 
 Floats = NDArray[np.float32]
 
@@ -27,17 +27,30 @@ class Scaling:
     high: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, card: Card, mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -> Scaling:
-        """The card's own numbers; for kind "zscore", the given mean and std of the volume's channels."""
-        rule = card.normalisation
-        if rule.kind != "zscore":
-            return cls(rule.mean, rule.std, rule.low, rule.high)
-        if not len(mean) == len(std) == len(card.channels):
+    def of(cls, card: Card, shift: tuple[float, ...] = (), spread: tuple[float, ...] = ()) -> Scaling:
+        """The card's own numbers, or those that `by` makes of the input's: one shift and one spread per channel."""
+        if card.normalisation.by_input and not len(shift) == len(spread) == len(card.channels):
             raise ModelError(
-                f"model {card.name} is normalised per volume: it needs the mean and std of each of its "
-                f"{len(card.channels)} channels, got {mean} and {std}"
+                f"model {card.name} is normalised by each input: it needs the shift and spread of each of its "
+                f"{len(card.channels)} channels, got {shift} and {spread}"
             )
-        return cls(mean, tuple(value if value > 0 else 1.0 for value in std))
+        return cls.by(card.normalisation, shift, spread)
+
+    @classmethod
+    def by(cls, rule: Normalisation, shift: tuple[float, ...] = (), spread: tuple[float, ...] = ()) -> Scaling:
+        """The numbers of a rule; where that goes by input, `shift` and `spread` are the input's.
+
+        They are mean and standard deviation for "zscore", and for "percentile" the value at the low percentile and
+        what lies between that and the one at the high percentile.
+        """
+        if not rule.by_input:
+            return cls(rule.mean, rule.std, rule.low, rule.high)
+        spread = tuple(value if value > 0 else 1.0 for value in spread)
+        if rule.kind == "zscore":
+            return cls(shift, spread)
+        high = tuple(low + size for low, size in zip(shift, spread, strict=True))
+        mean = tuple(low + size * part for low, size, part in zip(shift, spread, rule.mean, strict=True))
+        return cls(mean, tuple(size * part for size, part in zip(spread, rule.std, strict=True)), shift, high)
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
         """Values `(n, channels, *seen)` scaled, as float32; 0 where not finite, or not `valid` `(n, *seen)`."""

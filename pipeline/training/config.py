@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import RequestError
-from pipeline.models.card import ClassEntry, Pair
+from pipeline.models.card import ClassEntry, Pair, Values
 from pipeline.models.decode import decode
 from pipeline.models.spec import Backbone as BackboneName
 from pipeline.models.spec import BasicDilation, Dilation, Head, OutputStride, Stem
@@ -30,8 +30,14 @@ class Data:
     """Stems, or patterns of stems, of the images kept for validation."""
     exclude: tuple[str, ...] = ()
     """Stems, or patterns of stems, that are not used at all: the test split."""
-    bands: tuple[int, ...] | None = None
-    """Bands of a raster to use, counted from 1; None: all but alpha."""
+    bands: tuple[int | str, ...] | None = None
+    """Bands of a raster to use, by number from 1 or by name; None: those named as the channels, or else all but
+    alpha."""
+    scale: tuple[float, ...] | None = None
+    """Scale of the values of a scene, one for all channels or one for each: `value * scale + offset` is learned from.
+    None: 1, or where `samples.values` are physical and `offset` is None too, that of the file."""
+    offset: tuple[float, ...] | None = None
+    """Offset, likewise; None: 0, or that of the file."""
     ignore: tuple[int, ...] = (255,)
     """Values of the labels that are not learned from, beside their nodata."""
 
@@ -81,8 +87,10 @@ class Samples:
     """Share of the patches that are put around a pixel of a class drawn evenly; the others lie anywhere."""
     most_of_one: float = 1.0
     """Most that one class may fill of a patch that lies anywhere, or it is drawn again: 0.75 in mmseg."""
-    normalisation: Literal["fixed", "zscore", "window"] = "fixed"
-    """"fixed" and "window" take the training images' own mean and spread, unless `mean` and `std` are given."""
+    values: Values = "raw"
+    """What is learned from: values of a scene as they are stored, or physical ones."""
+    normalisation: Literal["fixed", "zscore", "window", "percentile"] = "fixed"
+    """All but "zscore" take the training images' own mean and spread, unless `mean` and `std` are given."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
@@ -183,6 +191,13 @@ class Training:
     credits: str = "unknown"
     limits: tuple[str, ...] = ()
     """What the model is known to do wrongly, for its card."""
+
+    def __post_init__(self) -> None:
+        scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")
+        if self.kind == "volume" and scaled:
+            raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
+        if self.kind == "volume" and self.samples.normalisation == "percentile":
+            raise ValueError('samples.normalisation = "percentile" is for scenes; volumes have "zscore" and "window"')
 
 
 def read_training(path: Path) -> Training:

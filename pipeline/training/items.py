@@ -14,6 +14,7 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
 from pipeline.io.formats import open_source, stem_of
+from pipeline.io.rasterband import BandName
 from pipeline.training.config import Data
 
 Part = Literal["train", "validation"]
@@ -48,7 +49,7 @@ def find_items(data: Data, folder: Path) -> tuple[Item, ...]:
     return items
 
 
-def open_pair(item: Item, bands: tuple[int, ...] | None) -> tuple[Source, Source]:
+def open_pair(item: Item, bands: tuple[BandName, ...] | None) -> tuple[Source, Source]:
     """The image and the labels of an item; InputError with both if their grids differ or the labels are no labels."""
     image, label = open_source(item.image, bands=bands), open_source(item.label)
     try:

@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, Grid, Lattice
-from pipeline.io.formats import open_source
 from pipeline.io.views import Reoriented, canonical, turned_grid
 from pipeline.models.card import Normalisation, Pair
+from pipeline.reading import Reading
 from pipeline.training.census import known
 from pipeline.training.changes import changed, draw_change, draw_pose
 from pipeline.training.config import Training, View
@@ -179,14 +179,14 @@ def cells_per_pixel(training: Training, grid: Grid) -> tuple[float, float]:
 
 def _opened(training: Training, found: Gathered, view: View | None) -> tuple[Source, Source]:
     """Image and labels of an item, in `view`; as they are stored if None."""
-    image, labels = _open(found.item.image, training.data.bands), _open(found.item.label, None)
+    image, labels = _open(found.item.image, found.reading), _open(found.item.label, Reading())
     if view is None:
         return image, labels
     turn = canonical(found.grid, view, orientation=training.samples.orientation)
     return Reoriented(image, *turn), Reoriented(labels, *turn)
 
 
-_sources: OrderedDict[tuple[str, tuple[int, ...] | None], Source] = OrderedDict()
+_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()
 
 
 def close_all() -> None:
@@ -195,11 +195,11 @@ def close_all() -> None:
         _sources.popitem()[1].close()
 
 
-def _open(path: str, bands: tuple[int, ...] | None) -> Source:
+def _open(path: str, reading: Reading) -> Source:
     """A source that is open already, or now is; the one that was not asked for longest is closed."""
-    key = path, bands
+    key = path, reading
     if key not in _sources:
-        source = open_source(path, bands=bands)
+        source = reading.open(path)
         _sources[key] = Held(source) if getattr(source, "sequential", False) else source
         if len(_sources) > 2 * OPEN:
             _sources.popitem(last=False)[1].close()

@@ -21,11 +21,13 @@ from rasterio.windows import Window
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels
 from pipeline.errors import UNREACHABLE, InputError
-from pipeline.geometry import Box
+from pipeline.geometry import Box, Grid
 from pipeline.io.address import shown
 from pipeline.io.observed import observed
+from pipeline.io.raster.bands import bands_of
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
+from pipeline.io.rasterband import BandName, RasterBand, numbers_of
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
@@ -33,39 +35,48 @@ _LARGEST_BLOCK = 1 << 30
 _DELAYS = (0.5, 2.0)
 """Seconds before a part of an address is read again."""
 
+_NOWHERE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+"""Affine of an overview: rasterio does not know where one lies whose file has no transform."""
+
 
 class RasterSource:
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
-    def __init__(self, path: str | Path, bands: Sequence[int] | None = None) -> None:
-        """Open `path`, a file or a GDAL address; `bands` are counted from 1, all but alpha by default.
+    def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None, level: int | None = None) -> None:
+        """Open `path`, a file or a GDAL address; `bands` are numbers from 1 or names, all but alpha by default.
 
+        `level` opens one of its overviews instead, from 0, the finest, with a grid that lies nowhere.
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
-        self._address, self.path = str(path), shown(path)
+        self.address, self.path = str(path), shown(path)
+        self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
         self._lock = threading.Lock()
         self._closed = False
         self._patiently(self._look, bands)
 
-    def _look(self, bands: Sequence[int] | None) -> None:
-        with reading(self._address):
+    def _look(self, bands: Sequence[BandName] | None) -> None:
+        with reading(self.address):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
-            self._bands = self._choose(dataset, bands)
-            self._masks = _masks(dataset, self._bands)
+            self.about: tuple[RasterBand, ...] = bands_of(dataset)
+            """What the file says of each of its bands."""
+            self.bands = self._choose(dataset, bands)
+            """Numbers, from 1, of those that are read."""
+            self._masks = _masks(dataset, self.bands)
             self._shown = [] if self._masks else self._alpha
-            self._nodata = [dataset.nodatavals[band - 1] for band in self._bands]
-            self.channels = len(self._bands)
+            self._nodata = [dataset.nodatavals[band - 1] for band in self.bands]
+            self.channels = len(self.bands)
             self.dtype = self._common_dtype(dataset)
             self.block = self._checked_block(dataset)
-            self.grid = grid_of(dataset)
+            self.grid = grid_of(dataset) if not self._options else Grid(dataset.shape, _NOWHERE, ("y", "x"))
             self.nodata: float | None = self._nodata[0]
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
+            self._factors = [] if self._masks else dataset.overviews(self.bands[0])
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged.
@@ -94,13 +105,22 @@ class RasterSource:
 
     def _pixels(self, box: Box) -> Pixels:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
-        with reading(self._address, f", rows {box.start[0]} to {box.stop[0]}"):
+        with reading(self.address, f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
-            values = self._read(dataset, [*self._bands, *self._shown], window)
+            values = self._read(dataset, [*self.bands, *self._shown], window)
             seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
         if self._shown:
             values, seen = values[:-1], values[-1] > 0
         return Pixels(values, observed(values, self._nodata, seen))
+
+    def coarser(self, cells: int) -> RasterSource | None:
+        """The coarsest overview of at least so many cells, if there is one.
+
+        None of a file with a mask, for its overviews need not have one.
+        """
+        rows, columns = self.grid.shape
+        fitting = [level for level, by in enumerate(self._factors) if (rows // by) * (columns // by) >= cells]
+        return RasterSource(self.address, self.bands, fitting[-1]) if fitting else None
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""
@@ -121,29 +141,26 @@ class RasterSource:
             raise ValueError(f"{self.path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._local.dataset = rasterio.open(self._address, sharing=False)
+            dataset = self._local.dataset = rasterio.open(self.address, sharing=False, **self._options)
             with self._lock:
                 self._opened.add(dataset)
         return dataset
 
-    def _choose(self, dataset: DatasetReader, bands: Sequence[int] | None) -> list[int]:
+    def _choose(self, dataset: DatasetReader, bands: Sequence[BandName] | None) -> tuple[int, ...]:
         if not dataset.count:
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
             raise InputError(f"{self.path}: has no image of its own; export one of its datasets first: {listed}")
-        chosen = [band for band in dataset.indexes if band not in self._alpha] if bands is None else list(bands)
-        missing = [band for band in chosen if band not in dataset.indexes]
-        if missing or not chosen:
-            raise InputError(f"{self.path}: there is no band {missing}; it has the bands {list(dataset.indexes)}")
-        return chosen
+        pictures = [band for band in dataset.indexes if band not in self._alpha]
+        return tuple(pictures if bands is None else numbers_of(self.path, self.about, bands))
 
     def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
-        names = [dataset.dtypes[band - 1] for band in self._bands]
+        names = [dataset.dtypes[band - 1] for band in self.bands]
         if any(name.startswith("complex") for name in names):
             raise InputError(f"{self.path}: pixels are {names[0]}; only integers and real numbers can be segmented")
         return np.dtype(np.result_type(*names))
 
     def _checked_block(self, dataset: DatasetReader) -> tuple[int, ...]:
-        block = dataset.block_shapes[self._bands[0] - 1]
+        block = dataset.block_shapes[self.bands[0] - 1]
         planes = dataset.count if dataset.interleaving == Interleaving.pixel else 1
         size = prod(block) * planes * self.dtype.itemsize
         if size > _LARGEST_BLOCK:
@@ -160,12 +177,12 @@ def _alpha(dataset: DatasetReader) -> list[int]:
     return bands[:1] if dataset.count > 1 else []
 
 
-def _masks(dataset: DatasetReader, bands: list[int]) -> list[int]:
+def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
     """The bands whose masks tell what was observed; none where alpha or nodata values do, or where all was."""
     flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []
-    return bands[:1] if MaskFlags.per_dataset in flags[0] else bands
+    return list(bands[:1] if MaskFlags.per_dataset in flags[0] else bands)
 
 
 def _classes(dataset: DatasetReader) -> ClassTable:

@@ -22,8 +22,7 @@ _SATLAS_MS = (*_RGB, "B5", "B6", "B7", "B8", "B11", "B12")
 _S2_MEAN = (1612.9, 1397.6, 1322.3, 1373.1, 1561.0, 2108.4, 2390.7, 2318.7, 2581.0, 837.7, 22.0, 2195.2, 1537.4)
 _S2_STD = (791.0, 854.3, 878.7, 1144.9, 1127.5, 1164.2, 1276.0, 1249.5, 1345.9, 577.5, 47.5, 1340.0, 1142.9)
 _OFFSET = (
-    "Sentinel-2 products of processing baseline 04.00 and later add 1000 to every value: subtract it before, or scale "
-    "accordingly"
+    "Sentinel-2 products of processing baseline 04.00 and later add 1000 to every value: run them with --offset -1000"
 )
 _NO_B10 = "the bands are those of Level-1C; for Level-2A, which has no B10, import with --drop-channels B10"
 _TCI = "the first three channels are the 8-bit true-colour image (TCI), not reflectances"

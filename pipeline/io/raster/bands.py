@@ -1,0 +1,31 @@
+"""What GDAL tells of each band of a file."""
+
+from __future__ import annotations
+
+import re
+
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+
+from pipeline.io.rasterband import RasterBand
+
+_TAGS = frozenset(["commonname", "bandname", "name"])
+"""Tags of a band that name it, in lower case and without hyphens: `common_name` of STAC, `BANDNAME` of SAFE."""
+_NO_COLOUR = frozenset([ColorInterp.undefined, ColorInterp.gray, ColorInterp.palette, ColorInterp.alpha])
+
+
+def bands_of(dataset: DatasetReader) -> tuple[RasterBand, ...]:
+    """The bands of a dataset, in order."""
+    return tuple(_band(dataset, number) for number in dataset.indexes)
+
+
+def _band(dataset: DatasetReader, number: int) -> RasterBand:
+    at = number - 1
+    tags = [text for key, text in dataset.tags(number).items() if re.sub(r"[\s_-]", "", key.lower()) in _TAGS]
+    kind = dataset.colorinterp[at]
+    return RasterBand(
+        tuple(name.strip() for name in (dataset.descriptions[at], *tags) if name and name.strip()),
+        None if kind in _NO_COLOUR else kind.name,
+        float(dataset.scales[at]),
+        float(dataset.offsets[at]),
+    )

@@ -1,0 +1,105 @@
+"""The bands of a raster: what they are called, which of them a name means, and what their numbers stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from pipeline.errors import InputError
+
+BandName = int | str
+"""A band of a raster: its number from 1, or a name."""
+
+
+@dataclass(frozen=True)
+class RasterBand:
+    """What a file says of one of its bands."""
+
+    names: tuple[str, ...] = ()
+    """Its description, and the names in its tags."""
+    colour: str | None = None
+    """GDAL's colour interpretation, where it tells bands apart: red, nir."""
+    scale: float = 1.0
+    """Physical values are `value * scale + offset`."""
+    offset: float = 0.0
+
+    @property
+    def name(self) -> str | None:
+        """What it is called first of all."""
+        return next(iter((*self.names, *filter(None, [self.colour]))), None)
+
+
+@runtime_checkable
+class Banded(Protocol):
+    """A `Source` of which bands are known."""
+
+    about: tuple[RasterBand, ...]
+    """What the file says of each of its bands."""
+    bands: tuple[int, ...]
+    """Numbers, from 1, of those that are read."""
+
+
+def band_names(words: Sequence[object]) -> tuple[BandName, ...]:
+    """Bands as a user says them: a whole number, also as a text, or else a name. TypeError or ValueError for others."""
+    return tuple(map(_band_name, words))
+
+
+def _band_name(word: object) -> BandName:
+    if isinstance(word, bool) or not isinstance(word, BandName):
+        raise TypeError(word)
+    if isinstance(word, int):
+        return word
+    if not word.strip():
+        raise ValueError(word)
+    return int(word) if word.strip().isdecimal() else word.strip()
+
+
+def bands_named(bands: Sequence[RasterBand], name: str) -> tuple[int, ...]:
+    """Numbers of the bands that `name` means, without regard to case, spaces, hyphens and zeros (B04 is b4).
+
+    Descriptions and tags go before colours: those, a writer of RGB files fills in by itself.
+    """
+    wanted = _bare(name)
+    told = tuple(number for number, band in enumerate(bands, 1) if wanted in map(_bare, band.names))
+    return told or tuple(number for number, band in enumerate(bands, 1) if band.colour and wanted == _bare(band.colour))
+
+
+def numbers_of(path: str, bands: Sequence[RasterBand], asked: Sequence[BandName]) -> list[int]:
+    """The number of each band that is `asked` for; InputError, with all that there are, for one that is not there."""
+    if not asked:
+        raise InputError(
+            f"{path}: there is no band asked for; it has the bands {', '.join(listed(bands))}", "unsuitable"
+        )
+    return [_number(path, bands, one) for one in band_names(asked)]
+
+
+def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) -> bool:
+    """Whether a band of one raster has the name of another band of the other."""
+    found = [bands_named(others, band.name) if band.name else () for band in bands]
+    return any(numbers and number not in numbers for number, numbers in enumerate(found, 1))
+
+
+def units_of(raster: Banded) -> list[tuple[float, float]]:
+    """Scale and offset of each band that is read."""
+    return [(band.scale, band.offset) for band in (raster.about[number - 1] for number in raster.bands)]
+
+
+def listed(bands: Sequence[RasterBand]) -> list[str]:
+    """Number and name of each band, as in "1 red"."""
+    return [f"{number} {band.name}" if band.name else f"{number}" for number, band in enumerate(bands, 1)]
+
+
+def _number(path: str, bands: Sequence[RasterBand], asked: BandName) -> int:
+    found = bands_named(bands, asked) if isinstance(asked, str) else tuple({asked} & {*range(1, len(bands) + 1)})
+    if len(found) > 1:
+        several = ", ".join(map(str, found))
+        raise InputError(f"{path}: the bands {several} are all named {asked}; give the number of one", "unsuitable")
+    if not found:
+        raise InputError(f"{path}: there is no band {asked}; it has the bands {', '.join(listed(bands))}", "unsuitable")
+    return found[0]
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"^b0+(?=\d)", "b", re.sub(r"[\s_-]+", "", name.casefold()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +54,9 @@ class Request:
     view: tuple[str, ...] | None = None
     tta: tuple[str | float, ...] | None = None
     aoi: str | None = None
+    like: str | None = None
+    resolution: tuple[float, float] | None = None
+    crs: str | None = None
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
@@ -86,6 +90,10 @@ def check_how(request: Request) -> None:
         raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")
     views_of(request.view)
     Augmentation.of(request.tta)
+    if request.like is not None and (request.resolution or request.crs):
+        raise RequestError(f"like {request.like} is a grid already; leave out resolution and crs")
+    if request.resolution and not all(0 < side < inf for side in request.resolution):
+        raise RequestError(f"resolution {request.resolution} must be above 0, in height and in width")
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
@@ -156,6 +164,11 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def _lengths(value: Any) -> tuple[float, float]:  # noqa: ANN401  (what stands in a file)
+    height, width = map(_number, value if isinstance(value, list) else (value, value))
+    return height, width
+
+
 def _box(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
     west, south, east, north = map(_number, value)
     if not (-90 <= south <= north <= 90):
@@ -194,6 +207,9 @@ _KEYS: Keys = {
     "view": ("a text or a list of texts", _words),
     "tta": ("a text or a list of words and numbers", _words_and_numbers),
     "aoi": ("a text", _text),
+    "like": ("a text", _text),
+    "resolution": ("a number, or [height, width]", _lengths),
+    "crs": ("a text", _text),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }
@@ -211,5 +227,7 @@ def _beside(request: Request, folder: Path) -> Request:
     aoi = request.aoi
     if aoi is not None and (folder / aoi).is_file():
         aoi = str(folder / aoi)
+    like = None if request.like is None else resolve(request.like)
     output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
-    return replace(request, input=tuple(map(resolve, request.input)), output=output, model=model, aoi=aoi)
+    inputs = tuple(map(resolve, request.input))
+    return replace(request, input=inputs, output=output, model=model, aoi=aoi, like=like)

@@ -33,6 +33,12 @@ class Job:
     aoi: str | None = None
     """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
     polygons; cells outside are neither read nor predicted. None: all of it."""
+    like: str | None = None
+    """A raster on whose grid a scene is segmented. None: its own."""
+    resolution: tuple[float, float] | None = None
+    """Height and width of the pixels in which a scene is segmented, in units of its system. None: its own."""
+    crs: str | None = None
+    """System in which a scene is segmented, as in EPSG:32633. None: its own."""
 
     @property
     def name(self) -> str:

@@ -58,7 +58,9 @@ class Setup:
     """What tells this version of the input from others: asked once, for it may lie on a server."""
     card: Card
     grid: Grid
-    """The input's own grid."""
+    """The grid of the mask: the input's own, unless the job asks for another."""
+    target: Grid | None
+    """The other grid that it asks for."""
     views: tuple[View, ...]
     """Directions in which it is swept; scores of several are averaged, in this order."""
     staged: bool
@@ -190,6 +192,7 @@ class Setup:
             "format": FORMAT,
             "input": self.version,
             "bands": self.job.bands,
+            "target": None if self.target is None else _told(self.target),
             "aoi": None if self.region is None else self.region.digest,
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
@@ -221,7 +224,8 @@ class Setup:
 
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
-    source = open_source(job.input, bands=job.bands)
+    target = _target(job)
+    source = open_source(job.input, bands=job.bands, onto=target)
     try:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
@@ -239,6 +243,7 @@ def prepare(job: Job, means: Means) -> Setup:
             version=identity(job.input),
             card=card,
             grid=source.grid,
+            target=target,
             views=views,
             staged=any(_needs_staging(source, view.orientation, card, means) for view in views),
             region=_region(job, source.grid),
@@ -284,6 +289,18 @@ def _check_fit(source: Source, card: Card, job: Job) -> None:
         )
     if kind == "scene" and job.view is not None:
         raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+
+
+def _target(job: Job) -> Grid | None:
+    if job.like is None and job.resolution is None and job.crs is None:
+        return None
+    from pipeline.target import target_of
+
+    return target_of(job)
+
+
+def _told(grid: Grid) -> dict[str, Any]:
+    return {"shape": grid.shape, "affine": grid.affine, "crs": grid.crs}
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.values import pair, whole_numbers, words
+from pipeline.cli.values import lengths, pair, whole_numbers, words
 
 if TYPE_CHECKING:
     from pipeline.config import Request
@@ -24,7 +24,7 @@ def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401 
 
 def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
     """The options that are not None, as a `Request` has them."""
-    listed = {"bands": whole_numbers, "view": words, "tta": words}
+    listed = {"bands": whole_numbers, "view": words, "tta": words, "resolution": lengths}
     readers: dict[str, Any] = {"input": tuple, "patch": pair, "overlap": pair, **listed}
     return {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None

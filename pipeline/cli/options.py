@@ -42,6 +42,12 @@ Aoi = Annotated[
         help="Area of interest: west,south,east,north in degrees, or with EPSG:... at the end, or a file of polygons."
     ),
 ]
+Like = Annotated[str | None, typer.Option(help="Raster on whose grid scenes are segmented. Default: their own.")]
+Resolution = Annotated[
+    str | None,
+    typer.Option(help="Pixels in which scenes are segmented, in units of their system: 10, or 10,20 (height, width)."),
+]
+Crs = Annotated[str | None, typer.Option(help="System in which scenes are segmented, as in EPSG:32633.")]
 Asset = Annotated[
     str | None,
     typer.Option(help="Asset of STAC items that is the input. Default: visual, image, data or the only image."),

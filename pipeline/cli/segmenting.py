@@ -17,8 +17,10 @@ from pipeline.cli.options import (
     Band,
     Bands,
     Config,
+    Crs,
     Device,
     Input,
+    Like,
     Memory,
     Model,
     Output,
@@ -27,6 +29,7 @@ from pipeline.cli.options import (
     Patch,
     Precision,
     Quiet,
+    Resolution,
     Runtime,
     Tta,
     View,
@@ -52,6 +55,9 @@ def run(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    like: Like = None,
+    resolution: Resolution = None,
+    crs: Crs = None,
     asset: Asset = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -103,6 +109,9 @@ def run(
             view=view,
             tta=tta,
             aoi=aoi,
+            like=like,
+            resolution=resolution,
+            crs=crs,
             asset=asset,
         )
         jobs = jobs_of(said)
@@ -146,6 +155,9 @@ def plan(
     view: View = None,
     tta: Tta = None,
     aoi: Aoi = None,
+    like: Like = None,
+    resolution: Resolution = None,
+    crs: Crs = None,
     asset: Asset = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -175,6 +187,9 @@ def plan(
             view=view,
             tta=tta,
             aoi=aoi,
+            like=like,
+            resolution=resolution,
+            crs=crs,
             asset=asset,
         )
         means = Means(

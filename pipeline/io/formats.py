@@ -37,15 +37,25 @@ def stem_of(path: str | Path) -> str:
     return name[: len(name) - len(suffix_of(path))]
 
 
-def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
+def open_source(path: str | Path, *, bands: Sequence[int] | None = None, onto: Grid | None = None) -> Source:
     """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
 
-    `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
+    `bands` (scenes) are counted from 1; `onto` is a grid that a scene is put on. Raises InputError with the path, what
+    was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
 
-        return MosaicSource(str(path), bands)
+        return MosaicSource(str(path), bands, onto)
+    source = _opened(path, bands)
+    if onto is None:
+        return source
+    from pipeline.io.raster.warped import Warped
+
+    return Warped(source, onto)
+
+
+def _opened(path: str | Path, bands: Sequence[int] | None) -> Source:
     if not is_remote(path):
         _check_file(Path(path))
     if suffix_of(path) in VOLUMES:

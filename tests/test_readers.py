@@ -41,7 +41,9 @@ def check(array: Any, labels: NDArray[np.uint8], mask: Path) -> None:
         assert array.dtype == np.uint8
         assert array.rio.nodata == NODATA
         assert array.rio.crs == (dataset.crs if dataset.crs else None)
-        np.testing.assert_allclose(array.rio.transform(recalc=True), dataset.transform, rtol=1e-12, atol=1e-9)
+        for recalc in (False, True):
+            found = array.rio.transform(recalc=recalc)
+            np.testing.assert_allclose(found, dataset.transform, rtol=1e-12, atol=1e-9)
         rows, columns = np.mgrid[0:70:13, 0:90:11]
         x, y = dataset.transform @ (columns + 0.5, rows + 0.5)
         if {"x", "y"} <= set(array.indexes):

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
+from pipeline.io.address import is_mosaic
 from pipeline.io.formats import open_source
+from pipeline.io.mosaic import tiles_of
 from pipeline.io.raster.regrid import in_system, resized
 from pipeline.job import Job
 
@@ -21,7 +23,8 @@ def target_of(job: Job) -> Grid | None:
             raise RequestError(f"--like {job.like}: is a grid already; leave out --resolution and --crs")
         return _like(job.like)
     if job.crs is not None:
-        return in_system(_grid_of(job.input, "--crs"), job.crs, job.resolution)
+        scenes = tiles_of(job.input) if is_mosaic(job.input) else [job.input]
+        return in_system([_grid_of(scene, "--crs") for scene in scenes], job.crs, job.resolution)
     if job.resolution is not None:
         return resized(_grid_of(job.input, "--resolution"), job.resolution)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -327,14 +328,22 @@ def test_a_box_of_such_tiles_is_cut_from_the_whole(tiles, data):
         np.testing.assert_array_equal(found, expected[(..., *box.slices)])
 
 
-def test_such_tiles_are_a_job_with_like_alone(tiles, models, tmp_path):
+def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     folder, onto, _ = tiles
     placed = {"transform": Affine(*transform_of(onto)), "crs": UTM}
     like = str(put(tmp_path / "like.tif", pixels((1, *onto.shape)), **placed))
-    job = Job(f"mosaic:{folder}", tmp_path / "m.tif", str(models / "scene"), like=like)
-    assert prepare(job, Means()).grid == onto
-    with pytest.raises(InputError, match=r"different systems.*or name a raster on whose grid to put them with --like"):
-        open_source(f"mosaic:{folder}")
+    job = Job(f"mosaic:{folder}", tmp_path / "m.tif", str(models / "scene"))
+    assert prepare(replace(job, like=like), Means()).grid == onto
+    with pytest.raises(InputError, match=r"different systems.*with --crs, or a raster on whose grid with --like"):
+        prepare(job, Means())
+    grid = target_of(Job(f"mosaic:{folder}/[ab].tif", crs=UTM, resolution=(20.0, 10.0)))
+    _, valid = shown(open_source(f"mosaic:{folder}/[ab].tif", onto=grid))
+    assert valid[:4].any()
+    assert valid[-4:].any()
+    assert valid[:, :4].any()
+    assert valid[:, -4:].any()
+    assert grid.spacing == (20, 10)
+    assert target_of(Job(f"mosaic:{folder}/[ab].tif", crs=UTM)).spacing == pytest.approx((10, 10))
     far = Grid((9, 9), ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), UTM)
     with pytest.raises(InputError, match="has no cell in common"):
         open_source(f"mosaic:{folder}", onto=far)

@@ -127,7 +127,7 @@ class MosaicSource:
         if tile.crs != grid.crs:
             raise InputError(
                 f"{self.path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`, "
-                "or name a raster on whose grid to put them with --like"
+                "or name a system to put them into with --crs, or a raster on whose grid with --like"
             )
         if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile)):
             raise InputError(f"{self.path}: {path} or {name} has no transform, so nobody knows how they lie together")
@@ -138,8 +138,8 @@ class MosaicSource:
         nearest = round(row), round(column)
         if np.abs(turned).max() * max(tile.shape) > _APART:
             raise InputError(
-                f"{self.path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a raster on "
-                "whose grid to put them with --like"
+                f"{self.path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a system to put "
+                "them into with --crs, or a raster on whose grid with --like"
             )
         if max(abs(row - nearest[0]), abs(column - nearest[1])) > _APART:
             raise InputError(

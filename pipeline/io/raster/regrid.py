@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.raster.georeference import grid_at, transform_of
-from pipeline.io.raster.warped import places_of, spread, steps_of
+from pipeline.io.raster.warped import Places, places_of, spread, steps_of
 
 Size = tuple[float, float]
 """Height and width of a cell, in units of the world."""
@@ -29,22 +30,32 @@ def resized(grid: Grid, size: Size) -> Grid:
     return grid_at(shape, (a / width * wide, b / height * high, c, d / width * wide, e / height * high, f), grid.crs)
 
 
-def in_system(grid: Grid, crs: str, size: Size | None) -> Grid:
-    """The grid in another system, its rows to the east, that holds a scene; cells of the scene's area if no `size`.
+def in_system(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
+    """The grid in a system, its rows to the east, that holds scenes; cells of the area of the smallest if no `size`.
 
     Raises RequestError for a scene without a place, or one that has none in that system.
     """
-    if transform_of(grid) is None or grid.crs is None:
-        raise RequestError(f"--crs {crs}: the scene does not say where it lies; `gdal_edit.py -a_srs` sets its system")
-    world = Grid((1, 1), ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), grid.axes, crs)
-    ends = places_of(spread(grid), grid, world)
-    if not np.isfinite(ends).all():
-        raise RequestError(f"--crs {crs}: part of the scene has no place in that system; choose one that holds it")
-    (bottom, left), (top, right) = ends.min((1, 2)), ends.max((1, 2))
-    side = float(np.sqrt(np.median(np.abs(np.linalg.det(steps_of(grid, world))))))
+    world = Grid((1, 1), ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), crs)
+    ends = np.concatenate([_ends(grid, world) for grid in grids], axis=1)
+    (bottom, left), (top, right) = ends.min(1), ends.max(1)
+    side = min(float(np.sqrt(np.median(np.abs(np.linalg.det(steps_of(grid, world)))))) for grid in grids)
     height, width = size or (side, side)
     shape = _cells((top - bottom) / height), _cells((right - left) / width)
     return grid_at(shape, (width, 0.0, float(left), 0.0, -height, float(top)), crs)
+
+
+def _ends(grid: Grid, world: Grid) -> Places:
+    """Where a scene lies in the system of `world`: y and x of places all over it."""
+    if transform_of(grid) is None or grid.crs is None:
+        raise RequestError(
+            f"--crs {world.crs}: the scene does not say where it lies; `gdal_edit.py -a_srs` sets its system"
+        )
+    ends = places_of(spread(grid), grid, world)
+    if not np.isfinite(ends).all():
+        raise RequestError(
+            f"--crs {world.crs}: part of the scene has no place in that system; choose one that holds it"
+        )
+    return ends.reshape(2, -1)
 
 
 def _cells(length: float) -> int:

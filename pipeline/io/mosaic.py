@@ -18,8 +18,9 @@ from pipeline.engine.protocols import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import MOSAIC
+from pipeline.io.raster.places import footprint
 from pipeline.io.raster.source import RasterSource
-from pipeline.io.raster.warped import Warped, footprint
+from pipeline.io.raster.warped import Warped
 
 _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 _OPEN = 32
@@ -100,7 +101,7 @@ class MosaicSource:
         boxes = [(path, footprint(grid, onto)) for path, grid in found]
         self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
         if not self.tiles:
-            raise InputError(f"{self.path}: has no cell in common with the grid that it is to be put on")
+            raise InputError(f"{self.path}: has no cell in common with the grid that it is to be put on", "unsuitable")
         warped = [Warped(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
         for one in warped:
             one.close()

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.raster.georeference import grid_at, transform_of
-from pipeline.io.raster.warped import Places, places_of, spread, steps_of
+from pipeline.io.raster.places import Places, places_of, spread, steps_of
 
 Size = tuple[float, float]
 """Height and width of a cell, in units of the world."""

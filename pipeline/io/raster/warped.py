@@ -17,44 +17,15 @@ from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.raster.georeference import transform_of
-from pipeline.io.raster.outlines import moved, same_system
+from pipeline.io.raster.places import Places, footprint, places_of, steps_of
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.float64]
-"""Array `(2, ...)` of rows and columns."""
-
 _TILE = 256
 """Cells of a side of what is looked for at a time: PROJ chooses its operation for all points of one call."""
 _MOST = 1 << 24
 """Values that are read at once for a part of a tile."""
 _SNAP = 1e-6
 """Cells by which a place may lie off a cell's centre and count as there."""
-_POINTS = 65
-"""Points of each side by which a scene's outline is found on the other grid."""
-
-
-def places_of(at: Places, grid: Grid, other: Grid) -> Places:
-    """Where places of `grid`, in rows and columns of centres, lie on the grid `other`; not finite where nowhere."""
-    (a, b, c), (d, e, f), _ = grid.affine
-    x, y = a * at[0] + b * at[1] + c, d * at[0] + e * at[1] + f
-    if grid.crs is not None and other.crs is not None and not same_system(grid.crs, other.crs):
-        x, y = moved(np.column_stack([x.ravel(), y.ravel()]), grid.crs, other.crs).T.reshape(2, *at.shape[1:])
-    (a, b, c), (d, e, f), _ = other.affine
-    inverse = np.linalg.inv([[a, b], [d, e]])
-    found: Places = np.einsum("ij,j...->i...", inverse, np.stack([x - c, y - f]))
-    return found
-
-
-def footprint(grid: Grid, other: Grid) -> Box:
-    """The box of `other` in which a scene on `grid` lies, with some room; of no cells where they do not meet."""
-    ends = places_of(spread(grid), grid, other).reshape(2, -1)
-    ends = ends[:, np.isfinite(ends).all(0)]
-    if not ends.size:
-        return Box((0, 0), (0, 0))
-    low, high = ends.min(1), ends.max(1)
-    room = 2 + (high - low) / _POINTS
-    start, stop = (low - room).clip(0, other.shape), (high + room).clip(0, other.shape)
-    return Box((int(start[0]), int(start[1])), (int(stop[0]), int(stop[1])))
 
 
 class Warped:
@@ -69,19 +40,10 @@ class Warped:
 
     def __init__(self, source: Source, target: Grid) -> None:
         """Put `source` on the grid `target`; InputError for what has no place there, or where they do not meet."""
-        name = getattr(source, "path", "the scene")
-        if not source.grid.is_scene:
-            raise InputError(f"{name}: is a volume, and only scenes are put on another grid")
-        if transform_of(source.grid) is None:
-            raise InputError(f"{name}: has no transform to put it on another grid by; make one first with `gdalwarp`")
-        if (source.grid.crs is None) != (target.crs is None):
-            raise InputError(
-                f"{name}: is in {_told(source.grid.crs)}, and the other grid in {_told(target.crs)}, so nobody knows "
-                "how they lie together; set it right with `gdal_edit.py -a_srs`"
-            )
-        if not footprint(source.grid, target).size:
-            raise InputError(f"{name}: has no cell in common with the grid that it is to be put on")
-        self._source, self.grid, self.path = source, target, name
+        self.path = getattr(source, "path", "the scene")
+        if fault := _fault(source.grid, target):
+            raise InputError(f"{self.path}: {fault}", "unsuitable")
+        self._source, self.grid = source, target
         self.channels = source.channels
         self.block: tuple[int, ...] = (_TILE, _TILE)
         wide = source.dtype.kind in "iu" and source.dtype.itemsize == 8
@@ -139,6 +101,20 @@ class Warped:
             self._fill(places[(slice(None), *at)], values[(slice(None), *at)], valid[at])
 
 
+def _fault(grid: Grid, target: Grid) -> str | None:
+    """Why a scene cannot be put on a grid, in words; None: it can."""
+    if not grid.is_scene:
+        return "is a volume, and only scenes are put on another grid"
+    if transform_of(grid) is None:
+        return "has no transform to put it on another grid by; make one first with `gdalwarp`"
+    if (grid.crs is None) != (target.crs is None):
+        return (
+            f"is in {_told(grid.crs)}, and the other grid in {_told(target.crs)}, so nobody knows how they lie "
+            "together; set it right with `gdal_edit.py -a_srs`"
+        )
+    return None if footprint(grid, target).size else "has no cell in common with the grid that it is to be put on"
+
+
 def _between(planes: Floats, seen: NDArray[np.bool_], at: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Values of `planes` at places `(2, n)` by their four nearest cells, and whether all that count were observed."""
     low = np.floor(at).astype(int)
@@ -188,21 +164,6 @@ def _factors(grid: Grid, target: Grid) -> tuple[int, int]:
     lengths = np.median(np.abs(np.linalg.inv(steps)).max(2), axis=0)
     rows, columns = (max(1, int(length + _SNAP)) for length in lengths)
     return rows, columns
-
-
-def steps_of(grid: Grid, other: Grid) -> Floats:
-    """How far a step of one cell of `grid` goes on `other`, all over: `(n, axis of other, axis of grid)`."""
-    here, halves = spread(grid), 0.5 * np.eye(2)[:, :, None, None]
-    steps = np.stack([places_of(here + half, grid, other) - places_of(here - half, grid, other) for half in halves])
-    steps = steps.reshape(2, 2, -1).T
-    steps = steps[np.isfinite(steps).all((1, 2))]
-    found: Floats = steps[np.abs(np.linalg.det(steps)) > 0]
-    return found
-
-
-def spread(grid: Grid) -> Places:
-    """Places all over a grid, from corner to corner."""
-    return np.stack(np.meshgrid(*(np.linspace(-0.5, size - 0.5, _POINTS) for size in grid.shape), indexing="ij"))
 
 
 def _told(crs: str | None) -> str:

@@ -20,17 +20,10 @@ import pipeline.network
 import pipeline.segmentation
 from benchmarks import random_model
 from benchmarks.null_network import NullNetwork
+from benchmarks.resident import MIB, resident
 from benchmarks.scenes import sample_scene
 from pipeline.job import Job, Means
 from pipeline.prepare import prepare
-
-MIB = 2**20
-
-
-def resident(field: str) -> int:
-    """A field of /proc/self/status in bytes: VmRSS now, VmHWM at its highest."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +64,9 @@ class Request:
     keep_header_text: bool | None = None
     scale: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
+    like: str | None = None
+    resolution: tuple[float, float] | None = None
+    crs: str | None = None
     asset: str | None = None
     """Asset of STAC items that is the input, or several, with commas, that are its bands."""
     search: Search | None = None
@@ -102,6 +106,10 @@ def check_how(request: Request) -> None:
         raise RequestError(f"unknown affine {request.affine!r}{hint}; choose one of {', '.join(AFFINES)}")
     if isinstance(request.volume, int) and request.volume < 0:
         raise RequestError(f"volume {request.volume}: must be at least 0, for volumes are counted from 0; or all")
+    if request.like is not None and (request.resolution or request.crs):
+        raise RequestError(f"like {request.like} is a grid already; leave out resolution and crs")
+    if request.resolution and not all(0 < side < inf for side in request.resolution):
+        raise RequestError(f"resolution {request.resolution} must be above 0, in height and in width")
     patch, overlap = request.patch, request.overlap
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
@@ -190,6 +198,11 @@ def _numbers(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in 
     return tuple(map(_number, value)) if isinstance(value, list) else (_number(value),)
 
 
+def _lengths(value: Any) -> tuple[float, float]:  # noqa: ANN401  (what stands in a file)
+    height, width = map(_number, value if isinstance(value, list) else (value, value))
+    return height, width
+
+
 def _box(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (what stands in a file)
     west, south, east, north = map(_number, value)
     if not (-90 <= south <= north <= 90):
@@ -234,6 +247,9 @@ _KEYS: Keys = {
     "keep_header_text": ("true or false", _truth),
     "scale": ("a number or a list of numbers", _numbers),
     "offset": ("a number or a list of numbers", _numbers),
+    "like": ("a text", _text),
+    "resolution": ("a number, or [height, width]", _lengths),
+    "crs": ("a text", _text),
     "asset": ("a text", _text),
     "search": ("a table", _search),
 }
@@ -253,5 +269,7 @@ def _beside(request: Request, folder: Path) -> Request:
     aoi = request.aoi
     if aoi is not None and (folder / aoi).is_file():
         aoi = str(folder / aoi)
+    like = None if request.like is None else resolve(request.like)
     output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
-    return replace(request, input=tuple(map(resolve, request.input)), output=output, model=model, aoi=aoi)
+    inputs = tuple(map(resolve, request.input))
+    return replace(request, input=inputs, output=output, model=model, aoi=aoi, like=like)

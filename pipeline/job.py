@@ -47,6 +47,12 @@ class Job:
     or where the model takes physical values and `offset` is None too, that of the file."""
     offset: tuple[float, ...] | None = None
     """Offset, likewise; None: 0, or that of the file."""
+    like: str | None = None
+    """A raster on whose grid a scene is segmented. None: its own."""
+    resolution: tuple[float, float] | None = None
+    """Height and width of the pixels in which a scene is segmented, in units of its system. None: its own."""
+    crs: str | None = None
+    """System in which a scene is segmented, as in EPSG:32633. None: its own."""
 
     @property
     def name(self) -> str:

@@ -63,7 +63,7 @@ class Setup:
     """What tells this version of the input from others: asked once, for it may lie on a server."""
     card: Card
     grid: Grid
-    """The input's own grid."""
+    """The grid of the mask: the input's own, unless the job asks for another."""
     views: tuple[View, ...]
     """Directions in which it is swept; scores of several are averaged, in this order."""
     staged: bool
@@ -215,6 +215,7 @@ class Setup:
             "input": self.version,
             "bands": self.reading.bands,
             "calibration": None if self.reading.calibration is None else asdict(self.reading.calibration),
+            "target": None if self.reading.onto is None else _told(self.reading.onto),
             "affine": self.job.affine,
             "volume": self.job.volume,
             "keep_header_text": self.job.keep_header_text,
@@ -256,7 +257,7 @@ def bytes_of(decisions: Sequence[Decision]) -> int:
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
-    asked = Reading(job.bands, affine=job.affine, volume=job.volume, keep_text=bool(job.keep_header_text))
+    asked = _asked(job)
     source = asked.open(job.input)
     try:
         check_shape(job.name, source.grid.shape)
@@ -311,6 +312,12 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
+def _asked(job: Job) -> Reading:
+    """How the input is read as far as the user says so."""
+    keep = bool(job.keep_header_text)
+    return Reading(job.bands, onto=_target(job), affine=job.affine, volume=job.volume, keep_text=keep)
+
+
 def _wanted(card: Card, job: Job) -> Wanted:
     return Wanted(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
 
@@ -342,6 +349,18 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
             + (f"; it has the bands {', '.join(named)}" if named else ""),
             code="unsuitable",
         )
+
+
+def _target(job: Job) -> Grid | None:
+    if job.like is None and job.resolution is None and job.crs is None:
+        return None
+    from pipeline.target import target_of
+
+    return target_of(job)
+
+
+def _told(grid: Grid) -> dict[str, Any]:
+    return {"shape": grid.shape, "affine": grid.affine, "crs": grid.crs}
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

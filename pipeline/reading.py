@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pipeline.engine import Source
 from pipeline.errors import InputError
+from pipeline.geometry import Grid
 from pipeline.io.calibrated import Calibrated, Calibration
 from pipeline.io.formats import open_source
 from pipeline.io.rasterband import Banded, BandName, RasterBand, bands_named
@@ -50,6 +51,8 @@ class Reading:
     """Bands of a raster: numbers from 1, or names until they are known; None: all but alpha, or there are none."""
     calibration: Calibration | None = None
     """What makes the values that the model takes of those that are stored; None: they are the same."""
+    onto: Grid | None = None
+    """A grid that a scene is put on; None: its own."""
     affine: str | None = None
     """What holds where a NIfTI's sform and qform disagree: sform or qform; None: neither."""
     volume: int | None = None
@@ -60,7 +63,7 @@ class Reading:
     def open(self, path: str) -> Source:
         """The input, read so. Raises InputError with the path, what was found and the way out."""
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
-        return self._calibrated(open_source(path, bands=self.bands, **how))
+        return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, **how))
 
     def applied(self, source: Source, path: str) -> Source:
         """The same of an input that is open already: itself, or another in its place."""

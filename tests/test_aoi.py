@@ -159,3 +159,12 @@ def test_a_job_file_names_an_area_beside_it(models, scene, tmp_path):
     ended = CliRunner().invoke(app, ["run", "--config", str(tmp_path / "job.toml"), "--no-prefect"])
     assert ended.exit_code == 0, ended.output
     np.testing.assert_array_equal(labels_of(tmp_path / "out.tif") != 255, expected(REGION))
+
+
+@pytest.mark.parametrize("words", ["-10,80,10,95", "-180,-100,180,100"])
+def test_an_outline_beyond_the_poles_is_refused_in_words(words, tmp_path):
+    polar = put(
+        tmp_path / "polar.tif", pixels((1, 40, 40)), transform=Affine(1e4, 0, -2e5, 0, -1e4, 2e5), crs="EPSG:3995"
+    )
+    with pytest.raises(RequestError, match="has corners that lie nowhere"):
+        read_aoi(words, RasterSource(polar).grid)

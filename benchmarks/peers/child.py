@@ -17,7 +17,7 @@ import rasterio
 import torch
 from torch import Tensor
 
-from benchmarks.memory import resident
+from benchmarks.resident import resident
 from pipeline.models.card import Card
 from pipeline.models.store import Model, load_model
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.values import bands, numbers, pair, volume, words
+from pipeline.cli.values import bands, lengths, numbers, pair, volume, words
 
 if TYPE_CHECKING:
     from pipeline.config import Request
@@ -26,7 +26,7 @@ def given(**options: Any) -> dict[str, Any]:  # noqa: ANN401
     """The options that are not None, as a `Request` has them."""
     listed = {"bands": bands, "view": words, "tta": words, "also": words}
     of_numbers = {"scale": numbers, "offset": numbers, "patch": pair, "overlap": pair, "volume": volume}
-    readers: dict[str, Any] = {"input": tuple, **of_numbers, **listed}
+    readers: dict[str, Any] = {"input": tuple, "resolution": lengths, **of_numbers, **listed}
     return {
         name: readers[name](value) if name in readers else value for name, value in options.items() if value is not None
     }

@@ -72,6 +72,12 @@ Volume = Annotated[
 KeepHeaderText = Annotated[
     bool | None, typer.Option("--keep-header-text", help="Keep free text and extensions of a NIfTI header in the mask.")
 ]
+Like = Annotated[str | None, typer.Option(help="Raster on whose grid scenes are segmented. Default: their own.")]
+Resolution = Annotated[
+    str | None,
+    typer.Option(help="Pixels in which scenes are segmented, in units of their system: 10, or 10,20 (height, width)."),
+]
+Crs = Annotated[str | None, typer.Option(help="System in which scenes are segmented, as in EPSG:32633.")]
 Asset = Annotated[
     str | None,
     typer.Option(

@@ -65,6 +65,14 @@ def volume(text: str) -> int | str:
         raise RequestError(f"--volume {text!r}: must be the number of a volume, from 0, or all") from None
 
 
+def lengths(text: str) -> tuple[float, float]:
+    """Height and width in a text such as "10" or "10,20"; RequestError for any other."""
+    found = numbers(text) or ()
+    if not 1 <= len(found) <= 2:
+        raise RequestError(f"{text!r} must be one number, or height and width, as in 10,20")
+    return found[0], found[-1]
+
+
 def positive(option: str, value: int | None) -> int | None:
     """The value of `option`, if it is given; RequestError if it is below 1."""
     if value is not None and value < 1:

@@ -49,20 +49,33 @@ def open_source(
     path: str | Path,
     *,
     bands: Sequence[int | str] | None = None,
+    onto: Grid | None = None,
     affine: str = "strict",
     volume: int | None = None,
     keep_text: bool = False,
 ) -> Source:
     """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
 
-    `bands` (of GDAL's rasters) are numbers from 1, or names. Of NIfTI: `affine` is what holds where sform and qform
-    disagree, "sform", "qform", or "strict" for neither; `volume`, from 0, is one of a 4-D file; `keep_text` takes free
-    text and extensions of the header along. Raises InputError with the path, what was found and the way out.
+    `bands` (of GDAL's rasters) are numbers from 1, or names; `onto` is a grid that a scene is put on. Of NIfTI:
+    `affine` is what holds where sform and qform disagree, "sform", "qform", or "strict" for neither; `volume`, from 0,
+    is one of a 4-D file; `keep_text` takes free text and extensions of the header along. Raises InputError with the
+    path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
 
-        return MosaicSource(str(path), bands)
+        return MosaicSource(str(path), bands, onto)
+    source = _opened(path, bands, affine, volume, keep_text)
+    if onto is None:
+        return source
+    from pipeline.io.raster.warped import Warped
+
+    return Warped(source, onto)
+
+
+def _opened(
+    path: str | Path, bands: Sequence[int | str] | None, affine: str, volume: int | None, keep_text: bool
+) -> Source:
     if is_stack(path):
         from pipeline.io.stack import StackSource
 

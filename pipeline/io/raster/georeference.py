@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -12,6 +13,7 @@ from rasterio.io import DatasetReader
 
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
+from pipeline.geometry.grid import Matrix
 
 _NO_SYSTEM = 'LOCAL_CS["unnamed",'
 """How GDAL reads a GeoTIFF that says it is of points or areas, and nothing of a system."""
@@ -22,15 +24,32 @@ def grid_of(dataset: DatasetReader) -> Grid:
 
     Raises InputError for a transform that is no number or folds the scene flat, and for coefficients that are none.
     """
-    a, b, c, d, e, f = corner = tuple(dataset.transform)[:6]
+    a, b, _, d, e, _ = corner = tuple(dataset.transform)[:6]
     if not all(map(isfinite, corner)) or a * e == b * d:
         raise InputError(
             f"{dataset.name}: its transform {corner} folds the scene flat; set it right, or remove it with "
             "`gdal_edit.py -unsetgt`"
         )
-    affine = ((b, a, c + (a + b) / 2), (e, d, f + (d + e) / 2), (0.0, 0.0, 1.0))
     words = _reference(dataset)
-    return Grid(dataset.shape, affine, ("y", "x"), words["crs"], {"gdal": words})
+    return Grid(dataset.shape, _centres(corner), ("y", "x"), words["crs"], {"gdal": words})
+
+
+def grid_at(shape: tuple[int, int], transform: Sequence[float], crs: str | None) -> Grid:
+    """The grid of cells that GDAL would place by `transform`, of corners, as rasterio orders it."""
+    wkt = _wkt(_crs(crs))
+    words = {"transform": list(transform), "crs": wkt, "area_or_point": "Area"}
+    return Grid(shape, _centres(transform), ("y", "x"), wkt, {"gdal": words})
+
+
+def transform_of(grid: Grid) -> list[float] | None:
+    """GDAL's transform of a grid, of corners, as rasterio orders it; None where it has none."""
+    found: list[float] | None = grid.reference.get("gdal", {"transform": _corner(grid)})["transform"]
+    return found
+
+
+def _centres(corner: Sequence[float]) -> Matrix:
+    a, b, c, d, e, f = corner
+    return ((b, a, c + (a + b) / 2), (e, d, f + (d + e) / 2), (0.0, 0.0, 1.0))
 
 
 def _reference(dataset: DatasetReader) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.features import rasterize, shapes
@@ -19,6 +20,7 @@ from pipeline.geometry import Grid
 Points = NDArray[np.float64]
 """Array `(n, 2)` of x and y."""
 Ring = Sequence[tuple[float, float]]
+_TOGETHER = 8
 LONGITUDE_LATITUDE = "OGC:CRS84"
 
 
@@ -44,9 +46,23 @@ def burnt(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, int], 
 
 
 def moved(points: Points, source: str, target: str) -> Points:
-    """Points of the system `source` in the system `target`; not finite where they have no place there."""
-    xs, ys = transform(_system(source), _system(target), points[:, 0], points[:, 1])
+    """Points of the system `source` in the system `target`; not finite where they have no place there.
+
+    One point without a place fails a whole call of GDAL, so that the rest is found by halves; up to `_TOGETHER`
+    neighbours are given up with it.
+    """
+    try:
+        xs, ys = transform(_system(source), _system(target), points[:, 0], points[:, 1])
+    except CPLE_BaseError:
+        if len(points) <= _TOGETHER:
+            return np.full(points.shape, np.nan)
+        return np.concatenate([moved(half, source, target) for half in np.array_split(points, 2)])
     return np.column_stack([xs, ys])
+
+
+def same_system(one: str, other: str) -> bool:
+    """Whether two systems are the same, in whatever words."""
+    return one == other or _system(one) == _system(other)
 
 
 def equal_area(grid: Grid) -> str | None:

@@ -148,7 +148,7 @@ class Archive:
         if means.overwrite:
             return
         made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
-        other = [(job, row) for job, row in made if row.recipe != self._recipe(job)]
+        other = [(job, row) for job, row in made if not self._as_made(job, row)]
         if other:
             job, row = other[0]
             what = differences(self._ledger.record(row.recipe or ""), recipe_of(job))
@@ -156,6 +156,10 @@ class Archive:
                 f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {what}; "
                 "--overwrite makes them anew, or give another --output"
             )
+
+    def _as_made(self, job: Job, row: Row) -> bool:
+        """Whether a mask that is done is that of `job`: which form holds does not matter to what was done without."""
+        return row.recipe in (self._recipe(job), self._recipe(replace(job, affine=None)))
 
     def _recipe(self, job: Job) -> str:
         """The key of what a job is made with: the same for most items of an archive."""

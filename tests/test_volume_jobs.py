@@ -13,9 +13,12 @@ from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
 from pipeline.archive.choice import content_of, key_of, recipe_of, stamp_of
+from pipeline.checking import check
 from pipeline.cli import app
 from pipeline.config import Request
+from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
+from pipeline.evaluation.pairs import Pair, opened
 from pipeline.inputs import find_inputs, jobs_of
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
@@ -184,6 +187,16 @@ def test_an_archive_goes_on_once_it_is_said_which_form_holds(model, tmp_path):
     assert statuses("--affine", "sform") == [("skipped", None), ("done", None), ("skipped", None)]
     assert statuses("--affine", "sform") == [("skipped", None)] * 3
     assert "made with affine 'sform' (now 'qform')" in run(*words, "--affine", "qform", code=2).stderr
+
+
+def test_a_mask_whose_forms_disagree_is_exported_compared_and_checked(tmp_path):
+    """It carries both forms of its input, and whoever has it made has said which holds."""
+    scan = put(tmp_path / "scan.nii.gz", (VALUES > 100).astype(np.uint8), qform=np.diag([1, 1, 9, 1]))
+    for name in ("mask.zarr", "mask.nii"):
+        export(scan, tmp_path / name)
+        assert check(str(tmp_path / name), str(scan)) == []
+    with opened(Pair(str(tmp_path / "mask.nii"), str(scan))) as pair:
+        assert pair.prediction.grid == pair.truth.grid
 
 
 def test_recipes_of_older_ledgers_hold_and_others_differ():

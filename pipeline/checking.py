@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
-from pipeline.errors import InputError
 from pipeline.geometry import Grid
-from pipeline.io.formats import is_volume, open_source, same_system
+from pipeline.io.formats import form_apart, is_volume, open_source, same_system
 
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -47,7 +46,7 @@ def check(mask: str, like: str) -> list[Difference]:
         volumes = _volumes(ours), _volumes(theirs)
         if volumes[0] not in (1, volumes[1]):
             found.append(Difference("volumes", *volumes))
-        return found + list(_of_scenes(one, other) if one.is_scene else _of_volumes(mask, like, one, other))
+        return found + list(_of_scenes(one, other) if one.is_scene else _of_volumes(one, other))
 
 
 def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
@@ -64,14 +63,14 @@ def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
     yield from _values(*({name: of.get(name) for name in ("gcps", "rpcs")} for of in (words, others)))
 
 
-def _of_volumes(mask: str, like: str, one: Grid, other: Grid) -> Iterator[Difference]:
+def _of_volumes(one: Grid, other: Grid) -> Iterator[Difference]:
     words, others = (grid.reference.get("nifti") for grid in (one, other))
     if words is None or others is None:
         yield from _affine(one, other)
         return
     for form, parts in (("sform", _sform), ("qform", _qform)):
         if parts(words) != parts(others):
-            yield Difference(form, parts(words), parts(others), _forms_apart(form, mask, like))
+            yield Difference(form, parts(words), parts(others), form_apart(one, other, form))
     yield from _values(*({f"{form} code": of[f"{form}_code"] for form in ("sform", "qform")} for of in (words, others)))
     yield from _values(*({"units": of["xyzt_units"] & _UNITS} for of in (words, others)))
 
@@ -82,15 +81,6 @@ def _sform(words: Mapping[str, Any]) -> list[Any]:
 
 def _qform(words: Mapping[str, Any]) -> list[Any]:
     return [words["pixdim"][:4], [words[name] for name in _QFORM]]
-
-
-def _forms_apart(form: str, mask: str, like: str) -> float | None:
-    """How far apart two files lie by the same form; None where one of them has none that can be used."""
-    try:
-        with closing(_open(mask, form)) as ours, closing(_open(like, form)) as theirs:
-            return _apart(ours.grid, theirs.grid)
-    except InputError:
-        return None
 
 
 def _affine(one: Grid, other: Grid) -> Iterator[Difference]:
@@ -116,5 +106,5 @@ def _volumes(source: Source) -> int:
     return getattr(source, "volumes", 1)
 
 
-def _open(path: str, affine: str = "sform") -> Source:
-    return open_source(path, affine=affine, volume=0 if is_volume(Path(path)) else None)
+def _open(path: str) -> Source:
+    return open_source(path, affine="sform", volume=0 if is_volume(Path(path)) else None)

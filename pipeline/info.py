@@ -36,7 +36,7 @@ def _opened(path: str) -> tuple[Source, dict[str, str]]:
     try:
         return open_source(path, volume=first), {}
     except InputError as error:
-        if error.code != "forms-disagree":
+        if first is None:
             raise
         return open_source(path, affine="sform", volume=first), {"problem": str(error)}
 

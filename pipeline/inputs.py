@@ -185,8 +185,7 @@ def _items(name: str) -> list[str]:
         return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file")
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
-        whole = [item for item in found if _is_item(item) and parts(item)[0] not in set(found) - {item}]
-        return _some([str(item) for item in whole], f"{name}: no file matches")
+        return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
     if path.suffix in _TABLES:
         return _some(_column(path), f"{name}: has no rows")
     return [name]
@@ -198,6 +197,12 @@ def _below(folder: Path) -> Iterator[str]:
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
         yield from (str(path) for path in named if _is_known(path) and _is_item(path))
+
+
+def _whole(found: Sequence[Path]) -> Iterator[Path]:
+    """What was found, without the voxels of pairs whose header was found too."""
+    known = set(found)
+    return (item for item in found if (header := parts(item)[0]) == item or header not in known)
 
 
 def _is_known(path: Path) -> bool:

@@ -260,6 +260,7 @@ def prepare(job: Job, means: Means) -> Setup:
     asked = _asked(job)
     source = asked.open(job.input)
     try:
+        job = _where_it_matters(job, source)
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
@@ -305,6 +306,13 @@ def prepare(job: Job, means: Means) -> Setup:
         return setup
     finally:
         source.close()
+
+
+def _where_it_matters(job: Job, source: Source) -> Job:
+    """The job without what decides nothing of this input: which form holds where they agree, the volume of but one."""
+    disagree = source.grid.reference.get("nifti", {}).get("disagree", False)
+    several = getattr(source, "volumes", 1) > 1
+    return replace(job, affine=job.affine if disagree else None, volume=job.volume if several else None)
 
 
 def default_output(path: str, grid: Grid) -> Path:

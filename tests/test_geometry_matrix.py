@@ -56,7 +56,7 @@ def swept_mask(path: Path, mask: Path) -> None:
     """What a run does, with `Bits` for its network, and patches that overlap and stand over."""
     source = open_source(path)
     sink = ArraySink.like((), source.grid.shape, np.uint8)
-    recipe = Recipe(Lattice(source.grid.shape, (32, 24), (8, 6), (0, 0)), "gaussian", Labels())
+    recipe = Recipe(Lattice(source.grid.shape, (32, 24), (8, 6), (0, 0)), "gaussian", (Labels(),))
     (run,) = split_runs(cut_bands(source.grid.shape, 32), 1)
     sweep(source, Bits(), sink, recipe, run)
     publish(Mask(ArraySource(sink.values[None]), source.grid, NODATA, CLASSES, {}), mask)

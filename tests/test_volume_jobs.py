@@ -13,9 +13,12 @@ from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
 from pipeline.archive.choice import content_of, key_of, recipe_of, stamp_of
+from pipeline.checking import check
 from pipeline.cli import app
 from pipeline.config import Request
+from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
+from pipeline.evaluation.pairs import Pair, opened
 from pipeline.inputs import find_inputs, jobs_of
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
@@ -158,6 +161,42 @@ def test_a_default_that_is_said_makes_no_other_job(model, tmp_path):
     assert said["status"] == "skipped"
     assert segment(Job(str(scan), model=model, affine="strict", keep_header_text=False)).status == "skipped"
     assert recipe_of(jobs_of(Request(input=(str(scan),), affine="strict"))[0]) == recipe_of(Job(str(scan)))
+
+
+@pytest.mark.parametrize("words", [["--affine", "sform"], ["--affine", "qform"], ["--volume", "0"]])
+def test_what_does_not_matter_to_a_file_makes_no_other_mask(model, tmp_path, words):
+    scan = put(tmp_path / "scan.nii.gz")
+    run("--input", scan, "--model", model, *words)
+    said = json.loads(run("--input", scan, "--model", model, "--json").stdout)["items"][0]
+    assert said["status"] == "skipped"
+
+
+def test_an_archive_goes_on_once_it_is_said_which_form_holds(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, qform in (("a", None), ("b", AFFINE * [[-1], [1], [1], [1]]), ("c", None)):
+        put(tmp_path / "in" / f"{name}.nii.gz", VALUES[:20, :20], qform=qform)
+    words = ["--input", tmp_path / "in", "--model", model, "--output", f"{tmp_path}/out/", "--json"]
+
+    def statuses(*more, code=0):
+        items = json.loads(run(*words, *more, code=code).stdout)["items"]
+        return [(item["status"], item["code"]) for item in items]
+
+    refused = [("done", None), ("failed", "forms-disagree"), ("done", None)]
+    assert statuses(code=1) == refused
+    assert statuses(code=1) == [("skipped", None), refused[1], ("skipped", None)]
+    assert statuses("--affine", "sform") == [("skipped", None), ("done", None), ("skipped", None)]
+    assert statuses("--affine", "sform") == [("skipped", None)] * 3
+    assert "made with affine 'sform' (now 'qform')" in run(*words, "--affine", "qform", code=2).stderr
+
+
+def test_a_mask_whose_forms_disagree_is_exported_compared_and_checked(tmp_path):
+    """It carries both forms of its input, and whoever has it made has said which holds."""
+    scan = put(tmp_path / "scan.nii.gz", (VALUES > 100).astype(np.uint8), qform=np.diag([1, 1, 9, 1]))
+    for name in ("mask.zarr", "mask.nii"):
+        export(scan, tmp_path / name)
+        assert check(str(tmp_path / name), str(scan)) == []
+    with opened(Pair(str(tmp_path / "mask.nii"), str(scan))) as pair:
+        assert pair.prediction.grid == pair.truth.grid
 
 
 def test_recipes_of_older_ledgers_hold_and_others_differ():

@@ -155,10 +155,13 @@ class Archive:
             )
 
     def _difference(self, job: Job, row: Row) -> str:
-        """In what a job differs from what was made; empty where older ledgers only knew fewer fields."""
-        return (
-            "" if row.recipe == self._recipe(job) else self._compared(replace(job, input="", output=None), row.recipe)
-        )
+        """In what a job differs from what was made; empty where older ledgers only knew fewer fields.
+
+        Which form holds does not matter to what was done without.
+        """
+        if row.recipe in (self._recipe(job), self._recipe(replace(job, affine=None))):
+            return ""
+        return self._compared(replace(job, input="", output=None), row.recipe)
 
     @lru_cache(maxsize=64)  # noqa: B019  (an archive lives as long as its run)
     def _compared(self, how: Job, recipe: str | None) -> str:

@@ -115,6 +115,20 @@ def same_system(one: str | None, other: str | None) -> bool:
     return same_crs(one, other)
 
 
+def form_apart(one: Grid, other: Grid, form: str) -> float | None:
+    """Millimetres between two grids that were read from NIfTI, by their "sform" or "qform", at the farthest corner.
+
+    None where that of one of them is broken.
+    """
+    from pipeline.io.volume_header import placed
+
+    try:
+        first, second = placed(one, form), placed(other, form)
+    except InputError:
+        return None
+    return first.apart(second) * min(first.spacing)
+
+
 def identity(path: str | Path) -> dict[str, Any]:
     """What tells one version of an input from another, without reading it: name, size and time of change.
 

@@ -60,12 +60,25 @@ def grid_of(header: Header, affine: str, volume: int | None, text: Mapping[str, 
     dim = header["dim"].tolist()
     shape = _shape(dim, volume)
     with np.errstate(all="ignore"):  # absurd numbers overflow here and are refused by what they become
-        form, world = _world(header, shape, affine)
-    words = {**_words(header), "form": form, **text}
+        form, disagree, world = _world(header, shape, affine)
+    words = {**_words(header), "form": form, "disagree": disagree, **text}
     if volume is not None and times_of(header) > 1:
         words["dim"] = [3, *dim[1:4], 1, 1, 1, 1]
-    rows = tuple(tuple(float(v) for v in row) for row in world[:, [2, 1, 0, 3]])
-    return Grid(shape, rows, ("z", "y", "x"), reference={"nifti": words})
+    return _grid(shape, world, words)
+
+
+def placed(grid: Grid, form: str) -> Grid:
+    """A grid that was read from NIfTI, by the sform or the qform of its words alone; InputError if that is broken."""
+    words = grid.reference["nifti"]
+    return _grid(grid.shape, _matrix(header_of(words), form), words)
+
+
+def header_of(words: Mapping[str, Any]) -> Header:
+    """A new header, little-endian, with the geometry that `words` tell."""
+    header = KINDS[words["version"] - 1](endianness="<")
+    for name in GEOMETRY:
+        header[name] = np.array(words[name], np.float64)  # also reads "nan"
+    return header
 
 
 def times_of(header: Header) -> int:
@@ -103,6 +116,11 @@ def voxels_of(header: Header) -> Voxels:
     if not isfinite(offset) or offset < (0 if paired else header.sizeof_hdr):
         raise InputError(f"has its voxels at byte {offset}, inside its header; set vox_offset right")
     return Voxels(stored, int(offset), scale)
+
+
+def _grid(shape: tuple[int, ...], world: Floats, words: Mapping[str, Any]) -> Grid:
+    rows = tuple(tuple(float(v) for v in row) for row in world[:, [2, 1, 0, 3]])
+    return Grid(shape, rows, ("z", "y", "x"), reference={"nifti": words})
 
 
 def _read(stream: ByteStream, target: NDArray[np.uint8]) -> None:
@@ -144,19 +162,25 @@ def _shape(dim: list[int], volume: int | None) -> tuple[int, ...]:
     return z, y, x
 
 
-def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, Floats]:
-    """The form that holds, and NIfTI's (i, j, k, 1) to millimetres (x, y, z, 1), RAS+.
+def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, bool, Floats]:
+    """The form that holds, whether the other disagrees, and NIfTI's (i, j, k, 1) to millimetres (x, y, z, 1), RAS+.
 
-    The form that is asked for, else the sform, where it is coded; else the other; else pixdim.
+    The sform where it is coded, else the qform, else pixdim; where both are and disagree, the one that is asked for.
     """
     coded = [form for form in FORMS if header[f"{form}_code"] > 0]
-    if affine != STRICT:
-        coded = sorted(coded, key=lambda form: form != affine)[:1]
-    first, *second = coded or ["pixdim"]
-    world = _matrix(header, first, second)
-    for other in second:
-        _check_agreement(header, shape, world, _matrix(header, other, [first]))
-    return first, world
+    if len(coded) < len(FORMS):
+        form = coded[0] if coded else "pixdim"
+        return form, False, _matrix(header, form)
+    try:
+        matrices = {form: _matrix(header, form) for form in FORMS}
+        _check_agreement(header, shape, *matrices.values())
+    except InputError as error:
+        if affine == STRICT:
+            raise InputError(
+                f"{error}, or say with --affine sform or --affine qform which holds", error.code
+            ) from error
+        return affine, True, _matrix(header, affine)
+    return FORMS[0], False, matrices[FORMS[0]]
 
 
 def _check_agreement(header: Header, shape: tuple[int, ...], sform: Floats, qform: Floats) -> None:
@@ -165,8 +189,7 @@ def _check_agreement(header: Header, shape: tuple[int, ...], sform: Floats, qfor
     if apart > _APART * np.linalg.norm(sform[:3, :3], axis=0).min():
         codes = (f"{form} (code {_code(header, form)})" for form in FORMS)
         raise InputError(
-            f"its {' and its '.join(codes)} disagree, by {apart:.4g} mm at the far corner; say which is right with "
-            "--affine sform or --affine qform, or set both alike",
+            f"its {' and its '.join(codes)} disagree, by {apart:.4g} mm at the far corner; set both alike",
             "forms-disagree",
         )
 
@@ -176,22 +199,21 @@ def _code(header: Header, form: str) -> str:
     return f"{code}, {_CODES[code]}" if code in _CODES else f"{code}"
 
 
-def _matrix(header: Header, form: str, others: list[str]) -> Floats:
-    way_out = f"--affine {others[0]} does without it" if others else "set it right"
-    affine = np.array(header.get_sform() if form == "sform" else _without_sform(header, form, way_out), np.float64)
+def _matrix(header: Header, form: str) -> Floats:
+    affine = np.array(header.get_sform() if form == "sform" else _without_sform(header, form), np.float64)
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     shown = affine[:3].tolist()
     if not (np.abs(affine) < _LARGEST).all():  # also False for NaN
-        raise InputError(f"its {form} is not finite: {shown}; {way_out}", "affine-not-finite")
+        raise InputError(f"its {form} is not finite: {shown}; set it right", "affine-not-finite")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() * _LARGEST < 1:
-        raise InputError(f"its {form} has voxels of size 0 (singular): {shown}; {way_out}", "spacing-zero")
+        raise InputError(f"its {form} has voxels of size 0 (singular): {shown}; set it right", "spacing-zero")
     if abs(np.linalg.det(affine[:3, :3] / lengths)) < _FLATTEST:
-        raise InputError(f"its {form} folds the volume flat (singular): {shown}; {way_out}", "affine-singular")
+        raise InputError(f"its {form} folds the volume flat (singular): {shown}; set it right", "affine-singular")
     return affine
 
 
-def _without_sform(header: Header, form: str, way_out: str) -> Floats:
+def _without_sform(header: Header, form: str) -> Floats:
     header = header.copy()
     sizes = header["pixdim"]
     sizes[0] = -1 if sizes[0] < 0 else 1
@@ -200,14 +222,14 @@ def _without_sform(header: Header, form: str, way_out: str) -> Floats:
     unsaid[~(unsaid > 0)] = 1
     if not (np.isfinite(sizes[1:4]) & (sizes[1:4] > 0)).all():
         raise InputError(
-            f"has voxels of size {sizes[1:4].tolist()} (pixdim, for its {form}); {way_out}", "spacing-zero"
+            f"has voxels of size {sizes[1:4].tolist()} (pixdim, for its {form}); set it right", "spacing-zero"
         )
     if form == "pixdim":
         return np.asarray(header.get_base_affine(), np.float64)
     try:
         return np.asarray(header.get_qform(), np.float64)
     except (ValueError, HeaderDataError) as error:
-        raise InputError(f"has a broken qform ({error}); {way_out}", "affine-not-finite") from error
+        raise InputError(f"has a broken qform ({error}); set it right", "affine-not-finite") from error
 
 
 def _words(header: Header) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
 from pipeline.io.safely import replacing
-from pipeline.io.volume_header import GEOMETRY, KINDS, Header, still_holds
+from pipeline.io.volume_header import KINDS, Header, header_of, still_holds
 from pipeline.io.volume_text import put_text
 
 _ALIGNED = 2
@@ -82,9 +82,7 @@ def _header_of(grid: Grid) -> Header:
     """A new header, little-endian, with the geometry of `grid`: the words it was read with, where they still hold."""
     words = grid.reference.get("nifti")
     if words:
-        header = KINDS[words["version"] - 1](endianness="<")
-        for name in GEOMETRY:
-            header[name] = np.array(words[name], np.float64)  # also reads "nan"
+        header = header_of(words)
         if still_holds(header, grid, words.get("form", "sform")):
             return header
     header = KINDS[max(grid.shape) > np.iinfo(np.int16).max](endianness="<")

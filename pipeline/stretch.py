@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Source
 from pipeline.geometry import Box, cut_bands
-from pipeline.io.overview import coarser
+from pipeline.io.overview import overview_of
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
-_READ = 1 << 22
+_READ = 1 << 20
 """Cells that are read at a time, in whole blocks: one block at least."""
 
 Numbers = tuple[float, ...]
@@ -24,10 +24,10 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tupl
     """Value of each channel at its percentile `low`, and the spread from there to that at `high`.
 
     Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
-    an overview is looked at where the file has one of half as many, and of that, or of the scene itself, every n-th row
-    and column. The same file gives the same numbers.
+    the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
+    the scene itself, every n-th row and column. The same file gives the same numbers.
     """
-    overview = coarser(source, CELLS // 2) if np.prod(source.grid.shape) > CELLS else None
+    overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
     try:
         values, valid = _looked(overview or source)
     finally:

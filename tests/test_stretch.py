@@ -157,11 +157,11 @@ def test_an_overview_is_looked_at_where_there_is_one(large, monkeypatch):
     exact = ends(values, (values > 0).any(0))
     for path in (plain, seen):
         np.testing.assert_allclose(found_ends(RasterSource(path)), exact, rtol=0.02)
-    overview = RasterSource(seen).coarser(1 << 20)
+    overview = RasterSource(seen).overview(1 << 18)
     assert overview.grid.shape == (1150, 1050)
     np.testing.assert_array_equal(overview.read(Box((0, 0), (50, 40))).values, values[:, :100:2, :80:2])
-    assert RasterSource(seen).coarser(1 << 22) is None
-    assert RasterSource(seen).coarser(1 << 18).grid.shape == (575, 525)
+    assert RasterSource(seen).overview(1 << 22) is None
+    assert RasterSource(plain).overview(1) is None
     reads = []
     monkeypatch.setattr(
         RasterSource, "read", lambda self, box, read=RasterSource.read: reads.append(box) or read(self, box)
@@ -185,7 +185,7 @@ def test_alpha_counts_in_overviews_too(tmp_path):
     path = put(tmp_path / "a.tif", values, photometric="RGB", alpha="yes", tiled=True)
     with rasterio.open(path, "r+") as dataset:
         dataset.build_overviews([2], Resampling.nearest)
-    overview, low, high = RasterSource(path).coarser(100), (2.0,) * 3, (98.0,) * 3
+    overview, low, high = RasterSource(path).overview(100), (2.0,) * 3, (98.0,) * 3
     assert overview.grid.shape == (200, 200)
     expected = ends(values[:3, ::2, ::2], values[3, ::2, ::2] > 0, low, high)
     np.testing.assert_allclose(found_ends(overview, low, high), expected, rtol=1e-6)
@@ -197,7 +197,7 @@ def test_overviews_of_a_file_with_a_mask_are_left_alone(tmp_path):
         with rasterio.open(path, "r+") as dataset:
             dataset.write_mask(np.arange(600 * 600).reshape(600, 600) % 3 > 0)
             dataset.build_overviews([2], Resampling.nearest)
-    assert RasterSource(path).coarser(4) is None
+    assert RasterSource(path).overview(4) is None
 
 
 @given(values=st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=30))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box
-from pipeline.io.overview import coarser
+from pipeline.io.overview import overview_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Calibrated:
             into[...] = plane.astype(np.float64) * scale + offset
         return Pixels(values, valid)
 
-    def coarser(self, cells: int) -> Source | None:
-        """The coarsest overview of at least so many cells, in physical values too."""
-        found = coarser(self._source, cells)
+    def overview(self, cells: int) -> Source | None:
+        """The finest overview, if it has at least so many cells, in physical values too."""
+        found = overview_of(self._source, cells)
         return None if found is None else Calibrated(found, self._calibration)
 
     def close(self) -> None:

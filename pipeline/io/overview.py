@@ -11,11 +11,11 @@ from pipeline.engine.protocols import Source
 class HasOverviews(Protocol):
     """A `Source` whose file may have overviews."""
 
-    def coarser(self, cells: int) -> Source | None:
-        """The coarsest overview of at least so many cells, to be closed by who asks; None where there is none."""
+    def overview(self, cells: int) -> Source | None:
+        """The finest overview, if it has at least so many cells, to be closed by who asks; None where there is none."""
         ...
 
 
-def coarser(source: Source, cells: int) -> Source | None:
-    """The coarsest overview of an input that has at least so many cells, if it has one."""
-    return source.coarser(cells) if isinstance(source, HasOverviews) else None
+def overview_of(source: Source, cells: int) -> Source | None:
+    """The finest overview of an input, if it has one of at least so many cells."""
+    return source.overview(cells) if isinstance(source, HasOverviews) else None

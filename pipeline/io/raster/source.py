@@ -113,14 +113,16 @@ class RasterSource:
             values, seen = values[:-1], values[-1] > 0
         return Pixels(values, observed(values, self._nodata, seen))
 
-    def coarser(self, cells: int) -> RasterSource | None:
-        """The coarsest overview of at least so many cells, if there is one.
+    def overview(self, cells: int) -> RasterSource | None:
+        """The finest overview, if it has at least so many cells.
 
         None of a file with a mask, for its overviews need not have one.
         """
-        rows, columns = self.grid.shape
-        fitting = [level for level, by in enumerate(self._factors) if (rows // by) * (columns // by) >= cells]
-        return RasterSource(self.address, self.bands, fitting[-1]) if fitting else None
+        if not self._factors:
+            return None
+        rows, columns = (length // min(self._factors) for length in self.grid.shape)
+        finest = self._factors.index(min(self._factors))
+        return RasterSource(self.address, self.bands, finest) if rows * columns >= cells else None
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""

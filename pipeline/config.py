@@ -58,6 +58,8 @@ class Request:
     asset: str | None = None
     """Asset of STAC items that is the input."""
     search: Search | None = None
+    series: str | None = None
+    """UID of one of several DICOM series."""
 
 
 def read_request(path: Path) -> Request:
@@ -191,6 +193,7 @@ _KEYS: Keys = {
     "output": ("a text", _text),
     "model": ("a text", _text),
     "bands": ("a list of whole numbers", _wholes),
+    "series": ("a text", _text),
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),

@@ -26,13 +26,18 @@ UNREACHABLE = "unreachable"
 """Kind of a fault that may pass: a server or the network."""
 
 
+OF_SERIES = (*("several_series", "mixed_slices", "duplicate_slices", "missing_slices", "uneven_slices", "gantry_tilt"),)
+"""Kinds of faults of a DICOM series."""
+
+
 class InputError(RequestError):
     """An input that cannot be read, or is not what it should be."""
 
     def __init__(self, message: str, code: str = "unreadable") -> None:
         super().__init__(message)
         self.code = code
-        """The kind of fault, in a word: "unreadable", "unsuitable" for the model, or "unreachable" for now."""
+        """The kind of fault, in a word: "unreadable", "unsuitable" for the model, "unreachable" for now, or one of
+        `OF_SERIES`."""
 
 
 class ModelError(RequestError):

@@ -13,7 +13,7 @@ class Job:
     """What: one input, one model, one output. None stands for the model's own value."""
 
     input: str
-    """A file, a Zarr store or an address that GDAL opens."""
+    """A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens."""
     output: Path | None = None
     """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
     model: str | None = None
@@ -41,6 +41,9 @@ class Job:
     def name(self) -> str:
         """The input as it may be shown and kept: an address without what gives access to it."""
         return shown(self.input)
+
+    series: str | None = None
+    """Series instance UID, where a folder holds several DICOM series; None: the only one."""
 
 
 @dataclass(frozen=True)

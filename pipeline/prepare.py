@@ -231,7 +231,7 @@ def bytes_of(decisions: Sequence[Decision]) -> int:
 
 def prepare(job: Job, means: Means) -> Setup:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
-    source = open_source(job.input, bands=job.bands)
+    source = open_source(job.input, bands=job.bands, series=job.series)
     try:
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
@@ -246,7 +246,7 @@ def prepare(job: Job, means: Means) -> Setup:
             augmentation.check(view.seen)
         setup = Setup(
             job=replace(job, output=output, model=model),
-            version=identity(job.input),
+            version=identity(job.input, job.series),
             card=card,
             grid=source.grid,
             views=views,

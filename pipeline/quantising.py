@@ -86,7 +86,7 @@ def _share(patches: int, parts: int, number: int) -> int:
 
 def _images(setup: Setup, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
-    source: Source = open_source(setup.job.input, bands=setup.job.bands)
+    source: Source = open_source(setup.job.input, bands=setup.job.bands, series=setup.job.series)
     try:
         numbers = _statistics(source) if setup.needs_statistics else ((), ())
         if setup.orientation is not None:

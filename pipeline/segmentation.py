@@ -214,7 +214,7 @@ def _look_through(setup: Setup, progress: Progress) -> None:
         return
     progress.phase("reading")
     seen = Foreground()
-    source = open_source(setup.job.input, bands=setup.job.bands)
+    source = open_source(setup.job.input, bands=setup.job.bands, series=setup.job.series)
     try:
         if staging:
             stage_volume(source, setup.work / _DRAFT, seen.add)

@@ -29,7 +29,9 @@ Numbers = tuple[float, ...]
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
     job = setup.job
-    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands)
+    source: Source = (
+        ZarrSource(setup.work / VOLUME) if setup.staged else open_source(job.input, bands=job.bands, series=job.series)
+    )
     if setup.region is not None:
         source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)

@@ -27,6 +27,8 @@ ROOMS = {
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),
     "nibabel": ("pipeline.io.volume", "pipeline.io.nifti_stream"),
+    "pydicom": ("pipeline.io.dicom",),
+    "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.store",),
     "dask": ("pipeline.cluster",),
     "distributed": ("pipeline.cluster",),
@@ -44,11 +46,12 @@ ROOMS = {
 BELOW = {
     "pipeline.errors": (),
     "pipeline.classes": (),
+    "pipeline.extras": ("pipeline.errors",),
     "pipeline.samples": (),
     "pipeline.geometry": ("pipeline.errors",),
     "pipeline.engine": ("pipeline.errors", "pipeline.geometry"),
     "pipeline.models": ("pipeline.errors", "pipeline.geometry", "pipeline.engine"),
-    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes"),
+    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes", "pipeline.extras"),
 }
 """By part: all of the project that it may import, beside itself."""
 LATE = (
@@ -183,6 +186,7 @@ def test_every_library_stays_in_its_room_and_imports_run_one_way():
         ("pipeline.conversion", "def f():\n    from rasterio.windows import Window"),
         ("pipeline.io.formats", "import zarr.codecs"),
         ("pipeline.io.views", "import nibabel as nib"),
+        ("pipeline.io.formats", "import pydicom"),
         ("pipeline.planning", "from distributed import Client"),
         ("pipeline.archive.run", "from prefect import task"),
         ("pipeline.info", "import rich.table"),

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import InputError, Interrupted, RequestError
+from pipeline.errors import OF_SERIES, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity
 from pipeline.job import Job, Means
@@ -24,7 +24,7 @@ from pipeline.segmentation import Report
 
 HELD = "held"
 """Reason of items that another run is making at this moment."""
-QUARANTINED = ("unreadable", "unsuitable")
+QUARANTINED = ("unreadable", "unsuitable", *OF_SERIES)
 """Reasons that stay until the input changes: such an item is not tried again by itself."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
@@ -183,6 +183,8 @@ def key_of(job: Job) -> str:
 def recipe_of(job: Job) -> dict[str, Any]:
     """All that decides a mask beside its input, as JSON values."""
     how = {name: value for name, value in asdict(job).items() if name not in ("input", "output", "model")}
+    if job.series is None:
+        del how["series"]  # what was noted before there were series still holds
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.extras import need
 from pipeline.geometry import Grid, cut_bands
 from pipeline.io.address import is_mosaic, is_remote, name_of, shown
+from pipeline.io.dicom.files import is_dicom
 from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
@@ -32,15 +34,23 @@ def suffix_of(path: str | Path) -> str:
 
 
 def stem_of(path: str | Path) -> str:
-    """The name without folder and suffix."""
+    """The name without folder and suffix. Of a folder that is no store, all of it: its points are no suffix."""
     name = name_of(path)
+    if Path(path).is_dir() and suffix_of(path) not in STORES:
+        return name
     return name[: len(name) - len(suffix_of(path))]
 
 
-def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Source:
-    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
+def is_series(path: str | Path) -> bool:
+    """Whether an input is a folder of DICOM files, or a zip of one, by their content."""
+    return not is_remote(path) and not is_mosaic(path) and is_dicom(Path(path))
 
-    `bands` (scenes) are counted from 1. Raises InputError with the path, what was found and the way out.
+
+def open_source(path: str | Path, *, bands: Sequence[int] | None = None, series: str | None = None) -> Source:
+    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, a DICOM series, or a Zarr array.
+
+    `bands` (scenes) are counted from 1; `series` is the UID of one of several in a DICOM folder. Raises InputError with
+    the path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
@@ -48,12 +58,20 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
         return MosaicSource(str(path), bands)
     if not is_remote(path):
         _check_file(Path(path))
-    if suffix_of(path) in VOLUMES:
+    dicom = is_series(path)
+    if series is not None and not dicom:
+        raise RequestError(f"{shown(path)}: --series is for folders of DICOM files; this is none")
+    if dicom:
+        need("dicom", f"{path}")
+        from pipeline.io.dicom.source import DicomSource
+
+        source: Source = DicomSource(Path(path), series)
+    elif suffix_of(path) in VOLUMES:
         if is_remote(path):
             raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
         from pipeline.io.volume import open_volume
 
-        source: Source = open_volume(Path(path))
+        source = open_volume(Path(path))
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
@@ -67,10 +85,11 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None) -> Sour
     return source
 
 
-def identity(path: str | Path) -> dict[str, Any]:
+def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
     """What tells one version of an input from another, without reading it: name, size and time of change.
 
-    Of an http(s) address, what its server tells; of any other, the name alone.
+    Of a DICOM series, a digest of the UIDs of its instances. Of an http(s) address, what its server tells; of any
+    other, the name alone.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import versions
@@ -81,6 +100,10 @@ def identity(path: str | Path) -> dict[str, Any]:
 
         address = str(path).removeprefix("/vsicurl/")
         return {"name": shown(path), **(version_at(address) if address.startswith("http") else {})}
+    if is_series(path):
+        from pipeline.io.dicom.source import series_identity
+
+        return {"name": Path(path).name, **series_identity(Path(path), series)}
     about = Path(path).stat()
     return {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
 

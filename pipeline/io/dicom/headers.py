@@ -32,7 +32,17 @@ _IMAGES = {
 }
 """Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
 _TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *(
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+        "SamplesPerPixel",
+    ),
     *("BitsAllocated", "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelSpacing"),
     *("ImageOrientationPatient", "ImagePositionPatient", "SpacingBetweenSlices", "SliceThickness"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
@@ -60,6 +70,11 @@ class Slice:
     frame: int
     instance: str
     """SOP instance UID."""
+    kind: str
+    """SOP class UID."""
+    study: str
+    world: str
+    """UID of the study, and of the frame of reference; empty where the file has none."""
     series: str
     """Series instance UID."""
     modality: str
@@ -111,6 +126,9 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
             file=name,
             frame=frame,
             instance=tags.text("SOPInstanceUID"),
+            kind=kind,
+            study=tags.text("StudyInstanceUID", needed=False),
+            world=tags.text("FrameOfReferenceUID", needed=False),
             series=tags.text("SeriesInstanceUID"),
             modality=modality,
             shape=(tags.whole("Rows"), tags.whole("Columns")),
@@ -187,9 +205,9 @@ class _Tags:
             raise InputError(f"has no whole number as {name}; fetch the file again from where it came")
         return int(found)
 
-    def text(self, name: str) -> str:
-        found = self._found(name)
-        if not found:
+    def text(self, name: str, *, needed: bool = True) -> str:
+        found = self._found(name) or ""
+        if needed and not found:
             raise InputError(f"has no {name}; fetch the file again from where it came")
         return str(found)
 

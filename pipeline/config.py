@@ -70,6 +70,8 @@ class Request:
     asset: str | None = None
     """Asset of STAC items that is the input, or several, with commas, that are its bands."""
     search: Search | None = None
+    series: str | None = None
+    """UID of one of several DICOM series."""
 
 
 def read_request(path: Path) -> Request:
@@ -235,6 +237,7 @@ _KEYS: Keys = {
     "output": ("a text", _text),
     "model": ("a text", _text),
     "bands": ("a text or a list of whole numbers and names", _bands),
+    "series": ("a text", _text),
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),

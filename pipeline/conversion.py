@@ -10,8 +10,11 @@ import numpy as np
 from pipeline.cleaning import Cleaning, cleaned
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.extras import need
-from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, open_source, publish, suffix_of
+from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, is_series, open_source, publish, suffix_of
 from pipeline.io.safely import clean
+
+SEGMENTS = ".dcm"
+"""Suffix of a mask as DICOM Segmentation."""
 
 
 def export(
@@ -37,10 +40,10 @@ def export(
     `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
     square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene;
     `.ctbl` and `.label` names and colours of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
-    `image`. Raises PipelineError.
+    `image`. `.dcm` is a DICOM Segmentation over the series `image`. Raises PipelineError.
     """
-    if image is not None and suffix_of(output) != ".png":
-        raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png")
+    if image is not None and suffix_of(output) not in (".png", SEGMENTS):
+        raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
     if (simplify or min_area) and suffix_of(output) not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
@@ -80,6 +83,8 @@ def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], imag
         from pipeline.vectors import Finish, write_vectors
 
         write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(*finish))
+    elif suffix_of(output) == SEGMENTS:
+        _write_segments(mask, output, image)
     elif suffix_of(output) == ".png" and not mask.grid.is_scene:
         from pipeline.sheets import write_sheet
 
@@ -90,3 +95,21 @@ def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], imag
         write_companion(mask, at, output)
     else:
         publish(mask, output)
+
+
+def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
+    need("dicom", f"{output}")
+    if image is None or not is_series(image):
+        raise RequestError(
+            f"{output}: a DICOM Segmentation lies on the images of a series; give their folder, as in --image SERIES"
+        )
+    from pipeline.io.dicom.segmentation import write_segmentation
+    from pipeline.io.dicom.source import DicomSource
+
+    source = DicomSource(Path(image))
+    try:
+        write_segmentation(output, mask.labels, mask.nodata, mask.classes, source, str(mask.made.get("model") or ""))
+    except InputError as error:
+        raise InputError(f"{image}: {error}", error.code) from None
+    finally:
+        source.close()

@@ -33,6 +33,12 @@ LASTING = (
     "affine-singular",
     "spacing-zero",
     "forms-disagree",
+    "several-series",
+    "mixed-slices",
+    "duplicate-slices",
+    "missing-slices",
+    "uneven-slices",
+    "gantry-tilt",
 )
 """Kinds of faults of an input that stay until it changes, or is asked for in another way."""
 

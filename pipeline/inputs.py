@@ -16,7 +16,7 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
-from pipeline.io.formats import SCENES, STORES, VOLUMES, is_volume, open_source, stem_of, suffix_of
+from pipeline.io.formats import SCENES, STORES, VOLUMES, is_series, is_volume, open_source, stem_of, suffix_of
 from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
 from pipeline.layers import LAYERS
@@ -42,10 +42,10 @@ class NothingFoundError(RequestError):
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
-    A folder stands for the GeoTIFF, NIfTI and Zarr files below it, a pattern (`**` too) for the files it matches, both
-    sorted and without masks (`*_mask`), and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column
-    `input`; STAC items (`.json`, `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError
-    for what stands for nothing.
+    A folder stands for the GeoTIFF, NIfTI and Zarr files below it, and for each folder of DICOM files and no others; a
+    pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`), and of a NIfTI pair the
+    `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`, `.geojson`) for an asset of
+    each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
     return tuple(_found(Request(input=tuple(named))))
 
@@ -70,6 +70,8 @@ def jobs_of(request: Request) -> list[Job]:
     if request.model is not None:
         find_model(request.model)
     found = _found(request)
+    if request.series is not None:
+        found = _holding(found, request.series)
     said = {field.name: getattr(request, field.name) for field in fields(Job)}
     said["volume"] = None if request.volume == "all" else request.volume
     outputs = name_outputs(tuple(found), request.output, request.input, found)
@@ -81,6 +83,17 @@ def jobs_of(request: Request) -> list[Job]:
     if len(each) > 1 and request.output is not None and _is_one_file(request.output):
         raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
     return each
+
+
+def _holding(found: dict[str, str | None], series: str) -> dict[str, str | None]:
+    """Of several inputs, those that hold a DICOM series; one alone says itself what it holds."""
+    if len(found) < 2:
+        return found
+    need("dicom", "--series")
+    from pipeline.io.dicom.source import has_series
+
+    held = {item: name for item, name in found.items() if is_series(item) and has_series(Path(item), series)}
+    return _some(held, f"--series {series}: is in none of {len(found)} inputs; name one, and its series are listed")
 
 
 def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
@@ -174,7 +187,9 @@ def _root(name: str) -> Path | None:
 
 def _place(item: str, roots: Sequence[Path]) -> Path:
     root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
-    return Path() if _stands_for_itself(item) else Path(item).parent.relative_to(root)
+    parent = Path(item).parent  # of a folder that is an item itself, this may lie above
+    placed = not _stands_for_itself(item) and parent.is_relative_to(root)
+    return parent.relative_to(root) if placed else Path()
 
 
 def _items(name: str) -> list[str]:
@@ -182,7 +197,7 @@ def _items(name: str) -> list[str]:
         return [name]
     path = Path(name)
     if path.is_dir() and not _is_store(path):
-        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file")
+        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no DICOM")
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
         return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
@@ -192,11 +207,22 @@ def _items(name: str) -> list[str]:
 
 
 def _below(folder: Path) -> Iterator[str]:
-    """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs."""
+    """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs.
+
+    A folder of DICOM files is one item, unless it holds files of other formats: then it is one of those that were made
+    of it.
+    """
     for parent, folders, files in os.walk(folder):
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
-        yield from (str(path) for path in named if _is_known(path) and _is_item(path))
+        found = [str(path) for path in named if _is_known(path) and _is_item(path)]
+        yield from found or ([_folder_name(Path(parent))] if is_series(parent) else [])
+        yield from (str(path) for path in named if suffix_of(path) == ".zip" and is_series(path))
+
+
+def _folder_name(folder: Path) -> str:
+    """A folder under its name: `.` and `..` have none that a mask could take."""
+    return str(folder if folder.name not in ("", "..") else folder.resolve())
 
 
 def _whole(found: Sequence[Path]) -> Iterator[Path]:
@@ -222,7 +248,7 @@ def _is_store(path: Path) -> bool:
 def _is_volume(item: str) -> bool:
     """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
     if not _is_store(Path(item)):
-        return is_volume(item)
+        return is_volume(item) or is_series(item)
     try:
         return not open_source(item).grid.is_scene
     except PipelineError:

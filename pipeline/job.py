@@ -13,7 +13,7 @@ class Job:
     """What: one input, one model, one output. None stands for the model's own value."""
 
     input: str
-    """A file, a Zarr store or an address that GDAL opens."""
+    """A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens."""
     output: Path | None = None
     """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
     model: str | None = None
@@ -53,6 +53,9 @@ class Job:
     """Height and width of the pixels in which a scene is segmented, in units of its system. None: its own."""
     crs: str | None = None
     """System in which a scene is segmented, as in EPSG:32633. None: its own."""
+
+    series: str | None = None
+    """Series instance UID, where a folder holds several DICOM series; None: the only one."""
 
     @property
     def name(self) -> str:

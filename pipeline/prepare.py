@@ -278,7 +278,7 @@ def prepare(job: Job, means: Means) -> Setup:
             augmentation.check(view.seen)
         setup = Setup(
             job=replace(job, output=output, model=model),
-            version=identity(job.input),
+            version=identity(job.input, job.series),
             card=card,
             grid=source.grid,
             views=views,
@@ -323,7 +323,9 @@ def default_output(path: str, grid: Grid) -> Path:
 def _asked(job: Job) -> Reading:
     """How the input is read as far as the user says so."""
     keep = bool(job.keep_header_text)
-    return Reading(job.bands, onto=_target(job), affine=job.affine, volume=job.volume, keep_text=keep)
+    return Reading(
+        job.bands, onto=_target(job), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
+    )
 
 
 def _wanted(card: Card, job: Job) -> Wanted:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.io.address import is_stack, parts_of_stack
-from pipeline.io.formats import stem_of, suffix_of
+from pipeline.io.address import is_stack, name_of, parts_of_stack
+from pipeline.io.dicom.files import names_inside
+from pipeline.io.formats import is_series, stem_of
 from pipeline.segmentation import Report
 
 _DIGITS = 12
@@ -17,7 +18,8 @@ _DIGITS = 12
 
 def digest_of(path: str | Path) -> str:
     """Digits of a SHA-256 that stand for a file, with its suffix: the same ones in every run."""
-    return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix_of(path)
+    suffix = name_of(path)[len(stem_of(path)) :].lower()  # a folder has none, for after its points a name may go on
+    return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix
 
 
 def without_names(report: Report) -> Report:
@@ -45,4 +47,5 @@ def _instead(path: Path) -> dict[str, str]:
     digits = digest_of(path)
     names = dict.fromkeys((str(path), str(path.absolute()), path.name), digits)
     folders = {str(folder): "..." for folder in (path.parent, path.absolute().parent) if len(folder.parts) > 1}
-    return folders | {stem_of(path): digits.partition(".")[0]} | names
+    inside = dict.fromkeys(names_inside(path) if is_series(path) else (), "...")
+    return folders | inside | {stem_of(path): digits.partition(".")[0]} | names

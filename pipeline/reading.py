@@ -59,11 +59,13 @@ class Reading:
     """One of a 4-D NIfTI file, from 0."""
     keep_text: bool = False
     """Whether free text and extensions of a NIfTI header are taken along."""
+    series: str | None = None
+    """UID of one of several DICOM series."""
 
     def open(self, path: str) -> Source:
         """The input, read so. Raises InputError with the path, what was found and the way out."""
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
-        return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, **how))
+        return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
 
     def applied(self, source: Source, path: str) -> Source:
         """The same of an input that is open already: itself, or another in its place."""

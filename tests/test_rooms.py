@@ -28,6 +28,8 @@ ROOMS = {
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),
     "isal": ("pipeline.io.nifti_stream",),
     "nibabel": ("pipeline.io.volume_header",),
+    "pydicom": ("pipeline.io.dicom",),
+    "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.store",),
     "dask": ("pipeline.cluster",),
     "distributed": ("pipeline.cluster",),
@@ -45,11 +47,12 @@ ROOMS = {
 BELOW = {
     "pipeline.errors": (),
     "pipeline.classes": (),
+    "pipeline.extras": ("pipeline.errors",),
     "pipeline.samples": (),
     "pipeline.geometry": ("pipeline.errors",),
     "pipeline.engine": ("pipeline.errors", "pipeline.geometry"),
     "pipeline.models": ("pipeline.errors", "pipeline.geometry", "pipeline.engine"),
-    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes"),
+    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes", "pipeline.extras"),
 }
 """By part: all of the project that it may import, beside itself."""
 LATE = (
@@ -184,6 +187,7 @@ def test_every_library_stays_in_its_room_and_imports_run_one_way():
         ("pipeline.conversion", "def f():\n    from rasterio.windows import Window"),
         ("pipeline.io.formats", "import zarr.codecs"),
         ("pipeline.io.views", "import nibabel as nib"),
+        ("pipeline.io.formats", "import pydicom"),
         ("pipeline.planning", "from distributed import Client"),
         ("pipeline.archive.run", "from prefect import task"),
         ("pipeline.info", "import rich.table"),

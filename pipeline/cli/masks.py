@@ -91,7 +91,8 @@ def export(
     simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
     min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
     image: Annotated[
-        str | None, typer.Option(help="Of a sheet of slices (.png): the volume under the outlines.")
+        str | None,
+        typer.Option(help="Of a sheet of slices (.png): the volume under the outlines; of .dcm: its DICOM series."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -33,6 +33,7 @@ Scale = Annotated[
     typer.Option(help="The model sees value * scale + offset: one scale, or one a channel. Default: the model's rule."),
 ]
 Offset = Annotated[str | None, typer.Option(help="Offset, likewise: --scale 0.0001 --offset -0.1 for Sentinel-2.")]
+Series = Annotated[str | None, typer.Option(help="UID of one of several DICOM series in a folder or zip.")]
 Patch = Annotated[
     str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
 ]

@@ -7,15 +7,17 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.extras import need
 from pipeline.geometry import Grid, cut_bands
 from pipeline.io.address import is_mosaic, is_remote, is_stack, name_of, parts_of_stack, shown
+from pipeline.io.dicom.files import is_dicom
 from pipeline.io.foreign import way_out
 from pipeline.io.pairs import PAIRS, halves, parts
 from pipeline.io.slabs import slabs
@@ -35,14 +37,21 @@ def suffix_of(path: str | Path) -> str:
 
 
 def stem_of(path: str | Path) -> str:
-    """The name without folder and suffix."""
+    """The name without folder and suffix. Of a folder that is no store, all of it: its points are no suffix."""
     name = name_of(path)
+    if Path(path).is_dir() and suffix_of(path) not in STORES:
+        return name
     return name[: len(name) - len(suffix_of(path))]
 
 
 def is_volume(path: str | Path) -> bool:
     """Whether the name tells a NIfTI file, or the path is a half of a NIfTI pair."""
     return suffix_of(path) in VOLUMES or (suffix_of(path) in PAIRS and halves(Path(path)) is not None)
+
+
+def is_series(path: str | Path) -> bool:
+    """Whether an input is a folder of DICOM files, or a zip of one, by their content."""
+    return not (is_remote(path) or is_mosaic(path) or is_stack(path)) and is_dicom(Path(path))
 
 
 def open_source(
@@ -53,19 +62,20 @@ def open_source(
     affine: str = "strict",
     volume: int | None = None,
     keep_text: bool = False,
+    series: str | None = None,
 ) -> Source:
-    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, or a Zarr array.
+    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, a DICOM series, or a Zarr array.
 
     `bands` (of GDAL's rasters) are numbers from 1, or names; `onto` is a grid that a scene is put on. Of NIfTI:
     `affine` is what holds where sform and qform disagree, "sform", "qform", or "strict" for neither; `volume`, from 0,
-    is one of a 4-D file; `keep_text` takes free text and extensions of the header along. Raises InputError with the
-    path, what was found and the way out.
+    is one of a 4-D file; `keep_text` takes free text and extensions of the header along. `series` is the UID of one of
+    several DICOM series. Raises InputError with the path, what was found and the way out.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import MosaicSource
 
         return MosaicSource(str(path), bands, onto)
-    source = _opened(path, bands, affine, volume, keep_text)
+    source = _opened(path, bands, series, _Form(affine, volume, keep_text))
     if onto is None:
         return source
     from pipeline.io.raster.warped import Warped
@@ -73,26 +83,30 @@ def open_source(
     return Warped(source, onto)
 
 
-def _opened(
-    path: str | Path, bands: Sequence[int | str] | None, affine: str, volume: int | None, keep_text: bool
-) -> Source:
+class _Form(NamedTuple):
+    """How a NIfTI file is read."""
+
+    affine: str
+    volume: int | None
+    keep_text: bool
+
+
+def _opened(path: str | Path, bands: Sequence[int | str] | None, series: str | None, form: _Form) -> Source:
     if is_stack(path):
         from pipeline.io.stack import StackSource
 
         return StackSource(str(path), bands)
-    if not is_remote(path):
-        _check_file(Path(path))
-    if is_remote(path) and suffix_of(path) in VOLUMES:
-        raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
-    if words := way_out(path):
-        raise InputError(f"{shown(path)}: {words}")
-    nifti = is_volume(path)
-    if volume is not None and not nifti:
-        raise RequestError(f"{shown(path)}: --volume chooses one of a 4-D NIfTI file; this is none")
-    if nifti:
+    dicom, nifti = is_series(path), is_volume(path)
+    _check(path, dicom=dicom, nifti=nifti, series=series, volume=form.volume)
+    if dicom:
+        need("dicom", f"{path}")
+        from pipeline.io.dicom.source import DicomSource
+
+        source: Source = DicomSource(Path(path), series)
+    elif nifti:
         from pipeline.io.volume import open_volume
 
-        source: Source = open_volume(Path(path), affine=affine, volume=volume, keep_text=keep_text)
+        source = open_volume(Path(path), **form._asdict())
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
@@ -104,6 +118,20 @@ def _opened(
     if bands is not None:
         raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
     return source
+
+
+def _check(path: str | Path, *, dicom: bool, nifti: bool, series: str | None, volume: int | None) -> None:
+    """Raise InputError for what is no input, and RequestError for a choice that it does not have."""
+    if not is_remote(path):
+        _check_file(Path(path))
+    elif suffix_of(path) in VOLUMES:
+        raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
+    if not dicom and (words := way_out(path)):
+        raise InputError(f"{shown(path)}: {words}")
+    if volume is not None and not nifti:
+        raise RequestError(f"{shown(path)}: --volume chooses one of a 4-D NIfTI file; this is none")
+    if series is not None and not dicom:
+        raise RequestError(f"{shown(path)}: --series is for folders of DICOM files; this is none")
 
 
 def same_system(one: str | None, other: str | None) -> bool:
@@ -129,10 +157,11 @@ def form_apart(one: Grid, other: Grid, form: str) -> float | None:
     return first.apart(second) * min(first.spacing)
 
 
-def identity(path: str | Path) -> dict[str, Any]:
+def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
     """What tells one version of an input from another, without reading it: name, size and time of change.
 
-    Of an http(s) address, what its server tells; of any other, the name alone.
+    Of a DICOM series, a digest of the UIDs of its instances. Of an http(s) address, what its server tells; of any
+    other, the name alone.
     """
     if is_mosaic(path):
         from pipeline.io.mosaic import versions
@@ -145,6 +174,10 @@ def identity(path: str | Path) -> dict[str, Any]:
 
         address = str(path).removeprefix("/vsicurl/")
         return {"name": shown(path), **(version_at(address) if address.startswith("http") else {})}
+    if is_series(path):
+        from pipeline.io.dicom.source import series_identity
+
+        return {"name": Path(path).name, **series_identity(Path(path), series)}
     first, *others = (
         {"name": part.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
         for part in parts(Path(path))

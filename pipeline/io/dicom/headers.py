@@ -1,0 +1,227 @@
+"""What is read of the header of a CT or MR slice: geometry, type and scale of its values, and UIDs. No patient text.
+
+Only the tags in `_TAGS` are parsed, so nothing else of a file can reach an output, a log or a message; messages tell
+names of tags, and never the text that stands in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from logging import CRITICAL, getLogger
+from math import isfinite
+from typing import Any
+
+import pydicom
+from pydicom.pixels import get_decoder
+
+from pipeline.errors import InputError
+from pipeline.io.dicom.files import Files
+
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote what stands in tags
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
+    getLogger(_name).setLevel(CRITICAL)  # they tell of what is raised as well, with its traceback
+
+_IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.1": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "MR",
+}
+"""Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
+_TAGS = (
+    *(
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+        "SamplesPerPixel",
+    ),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelSpacing"),
+    *("ImageOrientationPatient", "ImagePositionPatient", "SpacingBetweenSlices", "SliceThickness"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+_GROUPS = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SpacingBetweenSlices": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+}
+"""By tag: the sequence in which an enhanced image has it, by frame or for all."""
+_MOST_FRAMES = 1 << 16
+
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice: a file, or a frame of one. Millimetres, in DICOM's world (LPS)."""
+
+    file: str
+    frame: int
+    instance: str
+    """SOP instance UID."""
+    kind: str
+    """SOP class UID."""
+    study: str
+    world: str
+    """UID of the study, and of the frame of reference; empty where the file has none."""
+    series: str
+    """Series instance UID."""
+    modality: str
+    shape: tuple[int, int]
+    """Rows and columns."""
+    position: Numbers
+    """Centre of the first pixel."""
+    orientation: Numbers
+    """Direction of a row, along which columns grow, then that of a column."""
+    spacing: Numbers
+    """Between rows, and between columns."""
+    thickness: float
+    """Distance to the next slice as the file tells it; of use for a single slice only."""
+    stored: tuple[int, int]
+    """Least and largest number that can be stored."""
+    scale: tuple[float, float]
+    """Slope and intercept by which stored numbers become values."""
+
+
+def read_slices(files: Files) -> list[Slice]:
+    """The slices of all CT and MR images among `files`, in order of their names.
+
+    Other DICOM objects (DICOMDIR, reports, segmentations) are passed over. Raises InputError, with the file and the
+    way out, for an image that is damaged, in colour, without a place, or packed in a way that is not known here.
+    """
+    found = []
+    for name in files.dicom():
+        try:
+            found += list(_slices(files, name))
+        except InputError as error:
+            raise InputError(f"{files.path}, file {name}: {error}", error.code) from None
+    return found
+
+
+def _slices(files: Files, name: str) -> Iterator[Slice]:
+    try:
+        with files.open(name) as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        kind = str(header.get("SOPClassUID") or header.file_meta["MediaStorageSOPClassUID"].value)
+    except Exception:
+        raise InputError("its header is damaged; fetch the file again from where it came") from None
+    modality = _IMAGES.get(kind)
+    if modality is None:
+        return
+    _check_packing(header)
+    for frame in range(_frames(header, files)):
+        tags = _Tags(header, frame)
+        yield Slice(
+            file=name,
+            frame=frame,
+            instance=tags.text("SOPInstanceUID"),
+            kind=kind,
+            study=tags.text("StudyInstanceUID", needed=False),
+            world=tags.text("FrameOfReferenceUID", needed=False),
+            series=tags.text("SeriesInstanceUID"),
+            modality=modality,
+            shape=(tags.whole("Rows"), tags.whole("Columns")),
+            position=tags.numbers("ImagePositionPatient", 3),
+            orientation=tags.numbers("ImageOrientationPatient", 6),
+            spacing=tags.numbers("PixelSpacing", 2),
+            thickness=tags.number("SpacingBetweenSlices", tags.number("SliceThickness", 1.0)),
+            stored=_stored(tags),
+            scale=(tags.number("RescaleSlope", 1.0), tags.number("RescaleIntercept", 0.0)),
+        )
+
+
+def _frames(header: Any, files: Files) -> int:  # noqa: ANN401  (a data set of pydicom)
+    if "PerFrameFunctionalGroupsSequence" not in header:
+        return 1
+    frames = _Tags(header, 0).whole("NumberOfFrames")
+    told = len(header.PerFrameFunctionalGroupsSequence)
+    if frames != told or frames > _MOST_FRAMES:
+        raise InputError(f"claims {frames} frames, and tells of {told}; fetch the file again from where it came")
+    if frames > 1 and files.packed:
+        raise InputError(
+            f"holds {frames} frames in a zip, where each is found only by unpacking those before; unzip it"
+        )
+    return frames
+
+
+def _stored(tags: _Tags) -> tuple[int, int]:
+    bits, signed = tags.whole("BitsStored"), tags.whole("PixelRepresentation")
+    if not 1 <= bits <= 32:
+        raise InputError(f"stores {bits} bits per pixel; 1 to 32 can be read")
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def _check_packing(header: Any) -> None:  # noqa: ANN401  (a data set of pydicom)
+    samples = _Tags(header, 0).whole("SamplesPerPixel")
+    if samples != 1:
+        raise InputError(f"has {samples} values per pixel; only images of one can be segmented", "unsuitable")
+    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        known = syntax.name if syntax is not None and not syntax.is_private else "an unknown transfer syntax"
+        raise InputError(
+            f"is stored as {known}, for which no decoder is installed; pip install 'pipeline[dicom]', or unpack the "
+            "series first, e.g. `gdcmconv --raw IN OUT`"
+        )
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """Tags of a frame: its own, else those of all frames, else those of the file."""
+
+    header: Any
+    frame: int
+
+    def number(self, name: str, otherwise: float) -> float:
+        return otherwise if self._found(name) in (None, "") else self.numbers(name, 1)[0]
+
+    def numbers(self, name: str, count: int) -> Numbers:
+        found = self._found(name)
+        try:
+            values = tuple(float(value) for value in (found if count > 1 else [found]))
+        except (TypeError, ValueError):
+            values = ()
+        if len(values) != count or not all(map(isfinite, values)):
+            raise InputError(f"has no {name} of {count} finite numbers; without it no voxel has a place")
+        return values
+
+    def whole(self, name: str) -> int:
+        found = self._found(name)
+        if not isinstance(found, int) or found < 0:
+            raise InputError(f"has no whole number as {name}; fetch the file again from where it came")
+        return int(found)
+
+    def text(self, name: str, *, needed: bool = True) -> str:
+        found = self._found(name) or ""
+        if needed and not found:
+            raise InputError(f"has no {name}; fetch the file again from where it came")
+        return str(found)
+
+    def _found(self, name: str) -> Any:  # noqa: ANN401  (what pydicom makes of a tag)
+        try:
+            return next((item[name].value for item in self._items(name) if name in item), None)
+        except Exception:
+            return None
+
+    def _items(self, name: str) -> Iterator[Any]:
+        group = _GROUPS.get(name)
+        frames = self.header.get("PerFrameFunctionalGroupsSequence")
+        shared = self.header.get("SharedFunctionalGroupsSequence")
+        for item in ([frames[self.frame]] if frames else []) + ([shared[0]] if shared else []):
+            if group is not None and item.get(group):
+                yield item[group][0]
+        yield self.header

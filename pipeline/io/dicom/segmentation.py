@@ -1,0 +1,168 @@
+"""A mask as DICOM Segmentation, frame by frame over the slices that it was made of. The only room of highdicom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from pipeline.classes import ClassTable
+from pipeline.engine.protocols import Source
+from pipeline.errors import InputError
+from pipeline.geometry.grid import CLOSE
+from pipeline.io.dicom.headers import Slice
+from pipeline.io.dicom.source import DicomSource
+from pipeline.io.safely import replacing
+from pipeline.io.slabs import slabs
+
+_MAKER = "pipeline"
+_UNSAID = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
+"""Tags that a segmentation must have and may leave empty: who the patient is stays with the images."""
+
+
+def write_segmentation(
+    path: Path, labels: Source, nodata: int, classes: ClassTable, image: DicomSource, model: str
+) -> None:
+    """Write a mask as one binary segment per class, with its name and colour; background and nodata are none.
+
+    Each frame refers to the slice of `image` on which it lies, by UIDs alone: the patient's name and all other text are
+    left empty. Every call makes a new instance. A segmentation is made in memory, a byte for each voxel. Raises
+    InputError where the mask lies on another grid than the images, or these have no common world; OutputError where the
+    system refuses.
+    """
+    _check(labels, image)
+    chosen = _segments(labels, nodata, classes)
+    numbers = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(chosen) < 256 else np.uint16)
+    numbers[list(chosen)] = np.arange(1, len(chosen) + 1)
+    mask = np.concatenate([numbers[pixels.values[0]] for _, pixels in slabs(labels, 16)])
+    images, order = _images(image.slices)
+    thick, down, across = image.grid.spacing
+    made = Segmentation(
+        source_images=images,
+        pixel_array=mask[order],
+        segmentation_type="BINARY",
+        segment_descriptions=_descriptions(chosen, model),
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=_MAKER,
+        manufacturer_model_name=_MAKER,
+        software_versions=version("pipeline"),
+        device_serial_number="none",
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            pixel_spacing=(down, across), slice_thickness=thick, spacing_between_slices=thick
+        ),
+        content_label="MASK",
+    )
+    with replacing(path) as draft:
+        made.save_as(draft)
+
+
+def _check(labels: Source, image: DicomSource) -> None:
+    ours, theirs = labels.grid, image.grid
+    if ours.shape != theirs.shape or ours.apart(theirs) > CLOSE:
+        raise InputError(
+            f"the images lie on another grid than the mask: shape {theirs.shape} and {ours.shape}, spacing "
+            f"{_rounded(theirs.spacing)} and {_rounded(ours.spacing)}; give the series that the mask was made of",
+            "unsuitable",
+        )
+    if not all(one.world and one.study for one in image.slices):
+        raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID that a segmentation could name")
+    if any(one.frame for one in image.slices) and len({one.file for one in image.slices}) > 1:
+        raise InputError("the series has frames in several files, and a segmentation can refer to those of one alone")
+
+
+def _rounded(spacing: Sequence[float]) -> list[float]:
+    return [round(length, 4) for length in spacing]
+
+
+def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
+    """By value in the mask: name and colour; of a mask without a table, the values that there are."""
+    background = next((c.value for c in classes if c.name.lower() == "background"), 0)
+    known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.colour) for c in classes}
+    if not known:
+        there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels, 16)]))
+        known = {int(value): (f"label {value}", None) for value in there}
+    chosen = {value: said for value, said in known.items() if value not in (background, nodata)}
+    if not chosen:
+        raise InputError("the mask has nothing but background, so there is no segment to write", "unsuitable")
+    return chosen
+
+
+def _descriptions(
+    chosen: Mapping[int, tuple[str, tuple[int, int, int] | None]], model: str
+) -> list[SegmentDescription]:
+    by = highdicom.AlgorithmIdentificationSequence(
+        name=model or _MAKER, family=codes.DCM.ArtificialIntelligence, version=version("pipeline")
+    )
+    return [
+        SegmentDescription(
+            segment_number=number,
+            segment_label=name[:64],
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=by,
+            display_color=None if colour is None else CIELabColor.from_rgb(*colour),
+        )
+        for number, (name, colour) in enumerate(chosen.values(), 1)
+    ]
+
+
+def _images(slices: Sequence[Slice]) -> tuple[list[Dataset], NDArray[np.intp]]:
+    """What highdicom asks of the images, made anew of what was read; and the slice of each of their frames."""
+    if len({one.file for one in slices}) > 1 or len(slices) == 1:
+        return [_image(one, _plane(one)) for one in slices], np.arange(len(slices))
+    order = np.argsort([one.frame for one in slices])
+    frames = [_set(PlanePositionSequence=[_set(ImagePositionPatient=list(slices[at].position))]) for at in order]
+    shared = _set(
+        PlaneOrientationSequence=[_set(ImageOrientationPatient=list(slices[0].orientation))],
+        PixelMeasuresSequence=[_set(PixelSpacing=list(slices[0].spacing), SliceThickness=slices[0].thickness)],
+    )
+    groups = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
+    return [_image(slices[0], {"NumberOfFrames": len(slices), **groups})], order
+
+
+def _image(one: Slice, place: Mapping[str, Any]) -> Dataset:
+    return _set(
+        SOPClassUID=one.kind,
+        SOPInstanceUID=one.instance,
+        SeriesInstanceUID=one.series,
+        StudyInstanceUID=one.study,
+        FrameOfReferenceUID=one.world,
+        Modality=one.modality,
+        Rows=one.shape[0],
+        Columns=one.shape[1],
+        **dict.fromkeys(_UNSAID, ""),
+        **place,
+    )
+
+
+def _plane(one: Slice) -> dict[str, Any]:
+    return {
+        "ImagePositionPatient": list(one.position),
+        "ImageOrientationPatient": list(one.orientation),
+        "PixelSpacing": list(one.spacing),
+        "SliceThickness": one.thickness,
+    }
+
+
+def _set(**tags: Any) -> Dataset:  # noqa: ANN401  (tags by name)
+    made = Dataset()
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made

@@ -1,0 +1,133 @@
+"""A DICOM series as an input: headers when it is opened, pixels slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.pixels import pixel_array
+
+from pipeline.engine.protocols import Pixels
+from pipeline.errors import InputError
+from pipeline.geometry import Box
+from pipeline.io.dicom.files import Files
+from pipeline.io.dicom.headers import Slice, read_slices
+from pipeline.io.dicom.stack import stack
+
+_WHOLE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.int32))
+
+
+class DicomSource:
+    """A `Source` over a CT or MR series, axes (z, y, x), slices in ascending order along their normal.
+
+    Values are rescaled by each slice's own slope and intercept: Hounsfield units for CT. Where all of these are whole,
+    values are integers of the smallest of int16, uint16 and int32 that holds whatever may be stored; else float32.
+    Memory is the box that is read, and a slice; any thread may read.
+    """
+
+    channels = 1
+
+    def __init__(self, path: Path, series: str | None = None) -> None:
+        """Open the folder or zip at `path`; `series` is the UID of one of several.
+
+        Raises InputError with the path, what was found and the way out; its codes are in `stack` and `several_series`.
+        """
+        self._files = Files(path)
+        try:
+            chosen = _chosen(path, read_slices(self._files), series)
+            try:
+                self.slices, self.grid = stack(chosen)
+            except InputError as error:
+                raise InputError(f"{path}: {error}", error.code) from None
+        except BaseException:
+            self._files.close()
+            raise
+        self._path = path
+        self.modality = self.slices[0].modality
+        self.block = (1, *self.grid.shape[1:])
+        self.dtype = _type_of(self.slices)
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`; values of shape `(1, *box.shape)`, all observed. Raises InputError for a damaged slice."""
+        values = np.empty((1, *box.shape), self.dtype)
+        for plane, one in zip(values[0], self.slices[box.start[0] : box.stop[0]], strict=True):
+            plane[...] = self._scaled(one, self._stored(one)[box.slices[1:]])
+        return Pixels(values, None)
+
+    def close(self) -> None:
+        """Release the zip."""
+        self._files.close()
+
+    def _stored(self, one: Slice) -> NDArray[Any]:
+        try:
+            with self._files.open(one.file) as file:
+                stored: NDArray[Any] = pixel_array(file, index=one.frame)
+        except Exception:
+            raise InputError(
+                f"{self._path}, file {one.file}: its pixels are damaged or cut short; fetch it again from where it came"
+            ) from None
+        if stored.shape != one.shape:
+            raise InputError(f"{self._path}, file {one.file}: tells of {one.shape} pixels, and has {stored.shape}")
+        return stored
+
+    def _scaled(self, one: Slice, stored: NDArray[Any]) -> NDArray[Any]:
+        low, high = one.stored
+        if stored.size and not (low <= int(stored.min()) and int(stored.max()) <= high):
+            raise InputError(f"{self._path}, file {one.file}: has numbers outside of {low} to {high}, its own range")
+        slope, intercept = one.scale
+        if self.dtype.kind == "f":
+            scaled: NDArray[Any] = stored * np.float64(slope) + intercept
+            return scaled
+        return stored if (slope, intercept) == (1, 0) else stored.astype(np.int64) * int(slope) + int(intercept)
+
+
+def series_identity(path: Path, series: str | None) -> dict[str, str]:
+    """What tells one version of a series from others: a digest of its SOP instance UIDs, which change with pixels."""
+    files = Files(path)
+    try:
+        chosen = _chosen(path, read_slices(files), series)
+    finally:
+        files.close()
+    instances = sorted({one.instance for one in chosen})
+    return {"instances_sha256": sha256("\n".join(instances).encode()).hexdigest()}
+
+
+def has_series(path: Path, series: str) -> bool:
+    """Whether a folder or zip holds slices of that series."""
+    files = Files(path)
+    try:
+        return any(one.series == series for one in read_slices(files))
+    finally:
+        files.close()
+
+
+def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Slice]:
+    """The slices of the series that is asked for, or of the only one there is."""
+    kinds = {one.series: one for one in slices}
+    if not slices:
+        raise InputError(f"{path}: holds DICOM files, but no CT or MR image; give the folder of a CT or MR series")
+    if series in kinds or (len(kinds) == 1 and series is None):
+        return [one for one in slices if series in (None, one.series)]
+    listed = "; ".join(f"{uid} ({_told([one for one in slices if one.series == uid])})" for uid in kinds)
+    if series is None:
+        raise InputError(f"{path}: holds {len(kinds)} series: {listed}; choose one with --series", "several-series")
+    raise InputError(f"{path}: holds no series {series}; it holds {listed}", "several-series")
+
+
+def _told(slices: Sequence[Slice]) -> str:
+    first = slices[0]
+    return f"{first.modality}, {len(slices)} slices of {first.shape[0]} x {first.shape[1]}"
+
+
+def _type_of(slices: Sequence[Slice]) -> np.dtype[Any]:
+    """The smallest type that holds all values that the slices can store."""
+    if all(float(number).is_integer() for one in slices for number in one.scale):
+        ends = [number * one.scale[0] + one.scale[1] for one in slices for number in one.stored]
+        for whole in _WHOLE:
+            if np.iinfo(whole).min <= min(ends) and max(ends) <= np.iinfo(whole).max:
+                return whole
+    return np.dtype(np.float32)

@@ -393,4 +393,4 @@ def test_with_hashed_names_no_file_inside_is_told(tmp_path):
 
 def test_every_code_of_a_series_has_a_test():
     listed = {code for _, code, _ in FAULTS.values()} | {"several-series"}
-    assert {code for code in LASTING if "series" in code or "slices" in code or "tilt" in code} == listed & {*LASTING}
+    assert {code for code in LASTING if "series" in code or "slices" in code or "tilt" in code} <= listed

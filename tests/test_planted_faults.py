@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.engine import window as window_module
-from pipeline.engine.sweep import _Bands
+from pipeline.engine.output import Bands
 from pipeline.engine.window import Weights
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry import lattice as lattice_module
@@ -58,13 +58,13 @@ def test_a_missed_last_column_is_caught(monkeypatch):
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_band_off_by_one_is_caught(monkeypatch, shift):
-    write = _Bands._write
+    write = Bands._write
 
     def shifted(self, band, out, whole):
         start = (max(0, band.start[0] + shift), *band.start[1:])
         write(self, Box(start, (band.stop[0] + shift, *band.stop[1:])), out, whole)
 
-    monkeypatch.setattr(_Bands, "_write", shifted)
+    monkeypatch.setattr(Bands, "_write", shifted)
     assert broken(height=5)
 
 

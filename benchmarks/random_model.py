@@ -1,6 +1,7 @@
 """Write a PSPNet with random weights: for speed and memory the weights do not matter, the shapes do.
 
 python benchmarks/random_model.py FOLDER [--backbone resnet18] [--classes 6] [--patch 512] [--overlap 128]
+       [--channels 3]
 """
 
 from __future__ import annotations
@@ -25,10 +26,15 @@ VOLUMES = {
 
 
 def write(
-    folder: Path, backbone: Backbone = "resnet18", classes: int = 6, patch: int = 512, overlap: int = 128
+    folder: Path,
+    backbone: Backbone = "resnet18",
+    classes: int = 6,
+    patch: int = 512,
+    overlap: int = 128,
+    channels: int = 3,
 ) -> None:
     """A model of scenes."""
-    _save(folder, _scene(backbone, classes, patch, overlap))
+    _save(folder, _scene(backbone, classes, patch, overlap, channels))
 
 
 def write_volume(folder: Path, normalisation: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
@@ -44,9 +50,9 @@ def _save(folder: Path, card: Card) -> None:
     save_model(folder, card, PSPNet(card.network).eval())
 
 
-def _scene(backbone: Backbone, classes: int, patch: int, overlap: int) -> Card:
+def _scene(backbone: Backbone, classes: int, patch: int, overlap: int, channels: int = 3) -> Card:
     wide = 128 if backbone == "resnet18" else 512
-    spec = PSPNetSpec(backbone, 3, classes, ppm_channels=wide, head_channels=wide)
+    spec = PSPNetSpec(backbone, channels, classes, ppm_channels=wide, head_channels=wide)
     return Card(
         format=FORMAT,
         name=f"random-{backbone}",
@@ -55,9 +61,9 @@ def _scene(backbone: Backbone, classes: int, patch: int, overlap: int) -> Card:
         network=spec,
         patch=(patch, patch),
         overlap=(overlap, overlap),
-        channels=("red", "green", "blue"),
+        channels=("red", "green", "blue") if channels == 3 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         margin=0,
-        normalisation=Normalisation("fixed", (110.0,) * 3, (60.0,) * 3),
+        normalisation=Normalisation("fixed", (110.0,) * channels, (60.0,) * channels),
         spacing=None,
         orientation=None,
         views=(),
@@ -74,6 +80,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet18")
-    for name, default in {"classes": 6, "patch": 512, "overlap": 128}.items():
+    for name, default in {"classes": 6, "patch": 512, "overlap": 128, "channels": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     write(**vars(parser.parse_args()))

@@ -16,7 +16,7 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, shown
-from pipeline.io.formats import SCENES, STORES, VOLUMES, is_series, open_source, stem_of, suffix_of
+from pipeline.io.formats import META, NRRD, SCENES, STORES, VOLUMES, is_series, open_source, stem_of, suffix_of
 from pipeline.job import Job
 from pipeline.layers import LAYERS
 from pipeline.models.catalogue import find_model
@@ -25,6 +25,7 @@ _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
 NONE: Mapping[str, str | None] = {}
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
+_READ = (*_KNOWN, *NRRD, *META)
 _OURS = re.compile(rf"_mask(_({'|'.join(LAYERS)}))?$")
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
@@ -40,8 +41,8 @@ class NothingFoundError(RequestError):
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
-    A folder stands for the GeoTIFF, NIfTI and Zarr files below it, and for each folder of DICOM files and no others; a
-    pattern (`**` too) for the files it matches, both
+    A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM files
+    and no others; a pattern (`**` too) for the files it matches, both
     sorted and without masks (`*_mask`); a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
     `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
@@ -195,7 +196,7 @@ def _below(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
-        found = [str(path) for path in named if suffix_of(path) in _KNOWN and _is_item(path)]
+        found = [str(path) for path in named if suffix_of(path) in _READ and _is_item(path)]
         yield from found or ([_folder_name(Path(parent))] if is_series(parent) else [])
         yield from (str(path) for path in named if suffix_of(path) == ".zip" and is_series(path))
 
@@ -217,7 +218,7 @@ def _is_store(path: Path) -> bool:
 def _is_volume(item: str) -> bool:
     """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
     if not _is_store(Path(item)):
-        return suffix_of(item) in VOLUMES or is_series(item)
+        return suffix_of(item) in (*VOLUMES, *NRRD, *META) or is_series(item)
     try:
         return not open_source(item).grid.is_scene
     except PipelineError:

@@ -27,6 +27,7 @@ ROOMS = {
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),
     "nibabel": ("pipeline.io.volume", "pipeline.io.nifti_stream"),
+    "nrrd": ("pipeline.io.nrrd",),
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.store",),

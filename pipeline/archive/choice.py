@@ -16,7 +16,7 @@ from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import OF_SERIES, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
-from pipeline.io.formats import identity
+from pipeline.io.formats import identity, voxels_of
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
@@ -198,10 +198,10 @@ def stamp_of(item: str) -> str | None:
     try:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
-        about = Path(item).stat()
+        parts = [part.stat() for part in _parts(item)]
     except (OSError, InputError):
         return None
-    return f"{about.st_size} {about.st_mtime_ns}"
+    return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in parts)
 
 
 def version_of(item: str) -> Version:
@@ -216,14 +216,19 @@ def content_of(item: str) -> str | None:
     path = Path(item)
     try:
         if not path.is_dir():
-            return _sha256(path)
+            return " ".join(_sha256(part) for part in _parts(item))
         parts = sorted(part for part in path.rglob("*") if part.is_file())
         whole = hashlib.sha256()
         for part in parts:
             whole.update(f"{part.relative_to(path)} {_sha256(part)}\n".encode())
         return whole.hexdigest()
-    except OSError:
+    except (OSError, InputError):
         return None
+
+
+def _parts(item: str) -> list[Path]:
+    """The file or folder, and the file of its voxels, where that is another."""
+    return list(dict.fromkeys((Path(item), voxels_of(item))))
 
 
 def _sha256(path: Path) -> str:

@@ -22,6 +22,8 @@ from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz")
+NRRD, META = (".nrrd", ".nhdr"), (".mha", ".mhd")
+"""Volumes that are read, and never written."""
 STORES = (".zarr",)
 COMPANIONS = (".qml", ".png", ".json", ".ctbl", ".label")
 VECTORS = (".gpkg", ".parquet", ".geojson")
@@ -47,7 +49,7 @@ def is_series(path: str | Path) -> bool:
 
 
 def open_source(path: str | Path, *, bands: Sequence[int] | None = None, series: str | None = None) -> Source:
-    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, a DICOM series, or a Zarr array.
+    """Open an input: a scene as GDAL opens it, a volume in NIfTI, NRRD, MetaImage or DICOM, or a Zarr array.
 
     `bands` (scenes) are counted from 1; `series` is the UID of one of several in a DICOM folder. Raises InputError with
     the path, what was found and the way out.
@@ -66,12 +68,8 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None, series:
         from pipeline.io.dicom.source import DicomSource
 
         source: Source = DicomSource(Path(path), series)
-    elif suffix_of(path) in VOLUMES:
-        if is_remote(path):
-            raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
-        from pipeline.io.volume import open_volume
-
-        source = open_volume(Path(path))
+    elif suffix_of(path) in (*VOLUMES, *NRRD, *META):
+        source = _open_volume(path)
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
@@ -83,6 +81,37 @@ def open_source(path: str | Path, *, bands: Sequence[int] | None = None, series:
     if bands is not None:
         raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
     return source
+
+
+def _open_volume(path: str | Path) -> Source:
+    """A volume in a file."""
+    if is_remote(path):
+        raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
+    if suffix_of(path) in NRRD:
+        need("nrrd", f"{path}")
+        from pipeline.io.nrrd import open_nrrd
+
+        return open_nrrd(Path(path))
+    if suffix_of(path) in META:
+        from pipeline.io.metaimage import open_metaimage
+
+        return open_metaimage(Path(path))
+    from pipeline.io.volume import open_volume
+
+    return open_volume(Path(path))
+
+
+def voxels_of(path: str | Path) -> Path:
+    """The file that holds the voxels of a volume: that at `path`, or the one that its header names."""
+    if suffix_of(path) == ".nhdr":
+        from pipeline.io.nrrd import read_nrrd
+
+        return read_nrrd(Path(path)).data
+    if suffix_of(path) == ".mhd":
+        from pipeline.io.metaimage import read_metaimage
+
+        return read_metaimage(Path(path)).data
+    return Path(path)
 
 
 def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
@@ -105,7 +134,11 @@ def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
 
         return {"name": Path(path).name, **series_identity(Path(path), series)}
     about = Path(path).stat()
-    return {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+    named = {"name": Path(path).name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+    if (voxels := voxels_of(path)) == Path(path):
+        return named
+    about = voxels.stat()
+    return {**named, "voxels": {"bytes": about.st_size, "changed_ns": about.st_mtime_ns}}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,15 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _MOST_PER_PACKED_BYTE = 1032
 """Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
 _PIECE = 1 << 20
+
+
+class Stream(Protocol):
+    """Bytes that can be read at any place, as `ByteStream` has them."""
+
+    packed: bool
+
+    def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class ByteStream:
@@ -97,7 +106,7 @@ class NiftiSource:
 
     channels = 1
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels) -> None:
+    def __init__(self, path: Path, stream: Stream, grid: Grid, voxels: Voxels) -> None:
         self.grid = grid
         self.block = (1, *self.grid.shape[1:])
         self.sequential = stream.packed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import nrrd
@@ -20,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.inputs import find_inputs, name_outputs
 from pipeline.io.formats import identity, open_source
+from pipeline.io.stretch import Stretch
 from tests.dicoms import TILTED, normal_of, pixels
 from tests.inputs import labels_of, put_volume
 from tests.niftis import files
@@ -140,6 +143,25 @@ def test_damage_in_packed_voxels_is_seen(tmp_path, name, damage):
     at.write_bytes(content)
     with pytest.raises(InputError, match="damaged at or before slice"):
         whole(path)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", None])
+def test_a_checksum_beyond_the_piece_with_the_last_byte_is_seen_to(tmp_path, damage):
+    piece = 1 << 20
+    size = piece - 200
+    size += piece + 2 - len(zlib.compress(bytes(size), 0))  # stored as it is, and two bytes of checksum are left over
+    content = bytearray(zlib.compress(bytes(size), 0))
+    assert len(content) == piece + 2
+    if damage == "flip":
+        content[-1] ^= 0xFF
+    (tmp_path / "packed").write_bytes(content[:-2] if damage == "cut" else content)
+    stretch = Stretch(tmp_path / "packed", 0, "zlib")
+    target = bytearray(size)
+    stretch.read_into(0, memoryview(target))
+    expected = {"flip": pytest.raises(zlib.error), "cut": pytest.raises(EOFError), None: nullcontext()}
+    with expected[damage]:
+        stretch.read_into(size - 9, memoryview(target)[:9], last=True)
+    stretch.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

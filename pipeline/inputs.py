@@ -178,7 +178,7 @@ def _items(name: str) -> list[str]:
         return [name]
     path = Path(name)
     if path.is_dir() and not _is_store(path):
-        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no DICOM")
+        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM")
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
         return _some([str(item) for item in found if _is_item(item)], f"{name}: no file matches")

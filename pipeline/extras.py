@@ -6,7 +6,12 @@ from importlib.util import find_spec
 
 from pipeline.errors import RequestError
 
-_BRINGS = {"dicom": ("pydicom", "highdicom"), "vectors": ("pyogrio", "shapely", "pyarrow"), "stac": ("pystac_client",)}
+_BRINGS = {
+    "dicom": ("pydicom", "highdicom"),
+    "nrrd": ("nrrd",),
+    "vectors": ("pyogrio", "shapely", "pyarrow"),
+    "stac": ("pystac_client",),
+}
 
 
 def need(extra: str, what: str) -> None:

@@ -16,7 +16,18 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
-from pipeline.io.formats import SCENES, STORES, VOLUMES, is_series, is_volume, open_source, stem_of, suffix_of
+from pipeline.io.formats import (
+    META,
+    NRRD,
+    SCENES,
+    STORES,
+    VOLUMES,
+    is_series,
+    is_volume,
+    open_source,
+    stem_of,
+    suffix_of,
+)
 from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
 from pipeline.layers import LAYERS
@@ -27,6 +38,7 @@ _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
 NONE: Mapping[str, str | None] = {}
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
+_READ = (*_KNOWN, *NRRD, *META)
 _OURS = re.compile(rf"_mask(_({'|'.join(LAYERS)}))?$")
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
@@ -42,10 +54,10 @@ class NothingFoundError(RequestError):
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
-    A folder stands for the GeoTIFF, NIfTI and Zarr files below it, and for each folder of DICOM files and no others; a
-    pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`), and of a NIfTI pair the
-    `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`, `.geojson`) for an asset of
-    each; anything else for itself. Raises NothingFoundError for what stands for nothing.
+    A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM files
+    and no others; a pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`), and of a
+    NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`, `.geojson`) for
+    an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
     return tuple(_found(Request(input=tuple(named))))
 
@@ -197,7 +209,7 @@ def _items(name: str) -> list[str]:
         return [name]
     path = Path(name)
     if path.is_dir() and not _is_store(path):
-        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no DICOM")
+        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM")
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
         return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
@@ -233,7 +245,7 @@ def _whole(found: Sequence[Path]) -> Iterator[Path]:
 
 def _is_known(path: Path) -> bool:
     """Whether a file is an input by its name, or the header of a NIfTI pair: that stands for both halves."""
-    return suffix_of(path) in _KNOWN or (suffix_of(path) in HEADERS and is_volume(path))
+    return suffix_of(path) in _READ or (suffix_of(path) in HEADERS and is_volume(path))
 
 
 def _is_item(path: Path) -> bool:
@@ -248,7 +260,7 @@ def _is_store(path: Path) -> bool:
 def _is_volume(item: str) -> bool:
     """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
     if not _is_store(Path(item)):
-        return is_volume(item) or is_series(item)
+        return is_volume(item) or suffix_of(item) in (*NRRD, *META) or is_series(item)
     try:
         return not open_source(item).grid.is_scene
     except PipelineError:

@@ -78,7 +78,7 @@ CASES = {
     "cut nii": (lambda f: cut(volume(f / "a.nii")), "volume", 1, r"a\.nii: needs \d+ bytes .* holds \d+: cut short"),
     "0 bytes": (lambda f: empty(f / "a.tif"), "scene", 1, r"a\.tif: is empty \(0 bytes\); fetch or write it again"),
     "0 bytes of nifti": (lambda f: empty(f / "a.nii.gz"), "volume", 1, r"a\.nii\.gz: is empty \(0 bytes\)"),
-    "dicom": (lambda f: text(f / "a.DCM"), "volume", 1, r"a\.DCM: DICOM is not read; .* as with `dcm2niix`$"),
+    "dicom": (lambda f: text(f / "a.DCM"), "volume", 1, r"a\.DCM: is one file of DICOM; give the folder .*$"),
     "packed afni": (lambda f: text(f / "a+orig.BRIK.gz"), "volume", 1, r"gz: AFNI is not read; .*`3dAFNItoNIFTI`$"),
     "4 channels": (
         lambda f: put_scene(f / "a.tif", pixels((4, 50, 60)).astype(np.uint16)),

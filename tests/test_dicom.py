@@ -7,6 +7,7 @@ import shutil
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel
 import numpy as np
@@ -231,13 +232,34 @@ def test_only_headers_are_read_before_the_first_box(tmp_path):
         source.read(Box((1, 0, 0), (2, 30, 30)))
 
 
-@pytest.mark.parametrize("length", [132, 140, 400])
+@pytest.mark.parametrize("length", [0, 132, 140, 400])
 def test_a_cut_header_is_refused(tmp_path, length):
     folder = put_series(tmp_path / "s", pixels((3, 3, 3)))
     path = folder / "IM0001"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="IM0001: "):
         whole(folder)
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path):
+    put_series(tmp_path / "s", pixels((3, 90, 90)))
+    packed = Path(shutil.make_archive(str(tmp_path / "s"), "zip", tmp_path / "s"))
+    content = bytearray(packed.read_bytes())
+    content[content.rindex(b"PK\x03\x04") + 60] ^= 0xFF
+    packed.write_bytes(content)
+    with pytest.raises(InputError, match=r"file IM000\d: cannot be read"):
+        whole(packed)
+    with ZipFile(tmp_path / "stored.zip", "w") as archive:
+        for path in sorted((tmp_path / "s").iterdir()):
+            archive.write(path, path.name)
+    stored = bytearray((tmp_path / "stored.zip").read_bytes())
+    stored[stored.index(b"PK\x01\x02") - 9] ^= 0xFF  # among the last pixels
+    (tmp_path / "stored.zip").write_bytes(stored)
+    with pytest.raises(InputError, match="IM0002: its pixels are damaged"):
+        whole(tmp_path / "stored.zip")
+    (tmp_path / "cut.zip").write_bytes(content[:500])
+    with pytest.raises(InputError):
+        open_source(tmp_path / "cut.zip")
 
 
 def test_one_slice_is_as_thick_as_it_says(tmp_path):
@@ -304,6 +326,35 @@ def test_a_folder_of_dicom_is_one_item_and_told_by_content(tmp_path):
     assert outputs == tuple(Path("out", f"{name}.nii.gz") for name in places)
     assert name_outputs([str(first)], "out", [str(first)]) == (Path("out/1.2.840.99_mask.nii.gz"),)
     assert not is_series(study)
+
+
+@pytest.mark.parametrize(
+    "kind", ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.1.3.10"], ids=["segmentation", "DICOMDIR"]
+)
+def test_other_objects_are_passed_over(tmp_path, kind):
+    stored = pixels((3, 4, 5))
+    folder = put_series(tmp_path / "study" / "s", stored)
+    put_series(tmp_path / "other", stored, SOPClassUID=kind)
+    shutil.copy(tmp_path / "other" / "IM0000", folder / "A")
+    shutil.copy(tmp_path / "other" / "IM0000", tmp_path / "study" / "mask.dcm")
+    assert whole(folder)[0].shape == stored.shape
+    assert find_inputs([str(tmp_path / "study")]) == (str(folder),)
+    with pytest.raises(RequestError, match="and no CT or MR in DICOM"):
+        find_inputs([str(tmp_path / "other")])
+    with pytest.raises(InputError):
+        open_source(tmp_path / "other")
+
+
+def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
+    folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
+    monkeypatch.setattr("pipeline.extras.find_spec", lambda name: None)
+    with pytest.raises(
+        RequestError, match=r"needs pydicom, highdicom, not installed here; pip install 'pipeline\[dicom\]'"
+    ):
+        open_source(folder)
+    (tmp_path / "v.nrrd").write_text("NRRD0004")
+    with pytest.raises(RequestError, match=r"pip install 'pipeline\[nrrd\]'"):
+        open_source(tmp_path / "v.nrrd")
 
 
 def test_the_identity_is_that_of_the_instances(tmp_path):

@@ -28,6 +28,7 @@ ROOMS = {
     "shapely": ("pipeline.io.vector", "pipeline.vectors"),
     "isal": ("pipeline.io.nifti_stream",),
     "nibabel": ("pipeline.io.volume_header",),
+    "nrrd": ("pipeline.io.nrrd",),
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.store",),

@@ -16,8 +16,7 @@ from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, InputError, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
-from pipeline.io.formats import identity
-from pipeline.io.pairs import parts
+from pipeline.io.formats import files_of, identity
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.prepare import DEFAULTS, FORMAT
@@ -209,7 +208,7 @@ def stamp_of(item: str) -> str | None:
             return str(identity(item)["tiles_sha256"])
         if is_stack(item):
             return _joined(stamp_of(part) for _, part in parts_of_stack(item))
-        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, parts(Path(item))))
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, files_of(item)))
     except (OSError, InputError):
         return None
 
@@ -228,13 +227,13 @@ def content_of(item: str) -> str | None:
     path = Path(item)
     try:
         if not path.is_dir():
-            return " ".join(map(_sha256, parts(path)))
+            return " ".join(map(_sha256, files_of(item)))
         files = sorted(file for file in path.rglob("*") if file.is_file())
         whole = hashlib.sha256()
         for file in files:
             whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
         return whole.hexdigest()
-    except OSError:
+    except (OSError, InputError):
         return None
 
 

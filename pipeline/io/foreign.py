@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_SLICER = "3D Slicer or ITK-SNAP"
 _CONVERTERS = {
-    ".dcm": ("DICOM", "`dcm2niix`"),
-    ".mha": ("MetaImage", _SLICER),
-    ".mhd": ("MetaImage", _SLICER),
-    ".nrrd": ("NRRD", _SLICER),
-    ".nhdr": ("NRRD", _SLICER),
     ".mnc": ("MINC", "`mnc2nii`"),
     ".mif": ("MRtrix", "`mrconvert`"),
     ".mgz": ("FreeSurfer", "`mri_convert`"),
@@ -24,6 +18,8 @@ _CONVERTERS = {
 def way_out(path: str | Path) -> str | None:
     """What to do with a file in a format of volumes that is not read; None for any other."""
     suffix = Path(str(path).lower().removesuffix(".gz")).suffix
+    if suffix == ".dcm":
+        return "is one file of DICOM; give the folder that holds its series"
     if suffix not in _CONVERTERS:
         return None
     name, converter = _CONVERTERS[suffix]

@@ -24,6 +24,8 @@ from pipeline.io.slabs import slabs
 
 SCENES = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz")
+NRRD, META = (".nrrd", ".nhdr"), (".mha", ".mhd")
+"""Volumes that are read, and never written."""
 STORES = (".zarr",)
 COMPANIONS = (".qml", ".png", ".json", ".ctbl", ".label")
 VECTORS = (".gpkg", ".parquet", ".geojson")
@@ -64,7 +66,7 @@ def open_source(
     keep_text: bool = False,
     series: str | None = None,
 ) -> Source:
-    """Open an input: a GeoTIFF or anything else that GDAL opens, a NIfTI volume, a DICOM series, or a Zarr array.
+    """Open an input: a scene as GDAL opens it, a volume in NIfTI, NRRD, MetaImage or DICOM, or a Zarr array.
 
     `bands` (of GDAL's rasters) are numbers from 1, or names; `onto` is a grid that a scene is put on. Of NIfTI:
     `affine` is what holds where sform and qform disagree, "sform", "qform", or "strict" for neither; `volume`, from 0,
@@ -103,10 +105,8 @@ def _opened(path: str | Path, bands: Sequence[int | str] | None, series: str | N
         from pipeline.io.dicom.source import DicomSource
 
         source: Source = DicomSource(Path(path), series)
-    elif nifti:
-        from pipeline.io.volume import open_volume
-
-        source = open_volume(Path(path), **form._asdict())
+    elif nifti or suffix_of(path) in (*NRRD, *META):
+        source = _open_volume(Path(path), form)
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
@@ -124,7 +124,7 @@ def _check(path: str | Path, *, dicom: bool, nifti: bool, series: str | None, vo
     """Raise InputError for what is no input, and RequestError for a choice that it does not have."""
     if not is_remote(path):
         _check_file(Path(path))
-    elif suffix_of(path) in VOLUMES:
+    elif suffix_of(path) in (*VOLUMES, *NRRD, *META):
         raise InputError(f"{shown(path)}: volumes are read from files; download it first, as with `curl -LO`")
     if not dicom and (words := way_out(path)):
         raise InputError(f"{shown(path)}: {words}")
@@ -132,6 +132,36 @@ def _check(path: str | Path, *, dicom: bool, nifti: bool, series: str | None, vo
         raise RequestError(f"{shown(path)}: --volume chooses one of a 4-D NIfTI file; this is none")
     if series is not None and not dicom:
         raise RequestError(f"{shown(path)}: --series is for folders of DICOM files; this is none")
+
+
+def _open_volume(path: Path, form: _Form) -> Source:
+    """A volume in a file."""
+    if suffix_of(path) in NRRD:
+        need("nrrd", f"{path}")
+        from pipeline.io.nrrd import open_nrrd
+
+        return open_nrrd(path)
+    if suffix_of(path) in META:
+        from pipeline.io.metaimage import open_metaimage
+
+        return open_metaimage(path)
+    from pipeline.io.volume import open_volume
+
+    return open_volume(path, **form._asdict())
+
+
+def files_of(path: str | Path) -> tuple[Path, ...]:
+    """The files of an input: that at `path`, and that of the voxels where its header is a file of its own."""
+    voxels: tuple[Path, ...] = ()
+    if suffix_of(path) == ".nhdr":
+        from pipeline.io.nrrd import read_nrrd
+
+        voxels = (read_nrrd(Path(path)).data,)
+    if suffix_of(path) == ".mhd":
+        from pipeline.io.metaimage import read_metaimage
+
+        voxels = (read_metaimage(Path(path)).data,)
+    return tuple(dict.fromkeys((*parts(Path(path)), *voxels)))
 
 
 def same_system(one: str | None, other: str | None) -> bool:
@@ -180,7 +210,7 @@ def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
         return {"name": Path(path).name, **series_identity(Path(path), series)}
     first, *others = (
         {"name": part.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
-        for part in parts(Path(path))
+        for part in files_of(path)
         for about in (part.stat(),)
     )
     return {**first, **({"voxels": others[0]} if others else {})}

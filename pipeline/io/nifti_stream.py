@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from isal import igzip, igzip_lib
@@ -17,13 +18,22 @@ from pipeline.engine.protocols import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 
-UNREADABLE = (OSError, EOFError, cast("type[Exception]", igzip_lib.IsalError))
-"""What `ByteStream` raises where the bytes are damaged, missing or not to be had."""
+UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
+"""What a `Stream` raises where the bytes are damaged, missing or not to be had."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MOST_PER_PACKED_BYTE = 1032
 """Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
 _PIECE = 1 << 20
+
+
+class Stream(Protocol):
+    """Bytes that can be read at any place, as `ByteStream` has them."""
+
+    packed: bool
+
+    def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class ByteStream:
@@ -100,7 +110,7 @@ class NiftiSource:
 
     channels = 1
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels, volumes: int) -> None:
+    def __init__(self, path: Path, stream: Stream, grid: Grid, voxels: Voxels, volumes: int = 1) -> None:
         self.grid = grid
         self.volumes = volumes
         """Volumes in the file, of which this is one."""

@@ -1,8 +1,8 @@
-"""The DICOM files of a folder, or of a zip of one, told by their first bytes. No library."""
+"""The CT and MR images of a folder, or of a zip of one, told by their first bytes. No library."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 from zipfile import BadZipFile, ZipFile
@@ -10,8 +10,20 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.errors import InputError
 
 _MAGIC, _AT = b"DICM", 128
+IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.1": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "MR",
+}
+"""Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
+_KIND = b"\x02\x00\x02\x00UI"
+"""Before the length and the text of a file's SOP class, MediaStorageSOPClassUID."""
+_HEAD = 512
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
-BROKEN = (OSError, EOFError, BadZipFile, NotImplementedError, RuntimeError)
+BROKEN = (OSError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 """What is raised where a file or a member of a zip is damaged, encrypted or gone."""
 
 
@@ -39,9 +51,10 @@ class Files:
             found = [info.filename for info in self._zip.infolist() if not info.is_dir()]
         return sorted(name for name in found if not PurePosixPath(name).name.startswith("."))
 
-    def dicom(self) -> Iterator[str]:
-        """Name of each DICOM file, in order."""
-        return (name for name in self.names() if self._is_dicom(name))
+    def head(self, name: str) -> bytes:
+        """The first bytes of a file, of which `may_be_image` tells what it is."""
+        with self.open(name) as file:
+            return file.read(_HEAD)
 
     def open(self, name: str) -> IO[bytes]:
         """A file, to be read."""
@@ -52,16 +65,16 @@ class Files:
         if self._zip is not None:
             self._zip.close()
 
-    def _is_dicom(self, name: str) -> bool:
-        try:
-            with self.open(name) as file:
-                return file.read(_AT + len(_MAGIC))[_AT:] == _MAGIC
-        except BROKEN:
-            return False
+
+def may_be_image(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM and, as far as it says there, a CT or MR image."""
+    before, found, after = head[_AT:].partition(_KIND)
+    kind = after[2 : 2 + int.from_bytes(after[:2], "little")].rstrip(b"\0 ").decode("latin-1")
+    return before.startswith(_MAGIC) and (not found or kind in IMAGES)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether `path` is a folder with DICOM files directly in it, or a zip that holds some."""
+    """Whether `path` is a folder with CT or MR images in DICOM directly in it, or a zip that holds some."""
     zipped = path.suffix.lower() == ".zip" and path.is_file()
     if not zipped and (not path.is_dir() or any((path / name).exists() for name in _OF_ZARR)):
         return False
@@ -70,11 +83,18 @@ def is_dicom(path: Path) -> bool:
     except InputError:
         return False
     try:
-        return any(True for _ in files.dicom())
+        return any(_may_be_image(files, name) for name in files.names())
     except OSError:
         return False
     finally:
         files.close()
+
+
+def _may_be_image(files: Files, name: str) -> bool:
+    try:
+        return may_be_image(files.head(name))
+    except BROKEN:
+        return False
 
 
 def names_inside(path: Path) -> list[str]:

@@ -16,21 +16,12 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 from pipeline.errors import InputError
-from pipeline.io.dicom.files import Files
+from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote what stands in tags
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
     getLogger(_name).setLevel(CRITICAL)  # they tell of what is raised as well, with its traceback
 
-_IMAGES = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT",
-    "1.2.840.10008.5.1.4.1.1.2.1": "CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "CT",
-    "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.5.1.4.1.1.4.1": "MR",
-    "1.2.840.10008.5.1.4.1.1.4.4": "MR",
-}
-"""Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
 _TAGS = (
     *(
         "SOPClassUID",
@@ -97,16 +88,27 @@ class Slice:
 def read_slices(files: Files) -> list[Slice]:
     """The slices of all CT and MR images among `files`, in order of their names.
 
-    Other DICOM objects (DICOMDIR, reports, segmentations) are passed over. Raises InputError, with the file and the
-    way out, for an image that is damaged, in colour, without a place, or packed in a way that is not known here.
+    Other DICOM objects (DICOMDIR, reports, segmentations) and other files are passed over. Raises InputError, with the
+    file and the way out, for a file that is empty or cannot be read, for it might be a slice; and for an image that is
+    damaged, in colour, without a place, or packed in a way that is not known here.
     """
     found = []
-    for name in files.dicom():
+    for name in files.names():
         try:
-            found += list(_slices(files, name))
+            found += list(_slices(files, name)) if _is_image(files, name) else []
         except InputError as error:
             raise InputError(f"{files.path}, file {name}: {error}", error.code) from None
     return found
+
+
+def _is_image(files: Files, name: str) -> bool:
+    try:
+        head = files.head(name)
+    except BROKEN:
+        raise InputError("cannot be read; fetch it again from where it came") from None
+    if not head:
+        raise InputError("is empty (0 bytes); fetch it again, or take it away")
+    return may_be_image(head)
 
 
 def _slices(files: Files, name: str) -> Iterator[Slice]:
@@ -116,7 +118,7 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
         kind = str(header.get("SOPClassUID") or header.file_meta["MediaStorageSOPClassUID"].value)
     except Exception:
         raise InputError("its header is damaged; fetch the file again from where it came") from None
-    modality = _IMAGES.get(kind)
+    modality = IMAGES.get(kind)
     if modality is None:
         return
     _check_packing(header)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ class DicomSource:
     def _stored(self, one: Slice) -> NDArray[Any]:
         try:
             with self._files.open(one.file) as file:
-                stored: NDArray[Any] = pixel_array(file, index=one.frame)
+                # From Python 3.12 on, a zip checks only what is read to its end without a seek.
+                whole = BytesIO(file.read()) if self._files.packed else file
+                stored: NDArray[Any] = pixel_array(whole, index=one.frame)
         except Exception:
             raise InputError(
                 f"{self._path}, file {one.file}: its pixels are damaged or cut short; fetch it again from where it came"
@@ -109,7 +112,7 @@ def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Sli
     """The slices of the series that is asked for, or of the only one there is."""
     kinds = {one.series: one for one in slices}
     if not slices:
-        raise InputError(f"{path}: holds DICOM files, but no CT or MR image; give the folder of a CT or MR series")
+        raise InputError(f"{path}: holds no CT or MR image in DICOM; give the folder of a CT or MR series")
     if series in kinds or (len(kinds) == 1 and series is None):
         return [one for one in slices if series in (None, one.series)]
     listed = "; ".join(f"{uid} ({_told([one for one in slices if one.series == uid])})" for uid in kinds)

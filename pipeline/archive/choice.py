@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import OF_SERIES, InputError, Interrupted, RequestError
+from pipeline.errors import OF_SERIES, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote
 from pipeline.io.formats import identity, voxels_of
 from pipeline.job import Job, Means
@@ -199,7 +199,7 @@ def stamp_of(item: str) -> str | None:
         if is_mosaic(item):
             return str(identity(item)["tiles_sha256"])
         parts = [part.stat() for part in _parts(item)]
-    except (OSError, InputError):
+    except (OSError, RequestError):
         return None
     return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in parts)
 
@@ -222,7 +222,7 @@ def content_of(item: str) -> str | None:
         for part in parts:
             whole.update(f"{part.relative_to(path)} {_sha256(part)}\n".encode())
         return whole.hexdigest()
-    except (OSError, InputError):
+    except (OSError, RequestError):
         return None
 
 

@@ -104,6 +104,7 @@ def _open_volume(path: str | Path) -> Source:
 def voxels_of(path: str | Path) -> Path:
     """The file that holds the voxels of a volume: that at `path`, or the one that its header names."""
     if suffix_of(path) == ".nhdr":
+        need("nrrd", f"{path}")
         from pipeline.io.nrrd import read_nrrd
 
         return read_nrrd(Path(path)).data

@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from typer.testing import CliRunner
 
+from pipeline.archive.choice import version_of
 from pipeline.cli import app
 from pipeline.config import read_request
 from pipeline.errors import LASTING, InputError, RequestError
@@ -355,6 +356,8 @@ def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "v.nrrd").write_text("NRRD0004")
     with pytest.raises(RequestError, match=r"pip install 'pipeline\[nrrd\]'"):
         open_source(tmp_path / "v.nrrd")
+    (tmp_path / "v.nhdr").write_text("NRRD0004")
+    assert version_of(str(tmp_path / "v.nhdr")) == (None, None)
 
 
 def test_the_identity_is_that_of_the_instances(tmp_path):
@@ -381,6 +384,10 @@ def test_a_series_is_segmented_as_the_nifti_of_it(tmp_path, models):
     np.testing.assert_array_equal(labels_of(ours), labels_of(other))
     np.testing.assert_allclose(nibabel.load(ours).affine, nibabel.load(other).affine, atol=1e-5)
     assert len(np.unique(labels_of(ours))) > 1
+    shared = tmp_path / "shared.nii.gz"
+    ended = CliRunner().invoke(app, [*words, str(folder), "--output", str(shared), "--workers", "2"])
+    assert ended.exit_code == 0, ended.output
+    assert shared.read_bytes() == ours.read_bytes()
 
 
 TEXTS = {"PN", "LO", "SH", "ST", "LT", "UT", "UC"}

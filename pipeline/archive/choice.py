@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
-from pipeline.errors import LASTING, InputError, Interrupted, RequestError
+from pipeline.errors import LASTING, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
 from pipeline.io.formats import files_of, identity
 from pipeline.job import Job, Means
@@ -209,7 +209,7 @@ def stamp_of(item: str) -> str | None:
         if is_stack(item):
             return _joined(stamp_of(part) for _, part in parts_of_stack(item))
         return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, files_of(item)))
-    except (OSError, InputError):
+    except (OSError, RequestError):
         return None
 
 
@@ -233,7 +233,7 @@ def content_of(item: str) -> str | None:
         for file in files:
             whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
         return whole.hexdigest()
-    except (OSError, InputError):
+    except (OSError, RequestError):
         return None
 
 

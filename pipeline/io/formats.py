@@ -154,6 +154,7 @@ def files_of(path: str | Path) -> tuple[Path, ...]:
     """The files of an input: that at `path`, and that of the voxels where its header is a file of its own."""
     voxels: tuple[Path, ...] = ()
     if suffix_of(path) == ".nhdr":
+        need("nrrd", f"{path}")
         from pipeline.io.nrrd import read_nrrd
 
         voxels = (read_nrrd(Path(path)).data,)

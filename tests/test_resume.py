@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import network as network_room
+from pipeline import publishing
 from pipeline import segmentation as segment_room
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
@@ -273,7 +274,7 @@ def test_a_mask_that_cannot_be_written_leaves_nothing_under_its_name(models, tmp
         if name.endswith(".tif"):
             patch.setitem(formats._WRITERS, ".tif", _half_writes(formats._WRITERS[".tif"]))
         else:
-            patch.setattr(segment_room, "remove", _fails_at(job.output))
+            patch.setattr(publishing, "remove", _fails_at(job.output))
         with pytest.raises(OSError, match="no room"):
             segment(job)
     assert listing(tmp_path) & {name, f"{name}.aux.xml"} == set()

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.models.device import compiler
 from pipeline.models.fit import Scaling
 from pipeline.models.fold import fold_norms

@@ -21,7 +21,7 @@ from typing import get_args
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.job import Job, Means
 from pipeline.models.spec import Backbone
 from pipeline.network import predictor_of

@@ -23,7 +23,7 @@ _HOME = {
     "evaluate": "pipeline.evaluation.compare",
     "export": "pipeline.conversion",
     "load_model": "pipeline.models.store",
-    "open_source": "pipeline.io.formats",
+    "open_source": "pipeline.io.opening",
     "plan": "pipeline.planning",
     "segment": "pipeline.segmentation",
 }

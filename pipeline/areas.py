@@ -18,7 +18,8 @@ from pipeline.extras import need
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.region import Ring
 from pipeline.io.clipped import cells_of
-from pipeline.io.formats import about, open_source
+from pipeline.io.formats import about
+from pipeline.io.opening import open_source
 from pipeline.io.raster.outlines import equal_area, moved
 from pipeline.io.safely import replacing
 from pipeline.io.slabs import slabs

@@ -17,7 +17,7 @@ from pipeline.errors import Interrupted
 from pipeline.geometry import Box, cut_bands
 from pipeline.io.store import create_scores
 from pipeline.job import Means
-from pipeline.prepare import BAND, Setup
+from pipeline.setup import BAND, Setup
 from pipeline.workfolder import SCORES, labels_sink, scores_source
 
 _TILE = 64

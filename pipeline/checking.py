@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.engine import Source
 from pipeline.geometry import Grid
-from pipeline.io.formats import form_apart, is_volume, open_source, same_system
+from pipeline.io.opening import form_apart, is_volume, open_source, same_system
 
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")

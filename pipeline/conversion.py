@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.cleaning import Cleaning, cleaned
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.extras import need
-from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, is_series, open_source, publish, suffix_of
+from pipeline.io.formats import COMPANIONS, VECTORS, Mask, about, in_the_way, publish, suffix_of
+from pipeline.io.opening import is_series, open_source
 from pipeline.io.safely import clean
 
 SEGMENTS = ".dcm"

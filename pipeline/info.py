@@ -11,7 +11,8 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.address import is_remote, shown
-from pipeline.io.formats import about, is_volume, open_source
+from pipeline.io.formats import about
+from pipeline.io.opening import is_volume, open_source
 from pipeline.io.rasterband import Banded, RasterBand, listed
 from pipeline.io.views import orientation_of
 

@@ -16,18 +16,8 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
-from pipeline.io.formats import (
-    META,
-    NRRD,
-    SCENES,
-    STORES,
-    VOLUMES,
-    is_series,
-    is_volume,
-    open_source,
-    stem_of,
-    suffix_of,
-)
+from pipeline.io.formats import META, NRRD, SCENES, STORES, VOLUMES, stem_of, suffix_of
+from pipeline.io.opening import is_series, is_volume, open_source
 from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
 from pipeline.layers import LAYERS

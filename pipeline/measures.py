@@ -15,7 +15,8 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import CLOSE
-from pipeline.io.formats import about, open_source
+from pipeline.io.formats import about
+from pipeline.io.opening import open_source
 from pipeline.io.safely import replacing
 from pipeline.io.slabs import slabs
 

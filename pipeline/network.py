@@ -13,7 +13,7 @@ from pipeline.models.numerics import PLAIN, Numerics
 from pipeline.models.predictor import CpuPredictor, image_of
 from pipeline.models.runtime import Ready, ready
 from pipeline.models.store import load_model
-from pipeline.prepare import Setup
+from pipeline.setup import Setup
 
 
 def predictor_of(setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:

@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.geometry import Box, split_runs
 from pipeline.job import Job, Means
 from pipeline.network import predictor_of
-from pipeline.prepare import Setup, bytes_of, prepare
+from pipeline.prepare import prepare
+from pipeline.setup import Setup, bytes_of
 from pipeline.sharing import recomputed
 
 

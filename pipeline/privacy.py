@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipeline.io.address import is_stack, name_of, parts_of_stack
 from pipeline.io.dicom.files import names_inside
-from pipeline.io.formats import is_series, stem_of
+from pipeline.io.formats import stem_of
+from pipeline.io.opening import is_series
 from pipeline.segmentation import Report
 
 _DIGITS = 12

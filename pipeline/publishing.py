@@ -14,7 +14,7 @@ from pipeline.io.formats import publish as publish_mask
 from pipeline.io.store import ZarrSource, create_labels, create_layer
 from pipeline.io.views import Reoriented, inverse
 from pipeline.layers import DISAGREEMENT, seam_index
-from pipeline.prepare import ROUNDING, Setup
+from pipeline.setup import ROUNDING, Setup
 from pipeline.workfolder import MASK, store_of
 
 FAILED = "failed_patches"

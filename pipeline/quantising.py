@@ -17,7 +17,8 @@ from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.quantise import quantised
 from pipeline.models.store import load_model, publish
 from pipeline.network import image_for
-from pipeline.prepare import Setup, prepare
+from pipeline.prepare import prepare
+from pipeline.setup import Setup
 from pipeline.statistics import Foreground
 from pipeline.stretch import stretch
 from pipeline.trial import observed

@@ -11,7 +11,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.calibrated import Calibrated, Calibration
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.rasterband import Banded, BandName, RasterBand, bands_named
 from pipeline.models.card import Values
 

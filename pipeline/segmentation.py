@@ -21,9 +21,10 @@ from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import stage_volume
 from pipeline.job import Job, Means
-from pipeline.prepare import Setup, prepare
+from pipeline.prepare import prepare
 from pipeline.progress import Progress
 from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
+from pipeline.setup import Setup
 from pipeline.statistics import Foreground
 from pipeline.stretch import stretch
 from pipeline.workfolder import STATISTICS, VOLUME, statistics_of, swept_source

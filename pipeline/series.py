@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.io.address import beside
-from pipeline.io.formats import open_source, stem_of, suffix_of
+from pipeline.io.formats import stem_of, suffix_of
+from pipeline.io.opening import open_source
 from pipeline.job import Job
 
 _SUFFIX = "_mask"

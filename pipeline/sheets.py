@@ -12,7 +12,8 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import CLOSE
-from pipeline.io.formats import Mask, open_source
+from pipeline.io.formats import Mask
+from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.io.slabs import slabs
 from pipeline.io.views import canonical

@@ -14,8 +14,8 @@ from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.bands import Run
 from pipeline.job import Means
-from pipeline.prepare import Setup
 from pipeline.progress import Progress, Ticker, watch_of
+from pipeline.setup import Setup
 from pipeline.workfolder import statistics_of, swept_sink, swept_source
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.address import is_mosaic
-from pipeline.io.formats import open_source
 from pipeline.io.mosaic import tiles_of
+from pipeline.io.opening import open_source
 from pipeline.io.raster.regrid import in_system, resized
 from pipeline.job import Job
 

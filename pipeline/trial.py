@@ -17,8 +17,8 @@ from pipeline.engine.protocols import Predictor
 from pipeline.engine.rows import seen
 from pipeline.models.numerics import PLAIN, Numerics
 from pipeline.network import bound, plainly_ready, ready_for
-from pipeline.prepare import Setup
 from pipeline.progress import Progress
+from pipeline.setup import Setup
 
 PATCHES = 3
 """Most patches to try."""

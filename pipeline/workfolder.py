@@ -17,7 +17,7 @@ from pipeline.io.clipped import Clipped
 from pipeline.io.store import BandStore, ZarrSource
 from pipeline.io.views import Reoriented, inverse
 from pipeline.layers import Layer
-from pipeline.prepare import Setup
+from pipeline.setup import Setup
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
 """The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""

@@ -19,7 +19,7 @@ from pipeline.cli import app
 from pipeline.cli.values import bands
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.rasterband import RasterBand, bands_named, listed
 from pipeline.job import Job, Means

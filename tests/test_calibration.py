@@ -18,7 +18,7 @@ from pipeline.config import read_request
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.calibrated import Calibrated, Calibration
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.job import Job, Means
 from pipeline.models.card import Normalisation

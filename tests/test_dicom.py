@@ -26,7 +26,8 @@ from pipeline.config import read_request
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
 from pipeline.inputs import find_inputs, jobs_of, name_outputs
-from pipeline.io.formats import identity, is_series, open_source, stem_of
+from pipeline.io.formats import stem_of
+from pipeline.io.opening import identity, is_series, open_source
 from pipeline.privacy import without_names
 from pipeline.segmentation import Report
 from tests.dicoms import TILTED, UPRIGHT, by_simpleitk, normal_of, pixels, places_of, put_series

@@ -13,7 +13,8 @@ from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.formats import Mask, open_source, publish
+from pipeline.io.formats import Mask, publish
+from pipeline.io.opening import open_source
 from tests.dicoms import TILTED, UPRIGHT, pixels, places_of, put_series
 from tests.fakes import ArraySource
 from tests.test_dicom import PATIENT, planted

@@ -26,7 +26,8 @@ from pipeline.evaluation.compare import Measures, counts_of_scene, evaluate_pair
 from pipeline.evaluation.labels import Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
 from pipeline.evaluation.result import ranked
-from pipeline.io.formats import Mask, open_source, publish
+from pipeline.io.formats import Mask, publish
+from pipeline.io.opening import open_source
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD
 from pipeline.progress import Progress

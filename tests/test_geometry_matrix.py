@@ -22,7 +22,8 @@ from rasterio.rpc import RPC
 from pipeline.classes import LabelClass
 from pipeline.engine import Labels, Recipe, sweep
 from pipeline.geometry import Lattice, cut_bands, split_runs
-from pipeline.io.formats import Mask, open_source, publish
+from pipeline.io.formats import Mask, publish
+from pipeline.io.opening import open_source
 from pipeline.job import Job
 from pipeline.segmentation import segment
 from tests.fakes import ArraySink, ArraySource

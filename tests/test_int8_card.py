@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.engine.rows import seen
 from pipeline.errors import ModelError, RequestError
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.job import Job, Means
 from pipeline.models import device
 from pipeline.models.card import Card, Int8

@@ -19,8 +19,8 @@ from pipeline.archive.choice import key_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source
 from pipeline.io.mosaic import MosaicSource
+from pipeline.io.opening import open_source
 from pipeline.job import Job
 from pipeline.segmentation import segment
 from tests.inputs import contents, labels_of, pixels

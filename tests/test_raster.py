@@ -26,7 +26,7 @@ from rasterio.windows import Window
 
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.gdal import CACHE, reading
 from tests.rasters import MASKS, PLACES, pixels, put

@@ -18,7 +18,8 @@ from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.io import remote as remote_room
 from pipeline.io.address import hidden, name_of, shown
-from pipeline.io.formats import identity, stem_of, suffix_of
+from pipeline.io.formats import stem_of, suffix_of
+from pipeline.io.opening import identity
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_room
 from tests.inputs import labels_of, pixels, put_scene

@@ -23,7 +23,8 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, PatchError
 from pipeline.geometry import Box, cut_bands
 from pipeline.io import formats
-from pipeline.io.formats import open_source, remove
+from pipeline.io.formats import remove
+from pipeline.io.opening import open_source
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.models.predictor import CpuPredictor

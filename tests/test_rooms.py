@@ -42,7 +42,7 @@ ROOMS = {
     "filelock": ("pipeline.holding",),
     "psutil": ("pipeline.io.safely", "pipeline.limits"),
     "typer": ("pipeline.cli",),
-    "rich": ("pipeline.report", "pipeline.demo"),
+    "rich": ("pipeline.report", "pipeline.tables", "pipeline.demo"),
 }
 """By library: the modules, with those below them, that may import it."""
 BELOW = {
@@ -63,6 +63,7 @@ LATE = (
     "pipeline.conversion",
     "pipeline.inputs",
     "pipeline.io.formats",
+    "pipeline.io.opening",
     "pipeline.models.runtime",
     "pipeline.prepare",
     "pipeline.segmentation",

@@ -21,7 +21,7 @@ from pipeline.config import read_request
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.address import beside, is_remote, name_of, shown
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.stack import StackSource
 from pipeline.job import Job
 from pipeline.models.store import save_model

@@ -17,7 +17,8 @@ from nibabel.nifti1 import Nifti1Extension
 
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source, suffix_of
+from pipeline.io.formats import suffix_of
+from pipeline.io.opening import open_source
 from pipeline.io.pairs import halves, parts
 from pipeline.io.volume import open_volume, write_nifti
 from tests.niftis import MOVED, SHEARED, files, numbers, put, whole

@@ -20,7 +20,7 @@ from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.evaluation.pairs import Pair, opened
 from pipeline.inputs import find_inputs, jobs_of
-from pipeline.io.formats import identity
+from pipeline.io.opening import identity
 from pipeline.job import Job, Means
 from pipeline.models import store
 from pipeline.prepare import prepare

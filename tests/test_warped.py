@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box, Grid
-from pipeline.io.formats import open_source
+from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.georeference import grid_at, transform_of
 from pipeline.io.raster.warped import Warped

@@ -32,7 +32,8 @@ from pipeline.io.store import create_labels, mask_of
 from pipeline.job import Job, Means
 from pipeline.models.spec import Backbone
 from pipeline.network import predictor_of
-from pipeline.prepare import Setup, prepare
+from pipeline.prepare import prepare
+from pipeline.setup import Setup
 from pipeline.sharing import patches_of
 from pipeline.workfolder import MASK, labels_sink, swept_source
 

@@ -19,7 +19,7 @@ from benchmarks.simulator.costs import Costs
 from pipeline.engine.rows import READERS
 from pipeline.geometry import Box, Lattice, cut_bands, split_runs
 from pipeline.geometry.bands import Run
-from pipeline.prepare import STRIP
+from pipeline.setup import STRIP
 from pipeline.sharing import patches_of, runs_for
 
 Steps = Generator[float, float, float]

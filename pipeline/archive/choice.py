@@ -16,11 +16,12 @@ from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
-from pipeline.io.formats import files_of, identity
+from pipeline.io.opening import files_of, identity
 from pipeline.job import Job, Means
 from pipeline.models.catalogue import load_card
-from pipeline.prepare import DEFAULTS, FORMAT
+from pipeline.prepare import DEFAULTS
 from pipeline.segmentation import Report
+from pipeline.setup import FORMAT
 
 HELD = "held"
 """Reason of items that another run is making at this moment."""

@@ -17,7 +17,7 @@ Ledger = Annotated[Path, typer.Argument(help="The ledger, or the folder of the m
 def status(ledger: Ledger = Path(), as_json: AsJson = False) -> None:
     """Tell what of an archive is done, what failed and why, how fast it goes and how long the rest will take."""
     from pipeline.archive.status import find_ledger, status_of
-    from pipeline.report import print_status
+    from pipeline.tables import print_status
 
     with errors():
         print_status(status_of(find_ledger(ledger)), as_json=as_json)

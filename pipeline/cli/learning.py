@@ -112,7 +112,8 @@ def evaluate(
     from pipeline.evaluation.asked import Asked, Kept, evaluate_asked
     from pipeline.evaluation.compare import Measures
     from pipeline.job import Means
-    from pipeline.report import Screen, print_evaluation
+    from pipeline.report import Screen
+    from pipeline.tables import print_evaluation
 
     with errors():
         measures = Measures(whole_numbers(ignore) if ignore else (), tolerance, boundary, bootstrap, seed)

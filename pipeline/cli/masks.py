@@ -18,7 +18,7 @@ def info(
 ) -> None:
     """Tell what an input or a mask is: grid, place, channels, classes, and how it was made."""
     from pipeline.info import describe
-    from pipeline.report import print_records
+    from pipeline.tables import print_records
 
     with errors():
         print_records([describe(file) for file in files], as_json=as_json)
@@ -31,7 +31,7 @@ def check(
 ) -> None:
     """Prove that a mask lies on exactly the grid of its input; name each difference."""
     from pipeline.checking import check as differences_of
-    from pipeline.report import print_differences
+    from pipeline.tables import print_differences
 
     with errors():
         found = differences_of(mask, like)
@@ -50,7 +50,7 @@ def areas(
     """Tell the area of each class on the ground, by zone."""
     from pipeline.areas import areas as areas_of
     from pipeline.areas import write_csv
-    from pipeline.report import print_areas
+    from pipeline.tables import print_areas
 
     with errors():
         found = areas_of(mask, zones, name)
@@ -68,7 +68,7 @@ def measure(
     """Tell volume and intensities of each structure, and whether the end of the scan cuts it off."""
     from pipeline.measures import measure as measured
     from pipeline.measures import write_csv
-    from pipeline.report import print_structures
+    from pipeline.tables import print_structures
 
     with errors():
         found = measured(mask, image)

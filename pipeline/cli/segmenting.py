@@ -200,7 +200,7 @@ def plan(
     from pipeline.inputs import jobs_of
     from pipeline.job import Means
     from pipeline.planning import plan as plan_job
-    from pipeline.report import print_plans
+    from pipeline.tables import print_plans
 
     with errors():
         said = request_of(

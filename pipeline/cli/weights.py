@@ -21,7 +21,7 @@ def models(
 ) -> None:
     """List the models that come with the package, or tell all about those that are named."""
     from pipeline.models.catalogue import load_card, names
-    from pipeline.report import print_cards, print_models
+    from pipeline.tables import print_cards, print_models
 
     with errors():
         show = print_cards if asked else print_models
@@ -69,7 +69,7 @@ def import_weights(
     """Make a model of weights from semseg, mmseg, smp, torchvision, timm and others; nothing in the file is run."""
     from pipeline.models.checkpoint import Wishes
     from pipeline.models.checkpoint import import_weights as import_file
-    from pipeline.report import print_records
+    from pipeline.tables import print_records
 
     with errors():
         said: dict[str, Any] = {
@@ -116,7 +116,7 @@ def quantise(
 ) -> None:
     """Make a model that also computes in int8 on a CPU, and tell how well its labels agree with those of float32."""
     from pipeline.models.device import check_extra
-    from pipeline.report import print_records
+    from pipeline.tables import print_records
 
     with errors():
         if patches < 2 or not 0 <= agreement <= 1:

@@ -17,7 +17,8 @@ from pipeline.geometry import Grid
 from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
 from pipeline.io.address import is_remote
-from pipeline.io.formats import SCENES, STORES, VOLUMES, about, open_source, stem_of, suffix_of
+from pipeline.io.formats import SCENES, STORES, VOLUMES, about, stem_of, suffix_of
+from pipeline.io.opening import open_source
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pipeline.evaluation.labels import UNCOUNTED, Codes, Coding, coded_slabs
 from pipeline.evaluation.pairs import Pair, opened
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.geometry import Box
-from pipeline.io.formats import open_source, stem_of
+from pipeline.io.formats import stem_of
+from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.io.safely import replacing
 from pipeline.io.slabs import slabs

@@ -13,7 +13,8 @@ from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry.grid import CLOSE
 from pipeline.inputs import find_inputs
-from pipeline.io.formats import open_source, stem_of
+from pipeline.io.formats import stem_of
+from pipeline.io.opening import open_source
 from pipeline.io.rasterband import BandName
 from pipeline.training.config import Data
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
     from pipeline.config import Request
 
 
-def request_of(config: Path | None, **options: Any) -> Request:  # noqa: ANN401  (options by name)
-    """The job file, if there is one, with the options of the command line before its own."""
+def request_of(config: Path | None, options: Mapping[str, Any]) -> Request:
+    """The job file, if there is one, with those of a verb's `options` that are a request's own before its own."""
     from pipeline.config import Request, check, read_request
 
     said = Request() if config is None else read_request(config)
-    request = replace(said, **given(**options))
+    named = {field.name for field in fields(Request)}
+    plain = {option.rstrip("_"): value for option, value in options.items()}
+    request = replace(said, **given(**{name: value for name, value in plain.items() if name in named}))
     check(request)
     return request
 

@@ -102,6 +102,7 @@ def run(
 
     A stopped or crashed run goes on where it was when the same command is given again.
     """
+    options = locals()
     from pipeline.archive.choice import archive_at
     from pipeline.archive.ledger import NAME
     from pipeline.archive.run import segment_all
@@ -111,30 +112,7 @@ def run(
     from pipeline.report import Screen, print_failure, print_reports
 
     with errors():
-        said = request_of(
-            config,
-            input=input_,
-            output=output,
-            model=model,
-            bands=bands,
-            scale=scale,
-            offset=offset,
-            series=series,
-            patch=patch,
-            overlap=overlap,
-            window=window,
-            view=view,
-            tta=tta,
-            aoi=aoi,
-            also=also,
-            affine=affine,
-            volume=volume,
-            keep_header_text=keep_header_text,
-            like=like,
-            resolution=resolution,
-            crs=crs,
-            asset=asset,
-        )
+        said = request_of(config, options)
         jobs = jobs_of(said)
         if ledger is None and len(jobs) > 1:
             ledger = folder_of(said, jobs) / NAME
@@ -197,36 +175,14 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
+    options = locals()
     from pipeline.inputs import jobs_of
     from pipeline.job import Means
     from pipeline.planning import plan as plan_job
     from pipeline.tables import print_plans
 
     with errors():
-        said = request_of(
-            config,
-            input=input_,
-            output=output,
-            model=model,
-            bands=bands,
-            scale=scale,
-            offset=offset,
-            series=series,
-            patch=patch,
-            overlap=overlap,
-            window=window,
-            view=view,
-            tta=tta,
-            aoi=aoi,
-            also=also,
-            affine=affine,
-            volume=volume,
-            keep_header_text=keep_header_text,
-            like=like,
-            resolution=resolution,
-            crs=crs,
-            asset=asset,
-        )
+        said = request_of(config, options)
         means = Means(
             workers=positive("--workers", workers),
             memory=size_in_bytes(memory),

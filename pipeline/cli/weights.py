@@ -115,6 +115,7 @@ def quantise(
     as_json: AsJson = False,
 ) -> None:
     """Make a model that also computes in int8 on a CPU, and tell how well its labels agree with those of float32."""
+    options = locals()
     from pipeline.models.device import check_extra
     from pipeline.tables import print_records
 
@@ -128,7 +129,7 @@ def quantise(
         from pipeline.inputs import jobs_of
         from pipeline.quantising import quantise as quantise_model
 
-        jobs = jobs_of(request_of(None, input=input_, model=model, bands=bands, scale=scale, offset=offset))
+        jobs = jobs_of(request_of(None, options))
         made = quantise_model(
             jobs,
             out,

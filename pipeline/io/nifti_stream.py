@@ -22,7 +22,7 @@ UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.I
 """What a `Stream` raises where the bytes are damaged, missing or not to be had."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_MOST_PER_PACKED_BYTE = 1032
+MOST_PER_PACKED_BYTE = 1032
 """Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
 _PIECE = 1 << 20
 
@@ -51,7 +51,7 @@ class ByteStream:
             self._file.close()
             raise
         size = os.fstat(self._file.fileno()).st_size
-        self.most = size * _MOST_PER_PACKED_BYTE if self.packed else size
+        self.most = size * MOST_PER_PACKED_BYTE if self.packed else size
         """Bytes that the stream can hold at most; exactly that many where it is not packed."""
         self._file.seek(0)
         self._bytes: BufferedIOBase = igzip.IGzipFile(fileobj=self._file) if self.packed else self._file

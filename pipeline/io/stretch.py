@@ -7,10 +7,10 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
+from pipeline.io.nifti_stream import MOST_PER_PACKED_BYTE
+
 Packing = Literal["raw", "gzip", "zlib"]
 _WBITS = {"gzip": 31, "zlib": 15}
-_MOST_PER_PACKED_BYTE = 1032
-"""Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
 _PIECE = 1 << 20
 
 
@@ -27,7 +27,7 @@ class Stretch:
         self._packing = packing
         self.packed = packing != "raw"
         stored = max(0, path.stat().st_size - offset)
-        self.most = stored * _MOST_PER_PACKED_BYTE if self.packed else stored
+        self.most = stored * MOST_PER_PACKED_BYTE if self.packed else stored
         """Bytes that the stretch can hold at most; exactly that many where it is not packed."""
         self._begin()
 

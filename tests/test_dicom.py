@@ -20,7 +20,7 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import version_of
+from pipeline.archive.choice import stamp_of, version_of
 from pipeline.cli import app
 from pipeline.config import read_request
 from pipeline.errors import LASTING, InputError, RequestError
@@ -453,3 +453,12 @@ def test_with_hashed_names_no_file_inside_is_told(tmp_path):
 def test_every_code_of_a_series_has_a_test():
     listed = {code for _, code, _ in FAULTS.values()} | {"several-series"}
     assert {code for code in LASTING if "series" in code or "slices" in code or "tilt" in code} <= listed
+
+
+def test_a_slice_that_is_written_again_in_its_place_changes_the_stamp_of_its_folder(tmp_path):
+    folder = put_series(tmp_path / "series", pixels((3, 4, 4)))
+    before = stamp_of(str(folder))
+    assert stamp_of(str(folder)) == before
+    with (folder / "IM0001").open("ab") as file:
+        file.write(bytes(2))
+    assert stamp_of(str(folder)) != before

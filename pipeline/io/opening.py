@@ -122,7 +122,12 @@ def _open_volume(path: Path, form: _Form) -> Source:
 
 
 def files_of(path: str | Path) -> tuple[Path, ...]:
-    """The files of an input: that at `path`, and that of the voxels where its header is a file of its own."""
+    """The files of an input: that at `path`, and that of the voxels where its header is a file of its own.
+
+    Of a folder of DICOM files, all in it: one that is written again in its place leaves the folder's date as it was.
+    """
+    if Path(path).is_dir() and is_series(path):
+        return tuple(sorted(file for file in Path(path).iterdir() if file.is_file()))
     voxels: tuple[Path, ...] = ()
     if suffix_of(path) == ".nhdr":
         need("nrrd", f"{path}")

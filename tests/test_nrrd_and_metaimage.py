@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.inputs import find_inputs, name_outputs
 from pipeline.io.opening import identity, open_source
-from pipeline.io.stretch import Stretch
+from pipeline.io.unpacked import Stretch
 from tests.dicoms import TILTED, normal_of, pixels
 from tests.inputs import labels_of, put_volume
 from tests.niftis import files

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.nifti_stream import NiftiSource, Voxels
-from pipeline.io.stretch import Packing, Stretch
+from pipeline.io.unpacked import Packing, Stretch
 
 _FLATTEST = 1e-6
 

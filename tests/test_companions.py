@@ -9,6 +9,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from pystac.extensions.mlm import AssetGeneralMLMExtension, MLMExtension
 from rasterio.warp import transform_bounds
 from typer.testing import CliRunner
 
@@ -22,14 +23,22 @@ from tests.inputs import put_volume
 from tests.rasters import PLACES, put
 
 CLASSES = (LabelClass(0, "open water", (10, 20, 200)), LabelClass(1, "land", (0, 200, 0)))
-MADE = {"input": {"name": "s.tif", "changed_ns": 1_700_000_000_000_000_000}, "model": "m", "weights_sha256": "ab"}
+WEIGHTS = bytes(range(32))
+MADE = {
+    "input": {"name": "s.tif", "changed_ns": 1_700_000_000_000_000_000},
+    "model": "m",
+    "weights_sha256": WEIGHTS.hex(),
+    "network": {"backbone": "resnet18", "in_channels": 3, "classes": 2},
+    "patch": [256, 256],
+    "tta": None,
+}
 
 
-def mask_at(folder, place="north-up", shape=(300, 200)):
+def mask_at(folder, place="north-up", shape=(300, 200), made=MADE):
     labels = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     labels[:5] = 255
     grid = RasterSource(put(folder / "place.tif", labels[None], **PLACES[place])).grid
-    tags = {"PIPELINE": json.dumps(MADE)}
+    tags = {"PIPELINE": json.dumps(made)}
     write_cog(folder / "mask.tif", grid, iter([labels]), labels.dtype, nodata=255, classes=CLASSES, tags=tags)
     return folder / "mask.tif", labels
 
@@ -81,6 +90,41 @@ def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
             ring = np.array(item.geometry["coordinates"][0])
             x, y = ring.T
             assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "to the left around it"
+
+
+def test_a_stac_item_names_the_model_and_its_weights_by_their_content(tmp_path):
+    mask, _ = mask_at(tmp_path)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    model = MLMExtension.ext(item)
+    assert (model.mlm_name, model.architecture, model.framework) == ("model-m", "PSPNet (resnet18)", "PyTorch")
+    (given,), (told,) = model.input, model.output
+    assert given.input.shape == [-1, 3, -1, -1]
+    assert told.result.shape == [-1, 2, -1, -1]
+    assert [c.name for c in told.classes] == ["open_water", "land"]
+    assert model.hyperparameters.to_dict() == {"patch": [256, 256]}
+    weights = item.assets["model"]
+    assert AssetGeneralMLMExtension.ext(weights).artifact_type == "safetensors"
+    assert weights.href == "ni:///sha-256;AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    assert weights.extra_fields["file:checksum"] == "1220" + WEIGHTS.hex()
+
+
+def test_a_stac_item_of_an_unknown_model_says_nothing_of_one(tmp_path):
+    mask, _ = mask_at(tmp_path, made={})
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    assert set(item.assets) == {"classes"}
+    assert not MLMExtension.has_extension(item)
+
+
+@pytest.mark.parametrize(("place", "size"), [("north-up", 10), ("degrees", 22.27), ("nowhere", None)])
+def test_a_stac_item_says_the_size_of_a_pixel_on_the_ground(place, size, tmp_path):
+    mask, _ = mask_at(tmp_path, place)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    (band,) = item.assets["classes"].extra_fields["bands"]
+    assert band["raster:sampling"] == "area"
+    assert band.get("raster:spatial_resolution") == (size and pytest.approx(size, rel=0.02))
 
 
 def test_a_volume_has_none(tmp_path):

@@ -78,6 +78,20 @@ def equal_area(grid: Grid) -> str | None:
     return f"+proj=laea +lat_0={latitude:.6f} +lon_0={longitude:.6f} +datum=WGS84 +units=m"
 
 
+def ground_size(grid: Grid) -> float | None:
+    """Side of a pixel in the middle of a scene in metres, the mean of both; None where nobody knows where it lies."""
+    system = equal_area(grid)
+    if system is None or grid.crs is None:
+        return None
+    row, column = (length / 2 for length in grid.shape)
+    at = np.array([[row, column], [row + 1, column], [row, column + 1]])
+    (a, b, c), (d, e, f), _ = grid.affine
+    world = np.column_stack([a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f])
+    middle, below, beside = moved(world, grid.crs, system)
+    size = float(np.hypot(*(below - middle)) + np.hypot(*(beside - middle))) / 2
+    return size if np.isfinite(size) else None
+
+
 def projjson(system: str) -> dict[str, Any]:
     """A system in the words of PROJ's JSON."""
     words: dict[str, Any] = _system(system).to_dict(projjson=True)

@@ -71,6 +71,8 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     if _is_made(setup, means, ledger):
         _clear_up(setup, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, setup.card.name)
+    if job.bands is None and setup.reading.bands is not None:
+        progress.note(f"by their names the model takes {', '.join(setup.told_channels)}")
     with held(setup.work, setup.output):
         if ledger.begun:
             clean(setup.output.parent)

@@ -27,6 +27,7 @@ from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.planning import plan
 from pipeline.prepare import prepare
+from pipeline.progress import Progress
 from pipeline.segmentation import segment
 from pipeline.training.config import Data, read_training
 from pipeline.training.gather import gather, normalisation_of
@@ -132,14 +133,16 @@ def test_a_file_of_another_order_has_the_mask_of_its_twin(rgb, tmp_path, way, or
     names = [None if channel is None else RGB[channel] for channel in order]
     twin = put(tmp_path / "rgb.tif", image)
     other = put_bands(tmp_path / "other.tif", values, names, way)
+    notes = []
     for path in (twin, other):
-        segment(Job(str(path), tmp_path / f"{path.stem}_mask.tif", rgb))
+        segment(Job(str(path), tmp_path / f"{path.stem}_mask.tif", rgb), progress=Progress(note=notes.append))
     expected = labels_of(tmp_path / "rgb_mask.tif")
     np.testing.assert_array_equal(labels_of(tmp_path / "other_mask.tif"), expected)
     assert len(np.unique(expected)) > 1
     told = plan(Job(str(other), None, rgb), probe=False).channels
     assert told == tuple(f"{name} (band {names.index(name) + 1})" for name in RGB)
     assert plan(Job(str(twin), None, rgb), probe=False).channels == RGB
+    assert [note for note in notes if "names" in note] == [f"by their names the model takes {', '.join(told)}"]
 
 
 def test_only_the_numbers_of_bands_make_another_run(rgb, tmp_path):

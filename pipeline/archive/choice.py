@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.status import write_report
+from pipeline.archive.suspects import volumes_of
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, Interrupted, RequestError
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
@@ -118,6 +119,8 @@ class Archive:
             entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
+        if entry.state == "done":
+            self._ledger.measured(entry.input, volumes_of(entry.output))
         self._ledger.enter([entry])
         return report
 

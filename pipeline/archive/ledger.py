@@ -38,6 +38,12 @@ CREATE TABLE IF NOT EXISTS items (
   tries INTEGER NOT NULL DEFAULT 0,
   changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS structures (
+  input TEXT NOT NULL,
+  name TEXT NOT NULL,
+  ml REAL NOT NULL,
+  PRIMARY KEY (input, name)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
 """
 
@@ -129,6 +135,23 @@ class ArchiveLedger:
                 "changed = CURRENT_TIMESTAMP",
                 [(*(getattr(entry, name) for name in fields), int(entry.state == "running")) for entry in entries],
             )
+
+    def measured(self, item: str, volumes: Mapping[str, float]) -> None:
+        """Write millilitres of the structures of an item's mask, instead of those that were known."""
+        with self._transaction():
+            self._base.execute("DELETE FROM structures WHERE input = ?", (item,))
+            self._base.executemany(
+                "INSERT INTO structures VALUES (?, ?, ?)", [(item, name, ml) for name, ml in volumes.items()]
+            )
+
+    def volumes(self) -> dict[str, dict[str, float]]:
+        """Millilitres by structure, of each item that is done and is a volume."""
+        found: dict[str, dict[str, float]] = {}
+        query = "SELECT input, name, ml FROM structures JOIN items USING (input) WHERE state = 'done' ORDER BY 1, 2"
+        with self._lock:
+            for item, name, ml in self._base.execute(query):
+                found.setdefault(item, {})[name] = ml
+        return found
 
     def recipe(self, record: Mapping[str, Any]) -> str:
         """The key of a recipe, whose record is kept."""

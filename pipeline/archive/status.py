@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
+from pipeline.archive.suspects import suspects_of
 from pipeline.io.safely import replacing
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
@@ -18,7 +19,7 @@ _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 
 @dataclass(frozen=True)
 class Reason:
-    """Items that failed for one kind of reason."""
+    """Items that failed for one kind of reason, or are done and should be looked at for it."""
 
     code: str
     state: State
@@ -62,7 +63,7 @@ def status_of(ledger: ArchiveLedger) -> Status:
     return Status(
         ledger=str(ledger.path),
         states={state: counts[state] for state in get_args(State)},
-        reasons=_reasons(rows),
+        reasons=_reasons(_strange(ledger, rows)),
         megapixels=sum(row.cells for row in done) / 1e6,
         seconds=seconds,
         megapixels_per_second=cells / 1e6 / seconds if seconds else None,
@@ -72,18 +73,30 @@ def status_of(ledger: ArchiveLedger) -> Status:
 
 
 def write_report(ledger: ArchiveLedger) -> Path:
-    """Write counts and every failure as JSON beside the ledger; returns the file. Raises OutputError."""
-    failed = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
+    """Write counts, every failure and every strange mask as JSON beside the ledger; returns the file.
+
+    Raises OutputError.
+    """
+    told = asdict(status_of(ledger))
+    told["failed"] = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
+    told["suspects"] = [asdict(suspect) for suspect in suspects_of(ledger.volumes())]
     path = ledger.path.with_suffix(".json")
     with replacing(path) as draft:
-        draft.write_text(json.dumps({**asdict(status_of(ledger)), "failed": failed}, indent=1) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _strange(ledger: ArchiveLedger, rows: Iterable[Row]) -> list[Row]:
+    """The rows that failed, and those that are done with a mask that is strange, each for its reason."""
+    by_input = {row.input: row for row in rows}
+    failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
+    suspects = suspects_of(ledger.volumes())
+    return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in suspects]
 
 
 def _reasons(rows: Iterable[Row]) -> tuple[Reason, ...]:
     by_kind: dict[tuple[str, State], list[Row]] = {}
     for row in rows:
-        if row.state in ("failed", "quarantined"):
-            by_kind.setdefault((row.code or "error", row.state), []).append(row)
+        by_kind.setdefault((row.code or "error", row.state), []).append(row)
     found = [Reason(code, state, len(items), items[0].reason or "") for (code, state), items in by_kind.items()]
     return tuple(sorted(found, key=lambda reason: (-reason.items, reason.code)))

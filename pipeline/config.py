@@ -72,6 +72,8 @@ class Request:
     search: Search | None = None
     series: str | None = None
     """UID of one of several DICOM series."""
+    bids: str | None = None
+    """Suffix of the images of a BIDS dataset, which the input is then, as in T1w."""
 
 
 def read_request(path: Path) -> Request:
@@ -238,6 +240,7 @@ _KEYS: Keys = {
     "model": ("a text", _text),
     "bands": ("a text or a list of whole numbers and names", _bands),
     "series": ("a text", _text),
+    "bids": ("a text", _text),
     "patch": ("a whole number, or [height, width]", _pair),
     "overlap": ("a whole number, or [height, width]", _pair),
     "window": ("a text", _text),

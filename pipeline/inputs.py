@@ -6,12 +6,14 @@ import csv
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.bids import SEGMENTATION, images_of, mask_of
 from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
@@ -29,7 +31,7 @@ _STAC = (".json", ".geojson")
 NONE: Mapping[str, str | None] = {}
 _KNOWN = (*SCENES, *VOLUMES, *STORES)
 _READ = (*_KNOWN, *NRRD, *META)
-_OURS = re.compile(rf"_mask(_({'|'.join(LAYERS)}))?$")
+_OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
@@ -62,6 +64,9 @@ def _found(request: Request) -> dict[str, str | None]:
 
 def _stands(request: Request) -> Iterator[dict[str, str | None]]:
     for name in request.input:
+        if request.bids is not None:
+            yield dict.fromkeys(map(str, images_of(Path(name), request.bids)))
+            continue
         yield _stac(name, request.asset) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
     if request.search is not None:
         yield _searched(request.search, request.asset)
@@ -76,7 +81,7 @@ def jobs_of(request: Request) -> list[Job]:
         found = _holding(found, request.series)
     said = {field.name: getattr(request, field.name) for field in fields(Job)}
     said["volume"] = None if request.volume == "all" else request.volume
-    outputs = name_outputs(tuple(found), request.output, request.input, found)
+    outputs = _outputs(request, found)
     named = zip(found, outputs, strict=True)
     jobs = [Job(**{**said, "input": item, "output": output}).plain() for item, output in named]
     if request.volume != "all":
@@ -85,6 +90,24 @@ def jobs_of(request: Request) -> list[Job]:
     if len(each) > 1 and request.output is not None and _is_one_file(request.output):
         raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
     return each
+
+
+def _outputs(request: Request, found: Mapping[str, str | None]) -> tuple[Path | None, ...]:
+    if request.bids is None:
+        return name_outputs(tuple(found), request.output, request.input, found)
+    if len(request.input) > 1 or request.volume == "all":
+        said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
+        raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
+    masks = tuple(mask_of(Path(image), Path(request.input[0]), _derivative(request)) for image in found)
+    for path, count in Counter(masks).items():
+        if count > 1:
+            raise RequestError(f"{path}: would be the mask of {count} images; let one of them go out of the dataset")
+    return masks
+
+
+def _derivative(request: Request) -> Path:
+    """The folder of the masks of a BIDS dataset."""
+    return Path(request.input[0], "derivatives", "pipeline") if request.output is None else Path(request.output)
 
 
 def _holding(found: dict[str, str | None], series: str) -> dict[str, str | None]:
@@ -103,6 +126,8 @@ def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
 
     Where neither was named, the deepest folder that holds all masks.
     """
+    if request.bids is not None:
+        return _derivative(request)
     if request.output is not None and suffix_of(request.output) not in _KNOWN:
         return Path(request.output)
     roots = {root for name in request.input if (root := _root(name)) is not None}

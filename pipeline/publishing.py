@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.bids import derivative_of, describe
 from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError
@@ -107,4 +108,6 @@ def _publish_labels(setup: Setup, made: Mapping[str, Any], *, whole: bool) -> No
     labels: Source = ZarrSource(store)
     if turned is not None:
         labels = Reoriented(labels, *inverse(*turned))
-    publish_mask(Mask(labels, setup.grid, int(setup.labels.nodata), setup.classes, made), setup.output)
+    derivative = derivative_of(setup.job.input, setup.output)
+    told = {} if derivative is None else describe(derivative, setup.output, setup.classes)
+    publish_mask(Mask(labels, setup.grid, int(setup.labels.nodata), setup.classes, made, told), setup.output)

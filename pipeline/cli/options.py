@@ -34,6 +34,9 @@ Scale = Annotated[
 ]
 Offset = Annotated[str | None, typer.Option(help="Offset, likewise: --scale 0.0001 --offset -0.1 for Sentinel-2.")]
 Series = Annotated[str | None, typer.Option(help="UID of one of several DICOM series in a folder or zip.")]
+Bids = Annotated[
+    str | None, typer.Option(help="The input is a BIDS dataset: segment its images of this suffix, as in T1w.")
+]
 Patch = Annotated[
     str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
 ]

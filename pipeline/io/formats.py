@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Mask:
     classes: ClassTable
     made: Mapping[str, Any]
     """How they were made, as JSON values."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What else the JSON file beside a volume says."""
 
 
 def publish(mask: Mask, path: Path) -> None:
@@ -169,7 +171,7 @@ def _write_nifti(mask: Mask, path: Path) -> None:
     from pipeline.io.safely import replacing
     from pipeline.io.volume import write_nifti
 
-    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made}
+    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made, **mask.told}
 
     def describe() -> None:
         """Never beside an older volume, which it would tell of as well."""

@@ -10,7 +10,7 @@ from pipeline.bids import derivative_of, describe
 from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError
-from pipeline.io.formats import Mask, about, in_the_way, publish_layer, remove
+from pipeline.io.formats import Mask, about, header_beside, in_the_way, publish_layer, remove
 from pipeline.io.formats import publish as publish_mask
 from pipeline.io.store import ZarrSource, create_labels, create_layer
 from pipeline.io.views import Reoriented, inverse
@@ -26,13 +26,15 @@ SEAMS = "seam_index"
 
 def create(setup: Setup) -> None:
     """Make the stores of labels and layers in the work folder, all nodata."""
+    grid = setup.grid if setup.averaged else setup.swept
     create_labels(
         setup.work / MASK,
-        setup.grid if setup.averaged else setup.swept,
+        grid,
         setup.labels.dtype,
         nodata=int(setup.labels.nodata),
         classes=setup.classes,
         made=setup.fingerprint(),
+        header=header_beside(grid, setup.labels.dtype),
     )
     for layer in setup.layers:
         create_layer(

@@ -270,10 +270,13 @@ def test_every_attribute_of_a_store_is_documented(scene, tmp_path):
     create_labels(tmp_path / "a.zarr", grid, np.dtype(np.uint8), nodata=255, classes=classes, made={})
     root = zarr.open_group(tmp_path / "a.zarr", mode="r")
     text = (DOCS / "reference/zarr-layout.md").read_text(encoding="utf-8")
-    written = {key for node in (root, *dict(root.arrays()).values()) for key in node.attrs}
-    inner = set(root.attrs["pipeline"]) | set(root.attrs.get("ome", {}))
+    below = dict(root.members(max_depth=None))
+    written = {key for node in (root, *below.values()) for key in node.attrs}
+    inner = {
+        key for node in (root, *below.values()) for name in ("pipeline", "ome") for key in node.attrs.get(name, {})
+    }
     assert [key for key in sorted(written | inner) if f"`{key}`" not in text] == []
-    assert [name for name, _ in root.arrays() if f"`{name}`" not in text] == []
+    assert [name for name, node in below.items() if isinstance(node, zarr.Array) and f"`{name}`" not in text] == []
 
 
 def test_every_key_of_a_training_is_documented_with_its_default():

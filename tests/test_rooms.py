@@ -64,6 +64,7 @@ LATE = (
     "pipeline.inputs",
     "pipeline.io.formats",
     "pipeline.io.opening",
+    "pipeline.io.store.place",
     "pipeline.models.runtime",
     "pipeline.prepare",
     "pipeline.segmentation",

@@ -114,8 +114,14 @@ def test_a_volume_follows_ome_zarr(classes: Any, tmp_path: Path) -> None:
     create_labels(path, volume_grid(), U8, nodata=255, classes=classes, made=MADE)
     group = zarr.open_group(path, mode="r")
     assert group.metadata.zarr_format == 3
+    above: Any = group.attrs["ome"]
+    assert group["labels"].attrs["ome"] == {"version": "0.5", "labels": ["mask"]}
+    group = group["labels/mask"]
     ome: Any = group.attrs["ome"]
-    assert ome["version"] == "0.5"
+    (level,) = above["multiscales"][0]["datasets"]
+    (own,) = ome["multiscales"][0]["datasets"]
+    assert level == {**own, "path": "labels/mask/0"}
+    assert ome["version"] == above["version"] == "0.5"
     (image,) = ome["multiscales"]
     assert [axis["name"] for axis in image["axes"]] == ["z", "y", "x"]
     assert all((axis["type"], axis["unit"]) == ("space", "millimeter") for axis in image["axes"])
@@ -129,10 +135,12 @@ def test_a_volume_follows_ome_zarr(classes: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(scale["scale"], np.linalg.norm(np.array(OBLIQUE)[:3, :3], axis=0))
     assert translation["translation"] == [700.125, 12.25, -30.5]
     label = ome["image-label"]
+    assert label["source"] == {"image": "../../"}
     values = [colour["label-value"] for colour in label["colors"]]
     assert len(set(values)) == len(values) == len(classes) + 1
     assert all(len(c["rgba"]) == 4 and all(0 <= v <= 255 for v in c["rgba"]) for c in label["colors"])
-    assert [(p["label-value"], p["name"]) for p in label.get("properties", [])] == [(c.value, c.name) for c in classes]
+    named = [*((c.value, c.name) for c in classes), (255, "nodata")] if classes else []
+    assert [(p["label-value"], p["name"]) for p in label.get("properties", [])] == named
     assert "properties" not in label or label["properties"]
 
 
@@ -348,7 +356,8 @@ def test_ome_zarr_is_read(version: str, names: bool, axes: str, shape: tuple[int
 def test_an_array_within_a_store_keeps_its_place(tmp_path: Path) -> None:
     grid = volume_grid()
     put_labels(tmp_path / "mask.zarr", grid, pixels(grid.shape))
-    assert ZarrSource(tmp_path / "mask.zarr" / "0").grid == grid
+    assert ZarrSource(tmp_path / "mask.zarr" / "labels" / "mask" / "0").grid == grid
+    assert ZarrSource(tmp_path / "mask.zarr" / "labels" / "mask").classes == CLASSES
 
 
 def arrays(path: Path, **shapes: tuple[int, ...]) -> Path:
@@ -416,7 +425,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_damaged_metadata_are_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Any value of any record, replaced by any JSON: it opens or raises InputError, and nothing else."""
     path = put_labels(tmp_path_factory.mktemp("d") / "mask.zarr", volume_grid(), pixels((5, 6, 7)))
-    file = data.draw(st.sampled_from([path / "zarr.json", path / "0" / "zarr.json"]))
+    file = data.draw(st.sampled_from([path / "zarr.json", path / "labels" / "mask" / "0" / "zarr.json"]))
     document = json.loads(file.read_text())
     place = document
     while isinstance(place, (dict, list)) and place:

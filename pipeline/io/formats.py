@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, rows_of, table_of
@@ -124,6 +125,15 @@ def about(path: str | Path) -> About:
         return About()
 
 
+def header_beside(grid: Grid, dtype: np.dtype[Any]) -> bytes:
+    """The NIfTI header that goes into the Zarr mask of a volume; nothing for that of a scene."""
+    if grid.is_scene:
+        return b""
+    from pipeline.io.volume_write import header_block
+
+    return header_block(grid, dtype)
+
+
 def in_the_way(path: Path) -> Path | None:
     """A file that goes beside a mask at `path` and stands there already, written by something else."""
     beside = _sidecar(path)
@@ -194,7 +204,9 @@ def _write_zarr(mask: Mask, path: Path) -> None:
     draft = own_name(path)
     remove(draft)
     try:
-        create_labels(draft, mask.grid, mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, made=mask.made)
+        header = header_beside(mask.grid, mask.labels.dtype)
+        said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
+        create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
         store = BandStore(draft)
         for band in cut_bands(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
             store.write(band, mask.labels.read(band).values[0])

@@ -45,16 +45,26 @@ def write_nifti(
         raise OutputError(f"{path}: labels are written as uint8 or uint16, not {np.dtype(dtype)}; convert them first")
     if grid.is_scene:
         raise OutputError(f"{path}: NIfTI holds volumes, not a scene of shape {grid.shape}; write .tif or .zarr")
-    header = _header_of(grid)
-    header.set_data_dtype(stored)
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    header["intent_code"] = _LABEL if stored.kind == "u" else 0
+    header = _complete(grid, stored)
     header["descrip"] = description.encode("ascii", "replace")[:79]
     after = put_text(grid.reference.get("nifti", {}), header)
     with replacing(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
         out.write(header.binaryblock + after)
         for slab in _filling(path, grid.shape, slabs, stored):
             out.write(slab.data)
+
+
+def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
+    """The header of a NIfTI file of labels of this type on `grid`, without any text."""
+    return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
+
+
+def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:
+    header = _header_of(grid)
+    header.set_data_dtype(stored)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["intent_code"] = _LABEL if stored.kind == "u" else 0
+    return header
 
 
 def _packing(file: BufferedIOBase, path: Path) -> AbstractContextManager[BufferedIOBase]:

@@ -13,6 +13,8 @@ Attributes = dict[str, Any]
 OURS = "pipeline"
 """Key of our own record in the attributes of the root group."""
 
+_OME = "0.5"
+"""Version of OME-Zarr."""
 _CONVENTIONS = {
     "proj": "f17cb550-5864-4468-aeb7-f3180cfb622f",
     "spatial": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
@@ -31,7 +33,24 @@ def root_attributes(
         "classes": rows_of(classes),
         "made": dict(made),
     }
-    return {OURS: record, **({} if grid.is_scene else {"ome": _ome(grid, array, classes, nodata)})}
+    return {OURS: record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
+
+
+def labels_attributes(name: str) -> Attributes:
+    """Attributes of the group `labels` of OME-Zarr, which lists the one that there is."""
+    return {"ome": {"version": _OME, "labels": [name]}}
+
+
+def label_attributes(root: Attributes, array: str, classes: ClassTable, nodata: int | None) -> Attributes:
+    """Attributes of the label itself, two groups below `root`, which are those of that with names and colours."""
+    (image,) = root["ome"]["multiscales"]
+    (level,) = image["datasets"]
+    ome = {
+        "version": _OME,
+        "multiscales": [{**image, "datasets": [{**level, "path": array}]}],
+        "image-label": _label(classes, nodata),
+    }
+    return {OURS: {**root[OURS], "array": array}, "ome": ome}
 
 
 def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Attributes:
@@ -102,25 +121,31 @@ def _corner(grid: Grid) -> list[float]:
     return words.get("transform") or [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
 
 
-def _ome(grid: Grid, array: str, classes: ClassTable, nodata: int | None) -> Attributes:
-    """OME-Zarr 0.5: scale and translation are all that it can say; the full affine stands in our own record."""
+def _image(grid: Grid, array: str) -> Attributes:
+    """OME-Zarr: scale and translation are all that it can say; the full affine stands in our record and as NIfTI."""
     translation = [grid.affine[2 - axis][-1] for axis in range(3)]
     place = [
         {"type": "scale", "scale": list(grid.spacing)},
         {"type": "translation", "translation": translation},
     ]
     multiscale = {
-        "name": array,
+        "name": "mask",
         "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in grid.axes],
         "datasets": [{"path": array, "coordinateTransformations": place}],
     }
+    return {"version": _OME, "multiscales": [multiscale]}
+
+
+def _label(classes: ClassTable, nodata: int | None) -> Attributes:
     label: Attributes = {
-        "version": "0.5",
+        "version": _OME,
+        "source": {"image": "../../"},
         "colors": [
             *({"label-value": c.value, "rgba": [*c.colour, 255]} for c in classes),
             {"label-value": nodata, "rgba": [0, 0, 0, 0]},
         ],
     }
     if classes:
-        label["properties"] = [{"label-value": c.value, "name": c.name} for c in classes]
-    return {"version": "0.5", "multiscales": [multiscale], "image-label": label}
+        names: dict[int | None, str] = {**{c.value: c.name for c in classes}, nodata: "nodata"}
+        label["properties"] = [{"label-value": value, "name": name} for value, name in names.items()]
+    return label

@@ -47,6 +47,11 @@ class Found:
         return None
 
     @property
+    def is_first(self) -> bool:
+        """Whether the array is the finest level of an image."""
+        return self.image is not None and self.image[0]["datasets"][0]["path"] == self.name
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Names of the array's axes, by OME-Zarr, Zarr 3 or xarray; empty where nobody says."""
         if self.image and "axes" in self.image[0]:

@@ -15,15 +15,27 @@ from zarr.errors import ContainsGroupError
 from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
-from pipeline.io.store.attributes import array_attributes, is_upright, root_attributes, spatial_ref
+from pipeline.io.store.attributes import (
+    array_attributes,
+    is_upright,
+    label_attributes,
+    labels_attributes,
+    root_attributes,
+    spatial_ref,
+)
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
 
 
+_MASK, _LEVEL = "mask", "0"
+_HEADER = "nifti"
+"""Array with the bytes of a NIfTI header, as nifti-zarr has it."""
+
+
 def mask_of(grid: Grid) -> str:
-    """Name of the mask array: OME-Zarr names its levels by number."""
-    return "mask" if grid.is_scene else "0"
+    """Name of the mask array: in OME-Zarr the level of a label, which lies in the group `labels`."""
+    return _MASK if grid.is_scene else f"labels/{_MASK}/{_LEVEL}"
 
 
 def create_labels(
@@ -34,12 +46,23 @@ def create_labels(
     nodata: int,
     classes: ClassTable,
     made: Mapping[str, Any],
+    header: bytes = b"",
 ) -> None:
-    """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made."""
-    name = mask_of(grid)
+    """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made.
+
+    `header` is what a NIfTI file of the mask of a volume would begin with.
+    """
+    said = root_attributes(grid, mask_of(grid), nodata, classes, made)
     with creating(path):
-        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, nodata, classes, made))
-        root.create_array(
+        root = group = zarr.create_group(path, zarr_format=3, attributes=said)
+        name = _MASK
+        if not grid.is_scene:
+            name = _LEVEL
+            below = root.create_group("labels", attributes=labels_attributes(_MASK))
+            group = below.create_group(_MASK, attributes=label_attributes(said, _LEVEL, classes, nodata))
+            _add_header(root, header)
+            _add_header(group, header)
+        group.create_array(
             name,
             shape=grid.shape,
             chunks=chunks_of(grid.shape),
@@ -51,6 +74,12 @@ def create_labels(
         )
         if grid.is_scene:
             add_coordinates(root, grid)
+
+
+def _add_header(group: zarr.Group, header: bytes) -> None:
+    if header:
+        values = np.frombuffer(header, np.uint8)
+        group.create_array(_HEADER, data=values, chunks=values.shape, compressors=None)
 
 
 @contextmanager

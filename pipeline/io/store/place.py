@@ -1,4 +1,4 @@
-"""Where a foreign array lies: by CF, GeoZarr or its coordinates for scenes, by OME-Zarr for volumes."""
+"""Where a foreign array lies: by CF, GeoZarr or its coordinates for scenes, by NIfTI or OME-Zarr for volumes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import zarr
 from pipeline.geometry import Grid
 from pipeline.io.store.find import Found
 
+_HEADER = 540
+"""Bytes of the longer of both headers of NIfTI."""
 _MILLIMETRES = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
 
 
@@ -68,7 +70,12 @@ def _beside(found: Found, name: str) -> zarr.Array[Any] | None:
 
 
 def _volume(found: Found, shape: tuple[int, ...]) -> Grid:
-    """A volume by its OME-Zarr scales and translations, else with cells of 1 mm."""
+    """A volume by its NIfTI header, as nifti-zarr keeps it, else by OME-Zarr, else with cells of 1 mm."""
+    header = _beside(found, "nifti")
+    if header is not None and found.is_first:
+        from pipeline.io.volume_header import grid_in
+
+        return grid_in(np.asarray(header[:_HEADER], np.uint8).tobytes(), shape)
     scale, origin = np.ones(3), np.zeros(3)
     if found.image:
         image, level = found.image

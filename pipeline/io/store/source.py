@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.classes import ClassTable, table_of
 from pipeline.engine import Pixels
 from pipeline.errors import InputError
-from pipeline.geometry import Box
+from pipeline.geometry import Box, Grid
 from pipeline.io.observed import observed
 from pipeline.io.store.attributes import grid_from_json
-from pipeline.io.store.find import find, split_axes
+from pipeline.io.store.find import Found, find, split_axes
 from pipeline.io.store.place import grid_of
 
 _LARGEST_CHUNK = 1 << 30
@@ -54,7 +54,7 @@ class ZarrSource:
         self._lead, spatial = split_axes(self.path, self._array.shape, found.axes)
         shape = self._array.shape[-spatial:]
         channels = [size for size, index in zip(self._array.shape, self._lead, strict=False) if index == slice(None)]
-        self.grid = grid_from_json(record["grid"]) if record else grid_of(found, shape)
+        self.grid = grid_from_json(record["grid"]) if record else self._placed(found, shape)
         self.channels = channels[0] if channels else 1
         self.dtype = np.dtype(self._array.dtype).newbyteorder("=")
         self.block = tuple(self._array.chunks[-spatial:])
@@ -62,6 +62,12 @@ class ZarrSource:
         self.classes: ClassTable = table_of(record["classes"]) if record else ()
         self.made: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
+
+    def _placed(self, found: Found, shape: tuple[int, ...]) -> Grid:
+        try:
+            return grid_of(found, shape)
+        except InputError as error:
+            raise InputError(f"{self.path}: its array nifti {error}", error.code) from None
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if self.dtype.kind not in "buif":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,30 @@ def export(
         _write(cleaned(mask, path, how), Path(path), output, (simplify, min_area), image)
     finally:
         labels.close()
+
+
+def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # noqa: ANN401  (as of `export`)
+    """Write each class of the mask at `path` but the background alone, as `structure` of `export` does.
+
+    The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
+    is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
+    """
+    if suffix_of(folder):
+        raise RequestError(f"{folder}: several structures go into a folder; give its name to --output")
+    labels: Any = open_source(path, affine="sform")
+    labels.close()
+    kind = ".tif" if labels.grid.is_scene else ".nii.gz"
+    chosen = [entry.name for entry in about(path).classes if entry.name.lower() != "background"]
+    if not chosen:
+        raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
+    files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]
+    if len(set(files)) < len(files):
+        raise RequestError(f"{path}: two of {', '.join(chosen)} would be one file; write them with --structure")
+    for file in files:
+        _check_free(Path(path), file, overwrite=how.get("overwrite", False))
+    for name, file in zip(chosen, files, strict=True):
+        export(path, file, structure=name, **how)
+    return files
 
 
 def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:

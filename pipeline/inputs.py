@@ -18,7 +18,7 @@ from pipeline.config import Request, Search
 from pipeline.errors import PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
-from pipeline.io.formats import META, NRRD, SCENES, STORES, VOLUMES, stem_of, suffix_of
+from pipeline.io.formats import COMPANIONS, META, NRRD, SCENES, STORES, VECTORS, VOLUMES, stem_of, suffix_of
 from pipeline.io.opening import is_series, is_volume, open_source
 from pipeline.io.pairs import HEADERS, parts
 from pipeline.job import Job
@@ -161,7 +161,8 @@ def name_outputs(
         return (Path(output),)
     folder = Path(output)
     if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
-        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}")
+        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *COMPANIONS, *VECTORS) else ""
+        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}{hint}")
     roots = [root for name in named if (root := _root(name)) is not None]
     outputs: dict[Path, str] = {}
     for item in items:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -11,14 +13,16 @@ from scipy.ndimage import label
 from typer.testing import CliRunner
 
 import pipeline.components
+from pipeline.checking import check
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.components import Connected
-from pipeline.conversion import export
+from pipeline.conversion import export, export_each
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
 from pipeline.io.formats import Mask, about, publish
 from tests.fakes import ArraySource, grid_of
+from tests.inputs import contents
 
 TABLE = (
     LabelClass(0, "background", (0, 0, 0)),
@@ -105,6 +109,39 @@ def test_one_structure_becomes_a_mask_of_its_own(mask, tmp_path):
     export(mask, tmp_path / "spleen.nii.gz", structure="spleen")
     np.testing.assert_array_equal(voxels(tmp_path / "spleen.nii.gz"), voxels(mask) == 2)
     assert [(c.value, c.name) for c in about(tmp_path / "spleen.nii.gz").classes] == [(0, "background"), (1, "spleen")]
+
+
+def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):
+    words = ["export", str(mask), "--output", str(tmp_path / "parts"), "--each", "--largest"]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 0, ended.output
+    files = [tmp_path / "parts" / f"{name}.nii.gz" for name in ("liver", "spleen")]
+    assert ended.output.split() == [str(file) for file in files]
+    for value, file in enumerate(files, 1):
+        np.testing.assert_array_equal(voxels(file), whole(voxels(mask), 0, True) == value)
+        assert check(file, mask) == []
+    before = contents(tmp_path / "parts")
+    files[0].unlink()
+    assert "spleen.nii.gz: is there already" in CliRunner().invoke(app, words).output
+    assert not files[0].exists(), "nothing is written before all may be"
+    assert CliRunner().invoke(app, [*words, "--overwrite", "--json"]).exit_code == 0
+    assert contents(tmp_path / "parts") == before
+
+
+def test_structures_that_would_share_a_file_or_go_into_one_are_refused(mask, tmp_path):
+    with pytest.raises(RequestError, match=r"o\.nii\.gz: several structures go into a folder"):
+        export_each(mask, tmp_path / "o.nii.gz")
+    said = json.loads((tmp_path / "mask.json").read_text())
+    said["labels"][1]["name"], said["labels"][2]["name"] = "left lung", "left_lung"
+    (tmp_path / "mask.json").write_text(json.dumps(said))
+    with pytest.raises(RequestError, match="two of left lung, left_lung would be one file"):
+        export_each(mask, tmp_path / "parts")
+    (tmp_path / "mask.json").unlink()
+    with pytest.raises(RequestError, match="has no names of classes"):
+        export_each(mask, tmp_path / "parts")
+    ended = CliRunner().invoke(app, ["export", str(mask), "-o", str(tmp_path / "p"), "--each", "--structure", "liver"])
+    assert "--each writes a mask of each class" in ended.output
+    assert not (tmp_path / "parts").exists()
 
 
 def test_what_cannot_be_is_refused(mask, tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.privacy import digest_of, without_names
 from pipeline.segmentation import Report
-from tests.inputs import put_volume
+from tests.inputs import pixels, put_volume
 
 PATIENT = "Miller_Anne"
 
@@ -54,6 +57,54 @@ def test_a_reason_is_told_without_the_names_in_it(archive):
     assert told.input == digest_of(path)
     assert told.reason.startswith(f"{digest_of(path)}: broken, and ")
     assert PATIENT not in told.reason
+
+
+@pytest.fixture
+def told_scan(tmp_path):
+    """A scan of a BIDS dataset whose header names the patient wherever it has room for text."""
+    image = nibabel.Nifti1Image(pixels((4, 30, 40), seed=3).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    for field in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
+        image.header[field] = PATIENT.encode()
+    image.header.extensions.append(Nifti1Extension("comment", f"of {PATIENT}".encode()))
+    path = tmp_path / "study" / "sub-01" / "anat" / "sub-01_T1w.nii"
+    path.parent.mkdir(parents=True)
+    nibabel.save(image, path)
+    assert path.read_bytes().count(PATIENT.encode()) >= 5
+    (tmp_path / "study" / "dataset_description.json").write_text(f'{{"Name": "{PATIENT}", "BIDSVersion": "1.10.0"}}')
+    return path
+
+
+def test_text_of_a_header_reaches_no_output_at_all(told_scan, models, tmp_path, capfd):
+    out, model = tmp_path / "out", str(models / "volume")
+    volume = ["--input", str(told_scan), "--model", model, "--no-prefect"]
+    runs = [["run", *volume, "--output", str(out / name)] for name in ("m.nii.gz", "m.nii", "m.zarr", "folder/")]
+    dataset = ["--input", str(tmp_path / "study"), "--bids", "T1w", "--model", model, "--no-prefect", "--json"]
+    runs.append(["run", *dataset, "--ledger", str(out / "bids" / "archive.sqlite"), "--output", str(out / "bids")])
+    runs.append(["plan", "--input", str(told_scan), "--model", model, "--no-probe"])
+    mask = str(out / "m.nii.gz")
+    runs += [["export", mask, "--output", str(out / name)] for name in ("e.nii.gz", "e.zarr", "e.ctbl", "e.label")]
+    runs.append(["export", mask, "--output", str(out / "e.png"), "--image", str(told_scan)])
+    runs.append(["export", mask, "--output", str(out / "parts"), "--each"])
+    runs.append(["measure", mask, "--image", str(told_scan), "--output", str(out / "table.csv")])
+    runs.append(["check", mask, "--like", str(told_scan)])
+    runs.append(["info", mask, str(told_scan)])
+    said = ""
+    for words in runs:
+        ended = CliRunner().invoke(app, words)
+        assert ended.exit_code == 0, (words, ended.output)
+        said += ended.output
+    said += "".join(capfd.readouterr())
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert {"archive.sqlite", "sub-01_dseg.tsv", "e.png", "organ.nii.gz", "table.csv"} <= {
+        path.name for path in written
+    }
+    for text in (said.encode(), *(plain(path) for path in written)):
+        assert b"miller" not in text.lower()
+
+
+def plain(path):
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 def test_prefect_would_keep_them(archive, models):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.app import SOME_FAILED, errors
 from pipeline.cli.options import AsJson, Overwrite
+from pipeline.errors import RequestError
 
 
 def info(
@@ -88,6 +89,9 @@ def export(
         float, typer.Option(help="Of volumes: millilitres below which a piece becomes background.")
     ] = 0.0,
     structure: Annotated[str | None, typer.Option(help="One class alone, by name: 1 where it is, else 0.")] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Each class but background alone, in files named for them in a folder.")
+    ] = False,
     simplify: Annotated[float, typer.Option(help="Of vectors: world units by which an outline may move.")] = 0.0,
     min_area: Annotated[float, typer.Option(help="Of vectors: smallest area, in square metres.")] = 0.0,
     image: Annotated[
@@ -99,18 +103,16 @@ def export(
 ) -> None:
     """Write a mask in another format, with its place, classes and history; or as polygons."""
     from pipeline.conversion import export as export_mask
+    from pipeline.conversion import export_each
 
+    cleaning: dict[str, Any] = {"sieve": sieve, "largest": largest, "min_volume": min_volume, "overwrite": overwrite}
     with errors():
-        export_mask(
-            mask,
-            output,
-            sieve=sieve,
-            largest=largest,
-            min_volume=min_volume,
-            structure=structure,
-            simplify=simplify,
-            min_area=min_area,
-            image=image,
-            overwrite=overwrite,
-        )
-        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
+        if each:
+            if structure or simplify or min_area or image:
+                raise RequestError("--each writes a mask of each class; --structure, vectors and images go without it")
+            told = [str(file) for file in export_each(mask, output, **cleaning)]
+        else:
+            more: dict[str, Any] = {"structure": structure, "simplify": simplify, "min_area": min_area, "image": image}
+            export_mask(mask, output, **cleaning, **more)
+            told = [str(output)]
+        typer.echo(json.dumps({"input": mask, "output": told if each else told[0]}) if as_json else "\n".join(told))

@@ -34,8 +34,8 @@ def begin_views(setup: Setup) -> None:
 def average(setup: Setup, means: Means, stop: Event) -> None:
     """Make the labels of all views together, band by band of the input's own grid, where they are not made yet.
 
-    Scores are added in the order of the views, in float32, cell by cell, whatever the bands. Raises Interrupted if
-    `stop` is set.
+    Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the bands. Raises
+    Interrupted if `stop` is set.
     """
     bands = cut_bands(setup.grid.shape, means.band or BAND[3])
     done = Ledger(setup.work).done(bands)
@@ -49,16 +49,18 @@ def average(setup: Setup, means: Means, stop: Event) -> None:
 def _labels(setup: Setup, sources: Sequence[Source], band: Box) -> NDArray[Any]:
     """Labels of a band; a cell that was not observed is NaN in all views and classes."""
     labels = np.empty(band.shape, setup.labels.dtype)
+    weights = [view.weight for view in setup.views]
     for tile in _tiles(band):
-        scores, cells = _mean(sources, tile), labels[tile.within(band.start).slices]
+        scores, cells = _mean(sources, weights, tile), labels[tile.within(band.start).slices]
         setup.labels(scores, cells)
         cells[np.isnan(scores).all(0)] = setup.labels.nodata
     return labels
 
 
-def _mean(sources: Sequence[Source], box: Box) -> NDArray[np.float32]:
-    total: NDArray[np.float32] = reduce(np.add, (source.read(box).values for source in sources))
-    return total / np.float32(len(sources))
+def _mean(sources: Sequence[Source], weights: Sequence[float], box: Box) -> NDArray[np.float32]:
+    parts = (source.read(box).values * np.float32(weight) for source, weight in zip(sources, weights, strict=True))
+    total: NDArray[np.float32] = reduce(np.add, parts)
+    return total / np.float32(sum(weights))
 
 
 def _tiles(band: Box) -> Iterator[Box]:

@@ -19,10 +19,10 @@ from pipeline.io.formats import about
 from pipeline.io.opening import open_source
 from pipeline.io.safely import replacing
 from pipeline.io.slabs import slabs
+from pipeline.statistics import keys_of, value_of
 
 _ROWS = 16
 _HALF = 1 << 16
-Keys = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict
             if intensities is not None:
                 found = _finite(intensities[here])
                 known.total += float(found.sum(dtype=np.float64))
-                known.halves += np.bincount(_keys(found) >> 16, minlength=_HALF)
+                known.halves += np.bincount(keys_of(found) >> 16, minlength=_HALF)
     return seen
 
 
@@ -121,7 +121,7 @@ def _second_pass(labels: Source, scan: Source, seen: dict[int, _Seen]) -> dict[i
     for box, pixels in slabs(labels, _ROWS):
         intensities = scan.read(box).values[0].astype(np.float32)
         for (value, half), counts in lower.items():
-            keys = _keys(_finite(intensities[pixels.values[0] == value]))
+            keys = keys_of(_finite(intensities[pixels.values[0] == value]))
             counts += np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=_HALF)
     return {
         value: float(np.mean([_value(half, lower[value, half], rank) for half, rank in pair]))
@@ -141,15 +141,7 @@ def _middles(halves: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def _value(half: int, counts: NDArray[np.int64], rank: int) -> float:
     """The value of that rank among those with an upper half."""
-    key = np.uint32(half << 16 | int(np.searchsorted(np.cumsum(counts), rank, side="right")))
-    bits = key ^ np.uint32(0x80000000) if key & np.uint32(0x80000000) else ~key
-    return float(np.array(bits, np.uint32).view(np.float32))
-
-
-def _keys(values: NDArray[np.float32]) -> Keys:
-    """Whole numbers in the order of float32 values."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits ^ np.uint32(0x80000000))
+    return value_of(half << 16 | int(np.searchsorted(np.cumsum(counts), rank, side="right")))
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -45,7 +45,7 @@ def prepare(job: Job, means: Means) -> Setup:
         card = load_card(model)
         _check_kind(source, card, job)
         found = reading_of(source, job.name, _wanted(card, job))
-        reading = replace(asked, bands=found.bands, calibration=found.calibration)
+        reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
         source = reading.applied(source, job.input)
         _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)

@@ -101,7 +101,8 @@ def _statistics(setup: Setup, source: Source) -> tuple[tuple[float, ...], tuple[
     rule = setup.card.normalisation
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
-    seen = Foreground()
+    seen = [Foreground() for _ in range(source.channels)]
     for _, pixels in slabs(source, 1):
-        seen.add(pixels.values)
-    return (seen.mean,), (seen.std,)
+        for one, plane in zip(seen, pixels.values, strict=True):
+            one.add(plane)
+    return tuple(one.mean for one in seen), tuple(one.std for one in seen)

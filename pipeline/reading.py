@@ -13,6 +13,7 @@ from pipeline.geometry import Grid
 from pipeline.io.calibrated import Calibrated, Calibration
 from pipeline.io.opening import open_source
 from pipeline.io.rasterband import Banded, BandName, RasterBand, bands_named
+from pipeline.io.repeated import Repeated
 from pipeline.models.card import Values
 
 _WAY_OUT = (
@@ -61,6 +62,8 @@ class Reading:
     """Whether free text and extensions of a NIfTI header are taken along."""
     series: str | None = None
     """UID of one of several DICOM series."""
+    windows: tuple[int, ...] | None = None
+    """By channel of the model: that of the volume; None: each is one."""
 
     def open(self, path: str) -> Source:
         """The input, read so. Raises InputError with the path, what was found and the way out."""
@@ -75,7 +78,11 @@ class Reading:
         return self.open(path)
 
     def _calibrated(self, source: Source) -> Source:
-        return source if self.calibration is None else Calibrated(source, self.calibration)
+        return self.windowed(source if self.calibration is None else Calibrated(source, self.calibration))
+
+    def windowed(self, source: Source) -> Source:
+        """A volume with each channel as often as the model takes it."""
+        return source if self.windows is None else Repeated(source, self.windows)
 
 
 def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
@@ -91,7 +98,16 @@ def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
         calibration = _calibration(source, told, wanted)
     except ValueError as error:
         raise InputError(f"{path}: {error}; {_WAY_OUT}", code="unsuitable") from error
-    return Reading(bands, None if calibration is None or calibration.nothing else calibration)
+    calibration = None if calibration is None or calibration.nothing else calibration
+    return Reading(bands, calibration, windows=_windows(source, wanted))
+
+
+def _windows(source: Source, wanted: Wanted) -> tuple[int, ...] | None:
+    """Channels of one name are one of a volume, through several windows."""
+    names = tuple(dict.fromkeys(wanted.channels))
+    if source.grid.is_scene or len(names) == len(wanted.channels) or source.channels != len(names):
+        return None
+    return tuple(map(names.index, wanted.channels))
 
 
 def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from pipeline.averaging import average, begin_views
-from pipeline.engine import Failure
+from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
@@ -21,12 +23,13 @@ from pipeline.io.safely import clean
 from pipeline.io.slabs import slabs
 from pipeline.io.store import stage_volume
 from pipeline.job import Job, Means
+from pipeline.models.card import Normalisation
 from pipeline.prepare import prepare
 from pipeline.progress import Progress
 from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
 from pipeline.setup import Setup
-from pipeline.statistics import Foreground
-from pipeline.stretch import stretch
+from pipeline.statistics import Foreground, Spread
+from pipeline.stretch import ends_of, stretch
 from pipeline.workfolder import STATISTICS, VOLUME, statistics_of, swept_source
 
 _DRAFT = "volume.new.zarr"
@@ -217,19 +220,33 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     if not (staging or counting):
         return
     progress.phase("reading")
-    seen, rule = Foreground(), setup.card.normalisation
-    numbers: dict[str, Any] = {}
-    source = setup.reading.open(setup.job.input)
+    rule, whole = setup.card.normalisation, replace(setup.reading, windows=None)
+    source = whole.open(setup.job.input)
+    seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
+
+    def look(values: NDArray[Any]) -> None:
+        for one, plane in zip(seen, values, strict=True):
+            one.add(plane)
+
     try:
-        if rule.kind == "percentile":
-            numbers = dict(zip(("shift", "spread"), stretch(source, rule.low, rule.high), strict=True))
-        elif staging:
-            stage_volume(source, setup.work / _DRAFT, seen.add)
+        if staging:
+            stage_volume(source, setup.work / _DRAFT, look)
             (setup.work / _DRAFT).rename(volume)
-        else:
+        elif not setup.grid.is_scene:
             for _, pixels in slabs(source, 1):
-                seen.add(pixels.values)
+                look(pixels.values)
+        if counting:
+            by_channel = [seen[at] for at in setup.reading.windows or range(source.channels)]
+            statistics.write_text(json.dumps(_numbers(source, by_channel, rule)), encoding="utf-8")
     finally:
         source.close()
-    if counting:
-        statistics.write_text(json.dumps(numbers or {"mean": seen.mean, "std": seen.std}), encoding="utf-8")
+
+
+def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalisation) -> dict[str, Any]:
+    """The statistics of each channel of an input as JSON values: of a volume, of what was `seen` of it."""
+    if rule.kind != "percentile":
+        found = [one for one in seen if isinstance(one, Foreground)]
+        return {"mean": [one.mean for one in found], "std": [one.std for one in found]}
+    counted = [one for one in seen if isinstance(one, Spread)]
+    ends = stretch(source, rule.low, rule.high) if source.grid.is_scene else ends_of(counted, rule.low, rule.high)
+    return dict(zip(("shift", "spread"), ends, strict=True))

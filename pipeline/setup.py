@@ -220,7 +220,7 @@ class Setup:
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
-            "view": self._of_views([view.name for view in self.views]),
+            "view": self._of_views([view.told for view in self.views]),
             "tta": self.augmentation.words,
             "also": checked(self.job.also),
             "device": self.numerics.device.split(":")[0],

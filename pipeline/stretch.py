@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.geometry import Box, cut_bands
 from pipeline.io.overview import overview_of
+from pipeline.io.slabs import slabs
+from pipeline.statistics import Spread
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
@@ -25,8 +27,15 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tupl
 
     Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
     the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
-    the scene itself, every n-th row and column. The same file gives the same numbers.
+    the scene itself, every n-th row and column. The same file gives the same numbers. Of a volume, all finite values
+    other than 0 are counted, in one pass, as `Spread` does.
     """
+    if not source.grid.is_scene:
+        seen = [Spread(source.dtype) for _ in range(source.channels)]
+        for _, pixels in slabs(source, 1):
+            for one, plane in zip(seen, pixels.values, strict=True):
+                one.add(plane)
+        return ends_of(seen, low, high)
     overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
     try:
         values, valid = _looked(overview or source)
@@ -38,6 +47,12 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tupl
         for plane, bottom, top in zip(values, low, high, strict=True)
     ]
     return tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends)
+
+
+def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """The same of a volume of which the values of each channel were counted."""
+    ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
+    return tuple(a for a, _ in ends), tuple(b - a for a, b in ends)
 
 
 def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.engine import Source
 from pipeline.errors import RequestError
@@ -11,6 +11,9 @@ from pipeline.io.views import Orientation, Reoriented, canonical
 from pipeline.job import Job
 from pipeline.models.card import Card, ViewName, views_of
 from pipeline.models.fit import model_patch, native_patch
+
+THICK = 3.0
+"""Longest over shortest side of a voxel, above which other views than that of the slices see little."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,37 @@ class View:
     lattice: Lattice
     seen: tuple[int, int]
     """Height and width at which the network sees a patch, in model pixels."""
+    weight: float = 1.0
+    """Weight of its scores among those of other views."""
+
+    @property
+    def told(self) -> str | None:
+        """Its name, with its weight if that is another than 1."""
+        return self.name if self.weight == 1 else f"{self.name} x {self.weight:g}"
 
 
 def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
-    """The views that a job, or else its model, asks for, in the order in which their scores are averaged."""
-    names: tuple[ViewName | None, ...] = (None,) if source.grid.is_scene else views_of(job.view) or card.views
-    return tuple(_view(name, source, card, job) for name in names)
+    """The views that a job, or else its model, asks for, in the order in which their scores are averaged.
+
+    Of the model's own, those alone are taken of a volume with far longer than wide voxels that cut it along its thick
+    slices, if there is one.
+    """
+    if source.grid.is_scene:
+        return (_view(None, source, card, job),)
+    names = views_of(job.view) or _sharp(source.grid, card)
+    views = [_view(name, source, card, job) for name in names]
+    if len(views) == 1 or not (card.view_weights and set(names) <= set(card.views)):
+        return tuple(views)
+    weights = dict(zip(card.views, card.view_weights, strict=True))
+    return tuple(replace(view, weight=weights[name]) for name, view in zip(names, views, strict=True))
+
+
+def _sharp(grid: Grid, card: Card) -> tuple[ViewName, ...]:
+    """The model's views; of a volume of thick slices, the one whose slices these are, if it is among them."""
+    if max(grid.spacing) <= THICK * min(grid.spacing):
+        return card.views
+    thick = grid.spacing.index(max(grid.spacing))
+    return tuple(name for name in card.views if canonical(grid, name)[0][0] == thick) or card.views
 
 
 def _view(name: ViewName | None, source: Source, card: Card, job: Job) -> View:

@@ -27,8 +27,8 @@ Numbers = tuple[float, ...]
 
 def swept_source(setup: Setup) -> Source:
     """The input as it is swept in the view under way."""
-    job = setup.job
-    source: Source = ZarrSource(setup.work / VOLUME) if setup.staged else setup.reading.open(job.input)
+    reading = setup.reading
+    source = reading.windowed(ZarrSource(setup.work / VOLUME)) if setup.staged else reading.open(setup.job.input)
     if setup.region is not None:
         source = Clipped(source, setup.region)
     return source if setup.orientation is None else Reoriented(source, *setup.orientation)
@@ -47,7 +47,7 @@ def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
     numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
     if setup.card.normalisation.kind == "percentile":
         return tuple(numbers["shift"]), tuple(numbers["spread"])
-    return (numbers["mean"],), (numbers["std"],)
+    return tuple(numbers["mean"]), tuple(numbers["std"])
 
 
 def store_of(setup: Setup, layer: Layer) -> Path:

@@ -33,7 +33,7 @@ from tests.test_segment import agree, reference
 
 SHAPE = (70, 44, 50)
 """(z, y, x), in axes that are nobody's."""
-TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -2.5, 30], [0, 0, 0, 1]])
+TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -1.7, 30], [0, 0, 0, 1]])
 AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """By view: which axes of an array (z, y, x) are swept, are rows and are columns."""
 ALL = "axial,coronal,sagittal"
@@ -81,9 +81,16 @@ def stop_before_mark(job, number, means=PLAIN):
     assert sum(marks_of(job, view) for view in ("", *BANDS)) == number
 
 
-@pytest.mark.parametrize("views", [("coronal", "sagittal"), tuple(AXES)])
-def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, views):
+@pytest.mark.parametrize(
+    ("views", "weights"),
+    [(("coronal", "sagittal"), ()), (tuple(AXES), ()), (tuple(AXES), (2.0, 0.5, 1.0)), (("axial", "sagittal"), (7, 1))],
+)
+def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, views, weights):
     job = replace(again(whole, tmp_path), view=views)
+    if weights:
+        model = load_model(job.model)
+        save_model(tmp_path / "model", replace(model.card, views=views, view_weights=weights), model.network)
+        job = replace(job, model=str(tmp_path / "model"), view=None)
     segment(job, PLAIN)
     ras = nibabel.as_closest_canonical(nibabel.load(job.input))
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
@@ -92,13 +99,13 @@ def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, v
     predictor = CpuPredictor(ready(model), scaling)
     valid = np.ones(values.shape[1:], bool)
     total = np.zeros((2, *valid.shape))
-    for view in views:
+    for view, weight in zip(views, weights or (1,) * len(views), strict=True):
         turned = values.transpose(0, *(1 + axis for axis in AXES[view]))
         lattice = Lattice(turned.shape[1:], (1, *VOLUME_CARD.patch), (0, *VOLUME_CARD.overlap), (1, 0, 0))
         scores = reference(turned, np.ones(turned.shape[1:], bool), lattice, predictor, 2)
-        total += scores.transpose(0, *(1 + axis for axis in np.argsort(AXES[view])))
+        total += weight * scores.transpose(0, *(1 + axis for axis in np.argsort(AXES[view])))
     found = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(job.output)).dataobj).T
-    agree(found, total / len(views), valid)
+    agree(found, total / sum(weights or (1,) * len(views)), valid)
 
 
 def test_the_views_of_a_run_differ(whole, tmp_path):

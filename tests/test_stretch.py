@@ -33,9 +33,9 @@ from pipeline.training.items import Item
 from pipeline.workfolder import STATISTICS
 from tests.fakes import ArraySource, grid_of
 from tests.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
-from tests.model_cases import CARD_3D, network_of
+from tests.model_cases import network_of
 from tests.rasters import put
-from tests.trainings import SCENES, VOLUMES, truth
+from tests.trainings import SCENES, truth
 
 RULE = Normalisation("percentile", (0.5, 0.4), (0.25, 0.2), (2.0, 5.0), (98.0, 90.0))
 
@@ -268,13 +268,9 @@ def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
         gather(replace(training, samples=replace(how, low=(2.0,))), items)
 
 
-def test_percentiles_that_are_none_and_volumes_are_refused():
+def test_percentiles_that_are_none_are_refused():
     for low, high in (((-1.0, 2.0), (98.0, 98.0)), ((2.0, 2.0), (98.0, 101.0))):
         with pytest.raises(ValueError, match="percentiles are from 0 to 100"):
             replace(RULE, low=low, high=high).check(2)
     with pytest.raises(ValueError, match="low must be below high"):
         replace(RULE, low=(98.0, 2.0)).check(2)
-    with pytest.raises(ValueError, match='"percentile" is for scenes'):
-        replace(CARD_3D, normalisation=Normalisation("percentile", (0.0,), (1.0,), (2.0,), (98.0,)))
-    with pytest.raises(ValueError, match="is for scenes"):
-        replace(VOLUMES, samples=replace(VOLUMES.samples, normalisation="percentile"))

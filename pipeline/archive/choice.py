@@ -202,7 +202,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
 
 def _said(name: str, value: object) -> bool:
     """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
-    return name not in _UNSAID and (name, value) != ("values", "raw")
+    return name not in _UNSAID and (name, value) not in (("values", "raw"), ("view_weights", ()))
 
 
 def stamp_of(item: str) -> str | None:

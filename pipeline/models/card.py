@@ -15,7 +15,7 @@ from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
-_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw"}
+_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw", "view_weights": []}
 """Keys that older cards of this format do not have."""
 Pair = tuple[int, int]
 Values = Literal["raw", "physical"]
@@ -37,7 +37,7 @@ class Normalisation:
 
     "fixed": with the mean and std given here, in units of the input. "zscore": with those of each volume, over its
     finite voxels other than 0. "window": clipped to `low..high` first, then as "fixed". "percentile": clipped to the
-    values at the percentiles `low..high` of each scene, which become 0 and 1; then as "fixed", in these units.
+    values at the percentiles `low..high` of each input, which become 0 and 1; then as "fixed", in these units.
     """
 
     kind: Literal["fixed", "zscore", "window", "percentile"]
@@ -144,6 +144,8 @@ class Card:
     """What it takes of a scene: values as they are stored, or physical ones, by the scale and offset of each band."""
     int8: Int8 | None = None
     """Its form in int8, if it has one."""
+    view_weights: tuple[float, ...] = ()
+    """Weight of each of `views` where scores are averaged, above 0; empty: all alike."""
 
     def __post_init__(self) -> None:
         self._check_table()
@@ -174,10 +176,12 @@ class Card:
         of_volumes = (self.orientation is not None, bool(self.views))
         if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
             raise ValueError("kind: volumes need an orientation and views; scenes have neither, and no margin")
-        if self.kind == "volume" and self.normalisation.kind == "percentile":
-            raise ValueError('normalisation: kind "percentile" is for scenes; volumes have "zscore" and "window"')
         if self.kind == "volume" and self.values != "raw":
             raise ValueError('values: must be "raw" for volumes, whose files are always scaled as their headers say')
+        if self.view_weights and (len(self.view_weights) != len(self.views) or min(self.view_weights) <= 0):
+            raise ValueError(
+                f"view_weights: needs a number above 0 for each of {len(self.views)} views, got {self.view_weights}"
+            )
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 

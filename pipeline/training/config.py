@@ -196,8 +196,6 @@ class Training:
         scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")
         if self.kind == "volume" and scaled:
             raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
-        if self.kind == "volume" and self.samples.normalisation == "percentile":
-            raise ValueError('samples.normalisation = "percentile" is for scenes; volumes have "zscore" and "window"')
 
 
 def read_training(path: Path) -> Training:

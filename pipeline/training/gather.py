@@ -110,7 +110,7 @@ def _look_at(training: Training, item: Item) -> Gathered:
         own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else ((), ())
         moments = _moments(training, image, own) if _measured(training) else ()
         if how.normalisation == "zscore":
-            own = ((moments[0].mean,), (moments[0].std,)) if len(moments) == 1 else ((0.0,), (1.0,))
+            own = tuple(one.mean for one in moments), tuple(one.std for one in moments)
         return Gathered(item, reading, image.grid, census, own, moments)
     finally:
         image.close()

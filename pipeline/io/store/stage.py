@@ -19,16 +19,17 @@ _SIDE = 64
 
 
 def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None]) -> ZarrSource:
-    """Copy `source` (one channel) to a store at `path` in one forward pass, and open it.
+    """Copy `source` to a store at `path` in one forward pass, and open it.
 
-    `look` is given the values of each slice as it goes by, `(1, 1, rows, columns)`. Raises OutputError.
+    `look` is given the values of each slice as it goes by, `(channels, 1, rows, columns)`. Raises OutputError.
     """
     try:
         array = _create(source, path)
+        lead = (slice(None),) * (array.ndim - 3)
         for box, (values, _) in slabs(source, _SIDE):
             for index in range(values.shape[1]):
                 look(values[:, index : index + 1])
-            array[box.slices] = values[0]
+            array[(*lead, *box.slices)] = values if lead else values[0]
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); is the disk full?") from error
     return ZarrSource(path)
@@ -45,11 +46,12 @@ def _create(source: Source, path: Path) -> zarr.Array[Any]:
         "made": {},
     }
     root = zarr.create_group(path, zarr_format=3, attributes={OURS: record}, overwrite=True)
+    several = source.channels > 1
     return root.create_array(
         "0",
-        shape=source.grid.shape,
-        chunks=tuple(min(_SIDE, size) for size in source.grid.shape),
+        shape=(*((source.channels,) if several else ()), *source.grid.shape),
+        chunks=(*((1,) if several else ()), *(min(_SIDE, size) for size in source.grid.shape)),
         dtype=source.dtype,
         compressors=None,
-        dimension_names=source.grid.axes,
+        dimension_names=(*(("c",) if several else ()), *source.grid.axes),
     )

@@ -1,26 +1,31 @@
 """Every file of a folder, as a user would segment it: done, or refused with a reason; no traceback, no hang.
 
-    python -m benchmarks.volume_zoo ZOO FOLDER
+    python -m benchmarks.volume_zoo FOLDER ZOO ... [--report TABLE.md]
 
-Each file below ZOO is segmented by a process of its own, with limits of time and memory and a model of random weights;
-what comes of it lies in FOLDER. A file that is refused as 4-D, or because its forms disagree, is tried again by the way
-out that the message names. A mask must lie exactly on its input's grid (`pipeline check`), and what is refused may
-leave nothing behind. Prints a table, and ends with 1 where anything else happened.
+Each file below a ZOO, or each folder of DICOM files, is segmented by a process of its own, with limits of time and
+memory and a model of random weights; what comes of it lies in FOLDER. A file that is refused as 4-D, or because its
+forms disagree, is tried again by the way out that the message names. A mask must lie exactly on its input's grid
+(`pipeline check`), and what is refused may leave nothing behind. Prints and writes a table, and ends with 1 where
+anything else happened.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import random_model
 from pipeline.checking import check
+from pipeline.io.opening import is_series
 
 SECONDS, BYTES = 180, 8 << 30
 WAYS_OUT = {"4d": ["--volume", "0"], "forms-disagree": ["--affine", "sform"]}
@@ -38,18 +43,37 @@ class Outcome:
     reason: str
 
 
-def main(zoo: Path, folder: Path) -> int:
-    model = folder / "model"
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("zoo", type=Path, nargs="+")
+    parser.add_argument("--report", type=Path)
+    said = parser.parse_args()
+    model = said.folder / "model"
     random_model.write_volume(model, "zscore", patch=128, overlap=16)
     counts: Counter[str] = Counter()
-    print("| file | outcome | code | s | reason |\n|---|---|---|---|---|")
-    for path in sorted(path for path in zoo.rglob("*") if path.is_file()):
-        outcome = attempt(path, folder / "masks" / path.relative_to(zoo), model)
+    rows = ["| file | outcome | code | s | reason |", "|---|---|---|---|---|"]
+    print("\n".join(rows))
+    for path, name in (found for zoo in said.zoo for found in items(zoo)):
+        outcome = attempt(path, said.folder / "masks" / name, model)
         counts[outcome.what] += 1
-        name = path.relative_to(zoo)
-        print(f"| {name} | {outcome.what} | {outcome.code} | {outcome.seconds:.1f} | {outcome.reason} |", flush=True)
+        rows.append(f"| {name} | {outcome.what} | {outcome.code} | {outcome.seconds:.1f} | {outcome.reason} |")
+        print(rows[-1], flush=True)
+    if said.report is not None:
+        said.report.write_text("\n".join(rows) + "\n", encoding="utf-8")
     print(json.dumps(counts), file=sys.stderr)
     return int(bool(set(counts) - {"done", "refused", "done by the way out", "refused by the way out"}))
+
+
+def items(zoo: Path) -> Iterator[tuple[Path, Path]]:
+    """Files, and folders of DICOM files, below a folder; each with its name there."""
+    for parent, folders, files in os.walk(zoo):
+        folders.sort()
+        if is_series(parent):
+            yield Path(parent), Path(zoo.name, os.path.relpath(parent, zoo))
+            continue
+        for file in sorted(files):
+            yield Path(parent, file), Path(zoo.name, os.path.relpath(Path(parent, file), zoo))
 
 
 def attempt(path: Path, folder: Path, model: Path) -> Outcome:
@@ -91,4 +115,4 @@ def run(path: Path, folder: Path, model: Path, words: list[str]) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.engine import Source
 from pipeline.geometry import Grid
 from pipeline.io.opening import form_apart, is_volume, open_source, same_system
@@ -33,7 +35,8 @@ class Difference:
 def check(mask: str, like: str) -> list[Difference]:
     """How the grid of the file `mask` differs from that of the input `like`; nothing where they are the same, exactly.
 
-    Compared are shape, affine and coordinate system: of NIfTI sform and qform bit by bit, their codes and units; of
+    Compared are shape, affine and coordinate system: of NIfTI sform and qform bit by bit, their codes and units, and
+    where one of both is another format, the affine as the float32 of NIfTI's header; of
     scenes the transform, control points and RPC coefficients too. Of a 4-D input the mask may be of one volume. Reads
     headers only. Raises InputError for a file that cannot be read.
     """
@@ -66,7 +69,8 @@ def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
 def _of_volumes(one: Grid, other: Grid) -> Iterator[Difference]:
     words, others = (grid.reference.get("nifti") for grid in (one, other))
     if words is None or others is None:
-        yield from _affine(one, other)
+        if words is others or _rounded(one) != _rounded(other):
+            yield from _affine(one, other)
         return
     for form, parts in (("sform", _sform), ("qform", _qform)):
         if parts(words) != parts(others):
@@ -86,6 +90,12 @@ def _qform(words: Mapping[str, Any]) -> list[Any]:
 def _affine(one: Grid, other: Grid) -> Iterator[Difference]:
     if one.affine != other.affine:
         yield Difference("affine", list(one.affine), list(other.affine), _apart(one, other))
+
+
+def _rounded(grid: Grid) -> list[list[float]]:
+    """The affine in the numbers that a NIfTI header has for it."""
+    rows: list[list[float]] = np.asarray(grid.affine, np.float32).tolist()
+    return rows
 
 
 def _apart(one: Grid, other: Grid) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks import random_model
 from pipeline.checking import check
-from pipeline.io.opening import is_series
+from pipeline.inputs import find_inputs
 
 SECONDS, BYTES = 180, 8 << 30
 WAYS_OUT = {"4d": ["--volume", "0"], "forms-disagree": ["--affine", "sform"]}
@@ -66,14 +66,12 @@ def main() -> int:
 
 
 def items(zoo: Path) -> Iterator[tuple[Path, Path]]:
-    """Files, and folders of DICOM files, below a folder; each with its name there."""
+    """Files, and folders that `run` takes as a DICOM series, below a folder; each with its name there."""
+    series = {Path(found) for found in find_inputs([str(zoo)]) if Path(found).is_dir()}
     for parent, folders, files in os.walk(zoo):
         folders.sort()
-        if is_series(parent):
-            yield Path(parent), Path(zoo.name, os.path.relpath(parent, zoo))
-            continue
-        for file in sorted(files):
-            yield Path(parent, file), Path(zoo.name, os.path.relpath(Path(parent, file), zoo))
+        found = [Path(parent)] if Path(parent) in series else [Path(parent, file) for file in sorted(files)]
+        yield from ((path, Path(zoo.name, os.path.relpath(path, zoo))) for path in found)
 
 
 def attempt(path: Path, folder: Path, model: Path) -> Outcome:

@@ -16,7 +16,8 @@ from flows.segment import ItemsFailedError, show
 from pipeline.archive.choice import archive_at
 from pipeline.archive.ledger import NAME
 from pipeline.config import Request, check, read_request
-from pipeline.inputs import NothingFoundError, folder_of, jobs_of
+from pipeline.errors import NothingFoundError
+from pipeline.inputs import folder_of, jobs_of
 from pipeline.job import Job, Means
 from pipeline.segmentation import Report
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.classes import ClassTable
-from pipeline.errors import RequestError
+from pipeline.errors import NothingFoundError, RequestError
 from pipeline.io.safely import replacing
 
 DESCRIPTION = "dataset_description.json"
@@ -41,7 +41,7 @@ class Derivative:
 def images_of(root: Path, suffix: str) -> list[Path]:
     """The NIfTI images of a dataset with that suffix, sorted, without those of its derivatives.
 
-    Raises RequestError where `root` is no dataset, or has none.
+    Raises RequestError where `root` is no dataset, NothingFoundError where it has none.
     """
     if not (root / DESCRIPTION).is_file():
         raise RequestError(
@@ -51,7 +51,7 @@ def images_of(root: Path, suffix: str) -> list[Path]:
     found = sorted(path for path, its in named.items() if its == suffix)
     if not found:
         there = ", ".join(sorted(set(named.values()))) or "no NIfTI image at all"
-        raise RequestError(f"{root}: has no image of the BIDS suffix {suffix}; it has {there}")
+        raise NothingFoundError(f"{root}: has no image of the BIDS suffix {suffix}; it has {there}")
     return found
 
 
@@ -116,7 +116,7 @@ def _description(derivative: Derivative) -> dict[str, Any]:
         "GeneratedBy": [
             {"Name": "pipeline", "Version": __version__, "Description": "Semantic segmentation with PSPNet"}
         ],
-        "DatasetLinks": {_LINK: Path(os.path.relpath(derivative.raw, derivative.root)).as_posix()},
+        "DatasetLinks": {_LINK: Path(os.path.relpath(derivative.raw.resolve(), derivative.root.resolve())).as_posix()},
     }
 
 

@@ -94,6 +94,8 @@ def check(request: Request) -> None:
     """Raise RequestError for what cannot hold, whatever the inputs are."""
     if not request.input and request.search is None:
         raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+    if request.bids is not None and request.search is not None:
+        raise RequestError("bids and search are both given; a search finds no dataset")
     check_how(request)
 
 

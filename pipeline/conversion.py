@@ -72,7 +72,7 @@ def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # no
     The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
     is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
     """
-    if suffix_of(folder):
+    if folder.is_file() or (suffix_of(folder) and not folder.is_dir()):
         raise RequestError(f"{folder}: several structures go into a folder; give its name to --output")
     labels: Any = open_source(path, affine="sform")
     labels.close()

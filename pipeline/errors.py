@@ -2,6 +2,7 @@
 
 PipelineError
 ├── RequestError (ValueError)    the request itself is wrong: exit code 2
+│   ├── NothingFoundError        it names inputs, and there are none, yet
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or stands in the way
@@ -20,6 +21,10 @@ class PipelineError(Exception):
 
 class RequestError(PipelineError, ValueError):
     """The request itself is wrong."""
+
+
+class NothingFoundError(RequestError):
+    """A folder, pattern, table or dataset that stands for nothing, yet."""
 
 
 UNREACHABLE = "unreachable"

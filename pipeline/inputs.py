@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pipeline.bids import SEGMENTATION, images_of, mask_of
 from pipeline.config import Request, Search
-from pipeline.errors import PipelineError, RequestError
+from pipeline.errors import NothingFoundError, PipelineError, RequestError
 from pipeline.extras import need
 from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
 from pipeline.io.formats import COMPANIONS, META, NRRD, SCENES, STORES, VECTORS, VOLUMES, stem_of, suffix_of
@@ -39,17 +39,13 @@ _CLOSED = (*STORES, ".partial")
 Stands = TypeVar("Stands", list[str], dict[str, str | None])
 
 
-class NothingFoundError(RequestError):
-    """A folder, pattern or table that stands for nothing, yet."""
-
-
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     """The items that `named` stands for, each once, in order.
 
     A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM files
-    and no others; a pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`), and of a
-    NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`, `.geojson`) for
-    an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
+    and no others; a pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`, `*_dseg`),
+    and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
+    `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
     return tuple(_found(Request(input=tuple(named))))
 
@@ -95,14 +91,21 @@ def jobs_of(request: Request) -> list[Job]:
 def _outputs(request: Request, found: Mapping[str, str | None]) -> tuple[Path | None, ...]:
     if request.bids is None:
         return name_outputs(tuple(found), request.output, request.input, found)
-    if len(request.input) > 1 or request.volume == "all":
-        said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
-        raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
+    _check_derivative(request)
     masks = tuple(mask_of(Path(image), Path(request.input[0]), _derivative(request)) for image in found)
     for path, count in Counter(masks).items():
         if count > 1:
             raise RequestError(f"{path}: would be the mask of {count} images; let one of them go out of the dataset")
     return masks
+
+
+def _check_derivative(request: Request) -> None:
+    if len(request.input) > 1 or request.volume == "all":
+        said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
+        raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
+    folder = _derivative(request)
+    if suffix_of(folder) in _KNOWN or folder.is_file() or folder.resolve() == Path(request.input[0]).resolve():
+        raise RequestError(f"--output {folder}: the masks of a dataset go into a folder of their own")
 
 
 def _derivative(request: Request) -> Path:

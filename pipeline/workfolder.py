@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Sink, Source
@@ -47,7 +48,8 @@ def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
     numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
     if setup.card.normalisation.kind == "percentile":
         return tuple(numbers["shift"]), tuple(numbers["spread"])
-    return tuple(numbers["mean"]), tuple(numbers["std"])
+    mean, std = (np.atleast_1d(numbers[name]).tolist() for name in ("mean", "std"))  # older folders have one number
+    return tuple(mean), tuple(std)
 
 
 def store_of(setup: Setup, layer: Layer) -> Path:

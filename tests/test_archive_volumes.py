@@ -112,6 +112,31 @@ def test_few_items_have_no_outlier_and_what_is_no_volume_has_none(tmp_path):
     assert volumes_of(str(tmp_path / "gone.nii.gz")) == volumes_of(None) == {}
 
 
+def test_a_structure_that_is_often_missing_has_no_outliers_but_its_own():
+    items = {f"{number:02}": {"tumour": 5.0 + number % 3, "liver": 1500.0} for number in range(12)}
+    items |= {f"{number}": {"tumour": 0.0, "liver": 1500.0} for number in range(12, 40)}
+    assert suspects_of(items) == []
+    items["05"] = {"tumour": 60.0, "liver": 1500.0}
+    assert [suspect.input for suspect in suspects_of(items)] == ["05"]
+    items["39"] = {"tumour": 0.0, "liver": 0.0}
+    assert {suspect.code for suspect in suspects_of(items)} == {"volume-outlier", "empty-mask"}
+    items["39"] = {"tumour": 5.0, "liver": 0.0}
+    assert suspects_of(items)[-1].reason == "39: liver has 0 ml; the median of 39 is 1.5e+03"
+
+
+def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path):
+    ledger = entered(tmp_path, {"a": {"liver": 0.0}})
+    rows = ledger.rows()
+    ledger.enter([Entry("new", None, "done")])
+    ledger.measured("new", {"liver": 0.0})
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger, "rows", lambda states=(): rows)
+            assert [reason.items for reason in status_of(ledger).reasons] == [1]
+    finally:
+        ledger.close()
+
+
 @given(st.lists(st.floats(95, 105), min_size=FEWEST, max_size=40), st.floats(0.5, 2), st.randoms())
 def test_the_one_that_is_unlike_the_others_is_found_in_any_unit_and_order(volumes, unit, random):
     items = [(str(number), {"x": ml * unit}) for number, ml in enumerate(volumes)]

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from pipeline.archive.ledger import NAME
 from pipeline.checking import check
 from pipeline.cli import app
-from pipeline.config import Request
-from pipeline.errors import RequestError
+from pipeline.config import Request, Search
+from pipeline.config import check as check_request
+from pipeline.errors import NothingFoundError, RequestError
+from pipeline.evaluation.pairs import find_pairs
 from pipeline.inputs import find_inputs, folder_of, jobs_of
 from tests.inputs import labels_of, listing, pixels, put_volume
 
@@ -129,6 +131,22 @@ def test_what_a_derivative_says_of_itself_is_left_to_its_owner(dataset, model, t
         assert told == (source and [f"bids:study:{IMAGES[2]}"])
 
 
+def test_a_derivative_behind_a_link_finds_its_dataset(dataset, model, tmp_path):
+    (tmp_path / "mnt" / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "scratch").symlink_to(tmp_path / "mnt" / "deep" / "deeper")
+    root = tmp_path / "scratch" / "out"
+    run("--input", dataset, "--bids", "T2w", "--model", model, "--output", root, "-q")
+    link = json.loads((root / "dataset_description.json").read_text())["DatasetLinks"]["raw"]
+    assert (root.resolve() / link).resolve() == dataset.resolve()
+    said = json.loads((root / "sub-01/ses-1/anat/sub-01_ses-1_dseg.json").read_text())
+    assert said["Sources"] == [f"bids:raw:{OTHERS[0]}"]
+
+
+def test_evaluate_finds_the_masks_of_a_derivative(made):
+    root = made / "derivatives" / "pipeline"
+    assert len(find_pairs([str(root)], "{folder}/{stem}.nii.gz")) == 3
+
+
 def test_masks_of_other_places_and_names_are_no_derivatives(dataset, model, tmp_path):
     (tmp_path / "sub-09_T1w.nii.gz").write_bytes((dataset / IMAGES[2]).read_bytes())
     places = (
@@ -147,7 +165,7 @@ def test_masks_of_a_dataset_are_no_inputs_of_a_folder(made):
 
 
 def test_what_is_no_dataset_or_has_no_such_image_is_told(dataset, tmp_path):
-    with pytest.raises(RequestError, match=r"study: has no image of the BIDS suffix bold; it has T1w, T2w$"):
+    with pytest.raises(NothingFoundError, match=r"study: has no image of the BIDS suffix bold; it has T1w, T2w$"):
         jobs_of(Request(input=(str(dataset),), bids="bold"))
     with pytest.raises(RequestError, match=r"is no BIDS dataset, for it has no dataset_description\.json"):
         jobs_of(Request(input=(str(dataset / "sub-01"),), bids="T1w"))
@@ -159,6 +177,11 @@ def test_what_is_no_dataset_or_has_no_such_image_is_told(dataset, tmp_path):
         jobs_of(Request(input=(str(dataset), str(dataset)), bids="T1w"))
     with pytest.raises(RequestError, match="not for --volume all"):
         jobs_of(Request(input=(str(dataset),), bids="T1w", volume="all"))
+    for output in ("mask.nii.gz", str(dataset), str(dataset / IMAGES[2])):
+        with pytest.raises(RequestError, match="masks of a dataset go into a folder of their own"):
+            jobs_of(Request(input=(str(dataset),), bids="T1w", output=output))
+    with pytest.raises(RequestError, match="bids and search are both given"):
+        check_request(Request(bids="T1w", search=Search("https://example.com")))
     put_volume(dataset / IMAGES[2].replace(".nii.gz", ".nii"), np.zeros((2, 3, 4), np.int16), np.eye(4))
     with pytest.raises(RequestError, match=r"sub-02_dseg\.nii\.gz: would be the mask of 2 images"):
         jobs_of(Request(input=(str(dataset),), bids="T1w"))

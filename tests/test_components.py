@@ -129,8 +129,11 @@ def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):
 
 
 def test_structures_that_would_share_a_file_or_go_into_one_are_refused(mask, tmp_path):
-    with pytest.raises(RequestError, match=r"o\.nii\.gz: several structures go into a folder"):
-        export_each(mask, tmp_path / "o.nii.gz")
+    for output in (tmp_path / "o.nii.gz", mask):
+        with pytest.raises(RequestError, match="several structures go into a folder"):
+            export_each(mask, output)
+    (tmp_path / "out.v1").mkdir()
+    assert len(export_each(mask, tmp_path / "out.v1")) == 2
     said = json.loads((tmp_path / "mask.json").read_text())
     said["labels"][1]["name"], said["labels"][2]["name"] = "left lung", "left_lung"
     (tmp_path / "mask.json").write_text(json.dumps(said))

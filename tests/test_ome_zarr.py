@@ -16,9 +16,12 @@ from ome_zarr_models.v05.labels import Labels
 from pipeline.conversion import export
 from pipeline.errors import InputError
 from pipeline.geometry import Box
+from pipeline.io.formats import about
 from pipeline.io.opening import open_source
 from pipeline.io.store import ZarrSource
+from pipeline.io.volume_header import grid_in
 from pipeline.job import Job
+from pipeline.measures import measure
 from pipeline.segmentation import segment
 from tests.inputs import pixels
 
@@ -86,6 +89,49 @@ def test_what_nifti_zarr_wrote_lies_where_its_header_says(kind, tmp_path):
     np.testing.assert_array_equal(source.read(box).values, expected.read(box).values)
     coarse = ZarrSource(tmp_path / "scan.nii.zarr" / "1")
     assert coarse.grid.spacing[1] > source.grid.spacing[1]
+
+
+def test_the_label_group_alone_has_names_nodata_and_history(mask, tmp_path):
+    label = mask / "labels" / "mask"
+    assert about(label) == about(mask)
+    assert about(label).classes
+    assert measure(label) == measure(mask)
+    moved = tmp_path / "image.zarr" / "labels" / "organs"
+    moved.parent.mkdir(parents=True)
+    label.rename(moved)
+    assert [entry.name for entry in about(moved).classes] == ["background", "organ"]
+    export(moved, tmp_path / "back.nii.gz")
+    expected = nibabel.load(mask.with_name("mask.nii.gz"))
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "back.nii.gz").affine, expected.affine)
+
+
+def test_forms_that_disagree_need_a_word_in_a_store_too(tmp_path):
+    path = scan(tmp_path / "scan.nii.gz")
+    image = nibabel.load(path)
+    image.set_qform(SHEARED + np.array([[0, 0, 0, 40]] + [[0] * 4] * 3), 1)
+    nibabel.save(image, path)
+    nii2zarr(str(path), str(tmp_path / "a.zarr"), nb_levels=1, zarr_version=3, ome_version="0.5", no_time=True)
+    with pytest.raises(InputError, match=r"a\.zarr: its array nifti its sform .* --affine qform which holds"):
+        open_source(tmp_path / "a.zarr")
+    for form in ("sform", "qform"):
+        expected, found = open_source(path, affine=form), open_source(tmp_path / "a.zarr", affine=form)
+        assert found.grid.apart(expected.grid) == 0
+
+
+@pytest.mark.parametrize("other", [np.zeros((2, 3), np.uint8), np.zeros(348, "S1"), np.zeros(348, np.float32)])
+def test_an_array_of_that_name_that_is_no_header_is_left_alone(other, tmp_path):
+    path = scan(tmp_path / "scan.nii.gz")
+    nii2zarr(str(path), str(tmp_path / "a.zarr"), nb_levels=1, zarr_version=3, ome_version="0.5", no_time=True)
+    root = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    del root["nifti"]
+    root.create_array("nifti", data=other)
+    assert ZarrSource(tmp_path / "a.zarr").grid.spacing == pytest.approx(open_source(path).grid.spacing, rel=1e-5)
+
+
+def test_a_header_without_words_for_the_shape_is_refused():
+    block = bytes(nibabel.Nifti1Header().binaryblock)
+    with pytest.raises(InputError, match=r"no words for the shape .*write it as NIfTI-2"):
+        grid_in(block, (1, 1, 40000), "strict")
 
 
 def test_a_broken_header_in_a_store_is_refused_by_name(tmp_path):

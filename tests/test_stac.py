@@ -16,8 +16,8 @@ import rasterio
 from affine import Affine
 
 from pipeline.config import Request, Search, read_request
-from pipeline.errors import InputError, RequestError
-from pipeline.inputs import NothingFoundError, find_inputs, folder_of, jobs_of
+from pipeline.errors import InputError, NothingFoundError, RequestError
+from pipeline.inputs import find_inputs, folder_of, jobs_of
 from pipeline.segmentation import segment
 from tests.inputs import pixels
 from tests.rasters import put as put_raster

@@ -90,7 +90,7 @@ def _strange(ledger: ArchiveLedger, rows: Iterable[Row]) -> list[Row]:
     """The rows that failed, and those that are done with a mask that is strange, each for its reason."""
     by_input = {row.input: row for row in rows}
     failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
-    suspects = suspects_of(ledger.volumes())
+    suspects = [each for each in suspects_of(ledger.volumes()) if each.input in by_input]
     return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in suspects]
 
 

@@ -15,6 +15,8 @@ FEWEST = 10
 """Items that an archive needs for one of them to be unusual."""
 _DEVIATIONS, _SHARE = 5.0, 0.2
 """Least distance from the median: in standard deviations, and as a share of the median."""
+_USUAL = 0.9
+"""Share of items with a structure from which on one without it is unusual."""
 _OF_NORMAL = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
 Volumes = Mapping[str, Mapping[str, float]]
@@ -52,13 +54,15 @@ def suspects_of(items: Volumes) -> list[Suspect]:
 
 
 def _unusual(name: str, volumes: Mapping[str, float]) -> list[Suspect]:
-    if len(volumes) < FEWEST:
+    """By the items that have the structure; those that have none of it count only where nearly all have it."""
+    having = {item: ml for item, ml in volumes.items() if ml}
+    if len(having) < FEWEST:
         return []
-    middle = median(volumes.values())
-    spread = _OF_NORMAL * median(abs(ml - middle) for ml in volumes.values())
+    middle = median(having.values())
+    spread = _OF_NORMAL * median(abs(ml - middle) for ml in having.values())
     least = max(_DEVIATIONS * spread, _SHARE * middle)
     return [
-        Suspect(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(volumes)} is {middle:.3g}")
-        for item, ml in volumes.items()
+        Suspect(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(having)} is {middle:.3g}")
+        for item, ml in (volumes if len(having) >= _USUAL * len(volumes) else having).items()
         if abs(ml - middle) > least
     ]

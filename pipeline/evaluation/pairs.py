@@ -63,8 +63,9 @@ class Opened:
 def find_pairs(named: Iterable[str], rule: str) -> tuple[Pair, ...]:
     """The masks that `named` stands for, each with its truth by `rule`: a path in which `{stem}` and `{folder}` stand.
 
-    A folder stands for the masks (`*_mask`) below it, a pattern for the files it matches, anything else for itself.
-    Raises RequestError where nothing is found, and where a rule without `{stem}` would serve several predictions.
+    A folder stands for the masks (`*_mask`, `*_dseg`) below it, a pattern for the files it matches, anything else for
+    itself. Raises RequestError where nothing is found, and where a rule without `{stem}` would serve several
+    predictions.
     """
     found = tuple(dict.fromkeys(mask for name in named for mask in _masks(name)))
     return tuple(Pair(mask, truth) for mask, truth in zip(found, _truths(found, rule), strict=True))
@@ -149,7 +150,7 @@ def _masks(name: str) -> Sequence[str]:
     if is_remote(name):
         return [name]
     if path.is_dir() and not _is_store(path):
-        return _some(sorted(_below(path)), f"{name}: holds no mask; a mask's name ends in _mask")
+        return _some(sorted(_below(path)), f"{name}: holds no mask; a mask's name ends in _mask or _dseg")
     if glob.has_magic(name) and not path.exists():
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (absolute ones too)
         return _some([item for item in found if _is_mask(Path(item))], f"{name}: no file matches")
@@ -160,7 +161,7 @@ def _below(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         masks = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if Path(name).suffix not in (*STORES, ".partial")]
-        yield from (str(path) for path in masks if _is_mask(path) and stem_of(path).endswith("_mask"))
+        yield from (str(path) for path in masks if _is_mask(path) and stem_of(path).endswith(("_mask", "_dseg")))
 
 
 def _is_mask(path: Path) -> bool:

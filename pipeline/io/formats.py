@@ -119,8 +119,9 @@ class About:
 
 def about(path: str | Path) -> About:
     """What the mask at `path` says of itself; nothing where it does not, or is none."""
+    suffix = ".zarr" if (Path(path) / "zarr.json").is_file() else suffix_of(path)
     try:
-        return _ABOUT[suffix_of(path)](Path(path))
+        return _ABOUT[suffix](Path(path))
     except (KeyError, ValueError, InputError, OSError):
         return About()
 

@@ -81,7 +81,7 @@ def _opened(path: str | Path, bands: Sequence[int | str] | None, series: str | N
     elif Path(path).is_dir() or ".zarr/" in str(path):
         from pipeline.io.store import ZarrSource
 
-        source = ZarrSource(path)
+        source = ZarrSource(path, form.affine)
     else:
         from pipeline.io.raster import RasterSource
 

@@ -55,11 +55,13 @@ def read_header(stream: Stream, *, paired: bool) -> Header:
     )
 
 
-def grid_in(block: bytes, shape: tuple[int, ...]) -> Grid:
+def grid_in(block: bytes, shape: tuple[int, ...], affine: str) -> Grid:
     """The grid that the bytes of a header tell, for an array of `shape` `(z, y, x)`, whatever their own dimensions."""
     header = read_header(_Block(block), paired=False)
+    if max(shape) > np.iinfo(header["dim"].dtype).max:
+        raise InputError(f"is of a version that has no words for the shape {shape}; write it as NIfTI-2")
     header["dim"] = [3, *shape[::-1], 1, 1, 1, 1]
-    return grid_of(header, STRICT, None, {})
+    return grid_of(header, affine, None, {})
 
 
 class _Block:

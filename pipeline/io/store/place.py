@@ -15,9 +15,12 @@ _HEADER = 540
 _MILLIMETRES = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
 
 
-def grid_of(found: Found, shape: tuple[int, ...]) -> Grid:
-    """The grid of an array whose spatial axes have this `shape`; cells of 1 at the origin where nothing is said."""
-    return _volume(found, shape) if len(shape) == 3 else _scene(found, shape)
+def grid_of(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
+    """The grid of an array whose spatial axes have this `shape`; cells of 1 at the origin where nothing is said.
+
+    `affine` is what holds where the sform and the qform of a NIfTI header in the store disagree.
+    """
+    return _volume(found, shape, affine) if len(shape) == 3 else _scene(found, shape)
 
 
 def _scene(found: Found, shape: tuple[int, ...]) -> Grid:
@@ -69,13 +72,13 @@ def _beside(found: Found, name: str) -> zarr.Array[Any] | None:
     return array if isinstance(array, zarr.Array) else None
 
 
-def _volume(found: Found, shape: tuple[int, ...]) -> Grid:
+def _volume(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
     """A volume by its NIfTI header, as nifti-zarr keeps it, else by OME-Zarr, else with cells of 1 mm."""
     header = _beside(found, "nifti")
-    if header is not None and found.is_first:
+    if header is not None and found.is_first and header.ndim == 1 and header.dtype.kind in "iu":
         from pipeline.io.volume_header import grid_in
 
-        return grid_in(np.asarray(header[:_HEADER], np.uint8).tobytes(), shape)
+        return grid_in(np.asarray(header[:_HEADER], np.uint8).tobytes(), shape, affine)
     scale, origin = np.ones(3), np.zeros(3)
     if found.image:
         image, level = found.image
@@ -85,8 +88,8 @@ def _volume(found: Found, shape: tuple[int, ...]) -> Grid:
         units = [_millimetres(axis) for axis in image.get("axes", [])[-3:]] or 1.0
         scale, origin = scale * units, origin * units
     (z, y, x), (oz, oy, ox) = scale.tolist(), origin.tolist()
-    affine = ((0.0, 0.0, x, ox), (0.0, y, 0.0, oy), (z, 0.0, 0.0, oz), (0.0, 0.0, 0.0, 1.0))
-    return Grid(shape, affine, ("z", "y", "x"))
+    world = ((0.0, 0.0, x, ox), (0.0, y, 0.0, oy), (z, 0.0, 0.0, oz), (0.0, 0.0, 0.0, 1.0))
+    return Grid(shape, world, ("z", "y", "x"))
 
 
 def _millimetres(axis: Any) -> float:  # noqa: ANN401  (a word in OME-Zarr 0.3, else a mapping)

@@ -34,27 +34,28 @@ class ZarrSource:
     channels, or of size 1.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, affine: str = "strict") -> None:
         """Open `path`: an array, or a group that holds one or says which is meant.
 
+        `affine` is what holds where a NIfTI header in it has two that disagree: sform, qform, or "strict" for neither.
         Raises InputError, with the path, the fault and the way out.
         """
         self.path = str(path)
         try:
-            self._open()
+            self._open(affine)
         except InputError:
             raise
         except _BROKEN as error:
             raise InputError(f"{path}: not a Zarr store that can be read ({error}); write it again") from error
 
-    def _open(self) -> None:
+    def _open(self, affine: str) -> None:
         found = find(self.path)
         record = found.record
         self._array = found.array
         self._lead, spatial = split_axes(self.path, self._array.shape, found.axes)
         shape = self._array.shape[-spatial:]
         channels = [size for size, index in zip(self._array.shape, self._lead, strict=False) if index == slice(None)]
-        self.grid = grid_from_json(record["grid"]) if record else self._placed(found, shape)
+        self.grid = grid_from_json(record["grid"]) if record else self._placed(found, shape, affine)
         self.channels = channels[0] if channels else 1
         self.dtype = np.dtype(self._array.dtype).newbyteorder("=")
         self.block = tuple(self._array.chunks[-spatial:])
@@ -63,9 +64,9 @@ class ZarrSource:
         self.made: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
 
-    def _placed(self, found: Found, shape: tuple[int, ...]) -> Grid:
+    def _placed(self, found: Found, shape: tuple[int, ...], affine: str) -> Grid:
         try:
-            return grid_of(found, shape)
+            return grid_of(found, shape, affine)
         except InputError as error:
             raise InputError(f"{self.path}: its array nifti {error}", error.code) from None
 

@@ -25,6 +25,7 @@ from pipeline.statistics import Spread
 from pipeline.stretch import stretch
 from pipeline.training.gather import gather, normalisation_of, scaling_of
 from pipeline.training.items import Item
+from pipeline.workfolder import STATISTICS, statistics_of
 from tests.fakes import ArraySource
 from tests.inputs import VOLUME_CARD, contents, labels_of, pixels, put_volume, undecided
 from tests.model_cases import network_of
@@ -220,3 +221,11 @@ def test_cards_without_weights_are_read_and_make_the_same_archive(tmp_path, mode
     (tmp_path / "model" / "card.json").write_text(json.dumps(older))
     segment(Job(str(scan(tmp_path / "s.nii.gz")), tmp_path / "m.nii.gz", str(tmp_path / "model")), PLAIN)
     assert contents(tmp_path / "m.nii.gz")
+
+
+def test_numbers_in_a_folder_of_an_older_version_are_read(tmp_path):
+    setup = prepare(Job(str(scan(tmp_path / "scan.nii.gz")), tmp_path / "m.nii.gz", save(tmp_path / "model")), PLAIN)
+    setup.work.mkdir()
+    for said in ({"mean": 3.0, "std": 2.0}, {"mean": [3.0], "std": [2.0]}):
+        (setup.work / STATISTICS).write_text(json.dumps(said))
+        assert statistics_of(setup) == ((3.0,), (2.0,))

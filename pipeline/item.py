@@ -101,15 +101,15 @@ def _model_of(mask: Mask) -> dict[str, Any]:
     sides = ["batch", "channel", "height", "width"]
     scores = {"shape": [-1, network["classes"], -1, -1], "dim_order": sides, "data_type": "float32"}
     seen = {"shape": [-1, network["in_channels"], -1, -1], "dim_order": sides, "data_type": "float32"}
+    # the extension goes by classification 1.1, which has no titles
+    classes = [{name: one[name] for name in ("value", "name", "color_hint")} for one in _classes_of(mask)]
     return {
         "mlm:name": _model_name(mask.made["model"]),
         "mlm:architecture": f"PSPNet ({network['backbone']})",
         "mlm:framework": "PyTorch",
         "mlm:tasks": [_TASK],
         "mlm:input": [{"name": "patch", "bands": [], "input": seen}],
-        "mlm:output": [
-            {"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": _classes_of(mask)}
-        ],
+        "mlm:output": [{"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": classes}],
         "mlm:hyperparameters": {name: mask.made[name] for name in _SETTINGS if mask.made.get(name) is not None},
     }
 

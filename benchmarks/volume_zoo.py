@@ -27,6 +27,7 @@ from benchmarks import random_model
 from pipeline.checking import check
 from pipeline.inputs import find_inputs
 
+_HEAD = "# Every odd volume\n\nMade by `python -m benchmarks.volume_zoo`, which tells what is meant.\n"
 SECONDS, BYTES = 180, 8 << 30
 WAYS_OUT = {"4d": ["--volume", "0"], "forms-disagree": ["--affine", "sform"]}
 """By code: the words that a refusal names."""
@@ -60,7 +61,7 @@ def main() -> int:
         rows.append(f"| {name} | {outcome.what} | {outcome.code} | {outcome.seconds:.1f} | {outcome.reason} |")
         print(rows[-1], flush=True)
     if said.report is not None:
-        said.report.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        said.report.write_text("\n".join([_HEAD, json.dumps(counts), "", *rows]) + "\n", encoding="utf-8")
     print(json.dumps(counts), file=sys.stderr)
     return int(bool(set(counts) - {"done", "refused", "done by the way out", "refused by the way out"}))
 

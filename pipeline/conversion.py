@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def export(
     `.ctbl` and `.label` names and colours of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
     `image`. `.dcm` is a DICOM Segmentation over the series `image`. Raises PipelineError.
     """
+    for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
+        if not 0 <= number < inf:
+            raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
     if image is not None and suffix_of(output) not in (".png", SEGMENTS):
         raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
     if (simplify or min_area) and suffix_of(output) not in VECTORS:

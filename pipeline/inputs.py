@@ -6,7 +6,6 @@ import csv
 import glob
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
@@ -93,9 +92,10 @@ def _outputs(request: Request, found: Mapping[str, str | None]) -> tuple[Path | 
         return name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
     masks = tuple(mask_of(Path(image), Path(request.input[0]), _derivative(request)) for image in found)
-    for path, count in Counter(masks).items():
-        if count > 1:
-            raise RequestError(f"{path}: would be the mask of {count} images; let one of them go out of the dataset")
+    of_masks = dict(zip(masks, found, strict=True))
+    for path, image in zip(masks, found, strict=True):
+        if of_masks[path] != image:
+            raise RequestError(f"{path}: would be the mask of {image} and of {of_masks[path]}; move one of them away")
     return masks
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import CLOSE
 from pipeline.io.formats import about
@@ -73,7 +73,9 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
 
 
 def write_csv(path: Path, found: Sequence[Structure]) -> None:
-    """The structures as a table."""
+    """The structures as a table. Raises RequestError for another suffix than `.csv`."""
+    if path.suffix.lower() != ".csv":
+        raise RequestError(f"{path}: the table is written as .csv; give --output such a name")
     with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, [column.name for column in fields(Structure)], lineterminator="\n")
         rows.writeheader()

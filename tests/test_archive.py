@@ -95,6 +95,19 @@ def test_a_second_run_leaves_alone_what_is_done_and_what_is_broken(run, folder):
     }
 
 
+def test_a_file_that_was_missing_is_taken_up_when_it_comes(run, folder):
+    """As content of git-annex is, whose links are there before it."""
+    (folder / "in" / "s2.tif").rename(folder / "away.tif")
+    (folder / "in" / "s2.tif").symlink_to(folder / "away" / "s2.tif")
+    first = run()
+    assert first["s2"]["code"] == "unreadable"
+    assert "is a link to" in first["s2"]["reason"]
+    assert "quarantined: not tried again" in run()["s2"]["reason"]
+    (folder / "away").mkdir()
+    (folder / "away.tif").rename(folder / "away" / "s2.tif")
+    assert statuses(run()) == {**KEPT, "s2": "done"}
+
+
 def test_what_changed_is_made_anew_and_nothing_else(run, folder, models):
     run()
     put_scene(folder / "in/s1.tif", pixels((2, 60, 50), 77))

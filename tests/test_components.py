@@ -147,6 +147,15 @@ def test_structures_that_would_share_a_file_or_go_into_one_are_refused(mask, tmp
     assert not (tmp_path / "parts").exists()
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+@pytest.mark.parametrize("option", ["--min-volume", "--simplify", "--min-area"])
+def test_absurd_numbers_are_refused(mask, tmp_path, option, number):
+    ended = CliRunner().invoke(app, ["export", str(mask), "--output", str(tmp_path / "o.nii.gz"), option, number])
+    assert ended.exit_code == 2
+    assert f"{option} {float(number)}: must be 0 or more, and finite" in ended.output
+    assert not (tmp_path / "o.nii.gz").exists()
+
+
 def test_what_cannot_be_is_refused(mask, tmp_path):
     with pytest.raises(
         RequestError, match=r"no class 'splen' \(did you mean \"spleen\"\?\); there are background, liver"

@@ -87,3 +87,11 @@ def test_other_grids_and_scenes_are_refused(tmp_path):
     scene = put_scene(tmp_path / "s.tif", np.ones((1, 4, 5), np.uint8))
     with pytest.raises(InputError, match="`pipeline areas`"):
         measure(scene)
+
+
+def test_a_table_has_the_suffix_of_one(tmp_path):
+    mask = put_volume(tmp_path / "m.nii.gz", np.zeros((3, 3, 3), np.uint8), np.eye(4))
+    ended = CliRunner().invoke(app, ["measure", str(mask), "--output", str(tmp_path / "t.xlsx")])
+    assert ended.exit_code == 2
+    assert "the table is written as .csv" in ended.output
+    assert not (tmp_path / "t.xlsx").exists()

@@ -141,7 +141,7 @@ class Archive:
             if touched:
                 self._ledger.enter([_touched(row, stamp)])
             return Choice(job, means, _skipped(job, row))
-        if row.state == "quarantined" and not touched and row.recipe == self._recipe(job):
+        if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
             return Choice(job, means, _still(job, row, self._ledger.path))
         again = replace(means, overwrite=means.overwrite or row.stale, restart=means.restart or touched)
         return Choice(job, again, stale=row.stale)

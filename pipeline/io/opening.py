@@ -195,6 +195,8 @@ def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
 
 def _check_file(path: Path) -> None:
     at = next((part for part in (path, *path.parents) if part.exists()), path)
+    if path.is_symlink() and at != path:
+        raise InputError(f"{path}: is a link to a file that is not there; fetch that, as with `git annex get`")
     if at != path and suffix_of(at) not in STORES:
         raise InputError(f"{path}: there is no such file; look for it with `ls {at}`")
     if path.is_file() and path.stat().st_size == 0:

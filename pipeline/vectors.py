@@ -37,10 +37,6 @@ class Finish:
     least: float = 0.0
     """Smallest area that is written: square metres, or square world units where the place is not known."""
 
-    def __post_init__(self) -> None:
-        if self.simplify < 0 or self.least < 0:
-            raise RequestError(f"simplify is {self.simplify:g} and min-area {self.least:g}; both must be at least 0")
-
 
 @dataclass(frozen=True)
 class Patches:

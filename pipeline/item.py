@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline import __version__
 from pipeline.geometry import Grid
 from pipeline.io.formats import Mask, stem_of, suffix_of
-from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, ground_size, moved
+from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, ground_size, moved, world_of
 
 _TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
@@ -154,9 +154,7 @@ def _footprint(grid: Grid) -> NDArray[np.float64] | None:
     left, right = np.full(_EDGE + 1, columns[0]), np.full(_EDGE + 1, columns[-1])
     sides = [(rows, left), (bottom, columns), (rows[::-1], right), (top, columns[::-1])]
     at = np.concatenate([np.column_stack(side)[:-1] for side in sides])
-    (a, b, c), (d, e, f), _ = grid.affine
-    world = np.column_stack([a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f])
-    points = moved(world, grid.crs, LONGITUDE_LATITUDE).round(9)
+    points = moved(world_of(grid, at), grid.crs, LONGITUDE_LATITUDE).round(9)
     if not np.isfinite(points).all():
         return None
     x, y = points.T

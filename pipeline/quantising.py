@@ -19,7 +19,7 @@ from pipeline.models.store import load_model, publish
 from pipeline.network import image_for
 from pipeline.prepare import prepare
 from pipeline.setup import Setup
-from pipeline.statistics import Foreground
+from pipeline.statistics import Foreground, count_in
 from pipeline.stretch import stretch
 from pipeline.trial import observed
 
@@ -103,6 +103,5 @@ def _statistics(setup: Setup, source: Source) -> tuple[tuple[float, ...], tuple[
         return stretch(source, rule.low, rule.high)
     seen = [Foreground() for _ in range(source.channels)]
     for _, pixels in slabs(source, 1):
-        for one, plane in zip(seen, pixels.values, strict=True):
-            one.add(plane)
+        count_in(seen, pixels.values)
     return tuple(one.mean for one in seen), tuple(one.std for one in seen)

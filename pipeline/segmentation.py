@@ -28,7 +28,7 @@ from pipeline.prepare import prepare
 from pipeline.progress import Progress
 from pipeline.publishing import check_free, create, has_failed, made_otherwise, publish
 from pipeline.setup import Setup
-from pipeline.statistics import Foreground, Spread
+from pipeline.statistics import Foreground, Spread, count_in
 from pipeline.stretch import ends_of, stretch
 from pipeline.workfolder import STATISTICS, VOLUME, statistics_of, swept_source
 
@@ -225,8 +225,8 @@ def _look_through(setup: Setup, progress: Progress) -> None:
     seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
 
     def look(values: NDArray[Any]) -> None:
-        for one, plane in zip(seen, values, strict=True):
-            one.add(plane)
+        if counting:
+            count_in(seen, values)
 
     try:
         if staging:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, sqrt
 from typing import Any
@@ -95,6 +96,12 @@ class Spread:
             return float(at + self._least)
         low, high = value_of(at << 16), value_of((at << 16) + _HALF - 1)
         return low + (high - low) * (rank - int(ends[at] - self.counts[at]) + 0.5) / int(self.counts[at])
+
+
+def count_in(seen: Sequence[Foreground | Spread], values: NDArray[Any]) -> None:
+    """Add the values of one slice, `(channels, ...)`, to what was seen of each channel."""
+    for one, plane in zip(seen, values, strict=True):
+        one.add(plane)
 
 
 def keys_of(values: NDArray[np.float32]) -> NDArray[np.uint32]:

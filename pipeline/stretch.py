@@ -12,7 +12,7 @@ from pipeline.engine import Source
 from pipeline.geometry import Box, cut_bands
 from pipeline.io.overview import overview_of
 from pipeline.io.slabs import slabs
-from pipeline.statistics import Spread
+from pipeline.statistics import Spread, count_in
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
@@ -33,8 +33,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tupl
     if not source.grid.is_scene:
         seen = [Spread(source.dtype) for _ in range(source.channels)]
         for _, pixels in slabs(source, 1):
-            for one, plane in zip(seen, pixels.values, strict=True):
-                one.add(plane)
+            count_in(seen, pixels.values)
         return ends_of(seen, low, high)
     overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
     try:

@@ -19,7 +19,7 @@ from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
-from pipeline.io.raster.outlines import equal_area, moved, traced
+from pipeline.io.raster.outlines import equal_area, moved, traced, world_of
 from pipeline.io.slabs import slabs
 from pipeline.io.vector import writing_polygons
 
@@ -201,6 +201,4 @@ def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
 
 def _placed(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     """Where corners of cells lie in the world: a grid's affine is one of centres."""
-    (a, b, c), (d, e, f), _ = grid.affine
-    columns, rows = corners[:, 0] - 0.5, corners[:, 1] - 0.5
-    return np.column_stack([a * rows + b * columns + c, d * rows + e * columns + f])
+    return world_of(grid, corners[:, ::-1] - 0.5)

@@ -41,8 +41,7 @@ class View:
 def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
     """The views that a job, or else its model, asks for, in the order in which their scores are averaged.
 
-    Of the model's own, those alone are taken of a volume with far longer than wide voxels that cut it along its thick
-    slices, if there is one.
+    Of the model's own, the one that cuts a volume along its slices is taken alone where these are thick.
     """
     if source.grid.is_scene:
         return (_view(None, source, card, job),)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
-from pipeline.archive.suspects import suspects_of
+from pipeline.archive.suspects import Suspect, suspects_of
 from pipeline.io.safely import replacing
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
@@ -53,6 +53,10 @@ def find_ledger(path: Path) -> ArchiveLedger:
 
 def status_of(ledger: ArchiveLedger) -> Status:
     """Count an archive."""
+    return _counted(ledger, suspects_of(ledger.volumes()))
+
+
+def _counted(ledger: ArchiveLedger, suspects: Sequence[Suspect]) -> Status:
     rows = list(ledger.rows().values())
     counts = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "done"]
@@ -63,7 +67,7 @@ def status_of(ledger: ArchiveLedger) -> Status:
     return Status(
         ledger=str(ledger.path),
         states={state: counts[state] for state in get_args(State)},
-        reasons=_reasons(_strange(ledger, rows)),
+        reasons=_reasons(_strange(rows, suspects)),
         megapixels=sum(row.cells for row in done) / 1e6,
         seconds=seconds,
         megapixels_per_second=cells / 1e6 / seconds if seconds else None,
@@ -77,21 +81,22 @@ def write_report(ledger: ArchiveLedger) -> Path:
 
     Raises OutputError.
     """
-    told = asdict(status_of(ledger))
+    suspects = suspects_of(ledger.volumes())
+    told = asdict(_counted(ledger, suspects))
     told["failed"] = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
-    told["suspects"] = [asdict(suspect) for suspect in suspects_of(ledger.volumes())]
+    told["suspects"] = [asdict(suspect) for suspect in suspects]
     path = ledger.path.with_suffix(".json")
     with replacing(path) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def _strange(ledger: ArchiveLedger, rows: Iterable[Row]) -> list[Row]:
+def _strange(rows: Iterable[Row], suspects: Iterable[Suspect]) -> list[Row]:
     """The rows that failed, and those that are done with a mask that is strange, each for its reason."""
     by_input = {row.input: row for row in rows}
     failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
-    suspects = [each for each in suspects_of(ledger.volumes()) if each.input in by_input]
-    return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in suspects]
+    known = [each for each in suspects if each.input in by_input]
+    return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in known]
 
 
 def _reasons(rows: Iterable[Row]) -> tuple[Reason, ...]:

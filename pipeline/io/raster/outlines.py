@@ -65,13 +65,18 @@ def same_system(one: str, other: str) -> bool:
     return one == other or _system(one) == _system(other)
 
 
+def world_of(grid: Grid, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World coordinates `(n, 2)` of places in a scene, rows and columns `(n, 2)`."""
+    (a, b, c), (d, e, f), _ = grid.affine
+    rows, columns = cells.T
+    return np.column_stack([a * rows + b * columns + c, d * rows + e * columns + f])
+
+
 def equal_area(grid: Grid) -> str | None:
     """A system of true areas around the middle of a scene, in metres; None where nobody knows where it lies."""
     if grid.crs is None or not (_system(grid.crs).is_geographic or _system(grid.crs).is_projected):
         return None
-    (a, b, c), (d, e, f), _ = grid.affine
-    row, column = (length / 2 for length in grid.shape)
-    middle = np.array([[a * row + b * column + c, d * row + e * column + f]])
+    middle = world_of(grid, np.array([[length / 2 for length in grid.shape]]))
     longitude, latitude = moved(middle, grid.crs, LONGITUDE_LATITUDE)[0]
     if not (np.isfinite(longitude) and np.isfinite(latitude)):
         return None
@@ -85,9 +90,7 @@ def ground_size(grid: Grid) -> float | None:
         return None
     row, column = (length / 2 for length in grid.shape)
     at = np.array([[row, column], [row + 1, column], [row, column + 1]])
-    (a, b, c), (d, e, f), _ = grid.affine
-    world = np.column_stack([a * at[:, 0] + b * at[:, 1] + c, d * at[:, 0] + e * at[:, 1] + f])
-    middle, below, beside = moved(world, grid.crs, system)
+    middle, below, beside = moved(world_of(grid, at), grid.crs, system)
     size = float(np.hypot(*(below - middle)) + np.hypot(*(beside - middle))) / 2
     return size if np.isfinite(size) else None
 

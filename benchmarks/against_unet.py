@@ -32,18 +32,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import pipeline.network
+import pipeline.runs.predictors
 from pipeline.evaluation.compare import evaluate
-from pipeline.job import Job, Means
-from pipeline.models.device import choose_device, fast_in_bf16
-from pipeline.models.numerics import PLAIN
-from pipeline.models.pspnet import PSPNet
-from pipeline.models.runtime import Ready
+from pipeline.jobs.job import Job, Means
+from pipeline.models.inference.device import choose_device, fast_in_bf16
+from pipeline.models.inference.numerics import PLAIN
+from pipeline.models.inference.runtime import Ready
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
-from pipeline.segmentation import segment
+from pipeline.runs.segment import segment
 from pipeline.training.config import Training, read_training
-from pipeline.training.gather import gather, normalisation_of
+from pipeline.training.dataset_statistics import gather, normalisation_of
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
 from pipeline.training.module import Learner, coarse_twin
@@ -158,7 +158,7 @@ def test(pspnet: Path, out: Path, pairs: list[tuple[Path, Path]]) -> dict[str, A
     unet = unet.eval().to(memory_format=torch.channels_last)
     plain = Ready(model.card, PLAIN, lambda image: unet(image.contiguous(memory_format=torch.channels_last)))
     results = {"pspnet": _measured(pspnet, out / "pspnet", pairs)}
-    with patch.object(pipeline.network, "ready_for", lambda *_: plain):
+    with patch.object(pipeline.runs.predictors, "ready_for", lambda *_: plain):
         results["unet"] = _measured(pspnet, out / "unet", pairs)
     return results
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import random_model
-from pipeline.archive.choice import Archive
+from pipeline.archive.archive import Archive
 from pipeline.archive.ledger import NAME, ArchiveLedger
-from pipeline.config import Request
 from pipeline.demo import scene_grid
-from pipeline.inputs import jobs_of
 from pipeline.io.raster import write_scene
-from pipeline.job import Means
+from pipeline.jobs.inputs import jobs_of
+from pipeline.jobs.job import Means
+from pipeline.jobs.job_file import Request
 
 SIDE = 64
 

@@ -16,24 +16,24 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-import pipeline.network
-import pipeline.segmentation
+import pipeline.runs.predictors
+import pipeline.runs.segment
 from benchmarks import random_model
 from benchmarks.null_network import NullNetwork
 from benchmarks.resident import MIB, resident
 from benchmarks.scenes import sample_scene
-from pipeline.job import Job, Means
-from pipeline.prepare import prepare
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.prepare import prepare
 
 
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
     setup = prepare(Job(str(scene), mask, str(model)), Means())
-    predictor = NullNetwork() if null else pipeline.network.predictor_of(setup, None, (), ())
+    predictor = NullNetwork() if null else pipeline.runs.predictors.predictor_of(setup, None, (), ())
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    with patch.object(pipeline.network, "predictor_of", lambda *_: predictor):
-        pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
+    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: predictor):
+        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 
 

@@ -26,11 +26,11 @@ from torch import Tensor
 
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
-from pipeline.models.device import compiler
-from pipeline.models.fit import Scaling
-from pipeline.models.fold import fold_norms
-from pipeline.models.numerics import Numerics
-from pipeline.models.runtime import ready
+from pipeline.models.inference.device import compiler
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.runtime import ready
+from pipeline.models.networks.folded import fold_norms
 from pipeline.models.store import Model, load_model
 
 Form = Callable[[Tensor], Tensor]

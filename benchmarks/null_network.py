@@ -32,17 +32,17 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-import pipeline.network
-import pipeline.segmentation
+import pipeline.runs.predictors
+import pipeline.runs.segment
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.engine import sweep
 from pipeline.geometry import Box
-from pipeline.io.formats import remove
+from pipeline.io.mask_files import remove
 from pipeline.io.raster import RasterSource
-from pipeline.io.store import BandStore, create_labels
-from pipeline.job import Job, Means
-from pipeline.prepare import prepare
+from pipeline.io.zarr import BandStore, create_labels
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.prepare import prepare
 
 CLASSES, RUNS = 6, 5
 
@@ -62,8 +62,8 @@ class NullNetwork:
 
 
 def run(scene: Path, mask: Path, model: Path) -> None:
-    with patch.object(pipeline.network, "predictor_of", lambda *_: NullNetwork()):
-        pipeline.segmentation.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
+    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: NullNetwork()):
+        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
 
 
 @dataclass(frozen=True)

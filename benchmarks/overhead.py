@@ -22,10 +22,10 @@ from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.spec import Backbone
-from pipeline.network import predictor_of
-from pipeline.prepare import prepare
+from pipeline.runs.predictors import predictor_of
+from pipeline.runs.prepare import prepare
 
 
 def run(scene: Path, mask: Path, model: Path) -> float:

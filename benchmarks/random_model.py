@@ -14,7 +14,7 @@ from typing import get_args
 import torch
 
 from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import Backbone, PSPNetSpec
 from pipeline.models.store import save_model
 

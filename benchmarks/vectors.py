@@ -30,9 +30,9 @@ from pyarrow import parquet
 
 from benchmarks.resident import MIB, resident
 from pipeline.classes import LabelClass
-from pipeline.conversion import export
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.georeference import grid_at
+from pipeline.masks.export import export
 
 NODATA, SLAB, PART = 255, 1024, 50_000
 CLASSES = tuple(

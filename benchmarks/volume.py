@@ -24,16 +24,16 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-import pipeline.network
-import pipeline.segmentation
-import pipeline.sweeping
+import pipeline.runs.execute
+import pipeline.runs.predictors
+import pipeline.runs.segment
 from benchmarks import random_model
 from benchmarks.memory import MIB, resident
 from benchmarks.null_network import seconds
 from pipeline.geometry import Box, Grid
-from pipeline.io.slabs import slabs
-from pipeline.io.volume import open_volume, write_nifti
-from pipeline.job import Job, Means
+from pipeline.io.volume.nifti import open_volume, write_nifti
+from pipeline.jobs.job import Job, Means
+from pipeline.sources.passes import slabs
 
 CLASSES = 3
 NAMES = {"input": "scan.nii.gz", "mask": "mask.nii.gz", "alone": "alone.nii.gz", "model": "model"}
@@ -67,9 +67,9 @@ def make(path: Path, slices: int, side: int) -> None:
 
 def run(folder: Path, side: int) -> None:
     null = NullNetwork(side)
-    with patch.object(pipeline.network, "predictor_of", lambda *_: null):
+    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: null):
         job = Job(str(folder / NAMES["input"]), folder / NAMES["mask"], str(folder / NAMES["model"]))
-        pipeline.segmentation.segment(job, Means(overwrite=True, restart=True, precision="float32", runtime="torch"))
+        pipeline.runs.segment.segment(job, Means(overwrite=True, restart=True, precision="float32", runtime="torch"))
 
 
 def alone(folder: Path, ready: NDArray[np.uint8]) -> None:

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import random_model
-from pipeline.checking import check
-from pipeline.inputs import find_inputs
+from pipeline.jobs.inputs import find_inputs
+from pipeline.masks.check import check
 
 _HEAD = "# Every odd volume\n\nMade by `python -m benchmarks.volume_zoo`, which tells what is meant.\n"
 SECONDS, BYTES = 180, 8 << 30

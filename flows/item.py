@@ -20,12 +20,12 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task
 
-from pipeline.archive.choice import Archive
+from pipeline.archive.archive import Archive
 from pipeline.archive.run import failure, go_through
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
-from pipeline.job import Job, Means
-from pipeline.progress import Progress
-from pipeline.segmentation import Report, segment
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import Report, segment
 
 _SECONDS = 1.0
 """Least time between two updates of a progress artifact."""

@@ -12,12 +12,12 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.item import worth_another_try
 from pipeline.errors import ModelError, RequestError
-from pipeline.evaluation.asked import Asked, Kept, evaluate_asked
 from pipeline.evaluation.compare import Measures
-from pipeline.job import Job, Means
+from pipeline.evaluation.request import Asked, Kept, evaluate_asked
+from pipeline.jobs.job import Job, Means
 from pipeline.models.publish import publish_model
-from pipeline.progress import UNSEEN, Progress
-from pipeline.segmentation import Report
+from pipeline.runs.progress import UNSEEN, Progress
+from pipeline.runs.segment import Report
 from pipeline.training.config import read_training
 from pipeline.training.run import Resources, train
 

@@ -21,9 +21,9 @@ from prefect.types.entrypoint import EntrypointType
 from flows import DEFAULTS
 from flows.item import Bounds
 from flows.watch import watch_flow
-from pipeline.config import check, read_request
 from pipeline.errors import PipelineError, RequestError
-from pipeline.job import Means
+from pipeline.jobs.job import Means
+from pipeline.jobs.job_file import check, read_request
 
 HOST, PORT = "127.0.0.1", 4200
 """Where a server of our own listens: Prefect's usual place."""

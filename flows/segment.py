@@ -14,13 +14,13 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.item import Bounds, segment_items
-from pipeline.archive.choice import archive_at
+from pipeline.archive.archive import archive_at
 from pipeline.archive.ledger import NAME
-from pipeline.config import check, read_request
 from pipeline.errors import PipelineError, RequestError
-from pipeline.inputs import folder_of, jobs_of
-from pipeline.job import Job, Means
-from pipeline.segmentation import Report
+from pipeline.jobs.inputs import folder_of, jobs_of
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job_file import check, read_request
+from pipeline.runs.segment import Report
 
 _LISTED = 1000
 """Most rows of a table that is shown as an artifact: failures first."""

@@ -13,13 +13,13 @@ from prefect import flow, get_run_logger
 
 from flows.item import Bounds, segment_items
 from flows.segment import ItemsFailedError, show
-from pipeline.archive.choice import archive_at
+from pipeline.archive.archive import archive_at
 from pipeline.archive.ledger import NAME
-from pipeline.config import Request, check, read_request
 from pipeline.errors import NothingFoundError
-from pipeline.inputs import folder_of, jobs_of
-from pipeline.job import Job, Means
-from pipeline.segmentation import Report
+from pipeline.jobs.inputs import folder_of, jobs_of
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job_file import Request, check, read_request
+from pipeline.runs.segment import Report
 
 
 @flow(name="watch")

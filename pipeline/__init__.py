@@ -13,19 +13,19 @@ __version__ = "0.1.0"
 _HOME = {
     "Box": "pipeline.geometry",
     "Grid": "pipeline.geometry",
-    "Job": "pipeline.job",
-    "Means": "pipeline.job",
+    "Job": "pipeline.jobs.job",
+    "Means": "pipeline.jobs.job",
     "PipelineError": "pipeline.errors",
     "Pixels": "pipeline.engine",
     "Predictor": "pipeline.engine",
-    "Report": "pipeline.segmentation",
+    "Report": "pipeline.runs.segment",
     "Source": "pipeline.engine",
     "evaluate": "pipeline.evaluation.compare",
-    "export": "pipeline.conversion",
+    "export": "pipeline.masks.export",
     "load_model": "pipeline.models.store",
     "open_source": "pipeline.io.opening",
-    "plan": "pipeline.planning",
-    "segment": "pipeline.segmentation",
+    "plan": "pipeline.runs.plan",
+    "segment": "pipeline.runs.segment",
 }
 
 __all__ = sorted(_HOME)

@@ -14,10 +14,10 @@ from rich.style import Style
 
 from pipeline.classes import ClassTable
 from pipeline.geometry import Box, Grid
-from pipeline.io.formats import about
+from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png, write_scene
-from pipeline.io.volume import write_nifti
+from pipeline.io.volume.nifti import write_nifti
 from pipeline.samples import (
     CLASSES,
     PHANTOM_AFFINE,

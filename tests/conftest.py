@@ -36,8 +36,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mask(scene: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of the scene, in one go."""
-    from pipeline.job import Job
-    from pipeline.segmentation import segment
+    from pipeline.jobs.job import Job
+    from pipeline.runs.segment import segment
 
     path = tmp_path_factory.mktemp("mask") / "mask.tif"
     segment(Job(str(scene), path, str(models / "scene")))

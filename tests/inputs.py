@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pipeline.models.card import Normalisation
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.store import save_model
 from tests.model_cases import CARD_2D, CARD_3D, network_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import Model
 

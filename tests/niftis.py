@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 
 from pipeline.geometry import Box
-from pipeline.io.volume import open_volume
+from pipeline.io.volume.nifti import open_volume
 
 files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 """For properties that write their example to the test's own folder, over the one before."""

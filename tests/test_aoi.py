@@ -15,15 +15,15 @@ from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds, transform_geom
 from typer.testing import CliRunner
 
-from pipeline.aoi import read_aoi
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box, Region
-from pipeline.io.clipped import Clipped, cells_of
+from pipeline.io.raster.clipped import Clipped, cells_of
 from pipeline.io.raster.source import RasterSource
-from pipeline.job import Job, Means
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
+from pipeline.jobs.aoi import read_aoi
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
 from tests.fakes import ArraySource
 from tests.inputs import labels_of, pixels, put_volume
 from tests.rasters import put

@@ -15,18 +15,18 @@ from threading import Event
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.archive import choice as choice_room
-from pipeline.archive.choice import Archive, archive_at, content_of, stamp_of
+from pipeline.archive import archive as choice_room
+from pipeline.archive.archive import Archive, archive_at, content_of, stamp_of
 from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
 from pipeline.archive.run import code_of, segment_all
 from pipeline.archive.status import status_of
 from pipeline.cli import app
-from pipeline.config import Request
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
-from pipeline.holding import held
-from pipeline.inputs import folder_of, jobs_of
-from pipeline.job import Job, Means
-from pipeline.progress import Progress
+from pipeline.jobs.inputs import folder_of, jobs_of
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job_file import Request
+from pipeline.runs.lock import held
+from pipeline.runs.progress import Progress
 from tests.inputs import contents, listing, pixels, put_scene
 
 ITEMS = 5

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
+from pipeline.archive.outliers import FEWEST, suspects_of, volumes_of
 from pipeline.archive.status import status_of, write_report
-from pipeline.archive.suspects import FEWEST, suspects_of, volumes_of
 from pipeline.cli import app
-from pipeline.measures import measure
+from pipeline.masks.structures import measure
 from tests.inputs import contents, pixels, put_scene, put_volume
 
 CASES = 10

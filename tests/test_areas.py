@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.areas import areas, cell_areas
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
+from pipeline.masks.areas import areas, cell_areas
 from tests.inputs import put_volume
 from tests.rasters import put
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from pipeline.errors import RequestError
-from pipeline.job import Job, Means
-from pipeline.models.augmentation import NONE, Augmentation
-from pipeline.models.fit import Scaling
-from pipeline.models.gpu import GpuPredictor
-from pipeline.models.numerics import PLAIN
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import Ready, ready
+from pipeline.jobs.job import Job, Means
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.gpu import GpuPredictor
+from pipeline.models.inference.numerics import PLAIN
+from pipeline.models.inference.runtime import Ready, ready
+from pipeline.models.inference.tta import NONE, Augmentation
 from pipeline.models.store import save_model
-from pipeline.prepare import prepare
+from pipeline.runs.prepare import prepare
 from tests.inputs import pixels, put_scene, put_volume
 from tests.model_cases import CARD_2D, CARD_3D, model_of, network_of
 

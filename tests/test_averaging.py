@@ -14,20 +14,20 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline import network
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.geometry import Box, Lattice
-from pipeline.io.store import ZarrSource
-from pipeline.job import Job, Means
-from pipeline.models.fit import Scaling
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import ready
+from pipeline.io.zarr import ZarrSource
+from pipeline.jobs.job import Job, Means
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.runtime import ready
 from pipeline.models.store import load_model, save_model
-from pipeline.planning import plan
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.runs import predictors
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.test_segment import agree, reference
 
@@ -246,14 +246,14 @@ def test_a_failure_before_any_band_leaves_nothing(whole, tmp_path, monkeypatch):
     def fails(*_):
         raise MemoryError("no")
 
-    monkeypatch.setattr(network, "predictor_of", fails)
+    monkeypatch.setattr(predictors, "predictor_of", fails)
     with pytest.raises(MemoryError):
         segment(again(whole, tmp_path), PLAIN)
     assert listing(tmp_path) == set()
 
 
 def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
-    job, make = again(whole, tmp_path), network.predictor_of
+    job, make = again(whole, tmp_path), predictors.predictor_of
 
     def failing(setup, *rest):
         if setup.at:
@@ -261,7 +261,7 @@ def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
         return make(setup, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(network, "predictor_of", failing)
+        patch.setattr(predictors, "predictor_of", failing)
         with pytest.raises(MemoryError):
             segment(job, PLAIN)
     assert marks_of(job, "axial") == BANDS["axial"]

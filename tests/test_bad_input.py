@@ -13,8 +13,8 @@ import rasterio
 from affine import Affine
 from typer.testing import CliRunner
 
-from pipeline import cluster
 from pipeline.cli import app
+from pipeline.runs import cluster
 from tests.inputs import labels_of, listing, pixels, put_scene, put_volume
 
 
@@ -214,7 +214,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(models, tmp_path, monkeypa
     def fails(*_):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("pipeline.info.describe", fails)
+    monkeypatch.setattr("pipeline.masks.info.describe", fails)
     ended = pipeline("info", scene(tmp_path / "a.tif"))
     assert (ended.code, ended.err) == (1, "error: ZeroDivisionError: oh; --debug shows where\n")
     assert isinstance(CliRunner().invoke(app, ["--debug", "info", "a.tif"]).exception, ZeroDivisionError)

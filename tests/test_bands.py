@@ -16,23 +16,23 @@ from rasterio.io import MemoryFile
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.cli.values import bands
+from pipeline.cli.parsing import bands
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box
+from pipeline.io.band_names import RasterBand, bands_named, listed
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
-from pipeline.io.rasterband import RasterBand, bands_named, listed
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
-from pipeline.planning import plan
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from pipeline.training.config import Data, read_training
-from pipeline.training.gather import gather, normalisation_of
+from pipeline.training.dataset import Samples, close_all
+from pipeline.training.dataset_statistics import gather, normalisation_of
 from pipeline.training.items import Item
-from pipeline.training.samples import Samples, close_all
 from tests.inputs import SCENE_CARD, labels_of, pixels, undecided
 from tests.model_cases import network_of
 from tests.rasters import put

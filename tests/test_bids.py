@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.archive.ledger import NAME
-from pipeline.checking import check
 from pipeline.cli import app
-from pipeline.config import Request, Search
-from pipeline.config import check as check_request
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.evaluation.pairs import find_pairs
-from pipeline.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.job_file import Request, Search
+from pipeline.jobs.job_file import check as check_request
+from pipeline.masks.check import check
 from tests.inputs import labels_of, listing, pixels, put_volume
 
 IMAGES = (

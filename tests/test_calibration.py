@@ -12,25 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import recipe_of
+from pipeline.archive.archive import recipe_of
 from pipeline.cli import app
-from pipeline.config import read_request
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
-from pipeline.io.calibrated import Calibrated, Calibration
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job_file import read_request
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
-from pipeline.planning import plan
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
+from pipeline.sources.calibrated import Calibrated, Calibration
 from pipeline.training.config import Data
-from pipeline.training.gather import gather, normalisation_of
+from pipeline.training.dataset import Samples, close_all
+from pipeline.training.dataset_statistics import gather, normalisation_of
 from pipeline.training.items import Item
 from pipeline.training.run import card_of
-from pipeline.training.samples import Samples, close_all
 from tests.inputs import SCENE_CARD, labels_of, pixels, put_volume, undecided
 from tests.model_cases import network_of
 from tests.rasters import put

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from typer.testing import CliRunner
 
-from pipeline.checking import check
 from pipeline.cli import app
 from pipeline.geometry import Grid
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource, write_cog
-from pipeline.io.store import BandStore, create_labels
-from pipeline.io.volume import open_volume, write_nifti
+from pipeline.io.volume.nifti import open_volume, write_nifti
+from pipeline.io.zarr import BandStore, create_labels
+from pipeline.masks.check import check
 from tests.inputs import PLACE, put_scene
 from tests.niftis import MOVED, files, numbers, put
 

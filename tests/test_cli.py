@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from pipeline import __version__
 from pipeline.archive import run as archive
-from pipeline.cli import app, segmenting
+from pipeline.cli import app, run_verbs
+from pipeline.cli.screen import Screen
 from pipeline.errors import InputError, Interrupted, OutputError
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Card
-from pipeline.planning import plan
-from pipeline.report import Screen
-from pipeline.segmentation import Report, segment
+from pipeline.runs.plan import plan
+from pipeline.runs.segment import Report, segment
 from tests.inputs import SCENE_CARD, labels_of, pixels, put_scene, put_volume
 
 VERBS = ("run", "plan", "info", "models", "export", "import-weights")
@@ -327,7 +327,7 @@ def test_a_prefect_server_is_known_by_environment_or_profile(monkeypatch, tmp_pa
         monkeypatch.setenv(name, value)
     if profiles is not None:
         (tmp_path / "profiles.toml").write_text(profiles)
-    assert segmenting._server_is_set_up() is expected
+    assert run_verbs._server_is_set_up() is expected
 
 
 def test_the_command_runs_as_a_process():

@@ -23,7 +23,7 @@ from pipeline.classes import LabelClass
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.raster import RasterSource, write_cog, write_png, write_scene
-from pipeline.io.raster.whole import check_blocks, check_whole, checksums
+from pipeline.io.raster.verify import check_blocks, check_whole, checksums
 from tests.rasters import NORTH_UP, PLACES, pixels, put
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

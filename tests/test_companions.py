@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import RequestError
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
+from pipeline.masks.export import export
 from tests.inputs import put_volume
 from tests.rasters import PLACES, put
 

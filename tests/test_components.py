@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from scipy.ndimage import label
 from typer.testing import CliRunner
 
-import pipeline.components
-from pipeline.checking import check
+import pipeline.sources.components
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.components import Connected
-from pipeline.conversion import export, export_each
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
-from pipeline.io.formats import Mask, about, publish
+from pipeline.io.mask_files import Mask, about, publish
+from pipeline.masks.check import check
+from pipeline.masks.export import export, export_each
+from pipeline.sources.components import Connected
 from tests.fakes import ArraySource, grid_of
 from tests.inputs import contents
 
@@ -56,7 +56,7 @@ def test_what_is_left_is_what_whole_arrays_leave(shape, seed, crowd, least, larg
     rng = np.random.default_rng(seed)
     labels = np.where(rng.random(shape) < crowd, 0, rng.choice([1, 2, 2, 255], shape)).astype(np.uint8)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pipeline.components, "_ROWS", {3: data.draw(st.integers(1, 5))})
+        patched.setattr(pipeline.sources.components, "_ROWS", {3: data.draw(st.integers(1, 5))})
         connected = Connected(ArraySource(labels[None]), 0, 255, least=least, largest=largest)
     expected = whole(labels, least, largest)
     np.testing.assert_array_equal(connected.read(Box.whole(shape)).values[0], expected)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Request, check, read_request
 from pipeline.errors import RequestError
-from pipeline.job import Job
+from pipeline.jobs.job import Job
+from pipeline.jobs.job_file import Request, check, read_request
 
 WHOLE = """
 input = ["scenes/*.tif", "/data/x.tif", "s3://bucket/y.tif"]

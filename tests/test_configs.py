@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.config import check, read_request
+from pipeline.jobs.job_file import check, read_request
 from pipeline.models.catalogue import load_card, names
 from pipeline.samples import PHANTOM_AFFINE, phantom_slices, scene_rows
 from pipeline.training.config import read_training

@@ -20,16 +20,16 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import stamp_of, version_of
+from pipeline.archive.archive import stamp_of, version_of
 from pipeline.cli import app
-from pipeline.config import read_request
+from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
-from pipeline.inputs import find_inputs, jobs_of, name_outputs
-from pipeline.io.formats import stem_of
+from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import identity, is_series, open_source
-from pipeline.privacy import without_names
-from pipeline.segmentation import Report
+from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
+from pipeline.jobs.job_file import read_request
+from pipeline.runs.segment import Report
 from tests.dicoms import TILTED, UPRIGHT, by_simpleitk, normal_of, pixels, places_of, put_series
 from tests.inputs import labels_of, put_volume
 from tests.niftis import files
@@ -349,7 +349,7 @@ def test_other_objects_are_passed_over(tmp_path, kind):
 
 def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
     folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
-    monkeypatch.setattr("pipeline.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("pipeline.optional.find_spec", lambda name: None)
     with pytest.raises(
         RequestError, match=r"needs pydicom, highdicom, not installed here; pip install 'pipeline\[dicom\]'"
     ):

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.formats import Mask, publish
+from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source
+from pipeline.masks.export import export
 from tests.dicoms import TILTED, UPRIGHT, pixels, places_of, put_series
 from tests.fakes import ArraySource
 from tests.test_dicom import PATIENT, planted

@@ -39,13 +39,13 @@ import zarr
 import pipeline
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.config import Request, Search
 from pipeline.demo import scene_grid
 from pipeline.geometry import Grid
-from pipeline.io.store import create_labels
+from pipeline.io.zarr import create_labels
+from pipeline.jobs.job_file import Request, Search
 from pipeline.models import catalogue
 from pipeline.models.card import Card, ClassEntry, Int8, Normalisation
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training

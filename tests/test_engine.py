@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
-from pipeline.engine.window import FLOOR, Weights, window
+from pipeline.engine.windows import FLOOR, Weights, window
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box, Lattice, cut_bands, reflect
-from pipeline.io.views import Reoriented
+from pipeline.sources.reoriented import Reoriented
 from tests.fakes import ArraySink, ArraySource, Identity, swept
 from tests.properties import LATTICES_2D, LATTICES_3D, identity_error, image
 

@@ -19,18 +19,18 @@ from typer.testing import CliRunner
 from pipeline import evaluate
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation import labels
 from pipeline.evaluation.compare import Measures, counts_of_scene, evaluate_pairs
 from pipeline.evaluation.labels import Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
 from pipeline.evaluation.result import ranked
-from pipeline.io.formats import Mask, publish
+from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source
+from pipeline.masks.export import export
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD
-from pipeline.progress import Progress
+from pipeline.runs.progress import Progress
 from tests.fakes import ArraySource
 from tests.inputs import pixels, put_scene, put_volume
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
-from pipeline.evaluation.sums import added, by_class, confusion, over_all, overlap_sums
+from pipeline.evaluation.counts import added, by_class, confusion, over_all, overlap_sums
 from pipeline.evaluation.surfaces import distances, surface
 from pipeline.geometry import Grid
 

@@ -20,11 +20,11 @@ import zarr.storage._local as zarr_disk
 from rasterio.errors import RasterioIOError
 
 from pipeline.archive.run import segment_one
-from pipeline.io.formats import remove
+from pipeline.io.mask_files import remove
 from pipeline.io.raster import source as raster_door
-from pipeline.job import Job, Means
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import contents, listing, pixels, put_scene, put_volume
 
 MOMENTS = 5

@@ -20,9 +20,9 @@ from flows.learn import learn_flow
 from flows.segment import archive_flow
 from flows.watch import watch_flow
 from pipeline.errors import InputError, ModelError, PipelineError, RequestError
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.store import load_card
-from pipeline.segmentation import segment
+from pipeline.runs.segment import segment
 from tests.inputs import labels_of, listing, pixels, put_scene
 from tests.trainings import TOML, put_scenes
 

@@ -22,10 +22,10 @@ from rasterio.rpc import RPC
 from pipeline.classes import LabelClass
 from pipeline.engine import Labels, Recipe, sweep
 from pipeline.geometry import Lattice, cut_bands, split_runs
-from pipeline.io.formats import Mask, publish
+from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source
-from pipeline.job import Job
-from pipeline.segmentation import segment
+from pipeline.jobs.job import Job
+from pipeline.runs.segment import segment
 from tests.fakes import ArraySink, ArraySource
 from tests.rasters import COEFFICIENTS, MASKS, NORTH_UP, PLACES, POINTS, put
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.checkpoint import Wishes, import_weights
+from pipeline.models.importing import Wishes, import_weights
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
-from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
 from tests import checkpoints, plain_networks

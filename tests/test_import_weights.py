@@ -22,20 +22,20 @@ from pipeline.cli import app
 from pipeline.errors import ModelError, OutputError, RequestError
 from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import find_model
-from pipeline.models.checkpoint import Wishes, import_weights
-from pipeline.models.checkpoint.earth import LEVEL_1C, LEVEL_2A, SOURCES, source_of
-from pipeline.models.checkpoint.families import FAMILIES
-from pipeline.models.checkpoint.filters import Taken, adapted
-from pipeline.models.checkpoint.habits import Findings, Habits, palette
-from pipeline.models.checkpoint.heads import as_two_planes
-from pipeline.models.checkpoint.intake import intake_of_slices
-from pipeline.models.checkpoint.mmseg import habits_of_meta, habits_of_name, read_config
-from pipeline.models.checkpoint.read import MOST_NAMES, Checkpoint, read_checkpoint
-from pipeline.models.checkpoint.shapes import cuts, read_top, read_trunk, shapes_of
-from pipeline.models.checkpoint.sniff import sniff
+from pipeline.models.importing import Wishes, import_weights
+from pipeline.models.importing.defaults import Findings, Habits, palette
+from pipeline.models.importing.detect import sniff
+from pipeline.models.importing.families import FAMILIES
+from pipeline.models.importing.first_conv import Taken, adapted
+from pipeline.models.importing.heads import as_two_planes
+from pipeline.models.importing.input_layer import intake_of_slices
+from pipeline.models.importing.mmseg import habits_of_meta, habits_of_name, read_config
+from pipeline.models.importing.read import MOST_NAMES, Checkpoint, read_checkpoint
+from pipeline.models.importing.satellite import LEVEL_1C, LEVEL_2A, SOURCES, source_of
+from pipeline.models.importing.shapes import cuts, read_top, read_trunk, shapes_of
+from pipeline.models.networks.pspnet import PSPNet
+from pipeline.models.networks.resnet import BLOCKS
 from pipeline.models.pretrained import load_backbone
-from pipeline.models.pspnet import PSPNet
-from pipeline.models.resnet import BLOCKS
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model, save_model
 from tests import checkpoints

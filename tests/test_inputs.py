@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
-from pipeline.inputs import find_inputs, name_outputs
-from pipeline.io.formats import stem_of, suffix_of
+from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.jobs.inputs import find_inputs, name_outputs
 
 
 def put(folder: Path, *names: str) -> None:

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.engine.rows import seen
+from pipeline.engine.reader import seen
 from pipeline.errors import ModelError, RequestError
 from pipeline.io.opening import open_source
-from pipeline.job import Job, Means
-from pipeline.models import device
+from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Card, Int8
-from pipeline.models.device import check_extra, choose_numerics
-from pipeline.models.fit import int8_form
-from pipeline.prepare import prepare
-from pipeline.trial import observed
+from pipeline.models.inference import device
+from pipeline.models.inference.device import check_extra, choose_numerics
+from pipeline.models.inference.fit import int8_form
+from pipeline.runs.prepare import prepare
+from pipeline.runs.warm_up import observed
 from tests.inputs import pixels, put_scene
 from tests.model_cases import CARD_2D
 

@@ -9,13 +9,19 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.job import Job, Means
-from pipeline.segmentation import segment
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.segment import segment
 from tests.inputs import contents, listing, pixels, put_scene, put_volume
 
 KILLS = 17
 """Of each kind of run; 51 in all."""
-WARM = ["pipeline.segmentation", "pipeline.sweeping", "pipeline.trial", "pipeline.averaging", "tests.test_kills"]
+WARM = [
+    "pipeline.runs.segment",
+    "pipeline.runs.execute",
+    "pipeline.runs.warm_up",
+    "pipeline.runs.view_averaging",
+    "tests.test_kills",
+]
 """What a process has imported when it begins, so that it is killed at work and not on its way there."""
 
 

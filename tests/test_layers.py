@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine import Confidence, Disagreement, Labels, Probabilities, Recipe, Scores, sweep
-from pipeline.engine.window import Weights
+from pipeline.engine.windows import Weights
 from pipeline.errors import OutputError, PatchError, RequestError
 from pipeline.geometry import Lattice, cut_bands, split_runs
-from pipeline.inputs import find_inputs
-from pipeline.io.formats import about
-from pipeline.io.store import ZarrSource
-from pipeline.job import Job, Means
-from pipeline.layers import LAYERS, seam_index
-from pipeline.models.predictor import CpuPredictor
+from pipeline.io.mask_files import about
+from pipeline.io.zarr import ZarrSource
+from pipeline.jobs.inputs import find_inputs
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.layers import LAYERS, seam_index
+from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
-from pipeline.segmentation import segment
+from pipeline.runs.segment import segment
 from tests.fakes import ArraySource, Identity
 from tests.inputs import contents, labels_of, listing, pixels, put_volume
 

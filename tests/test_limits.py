@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import cut_bands, split_runs
-from pipeline.limits import LONGEST, MOST, check_room, check_shape
+from pipeline.runs.limits import LONGEST, MOST, check_room, check_shape
 from tests.inputs import listing
 
 CLAIMED = {

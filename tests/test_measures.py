@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 from typer.testing import CliRunner
 
-import pipeline.measures
+import pipeline.masks.structures
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.measures import measure
-from pipeline.statistics import keys_of
+from pipeline.masks.structures import measure
+from pipeline.sources.statistics import keys_of
 from tests.inputs import put_scene, put_volume
 
 TILTED = np.array([[0.8, 0.1, 0, 5], [-0.1, 0.9, 0.3, 6], [0, -0.2, 2.5, 7], [0, 0, 0, 1]])
@@ -58,8 +58,8 @@ def test_medians_are_exact(values):
     assert (np.diff(values[np.argsort(keys, kind="stable")]) >= 0).all()
     halves = np.bincount(keys >> 16, minlength=1 << 16)
     found = [
-        pipeline.measures._value(half, np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=1 << 16), rank)
-        for half, rank in pipeline.measures._middles(halves)
+        pipeline.masks.structures._value(half, np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=1 << 16), rank)
+        for half, rank in pipeline.masks.structures._middles(halves)
     ]
     assert np.mean(found) == pytest.approx(np.median(values.astype(np.float64)), rel=1e-6)
 

@@ -11,12 +11,12 @@ from hypothesis.extra import numpy as st_np
 
 from pipeline.engine.arrays import HOST
 from pipeline.geometry import Lattice
-from pipeline.models.arrays import TensorArrays
-from pipeline.models.fit import Scaling
-from pipeline.models.gpu import GpuPredictor, batch_for, scaled_on_device
-from pipeline.models.numerics import Numerics
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import Ready, ready
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.gpu import GpuPredictor, batch_for, scaled_on_device
+from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.runtime import Ready, ready
+from pipeline.models.inference.tensor_arrays import TensorArrays
 from tests.fakes import ArraySource, Identity, swept
 from tests.model_cases import CARD_2D, CARD_3D, model_of
 

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import trial
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, RequestError
-from pipeline.info import describe
-from pipeline.job import Job, Means
-from pipeline.models import device as device_room
+from pipeline.jobs.job import Job, Means
+from pipeline.masks.info import describe
 from pipeline.models.card import ClassEntry
-from pipeline.models.device import LONG, choose_numerics
-from pipeline.models.fit import Scaling
-from pipeline.models.numerics import PLAIN, Numerics
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import ready
+from pipeline.models.inference import device as device_room
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.device import LONG, choose_numerics
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.models.inference.runtime import ready
+from pipeline.models.networks.flops import flop_of_patch
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
-from pipeline.models.work import flop_of_patch
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.runs import warm_up
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import pixels, put_scene
 from tests.model_cases import CARD_2D, model_of
 
@@ -118,7 +118,7 @@ def test_a_compiled_network_gives_the_same_bytes_from_any_thread():
 
 @pytest.fixture
 def tall(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(trial, "_outcomes", {})
+    monkeypatch.setattr(warm_up, "_outcomes", {})
     scene = put_scene(tmp_path / "scene.tif", pixels((2, 2100, 100)))
     return Job(str(scene), tmp_path / "mask.tif", str(models / "scene"))
 

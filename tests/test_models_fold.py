@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.models.fold import FoldedPSPNet, level_basis
+from pipeline.models.networks.folded import FoldedPSPNet, level_basis
 from pipeline.models.spec import PSPNetSpec
 from tests.model_cases import network_of
 

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.card import Normalisation
-from pipeline.models.device import choose_device
-from pipeline.models.fit import Scaling, native_patch
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import ready
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.device import choose_device
+from pipeline.models.inference.fit import Scaling, native_patch
+from pipeline.models.inference.runtime import ready
 from tests.model_cases import CARD_2D, CARD_3D, model_of
 
 SCENES = model_of(CARD_2D)

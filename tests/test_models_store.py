@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import ModelError
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.store import _sha256, load_model, names, save_model
 from tests.model_cases import CARD_2D, network_of
 

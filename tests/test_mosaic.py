@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from rasterio.merge import merge
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import key_of
+from pipeline.archive.archive import key_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box
-from pipeline.io.mosaic import MosaicSource
 from pipeline.io.opening import open_source
-from pipeline.job import Job
-from pipeline.segmentation import segment
+from pipeline.io.raster.mosaic import MosaicSource
+from pipeline.jobs.job import Job
+from pipeline.runs.segment import segment
 from tests.inputs import contents, labels_of, pixels
 from tests.rasters import put
 
@@ -106,7 +106,7 @@ def test_its_mask_is_that_of_the_written_mosaic(tiles, models, tmp_path):
 
 
 def test_more_tiles_than_stay_open_are_read_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.io.mosaic._OPEN", 2)
+    monkeypatch.setattr("pipeline.io.raster.mosaic._OPEN", 2)
     tiles = put_tiles(tmp_path / "tiles")
     source = MosaicSource(f"mosaic:{tiles}")
     for _ in range(2):

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import stamp_of, version_of
+from pipeline.archive.archive import stamp_of, version_of
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.inputs import find_inputs, name_outputs
 from pipeline.io.opening import identity, open_source
-from pipeline.io.unpacked import Stretch
+from pipeline.io.volume.packed import Stretch
+from pipeline.jobs.inputs import find_inputs, name_outputs
 from tests.dicoms import TILTED, normal_of, pixels
 from tests.inputs import labels_of, put_volume
 from tests.niftis import files

@@ -13,16 +13,16 @@ from ome_zarr_models.v05.image import Image
 from ome_zarr_models.v05.image_label import ImageLabel
 from ome_zarr_models.v05.labels import Labels
 
-from pipeline.conversion import export
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.formats import about
+from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
-from pipeline.io.store import ZarrSource
-from pipeline.io.volume_header import grid_in
-from pipeline.job import Job
-from pipeline.measures import measure
-from pipeline.segmentation import segment
+from pipeline.io.volume.nifti_header import grid_in
+from pipeline.io.zarr import ZarrSource
+from pipeline.jobs.job import Job
+from pipeline.masks.export import export
+from pipeline.masks.structures import measure
+from pipeline.runs.segment import segment
 from tests.inputs import pixels
 
 SHEARED = np.array([[-0.9, 0.2, 0.1, 20], [0.1, 1.1, 0, -30], [0, 0.3, 2.5, 5], [0, 0, 0, 1]])

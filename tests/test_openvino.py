@@ -13,27 +13,27 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import trial
 from pipeline.errors import InputError, ModelError, OutputError, PipelineError
-from pipeline.info import describe
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
+from pipeline.masks.info import describe
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD, INT8_GRAPH, INT8_WEIGHTS
-from pipeline.models.numerics import Numerics
-from pipeline.models.runtime import ready
+from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.runtime import ready
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model, save_model
-from pipeline.planning import plan
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.runs import warm_up
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import pixels, put_scene, put_volume
 from tests.model_cases import CARD_2D, model_of
 
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
-from pipeline.quantising import quantise
+from pipeline.runs.quantize import quantise
 
 FLOAT32 = Numerics("cpu", "float32", "openvino")
 BFLOAT16 = Numerics("cpu", "bfloat16", "openvino")
@@ -130,7 +130,7 @@ def test_it_computes_in_int8(made):
 
 
 def test_a_run_in_int8_is_recorded_and_told(made, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(trial, "_outcomes", {})
+    monkeypatch.setattr(warm_up, "_outcomes", {})
     said = []
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(made))
     assert plan(job, Means(precision="int8"), probe=True).precision == "int8"

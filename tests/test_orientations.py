@@ -10,9 +10,9 @@ import pytest
 import zarr
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models import store
-from pipeline.segmentation import segment
+from pipeline.runs.segment import segment
 from tests.inputs import labels_of, pixels, put_volume
 
 VALUES = pixels((3, 40, 50), seed=3).T.astype(np.int16)

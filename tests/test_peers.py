@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
-from pipeline.models.checkpoint import Wishes, import_weights
+from pipeline.models.importing import Wishes, import_weights
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
-from pipeline.models.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
 from tests import checkpoints, peers, plain_networks

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.engine import window as window_module
-from pipeline.engine.output import Bands
-from pipeline.engine.window import Weights
+from pipeline.engine import windows as window_module
+from pipeline.engine.windows import Weights
+from pipeline.engine.writer import Bands
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry import lattice as lattice_module
 from tests.properties import identity_error

@@ -13,8 +13,8 @@ from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.privacy import digest_of, without_names
-from pipeline.segmentation import Report
+from pipeline.cli.pseudonyms import digest_of, without_names
+from pipeline.runs.segment import Report
 from tests.inputs import pixels, put_volume
 
 PATIENT = "Miller_Anne"

@@ -14,9 +14,9 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pipeline.classes import LabelClass
-from pipeline.conversion import export
 from pipeline.geometry import Grid
 from pipeline.io.raster import RasterSource, write_cog
+from pipeline.masks.export import export
 from tests.rasters import PLACES, pixels, put
 
 rioxarray = pytest.importorskip("rioxarray")

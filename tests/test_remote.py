@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.io import remote as remote_room
+from pipeline.io import http as remote_room
 from pipeline.io.address import hidden, name_of, shown
-from pipeline.io.formats import stem_of, suffix_of
+from pipeline.io.mask_files import stem_of, suffix_of
 from pipeline.io.opening import identity
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_room

@@ -15,23 +15,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import network as network_room
-from pipeline import publishing
-from pipeline import segmentation as segment_room
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, PatchError
 from pipeline.geometry import Box, cut_bands
-from pipeline.io import formats
-from pipeline.io.formats import remove
+from pipeline.io import mask_files
+from pipeline.io.mask_files import remove
 from pipeline.io.opening import open_source
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import load_card
-from pipeline.models.predictor import CpuPredictor
+from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.runs import predictors as network_room
+from pipeline.runs import publish
+from pipeline.runs import segment as segment_room
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import contents, listing, pixels, put_scene, put_volume
 
 STOPPED = 130
@@ -273,9 +273,9 @@ def test_a_mask_that_cannot_be_written_leaves_nothing_under_its_name(models, tmp
     job = Job(str(small), tmp_path / name, str(models / "scene"))
     with monkeypatch.context() as patch:
         if name.endswith(".tif"):
-            patch.setitem(formats._WRITERS, ".tif", _half_writes(formats._WRITERS[".tif"]))
+            patch.setitem(mask_files._WRITERS, ".tif", _half_writes(mask_files._WRITERS[".tif"]))
         else:
-            patch.setattr(publishing, "remove", _fails_at(job.output))
+            patch.setattr(publish, "remove", _fails_at(job.output))
         with pytest.raises(OSError, match="no room"):
             segment(job)
     assert listing(tmp_path) & {name, f"{name}.aux.xml"} == set()
@@ -306,7 +306,7 @@ def _fails_at(output):
     def remove(path):
         if path == output:
             raise OSError("no room")
-        formats.remove(path)
+        mask_files.remove(path)
 
     return remove
 
@@ -377,7 +377,7 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
 
 def test_a_mask_that_another_device_made_is_left_alone(job, monkeypatch):
     segment(job)
-    monkeypatch.setattr("pipeline.models.device.choose_device", lambda asked: "cuda")
+    monkeypatch.setattr("pipeline.models.inference.device.choose_device", lambda asked: "cuda")
     assert segment(job).status == "skipped"
 
 

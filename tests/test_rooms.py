@@ -14,60 +14,60 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "torch": ("pipeline.models", "pipeline.network", "pipeline.training"),
+    "torch": ("pipeline.models", "pipeline.runs.predictors", "pipeline.training"),
     "lightning": ("pipeline.training",),
     "torchmetrics": ("pipeline.training",),
     "safetensors": ("pipeline.models", "pipeline.training"),
-    "openvino": ("pipeline.models.vino",),
-    "nncf": ("pipeline.models.quantise",),
+    "openvino": ("pipeline.models.inference.openvino",),
+    "nncf": ("pipeline.models.inference.quantize",),
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),
-    "scipy": ("pipeline.components", "pipeline.evaluation", "pipeline.sieve"),
+    "scipy": ("pipeline.sources.components", "pipeline.evaluation", "pipeline.sources.sieve"),
     "pyogrio": ("pipeline.io.vector",),
     "pyarrow": ("pipeline.io.vector",),
-    "shapely": ("pipeline.io.vector", "pipeline.vectors"),
-    "isal": ("pipeline.io.nifti_stream",),
-    "nibabel": ("pipeline.io.volume_header",),
-    "nrrd": ("pipeline.io.nrrd",),
+    "shapely": ("pipeline.io.vector", "pipeline.masks.polygons"),
+    "isal": ("pipeline.io.volume.stream",),
+    "nibabel": ("pipeline.io.volume.nifti_header",),
+    "nrrd": ("pipeline.io.volume.nrrd",),
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
-    "zarr": ("pipeline.io.store",),
-    "dask": ("pipeline.cluster",),
-    "distributed": ("pipeline.cluster",),
+    "zarr": ("pipeline.io.zarr",),
+    "dask": ("pipeline.runs.cluster",),
+    "distributed": ("pipeline.runs.cluster",),
     "prefect": ("flows",),
     "httpx": ("flows",),
-    "pystac": ("pipeline.stac",),
-    "pystac_client": ("pipeline.stac",),
-    "requests": ("pipeline.stac",),
-    "filelock": ("pipeline.holding",),
-    "psutil": ("pipeline.io.safely", "pipeline.limits"),
+    "pystac": ("pipeline.jobs.stac",),
+    "pystac_client": ("pipeline.jobs.stac",),
+    "requests": ("pipeline.jobs.stac",),
+    "filelock": ("pipeline.runs.lock",),
+    "psutil": ("pipeline.io.atomic", "pipeline.runs.limits"),
     "typer": ("pipeline.cli",),
-    "rich": ("pipeline.report", "pipeline.tables", "pipeline.demo"),
+    "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
 }
 """By library: the modules, with those below them, that may import it."""
 BELOW = {
     "pipeline.errors": (),
     "pipeline.classes": (),
-    "pipeline.extras": ("pipeline.errors",),
+    "pipeline.optional": ("pipeline.errors",),
     "pipeline.samples": (),
     "pipeline.geometry": ("pipeline.errors",),
     "pipeline.engine": ("pipeline.errors", "pipeline.geometry"),
     "pipeline.models": ("pipeline.errors", "pipeline.geometry", "pipeline.engine"),
-    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes", "pipeline.extras"),
+    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes", "pipeline.optional"),
 }
 """By part: all of the project that it may import, beside itself."""
 LATE = (
-    "pipeline.aoi",
-    "pipeline.areas",
+    "pipeline.jobs.aoi",
+    "pipeline.masks.areas",
     "pipeline.cli",
-    "pipeline.conversion",
-    "pipeline.inputs",
-    "pipeline.io.formats",
+    "pipeline.masks.export",
+    "pipeline.jobs.inputs",
+    "pipeline.io.mask_files",
     "pipeline.io.opening",
-    "pipeline.io.store.place",
-    "pipeline.models.runtime",
-    "pipeline.prepare",
-    "pipeline.segmentation",
+    "pipeline.io.zarr.georeference",
+    "pipeline.models.inference.runtime",
+    "pipeline.runs.prepare",
+    "pipeline.runs.segment",
 )
 """May import inside functions: verbs and doors bring libraries that not every call needs, and so does the network."""
 
@@ -186,23 +186,23 @@ def test_every_library_stays_in_its_room_and_imports_run_one_way():
     ("module", "text"),
     [
         ("pipeline.engine.sweep", "import torch"),
-        ("pipeline.statistics", "from scipy.spatial import KDTree"),
-        ("pipeline.conversion", "def f():\n    from rasterio.windows import Window"),
-        ("pipeline.io.formats", "import zarr.codecs"),
-        ("pipeline.io.views", "import nibabel as nib"),
-        ("pipeline.io.formats", "import pydicom"),
-        ("pipeline.planning", "from distributed import Client"),
+        ("pipeline.sources.statistics", "from scipy.spatial import KDTree"),
+        ("pipeline.masks.export", "def f():\n    from rasterio.windows import Window"),
+        ("pipeline.io.mask_files", "import zarr.codecs"),
+        ("pipeline.sources.reoriented", "import nibabel as nib"),
+        ("pipeline.io.mask_files", "import pydicom"),
+        ("pipeline.runs.plan", "from distributed import Client"),
         ("pipeline.archive.run", "from prefect import task"),
-        ("pipeline.info", "import rich.table"),
+        ("pipeline.masks.info", "import rich.table"),
         ("pipeline.geometry.box", "from pipeline.engine import Labels"),
-        ("pipeline.engine.rows", "from pipeline.io.slabs import slabs"),
-        ("pipeline.models.fit", "from pipeline.io import formats"),
-        ("pipeline.io.views", "import pipeline.prepare"),
+        ("pipeline.engine.reader", "from pipeline.sources.passes import slabs"),
+        ("pipeline.models.inference.fit", "from pipeline.io import mask_files"),
+        ("pipeline.sources.reoriented", "import pipeline.runs.prepare"),
         ("pipeline.samples.noise", "from pipeline.errors import InputError"),
         ("pipeline.archive.run", "import flows.segment"),
         ("pipeline.errors", "from .geometry import Box"),
-        ("pipeline.planning", "def f():\n    import json"),
-        ("pipeline.prepare", "from pipeline.segmentation import segment"),
+        ("pipeline.runs.plan", "def f():\n    import json"),
+        ("pipeline.runs.prepare", "from pipeline.runs.segment import segment"),
     ],
 )
 def test_a_planted_import_is_seen(module, text):
@@ -212,7 +212,7 @@ def test_a_planted_import_is_seen(module, text):
 
 def test_imports_for_types_alone_are_free():
     texts = sources()
-    assert not faults({**texts, "pipeline.job": "if TYPE_CHECKING:\n    import torch\n"})
+    assert not faults({**texts, "pipeline.jobs.job": "if TYPE_CHECKING:\n    import torch\n"})
 
 
 def loaded(code: str) -> set[str]:
@@ -232,5 +232,6 @@ def test_help_loads_no_library_but_its_own():
 
 
 def test_preparing_a_scene_loads_no_torch_dask_or_prefect():
-    code = "import pipeline.inputs, pipeline.config, pipeline.prepare, pipeline.info, pipeline.models.catalogue"
+    modules = ("jobs.inputs", "jobs.job_file", "runs.prepare", "masks.info", "models.catalogue")
+    code = "; ".join(f"import pipeline.{module}" for module in modules)
     assert not loaded(code) & HEAVY

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from flows import schedule as room
 from flows.schedule import Watching, When, deployment_of
 from pipeline.cli import app
-from pipeline.cli.values import duration
+from pipeline.cli.parsing import duration
 from pipeline.errors import RequestError
 from tests.inputs import labels_of, pixels, put_scene
 

@@ -9,15 +9,15 @@ import rasterio
 import zarr
 
 from pipeline.geometry import Lattice
-from pipeline.job import Job, Means
-from pipeline.models.augmentation import Augmentation
-from pipeline.models.fit import Scaling
-from pipeline.models.numerics import Numerics
-from pipeline.models.predictor import CpuPredictor
-from pipeline.models.runtime import ready
+from pipeline.jobs.job import Job, Means
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.runtime import ready
+from pipeline.models.inference.tta import Augmentation
 from pipeline.models.store import load_model
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
 from tests.inputs import SCENE_CARD, VOLUME_CARD, contents, labels_of, pixels, put_scene, put_volume
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cluster import map_out
 from pipeline.errors import RequestError
 from pipeline.geometry import Lattice, covered, cut_bands
-from pipeline.sharing import MOST, patches_of, recomputed, runs_for
+from pipeline.geometry.partition import MOST, patches_of, recomputed, runs_for
+from pipeline.runs.cluster import map_out
 
 BAND = SIDE = 1024
 

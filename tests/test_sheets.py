@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
-from pipeline.io.formats import Mask, publish
+from pipeline.io.mask_files import Mask, publish
+from pipeline.masks.export import export
 from tests.fakes import ArraySource
 
 TABLE = (

@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
-from pipeline.sieve import Sieved, sieved
+from pipeline.masks.export import export
+from pipeline.sources.sieve import Sieved, sieved
 from tests.fakes import ArraySource
 from tests.inputs import labels_of
 from tests.rasters import PLACES, put
@@ -77,7 +77,7 @@ def test_any_box_is_cut_from_the_whole_and_tiles_do_not_show(labels, least, data
     edges = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in labels.shape]
     box = Box(*zip(*edges, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.sieve._SIDE", {2: 1, 3: 1})
+        patch.setattr("pipeline.sources.sieve._SIDE", {2: 1, 3: 1})
         found = Sieved(ArraySource(labels[None]), NODATA, least).read(box)
     expected = sieved(labels, NODATA, least)[box.slices]
     np.testing.assert_array_equal(found.values[0], expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.simulator.costs import Costs
 from benchmarks.simulator.replay import Scene, Storage, compare, simulate
-from pipeline.sharing import patches_of
+from pipeline.geometry.partition import patches_of
 
 SIDES = st.integers(1, 9000)
 WORKERS = st.integers(1, 300)

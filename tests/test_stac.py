@@ -15,10 +15,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipeline.config import Request, Search, read_request
 from pipeline.errors import InputError, NothingFoundError, RequestError
-from pipeline.inputs import find_inputs, folder_of, jobs_of
-from pipeline.segmentation import segment
+from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.job_file import Request, Search, read_request
+from pipeline.runs.segment import segment
 from tests.inputs import pixels
 from tests.rasters import put as put_raster
 from tests.remote import served

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from rasterio.vrt import WarpedVRT
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import content_of, key_of, stamp_of
+from pipeline.archive.archive import content_of, key_of, stamp_of
 from pipeline.cli import app
-from pipeline.config import read_request
+from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.address import beside, is_remote, name_of, shown
 from pipeline.io.opening import open_source
-from pipeline.io.stack import StackSource
-from pipeline.job import Job
+from pipeline.io.raster.stack import StackSource
+from pipeline.jobs.job import Job
+from pipeline.jobs.job_file import read_request
 from pipeline.models.store import save_model
-from pipeline.privacy import without_names
-from pipeline.segmentation import Report, segment
+from pipeline.runs.segment import Report, segment
 from tests.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
 from tests.model_cases import network_of
 from tests.rasters import put

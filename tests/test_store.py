@@ -22,8 +22,8 @@ from pipeline.classes import LabelClass
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box, Grid, cut_bands
 from pipeline.io.raster import RasterSource
-from pipeline.io.store import CHUNK, BandStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
-from pipeline.io.store.labels import chunks_of
+from pipeline.io.zarr import CHUNK, BandStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
+from pipeline.io.zarr.labels import chunks_of
 from tests.fakes import ArraySource
 from tests.rasters import PLACES, pixels, put
 

@@ -14,23 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 
-from pipeline import stretch as room
 from pipeline.engine import Pixels
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box
-from pipeline.io.calibrated import Calibrated, Calibration
 from pipeline.io.raster import RasterSource
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
-from pipeline.models.fit import Scaling
+from pipeline.models.inference.fit import Scaling
 from pipeline.models.store import save_model
-from pipeline.planning import plan
-from pipeline.segmentation import segment
-from pipeline.stretch import stretch
+from pipeline.runs.plan import plan
+from pipeline.runs.segment import segment
+from pipeline.runs.work_folder import STATISTICS
+from pipeline.sources import percentiles as room
+from pipeline.sources.calibrated import Calibrated, Calibration
+from pipeline.sources.percentiles import stretch
 from pipeline.training.config import Data
-from pipeline.training.gather import gather, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
 from pipeline.training.items import Item
-from pipeline.workfolder import STATISTICS
 from tests.fakes import ArraySource, grid_of
 from tests.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
 from tests.model_cases import network_of
@@ -226,7 +226,7 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
     stored = json.loads((tmp_path / "mask.tif.partial" / STATISTICS).read_text())
     assert stored["shift"] == pytest.approx(low)
     assert stored["spread"] == pytest.approx(size)
-    monkeypatch.setattr("pipeline.segmentation.stretch", None)
+    monkeypatch.setattr("pipeline.runs.segment.stretch", None)
     segment(job)
     np.testing.assert_array_equal(labels_of(tmp_path / "mask.tif"), labels_of(tmp_path / "expected.tif"))
 

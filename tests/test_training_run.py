@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError, PipelineError, RequestError
-from pipeline.job import Job, Means
-from pipeline.models.pspnet import PSPNet
+from pipeline.jobs.job import Job, Means
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.store import load_model
-from pipeline.segmentation import segment
+from pipeline.runs.segment import segment
 from pipeline.training.config import Loss, Schedule, read_training
 from pipeline.training.losses import loss_of, soft_dice
 from pipeline.training.module import Learner, coarse_twin, factor
-from pipeline.training.place import IGNORE
+from pipeline.training.patch import IGNORE
 from pipeline.training.run import Resources, spec_of, train
 from tests.inputs import labels_of
 from tests.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, put_volumes, truth

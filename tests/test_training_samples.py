@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError, RequestError
-from pipeline.models.fit import Scaling
-from pipeline.training.census import take_census
-from pipeline.training.changes import changed, draw_change, draw_pose
+from pipeline.models.inference.fit import Scaling
+from pipeline.training.class_counts import take_census
 from pipeline.training.config import Augmentation
-from pipeline.training.gather import gather, normalisation_of, scaling_of
+from pipeline.training.dataset import Checks, Samples, close_all
+from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
+from pipeline.training.intensity import changed, draw_change, draw_pose
 from pipeline.training.items import Item, find_items, open_pair
-from pipeline.training.place import IGNORE, Pose, cut, footprint
-from pipeline.training.samples import Checks, Samples, close_all
+from pipeline.training.patch import IGNORE, Pose, cut, footprint
 from tests.fakes import ArraySource
 from tests.inputs import PLACE, put_scene
 from tests.trainings import CLASSES, SCENES, STILL, VOLUMES, put_scenes, put_volumes, truth

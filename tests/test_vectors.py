@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
 from pipeline.cli import app
-from pipeline.conversion import export
 from pipeline.errors import RequestError
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
-from pipeline.vectors import Finish, patches_of, write_vectors
+from pipeline.masks.export import export
+from pipeline.masks.polygons import Finish, patches_of, write_vectors
 from tests.fakes import ArraySource
 from tests.rasters import PLACES, put
 

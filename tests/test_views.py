@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid
-from pipeline.io.slabs import slabs
-from pipeline.io.views import Reoriented, canonical, inverse
-from pipeline.io.volume import open_volume
+from pipeline.io.volume.nifti import open_volume
+from pipeline.sources.passes import slabs
+from pipeline.sources.reoriented import Reoriented, canonical, inverse
 from tests.fakes import ArraySource, grid_of
 from tests.real import ZOO
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.geometry import Box, Grid
-from pipeline.io.volume import open_volume, write_nifti
+from pipeline.io.volume.nifti import open_volume, write_nifti
 from tests.niftis import MOVED, SHEARED, by_nibabel, files, numbers, put, whole
 
 INTEGERS = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8"]

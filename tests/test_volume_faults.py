@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.volume import open_volume
+from pipeline.io.volume.nifti import open_volume
 from tests.niftis import SHEARED, by_nibabel, files, numbers, put, whole
 from tests.real import ZOO
 

@@ -17,10 +17,10 @@ from nibabel.nifti1 import Nifti1Extension
 
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.formats import suffix_of
+from pipeline.io.mask_files import suffix_of
 from pipeline.io.opening import open_source
-from pipeline.io.pairs import halves, parts
-from pipeline.io.volume import open_volume, write_nifti
+from pipeline.io.volume.nifti import open_volume, write_nifti
+from pipeline.io.volume.nifti_pairs import halves, parts
 from tests.niftis import MOVED, SHEARED, files, numbers, put, whole
 
 SHAPE = (5, 4, 3)

@@ -12,19 +12,19 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
-from pipeline.archive.choice import content_of, key_of, recipe_of, stamp_of
-from pipeline.checking import check
+from pipeline.archive.archive import content_of, key_of, recipe_of, stamp_of
 from pipeline.cli import app
-from pipeline.config import Request
-from pipeline.conversion import export
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.evaluation.pairs import Pair, opened
-from pipeline.inputs import find_inputs, jobs_of
 from pipeline.io.opening import identity
-from pipeline.job import Job, Means
+from pipeline.jobs.inputs import find_inputs, jobs_of
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job_file import Request
+from pipeline.masks.check import check
+from pipeline.masks.export import export
 from pipeline.models import store
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
 from tests.inputs import labels_of, listing, pixels
 
 VALUES = pixels((4, 30, 40), seed=3).T.astype(np.int16)

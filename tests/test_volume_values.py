@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.errors import InputError
-from pipeline.job import Job, Means
+from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
-from pipeline.setup import Setup
-from pipeline.statistics import Spread
-from pipeline.stretch import stretch
-from pipeline.training.gather import gather, normalisation_of, scaling_of
+from pipeline.runs.prepare import prepare
+from pipeline.runs.prepared import Setup
+from pipeline.runs.segment import segment
+from pipeline.runs.work_folder import STATISTICS, statistics_of
+from pipeline.sources.percentiles import stretch
+from pipeline.sources.statistics import Spread
+from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
 from pipeline.training.items import Item
-from pipeline.workfolder import STATISTICS, statistics_of
 from tests.fakes import ArraySource
 from tests.inputs import VOLUME_CARD, contents, labels_of, pixels, put_volume, undecided
 from tests.model_cases import network_of
@@ -208,7 +208,7 @@ def test_weights_of_views_are_in_the_fingerprint_and_only_where_several_are_aver
 
 
 def test_cards_without_weights_are_read_and_make_the_same_archive(tmp_path, models):
-    from pipeline.archive.choice import recipe_of
+    from pipeline.archive.archive import recipe_of
 
     text = (models / "volume" / "card.json").read_text()
     card = json.loads(text)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import OutputError
 from pipeline.geometry import Box, Grid
-from pipeline.io.volume import open_volume, write_nifti
+from pipeline.io.volume.nifti import open_volume, write_nifti
 from tests.niftis import MOVED
 
 SMALL = Grid((3, 4, 5), MOVED, ("z", "y", "x"))

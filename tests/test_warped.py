@@ -24,10 +24,10 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.georeference import grid_at, transform_of
 from pipeline.io.raster.warped import Warped
-from pipeline.job import Job, Means
-from pipeline.prepare import prepare
-from pipeline.segmentation import segment
-from pipeline.target import target_of
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.target_grid import target_of
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
 from tests.inputs import labels_of, pixels, put_volume
 from tests.rasters import PLACES, put
 

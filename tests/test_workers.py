@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.job import Job, Means
-from pipeline.prepare import prepare
-from pipeline.progress import Progress
-from pipeline.segmentation import segment
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
 from tests.inputs import pixels, put_scene, put_volume
 
 

@@ -23,19 +23,19 @@ from benchmarks.null_network import NullNetwork
 from benchmarks.scenes import sample_scene
 from benchmarks.simulator.costs import Costs
 from benchmarks.simulator.timed import TimedPredictor, TimedSink, TimedSource
-from pipeline.cluster import map_out
-from pipeline.conversion import export
 from pipeline.engine import Predictor, sweep
 from pipeline.engine.ledger import Ledger
-from pipeline.io.formats import remove
-from pipeline.io.store import create_labels, mask_of
-from pipeline.job import Job, Means
+from pipeline.geometry.partition import patches_of
+from pipeline.io.mask_files import remove
+from pipeline.io.zarr import create_labels, mask_of
+from pipeline.jobs.job import Job, Means
+from pipeline.masks.export import export
 from pipeline.models.spec import Backbone
-from pipeline.network import predictor_of
-from pipeline.prepare import prepare
-from pipeline.setup import Setup
-from pipeline.sharing import patches_of
-from pipeline.workfolder import MASK, labels_sink, swept_source
+from pipeline.runs.cluster import map_out
+from pipeline.runs.predictors import predictor_of
+from pipeline.runs.prepare import prepare
+from pipeline.runs.prepared import Setup
+from pipeline.runs.work_folder import MASK, labels_sink, swept_source
 
 REPEATS, TASKS = 5, 200
 """Sweeps with a network that costs nothing, and tasks that do nothing."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from benchmarks.simulator.costs import Costs
-from pipeline.engine.rows import READERS
+from pipeline.engine.reader import READERS
 from pipeline.geometry import Box, Lattice, cut_bands, split_runs
-from pipeline.geometry.bands import Run
-from pipeline.setup import STRIP
-from pipeline.sharing import patches_of, runs_for
+from pipeline.geometry.partition import patches_of, runs_for
+from pipeline.geometry.slabs import Run
+from pipeline.runs.prepared import STRIP
 
 Steps = Generator[float, float, float]
 """Yields the time until which it waits, is sent the time that it is then, and returns the time of its end."""

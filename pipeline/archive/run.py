@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from typing import Any, Protocol
 
-from pipeline.archive.choice import HELD, Archive, Choice
+from pipeline.archive.archive import HELD, Archive, Choice
 from pipeline.errors import (
     HeldError,
     InputError,
@@ -19,9 +19,9 @@ from pipeline.errors import (
     PipelineError,
     RequestError,
 )
-from pipeline.job import Job, Means
-from pipeline.progress import Progress
-from pipeline.segmentation import Report, segment
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import Report, segment
 
 _log = logging.getLogger(__name__)
 

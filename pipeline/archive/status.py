@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
-from pipeline.archive.suspects import Suspect, suspects_of
-from pipeline.io.safely import replacing
+from pipeline.archive.outliers import Suspect, suspects_of
+from pipeline.io.atomic import replacing
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run takes up."""

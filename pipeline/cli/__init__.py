@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pipeline.cli.app import app
-from pipeline.cli.archives import retry, status
-from pipeline.cli.learning import evaluate, train
-from pipeline.cli.masks import areas, check, export, info, measure
-from pipeline.cli.scheduling import schedule
-from pipeline.cli.segmenting import plan, run
-from pipeline.cli.weights import import_weights, models, quantise
+from pipeline.cli.archive_verbs import retry, status
+from pipeline.cli.mask_verbs import areas, check, export, info, measure
+from pipeline.cli.model_verbs import import_weights, models, quantise
+from pipeline.cli.run_verbs import plan, run
+from pipeline.cli.schedule_verbs import schedule
+from pipeline.cli.training_verbs import evaluate, train
 
 _SEGMENTING = (run, plan, status, retry, schedule)
 _AFTERWARDS = (info, check, export, areas, measure, evaluate)

@@ -3,7 +3,7 @@
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.sweep import Failure, Recipe, Watch, sweep
-from pipeline.engine.window import WINDOWS
+from pipeline.engine.windows import WINDOWS
 
 __all__ = [
     "STEPS",

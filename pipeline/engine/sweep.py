@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pipeline.engine.arrays import HOST, Arrays
 from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
-from pipeline.engine.output import Bands, Deciding
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
-from pipeline.engine.rows import READERS, Rows
-from pipeline.engine.window import Weights
+from pipeline.engine.reader import READERS, Rows
+from pipeline.engine.windows import Weights
+from pipeline.engine.writer import Bands, Deciding
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.geometry import Box, Lattice
-from pipeline.geometry.bands import Run
+from pipeline.geometry.slabs import Run
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.sums import Figures, Sums, added
+from pipeline.evaluation.counts import Figures, Sums, added
 
 _RANGE = (2.5, 97.5)
 

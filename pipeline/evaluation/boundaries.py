@@ -12,8 +12,8 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.counts import Sums
 from pipeline.evaluation.labels import UNCOUNTED, Codes
-from pipeline.evaluation.sums import Sums
 
 _BITS = 8
 

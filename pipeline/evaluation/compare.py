@@ -16,13 +16,13 @@ from pipeline.classes import ClassTable
 from pipeline.errors import Interrupted, RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
+from pipeline.evaluation.counts import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
 from pipeline.evaluation.labels import Codes, Coding, class_table, coded_slabs
 from pipeline.evaluation.pairs import Opened, Pair, opened
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
-from pipeline.evaluation.sums import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
-from pipeline.progress import UNSEEN, Progress
+from pipeline.runs.progress import UNSEEN, Progress
 
 
 @dataclass(frozen=True)

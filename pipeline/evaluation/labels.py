@@ -15,7 +15,7 @@ from pipeline.engine import Pixels
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.pairs import Opened, Pair, opened
 from pipeline.geometry import Box, cut_bands
-from pipeline.io.formats import about
+from pipeline.io.mask_files import about
 
 Codes = NDArray[np.int16]
 

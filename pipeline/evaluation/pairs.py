@@ -15,10 +15,10 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.grid import CLOSE
-from pipeline.inputs import find_inputs
 from pipeline.io.address import is_remote
-from pipeline.io.formats import SCENES, STORES, VOLUMES, about, stem_of, suffix_of
+from pipeline.io.mask_files import SCENES, STORES, VOLUMES, about, stem_of, suffix_of
 from pipeline.io.opening import open_source
+from pipeline.jobs.inputs import find_inputs
 
 
 @dataclass(frozen=True)

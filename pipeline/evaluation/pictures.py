@@ -17,11 +17,11 @@ from pipeline.evaluation.labels import UNCOUNTED, Codes, Coding, coded_slabs
 from pipeline.evaluation.pairs import Pair, opened
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.geometry import Box
-from pipeline.io.formats import stem_of
+from pipeline.io.atomic import replacing
+from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
-from pipeline.io.safely import replacing
-from pipeline.io.slabs import slabs
+from pipeline.sources.passes import slabs
 
 Picture = NDArray[np.uint8]
 """`(rows, columns, 3)`."""

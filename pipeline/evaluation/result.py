@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.io.safely import replacing
+from pipeline.io.atomic import replacing
 
 Kind = Literal["scene", "volume"]
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.extras import need
 from pipeline.geometry import Grid
 from pipeline.io.address import is_mosaic, is_remote, is_stack, parts_of_stack, shown
 from pipeline.io.dicom.files import is_dicom
-from pipeline.io.foreign import way_out
-from pipeline.io.formats import META, NRRD, STORES, VOLUMES, suffix_of
-from pipeline.io.pairs import PAIRS, halves, parts
+from pipeline.io.mask_files import META, NRRD, STORES, VOLUMES, suffix_of
+from pipeline.io.unsupported import way_out
+from pipeline.io.volume.nifti_pairs import PAIRS, halves, parts
+from pipeline.optional import need
 
 
 def is_volume(path: str | Path) -> bool:
@@ -45,7 +45,7 @@ def open_source(
     several DICOM series. Raises InputError with the path, what was found and the way out.
     """
     if is_mosaic(path):
-        from pipeline.io.mosaic import MosaicSource
+        from pipeline.io.raster.mosaic import MosaicSource
 
         return MosaicSource(str(path), bands, onto)
     source = _opened(path, bands, series, _Form(affine, volume, keep_text))
@@ -66,7 +66,7 @@ class _Form(NamedTuple):
 
 def _opened(path: str | Path, bands: Sequence[int | str] | None, series: str | None, form: _Form) -> Source:
     if is_stack(path):
-        from pipeline.io.stack import StackSource
+        from pipeline.io.raster.stack import StackSource
 
         return StackSource(str(path), bands)
     dicom, nifti = is_series(path), is_volume(path)
@@ -79,7 +79,7 @@ def _opened(path: str | Path, bands: Sequence[int | str] | None, series: str | N
     elif nifti or suffix_of(path) in (*NRRD, *META):
         source = _open_volume(Path(path), form)
     elif Path(path).is_dir() or ".zarr/" in str(path):
-        from pipeline.io.store import ZarrSource
+        from pipeline.io.zarr import ZarrSource
 
         source = ZarrSource(path, form.affine)
     else:
@@ -109,14 +109,14 @@ def _open_volume(path: Path, form: _Form) -> Source:
     """A volume in a file."""
     if suffix_of(path) in NRRD:
         need("nrrd", f"{path}")
-        from pipeline.io.nrrd import open_nrrd
+        from pipeline.io.volume.nrrd import open_nrrd
 
         return open_nrrd(path)
     if suffix_of(path) in META:
-        from pipeline.io.metaimage import open_metaimage
+        from pipeline.io.volume.metaimage import open_metaimage
 
         return open_metaimage(path)
-    from pipeline.io.volume import open_volume
+    from pipeline.io.volume.nifti import open_volume
 
     return open_volume(path, **form._asdict())
 
@@ -131,11 +131,11 @@ def files_of(path: str | Path) -> tuple[Path, ...]:
     voxels: tuple[Path, ...] = ()
     if suffix_of(path) == ".nhdr":
         need("nrrd", f"{path}")
-        from pipeline.io.nrrd import read_nrrd
+        from pipeline.io.volume.nrrd import read_nrrd
 
         voxels = (read_nrrd(Path(path)).data,)
     if suffix_of(path) == ".mhd":
-        from pipeline.io.metaimage import read_metaimage
+        from pipeline.io.volume.metaimage import read_metaimage
 
         voxels = (read_metaimage(Path(path)).data,)
     return tuple(dict.fromkeys((*parts(Path(path)), *voxels)))
@@ -155,7 +155,7 @@ def form_apart(one: Grid, other: Grid, form: str) -> float | None:
 
     None where that of one of them is broken.
     """
-    from pipeline.io.volume_header import placed
+    from pipeline.io.volume.nifti_header import placed
 
     try:
         first, second = placed(one, form), placed(other, form)
@@ -171,13 +171,13 @@ def identity(path: str | Path, series: str | None = None) -> dict[str, Any]:
     other, the name alone.
     """
     if is_mosaic(path):
-        from pipeline.io.mosaic import versions
+        from pipeline.io.raster.mosaic import versions
 
         return versions(str(path))
     if is_stack(path):
         return {"name": shown(path), "parts": [identity(part) for _, part in parts_of_stack(path)]}
     if is_remote(path):
-        from pipeline.io.remote import version_at
+        from pipeline.io.http import version_at
 
         address = str(path).removeprefix("/vsicurl/")
         return {"name": shown(path), **(version_at(address) if address.startswith("http") else {})}

@@ -21,8 +21,8 @@ from pyarrow.parquet import ParquetWriter
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from pipeline.errors import InputError, OutputError
-from pipeline.io.raster.outlines import LONGITUDE_LATITUDE, moved, projjson
-from pipeline.io.safely import replacing
+from pipeline.io.atomic import replacing
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, moved, projjson
 
 Table = Mapping[str, NDArray[Any]]
 """Attributes by name, each with one value for each polygon."""

@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pipeline.decoding import decode, did_you_mean
 from pipeline.errors import ModelError, RequestError
-from pipeline.models.decode import decode, did_you_mean
 from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.decoding import did_you_mean
 from pipeline.errors import ModelError
 from pipeline.models.card import Card, read_card
-from pipeline.models.decode import did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
 CARD, MODEL = "card.json", "model.safetensors"

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.decoding import decode
 from pipeline.errors import ModelError
 from pipeline.models import spec as architecture
 from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS
-from pipeline.models.decode import decode
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec, Stem
 from pipeline.models.store import packed, publish, read_weights
 

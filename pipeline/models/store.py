@@ -18,7 +18,7 @@ from torch import Tensor
 from pipeline.errors import ModelError, OutputError
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 
 __all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "save_model"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.decoding import decode
 from pipeline.errors import RequestError
 from pipeline.models.card import ClassEntry, Pair, Values
-from pipeline.models.decode import decode
 from pipeline.models.spec import Backbone as BackboneName
 from pipeline.models.spec import BasicDilation, Dilation, Head, OutputStride, Stem
 

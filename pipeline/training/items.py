@@ -12,10 +12,10 @@ from typing import Literal
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry.grid import CLOSE
-from pipeline.inputs import find_inputs
-from pipeline.io.formats import stem_of
+from pipeline.io.band_names import BandName
+from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import open_source
-from pipeline.io.rasterband import BandName
+from pipeline.jobs.inputs import find_inputs
 from pipeline.training.config import Data
 
 Part = Literal["train", "validation"]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.training.config import Loss
-from pipeline.training.place import IGNORE
+from pipeline.training.patch import IGNORE
 
 
 def loss_of(scores: Tensor, labels: Tensor, how: Loss) -> Tensor:

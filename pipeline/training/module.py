@@ -16,11 +16,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from pipeline.errors import PipelineError
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.training.config import Schedule, Training
 from pipeline.training.losses import loss_of
-from pipeline.training.place import IGNORE, Sample
+from pipeline.training.patch import IGNORE, Sample
 
 
 class Learner(lightning.LightningModule):

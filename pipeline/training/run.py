@@ -19,21 +19,21 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from pipeline.decoding import decode
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError, RequestError
 from pipeline.models.card import FORMAT, Card, Normalisation
-from pipeline.models.decode import decode
-from pipeline.models.device import choose_device, fast_in_bf16
-from pipeline.models.pspnet import PSPNet
+from pipeline.models.inference.device import choose_device, fast_in_bf16
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
-from pipeline.training.begin import begin_with
 from pipeline.training.config import Training
-from pipeline.training.gather import Gathered, gather, normalisation_of
+from pipeline.training.dataset import Checks, Samples, close_all
+from pipeline.training.dataset_statistics import Gathered, gather, normalisation_of
+from pipeline.training.initialize import begin_with
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
-from pipeline.training.place import Sample
-from pipeline.training.samples import Checks, Samples, close_all
+from pipeline.training.patch import Sample
 
 _TOLD = ("licence", "credits", "limits")
 """What a training says of its model and does not depend on."""

@@ -20,10 +20,10 @@ from pipeline.classes import ClassTable
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError
 from pipeline.geometry.grid import CLOSE
+from pipeline.io.atomic import replacing
 from pipeline.io.dicom.headers import Slice
 from pipeline.io.dicom.source import DicomSource
-from pipeline.io.safely import replacing
-from pipeline.io.slabs import slabs
+from pipeline.sources.passes import slabs
 
 _MAKER = "pipeline"
 _UNSAID = (

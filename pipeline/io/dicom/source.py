@@ -16,8 +16,8 @@ from pipeline.engine.protocols import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.dicom.files import Files
+from pipeline.io.dicom.geometry import stack
 from pipeline.io.dicom.headers import Slice, read_slices
-from pipeline.io.dicom.stack import stack
 
 _WHOLE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.int32))
 

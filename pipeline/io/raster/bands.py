@@ -7,7 +7,7 @@ import re
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from pipeline.io.rasterband import RasterBand
+from pipeline.io.band_names import RasterBand
 
 _TAGS = frozenset(["commonname", "bandname", "name"])
 """Tags of a band that name it, in lower case and without hyphens: `common_name` of STAC, `BANDNAME` of SAFE."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pipeline.classes import ClassTable
-from pipeline.io.safely import replacing
+from pipeline.io.atomic import replacing
 
 
 def sidecar_of(path: Path) -> Path:

@@ -23,11 +23,11 @@ from pipeline.engine import Pixels
 from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import shown
-from pipeline.io.observed import observed
+from pipeline.io.band_names import BandName, RasterBand, numbers_of
 from pipeline.io.raster.bands import bands_of
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
-from pipeline.io.rasterband import BandName, RasterBand, numbers_of
+from pipeline.sources.validity import observed
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.io.band_names import Banded, RasterBand
+from pipeline.io.raster.coordinates import Places, footprint, places_of, steps_of
 from pipeline.io.raster.georeference import transform_of
-from pipeline.io.raster.places import Places, footprint, places_of, steps_of
-from pipeline.io.rasterband import Banded, RasterBand
 
 Floats = NDArray[np.float64]
 _TILE = 256

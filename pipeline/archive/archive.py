@@ -1,0 +1,271 @@
+"""What is to be done with each item of an archive, by what its ledger knows; and how that is kept up to date."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
+from pipeline.archive.outliers import volumes_of
+from pipeline.archive.status import write_report
+from pipeline.engine.ledger import differences
+from pipeline.errors import LASTING, Interrupted, RequestError
+from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
+from pipeline.io.opening import files_of, identity
+from pipeline.jobs.job import Job, Means
+from pipeline.models.catalogue import load_card
+from pipeline.runs.prepare import DEFAULTS
+from pipeline.runs.prepared import FORMAT
+from pipeline.runs.segment import Report
+
+HELD = "held"
+"""Reason of items that another run is making at this moment."""
+Version = tuple[str | None, str | None]
+"""Stamp and content of an input."""
+_UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
+"""Fields of a card that decide no byte of a mask."""
+
+
+@contextmanager
+def archive_at(ledger: Path | None) -> Iterator[Archive | None]:
+    """The archive with that ledger, if there is one; in the end counts and failures are written beside it."""
+    if ledger is None:
+        yield None
+        return
+    opened = ArchiveLedger(ledger)
+    archive = Archive(opened)
+    try:
+        yield archive
+    finally:
+        try:
+            write_report(opened)
+        finally:
+            archive.close()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be done with one item."""
+
+    job: Job
+    means: Means
+    """As asked for; what was made of an older version of the input may be replaced."""
+    report: Report | None = None
+    """What is told of it, if nothing is to be done."""
+    stale: bool = False
+    """Whether there is a mask of an older version of the input."""
+
+
+class Archive:
+    """An archive and its ledger."""
+
+    def __init__(self, ledger: ArchiveLedger) -> None:
+        self._ledger = ledger
+        self._recipes: dict[Job, str] = {}
+        self._ahead = ThreadPoolExecutor(1, "read ahead")
+        self._read: dict[str, Future[Version]] = {}
+
+    def close(self) -> None:
+        """Wait for what is being read ahead, and close the ledger."""
+        self._ahead.shutdown(cancel_futures=True)
+        self._ledger.close()
+
+    def read_ahead(self, choice: Choice) -> None:
+        """Read the input of an item that comes next, for its content; so it is in the machine's memory by its turn."""
+        item = choice.job.input
+        self._read[item] = self._ahead.submit(version_of, item)
+
+    def choose(self, jobs: Sequence[Job], means: Means) -> list[Choice]:
+        """What is to be done with each job; new ones are entered as pending.
+
+        Raises RequestError if masks that are done were made with another model or in another way.
+        """
+        rows = self._ledger.rows()
+        self._recipes = {}
+        self._refuse_others(jobs, means, rows)
+        new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
+        self._ledger.enter(new)
+        return [self._choice(job, means, rows.get(key_of(job))) for job in jobs]
+
+    @contextmanager
+    def running(self, choice: Choice) -> Iterator[Entry]:
+        """Note that an item is under way; if it is stopped, that it is to be gone on with. Gives what was noted."""
+        job = choice.job
+        stamp, content = self._version(job.input)
+        entry = Entry(key_of(job), _output(job), "running", None, None, stamp, content, self._recipe(job))
+        entry = replace(entry, stale=choice.stale)
+        self._ledger.enter([entry])
+        try:
+            yield entry
+        except (Interrupted, KeyboardInterrupt):
+            self._ledger.enter([replace(entry, state="pending")])
+            raise
+
+    def ended(self, choice: Choice, running: Entry, report: Report) -> Report:
+        """Note how an item ended, and what is to be told of it: what another run is making is that one's to note."""
+        if report.code == HELD:
+            return replace(report, status="skipped")
+        entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
+        if report.status == "failed":
+            state: State = "quarantined" if report.code in LASTING else "failed"
+            entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
+        elif stamp_of(choice.job.input) != running.stamp:
+            entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
+        else:
+            entry = replace(entry, cells=report.cells, seconds=report.seconds)
+        if entry.state == "done":
+            self._ledger.measured(entry.input, volumes_of(entry.output))
+        self._ledger.enter([entry])
+        return report
+
+    def _version(self, item: str) -> Version:
+        """What the input is now: as it was read ahead, unless it has changed since."""
+        ahead = self._read.pop(item, None)
+        version = version_of(item) if ahead is None else ahead.result()
+        return version if version[0] == stamp_of(item) else version_of(item)
+
+    def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
+        if row is None:
+            return Choice(job, means)
+        stamp = stamp_of(job.input)
+        touched = row.stamp not in (None, stamp)
+        if row.state == "done" and not means.overwrite and row.output is not None and Path(row.output).exists():
+            if touched and row.content != content_of(job.input):
+                return Choice(job, replace(means, overwrite=True, restart=True), stale=True)
+            if touched:
+                self._ledger.enter([_touched(row, stamp)])
+            return Choice(job, means, _skipped(job, row))
+        if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
+            return Choice(job, means, _still(job, row, self._ledger.path))
+        again = replace(means, overwrite=means.overwrite or row.stale, restart=means.restart or touched)
+        return Choice(job, again, stale=row.stale)
+
+    def _refuse_others(self, jobs: Sequence[Job], means: Means, rows: dict[str, Row]) -> None:
+        if means.overwrite:
+            return
+        made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
+        other = [what for job, row in made if (what := self._difference(job, row))]
+        if other:
+            raise RequestError(
+                f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {other[0]}; "
+                "--overwrite makes them anew, or give another --output"
+            )
+
+    def _difference(self, job: Job, row: Row) -> str:
+        """In what a job differs from what was made; empty where older ledgers only knew fewer fields.
+
+        Which form holds does not matter to what was done without.
+        """
+        if row.recipe in (self._recipe(job), self._recipe(replace(job, affine=None))):
+            return ""
+        return self._compared(replace(job, input="", output=None), row.recipe)
+
+    @lru_cache(maxsize=64)  # noqa: B019  (an archive lives as long as its run)
+    def _compared(self, how: Job, recipe: str | None) -> str:
+        return differences(self._ledger.record(recipe or ""), recipe_of(how))
+
+    def _recipe(self, job: Job) -> str:
+        """The key of what a job is made with: the same for most items of an archive."""
+        how = replace(job, input="", output=None)
+        if how not in self._recipes:
+            self._recipes[how] = self._ledger.recipe(recipe_of(job))
+        return self._recipes[how]
+
+
+def key_of(job: Job) -> str:
+    """Name of an item in the ledger: an address, or an absolute path."""
+    if is_mosaic(job.input):
+        return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
+    if is_stack(job.input):
+        return stack_of((name, key_of(Job(part))) for name, part in parts_of_stack(job.input))
+    volume = "" if job.volume is None else f"[{job.volume}]"
+    return job.name if is_remote(job.input) else f"{Path(job.input).absolute()}{volume}"
+
+
+def recipe_of(job: Job) -> dict[str, Any]:
+    """All that decides a mask beside its input, as JSON values."""
+    said = asdict(replace(job.plain(), input="", output=None, model=None))
+    how = {name: value for name, value in said.items() if value not in (None, "")}
+    if job.aoi is not None and Path(job.aoi).is_file():
+        how["aoi"] = content_of(job.aoi)
+    models = DEFAULTS.values() if job.model is None else (job.model,)
+    cards = [asdict(load_card(name)) for name in models]
+    told = {card["name"]: {name: value for name, value in card.items() if _said(name, value)} for card in cards}
+    return {"format": FORMAT, **how, "models": told}
+
+
+def _said(name: str, value: object) -> bool:
+    """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
+    return name not in _UNSAID and (name, value) not in (("values", "raw"), ("view_weights", ()))
+
+
+def stamp_of(item: str) -> str | None:
+    """Size and time of change of an input; None for an address, and where there is nothing."""
+    try:
+        if is_mosaic(item):
+            return str(identity(item)["tiles_sha256"])
+        if is_stack(item):
+            return _joined(stamp_of(part) for _, part in parts_of_stack(item))
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, files_of(item)))
+    except (OSError, RequestError):
+        return None
+
+
+def version_of(item: str) -> Version:
+    """Stamp and content of an input."""
+    return stamp_of(item), content_of(item)
+
+
+def content_of(item: str) -> str | None:
+    """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
+    if is_mosaic(item):
+        return stamp_of(item)
+    if is_stack(item):
+        return _joined(content_of(part) for _, part in parts_of_stack(item))
+    path = Path(item)
+    try:
+        if not path.is_dir():
+            return " ".join(map(_sha256, files_of(item)))
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        whole = hashlib.sha256()
+        for file in files:
+            whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
+        return whole.hexdigest()
+    except (OSError, RequestError):
+        return None
+
+
+def _joined(parts: Iterable[str | None]) -> str | None:
+    """One text of several; None where one is."""
+    known = list(parts)
+    return None if None in known else hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _output(job: Job) -> str | None:
+    return None if job.output is None else str(job.output)
+
+
+def _touched(row: Row, stamp: str | None) -> Entry:
+    """A done item whose input has another date, but the same bytes."""
+    known = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
+    return Entry(**{**known, "stamp": stamp})
+
+
+def _skipped(job: Job, row: Row) -> Report:
+    return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
+
+
+def _still(job: Job, row: Row, ledger: Path) -> Report:
+    reason = f"{row.reason} (quarantined: not tried again until it changes, or `pipeline retry {ledger}`)"
+    return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -1,0 +1,68 @@
+"""Masks of an archive of volumes that are done, and that somebody should look at: empty ones, and unusual sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from pipeline.errors import PipelineError
+from pipeline.io.mask_files import STORES, VOLUMES, suffix_of
+from pipeline.masks.structures import measure
+
+FEWEST = 10
+"""Items that an archive needs for one of them to be unusual."""
+_DEVIATIONS, _SHARE = 5.0, 0.2
+"""Least distance from the median: in standard deviations, and as a share of the median."""
+_USUAL = 0.9
+"""Share of items with a structure from which on one without it is unusual."""
+_OF_NORMAL = 1.4826
+"""A normal distribution's standard deviation over its median absolute deviation."""
+Volumes = Mapping[str, Mapping[str, float]]
+"""Millilitres by structure, by item."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An item that is done, and what is strange about its mask."""
+
+    input: str
+    code: str
+    reason: str
+
+
+def volumes_of(mask: str | None) -> dict[str, float]:
+    """Millilitres of each structure of a volume's mask, without background; nothing of what is none."""
+    if mask is None or suffix_of(mask) not in (*VOLUMES, *STORES):
+        return {}
+    try:
+        return {found.name: found.ml for found in measure(Path(mask)) if found.value}
+    except (PipelineError, OSError):
+        return {}
+
+
+def suspects_of(items: Volumes) -> list[Suspect]:
+    """Items without any structure, and those of which one is far larger or smaller than in the others, by item."""
+    empty = {item for item, volumes in items.items() if not any(volumes.values())}
+    found = [Suspect(item, "empty-mask", f"{item}: has none of {', '.join(items[item])}") for item in empty]
+    filled = {item: volumes for item, volumes in items.items() if item not in empty}
+    names = {name: None for volumes in filled.values() for name in volumes}
+    for name in names:
+        found += _unusual(name, {item: volumes[name] for item, volumes in filled.items() if name in volumes})
+    return sorted(found, key=lambda suspect: (suspect.input, suspect.code, suspect.reason))
+
+
+def _unusual(name: str, volumes: Mapping[str, float]) -> list[Suspect]:
+    """By the items that have the structure; those that have none of it count only where nearly all have it."""
+    having = {item: ml for item, ml in volumes.items() if ml}
+    if len(having) < FEWEST:
+        return []
+    middle = median(having.values())
+    spread = _OF_NORMAL * median(abs(ml - middle) for ml in having.values())
+    least = max(_DEVIATIONS * spread, _SHARE * middle)
+    return [
+        Suspect(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(having)} is {middle:.3g}")
+        for item, ml in (volumes if len(having) >= _USUAL * len(volumes) else having).items()
+        if abs(ml - middle) > least
+    ]

@@ -1,0 +1,52 @@
+"""What stands for the names of files where those may not be told, as names of files often are names of patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.io.address import is_stack, name_of, parts_of_stack
+from pipeline.io.dicom.files import names_inside
+from pipeline.io.mask_files import stem_of
+from pipeline.io.opening import is_series
+from pipeline.runs.segment import Report
+
+_DIGITS = 12
+
+
+def digest_of(path: str | Path) -> str:
+    """Digits of a SHA-256 that stand for a file, with its suffix: the same ones in every run."""
+    suffix = name_of(path)[len(stem_of(path)) :].lower()  # a folder has none, for after its points a name may go on
+    return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix
+
+
+def without_names(report: Report) -> Report:
+    """A report that tells digits instead of names."""
+    instead: dict[str, str] = {}
+    for path in _files(report):
+        instead |= _instead(path)
+    longest_first = sorted(instead, key=len, reverse=True)
+    any_name = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in longest_first))
+    reason = report.reason and any_name.sub(lambda found: instead[found[0]], report.reason)
+    output = report.output and digest_of(report.output)
+    return replace(report, input=digest_of(report.input), output=output, reason=reason)
+
+
+def _files(report: Report) -> Iterable[Path]:
+    """The input and its mask, under any name that it may have by default."""
+    path = Path(report.input)
+    output = path.with_name(stem_of(path) + "_mask") if report.output is None else Path(report.output)
+    parts = [Path(part) for _, part in parts_of_stack(report.input)] if is_stack(report.input) else []
+    return path, *parts, output, *(output.with_name(stem_of(output) + suffix) for suffix in ("", ".tif", ".nii.gz"))
+
+
+def _instead(path: Path) -> dict[str, str]:
+    """All under which a file and its folder may be told, and what is told instead."""
+    digits = digest_of(path)
+    names = dict.fromkeys((str(path), str(path.absolute()), path.name), digits)
+    folders = {str(folder): "..." for folder in (path.parent, path.absolute().parent) if len(folder.parts) > 1}
+    inside = dict.fromkeys(names_inside(path) if is_series(path) else (), "...")
+    return folders | inside | {stem_of(path): digits.partition(".")[0]} | names

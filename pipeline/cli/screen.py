@@ -1,0 +1,127 @@
+"""How a run is followed on the screen, and what is told when it ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from threading import Event
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from pipeline.cli.pseudonyms import digest_of, without_names
+from pipeline.runs.progress import Progress
+
+if TYPE_CHECKING:
+    from pipeline.jobs.job import Job
+    from pipeline.runs.segment import Report
+from pipeline.cli.tables import console, print_json, table_of
+
+_LISTED = 50
+"""Most items of a run that are listed; of more, only counts are told, and failures one by one."""
+
+
+class Screen:
+    """A progress bar on stderr with rate and time left, and the signals that stop a run."""
+
+    def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
+        self.stop = Event()
+        self._hash_names = hash_names
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
+        console = Console(stderr=True)
+        self._quiet = quiet
+        hidden = quiet or not console.is_terminal
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True)
+        self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._stop) for number in self._signals]
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        for number, handler in zip(self._signals, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def item(self, job: Job, number: int, count: int) -> Progress:
+        """A line for the next item."""
+        name = digest_of(job.name) if self._hash_names else job.name
+        return self._line(name if count == 1 else f"{number}/{count} {name}")
+
+    def step(self, name: str) -> Progress:
+        """A line for a step over all items, from when it begins."""
+        return self._line(name, visible=False)
+
+    def _line(self, name: str, *, visible: bool = True) -> Progress:
+        line = self._bar.add_task(name, total=None, visible=visible)
+
+        def begun(cells: int, done: int) -> None:
+            self._bar.update(line, total=cells, completed=done, visible=True)
+
+        def phase(step: str) -> None:
+            self._bar.update(line, description=f"{name}: {step}")
+
+        return Progress(begun, lambda cells: self._bar.advance(line, cells), phase, self._note)
+
+    def finished(self, report: Report) -> None:
+        """The line goes; an archive's failures are told at once."""
+        self._bar.remove_task(self._bar.task_ids[-1])
+        self.known(report)
+
+    def known(self, report: Report) -> None:
+        """An item that is left alone is told of only if it failed before."""
+        print_failure(without_names(report) if self._hash_names else report, self._bar.console)
+
+    def _note(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.stop.set()
+        self._bar.console.print("stopping after the patch under way; once more to stop at once")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else "")
+
+
+def print_failure(report: Report, console: Console | None = None) -> None:
+    """Why an item failed, if it did, in one line on stderr."""
+    if report.status == "failed":
+        (console or Console(stderr=True)).print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
+
+
+def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """One line an item, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(report) for report in reports]})
+        return
+    if len(reports) > _LISTED:
+        counts = Counter(report.status for report in reports)
+        sys.stdout.write(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + "\n")
+        return
+    table = table_of("input", "output", "status", "Mpx", "s", "Mpx/s")
+    for report in reports:
+        rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""
+        numbers = (f"{report.cells / 1e6:.1f}", f"{report.seconds:.1f}", rate)
+        table.add_row(report.input, report.output or "", report.status, *numbers)
+    console().print(table)
+    for report in reports:
+        if report.seam_index is not None:
+            sys.stdout.write(f"seam index {report.seam_index:.4f}: {report.output}\n")
+        if report.reason is not None and report.status == "skipped":
+            sys.stderr.write(f"{report.output}: {report.reason}\n")

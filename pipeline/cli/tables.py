@@ -1,0 +1,333 @@
+"""What verbs tell on stdout: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.engine.ledger import flat
+from pipeline.evaluation.result import ranked
+
+if TYPE_CHECKING:
+    from pipeline.archive.status import Status
+    from pipeline.evaluation.result import Estimate, Evaluation, Overall
+    from pipeline.masks.areas import Area
+    from pipeline.masks.check import Difference
+    from pipeline.masks.structures import Structure
+    from pipeline.models.card import Card
+    from pipeline.runs.plan import Plan
+    from pipeline.runs.segment import Report
+
+
+_WHOLE = 1000
+"""Columns of a line that is not for a screen."""
+
+_WORST = 10
+"""Items of an evaluation that are listed."""
+
+_OF_SCENES = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_f1": "boundary F1",
+}
+
+_OF_VOLUMES = {
+    "case_dice": "Dice",
+    "hd95_mm": "HD95 mm",
+    "surface_dice": "surface Dice",
+    "volume_error": "volume error",
+    "iou": "IoU",
+}
+"""By kind: the figures of an evaluation that are shown, and their titles."""
+
+_ONE_SIDED = "of these in one only"
+
+_COUNTS = {"cells", "area", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
+
+_NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
+"""Columns that stand to the right."""
+
+
+def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
+    """Plans as tables, or `{"items": [...]}`."""
+    print_records([asdict(plan) for plan in plans], as_json=as_json)
+
+
+def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
+    """Cards as a table, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(card) for card in cards]})
+        return
+    table = table_of("model", "for", "channels", "patch", "classes", "licence")
+    for card in cards:
+        classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
+        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.licence)
+    console().print(table)
+
+
+def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
+    """Cards one by one, with their figures; or `{"items": [...]}`."""
+    if as_json:
+        print_models(cards, as_json=True)
+        return
+    for card in cards:
+        classes = [{"value": value, **asdict(entry)} for value, entry in enumerate(card.classes)]
+        figures = "\n".join(_recorded(name, found, card.kind) for name, found in card.evaluation.items())
+        record = {
+            "model": card.name,
+            "for": card.kind + "s",
+            "channels": card.channels,
+            "patch": _patch(card),
+            "views": card.views,
+            "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
+            "classes": classes,
+            "figures": figures,
+            "limits": "\n".join(card.limits),
+            "training": _made(card.training),
+            "licence": card.licence,
+            "credits": card.credits,
+        }
+        print_records([{key: value for key, value in record.items() if value}], as_json=False)
+
+
+def _patch(card: Card) -> str:
+    unit = "mm" if card.kind == "volume" else "world units"
+    return " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} {unit}" if card.spacing else "")
+
+
+def _recorded(name: str, found: object, kind: str) -> str:
+    """Figures that `evaluate --record` wrote: a line for each class; others as they stand."""
+    if not isinstance(found, Mapping) or not isinstance(found.get("classes"), Mapping):
+        return _made({name: found})
+    shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
+    rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
+    lines = [f"{name}, {_count(found['items'])}:"]
+    for row, values in rows.items():
+        told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
+        lines += [f"  {row}: {', '.join(told)}"] if told else []
+    return "\n".join(lines)
+
+
+def _count(items: int) -> str:
+    return f"{items} items" if items > 1 else "1 item"
+
+
+def _known(values: Mapping[str, Any], key: str) -> bool:
+    return values.get(key, [None])[0] is not None
+
+
+def _triple(figure: Sequence[float | None]) -> str:
+    value, low, high = figure
+    return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+
+
+def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
+    """A line for each class of each zone, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(area) for area in areas]})
+        return
+    table = table_of("zone", "class", "cells", "area", "share")
+    for area in areas:
+        figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
+        table.add_row(area.zone, f"{area.value} {area.name}", *figures)
+    console().print(table)
+
+
+def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
+    """A line for each structure, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(structure) for structure in found]})
+        return
+    table = table_of("structure", "voxels", "ml", "mean", "median", "")
+    for row in found:
+        intensities = ("" if number is None else f"{number:.6g}" for number in (row.mean, row.median))
+        cut = "touches the border" if row.touches_border else ""
+        table.add_row(f"{row.value} {row.name}", f"{row.voxels:,}", f"{row.ml:,.3f}", *intensities, cut)
+    console().print(table)
+
+
+def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_json: bool) -> None:
+    """Whether a mask lies on the grid of an input, with a line for each difference; or one object."""
+    if as_json:
+        print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
+        return
+    sys.stdout.write(f"{mask}: {'does not lie' if found else 'lies exactly'} on the grid of {like}\n")
+    for one in found:
+        apart = "" if one.apart is None else f"; apart by {one.apart:.4g} at the far corner"
+        sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
+
+
+def print_status(status: Status, *, as_json: bool) -> None:
+    """Items by state, reasons by kind, and how fast it goes; or one object."""
+    if as_json:
+        print_json(asdict(status))
+        return
+    table = table_of("state", "items")
+    for state, items in status.states.items():
+        if items:
+            table.add_row(state, str(items))
+    console().print(table)
+    if status.reasons:
+        table = table_of("reason", "state", "items", "for example")
+        for reason in status.reasons:
+            table.add_row(reason.code, reason.state, str(reason.items), escape(reason.example))
+        console().print(table)
+    sys.stdout.write(_pace(status) + "\n")
+
+
+def _pace(status: Status) -> str:
+    if status.megapixels_per_second is None or status.items_per_hour is None:
+        return "nothing is done yet"
+    rates = f"{status.megapixels_per_second:.2f} Mpx/s, {status.items_per_hour:.0f} items/h"
+    left = f", {_duration(status.seconds_left)} left" if status.seconds_left else ""
+    return f"{status.megapixels:.1f} Mpx done, {rates}{left}"
+
+
+def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:
+    """Figures by class and of the worst items, or `{"items": [...], "overall": {...}, "failed": [...]}`."""
+    if as_json:
+        told = {"items": [], "overall": None} if evaluation is None else asdict(evaluation)
+        print_json({**told, "failed": [asdict(report) for report in failed]})
+    elif evaluation is not None:
+        overall = evaluation.overall
+        shown = _OF_VOLUMES if overall.kind == "volume" else _OF_SCENES
+        console().print(_class_table(overall, shown))
+        sys.stdout.write(_summary(overall) + "\n")
+        if len(evaluation.items) > 1:
+            console().print(_item_table(evaluation, shown))
+
+
+def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Records as tables of two columns, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": records})
+        return
+    for record in records:
+        table = table_of("", "")
+        table.show_header = False
+        for key, value in record.items():
+            table.add_row(key.replace("_bytes", "").replace("_", " "), _WORDS.get(key, _plain)(value))
+        console().print(table)
+
+
+def _class_table(overall: Overall, shown: Mapping[str, str]) -> Table:
+    """Each class, then the means; with intervals where there are any."""
+    table = table_of("class", "items", _ONE_SIDED, *shown.values())
+    for entry in overall.classes:
+        counts = (str(entry.items), str(entry.one_sided)) if entry.items else ("absent", "")
+        table.add_row(f"{entry.value} {entry.name}", *counts, *(_estimate(entry.figures[name]) for name in shown))
+    table.add_row("mean", "", "", *(_estimate(overall.figures[f"mean_{name}"]) for name in shown))
+    return table
+
+
+def _item_table(evaluation: Evaluation, shown: Mapping[str, str]) -> Table:
+    """The worst items, worst first, with means over their classes."""
+    table = table_of("worst items", "accuracy", *shown.values())
+    for item in ranked(evaluation)[: -_WORST - 1 : -1]:
+        figures = (item.figures[name] for name in ("accuracy", *(f"mean_{name}" for name in shown)))
+        table.add_row(item.prediction or item.image or item.truth, *map(_figure, figures))
+    return table
+
+
+def _summary(overall: Overall) -> str:
+    left_out = 1 - overall.counted / overall.cells
+    parts = [
+        _count(overall.items),
+        f"{overall.cells / 1e6:.1f} Mpx",
+        f"{left_out:.1%} ignored or nodata",
+        f"{overall.missed / max(overall.counted, 1):.1%} not predicted",
+        f"accuracy {_estimate(overall.figures['accuracy'])}",
+    ]
+    if overall.megapixels_per_second is not None:
+        parts.append(f"segmented in {overall.seconds:.1f} s, {overall.megapixels_per_second:.2f} Mpx/s")
+    return ", ".join(parts)
+
+
+def _estimate(estimate: Estimate) -> str:
+    around = "" if estimate.low is None else f" ({_figure(estimate.low)} to {_figure(estimate.high)})"
+    return _figure(estimate.value) + around
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table with these columns; those of numbers stand to the right."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    return table
+
+
+def console() -> Console:
+    """Stdout; lines are folded where a person reads them, and whole where a program does."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WHOLE)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return (", " if any(isinstance(part, str) for part in value) else " x ").join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join("{} {} #{:02x}{:02x}{:02x}".format(row["value"], row["name"], *row["colour"]) for row in rows)
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return escape("\n".join(texts))
+
+
+def _affine(rows: Sequence[Sequence[float]]) -> str:
+    words = [[f"{value:.10g}" for value in row] for row in rows]
+    width = max(len(word) for row in words for word in row)
+    return "\n".join("  ".join(word.rjust(width) for word in row) for row in words)
+
+
+def _made(record: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ()))
+
+
+def _crs(wkt: str | None) -> str:
+    """The name that comes first in WKT."""
+    return wkt.split('"')[1] if wkt and '"' in wkt else _plain(wkt)
+
+
+def _size(value: float) -> str:
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def _duration(value: float | None) -> str:
+    if value is None:
+        return "not tried"
+    return f"{value / 3600:.1f} h" if value >= 5400 else f"{value / 60:.0f} min" if value >= 90 else f"{value:.0f} s"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "memory_bytes": _size,
+    "disk_bytes": _size,
+    "seconds": _duration,
+    "recomputed": "{:.1%}".format,
+    "classes": _classes,
+    "affine": _affine,
+    "made": _made,
+    "crs": _crs,
+    "concluded": _lines,
+    "told": _lines,
+}
+"""By key: how its value is shown, where `_plain` is not enough."""

@@ -1,0 +1,105 @@
+"""The output side of the sweep: finished scores are decided into bands, which are written behind it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.arrays import Arrays
+from pipeline.engine.decision import Decision
+from pipeline.engine.protocols import Sink
+from pipeline.engine.reader import Slices
+from pipeline.geometry import Box
+from pipeline.geometry.slabs import Run
+
+Room = tuple[NDArray[Any], ...]
+"""Of a band, an array for each decision."""
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """All decisions at once."""
+
+    decisions: tuple[Decision, ...]
+    classes: int
+    arrays: Arrays
+
+    def room(self, shape: tuple[int, ...]) -> Room:
+        """Room for cells of `shape`; nodata until they are decided."""
+        return tuple(np.full((*each.planes, *shape), each.nodata, each.dtype) for each in self.decisions)
+
+    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, room: Room, at: Slices) -> None:  # noqa: ANN401
+        """Decide `scores` into the cells `at` of `room`, but for those that are not valid."""
+        for decision, values in zip(self.decisions, room, strict=True):
+            out = values[(slice(None),) * len(decision.planes) + at]
+            decision(scores if decision.squares else scores[: self.classes], out, self.arrays)
+            if valid is not None:
+                out[..., ~valid] = decision.nodata
+
+    def forget(self, room: Room, at: Slices) -> None:
+        """Make the cells `at` of `room` nodata."""
+        for decision, values in zip(self.decisions, room, strict=True):
+            values[(slice(None),) * len(decision.planes) + at] = decision.nodata
+
+
+class Bands:
+    """The output side: results are decided into the band under way, and full bands are written behind the sweep."""
+
+    def __init__(
+        self, run: Run, sink: Sink, deciding: Deciding, pool: Executor, committed: Callable[[Box], None]
+    ) -> None:
+        """Expect the cells of `run`, and write its bands to `sink` on `pool`, one at a time."""
+        self._bands = deque(run)
+        self._sink, self._deciding, self._pool, self._committed = sink, deciding, pool, committed
+        self._open: dict[Box, Room] = {}
+        self._spoilt: list[Box] = []
+        self._writing: Future[None] | None = None
+
+    def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
+        """Decide the final `scores` of `cells`."""
+        for band in self._bands:
+            if band.start[0] >= cells.stop[0]:
+                return
+            part = cells.clip(band)
+            if part.size:
+                at = part.within(cells.start).slices
+                seen = None if valid is None else valid[at]
+                room = self._room(band)
+                self._deciding.decide(scores[(slice(None), *at)], seen, room, part.within(band.start).slices)
+
+    def complete(self, row: int) -> None:
+        """Pass on the bands that end at or before `row`."""
+        while self._bands and self._bands[0].stop[0] <= row:
+            self.finish()
+            band = self._bands.popleft()
+            room = self._room(band)
+            failed = [at for patch in self._spoilt if (at := patch.clip(band)).size]
+            for at in failed:
+                self._deciding.forget(room, at.within(band.start).slices)
+            self._writing = self._pool.submit(self._write, band, room, not failed)
+            del self._open[band]
+
+    def spoil(self, patches: Iterable[Box]) -> None:
+        """Leave the cells of `patches` nodata, whatever other patches say of them."""
+        self._spoilt += patches
+
+    def _room(self, band: Box) -> Room:
+        """What is decided of a band under way."""
+        if band not in self._open:
+            self._open[band] = self._deciding.room(band.shape)
+        return self._open[band]
+
+    def finish(self) -> None:
+        """Wait for the last write."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, band: Box, room: Room, whole: bool) -> None:
+        self._sink.write(band, room, whole=whole)
+        self._committed(band)

@@ -1,0 +1,166 @@
+"""What a user asks to be compared, and predictions that are still to be made: segmented by the ordinary run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+from pipeline.archive.run import Audience, segment_all
+from pipeline.errors import RequestError
+from pipeline.evaluation.compare import Measures, evaluate_pairs
+from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table
+from pipeline.evaluation.pictures import draw
+from pipeline.evaluation.result import Evaluation, summary, write_csv
+from pipeline.jobs.inputs import name_outputs
+from pipeline.jobs.job import Job, Means
+from pipeline.models.catalogue import load_card
+from pipeline.models.store import record_evaluation
+from pipeline.runs.progress import UNSEEN, Progress
+from pipeline.runs.segment import Report
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where predictions come from: masks, or inputs and a model, or a table of either."""
+
+    predictions: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    table: Path | None = None
+    truth: str | None = None
+    """Path of a truth, with `{stem}` and `{folder}`; none for a table."""
+    model: str | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the `Job` of each input, such as its view."""
+    output: Path | None = None
+    """Folder that keeps the masks which are made; None: they are removed after the comparison."""
+
+    def find(self) -> tuple[Pair, ...] | tuple[Wish, ...]:
+        """What is to be compared. Raises RequestError for a request that contradicts itself."""
+        if sum(map(bool, (self.predictions, self.inputs, self.table))) != 1:
+            raise RequestError("give one of --predictions, --input and --table")
+        if (self.truth is None) != (self.table is not None):
+            raise RequestError("--truth is needed with --predictions and --input, and stands in the table with --table")
+        found = self._found()
+        if isinstance(found[0], Pair) and (self.model is not None or self.output is not None or self.how):
+            given = ", ".join(f"--{name}" for name in self.how)
+            raise RequestError(
+                f"{given or '--model and --output'}: for inputs that are to be segmented, not for predictions"
+            )
+        return found
+
+    def _found(self) -> tuple[Pair, ...] | tuple[Wish, ...]:
+        if self.table is not None:
+            return read_table(self.table)
+        find = find_pairs if self.predictions else find_wishes
+        return find(self.predictions or self.inputs, self.truth or "")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Pairs that have their predictions, and what could not be segmented."""
+
+    pairs: tuple[Pair, ...]
+    failed: tuple[Report, ...]
+    kept: bool = True
+    """Whether the predictions stay."""
+
+
+@contextmanager
+def predicted(asked: Asked, means: Means, audience: Audience, stop: Event | None = None) -> Iterator[Predicted]:
+    """The pairs that `asked` stands for, with their predictions, which are removed in the end if nobody keeps them."""
+    found = asked.find()
+    pairs = tuple(one for one in found if isinstance(one, Pair))
+    wishes = tuple(one for one in found if isinstance(one, Wish))
+    if pairs:
+        yield Predicted(pairs, ())
+    elif asked.output is not None:
+        yield _segmented(wishes, asked, asked.output, means, audience, stop)
+    else:
+        with TemporaryDirectory(prefix="pipeline-") as folder:
+            yield replace(_segmented(wishes, asked, Path(folder), means, audience, stop), kept=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a request."""
+
+    evaluation: Evaluation | None
+    """None: no image could be segmented."""
+    failed: tuple[Report, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of an evaluation, beside what is shown."""
+
+    csv: Path | None = None
+    """File of the figures of each item and class."""
+    pictures: Path | None = None
+    """Folder of the confusion matrix and of the best, median and worst item."""
+    record: str | None = None
+    """Name of the figures in the card of the model."""
+
+
+NOTHING = Kept()
+
+
+def evaluate_asked(
+    asked: Asked,
+    measures: Measures,
+    means: Means,
+    audience: Audience,
+    stop: Event,
+    kept: Kept = NOTHING,
+    progress: Progress = UNSEEN,
+) -> Found:
+    """Compare what `asked` stands for, and keep of it what `kept` says.
+
+    An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if `stop` is set.
+    """
+    if kept.record is not None:
+        _check_record(asked)
+    with predicted(asked, means, audience, stop) as made:
+        if not made.pairs:
+            return Found(None, made.failed)
+        evaluation = evaluate_pairs(made.pairs, measures, stop, progress)
+        if kept.pictures is not None:
+            draw(evaluation, made.pairs, kept.pictures)
+    if not made.kept:
+        evaluation = replace(evaluation, items=tuple(replace(item, prediction=None) for item in evaluation.items))
+    if kept.csv is not None:
+        write_csv(evaluation, kept.csv)
+    if kept.record is not None and asked.model is not None:
+        record_evaluation(asked.model, kept.record, {**dict(asked.how), **summary(evaluation)})
+    return Found(evaluation, made.failed)
+
+
+def _check_record(asked: Asked) -> None:
+    if asked.model is None:
+        raise RequestError("--record writes into the card of a model; give --model, and --input or --table")
+    load_card(asked.model)
+
+
+def _segmented(
+    wishes: Sequence[Wish], asked: Asked, output: Path, means: Means, audience: Audience, stop: Event | None
+) -> Predicted:
+    """Segment each image into the folder `output`, after all truths were checked.
+
+    A mask that this very run made before is left alone, and has no time.
+    """
+    for wish in wishes:
+        check_wish(wish)
+    images = [wish.image for wish in wishes]
+    masks = name_outputs(images, f"{output}/", asked.inputs)
+    jobs = [Job(image, mask, asked.model, **asked.how) for image, mask in zip(images, masks, strict=True)]
+    reports = segment_all(jobs, means, audience, stop)
+    pairs = [
+        Pair(report.output, wish.truth, wish.image, report.seconds if report.status == "done" else None)
+        for wish, report in zip(wishes, reports, strict=True)
+        if report.status != "failed" and report.output is not None
+    ]
+    return Predicted(tuple(pairs), tuple(report for report in reports if report.status == "failed"))

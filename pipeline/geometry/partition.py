@@ -1,0 +1,60 @@
+"""How the bands of an input are shared out among workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf, isqrt, prod
+
+import numpy as np
+
+from pipeline.geometry import Box, Lattice, cut_across, split_runs
+from pipeline.geometry.slabs import Run
+
+MOST = 0.05
+"""Share of patches that may be computed twice for the sake of shorter runs."""
+_EACH = (4, 3, 2)
+"""Runs for each worker, if they can be had: the last to end keeps the others waiting for less."""
+
+
+def runs_for(lattice: Lattice, bands: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
+    """Runs for so many workers, at least one for each where the input can be cut that often.
+
+    There are several for each as long as no more than a share `MOST` of the patches is computed twice. Where rows alone
+    would cost more, or are too few, bands are cut into strips too, at multiples of `side`: two runs share fewer patches
+    the squarer they are. Where nothing is cheap, what ends first is taken.
+    """
+    least, best = inf, split_runs(bands, workers)
+    for runs in _choices(bands, workers, side):
+        twice = recomputed(lattice, runs)
+        if twice <= MOST and len(runs) >= workers:
+            return runs
+        time = (1 + twice) / max(1, min(len(runs), workers))
+        if time < least:
+            least, best = time, runs
+    return best
+
+
+def _choices(bands: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Run, ...]]:
+    """Ways to share bands out, the best first if they cost nothing."""
+    widest = max((band.shape[-1] for band in bands), default=0)
+    widths = dict.fromkeys(-(-widest // (side * parts)) * side for parts in range(1, 2 + isqrt(_EACH[0] * workers)))
+    cuts = [bands, *(cut_across(bands, width) for width in list(widths)[1:])]
+    yield from (split_runs(cut, each * workers) for cut in cuts for each in _EACH)
+    yield from (split_runs(cut, workers) for cut in cuts)
+
+
+def recomputed(lattice: Lattice, runs: Sequence[Run]) -> float:
+    """Patches that are computed more than once, as a share of those that are needed: they lie across two runs."""
+    needed = np.zeros(tuple(map(len, lattice.starts)), bool)
+    for run in runs:
+        needed[lattice.touched(_region(run))] = True
+    return float(patches_of(lattice, runs) / needed.sum()) - 1 if runs else 0.0
+
+
+def patches_of(lattice: Lattice, runs: Sequence[Run]) -> int:
+    """Patches that are computed for runs, each by itself."""
+    return sum(prod(map(len, lattice.touching(_region(run)))) for run in runs)
+
+
+def _region(run: Run) -> Box:
+    return Box(run[0].start, run[-1].stop)

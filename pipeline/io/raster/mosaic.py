@@ -1,0 +1,224 @@
+"""Many rasters as one scene, without a mosaic being written."""
+
+from __future__ import annotations
+
+import glob
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine.protocols import Pixels
+from pipeline.errors import InputError
+from pipeline.geometry import Box, Grid
+from pipeline.io.address import MOSAIC
+from pipeline.io.band_names import BandName, in_another_order, listed, units_of
+from pipeline.io.raster.coordinates import footprint
+from pipeline.io.raster.source import RasterSource
+from pipeline.io.raster.warped import Warped
+
+_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+_OPEN = 32
+"""Tiles that a thread holds open."""
+_APART = 1e-3
+"""Cells by which a tile may lie off the grid of the first: what the rounding of headers makes of one grid."""
+
+
+class Tile(NamedTuple):
+    """A raster and where it lies."""
+
+    path: str
+    box: Box
+    """In cells of the mosaic."""
+    origin: tuple[int, int]
+    """The cell of the mosaic from which the tile's own cells are counted."""
+
+
+def tiles_of(name: str) -> list[str]:
+    """The files of `mosaic:FOLDER` or `mosaic:PATTERN`, sorted; InputError where there are none."""
+    named = name.removeprefix(MOSAIC)
+    folder = Path(named)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else [Path(p) for p in sorted(glob.glob(named, recursive=True))]  # noqa: PTH207
+    found = [
+        str(path)
+        for path in paths
+        if path.is_file()
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_mask")
+        and (not folder.is_dir() or path.suffix.lower() in _SUFFIXES)
+    ]
+    if not found:
+        raise InputError(f"{name}: holds no tiles; give a folder of GeoTIFFs or a pattern, as in '{MOSAIC}tiles/*.tif'")
+    return found
+
+
+def versions(name: str) -> dict[str, Any]:
+    """What tells one version of a mosaic from another: its tiles by name, size and time of change."""
+    paths = [Path(path) for path in tiles_of(name)]
+    listed = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return {"name": name, "tiles": len(listed), "tiles_sha256": sha256(repr(listed).encode()).hexdigest()}
+
+
+class MosaicSource:
+    """Rasters on one grid, or each put on one, as an input; of those that observed a cell the first is taken."""
+
+    nodata: float | None = None
+    classes: ClassTable = ()
+
+    def __init__(self, name: str, bands: Sequence[BandName] | None = None, onto: Grid | None = None) -> None:
+        """Open what `name` stands for, its tiles put on the grid `onto` if there is one.
+
+        InputError, naming both, where two tiles have other channels or, without `onto`, do not lie on one grid.
+        """
+        self.path, self._asked, self._onto = name, bands, onto
+        self._local = threading.local()
+        self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | Warped](), False
+        paths = tiles_of(name)
+        first = RasterSource(paths[0], bands)
+        self.bands, self.about = first.bands, first.about
+        first.close()
+        self.channels, self.dtype, self.block = first.channels, first.dtype, first.block
+        found = [(paths[0], first.grid)]
+        for path in paths[1:]:
+            tile = RasterSource(path, bands)
+            tile.close()
+            self._check_alike(paths[0], path, tile)
+            self.dtype = np.result_type(self.dtype, tile.dtype)
+            found.append((path, tile.grid))
+        if onto is None:
+            self._place(found)
+        else:
+            self._warp(found, onto)
+        self._boxes = np.array([(*tile.box.start, *tile.box.stop) for tile in self.tiles])
+
+    def _check_alike(self, first: str, path: str, tile: RasterSource) -> None:
+        """Raise InputError where a tile has other channels than the first one, or other units."""
+        if tile.channels != self.channels:
+            raise InputError(f"{self.path}: {path} has {tile.channels} channels, and {first} {self.channels}")
+        if tile.bands != self.bands or in_another_order(tile.about, self.about):
+            raise InputError(
+                f"{self.path}: {path} has the bands {', '.join(listed(tile.about))}, and {first} "
+                f"{', '.join(listed(self.about))}; bring them into one order with `gdal_translate -b`"
+            )
+        if (units := units_of(tile)) != (first_units := units_of(self)):
+            raise InputError(
+                f"{self.path}: {path} has the scales and offsets {units}, and {first} {first_units}, so that their "
+                "numbers mean different things; bring them to one first with `gdal_translate -unscale`"
+            )
+
+    def _warp(self, found: Sequence[tuple[str, Grid]], onto: Grid) -> None:
+        """Lay the tiles on a grid of its own; those that do not meet it are left out."""
+        boxes = [(path, footprint(grid, onto)) for path, grid in found]
+        self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
+        if not self.tiles:
+            raise InputError(f"{self.path}: has no cell in common with the grid that it is to be put on", "unsuitable")
+        warped = [Warped(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
+        for one in warped:
+            one.close()
+        self.grid, self.block = onto, warped[0].block
+        self.dtype = np.result_type(*(one.dtype for one in warped))
+
+    def _place(self, found: Sequence[tuple[str, Grid]]) -> None:
+        """Lay the tiles on the grid of the first."""
+        placed = [
+            (path, self._offset(found[0], path, grid) if number else (0, 0), grid)
+            for number, (path, grid) in enumerate(found)
+        ]
+        top, left = (min(offset[axis] for _, offset, _ in placed) for axis in (0, 1))
+        self.tiles = [
+            Tile(path, Box(start, (start[0] + grid.shape[0], start[1] + grid.shape[1])), start)
+            for path, start, grid in ((path, (row - top, column - left), grid) for path, (row, column), grid in placed)
+        ]
+        bottom, right = (max(tile.box.stop[axis] for tile in self.tiles) for axis in (0, 1))
+        self.grid = _shifted(placed[0][2], (top, left), (bottom, right))
+
+    def _offset(self, first: tuple[str, Grid], path: str, tile: Grid) -> tuple[int, int]:
+        """Rows and columns of a tile from the first one."""
+        name, grid = first
+        if tile.crs != grid.crs:
+            raise InputError(
+                f"{self.path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`, "
+                "or name a system to put them into with --crs, or a raster on whose grid with --like"
+            )
+        if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile)):
+            raise InputError(f"{self.path}: {path} or {name} has no transform, so nobody knows how they lie together")
+        (a, b, c), (d, e, f), _ = grid.affine
+        (g, h, i), (j, k, m), _ = tile.affine
+        row, column = np.linalg.solve([[a, b], [d, e]], [i - c, m - f])
+        turned = np.linalg.solve([[a, b], [d, e]], [[g, h], [j, k]]) - np.eye(2)
+        nearest = round(row), round(column)
+        if np.abs(turned).max() * max(tile.shape) > _APART:
+            raise InputError(
+                f"{self.path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a system to put "
+                "them into with --crs, or a raster on whose grid with --like"
+            )
+        if max(abs(row - nearest[0]), abs(column - nearest[1])) > _APART:
+            raise InputError(
+                f"{self.path}: {path} lies {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
+                f"grid of {name}; bring both onto one with `gdalwarp -tap`"
+            )
+        return nearest
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`; zeros, and not observed, where there is no tile."""
+        values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
+        valid = np.zeros(box.shape, np.bool_)
+        meeting = (self._boxes[:, :2] < box.stop).all(1) & (self._boxes[:, 2:] > box.start).all(1)
+        for index in np.flatnonzero(meeting):
+            tile = self.tiles[index]
+            part = box.clip(tile.box)
+            at = part.within(box.start).slices
+            if valid[at].all():
+                continue
+            pixels = self._opened(tile.path).read(part.within(tile.origin))
+            fresh = ~valid[at] if pixels.valid is None else pixels.valid & ~valid[at]
+            np.copyto(values[(slice(None), *at)], pixels.values, where=fresh)
+            valid[at] |= fresh
+        return Pixels(values, None if valid.all() else valid)
+
+    def _opened(self, path: str) -> RasterSource | Warped:
+        """A tile of this thread's own; of many, those used last stay open."""
+        if self._closed:
+            raise ValueError(f"{self.path}: is closed")
+        if not hasattr(self._local, "held"):
+            self._local.held = OrderedDict()
+        held: OrderedDict[str, RasterSource | Warped] = self._local.held
+        if path not in held:
+            while len(held) >= _OPEN:
+                self._forget(held.popitem(last=False)[1])
+            tile = RasterSource(path, self._asked)
+            held[path] = tile if self._onto is None else Warped(tile, self._onto)
+            with self._lock:
+                self._every.add(held[path])
+        held.move_to_end(path)
+        return held[path]
+
+    def _forget(self, source: RasterSource | Warped) -> None:
+        source.close()
+        with self._lock:
+            self._every.discard(source)
+
+    def close(self) -> None:
+        """Close the tiles of all threads; further reads raise ValueError."""
+        with self._lock:
+            self._closed = True
+            for source in self._every:
+                source.close()
+
+
+def _shifted(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
+    """A grid from another cell on, in its own words."""
+    (a, b, c), (d, e, f), last = grid.affine
+    row, column = start
+    affine = ((a, b, c + a * row + b * column), (d, e, f + d * row + e * column), last)
+    words = dict(grid.reference["gdal"])
+    p, q, r, s, t, u = words["transform"]
+    words["transform"] = [p, q, r + p * column + q * row, s, t, u + s * column + t * row]
+    words |= {"rpcs": None} if "rpcs" in words else {}
+    return Grid(shape, affine, grid.axes, grid.crs, {"gdal": words})

@@ -1,0 +1,131 @@
+"""Several rasters as the bands of one scene, on the grid of the first: what a catalogue keeps as one file a band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine.protocols import Pixels
+from pipeline.errors import InputError
+from pipeline.geometry import Box, Grid
+from pipeline.io.address import parts_of_stack, shown
+from pipeline.io.band_names import BandName, RasterBand, numbers_of
+from pipeline.io.raster.source import RasterSource
+
+_APART = 1e-3
+"""Cells by which the rows and columns of two rasters may run apart over the whole scene."""
+_DIGITS = 6
+"""Decimals of a cell: a centre on the edge of two cells is then on the same side for every box."""
+
+
+class Part(NamedTuple):
+    """A raster, which of its bands are read, and the row and column of it that each of the scene's has."""
+
+    source: RasterSource
+    places: tuple[int, ...]
+    """Where its bands stand among those that are read of the stack."""
+    cells: tuple[NDArray[np.intp], NDArray[np.intp]]
+    """Its row by row of the scene, and its column by column; outside of it where there is none."""
+
+
+class StackSource:
+    """Rasters of one system as an input: their bands one after the other, on the grid of the first.
+
+    A cell of another grid is that which holds the centre of the scene's own: nothing is mixed, so that nodata stays
+    nodata. A cell was observed where every raster that is read observed it.
+    """
+
+    nodata: float | None = None
+    classes: ClassTable = ()
+
+    def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
+        """Open what `name` stands for; InputError where a raster cannot lie on the grid of the first."""
+        self.path = shown(name)
+        parts = parts_of_stack(name)
+        opened = [RasterSource(address) for _, address in parts]
+        try:
+            each = [_named(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
+            self.grid, self.block = opened[0].grid, opened[0].block
+            self.about = tuple(chain(*each))
+            every = range(1, len(self.about) + 1)
+            self.bands = tuple(every if bands is None else numbers_of(self.path, self.about, bands))
+            ends = list(accumulate(map(len, each), initial=0))
+            self._parts = [
+                Part(RasterSource(source.address, own), places, self._cells(opened[0], source))
+                for source, start in zip(opened, ends, strict=False)
+                if (own := [source.bands[n - start - 1] for n in self.bands if 0 < n - start <= source.channels])
+                and (places := tuple(at for at, n in enumerate(self.bands) if 0 < n - start <= source.channels))
+            ]
+        finally:
+            for source in opened:
+                source.close()
+        self.channels = len(self.bands)
+        self.dtype: np.dtype[Any] = np.result_type(*(part.source.dtype for part in self._parts))
+
+    def _cells(self, first: RasterSource, other: RasterSource) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The row of another raster for each row of the first, and the column for each column."""
+        if other.grid.crs != self.grid.crs:
+            raise InputError(
+                f"{self.path}: {other.path} and {first.path} are in different systems; bring them into one first with "
+                "`gdalwarp`"
+            )
+        placed = _placed(self.grid), _placed(other.grid)
+        if any(placed) != all(placed) or not (all(placed) or self.grid.shape == other.grid.shape):
+            raise InputError(
+                f"{self.path}: {other.path} has the shape {other.grid.shape} and {first.path} {self.grid.shape}, and "
+                "one has no transform, so nobody knows how they lie together"
+            )
+        to_other = np.linalg.solve(np.array(other.grid.affine), np.array(self.grid.affine))
+        if abs(to_other[0, 1]) * self.grid.shape[1] > _APART or abs(to_other[1, 0]) * self.grid.shape[0] > _APART:
+            raise InputError(
+                f"{self.path}: {other.path} is turned against {first.path}; bring both onto one grid with `gdalwarp`"
+            )
+        rows, columns = (
+            np.floor(np.round(to_other[axis, axis] * np.arange(length) + to_other[axis, 2] + 0.5, _DIGITS))
+            for axis, length in enumerate(self.grid.shape)
+        )
+        return rows.astype(np.intp), columns.astype(np.intp)
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`; zeros, and not observed, where a raster that is read does not reach."""
+        values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
+        valid = np.ones(box.shape, np.bool_)
+        for part in self._parts:
+            picked = [part.cells[axis][box.slices[axis]] for axis in (0, 1)]
+            inside = [(index >= 0) & (index < size) for index, size in zip(picked, part.source.grid.shape, strict=True)]
+            valid &= np.logical_and.outer(*inside)
+            rows, columns = (index[within] for index, within in zip(picked, inside, strict=True))
+            if not (rows.size and columns.size):
+                continue
+            start, stop = (int(rows.min()), int(columns.min())), (int(rows.max()) + 1, int(columns.max()) + 1)
+            found = part.source.read(Box(start, stop))
+            cells = np.ix_(rows - start[0], columns - start[1])
+            into = np.ix_(*inside)
+            for place, plane in zip(part.places, found.values, strict=True):
+                values[place][into] = plane[cells]
+            if found.valid is not None:
+                valid[into] &= found.valid[cells]
+        return Pixels(values, None if valid.all() else valid)
+
+    def close(self) -> None:
+        """Close all rasters; further reads raise ValueError."""
+        for part in self._parts:
+            part.source.close()
+
+
+def _named(source: RasterSource, name: str) -> tuple[RasterBand, ...]:
+    """The bands of a raster; a single one has the name that the stack gives it, first of all."""
+    about = tuple(source.about[number - 1] for number in source.bands)
+    if len(about) > 1:
+        return about
+    return (replace(about[0], names=(name, *about[0].names)),)
+
+
+def _placed(grid: Grid) -> bool:
+    return grid.reference.get("gdal", {}).get("transform") is not None

@@ -1,0 +1,62 @@
+"""Other grids for a scene: of another pixel size, or in another system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from pipeline.errors import RequestError
+from pipeline.geometry import Grid
+from pipeline.io.raster.coordinates import Places, places_of, spread, steps_of
+from pipeline.io.raster.georeference import grid_at, transform_of
+
+Size = tuple[float, float]
+"""Height and width of a cell, in units of the world."""
+_ROOM = 1e-6
+"""Cells that a scene may reach beyond the last row or column without another being begun."""
+
+
+def resized(grid: Grid, size: Size) -> Grid:
+    """The grid from the same corner in the same directions with cells of `size`; RequestError without a transform."""
+    transform = transform_of(grid)
+    if transform is None:
+        raise RequestError("the scene has no transform, so nobody can say how large its pixels are")
+    a, b, c, d, e, f = transform
+    (height, width), (rows, columns) = grid.spacing, grid.shape
+    high, wide = size
+    shape = _cells(rows * height / high), _cells(columns * width / wide)
+    return grid_at(shape, (a / width * wide, b / height * high, c, d / width * wide, e / height * high, f), grid.crs)
+
+
+def in_system(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
+    """The grid in a system, its rows to the east, that holds scenes; cells of the area of the smallest if no `size`.
+
+    Raises RequestError for a scene without a place, or one that has none in that system.
+    """
+    world = Grid((1, 1), ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), crs)
+    ends = np.concatenate([_ends(grid, world) for grid in grids], axis=1)
+    (bottom, left), (top, right) = ends.min(1), ends.max(1)
+    side = min(float(np.sqrt(np.median(np.abs(np.linalg.det(steps_of(grid, world)))))) for grid in grids)
+    height, width = size or (side, side)
+    shape = _cells((top - bottom) / height), _cells((right - left) / width)
+    return grid_at(shape, (width, 0.0, float(left), 0.0, -height, float(top)), crs)
+
+
+def _ends(grid: Grid, world: Grid) -> Places:
+    """Where a scene lies in the system of `world`: y and x of places all over it."""
+    if transform_of(grid) is None or grid.crs is None:
+        raise RequestError(
+            f"--crs {world.crs}: the scene does not say where it lies; `gdal_edit.py -a_srs` sets its system"
+        )
+    ends = places_of(spread(grid), grid, world)
+    if not np.isfinite(ends).all():
+        raise RequestError(
+            f"--crs {world.crs}: part of the scene has no place in that system; choose one that holds it"
+        )
+    return ends.reshape(2, -1)
+
+
+def _cells(length: float) -> int:
+    return max(1, ceil(length - _ROOM))

@@ -1,0 +1,112 @@
+"""The door for MetaImage volumes (`.mha`, `.mhd`): a header of lines, then voxels as a stream, as of NIfTI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.io.volume.raw import Plain, open_plain
+from pipeline.io.volume.stream import NiftiSource
+
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_LAST = "ElementDataFile"
+"""The line after which voxels may begin."""
+_MOST_LINES, _LONGEST = 200, 4096
+_SIGNS = (-1, -1, 1)  # the world of ITK is LPS, whatever AnatomicalOrientation says: ITK does not read that either
+
+
+def open_metaimage(path: Path) -> NiftiSource:
+    """The MetaImage volume at `path`, with its data in it or beside it. Only the header is read.
+
+    Raises InputError, with the path, the fault and the way out: other than three axes, several values per voxel, text
+    instead of bytes, a type that is not read, data that are missing or too short.
+    """
+    return open_plain(path, read_metaimage(path))
+
+
+def read_metaimage(path: Path) -> Plain:
+    """What the header at `path` says. Raises InputError, as above."""
+    try:
+        header, start = _header(path)
+        return _plain(path, header, start)
+    except InputError as error:
+        raise InputError(f"{path}: {error}", error.code) from None
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """The lines of a header by their keys, and the byte at which it ends."""
+    found: dict[str, str] = {}
+    try:
+        with path.open("rb") as file:
+            while _LAST not in found and len(found) < _MOST_LINES and (line := file.readline(_LONGEST)):
+                key, _, value = line.decode("latin-1").partition("=")
+                found[key.strip()] = value.strip()
+            start = file.tell()
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror}); check the path and the rights") from None
+    if _LAST not in found or "DimSize" not in found:
+        raise InputError("has no MetaImage header with DimSize and ElementDataFile; write it again")
+    return found, start
+
+
+def _plain(path: Path, header: dict[str, str], start: int) -> Plain:
+    sizes = _numbers(header, "DimSize", None)
+    if len(sizes) != 3:
+        raise InputError(f"has {len(sizes)} axes of sizes {sizes.tolist()}; extract one volume of three axes first")
+    channels = _numbers(header, "ElementNumberOfChannels", "1")
+    if channels.tolist() != [1]:
+        raise InputError(f"has {channels.tolist()} values per voxel; extract one channel first")
+    name = header[_LAST]
+    if name.upper().startswith("LIST") or "%" in name:
+        raise InputError("has its voxels in several files; write it again into one")
+    if not _is(header, "BinaryData", "True"):
+        raise InputError("has its voxels as text; write it again as binary data")
+    kind = _TYPES.get(header.get("ElementType", ""))
+    if kind is None:
+        raise InputError("has voxels of a type that is not read; convert it to MET_SHORT or MET_FLOAT first")
+    big = _is(header, "BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False"))
+    turned = _numbers(header, "TransformMatrix", _other(header, ("Rotation", "Orientation"), "1 0 0 0 1 0 0 0 1"))
+    spacing = _numbers(header, "ElementSpacing", header.get("ElementSize", "1 1 1"))
+    if turned.shape != (9,) or spacing.shape != (3,):
+        raise InputError("has no TransformMatrix of 9 numbers and ElementSpacing of 3; write it again")
+    local = name.upper() == "LOCAL"
+    return Plain(
+        data=path if local else path.parent / name,
+        start=(start if local else 0, int(_numbers(header, "HeaderSize", "0")[0])),
+        packing="zlib" if _is(header, "CompressedData", "False") else "raw",
+        stored=np.dtype((">" if big else "<") + kind),
+        shape=(int(sizes[2]), int(sizes[1]), int(sizes[0])),
+        directions=turned.reshape(3, 3) * spacing[:, None],
+        origin=_numbers(header, "Offset", _other(header, ("Position", "Origin"), "0 0 0")),
+        signs=_SIGNS,
+    )
+
+
+def _is(header: dict[str, str], key: str, otherwise: str) -> bool:
+    return header.get(key, otherwise).lower() in ("true", "1")
+
+
+def _other(header: dict[str, str], keys: tuple[str, ...], otherwise: str) -> str:
+    return next((header[key] for key in keys if key in header), otherwise)
+
+
+def _numbers(header: dict[str, str], key: str, otherwise: str | None) -> NDArray[np.float64]:
+    try:
+        found = np.array([float(word) for word in header.get(key, otherwise or "").split()])
+    except ValueError:
+        found = np.array([np.nan])
+    if not len(found) or not np.isfinite(found).all():
+        raise InputError(f"has no finite numbers as {key}; write it again")
+    return found

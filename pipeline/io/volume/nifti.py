@@ -1,0 +1,67 @@
+"""The door for NIfTI volumes: one forward pass in, one out, the header's geometry kept.
+
+The NIfTI array (i, j, k) is met transposed, as (z, y, x) = (k, j, i): the order of its bytes. Nothing is resampled.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from math import prod
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, times_of, voxels_of
+from pipeline.io.volume.nifti_pairs import halves
+from pipeline.io.volume.nifti_text import text_of
+from pipeline.io.volume.nifti_write import write_nifti
+from pipeline.io.volume.stream import ByteStream, NiftiSource, Voxels
+
+__all__ = ["NiftiSource", "open_volume", "write_nifti"]
+
+
+def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, keep_text: bool = False) -> NiftiSource:
+    """The NIfTI volume at `path`: version 1 or 2, either byte order, plain or gzip whatever its name says, or a pair.
+
+    `affine` is what holds where sform and qform disagree: "sform", "qform", or "strict" for neither. `volume` is one of
+    the volumes of a 4-D file, from 0. `keep_text` takes the header's free text and extensions into the grid's
+    reference, from which they are written to a mask. Only the header is read. Raises InputError, with the path, the
+    fault and the way out, for a file that is not such a volume: 4-D without `volume`, complex, RGB, shorter than its
+    header claims, without a usable affine.
+    """
+    pair = halves(path)
+    head, body = pair or (path, path)
+    try:
+        with closing(_stream(head)) as stream:
+            header = read_header(stream, paired=pair is not None)
+            text = text_of(header, stream, paired=pair is not None) if keep_text else {}
+        grid, voxels, times = grid_of(header, affine, volume, text), voxels_of(header), times_of(header)
+        stream = _stream(body)
+        try:
+            _check_length(voxels, times * prod(grid.shape), header["dim"].tolist(), stream)
+        except BaseException:
+            stream.close()
+            raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}", error.code) from error.__cause__
+    return NiftiSource(path, stream, grid, voxels.after((volume or 0) * prod(grid.shape)), times)
+
+
+def _stream(path: Path) -> ByteStream:
+    try:
+        return ByteStream(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"cannot be opened: {path.name} is not there; check the path, and lay both halves of a pair side by side"
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror}); check the path and the rights") from error
+
+
+def _check_length(voxels: Voxels, count: int, dim: list[int], stream: ByteStream) -> None:
+    needed = voxels.offset + count * voxels.stored.itemsize
+    if needed > stream.most:
+        raise InputError(
+            f"needs {needed} bytes for its dimensions {dim[1 : dim[0] + 1]}, but holds "
+            f"{'at most ' * stream.packed}{stream.most}: cut short, or its header is damaged; fetch the file again "
+            "from where it came"
+        )

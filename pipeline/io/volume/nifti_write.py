@@ -1,0 +1,104 @@
+"""NIfTI files out: one forward pass, with the geometry of the input's header."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pipeline.errors import OutputError
+from pipeline.geometry import Grid
+from pipeline.io.atomic import replacing
+from pipeline.io.volume.nifti_header import KINDS, Header, header_of, still_holds
+from pipeline.io.volume.nifti_text import put_text
+
+_ALIGNED = 2
+_LABEL = 1002
+_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"))
+
+
+def write_nifti(
+    path: Path,
+    grid: Grid,
+    slabs: Iterable[NDArray[Any]],
+    dtype: DTypeLike,
+    *,
+    description: str = "",
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """Write a label volume from `slabs` of shape `(n, y, x)`, which follow each other along z and fill `grid`.
+
+    `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
+    geometry back, field by field; any other gets its affine as sform. Text of the input is carried over only where it
+    was kept on reading, and goes before `description`. A name that ends in `.gz` is packed, at level 1 and without time
+    or name: the same labels are the same bytes. The file appears when it is whole, after `before` was called. Raises
+    OutputError where the slabs do not fill the grid, or the system refuses.
+    """
+    stored = np.dtype(dtype).newbyteorder("<")
+    if stored not in _WRITTEN:
+        raise OutputError(f"{path}: labels are written as uint8 or uint16, not {np.dtype(dtype)}; convert them first")
+    if grid.is_scene:
+        raise OutputError(f"{path}: NIfTI holds volumes, not a scene of shape {grid.shape}; write .tif or .zarr")
+    header = _complete(grid, stored)
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    after = put_text(grid.reference.get("nifti", {}), header)
+    with replacing(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
+        out.write(header.binaryblock + after)
+        for slab in _filling(path, grid.shape, slabs, stored):
+            out.write(slab.data)
+
+
+def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
+    """The header of a NIfTI file of labels of this type on `grid`, without any text."""
+    return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
+
+
+def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:
+    header = _header_of(grid)
+    header.set_data_dtype(stored)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["intent_code"] = _LABEL if stored.kind == "u" else 0
+    return header
+
+
+def _packing(file: BufferedIOBase, path: Path) -> AbstractContextManager[BufferedIOBase]:
+    if path.suffix.lower() != ".gz":
+        return nullcontext(file)
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0)
+
+
+def _filling(
+    path: Path, shape: tuple[int, ...], slabs: Iterable[NDArray[Any]], stored: np.dtype[Any]
+) -> Iterator[NDArray[Any]]:
+    done = 0
+    for slab in slabs:
+        done += len(slab)
+        if slab.shape[1:] != shape[1:] or done > shape[0]:
+            raise OutputError(f"{path}: slab of shape {slab.shape} ends at slice {done} of a volume of shape {shape}")
+        if not np.can_cast(slab.dtype, stored, "safe"):
+            raise OutputError(f"{path}: labels of type {slab.dtype} do not fit {stored.name}; write a wider type")
+        yield np.ascontiguousarray(slab, stored).reshape(-1).view(np.uint8)
+    if done != shape[0]:
+        raise OutputError(f"{path}: the labels end after {done} of {shape[0]} slices; run this item again")
+
+
+def _header_of(grid: Grid) -> Header:
+    """A new header, little-endian, with the geometry of `grid`: the words it was read with, where they still hold."""
+    words = grid.reference.get("nifti")
+    if words:
+        header = header_of(words)
+        if still_holds(header, grid, words.get("form", "sform")):
+            return header
+    header = KINDS[max(grid.shape) > np.iinfo(np.int16).max](endianness="<")
+    header.set_data_shape(grid.shape[::-1])
+    header.set_zooms(grid.spacing[::-1])
+    header.set_xyzt_units("mm")
+    # "Aligned" claims the least: these are coordinates of some other file's world. "Scanner" would claim a machine's.
+    header.set_sform(np.array(grid.affine)[:, [2, 1, 0, 3]], code=_ALIGNED)
+    return header

@@ -1,0 +1,88 @@
+"""What NRRD and MetaImage have in common: voxels one after the other, x fastest, and a direction for each axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.geometry import Grid
+from pipeline.io.volume.packed import Packing, Stretch
+from pipeline.io.volume.stream import NiftiSource, Voxels
+
+_FLATTEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What a header says."""
+
+    data: Path
+    """File that holds the voxels."""
+    start: tuple[int, int]
+    """Bytes of it before the voxels: those of the header, and those that it says are to be skipped.
+
+    Of the second, -1: the voxels are the end of the file."""
+    packing: Packing
+    stored: np.dtype[Any]
+    shape: tuple[int, int, int]
+    """Slices, rows, columns."""
+    directions: NDArray[np.float64]
+    """Step of each axis in millimetres, `(3, 3)`: that of columns, rows, slices."""
+    origin: NDArray[np.float64]
+    """Centre of the first voxel."""
+    signs: tuple[int, int, int]
+    """What coordinates are multiplied with to be RAS+."""
+
+
+def open_plain(path: Path, plain: Plain) -> NiftiSource:
+    """The volume at `path` that `plain` tells of. Raises InputError with the fault and the way out."""
+    try:
+        grid, stream = _grid(plain), _stream(plain)
+    except InputError as error:
+        raise InputError(f"{path}: {error}", error.code) from None
+    return NiftiSource(path, stream, grid, Voxels(plain.stored, 0, None))
+
+
+def _stream(plain: Plain) -> Stretch:
+    header, skipped = plain.start
+    needed = prod(plain.shape) * plain.stored.itemsize
+    try:
+        size = plain.data.stat().st_size
+        if skipped == -1 and plain.packing == "raw":
+            header, skipped = max(0, size - needed), 0
+        elif skipped < 0 or (skipped and plain.packing != "raw"):
+            raise InputError(f"skips {skipped} bytes before packed voxels, which is not read; write it again")
+        stream = Stretch(plain.data, header + skipped, plain.packing)
+    except OSError as error:
+        raise InputError(
+            f"its voxels in {plain.data.name} cannot be opened ({error.strerror}); they belong beside it"
+        ) from None
+    if needed > stream.most:
+        stream.close()
+        raise InputError(
+            f"needs {needed} bytes for its shape {plain.shape}, but {plain.data.name} holds "
+            f"{'at most ' * stream.packed}{stream.most}; fetch it again from where it came"
+        )
+    return stream
+
+
+def _grid(plain: Plain) -> Grid:
+    if plain.directions.shape != (3, 3) or plain.origin.shape != (3,):
+        raise InputError("has no direction of three numbers for each of its axes; write it again with its geometry")
+    world = np.eye(4)
+    world[:3] = np.c_[plain.directions[::-1].T, plain.origin] * np.reshape(plain.signs, (3, 1)) + 0.0
+    lengths = np.linalg.norm(plain.directions, axis=1)
+    if not np.isfinite(world).all() or not lengths.all():
+        raise InputError(f"has directions that are not finite, or 0: {plain.directions.tolist()}; set right ones")
+    if abs(np.linalg.det(plain.directions / lengths[:, None])) < _FLATTEST:
+        raise InputError(f"has directions that fold it flat: {plain.directions.tolist()}; set right ones")
+    if min(plain.shape) < 1:
+        raise InputError(f"has the impossible shape {plain.shape}; its header is damaged")
+    affine: Any = tuple(tuple(float(value) for value in row) for row in world)
+    return Grid(plain.shape, affine, ("z", "y", "x"))

@@ -1,0 +1,117 @@
+"""Masks in Zarr 3: created empty (all nodata), to be filled band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.errors import ContainsGroupError
+
+from pipeline.classes import ClassTable
+from pipeline.errors import OutputError
+from pipeline.geometry import Grid
+from pipeline.io.zarr.attributes import (
+    array_attributes,
+    is_upright,
+    label_attributes,
+    labels_attributes,
+    root_attributes,
+    spatial_ref,
+)
+
+CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
+"""Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
+
+
+_MASK, _LEVEL = "mask", "0"
+_HEADER = "nifti"
+"""Array with the bytes of a NIfTI header, as nifti-zarr has it."""
+
+
+def mask_of(grid: Grid) -> str:
+    """Name of the mask array: in OME-Zarr the level of a label, which lies in the group `labels`."""
+    return _MASK if grid.is_scene else f"labels/{_MASK}/{_LEVEL}"
+
+
+def create_labels(
+    path: Path,
+    grid: Grid,
+    dtype: np.dtype[Any],
+    *,
+    nodata: int,
+    classes: ClassTable,
+    made: Mapping[str, Any],
+    header: bytes = b"",
+) -> None:
+    """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made.
+
+    `header` is what a NIfTI file of the mask of a volume would begin with.
+    """
+    said = root_attributes(grid, mask_of(grid), nodata, classes, made)
+    with creating(path):
+        root = group = zarr.create_group(path, zarr_format=3, attributes=said)
+        name = _MASK
+        if not grid.is_scene:
+            name = _LEVEL
+            below = root.create_group("labels", attributes=labels_attributes(_MASK))
+            group = below.create_group(_MASK, attributes=label_attributes(said, _LEVEL, classes, nodata))
+            _add_header(root, header)
+            _add_header(group, header)
+        group.create_array(
+            name,
+            shape=grid.shape,
+            chunks=chunks_of(grid.shape),
+            dtype=dtype,
+            compressors=ZstdCodec(level=1),
+            fill_value=nodata,
+            dimension_names=grid.axes,
+            attributes=array_attributes(grid, nodata, classes),
+        )
+        if grid.is_scene:
+            add_coordinates(root, grid)
+
+
+def _add_header(group: zarr.Group, header: bytes) -> None:
+    if header:
+        values = np.frombuffer(header, np.uint8)
+        group.create_array(_HEADER, data=values, chunks=values.shape, compressors=None)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[None]:
+    """What goes wrong while a store is created at `path` becomes OutputError."""
+    try:
+        yield
+    except (OSError, ContainsGroupError) as error:
+        raise OutputError(f"{path}: cannot be created ({error}); remove it, or give another --output") from error
+
+
+def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Chunk of an array of `shape`: the usual one, no larger than the array."""
+    return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
+
+
+def add_coordinates(root: zarr.Group, grid: Grid) -> None:
+    """Add the place of a scene, and x and y of its cells where each is a vector."""
+    root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0, attributes=spatial_ref(grid))
+    if not is_upright(grid):
+        return
+    for axis, (name, word) in enumerate((("y", "latitude"), ("x", "longitude"))):
+        row = grid.affine[1 - axis]
+        centres = row[2] + row[axis] * np.arange(grid.shape[axis])
+        geographic = grid.crs is not None and grid.crs.startswith(("GEOGCS", "GEOGCRS"))
+        standard = word if geographic else f"projection_{name}_coordinate"
+        array = root.create_array(
+            name,
+            shape=centres.shape,
+            chunks=(min(len(centres), 65536),),
+            dtype=np.float64,
+            dimension_names=(name,),
+            attributes={"standard_name": standard, "axis": name.upper()},
+        )
+        array[:] = centres

@@ -1,0 +1,59 @@
+"""Layers of a scene in Zarr 3: created empty (all nodata), to be filled band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from pipeline.geometry import Grid
+from pipeline.io.zarr.attributes import OURS, array_attributes, root_attributes
+from pipeline.io.zarr.labels import add_coordinates, chunks_of, creating
+
+
+def create_layer(
+    path: Path,
+    grid: Grid,
+    dtype: np.dtype[Any],
+    *,
+    name: str,
+    bands: Sequence[str],
+    nodata: float,
+    scaling: tuple[float, float] | None,
+    made: Mapping[str, Any],
+) -> None:
+    """Create a store of `(bands, *grid.shape)`, or of the grid alone for one band, in which every cell is nodata.
+
+    `scaling` is the scale and offset that readers apply.
+    """
+    several = len(bands) > 1
+    stated = None if nodata != nodata else int(nodata)  # NaN is seen without being told, and is no JSON
+    scaled = {} if scaling is None else {"scale_factor": scaling[0], "add_offset": scaling[1]}
+    with creating(path):
+        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, stated, (), made))
+        root.create_array(
+            name,
+            shape=(len(bands), *grid.shape) if several else grid.shape,
+            chunks=(1, *chunks_of(grid.shape)) if several else chunks_of(grid.shape),
+            dtype=dtype,
+            compressors=ZstdCodec(level=1),
+            fill_value=nodata,
+            dimension_names=("band", *grid.axes) if several else grid.axes,
+            attributes={
+                **array_attributes(grid, stated, ()),
+                **scaled,
+                "long_name": list(bands) if several else bands[0],
+            },
+        )
+        add_coordinates(root, grid)
+
+
+def note_made(path: Path, made: Mapping[str, Any]) -> None:
+    """Set how the layer at `path` is made."""
+    root = zarr.open_group(path, mode="r+")
+    record: Any = root.attrs[OURS]
+    root.attrs[OURS] = {**record, "made": dict(made)}

@@ -1,0 +1,41 @@
+"""Scores of one view of a volume, kept until all views have theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from pipeline.errors import OutputError
+from pipeline.geometry import Grid
+from pipeline.io.zarr.attributes import OURS, grid_to_json
+
+CHUNK = (32, 64, 64)
+"""Shape of a chunk, of all classes: bands begin at multiples of its first side, and other views cut it crosswise."""
+
+
+def create_scores(path: Path, grid: Grid, classes: int) -> None:
+    """Create a store at `path` of float32 scores `(classes, *grid.shape)`, all NaN, which stands for nodata."""
+    record: dict[str, Any] = {
+        "version": 1,
+        "array": "scores",
+        "grid": grid_to_json(grid),
+        "nodata": None,
+        "classes": [],
+        "made": {},
+    }
+    try:
+        root = zarr.create_group(path, zarr_format=3, attributes={OURS: record})
+        root.create_array(
+            "scores",
+            shape=(classes, *grid.shape),
+            chunks=(classes, *(min(side, size) for side, size in zip(CHUNK, grid.shape, strict=True))),
+            dtype=np.float32,
+            compressors=None,
+            fill_value=np.nan,
+            dimension_names=("c", *grid.axes),
+        )
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be created ({error.strerror or error}); is the disk full?") from error

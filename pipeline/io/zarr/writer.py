@@ -1,0 +1,72 @@
+"""A store that is open for writing: each band of whole chunks once, by one writer, and safe before it returns."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pipeline.errors import OutputError
+from pipeline.geometry import Box
+from pipeline.io.atomic import sync
+from pipeline.io.zarr.attributes import OURS
+
+
+class BandStore:
+    """A store of labels or of scores that is open for writing: a `Sink`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store that `create_labels` or `create_scores` made at `path`."""
+        try:
+            root = zarr.open_group(path, mode="r+")
+            record: Any = root.attrs[OURS]
+            self._folder = path / record["array"]
+            array = root[record["array"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{path}: is no mask that was begun ({error!r}); begin anew with --restart") from error
+        if not isinstance(array, zarr.Array):
+            raise OutputError(f"{path}: {record['array']} is not an array; begin anew with --restart")
+        self._array = array
+
+    def write(self, band: Box, values: NDArray[Any]) -> None:
+        """Write `values` `(*planes, *band.shape)` of a band that ends where chunks end.
+
+        They are safe on the disk when this returns.
+        """
+        whole = self._planes(band)
+        self._check(whole, values)
+        try:
+            self._array[whole.slices] = values
+            self._sync(whole)
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
+
+    def _planes(self, band: Box) -> Box:
+        """The band with all planes of the array before its axes."""
+        planes = self._array.shape[: self._array.ndim - len(band.start)]
+        return Box((*(0 for _ in planes), *band.start), (*planes, *band.stop))
+
+    def _check(self, band: Box, values: NDArray[Any]) -> None:
+        if values.shape != band.shape or not np.can_cast(values.dtype, self._array.dtype, "safe"):
+            raise OutputError(
+                f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {band} of {self._array.dtype}"
+            )
+        for start, stop, side, size in zip(band.start, band.stop, self._array.chunks, self._array.shape, strict=True):
+            if start % side or (stop % side and stop != size):
+                raise OutputError(
+                    f"{self._folder}: {band} would share chunks of {self._array.chunks} with another band"
+                )
+
+    def _sync(self, band: Box) -> None:
+        spans = [
+            range(start // side, -(-stop // side))
+            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
+        ]
+        files = [self._folder.joinpath("c", *map(str, chunk)) for chunk in product(*spans)]
+        files = [file for file in files if file.exists()]  # a chunk of nodata alone is not stored
+        for path in (*files, *{folder for file in files for folder in file.parents[: len(spans)]}):
+            sync(path)

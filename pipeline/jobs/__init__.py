@@ -1,0 +1,1 @@
+"""What is asked: jobs, job files and the inputs they name."""

@@ -1,0 +1,140 @@
+"""BIDS: the images of a dataset, the masks of its derivatives, and what the standard wants beside these.
+
+Brain Imaging Data Structure 1.10: names are entities, `sub-01_ses-2_`, and a suffix, `T1w` or `dseg`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.classes import ClassTable
+from pipeline.errors import NothingFoundError, RequestError
+from pipeline.io.atomic import replacing
+
+DESCRIPTION = "dataset_description.json"
+SEGMENTATION = "dseg"
+_NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[a-z0-9]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
+_VERSION = "1.10.0"
+_IGNORED = ("archive.json", "archive.sqlite*", "*.partial", "*.partial/")
+"""What lies in a derivative while it is made, and is none of the standard's files."""
+_LINK = "raw"
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A derivative dataset, and the image of another that a mask of it is of."""
+
+    root: Path
+    raw: Path
+    """The dataset of the image."""
+    image: Path
+
+
+def images_of(root: Path, suffix: str) -> list[Path]:
+    """The NIfTI images of a dataset with that suffix, sorted, without those of its derivatives.
+
+    Raises RequestError where `root` is no dataset, NothingFoundError where it has none.
+    """
+    if not (root / DESCRIPTION).is_file():
+        raise RequestError(
+            f"{root}: is no BIDS dataset, for it has no {DESCRIPTION}; leave out --bids for other folders"
+        )
+    named = dict(_named(root))
+    found = sorted(path for path, its in named.items() if its == suffix)
+    if not found:
+        there = ", ".join(sorted(set(named.values()))) or "no NIfTI image at all"
+        raise NothingFoundError(f"{root}: has no image of the BIDS suffix {suffix}; it has {there}")
+    return found
+
+
+def mask_of(image: Path, root: Path, folder: Path) -> Path:
+    """Where the mask of an image of the dataset `root` goes in the derivative `folder`."""
+    entities = _parts(image.name)[0]
+    return folder / image.parent.relative_to(root) / f"{entities}_{SEGMENTATION}.nii.gz"
+
+
+def derivative_of(image: str, mask: Path) -> Derivative | None:
+    """The derivative that a mask belongs to, by its name and place and those of its image; None where it is of none."""
+    root, raw = _root_of(mask.absolute()), _root_of(Path(image).absolute())
+    if root is None or raw is None or _parts(mask.name)[1] != SEGMENTATION or not (raw / DESCRIPTION).is_file():
+        return None
+    return Derivative(root, raw, Path(image).absolute())
+
+
+def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[str, Any]:
+    """Write the table of labels that goes beside a mask, and what its dataset says of itself if that is not there.
+
+    What the JSON file beside the mask should tell too.
+    """
+    derivative.root.mkdir(parents=True, exist_ok=True)
+    _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
+    _write_once(derivative.root / DESCRIPTION, json.dumps(_description(derivative), indent=1) + "\n")
+    table = mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
+    with replacing(table) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, delimiter="\t", lineterminator="\n")
+        rows.writerow(("index", "name", "color"))
+        rows.writerows((c.value, c.name, "#{:02x}{:02x}{:02x}".format(*c.colour)) for c in classes)
+    link = _link(derivative)
+    place = derivative.image.relative_to(derivative.raw).as_posix()
+    said = {"Description": f"Classes of {derivative.image.name}", "SpatialReference": "orig", "Manual": False}
+    return {**said, **({} if link is None else {"Sources": [f"bids:{link}:{place}"]})}
+
+
+def _named(root: Path) -> Iterator[tuple[Path, str]]:
+    for subject in root.glob("sub-*"):
+        for path in subject.rglob("*.nii*"):
+            suffix = _parts(path.name)[1]
+            if suffix:
+                yield path, suffix
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Entities and suffix of a name; both empty where it is none of the standard's."""
+    found = _NAME.fullmatch(name)
+    return (found[1], found[2]) if found else ("", "")
+
+
+def _root_of(path: Path) -> Path | None:
+    """The folder that holds the folder of the subject of a file."""
+    subject = _parts(path.name)[0].split("_")[0]
+    return next((parent.parent for parent in path.parents if parent.name == subject), None) if subject else None
+
+
+def _description(derivative: Derivative) -> dict[str, Any]:
+    return {
+        "Name": "Segmentations",
+        "BIDSVersion": _VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {"Name": "pipeline", "Version": __version__, "Description": "Semantic segmentation with PSPNet"}
+        ],
+        "DatasetLinks": {_LINK: Path(os.path.relpath(derivative.raw.resolve(), derivative.root.resolve())).as_posix()},
+    }
+
+
+def _link(derivative: Derivative) -> str | None:
+    """What the derivative calls the dataset of the image; None where it says nothing of it."""
+    try:
+        said = json.loads((derivative.root / DESCRIPTION).read_text(encoding="utf-8"))
+        links: Mapping[str, str] = said.get("DatasetLinks", {})
+        return next((name for name, place in links.items() if _is(derivative, place)), None)
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def _is(derivative: Derivative, place: str) -> bool:
+    return (derivative.root / place.removeprefix("file://")).resolve() == derivative.raw.resolve()
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.exists():
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")

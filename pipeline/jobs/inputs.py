@@ -1,0 +1,307 @@
+"""From what a user names to the items of a job: files, folders, patterns, tables and addresses."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import takewhile
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import NothingFoundError, PipelineError, RequestError
+from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
+from pipeline.io.mask_files import COMPANIONS, META, NRRD, SCENES, STORES, VECTORS, VOLUMES, stem_of, suffix_of
+from pipeline.io.opening import is_series, is_volume, open_source
+from pipeline.io.volume.nifti_pairs import HEADERS, parts
+from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
+from pipeline.jobs.job import Job
+from pipeline.jobs.job_file import Request, Search
+from pipeline.jobs.layers import LAYERS
+from pipeline.jobs.time_series import each_volume
+from pipeline.models.catalogue import find_model
+from pipeline.optional import need
+
+_TABLES = (".csv", ".tsv")
+_STAC = (".json", ".geojson")
+NONE: Mapping[str, str | None] = {}
+_KNOWN = (*SCENES, *VOLUMES, *STORES)
+_READ = (*_KNOWN, *NRRD, *META)
+_OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
+_CLOSED = (*STORES, ".partial")
+"""Suffixes of folders in which nothing is looked for."""
+
+
+Stands = TypeVar("Stands", list[str], dict[str, str | None])
+
+
+def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
+    """The items that `named` stands for, each once, in order.
+
+    A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM files
+    and no others; a pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`, `*_dseg`),
+    and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
+    `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
+    """
+    return tuple(_found(Request(input=tuple(named))))
+
+
+def _found(request: Request) -> dict[str, str | None]:
+    """The name that the mask of each input is to have; None: that of the input."""
+    found: dict[str, str | None] = {}
+    for stands in _stands(request):
+        found |= {item: name for item, name in stands.items() if item not in found}
+    return found
+
+
+def _stands(request: Request) -> Iterator[dict[str, str | None]]:
+    for name in request.input:
+        if request.bids is not None:
+            yield dict.fromkeys(map(str, images_of(Path(name), request.bids)))
+            continue
+        yield _stac(name, request.asset) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
+    if request.search is not None:
+        yield _searched(request.search, request.asset)
+
+
+def jobs_of(request: Request) -> list[Job]:
+    """One job for each input that a request stands for; RequestError for a model or inputs that are not there."""
+    if request.model is not None:
+        find_model(request.model)
+    found = _found(request)
+    if request.series is not None:
+        found = _holding(found, request.series)
+    said = {field.name: getattr(request, field.name) for field in fields(Job)}
+    said["volume"] = None if request.volume == "all" else request.volume
+    outputs = _outputs(request, found)
+    named = zip(found, outputs, strict=True)
+    jobs = [Job(**{**said, "input": item, "output": output}).plain() for item, output in named]
+    if request.volume != "all":
+        return jobs
+    each = [one for job in jobs for one in each_volume(job)]
+    if len(each) > 1 and request.output is not None and _is_one_file(request.output):
+        raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
+    return each
+
+
+def _outputs(request: Request, found: Mapping[str, str | None]) -> tuple[Path | None, ...]:
+    if request.bids is None:
+        return name_outputs(tuple(found), request.output, request.input, found)
+    _check_derivative(request)
+    masks = tuple(mask_of(Path(image), Path(request.input[0]), _derivative(request)) for image in found)
+    of_masks = dict(zip(masks, found, strict=True))
+    for path, image in zip(masks, found, strict=True):
+        if of_masks[path] != image:
+            raise RequestError(f"{path}: would be the mask of {image} and of {of_masks[path]}; move one of them away")
+    return masks
+
+
+def _check_derivative(request: Request) -> None:
+    if len(request.input) > 1 or request.volume == "all":
+        said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
+        raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
+    folder = _derivative(request)
+    if suffix_of(folder) in _KNOWN or folder.is_file() or folder.resolve() == Path(request.input[0]).resolve():
+        raise RequestError(f"--output {folder}: the masks of a dataset go into a folder of their own")
+
+
+def _derivative(request: Request) -> Path:
+    """The folder of the masks of a BIDS dataset."""
+    return Path(request.input[0], "derivatives", "pipeline") if request.output is None else Path(request.output)
+
+
+def _holding(found: dict[str, str | None], series: str) -> dict[str, str | None]:
+    """Of several inputs, those that hold a DICOM series; one alone says itself what it holds."""
+    if len(found) < 2:
+        return found
+    need("dicom", "--series")
+    from pipeline.io.dicom.source import has_series
+
+    held = {item: name for item, name in found.items() if is_series(item) and has_series(Path(item), series)}
+    return _some(held, f"--series {series}: is in none of {len(found)} inputs; name one, and its series are listed")
+
+
+def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
+    """Where the ledger of an archive lies: the folder of its masks, else that of its inputs.
+
+    Where neither was named, the deepest folder that holds all masks.
+    """
+    if request.bids is not None:
+        return _derivative(request)
+    if request.output is not None and suffix_of(request.output) not in _KNOWN:
+        return Path(request.output)
+    roots = {root for name in request.input if (root := _root(name)) is not None}
+    if len(roots) == 1 and request.output is None:
+        return roots.pop()
+    first, *rest = sorted({_folder(job) for job in jobs})
+    return next(folder for folder in (first, *first.parents) if all(other.is_relative_to(folder) for other in rest))
+
+
+def _folder(job: Job) -> Path:
+    if job.output is not None:
+        return job.output.absolute().parent
+    return beside(job.input).absolute()
+
+
+def name_outputs(
+    items: Sequence[str], output: str | None, named: Iterable[str] = (), names: Mapping[str, str | None] = NONE
+) -> tuple[Path | None, ...]:
+    """The output of each item: the file `output`, `<stem>_mask` in the folder `output`, or None for its default.
+
+    `names` has stems for items whose own is not to be taken.
+
+    Items found in a folder or by a pattern of `named` keep their place below it: `archive/p1/ct.nii.gz` of
+    `archive/**/*.nii.gz` goes to `p1/ct_mask.nii.gz`. Raises RequestError where two items would have the same output.
+    """
+    if output is None:
+        return tuple(_beside(item, name) if (name := names.get(item)) else None for item in items)
+    if _is_one_file(output):
+        if len(items) > 1:
+            raise RequestError(f"--output {output}: is one file, for {len(items)} inputs; give a folder")
+        return (Path(output),)
+    folder = Path(output)
+    if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
+        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *COMPANIONS, *VECTORS) else ""
+        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}{hint}")
+    roots = [root for name in named if (root := _root(name)) is not None]
+    outputs: dict[Path, str] = {}
+    for item in items:
+        kind = ".nii.gz" if _is_volume(item) else ".tif"
+        path = folder / _place(item, roots) / ((names.get(item) or stem_of(item)) + "_mask" + kind)
+        if path in outputs:
+            raise RequestError(
+                f"{shown(item)}: shares the output {path} with another input, {shown(outputs[path])}; "
+                "segment them into two folders"
+            )
+        outputs[path] = item
+    return tuple(outputs)
+
+
+def _is_one_file(output: str) -> bool:
+    return suffix_of(output) in _KNOWN and not output.endswith("/")
+
+
+def _beside(item: str, name: str) -> Path:
+    return beside(item) / f"{name}_mask.tif"
+
+
+def _stac(place: str, asset: str | None) -> dict[str, str | None]:
+    need("stac", shown(place))
+    from pipeline.jobs.stac import read_items
+
+    return _some(dict(read_items(place, asset)), f"{shown(place)}: has no items")
+
+
+def _searched(search: Search, asset: str | None) -> dict[str, str | None]:
+    need("stac", shown(search.url))
+    from pipeline.jobs.stac import search_items
+
+    return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
+
+
+def _stands_for_itself(name: str) -> bool:
+    """Whether a name is no file, folder or pattern."""
+    return is_remote(name) or is_mosaic(name) or is_stack(name)
+
+
+def _root(name: str) -> Path | None:
+    """The folder below which `name` stands for files; None where it stands for itself."""
+    path = Path(name)
+    if _stands_for_itself(name) or (not path.is_dir() and not glob.has_magic(name)):
+        return None
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return path if path.is_dir() else Path(*fixed)
+
+
+def _place(item: str, roots: Sequence[Path]) -> Path:
+    root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
+    parent = Path(item).parent  # of a folder that is an item itself, this may lie above
+    placed = not _stands_for_itself(item) and parent.is_relative_to(root)
+    return parent.relative_to(root) if placed else Path()
+
+
+def _items(name: str) -> list[str]:
+    if _stands_for_itself(name):
+        return [name]
+    path = Path(name)
+    if path.is_dir() and not _is_store(path):
+        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM")
+    if glob.has_magic(name) and not path.exists():
+        found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
+        return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
+    if path.suffix in _TABLES:
+        return _some(_column(path), f"{name}: has no rows")
+    return [name]
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs.
+
+    A folder of DICOM files is one item, unless it holds files of other formats: then it is one of those that were made
+    of it.
+    """
+    for parent, folders, files in os.walk(folder):
+        named = [Path(parent, name) for name in (*files, *folders)]
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
+        found = [str(path) for path in named if _is_known(path) and _is_item(path)]
+        yield from found or ([_folder_name(Path(parent))] if is_series(parent) else [])
+        yield from (str(path) for path in named if suffix_of(path) == ".zip" and is_series(path))
+
+
+def _folder_name(folder: Path) -> str:
+    """A folder under its name: `.` and `..` have none that a mask could take."""
+    return str(folder if folder.name not in ("", "..") else folder.resolve())
+
+
+def _whole(found: Sequence[Path]) -> Iterator[Path]:
+    """What was found, without the voxels of pairs whose header was found too."""
+    known = set(found)
+    return (item for item in found if (header := parts(item)[0]) == item or header not in known)
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a file is an input by its name, or the header of a NIfTI pair: that stands for both halves."""
+    return suffix_of(path) in _READ or (suffix_of(path) in HEADERS and is_volume(path))
+
+
+def _is_item(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.suffix == ".partial"
+    return not hidden and not _OURS.search(stem_of(path)) and (_is_store(path) or not path.is_dir())
+
+
+def _is_store(path: Path) -> bool:
+    return path.is_dir() and (path.suffix in STORES or (path / "zarr.json").exists())
+
+
+def _is_volume(item: str) -> bool:
+    """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
+    if not _is_store(Path(item)):
+        return is_volume(item) or suffix_of(item) in (*NRRD, *META) or is_series(item)
+    try:
+        return not open_source(item).grid.is_scene
+    except PipelineError:
+        return False
+
+
+def _column(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: the table cannot be read ({error})") from error
+    if rows and "input" not in rows[0]:
+        raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
+    return [
+        item if is_remote(item) or is_stack(item) or Path(item).is_absolute() else str(path.parent / item)
+        for row in rows
+        if (item := row["input"])
+    ]
+
+
+def _some(found: Stands, otherwise: str) -> Stands:
+    if not found:
+        raise NothingFoundError(otherwise)
+    return found

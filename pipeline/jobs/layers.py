@@ -1,0 +1,93 @@
+"""What is written beside the labels of a scene: how sure they are, and the scores behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.decoding import did_you_mean
+from pipeline.engine import STEPS, Confidence, Decision, Disagreement, Probabilities, Scores, Source
+from pipeline.errors import RequestError
+from pipeline.geometry import Box, Lattice
+from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.models.card import Card
+from pipeline.sources.passes import slabs
+
+DISAGREEMENT = "disagreement"
+LAYERS = ("confidence", "probabilities", "scores", DISAGREEMENT)
+
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A raster beside the labels, of the same grid."""
+
+    name: str
+    decision: Decision
+    bands: tuple[str, ...]
+    """Name of each band."""
+
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Scale and offset that bring what is kept back to 0 to 1; None: it is kept as it is."""
+        return None if self.decision.dtype.kind == "f" else (1 / STEPS, -1 / STEPS)
+
+    def beside(self, output: Path) -> Path:
+        """Its file beside the mask `output`, in the same format."""
+        return output.with_name(f"{stem_of(output)}_{self.name}{suffix_of(output)}")
+
+
+def checked(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The layers that "confidence,scores" or ("confidence", "scores") names, in one order; RequestError for others."""
+    words = [word.strip() for word in (also.split(",") if isinstance(also, str) else also or ())]
+    for word in words:
+        if word not in LAYERS:
+            raise RequestError(f"unknown layer {word!r}{did_you_mean(word, LAYERS)}; choose of {', '.join(LAYERS)}")
+    return tuple(name for name in LAYERS if name in words) or None
+
+
+def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]:
+    """The layers that are asked for, of what a model gives."""
+    logits = card.averaging == "logits"
+    names = tuple(entry.name for entry in card.classes)
+    if logits and DISAGREEMENT in (also or ()):
+        raise RequestError(
+            f"--also disagreement: compares probabilities, and the model {card.name} blends logits; "
+            'set "averaging": "softmax" in its card'
+        )
+    known: dict[str, tuple[Decision, tuple[str, ...]]] = {
+        "confidence": (Confidence(logits), ("confidence",)),
+        "probabilities": (Probabilities((len(names),), logits), names),
+        "scores": (Scores((len(names),)), names),
+        DISAGREEMENT: (Disagreement(), (DISAGREEMENT,)),
+    }
+    return tuple(Layer(name, *known[name]) for name in checked(also) or ())
+
+
+def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
+    """Mean disagreement of the observed cells that more than one patch saw; None where there are none.
+
+    It needs no truth: where patches agree about the cells that they share, no seam can be seen.
+    """
+    counts = [_patches_of(lattice, axis) for axis in range(len(lattice.shape))]
+    total = cells = 0
+    for box, pixels in slabs(disagreement, _ROWS):
+        rows, columns = (count[start:stop] for count, start, stop in zip(counts, box.start, box.stop, strict=True))
+        steps = pixels.values[0][(np.multiply.outer(rows, columns) > 1) & (pixels.values[0] > 0)]
+        total += int(steps.sum(dtype=np.int64)) - steps.size
+        cells += steps.size
+    return total / STEPS / cells if cells else None
+
+
+def _patches_of(lattice: Lattice, axis: int) -> Any:  # noqa: ANN401  (an array of counts)
+    """Patches that hold each cell along an axis."""
+    counts = np.zeros(lattice.shape[axis], np.int64)
+    whole = Box.whole(lattice.shape).clip(Box.whole(lattice.patch))
+    for start in lattice.starts[axis]:
+        counts[start : start + whole.shape[axis]] += 1
+    return counts

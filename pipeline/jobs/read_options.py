@@ -1,0 +1,163 @@
+"""How an input is read for a model: which of its bands are the channels, and in which units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.engine import Source
+from pipeline.errors import InputError
+from pipeline.geometry import Grid
+from pipeline.io.band_names import Banded, BandName, RasterBand, bands_named
+from pipeline.io.opening import open_source
+from pipeline.models.card import Values
+from pipeline.sources.calibrated import Calibrated, Calibration
+from pipeline.sources.channels import Repeated
+
+_WAY_OUT = (
+    "give one scale and one offset for all channels, or one for each, as in --scale 0.0001 --offset -0.1, or --scale 1"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a model takes, and what the user says of it."""
+
+    model: str
+    channels: tuple[str, ...]
+    """Names of its channels, in order."""
+    bands: tuple[BandName, ...] | None
+    """Bands for them, if the user says so."""
+    values: Values
+    """Whether it takes stored values or physical ones."""
+    scale: tuple[float, ...] | None
+    """Scale of all channels, or of each, that the user gives in place of the file's."""
+    offset: tuple[float, ...] | None
+    """Offset, likewise."""
+    option: Literal["--bands", "data.bands"] = "--bands"
+    """Where the user says so."""
+
+    def said(self, words: Sequence[str]) -> str:
+        """How the user would say these bands."""
+        return f"--bands {','.join(words)}" if self.option == "--bands" else f"data.bands = {json.dumps(words)}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an input is read: the same in every process."""
+
+    bands: tuple[BandName, ...] | None = None
+    """Bands of a raster: numbers from 1, or names until they are known; None: all but alpha, or there are none."""
+    calibration: Calibration | None = None
+    """What makes the values that the model takes of those that are stored; None: they are the same."""
+    onto: Grid | None = None
+    """A grid that a scene is put on; None: its own."""
+    affine: str | None = None
+    """What holds where a NIfTI's sform and qform disagree: sform or qform; None: neither."""
+    volume: int | None = None
+    """One of a 4-D NIfTI file, from 0."""
+    keep_text: bool = False
+    """Whether free text and extensions of a NIfTI header are taken along."""
+    series: str | None = None
+    """UID of one of several DICOM series."""
+    windows: tuple[int, ...] | None = None
+    """By channel of the model: that of the volume; None: each is one."""
+
+    def open(self, path: str) -> Source:
+        """The input, read so. Raises InputError with the path, what was found and the way out."""
+        how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
+        return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
+
+    def applied(self, source: Source, path: str) -> Source:
+        """The same of an input that is open already: itself, or another in its place."""
+        if self.bands is None or (isinstance(source, Banded) and self.bands == source.bands):
+            return self._calibrated(source)
+        source.close()
+        return self.open(path)
+
+    def _calibrated(self, source: Source) -> Source:
+        return self.windowed(source if self.calibration is None else Calibrated(source, self.calibration))
+
+    def windowed(self, source: Source) -> Source:
+        """A volume with each channel as often as the model takes it."""
+        return source if self.windows is None else Repeated(source, self.windows)
+
+
+def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
+    """How an input is read that is open with the bands that the user asks for, if any.
+
+    Where none are asked for, and the file names a band for every channel, these are taken. Raises InputError where a
+    band would be taken for a channel that has the name of another one, and where nobody says what the integers stand
+    for that a model would take as physical values.
+    """
+    bands = _bands(source, path, wanted)
+    told = [source.about[number - 1] for number in bands or source.bands] if isinstance(source, Banded) else []
+    try:
+        calibration = _calibration(source, told, wanted)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; {_WAY_OUT}", code="unsuitable") from error
+    calibration = None if calibration is None or calibration.nothing else calibration
+    return Reading(bands, calibration, windows=_windows(source, wanted))
+
+
+def _windows(source: Source, wanted: Wanted) -> tuple[int, ...] | None:
+    """Channels of one name are one of a volume, through several windows."""
+    names = tuple(dict.fromkeys(wanted.channels))
+    if source.grid.is_scene or len(names) == len(wanted.channels) or source.channels != len(names):
+        return None
+    return tuple(map(names.index, wanted.channels))
+
+
+def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:
+    if not isinstance(source, Banded):
+        return None
+    named = [bands_named(source.about, channel) for channel in wanted.channels]
+    by_name = tuple(numbers[0] for numbers in named if len(numbers) == 1)
+    if wanted.bands is None and len(by_name) == len(wanted.channels):
+        return None if by_name == source.bands else by_name
+    if len(source.bands) == len(named):
+        _check_order(path, source.bands, named, wanted)
+    return None if wanted.bands is None else source.bands
+
+
+def _calibration(source: Source, told: Sequence[RasterBand], wanted: Wanted) -> Calibration | None:
+    """That which the user gives; else, for a model of physical values, that of the file. ValueError where none fits."""
+    if wanted.scale is not None or wanted.offset is not None:
+        count = len(told) or source.channels
+        return Calibration(
+            _each("scale", wanted.scale or (1.0,), count), _each("offset", wanted.offset or (0.0,), count)
+        )
+    if wanted.values == "raw":
+        return None
+    if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in told):
+        raise ValueError(
+            f"the model {wanted.model} takes physical values, and these are {source.dtype.name} without scale or offset"
+        )
+    return Calibration(tuple(band.scale for band in told), tuple(band.offset for band in told)) if told else None
+
+
+def _each(what: str, numbers: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """One number for each channel."""
+    if len(numbers) not in (1, count):
+        raise ValueError(f"{what} has {len(numbers)} numbers for {count} channels")
+    return numbers if len(numbers) == count else numbers * count
+
+
+def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], wanted: Wanted) -> None:
+    """Raise InputError for a band that is taken by its number, and has the name of another channel."""
+    others = {numbers[0]: channel for channel, numbers in zip(wanted.channels, named, strict=True) if len(numbers) == 1}
+    words = [str(word) for word in wanted.bands or taken]
+    wrong = []
+    for at, (number, own) in enumerate(zip(taken, named, strict=True)):
+        if words[at].isdigit() and number in others and number not in own:
+            words[at] = others[number]
+            wrong.append(f"band {number}, named {others[number]}, as {wanted.channels[at]}")
+    if wrong:
+        by_name = f"{wanted.said(wanted.channels)} takes them by name, and " if all(named) else ""
+        raise InputError(
+            f"{path}: the model {wanted.model} would take {'; '.join(wrong)}; {by_name}{wanted.said(words)} takes them "
+            "so all the same",
+            code="unsuitable",
+        )

@@ -1,0 +1,137 @@
+"""Items of STAC catalogues as inputs: from a file or an address, or by a search. Only this module knows pystac."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pystac
+from pystac.errors import STACError, STACTypeError
+from pystac_client import Client, ConformanceClasses
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from requests.exceptions import RequestException
+
+from pipeline.errors import InputError, RequestError
+from pipeline.io.address import shown, stack_of
+from pipeline.jobs.job_file import Search
+
+_USUAL = ("visual", "image", "data")
+"""Names of assets that are taken where none is asked for."""
+_CLOUDS = "eo:cloud_cover"
+_TRIES, _PATIENCE = 5, 30.0
+
+
+class Found(NamedTuple):
+    """An input, and the name that its mask is to have."""
+
+    input: str
+    name: str
+
+
+def read_items(place: str, asset: str | None) -> list[Found]:
+    """The inputs of an Item or an ItemCollection in a file or at an address, in its order.
+
+    Raises InputError where it cannot be read, RequestError where an item has no such asset.
+    """
+    try:
+        said = pystac.StacIO.default().read_json(place)
+        features = [said] if said.get("type") == "Feature" else said["features"]
+        items = [pystac.Item.from_dict(_placed(feature, place)) for feature in features]
+        return [_found(item, asset) for item in items]
+    except RequestError:
+        raise
+    except (STACError, STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{shown(place)}: cannot be read as STAC Item or ItemCollection ({reason})") from error
+
+
+def search_items(search: Search, asset: str | None) -> list[Found]:
+    """The inputs that a STAC API finds, oldest first. Raises InputError where it does not answer."""
+    try:
+        client = Client.open(search.url, stac_io=StacApiIO(max_retries=_TRIES, timeout=_PATIENCE))
+        asked: dict[str, Any] = {"collections": list(search.collections) or None, "bbox": search.bbox}
+        if search.cloud_cover is not None and client.conforms_to(ConformanceClasses.QUERY):
+            asked["query"] = {_CLOUDS: {"lte": search.cloud_cover}}
+        pages = client.search(**asked, datetime=_time_of(search), max_items=search.limit)
+        items = [item for item in pages.items() if _clear(item, search.cloud_cover)]
+    except (APIError, RequestException, STACError, STACTypeError, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{shown(search.url)}: the search fails ({error}); see to its address and words") from error
+    return [_found(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
+
+
+def _placed(item: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """An item that says where it lies, so that relative addresses in it can be found."""
+    links = item.get("links", [])
+    known = any(link.get("rel") == "self" for link in links)
+    return {**item, "links": links if known else [*links, {"rel": "self", "href": place}]}
+
+
+def _found(item: pystac.Item, asset: str | None) -> Found:
+    """The input of an item: the asset that is asked for, or all of several, with commas, as the bands of one scene."""
+    if asset is not None:
+        words = [word.strip() for word in asset.split(",")]
+        parts = [(word, _href(item.assets[_asked(item, word)])) for word in words]
+        return Found(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
+    images = [name for name, about in item.assets.items() if _is_tiff(about)]
+    usual = [name for name in _USUAL if name in item.assets]
+    chosen = usual or (images if len(images) == 1 else [])
+    if not chosen:
+        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset")
+    return Found(_href(item.assets[chosen[0]]), _file_name(item.id))
+
+
+def _asked(item: pystac.Item, word: str) -> str:
+    """The name of an asset, by that name or by the common name of its only band, of GeoTIFFs before others."""
+    if word in item.assets:
+        return word
+    named = [name for name, about in item.assets.items() if word.lower() in _common_names(about)]
+    chosen = [name for name in named if _is_tiff(item.assets[name])] or named
+    if len(chosen) > 1:
+        raise RequestError(
+            f"STAC item {item.id}: {word} may be any of the assets {', '.join(chosen)}; name one of them"
+        )
+    if not chosen:
+        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset, not {word}")
+    return chosen[0]
+
+
+def _common_names(asset: pystac.Asset) -> set[str]:
+    """What the only band of an asset is called, by STAC 1.0 or 1.1; nothing of an asset of several."""
+    bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+    if len(bands) != 1:
+        return set()
+    return {str(bands[0][key]).lower() for key in ("name", "common_name", "eo:common_name") if bands[0].get(key)}
+
+
+def _listed(item: pystac.Item) -> str:
+    """The assets, with the common names of those that have one."""
+    names = {name: sorted(_common_names(about) - {name.lower()}) for name, about in item.assets.items()}
+    return ", ".join(f"{name} ({', '.join(common)})" if common else name for name, common in names.items()) or "none"
+
+
+def _is_tiff(asset: pystac.Asset) -> bool:
+    return "tif" in (asset.media_type or "")
+
+
+def _href(asset: pystac.Asset) -> str:
+    return asset.get_absolute_href() or asset.href
+
+
+def _file_name(identity: str) -> str:
+    """The name of an item as that of a file, which stays in its folder."""
+    return re.sub(r"[^\w.+-]", "_", identity).lstrip(".") or "item"
+
+
+def _clear(item: pystac.Item, most: float | None) -> bool:
+    clouds = item.properties.get(_CLOUDS)
+    return most is None or (clouds is not None and float(clouds) <= most)
+
+
+def _time_of(search: Search) -> str | None:
+    if search.days is None:
+        return search.datetime
+    now = datetime.now(UTC)
+    return f"{now - timedelta(days=search.days):%Y-%m-%dT%H:%M:%SZ}/{now:%Y-%m-%dT%H:%M:%SZ}"

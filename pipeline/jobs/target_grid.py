@@ -1,0 +1,49 @@
+"""The grid that a job asks for, if it is not the scene's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.errors import RequestError
+from pipeline.geometry import Grid
+from pipeline.io.address import is_mosaic
+from pipeline.io.opening import open_source
+from pipeline.io.raster.mosaic import tiles_of
+from pipeline.io.raster.target_grids import in_system, resized
+from pipeline.jobs.job import Job
+
+
+def target_of(job: Job) -> Grid | None:
+    """The grid of the raster that a job names, or one in the system and of the pixel size that it names; else None.
+
+    Reads headers only. Raises InputError for what cannot be opened, and RequestError for what has no such grid.
+    """
+    if job.like is not None:
+        if job.resolution or job.crs:
+            raise RequestError(f"--like {job.like}: is a grid already; leave out --resolution and --crs")
+        return _like(job.like)
+    if job.crs is not None:
+        scenes = tiles_of(job.input) if is_mosaic(job.input) else [job.input]
+        return in_system([_grid_of(scene, "--crs") for scene in scenes], job.crs, job.resolution)
+    if job.resolution is not None:
+        return resized(_grid_of(job.input, "--resolution"), job.resolution)
+    return None
+
+
+def _like(path: str) -> Grid:
+    """The grid of a raster, without coefficients that tell of the raster itself."""
+    grid = _grid_of(path, "--like")
+    words = grid.reference.get("gdal")
+    if words is None:
+        return grid
+    if words["transform"] is None:
+        raise RequestError(f"--like {path}: has no transform, so it is no grid to put anything on")
+    return replace(grid, reference={"gdal": {name: word for name, word in words.items() if name != "rpcs"}})
+
+
+def _grid_of(path: str, option: str) -> Grid:
+    source = open_source(path)
+    source.close()
+    if not source.grid.is_scene:
+        raise RequestError(f"{option}: is for scenes; {path} is a volume")
+    return source.grid

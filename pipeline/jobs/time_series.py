@@ -1,0 +1,35 @@
+"""A 4-D file as many items: a mask of each of its volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.io.address import beside
+from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.io.opening import open_source
+from pipeline.jobs.job import Job
+
+_SUFFIX = "_mask"
+
+
+def each_volume(job: Job) -> list[Job]:
+    """A job for each volume of its input, whose mask is named `<stem>_t0000_mask`, `<stem>_t0001_mask` and so on.
+
+    The job itself where there is but one volume, and where the input cannot be read: it says so when its turn comes.
+    """
+    try:
+        source = open_source(job.input, affine="sform", volume=0)
+    except PipelineError:
+        return [job]
+    source.close()
+    count = getattr(source, "volumes", 1)
+    if count == 1:
+        return [job]
+    mask = job.output or beside(job.input) / f"{stem_of(job.input)}{_SUFFIX}.nii.gz"
+    return [replace(job, volume=number, output=_numbered(mask, number)) for number in range(count)]
+
+
+def _numbered(mask: Path, number: int) -> Path:
+    return mask.with_name(f"{stem_of(mask).removesuffix(_SUFFIX)}_t{number:04}{_SUFFIX}{suffix_of(mask)}")

@@ -1,0 +1,155 @@
+"""How much of each class there is, on the ground and by zone: one pass over a mask, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine import Source
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Box, Grid, Region
+from pipeline.geometry.region import Ring
+from pipeline.io.atomic import replacing
+from pipeline.io.mask_files import about
+from pipeline.io.opening import open_source
+from pipeline.io.raster.clipped import cells_of
+from pipeline.io.raster.shapes import equal_area, moved
+from pipeline.jobs.aoi import cells_of_rings
+from pipeline.optional import need
+from pipeline.sources.passes import slabs
+
+_ROWS = 1024
+_BLOCK, _BLOCKS = 64, 64
+"""Cells whose areas are taken as equal, and blocks of them that a side has at least."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Area:
+    """A class in a zone."""
+
+    zone: str
+    """Name of the zone; empty for the whole mask."""
+    value: int
+    name: str
+    """Name of the class."""
+    cells: int
+    area: float
+    """Square metres on the ground; square world units where the place is not known."""
+    share: float
+    """Part of the zone's area that was observed, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A part of a mask by its name."""
+
+    name: str
+    region: Region | None
+    """None: all of it."""
+
+
+def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) -> list[Area]:
+    """The area of each class, zone by zone: those of a file of polygons, named by its column `name`.
+
+    Zones may overlap; features of one name are one zone. A cell belongs to each zone that holds its centre. Raises
+    PipelineError.
+    """
+    source = open_source(mask)
+    try:
+        if not source.grid.is_scene or source.channels != 1 or source.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"{mask}: is no mask of a scene, but {source.channels} channels of {source.dtype} on axes "
+                f"{', '.join(source.grid.axes)}; give one that `pipeline run` made",
+                code="unsuitable",
+            )
+        said = about(mask)
+        parts = [Zone("", None)] if zones is None else zones_of(zones, name, source.grid)
+        return _measured(source, parts, said.nodata, said.classes)
+    finally:
+        source.close()
+
+
+def write_csv(path: Path, found: Sequence[Area]) -> None:
+    """The areas as a table."""
+    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, [field.name for field in fields(Area)], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(asdict(area) for area in found)
+
+
+def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:
+    """The zones of a file of polygons, in order of their first feature."""
+    need("vectors", f"--zones {path}")
+    from pipeline.io.vector import read_polygons
+
+    found = read_polygons(path)
+    if name is not None and name not in found.table:
+        raise RequestError(f"--zones {path}: has no column {name}; there are {', '.join(found.table) or 'none'}")
+    polygons: dict[str, list[tuple[Ring, ...]]] = {}
+    for rings, feature in zip(found.rings, found.features, strict=True):
+        word = str(feature + 1) if name is None else str(found.table[name][feature])
+        polygons.setdefault(word, []).append(cells_of_rings(rings, found.crs, grid))
+    return [Zone(word, Region(tuple(parts))) for word, parts in polygons.items()]
+
+
+def _measured(source: Source, zones: Sequence[Zone], nodata: int | None, classes: ClassTable) -> list[Area]:
+    size = 1 << 8 * source.dtype.itemsize
+    counts = np.zeros((len(zones), size), np.int64)
+    sums = np.zeros((len(zones), size))
+    for box, pixels in slabs(source, _ROWS):
+        labels, ground = pixels.values[0], cell_areas(source.grid, box)
+        for index, zone in enumerate(zones):
+            part = box if zone.region is None else zone.region.within(box)
+            if part.size:
+                at = part.within(box.start).slices
+                inside = slice(None) if zone.region is None else cells_of(zone.region, part)
+                values = labels[at][inside].ravel()
+                counts[index] += np.bincount(values, minlength=size)[:size]
+                sums[index] += np.bincount(values, ground[at][inside].ravel(), minlength=size)[:size]
+    if nodata is not None:
+        counts[:, nodata] = sums[:, nodata] = 0
+    by_zone = zip(zones, counts, sums, strict=True)
+    return [area for zone, cells, ground in by_zone for area in _rows(zone.name, cells, ground, classes)]
+
+
+def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTable) -> list[Area]:
+    names = {entry.value: entry.name for entry in classes}
+    values = sorted({*names, *np.flatnonzero(counts).tolist()})
+    total = float(sums.sum()) or 1.0
+    return [
+        Area(zone, value, names.get(value, str(value)), int(counts[value]), float(sums[value]), sums[value] / total)
+        for value in values
+    ]
+
+
+def cell_areas(grid: Grid, box: Box) -> Floats:
+    """The area of each cell of `box`: square metres on the ground where the place is known.
+
+    Blocks of cells are taken as parallelograms in an equal-area system around the middle of the grid.
+    """
+    (a, b, c), (d, e, f), _ = grid.affine
+    system = equal_area(grid)
+    if system is None or grid.crs is None:
+        return np.full(box.shape, abs(a * e - b * d))
+    side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
+    rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
+    at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
+    corners = moved(at @ np.array([[a, d], [b, e]]) + (c, f), grid.crs, system).reshape(len(rows), len(columns), 2)
+    down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
+    blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
+    heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)
+    each = blocks / np.outer(heights, widths)
+    return np.repeat(np.repeat(each, heights, axis=0), widths, axis=1)
+
+
+def _edges(start: int, stop: int, side: int) -> Floats:
+    """Edges of blocks from `start` to `stop`; those in between are multiples of `side`, so any box has the same."""
+    inner = range((start // side + 1) * side, stop, side)
+    return np.array([start, *inner, stop], np.float64)

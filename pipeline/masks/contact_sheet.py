@@ -1,0 +1,124 @@
+"""A contact sheet of a volume's mask: slices side by side, with the outline of each structure over the image."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine import Source
+from pipeline.errors import InputError
+from pipeline.geometry import Box, Grid
+from pipeline.geometry.grid import CLOSE
+from pipeline.io.mask_files import Mask
+from pipeline.io.opening import open_source
+from pipeline.io.raster import write_png
+from pipeline.sources.passes import slabs
+from pipeline.sources.reoriented import canonical
+
+SLICES = 20
+"""Most slices of a sheet."""
+_SIDE, _GAP, _PLAIN = 160, 4, 40
+"""Pixels that the shorter side of a slice has at least, and between slices; grey where there is no image."""
+_SHOWN = "LPS"
+"""To the right and downwards a slice grows to the left and the back of the body, as radiologists hold it."""
+Picture = NDArray[np.uint8]
+
+
+def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
+    """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
+
+    Slices are those in which the file is stored, for others of a packed file cannot be read cheaply; where these are
+    axial, the right of the body is on the left. The image is shown from its 1st to its 99th percentile in these slices.
+    Raises InputError where the image lies on another grid.
+    """
+    background = next((c.value for c in mask.classes if c.name.lower() == "background"), 0)
+    shown = _chosen(mask.labels, {background, mask.nodata})
+    slices = [_slice(mask.labels, at) for at in shown]
+    grey = [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _under(mask, image, shown)
+    colours = {c.value: c.colour for c in mask.classes if c.value != background}
+    zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
+    pairs = zip(slices, grey, strict=True)
+    tiles = [_drawn(labels, under, colours, zoom, filled=image is None) for labels, under in pairs]
+    write_png(path, _laid_out([tile[(slice(None), *_held(mask.grid))] for tile in tiles]))
+
+
+def _held(grid: Grid) -> tuple[slice, ...]:
+    """How rows and columns of axial slices are turned to be looked at."""
+    order, flips = canonical(grid, "axial", orientation=_SHOWN)
+    return tuple(slice(None, None, -1 if flip and order == (0, 1, 2) else 1) for flip in flips[1:])
+
+
+def _under(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
+    """The slices of the image in grey."""
+    source = open_source(image)
+    try:
+        if source.grid.shape != mask.grid.shape or mask.grid.apart(source.grid) > CLOSE or source.channels != 1:
+            raise InputError(
+                f"{image}: lies on another grid than the mask: shape {source.grid.shape} and {mask.grid.shape}; give "
+                "the volume that the mask was made of",
+                code="unsuitable",
+            )
+        return _grey([_slice(source, at) for at in shown])
+    finally:
+        source.close()
+
+
+def _chosen(labels: Source, empty: set[int]) -> list[int]:
+    """Slices evenly spaced from the first to the last with a structure; of all slices, where there is none."""
+    with_some = [
+        box.start[0] + index
+        for box, pixels in slabs(labels, 16)
+        for index, one in enumerate(pixels.values[0])
+        if not set(np.unique(one).tolist()) <= empty
+    ]
+    first, last = (with_some[0], with_some[-1]) if with_some else (0, labels.grid.shape[0] - 1)
+    return sorted({round(at) for at in np.linspace(first, last, SLICES).tolist()})
+
+
+def _slice(source: Source, at: int) -> NDArray[np.generic]:
+    rows, columns = source.grid.shape[1:]
+    found: NDArray[np.generic] = source.read(Box((at, 0, 0), (at + 1, rows, columns))).values[0, 0]
+    return found
+
+
+def _grey(slices: list[NDArray[np.generic]]) -> list[Picture]:
+    values = [np.asarray(one, np.float32) for one in slices]
+    seen = np.concatenate([one[np.isfinite(one)] for one in values]) if values else np.zeros(1)
+    low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
+    return [
+        (np.clip(np.nan_to_num((one - low) / max(high - low, 1e-9)), 0, 1) * 255).astype(np.uint8) for one in values
+    ]
+
+
+def _drawn(
+    labels: NDArray[np.generic], under: Picture, colours: dict[int, tuple[int, int, int]], zoom: int, *, filled: bool
+) -> Picture:
+    """A slice `(3, rows, columns)`, each cell `zoom` pixels wide; outlines are one pixel, inside of the structure."""
+    block = np.ones((zoom, zoom), np.uint8)
+    large = np.kron(labels, block.astype(labels.dtype))
+    picture = np.repeat(np.kron(under, block)[None], 3, 0)
+    edge = np.zeros(large.shape, bool)
+    for axis in (0, 1):
+        step = np.diff(large, axis=axis) != 0
+        near = [slice(None)] * 2
+        for part in (slice(1, None), slice(None, -1)):
+            near[axis] = part
+            edge[tuple(near)] |= step
+    for value, colour in colours.items():
+        at = (large == value) & (edge | filled)
+        picture[:, at] = np.array(colour, np.uint8)[:, None]
+    return picture
+
+
+def _laid_out(tiles: list[Picture]) -> Picture:
+    across = ceil(sqrt(len(tiles)))
+    _, rows, columns = tiles[0].shape
+    down = ceil(len(tiles) / across)
+    sheet = np.zeros((3, down * (rows + _GAP) - _GAP, across * (columns + _GAP) - _GAP), np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = index // across * (rows + _GAP), index % across * (columns + _GAP)
+        sheet[:, top : top + rows, left : left + columns] = tile
+    return sheet

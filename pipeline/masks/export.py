@@ -1,0 +1,145 @@
+"""A mask from one format to another, with its place, classes and history."""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError, OutputError, RequestError
+from pipeline.io.atomic import clean
+from pipeline.io.mask_files import COMPANIONS, VECTORS, Mask, about, in_the_way, publish, suffix_of
+from pipeline.io.opening import is_series, open_source
+from pipeline.masks.postprocess import Cleaning, cleaned
+from pipeline.optional import need
+
+SEGMENTS = ".dcm"
+"""Suffix of a mask as DICOM Segmentation."""
+
+
+def export(
+    path: str | Path,
+    output: Path,
+    *,
+    sieve: int = 0,
+    largest: bool = False,
+    min_volume: float = 0.0,
+    structure: str | None = None,
+    simplify: float = 0.0,
+    min_area: float = 0.0,
+    image: str | Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
+
+    With `sieve`, patches of fewer cells take the class that most of their border has. Of volumes, `largest` keeps the
+    largest piece of each structure alone, `min_volume` those of at least so many millilitres; what goes becomes
+    background. `structure` keeps one class alone, as 1, and what else was observed as 0.
+
+    Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
+    `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
+    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene;
+    `.ctbl` and `.label` names and colours of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
+    `image`. `.dcm` is a DICOM Segmentation over the series `image`. Raises PipelineError.
+    """
+    for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
+        if not 0 <= number < inf:
+            raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
+    if image is not None and suffix_of(output) not in (".png", SEGMENTS):
+        raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
+    if (simplify or min_area) and suffix_of(output) not in VECTORS:
+        raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
+    _check_free(Path(path), output, overwrite=overwrite)
+    labels: Any = open_source(path, affine="sform")
+    try:
+        if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
+            raise InputError(
+                f"{path}: {labels.channels} channels of {labels.dtype} are no mask; needed is one of uint8 or uint16"
+            )
+        said = about(path)
+        if output.parent.is_dir():
+            clean(output.parent)
+        nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
+        mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
+        how = Cleaning(sieve, largest, min_volume, structure)
+        _write(cleaned(mask, path, how), Path(path), output, (simplify, min_area), image)
+    finally:
+        labels.close()
+
+
+def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # noqa: ANN401  (as of `export`)
+    """Write each class of the mask at `path` but the background alone, as `structure` of `export` does.
+
+    The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
+    is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
+    """
+    if folder.is_file() or (suffix_of(folder) and not folder.is_dir()):
+        raise RequestError(f"{folder}: several structures go into a folder; give its name to --output")
+    labels: Any = open_source(path, affine="sform")
+    labels.close()
+    kind = ".tif" if labels.grid.is_scene else ".nii.gz"
+    chosen = [entry.name for entry in about(path).classes if entry.name.lower() != "background"]
+    if not chosen:
+        raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
+    files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]
+    if len(set(files)) < len(files):
+        raise RequestError(f"{path}: two of {', '.join(chosen)} would be one file; write them with --structure")
+    for file in files:
+        _check_free(Path(path), file, overwrite=how.get("overwrite", False))
+    for name, file in zip(chosen, files, strict=True):
+        export(path, file, structure=name, **how)
+    return files
+
+
+def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
+    """Raise where the output is the input, or stands there and may not be replaced."""
+    if path.resolve() == output.resolve():
+        raise RequestError(f"{output}: the output is the input itself; give another --output")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
+    if not overwrite and (other := in_the_way(output)):
+        raise OutputError(
+            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+        )
+
+
+def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], image: str | Path | None) -> None:
+    """Write what the suffix of `output` stands for, of the mask that lies `at`."""
+    if suffix_of(output) in VECTORS:
+        need("vectors", f"{output}")
+        from pipeline.masks.polygons import Finish, write_vectors
+
+        write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(*finish))
+    elif suffix_of(output) == SEGMENTS:
+        _write_segments(mask, output, image)
+    elif suffix_of(output) == ".png" and not mask.grid.is_scene:
+        from pipeline.masks.contact_sheet import write_sheet
+
+        write_sheet(mask, output, image)
+    elif suffix_of(output) in COMPANIONS:
+        from pipeline.masks.sidecars import write_companion
+
+        write_companion(mask, at, output)
+    else:
+        publish(mask, output)
+
+
+def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
+    need("dicom", f"{output}")
+    if image is None or not is_series(image):
+        raise RequestError(
+            f"{output}: a DICOM Segmentation lies on the images of a series; give their folder, as in --image SERIES"
+        )
+    from pipeline.io.dicom.segmentation import write_segmentation
+    from pipeline.io.dicom.source import DicomSource
+
+    source = DicomSource(Path(image))
+    try:
+        write_segmentation(output, mask.labels, mask.nodata, mask.classes, source, str(mask.made.get("model") or ""))
+    except InputError as error:
+        raise InputError(f"{image}: {error}", error.code) from None
+    finally:
+        source.close()

@@ -1,0 +1,68 @@
+"""What an input or a mask is, in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.classes import rows_of
+from pipeline.engine import Source
+from pipeline.errors import InputError
+from pipeline.geometry import Grid
+from pipeline.io.address import is_remote, shown
+from pipeline.io.band_names import Banded, RasterBand, listed
+from pipeline.io.mask_files import about
+from pipeline.io.opening import is_volume, open_source
+from pipeline.sources.reoriented import orientation_of
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
+    source, problem = _opened(path)
+    try:
+        said = about(path) if not is_remote(path) and Path(path).exists() else None
+        mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
+        made = {} if said is None or said.made is None else {"made": dict(said.made)}
+        volumes = getattr(source, "volumes", 1)
+        several = {"volumes": volumes} if volumes > 1 else {}
+        return {"input": shown(path), **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
+    finally:
+        source.close()
+
+
+def _opened(path: str) -> tuple[Source, dict[str, str]]:
+    """The input, of a 4-D file its first volume; and what a run would refuse about its place."""
+    first = 0 if is_volume(path) else None
+    try:
+        return open_source(path, volume=first), {}
+    except InputError as error:
+        if first is None:
+            raise
+        return open_source(path, affine="sform", volume=first), {"problem": str(error)}
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    kind = "scene" if grid.is_scene else "volume"
+    place: dict[str, Any] = {"crs": grid.crs} if grid.is_scene else {"orientation": orientation_of(grid)}
+    return {
+        "kind": kind,
+        "shape": list(grid.shape),
+        "axes": list(grid.axes),
+        "spacing": [round(length, 9) for length in grid.spacing],
+        **place,
+        "affine": [list(row) for row in grid.affine],
+    }
+
+
+def _values(source: Source) -> dict[str, Any]:
+    values = {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
+    return {**values, **(_bands(source.about) if isinstance(source, Banded) else {})}
+
+
+def _bands(about: Sequence[RasterBand]) -> dict[str, Any]:
+    """Names of bands, with their numbers, where several have any; scales and offsets, where any has one."""
+    names = {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}
+    if all((band.scale, band.offset) == (1.0, 0.0) for band in about):
+        return names
+    return {**names, "scale": [band.scale for band in about], "offset": [band.offset for band in about]}

@@ -1,0 +1,204 @@
+"""Masks as polygons: traced a band at a time, and made whole where a band ends inside one.
+
+What is held is one band and the polygons that reach into the next one, however many there are in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine import Source
+from pipeline.errors import RequestError
+from pipeline.geometry import Grid
+from pipeline.io.raster.shapes import equal_area, moved, traced, world_of
+from pipeline.io.vector import writing_polygons
+from pipeline.sources.passes import slabs
+
+_ROWS = 1024
+_EDGE = 1 / 64
+"""Share of a scene's side that is taken to another system as a straight line, to find an area there."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to whole polygons."""
+
+    simplify: float = 0.0
+    """World units by which an outline may move, each by itself; 0: corners of cells, exactly."""
+    least: float = 0.0
+    """Smallest area that is written: square metres, or square world units where the place is not known."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Polygons of a mask, in corners of its grid: x is a column, y a row."""
+
+    values: NDArray[np.int64]
+    shapes: NDArray[Any]
+
+
+_NOTHING = Patches(np.zeros(0, np.int64), np.zeros(0, object))
+"""What a file begins with, so that one of a mask without patches has its columns too."""
+
+
+def write_vectors(labels: Source, path: Path, nodata: int, classes: ClassTable, finish: Finish = Finish()) -> None:
+    """Write the patches of equal labels as polygons, joined along edges, but for nodata.
+
+    Each has the attributes `value`, `class`, `cells` and `area`, which is in square metres where the place is known.
+    """
+    if not labels.grid.is_scene:
+        raise RequestError(f"{path}: outlines are made of scenes; the mask of a volume has none")
+    names = {entry.value: entry.name for entry in classes}
+    with writing_polygons(path, labels.grid.crs) as file:
+        for patches in chain([_NOTHING], patches_of(labels, nodata)):
+            if patches is _NOTHING or len(patches.values):
+                file.add(*_features(patches, labels.grid, names, finish))
+
+
+def patches_of(labels: Source, nodata: int, rows: int = _ROWS) -> Iterator[Patches]:
+    """The polygons that are whole with each band of `rows`."""
+    seam = _Seam(labels.grid.shape[1])
+    for box, pixels in slabs(labels, rows):
+        pieces = [
+            _Piece(value, shapely.Polygon(rings[0], rings[1:]))
+            for value, rings in traced(pixels.values[0], nodata, box.start[0])
+        ]
+        last = box.stop[0] == labels.grid.shape[0]
+        whole = seam.passed(pieces, box.start[0], None if last else box.stop[0])
+        yield Patches(
+            np.array([one.value for one in whole], np.int64), _without_seams([one.polygon() for one in whole])
+        )
+
+
+@dataclass(eq=False)
+class _Piece:
+    """A patch as far as it is known: its parts in the bands so far."""
+
+    value: int
+    first: Any
+    """Part in the band in which it was begun."""
+    others: list[Any] = field(default_factory=list)
+
+    def polygon(self) -> Any:  # noqa: ANN401  (of shapely, which has no types)
+        """All parts together."""
+        return shapely.union_all([self.first, *self.others]) if self.others else self.first
+
+
+class _Seam:
+    """The pieces that reach down to where the bands so far end."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        self._open: list[_Piece] = []
+        self._owners = self._nobody()
+
+    def passed(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
+        """Join the pieces of a band to those above; those that are whole then, in order of their first part."""
+        known = [*self._open, *pieces]
+        number = {id(piece): index for index, piece in enumerate(known)}
+        roots = _Roots(len(known))
+        below = self._along(pieces, top, len(self._open))
+        for above, under in np.unique(np.stack([self._owners, below]), axis=1).T.tolist():
+            if above >= 0 <= under and known[above].value == known[under].value:
+                roots.join(above, under)
+        joined: dict[int, _Piece] = {}
+        for piece in known:
+            root = roots.of(number[id(piece)])
+            if root in joined:
+                joined[root].others += [piece.first, *piece.others]
+            else:
+                joined[root] = piece
+        owners = self._nobody() if bottom is None else self._along(pieces, bottom, len(self._open))
+        still = dict.fromkeys(roots.of(owner) for owner in np.unique(owners[owners >= 0]).tolist())
+        self._open = [joined[root] for root in still]
+        places = {root: index for index, root in enumerate(still)}
+        self._owners = np.array([places[roots.of(o)] if o >= 0 else -1 for o in owners.tolist()], np.int64)
+        return [piece for root, piece in joined.items() if root not in places]
+
+    def _along(self, pieces: Sequence[_Piece], row: int, first: int) -> NDArray[np.int64]:
+        """By column, which of `pieces`, counted from `first`, has an edge on the line above `row`; -1: none."""
+        owners = self._nobody()
+        for index, piece in enumerate(pieces):
+            _, upper, _, lower = piece.first.bounds
+            if row in (upper, lower):
+                corners = shapely.get_coordinates(piece.first.exterior)
+                ends = np.sort(np.column_stack([corners[:-1, 0], corners[1:, 0]]).astype(np.int64), axis=1)
+                on = (corners[:-1, 1] == row) & (corners[1:, 1] == row)
+                for left, right in ends[on].tolist():
+                    owners[left:right] = first + index
+        return owners
+
+    def _nobody(self) -> NDArray[np.int64]:
+        return np.full(self._columns, -1, np.int64)
+
+
+class _Roots:
+    """Which pieces belong together."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = list(range(count))
+
+    def of(self, index: int) -> int:
+        """The least of those that belong together with `index`."""
+        while self._parents[index] != index:
+            self._parents[index] = self._parents[self._parents[index]]
+            index = self._parents[index]
+        return index
+
+    def join(self, one: int, other: int) -> None:
+        """Note that two belong together."""
+        low, high = sorted((self.of(one), self.of(other)))
+        self._parents[high] = low
+
+
+def _without_seams(polygons: Sequence[Any]) -> NDArray[Any]:
+    """The polygons without corners at which no edge turns, rings and corners in one order."""
+    if not polygons:
+        return np.zeros(0, object)
+    kind, corners, (rings, starts) = shapely.to_ragged_array(shapely.normalize(np.array(polygons, object)))
+    steps = np.diff(corners, axis=0) != 0
+    turning = np.ones(len(corners), bool)
+    turning[1:-1] = (steps[:-1] != steps[1:]).any(axis=1)
+    turning[rings[:-1]] = turning[rings[1:] - 1] = True
+    kept = np.concatenate([[0], np.cumsum(turning)])
+    shapes: NDArray[Any] = shapely.normalize(shapely.from_ragged_array(kind, corners[turning], (kept[rings], starts)))
+    return shapes
+
+
+def _features(
+    patches: Patches, grid: Grid, names: dict[int, str], finish: Finish
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Polygons in the world with their attributes."""
+    cells = np.rint(shapely.area(patches.shapes)).astype(np.int64)
+    areas = _areas(patches.shapes, grid)
+    shapes = shapely.transform(patches.shapes, lambda corners: _placed(corners, grid))
+    if finish.simplify:
+        shapes = shapely.simplify(shapes, finish.simplify)
+    kept = (areas >= finish.least) & ~shapely.is_empty(shapes)
+    values = patches.values[kept]
+    classes = np.array([names.get(value, str(value)) for value in values.tolist()], object)
+    return shapes[kept], {"value": values, "class": classes, "cells": cells[kept], "area": areas[kept]}
+
+
+def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    system, crs = equal_area(grid), grid.crs
+    if system is None or crs is None:
+        (a, b, _), (c, d, _), _ = grid.affine
+        return np.asarray(shapely.area(shapes) * abs(a * d - b * c), np.float64)
+    fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
+    areas = shapely.area(shapely.transform(fine, lambda corners: moved(_placed(corners, grid), crs, system)))
+    return np.asarray(areas, np.float64)
+
+
+def _placed(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+    """Where corners of cells lie in the world: a grid's affine is one of centres."""
+    return world_of(grid, corners[:, ::-1] - 0.5)

@@ -1,0 +1,94 @@
+"""What may be done to a finished mask on its way into a file, each as a pass in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.classes import ClassTable, LabelClass
+from pipeline.decoding import did_you_mean
+from pipeline.engine import Pixels, Source
+from pipeline.errors import RequestError
+from pipeline.geometry import Box
+from pipeline.io.mask_files import Mask
+from pipeline.sources.components import Connected
+from pipeline.sources.sieve import Sieved
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is to be done, in this order; nothing by default."""
+
+    sieve: int = 0
+    """Cells below which a patch takes the class that most of its border has."""
+    largest: bool = False
+    """Of volumes: whether the largest piece of each structure is kept alone."""
+    min_volume: float = 0.0
+    """Of volumes: millilitres below which a piece becomes background."""
+    structure: str | None = None
+    """The one class that is kept, as 1."""
+
+
+def cleaned(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
+    """The mask that was read from `path`, cleaned; its record tells how. Raises RequestError for what cannot be."""
+    if how.sieve:
+        mask = _changed(mask, Sieved(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
+    if how.largest or how.min_volume:
+        mask = _connected(mask, path, how)
+    return mask if how.structure is None else _alone(mask, path, how.structure)
+
+
+def _changed(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
+    return replace(mask, labels=labels, made={**mask.made, **how})
+
+
+def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
+    if mask.grid.is_scene:
+        raise RequestError(f"{path}: --largest and --min-volume are for volumes; this is a scene, see --sieve")
+    voxel = abs(float(np.linalg.det(np.array(mask.grid.affine)[:3, :3]))) / 1000
+    least = ceil(how.min_volume / voxel)
+    pieces = Connected(mask.labels, _background_of(path, mask.classes), mask.nodata, least=least, largest=how.largest)
+    return _changed(mask, pieces, {"largest": how.largest, "min_volume": how.min_volume})
+
+
+def _background_of(path: str | Path, classes: ClassTable) -> int:
+    found = [entry.value for entry in classes if entry.name.lower() == "background"]
+    if not found:
+        there = ", ".join(entry.name for entry in classes) or "no names"
+        raise RequestError(
+            f"{path}: has no class named background (there are {there}), which pieces could become; --sieve gives "
+            "small ones to what surrounds them"
+        )
+    return found[0]
+
+
+def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:
+    found = [entry for entry in mask.classes if entry.name == structure]
+    if not found:
+        there = [entry.name for entry in mask.classes]
+        hint = did_you_mean(structure, there)
+        raise RequestError(f"{path}: has no class {structure!r}{hint}; there are {', '.join(there) or 'none'}")
+    table = (LabelClass(0, "background", (0, 0, 0)), replace(found[0], value=1))
+    alone = _Alone(mask.labels, found[0].value, mask.nodata)
+    return replace(_changed(mask, alone, {"structure": structure}), classes=table)
+
+
+class _Alone:
+    """One class of a mask: 1 where it is, 0 where another is; nodata stays."""
+
+    def __init__(self, labels: Source, value: int, nodata: int) -> None:
+        self._labels, self._value, self._nodata = labels, value, nodata
+        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+
+    def read(self, box: Box) -> Pixels:
+        values, valid = self._labels.read(box)
+        alone = np.where(values == self._nodata, self._nodata, values == self._value)
+        return Pixels(alone.astype(self.dtype), valid)
+
+    def close(self) -> None:
+        self._labels.close()

@@ -1,0 +1,106 @@
+"""What goes beside a mask: names and colours for other programs, a picture to look at, and a STAC Item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from pipeline.classes import LabelClass
+from pipeline.errors import RequestError
+from pipeline.io.atomic import replacing
+from pipeline.io.mask_files import Mask, suffix_of
+from pipeline.io.raster import write_png
+from pipeline.masks.stac_item import item_of
+from pipeline.sources.passes import slabs
+
+_LONGEST, _ROWS = 2048, 1024
+"""Pixels of the longer side of a picture, at most; rows read at a time."""
+_EMPTY = (255, 255, 255)
+"""Colour of nodata in a picture."""
+
+
+def write_companion(mask: Mask, at: Path, path: Path) -> None:
+    """Write what the suffix of `path` stands for, of the mask that lies `at`.
+
+    `.qml`, `.png` or `.json` of a scene, `.ctbl` or `.label` of a volume, whose `.png` is a sheet of its own. Raises
+    PipelineError.
+    """
+    writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
+    if suffix_of(path) not in writers:
+        raise RequestError(
+            f"{path}: beside the mask of a {kind} go {', '.join({'.png': 0, **writers})}; {suffix_of(path)} does not"
+        )
+    writers[suffix_of(path)](mask, at, path)
+
+
+def _write_style(mask: Mask, at: Path, path: Path) -> None:
+    """A style that QGIS takes by itself where it lies beside the mask under its name."""
+    root = ElementTree.Element("qgis", version="3.34.0", styleCategories="Symbology")
+    words = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", words)
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for entry in mask.classes:
+        words = {"value": str(entry.value), "color": _hex(entry.colour), "label": entry.name, "alpha": "255"}
+        ElementTree.SubElement(palette, "paletteEntry", words)
+    ElementTree.indent(root)
+    text = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
+    _write_text(path, text)
+
+
+def _write_picture(mask: Mask, at: Path, path: Path) -> None:
+    """Every so many-th cell in the colour of its class."""
+    step = max(1, -(-max(mask.grid.shape) // _LONGEST))
+    colours = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
+    for entry in mask.classes:
+        colours[entry.value] = entry.colour
+    colours[mask.nodata] = _EMPTY
+    rows = [
+        colours[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
+        for box, pixels in slabs(mask.labels, _ROWS)
+    ]
+    write_png(path, np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1)))
+
+
+def _write_item(mask: Mask, at: Path, path: Path) -> None:
+    _write_text(path, json.dumps(item_of(mask, at, path), indent=1) + "\n")
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _write_slicer(mask: Mask, at: Path, path: Path) -> None:
+    """A colour table of 3D Slicer: number, name, and colour with its alpha, a line for each class."""
+    rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.colour))} {_alpha(c)}" for c in mask.classes]
+    _write_text(path, "\n".join(["# Color", *rows]) + "\n")
+
+
+def _write_snap(mask: Mask, at: Path, path: Path) -> None:
+    """Label descriptions of ITK-SNAP: number, colour, alpha, whether it is visible and meshed, name."""
+    head = ("# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL")
+    rows = []
+    for c in mask.classes:
+        (red, green, blue), seen = c.colour, int(_alpha(c) > 0)
+        rows.append(f'{c.value:5d} {red:5d} {green:4d} {blue:4d} {seen:8d} {seen:2d} {seen:2d}    "{c.name}"')
+    _write_text(path, "\n".join([*head, *rows]) + "\n")
+
+
+def _alpha(entry: LabelClass) -> int:
+    return 0 if entry.name.lower() == "background" else 255
+
+
+_OF_SCENES: dict[str, Callable[[Mask, Path, Path], None]] = {
+    ".qml": _write_style,
+    ".png": _write_picture,
+    ".json": _write_item,
+}
+_OF_VOLUMES: dict[str, Callable[[Mask, Path, Path], None]] = {".ctbl": _write_slicer, ".label": _write_snap}

@@ -1,0 +1,174 @@
+"""A mask as a STAC Item: where it lies, what its classes are, and which model made it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import __version__
+from pipeline.geometry import Grid
+from pipeline.io.mask_files import Mask, stem_of, suffix_of
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
+
+_TYPES = {
+    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    ".zarr": "application/vnd.zarr; version=3",
+}
+_EXTENSIONS = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+)
+_OF_MODELS = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+_EDGE = 16
+"""Points of each side of a footprint."""
+_SETTINGS = ("patch", "overlap", "window", "normalisation", "spacing", "tta", "precision")
+"""Fields of a mask's record that say how its model was used."""
+_TASK = "semantic-segmentation"
+
+
+def item_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
+    """The mask that lies `at`, as a STAC 1.1 Item for a file at `path`; without a known place its geometry is null."""
+    grid = mask.grid
+    properties: dict[str, Any] = {
+        "datetime": _when(mask.made),
+        "proj:shape": list(grid.shape),
+        "proj:wkt2": grid.crs,
+        "processing:software": {"pipeline": __version__},
+        "processing:lineage": f"Semantic segmentation with PSPNet of {mask.made.get('input', {}).get('name', '?')}",
+    }
+    words = grid.reference.get("gdal", {}).get("transform")
+    if words is not None:
+        properties["proj:transform"] = words
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": stem_of(at),
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {"classes": _labels_of(mask, at, path)},
+    }
+    if "network" in mask.made:
+        item["stac_extensions"].append(_OF_MODELS)
+        properties |= _model_of(mask)
+        item["assets"]["model"] = _weights_of(mask.made)
+    footprint = _footprint(grid)
+    if footprint is not None:
+        low, high = footprint.min(0).tolist(), footprint.max(0).tolist()
+        item["geometry"] = {"type": "Polygon", "coordinates": [footprint.tolist()]}
+        item["bbox"] = [*low, *high]
+    return item
+
+
+def _labels_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
+    point = mask.grid.reference.get("gdal", {}).get("area_or_point", "Area")
+    band = {
+        "name": "class",
+        "nodata": mask.nodata,
+        "data_type": mask.labels.dtype.name,
+        "raster:sampling": "point" if point == "Point" else "area",
+    }
+    size = ground_size(mask.grid)
+    if size is not None:
+        band["raster:spatial_resolution"] = round(size, 6)
+    asset: dict[str, Any] = {
+        "href": _href(at, path),
+        "type": _TYPES.get(suffix_of(at), "application/octet-stream"),
+        "roles": ["data"],
+        "title": "classes",
+        "bands": [band],
+        "classification:classes": _classes_of(mask),
+    }
+    if at.is_file():
+        asset["file:size"] = at.stat().st_size
+    return asset
+
+
+def _model_of(mask: Mask) -> dict[str, Any]:
+    """The model, in the words of the machine-learning extension; the network takes patches of any size."""
+    network = mask.made["network"]
+    sides = ["batch", "channel", "height", "width"]
+    scores = {"shape": [-1, network["classes"], -1, -1], "dim_order": sides, "data_type": "float32"}
+    seen = {"shape": [-1, network["in_channels"], -1, -1], "dim_order": sides, "data_type": "float32"}
+    # the extension goes by classification 1.1, which has no titles
+    classes = [{name: one[name] for name in ("value", "name", "color_hint")} for one in _classes_of(mask)]
+    return {
+        "mlm:name": _model_name(mask.made["model"]),
+        "mlm:architecture": f"PSPNet ({network['backbone']})",
+        "mlm:framework": "PyTorch",
+        "mlm:tasks": [_TASK],
+        "mlm:input": [{"name": "patch", "bands": [], "input": seen}],
+        "mlm:output": [{"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": classes}],
+        "mlm:hyperparameters": {name: mask.made[name] for name in _SETTINGS if mask.made.get(name) is not None},
+    }
+
+
+def _weights_of(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights by what is in them (RFC 6920), wherever a copy of them lies."""
+    digest = bytes.fromhex(made["weights_sha256"])
+    return {
+        "href": f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}",
+        "type": "application/octet-stream; application=safetensors",
+        "roles": ["mlm:model", "mlm:weights"],
+        "title": made["model"],
+        "mlm:artifact_type": "safetensors",
+        "file:checksum": f"1220{digest.hex()}",
+    }
+
+
+def _classes_of(mask: Mask) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": c.value,
+            "name": "".join(letter if letter.isalnum() else "_" for letter in c.name),
+            "title": c.name,
+            "color_hint": "{:02X}{:02X}{:02X}".format(*c.colour),
+        }
+        for c in mask.classes
+    ]
+
+
+def _model_name(name: str) -> str:
+    """A name as the machine-learning extension wants it: a letter first, three at least."""
+    word = re.sub(r"[^A-Za-z0-9_.\- ]", "_", name).rstrip("_.- ")
+    return word if re.fullmatch(r"[A-Za-z][\w.\- ]+[A-Za-z0-9]", word) else f"model-{word or 0}"
+
+
+def _footprint(grid: Grid) -> NDArray[np.float64] | None:
+    """The outline of a grid in longitude and latitude, to the left around it."""
+    if grid.crs is None or grid.reference.get("gdal", {}).get("transform", True) is None:
+        return None
+    rows, columns = (np.linspace(-0.5, size - 0.5, _EDGE + 1) for size in grid.shape)
+    top, bottom = np.full(_EDGE + 1, rows[0]), np.full(_EDGE + 1, rows[-1])
+    left, right = np.full(_EDGE + 1, columns[0]), np.full(_EDGE + 1, columns[-1])
+    sides = [(rows, left), (bottom, columns), (rows[::-1], right), (top, columns[::-1])]
+    at = np.concatenate([np.column_stack(side)[:-1] for side in sides])
+    points = moved(world_of(grid, at), grid.crs, LONGITUDE_LATITUDE).round(9)
+    if not np.isfinite(points).all():
+        return None
+    x, y = points.T
+    if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:
+        points = points[::-1]
+    return np.concatenate([points, points[:1]])
+
+
+def _when(made: Mapping[str, Any]) -> str:
+    """When the input was last changed, by the mask's record: that is the same whenever the Item is written."""
+    changed = made.get("input", {}).get("changed_ns", 0)
+    return datetime.fromtimestamp(changed / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _href(mask: Path, item: Path) -> str:
+    near = mask.absolute().parent == item.absolute().parent
+    return f"./{mask.name}" if near else str(mask.absolute())

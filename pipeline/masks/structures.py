@@ -1,0 +1,180 @@
+"""What the structures of a mask are like: volume, intensity, whether the scan cuts them off. In bounded memory."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classes import ClassTable
+from pipeline.engine import Source
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Box, Grid
+from pipeline.geometry.grid import CLOSE
+from pipeline.io.atomic import replacing
+from pipeline.io.mask_files import about
+from pipeline.io.opening import open_source
+from pipeline.sources.passes import slabs
+from pipeline.sources.statistics import keys_of, value_of
+
+_ROWS = 16
+_HALF = 1 << 16
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A class of a mask of a volume."""
+
+    value: int
+    name: str
+    voxels: int
+    ml: float
+    """Millilitres."""
+    touches_border: bool
+    """Whether it reaches the end of the scan, so that it may go on outside: its volume is then a lower bound."""
+    mean: float | None = None
+    """Mean of the image, in its own units; None without an image, or without a voxel."""
+    median: float | None = None
+
+
+@dataclass
+class _Seen:
+    """What was seen of a class so far."""
+
+    voxels: int = 0
+    border: bool = False
+    total: float = 0.0
+    halves: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_HALF, np.int64))
+    """Voxels by the upper half of their key."""
+
+
+def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure]:
+    """The structures of a mask of a volume, and their intensities in `image`, which lies on the same grid.
+
+    Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass looks at the values near
+    them. Raises InputError for what is no mask of a volume, or where the grids differ.
+    """
+    labels = open_source(mask)
+    scan = None if image is None else open_source(image)
+    try:
+        _check(mask, labels, image, scan)
+        said = about(mask)
+        seen = _first_pass(labels, scan, said.nodata)
+        medians = {} if scan is None else _second_pass(labels, scan, seen)
+        return _rows(seen, medians, said.classes, labels.grid, measured=scan is not None)
+    finally:
+        for source in (labels, scan):
+            if source is not None:
+                source.close()
+
+
+def write_csv(path: Path, found: Sequence[Structure]) -> None:
+    """The structures as a table. Raises RequestError for another suffix than `.csv`."""
+    if path.suffix.lower() != ".csv":
+        raise RequestError(f"{path}: the table is written as .csv; give --output such a name")
+    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, [column.name for column in fields(Structure)], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(asdict(structure) for structure in found)
+
+
+def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Source | None) -> None:
+    if labels.grid.is_scene or labels.channels != 1 or labels.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{mask}: is no mask of a volume, but {labels.channels} channels of {labels.dtype} on axes "
+            f"{', '.join(labels.grid.axes)}; `pipeline areas` measures masks of scenes",
+            code="unsuitable",
+        )
+    if scan is not None and (scan.grid.shape != labels.grid.shape or labels.grid.apart(scan.grid) > CLOSE):
+        raise InputError(
+            f"{image}: lies on another grid than {mask}: shape {scan.grid.shape} and {labels.grid.shape}, affine "
+            f"{scan.grid.affine} and {labels.grid.affine}; give the scan that the mask was made of",
+            code="unsuitable",
+        )
+
+
+def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict[int, _Seen]:
+    seen: dict[int, _Seen] = {}
+    for box, pixels in slabs(labels, _ROWS):
+        values = pixels.values[0]
+        intensities = None if scan is None else scan.read(box).values[0].astype(np.float32)
+        at_end = _border(box, labels.grid.shape)
+        for value in np.unique(values).tolist():
+            if value == nodata:
+                continue
+            here, known = values == value, seen.setdefault(value, _Seen())
+            known.voxels += int(here.sum())
+            known.border |= bool((here & at_end).any())
+            if intensities is not None:
+                found = _finite(intensities[here])
+                known.total += float(found.sum(dtype=np.float64))
+                known.halves += np.bincount(keys_of(found) >> 16, minlength=_HALF)
+    return seen
+
+
+def _second_pass(labels: Source, scan: Source, seen: dict[int, _Seen]) -> dict[int, float]:
+    """Medians: the values whose upper half is that of the middle are counted by their lower half."""
+    middles = {value: _middles(known.halves) for value, known in seen.items() if known.halves.any()}
+    lower = {(value, half): np.zeros(_HALF, np.int64) for value, pair in middles.items() for half, _ in pair}
+    for box, pixels in slabs(labels, _ROWS):
+        intensities = scan.read(box).values[0].astype(np.float32)
+        for (value, half), counts in lower.items():
+            keys = keys_of(_finite(intensities[pixels.values[0] == value]))
+            counts += np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=_HALF)
+    return {
+        value: float(np.mean([_value(half, lower[value, half], rank) for half, rank in pair]))
+        for value, pair in middles.items()
+    }
+
+
+def _middles(halves: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Of both middle values (of an odd count the same one twice): their upper half, and their rank within it."""
+    ends, count = np.cumsum(halves), int(halves.sum())
+    found = []
+    for rank in ((count - 1) // 2, count // 2):
+        half = int(np.searchsorted(ends, rank, side="right"))
+        found.append((half, rank - int(ends[half] - halves[half])))
+    return found
+
+
+def _value(half: int, counts: NDArray[np.int64], rank: int) -> float:
+    """The value of that rank among those with an upper half."""
+    return value_of(half << 16 | int(np.searchsorted(np.cumsum(counts), rank, side="right")))
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values[np.isfinite(values)]
+
+
+def _border(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The cells of `box` at an end of the grid; an axis of one cell has none."""
+    at_end = np.zeros(box.shape, np.bool_)
+    for axis, size in enumerate(shape):
+        index = np.arange(box.start[axis], box.stop[axis])
+        ends = ((index == 0) | (index == size - 1)) & (size > 1)
+        at_end |= ends.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return at_end
+
+
+def _rows(
+    seen: dict[int, _Seen],
+    medians: dict[int, float],
+    classes: ClassTable,
+    grid: Grid,
+    *,
+    measured: bool,
+) -> list[Structure]:
+    names = {entry.value: entry.name for entry in classes}
+    voxel = abs(float(np.linalg.det(np.array(grid.affine)[:3, :3]))) / 1000
+    rows = []
+    for value in sorted({*names, *seen}):
+        known = seen.get(value, _Seen())
+        count = int(known.halves.sum())
+        mean = known.total / count if measured and count else None
+        told = value, names.get(value, str(value)), known.voxels, known.voxels * voxel
+        rows.append(Structure(*told, known.border, mean, medians.get(value)))
+    return rows

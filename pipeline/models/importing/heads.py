@@ -1,0 +1,55 @@
+"""Heads of one plane, and names for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import RequestError
+from pipeline.models.card import ClassEntry
+from pipeline.models.importing.defaults import Findings, palette
+
+_WEIGHT, _BIAS = "head.4.weight", "head.4.bias"
+
+
+def as_two_planes(findings: Findings, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """`state`, with a head of one plane (sigmoid) as an exact head of two classes; whether it was one.
+
+    Plane 0 is all zeros, plane 1 the score less the logit of the threshold: the higher plane is class 1 just where the
+    probability is above the threshold.
+    """
+    told = findings.wishes.threshold
+    if len(state[_BIAS]) != 1:
+        if told is not None:
+            raise RequestError(f"--threshold {told}: is for a head of one plane, and this has {len(state[_BIAS])}")
+        return dict(state), False
+    threshold = findings.pick("threshold")
+    if not 0 < threshold < 1:
+        raise RequestError(f"--threshold {threshold}: must be a probability above 0 and below 1")
+    weight, bias = state[_WEIGHT].float(), state[_BIAS].float() - log(threshold / (1 - threshold))
+    two = {_WEIGHT: torch.cat([torch.zeros_like(weight), weight]), _BIAS: torch.cat([torch.zeros_like(bias), bias])}
+    return {**state, **two}, True
+
+
+def name_classes(findings: Findings, count: int, *, one_plane: bool) -> tuple[ClassEntry, ...]:
+    """Names and colours of `count` classes: those asked for, those in the file, or numbers."""
+    said = findings.said_of("classes")
+    known = said.classes if said is not None and said.classes is not None and len(said.classes) == count else None
+    told = findings.wishes.classes
+    if told is not None:
+        if len(told) != count or len(set(told)) != count:
+            raise RequestError(f"--classes: needed are {count} different names, from class 0; got {', '.join(told)}")
+        findings.tell("classes", told, "--classes")
+        colours = palette(count) if known is None else [entry.colour for entry in known]
+        return tuple(ClassEntry(name, colour) for name, colour in zip(told, colours, strict=True))
+    if known is not None and said is not None:
+        findings.conclude("classes", known, said.where)
+        return known
+    if said is not None:
+        findings.note(f"{said.where} names {len(said.classes or ())} classes, which are not those of the head")
+    names = ("background", "foreground") if one_plane else tuple(f"class {value}" for value in range(count))
+    findings.tell("classes", count, "their names are not in the file; --classes gives them")
+    return tuple(ClassEntry(name, colour) for name, colour in zip(names, palette(count), strict=True))

@@ -1,0 +1,83 @@
+"""What a network takes: channels by name, how they are scaled, and the filters for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from pipeline.errors import RequestError
+from pipeline.models.card import Normalisation
+from pipeline.models.importing.defaults import Findings, fixed
+from pipeline.models.importing.first_conv import Taken, adapted
+
+
+def intake_of_scenes(findings: Findings, filters: Tensor) -> Taken:
+    """Channels, scaling and filters of a network for scenes, or of a backbone, from `filters` as they are in the file.
+
+    Raises RequestError where nobody knows what the channels are or how they are scaled.
+    """
+    wishes, count = findings.wishes, filters.shape[1]
+    before = Taken(_channels(findings, count), _normalisation(findings, count), filters)
+    after = adapted(before, wishes)
+    if after.channels != before.channels:
+        way = wishes.extend or "taken by name"
+        findings.tell("channels of the result", after.channels, f"--for-channels, --drop-channels; filters: {way}")
+    told = _told_normalisation(findings, len(after.channels))
+    return after if told is None else replace(after, normalisation=told)
+
+
+def intake_of_slices(findings: Findings, filters: Tensor) -> tuple[Taken, int]:
+    """Channel, scaling and filters of a network for volumes, and the margin of slices that it sees on each side."""
+    wishes, count = findings.wishes, filters.shape[1]
+    if wishes.orientation is None or wishes.view is None:
+        raise RequestError("--kind volume: needs --orientation, as in RAS, and --view: axial, coronal or sagittal")
+    if wishes.for_channels or wishes.drop_channels or wishes.extend:
+        raise RequestError("--for-channels, --drop-channels and --extend are for scenes; a volume has one channel")
+    if count % 2 == 0 or len(wishes.channels or ("",)) != 1:
+        raise RequestError(
+            f"--kind volume: a network sees one channel of 1, 3, 5, ... slices; the file's takes {count} channels, "
+            f"and --channels names {', '.join(wishes.channels or ('none',))}"
+        )
+    findings.tell("slices seen", count, "--kind volume")
+    told = _told_normalisation(findings, 1)
+    if told is None:
+        findings.tell("normalisation", "zscore", "usual for volumes; --mean and --std change it")
+    return Taken(wishes.channels or ("value",), told or Normalisation("zscore", (), ()), filters), count // 2
+
+
+def _channels(findings: Findings, count: int) -> tuple[str, ...]:
+    channels: tuple[str, ...] | None = findings.pick("channels")
+    if channels is None or len(channels) != count or len(set(channels)) != count:
+        known = "nobody names them" if channels is None else f"named are {', '.join(channels)}"
+        raise RequestError(
+            f"the first convolution takes {count} channels, and {known}; give --channels with {count} different names, "
+            f"in the order of training"
+        )
+    return channels
+
+
+def _normalisation(findings: Findings, count: int) -> Normalisation:
+    if findings.wishes.mean is not None or findings.wishes.std is not None:
+        known = findings.said_of("normalisation") or findings.usual
+        if known.normalisation is not None and len(known.normalisation.mean) == count:
+            return known.normalisation
+        return fixed((0.0,) * count, (1.0,) * count)
+    rule: Normalisation | None = findings.pick("normalisation")
+    if rule is None or len(rule.mean) != count:
+        raise RequestError(
+            f"how the {count} channels are scaled is not in the file; give --mean and --std, {count} numbers each, in "
+            f"units of the input (0 and 255 make 8-bit values 0 to 1)"
+        )
+    return rule
+
+
+def _told_normalisation(findings: Findings, count: int) -> Normalisation | None:
+    mean, std = findings.wishes.mean, findings.wishes.std
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None or len(mean) != count or len(std) != count or min(std) <= 0:
+        raise RequestError(f"--mean and --std: needed are {count} numbers each, std above 0; got {mean} and {std}")
+    told = fixed(mean, std)
+    findings.tell("normalisation", told, "--mean, --std")
+    return told

@@ -1,0 +1,116 @@
+"""The bands of a run that are not done yet, swept here or by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from threading import Event
+from typing import NamedTuple
+
+from pipeline.runs import cluster, predictors
+from pipeline.engine import Failure, Watch, sweep
+from pipeline.engine.ledger import Ledger
+from pipeline.geometry import Box, split_runs
+from pipeline.geometry.slabs import Run
+from pipeline.jobs.job import Means
+from pipeline.runs.progress import Progress, Ticker, watch_of
+from pipeline.runs.prepared import Setup
+from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of bands of one view, as it is sent to a worker."""
+
+    setup: Setup
+    run: Run
+    threads: int | None
+    """Calls of the network at a time; None: one for each core."""
+
+
+def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
+    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands.
+
+    The patches that the network could not do.
+    """
+    setup = task.setup
+    done = Ledger(setup.folder).done(task.run)
+    source, sink = swept_source(setup), swept_sink(setup)
+    try:
+        predictor = predictors.predictor_of(setup, task.threads, *statistics_of(setup))
+        runs = split_runs([band for band in task.run if band not in done], 1)
+        return tuple(chain(*(sweep(source, predictor, sink, setup.recipe, run, watch) for run in runs)))
+    finally:
+        source.close()
+
+
+class _Left(NamedTuple):
+    """What is to be done of a view."""
+
+    view: Setup
+    todo: list[Box]
+    done: int
+    """Cells that an earlier run did."""
+
+
+def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> tuple[Failure, ...]:
+    """Sweep what is left of each view: here one after the other, with workers all at once.
+
+    The patches that the network could not do, each once. Raises Interrupted if `stop` is set.
+    """
+    left = [_left(view, means) for view in setup.each()]
+    done = sum(part.done for part in left)
+    progress.phase("segmenting")
+    progress.begun(done + sum(band.size for part in left for band in part.todo), done)
+    left = [part for part in left if part.todo]
+    if means.workers is None and means.scheduler is None:
+        failures = _sweep_here(left, progress, stop)
+    else:
+        failures = _sweep_out(left, means, progress, stop) if left else []
+    return tuple(dict.fromkeys(chain(*failures)))
+
+
+def _left(view: Setup, means: Means) -> _Left:
+    bands = view.bands(means)
+    done = Ledger(view.folder).done(bands)
+    return _Left(view, [band for band in bands if band not in done], sum(band.size for band in done))
+
+
+def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
+    failures: list[tuple[Failure, ...]] = []
+    for view, todo, _ in left:
+        watch = watch_of(view.lattice, todo, progress, stop)
+        failures += cluster.map_here(_Watched(watch), [Task(view, run, None) for run in split_runs(todo, 1)])
+    return failures
+
+
+def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
+    tickers: list[Ticker] = []
+
+    def tick() -> None:
+        for ticker in tickers:
+            ticker()
+
+    def tasks(workers: int) -> dict[str, Task]:
+        shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
+        tickers.extend(Ticker(Ledger(view.folder), list(chain(*runs)), progress, stop) for view, runs in shared)
+        return {_named(view, run): Task(view, run, 1) for view, runs in shared for run in runs}
+
+    return cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+
+
+def _named(view: Setup, run: Run) -> str:
+    """Name of a task on the dashboard, where those of one kind stand together: all before the first hyphen is it."""
+    first, last = run[0], run[-1]
+    place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
+    kind = f"sweep {view.views[view.at].name}" if view.averaged else "sweep"
+    return f"{kind}-{view.output} {place}"
+
+
+@dataclass(frozen=True)
+class _Watched:
+    watch: Watch
+
+    def __call__(self, task: Task) -> tuple[Failure, ...]:
+        return sweep_task(task, self.watch)

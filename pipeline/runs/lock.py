@@ -1,0 +1,61 @@
+"""One run at a time on one output: the second is told who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import HeldError, OutputError
+from pipeline.io.mask_files import remove
+
+_LOCK, _HOLDER = "lock", "holder.json"
+
+
+@contextmanager
+def held(work: Path, output: Path) -> Iterator[None]:
+    """Hold the work folder of `output`, which is made if it is not there; a crash lets go of it.
+
+    Raises HeldError naming process, machine and time where another run holds it, OutputError where it cannot be made.
+    """
+    lock = FileLock(work / _LOCK, timeout=0)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        (work / _HOLDER).write_text(json.dumps(_myself()), encoding="utf-8")
+    except Timeout as error:
+        raise HeldError(
+            f"{output}: is being made by {_who(work)}; wait for it, stop it, or give another --output"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{work}: cannot be created ({error.strerror}); give another --output") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear(work: Path) -> None:
+    """Empty a work folder, but for who holds it."""
+    for path in work.iterdir():
+        if path.name not in (_LOCK, _HOLDER):
+            remove(path)
+
+
+def _myself() -> dict[str, object]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"process": os.getpid(), "machine": socket.gethostname(), "since": now}
+
+
+def _who(work: Path) -> str:
+    try:
+        told = json.loads((work / _HOLDER).read_text(encoding="utf-8"))
+        return f"process {told['process']} on {told['machine']} since {told['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"

@@ -1,0 +1,69 @@
+"""The network of a run, made ready once for all items and bound to one of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from pipeline.engine.protocols import Pixels, Predictor
+from pipeline.models.inference.fit import Scaling, model_patch
+from pipeline.models.inference.gpu import GpuPredictor, fitting_batch
+from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.models.inference.cpu import CpuPredictor, image_of
+from pipeline.models.inference.runtime import Ready, ready
+from pipeline.models.store import load_model
+from pipeline.runs.prepared import Setup
+
+
+def predictor_of(setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:
+    """The network of a run; `shift` and `spread` are the input's own, for a model that scales each input by them."""
+    return bound(ready_for(setup, setup.numerics, threads), setup, threads, shift, spread)
+
+
+def ready_for(setup: Setup, numerics: Numerics, threads: int | None = None) -> Ready:
+    """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
+    callers = threads if numerics.runtime == "openvino" else None
+    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics, callers)
+
+
+def plainly_ready(setup: Setup) -> Ready:
+    """The model of a run in float32, for comparison; not kept."""
+    return ready(load_model(setup.job.model or setup.card.name), PLAIN)
+
+
+def bound(
+    network: Ready, setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]
+) -> Predictor:
+    """A network that is ready, for the input of a run."""
+    height, width = setup.swept.spacing[-2:]
+    scaling, augmentation = Scaling.of(setup.card, shift, spread), setup.augmentation
+    if network.numerics.on_cpu:
+        return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
+    rows, columns = setup.lattice.patch[-2:]
+    largest = augmentation.sizes(model_patch(setup.card, (height, width), (rows, columns)))[-1]
+    batch = _batch(setup.job.model or setup.card.name, setup.card.to_json(), network.numerics, largest)
+    return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
+
+
+def image_for(setup: Setup, shift: tuple[float, ...], spread: tuple[float, ...], patch: Pixels) -> torch.Tensor:
+    """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
+    scaled = Scaling.of(setup.card, shift, spread)(
+        patch.values[None], None if patch.valid is None else patch.valid[None]
+    )
+    height, width = setup.swept.spacing[-2:]
+    return image_of(setup.card, (height, width), scaled)
+
+
+@lru_cache(maxsize=2)
+def _ready(ref: str, card: str, numerics: Numerics, callers: int | None) -> Ready:
+    """The model `ref`; its `card`, as text, tells its versions apart."""
+    return ready(load_model(ref), numerics, callers)
+
+
+@lru_cache(maxsize=8)
+def _batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> int:
+    """Patches of the size `seen` that fit into a GPU with the model `ref`, tried once."""
+    network = _ready(ref, card, numerics, None)
+    shape = (network.card.network.in_channels, *seen)
+    return fitting_batch(network.network, shape, torch.device(numerics.device))

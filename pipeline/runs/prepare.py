@@ -1,0 +1,200 @@
+"""From a job to its setup: everything is checked and filled in before the first patch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.engine import Source
+from pipeline.engine.windows import window as checked_window
+from pipeline.errors import InputError, ModelError, RequestError
+from pipeline.geometry import Box, Grid, Region
+from pipeline.io.address import beside, is_remote
+from pipeline.io.mask_files import check_output, stem_of
+from pipeline.io.opening import identity
+from pipeline.io.band_names import Banded, listed
+from pipeline.sources.reoriented import Orientation
+from pipeline.jobs.job import Job, Means
+from pipeline.jobs.layers import layers_of
+from pipeline.runs.limits import check_room, check_shape
+from pipeline.models.inference.tta import Augmentation
+from pipeline.models.card import Card
+from pipeline.models.catalogue import load_card
+from pipeline.models.inference.fit import int8_form
+from pipeline.models.inference.numerics import Numerics
+from pipeline.jobs.read_options import Reading, Wanted, reading_of
+from pipeline.runs.prepared import Setup, bytes_of
+from pipeline.runs.views import View, views_for
+
+DEFAULTS = {True: "landcover", False: "hippocampus"}
+"""Default model by whether the input is a scene."""
+
+_MANY = 500
+"""Patches below which no run is worth a compiler."""
+
+
+def prepare(job: Job, means: Means) -> Setup:
+    """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
+    job = job.plain()
+    asked = _asked(job)
+    source = asked.open(job.input)
+    try:
+        job = _where_it_matters(job, source)
+        check_shape(job.name, source.grid.shape)
+        model = job.model or DEFAULTS[source.grid.is_scene]
+        card = load_card(model)
+        _check_kind(source, card, job)
+        found = reading_of(source, job.name, _wanted(card, job))
+        reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
+        source = reading.applied(source, job.input)
+        _check_channels(source, card, job)
+        output = job.output or default_output(job.input, source.grid)
+        check_output(source.grid, output)
+        _check_distinct(job.input, output)
+        views = views_for(source, card, job)
+        augmentation = Augmentation.of(job.tta)
+        for view in views:
+            augmentation.check(view.seen)
+        setup = Setup(
+            job=replace(job, output=output, model=model),
+            version=identity(job.input, job.series),
+            card=card,
+            grid=source.grid,
+            views=views,
+            staged=any(_needs_staging(source, view.orientation, means) for view in views),
+            region=_region(job, source.grid),
+            window=_window(job.window or card.window),
+            augmentation=augmentation,
+            reading=reading,
+            channels=source.channels,
+            itemsize=source.dtype.itemsize,
+            numerics=_numerics(means, card, views, augmentation),
+            layers=layers_of(job.also, card),
+        )
+        if _is_cut(setup, means) and _is_sequential(source):
+            setup = replace(setup, staged=True)
+        for one in setup.each():
+            check_room(
+                job.name,
+                Box.whole(source.grid.shape).size * bytes_of(one.decisions),
+                one.memory(),
+                output,
+                cut=means.memory is not None,
+            )
+            one.bands(means)
+        return setup
+    finally:
+        source.close()
+
+
+def _where_it_matters(job: Job, source: Source) -> Job:
+    """The job without what decides nothing of this input: which form holds where they agree, the volume of but one."""
+    disagree = source.grid.reference.get("nifti", {}).get("disagree", False)
+    several = getattr(source, "volumes", 1) > 1
+    return replace(job, affine=job.affine if disagree else None, volume=job.volume if several else None)
+
+
+def default_output(path: str, grid: Grid) -> Path:
+    """`<stem>_mask` beside the input: a GeoTIFF for a scene, a packed NIfTI for a volume."""
+    return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
+
+
+def _asked(job: Job) -> Reading:
+    """How the input is read as far as the user says so."""
+    keep = bool(job.keep_header_text)
+    return Reading(
+        job.bands, onto=_target(job), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
+    )
+
+
+def _wanted(card: Card, job: Job) -> Wanted:
+    return Wanted(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
+
+
+def _check_kind(source: Source, card: Card, job: Job) -> None:
+    kind = "scene" if source.grid.is_scene else "volume"
+    if card.kind != kind:
+        raise ModelError(
+            f"{job.name}: is a {kind}, but the model {card.name} is for {card.kind}s; `pipeline models` lists others"
+        )
+    if kind == "scene" and job.view is not None:
+        raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
+    if kind == "volume" and (job.scale, job.offset) != (None, None):
+        raise RequestError(f"{job.name}: --scale and --offset are for scenes; this is a volume")
+    if kind == "volume" and job.also:
+        raise RequestError(f"{job.name}: --also is for scenes; this is a volume")
+
+
+def _check_channels(source: Source, card: Card, job: Job) -> None:
+    if len(card.channels) != source.channels:
+        more = card.kind == "scene" and source.channels > len(card.channels)
+        first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
+        about = source.about if more and isinstance(source, Banded) else ()
+        named = listed(about) if any(band.name for band in about) else []
+        raise InputError(
+            f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
+            f"({', '.join(card.channels)}); "
+            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
+            + (f"; it has the bands {', '.join(named)}" if named else ""),
+            code="unsuitable",
+        )
+
+
+def _target(job: Job) -> Grid | None:
+    if job.like is None and job.resolution is None and job.crs is None:
+        return None
+    from pipeline.jobs.target_grid import target_of
+
+    return target_of(job)
+
+
+def _region(job: Job, grid: Grid) -> Region | None:
+    if job.aoi is None:
+        return None
+    if not grid.is_scene:
+        raise RequestError(f"{job.name}: --aoi is for scenes; this is a volume")
+    from pipeline.jobs.aoi import read_aoi
+
+    return read_aoi(job.aoi, grid)
+
+
+def _check_distinct(path: str, output: Path) -> None:
+    if not is_remote(path) and Path(path).resolve() == output.resolve():
+        raise RequestError(f"{output}: the output is the input itself; give another --output")
+
+
+def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> bool:
+    """Whether the file would otherwise be read again and again; twice, for statistics, costs less than a copy."""
+    if source.grid.is_scene:
+        return False
+    order, flips = turned or ((0, 1, 2), (False, False, False))
+    if order != (0, 1, 2):
+        return True
+    return _is_sequential(source) and (flips[0] or bool(means.workers or means.scheduler))
+
+
+def _is_cut(setup: Setup, means: Means) -> bool:
+    """Whether bands are cut into strips, for each of which the rows of its band are read again."""
+    return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
+
+
+def _is_sequential(source: Source) -> bool:
+    return bool(getattr(source, "sequential", False))
+
+
+def _window(kind: str) -> str:
+    checked_window(kind, 1)
+    return kind
+
+
+def _numerics(means: Means, card: Card, views: tuple[View, ...], augmentation: Augmentation) -> Numerics:
+    from pipeline.models.inference.device import choose_numerics  # torch takes a second, and errors above come without it
+    from pipeline.models.networks.flops import flop_of_patch
+
+    long = sum(len(view.lattice) for view in views) >= _MANY
+    each = [len(view.lattice) * flop_of_patch(card.network, view.seen) if long else 0.0 for view in views]
+    numerics = choose_numerics(means.device, means.precision, means.runtime, augmentation.work * sum(each))
+    if numerics.precision == "int8":
+        for size in (size for view in views for size in augmentation.sizes(view.seen)):
+            int8_form(card, size)
+    return numerics

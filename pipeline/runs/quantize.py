@@ -1,0 +1,107 @@
+"""A model in int8, made from inputs like those that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Source
+from pipeline.errors import InputError, OutputError
+from pipeline.sources.passes import slabs
+from pipeline.sources.reoriented import Reoriented
+from pipeline.jobs.job import Job, Means
+from pipeline.models.catalogue import CARD, MODEL
+from pipeline.models.inference.quantize import quantised
+from pipeline.models.store import load_model, publish
+from pipeline.runs.predictors import image_for
+from pipeline.runs.prepare import prepare
+from pipeline.runs.prepared import Setup
+from pipeline.sources.statistics import Foreground, count_in
+from pipeline.sources.percentiles import stretch
+from pipeline.runs.warm_up import observed
+
+_FLOAT = Means(device="cpu", precision="float32", runtime="torch")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model that was quantised."""
+
+    input: tuple[str, ...]
+    output: str
+    model: str
+    agreement: float
+    """Share of the pixels of the checking patches that have the label of float32."""
+    patches: int
+    """Checking patches."""
+    rest: str
+    """What is left in float is computed in."""
+    left_in_float: tuple[str, ...]
+
+
+def quantise(
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    patches: int = 64,
+    agreement: float = 0.999,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Made:
+    """Write the jobs' model to the folder `out`, with a form in int8 beside its weights.
+
+    Of at most `patches` patches from all over the inputs, every other one tells the ranges of values; on the others,
+    labels must agree with those of float32 on a share of `agreement`. Raises PipelineError if they do not, and
+    OutputError for a folder that holds a model, unless it may `overwrite` it.
+    """
+    if (out / CARD).exists() and not overwrite:
+        raise OutputError(f"{out}: holds a model already; --overwrite replaces it, or give another --out")
+    setups = [view for job in jobs for view in prepare(job, _FLOAT).each()]
+    model = load_model(setups[0].job.model or setups[0].card.name)
+    images = [image for n, setup in enumerate(setups) for image in _images(setup, _share(patches, len(setups), n))]
+    if len(images) < 2:
+        raise InputError(
+            f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
+        )
+    made = quantised(model, images[::2], images[1::2], agreement, tell)
+    card = replace(model.card, int8=made.form)
+    publish(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
+    return Made(
+        input=tuple(job.name for job in jobs),
+        output=str(out),
+        model=card.name,
+        agreement=made.form.agreement,
+        patches=made.form.patches,
+        rest=made.form.rest,
+        left_in_float=made.left,
+    )
+
+
+def _share(patches: int, parts: int, number: int) -> int:
+    """Patches of one of the inputs and views: as many of each, and one more of the first where they do not divide."""
+    return patches // parts + (number < patches % parts)
+
+
+def _images(setup: Setup, count: int) -> list[Any]:
+    """What the network is given for `count` patches of a view of an input, or for all that it has."""
+    source: Source = setup.reading.open(setup.job.input)
+    try:
+        numbers = _statistics(setup, source) if setup.needs_statistics else ((), ())
+        if setup.orientation is not None:
+            source = Reoriented(source, *setup.orientation)
+        return [image_for(setup, *numbers, pixels) for pixels in islice(observed(setup, source, max(count, 1)), count)]
+    finally:
+        source.close()
+
+
+def _statistics(setup: Setup, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    rule = setup.card.normalisation
+    if rule.kind == "percentile":
+        return stretch(source, rule.low, rule.high)
+    seen = [Foreground() for _ in range(source.channels)]
+    for _, pixels in slabs(source, 1):
+        count_in(seen, pixels.values)
+    return tuple(one.mean for one in seen), tuple(one.std for one in seen)

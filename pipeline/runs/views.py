@@ -1,0 +1,93 @@
+"""The views of a run: the directions in which an input is swept, each a lattice on a grid of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.engine import Source
+from pipeline.errors import RequestError
+from pipeline.geometry import Grid, Lattice
+from pipeline.sources.reoriented import Orientation, Reoriented, canonical
+from pipeline.jobs.job import Job
+from pipeline.models.card import Card, ViewName, views_of
+from pipeline.models.inference.fit import model_patch, native_patch
+
+THICK = 3.0
+"""Longest over shortest side of a voxel, above which other views than that of the slices see little."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One direction in which an input is swept."""
+
+    name: ViewName | None
+    """None for a scene, which has no other."""
+    orientation: Orientation | None
+    """How a volume is turned before it is swept; None: as it is."""
+    grid: Grid
+    """The grid as it is swept."""
+    lattice: Lattice
+    seen: tuple[int, int]
+    """Height and width at which the network sees a patch, in model pixels."""
+    weight: float = 1.0
+    """Weight of its scores among those of other views."""
+
+    @property
+    def told(self) -> str | None:
+        """Its name, with its weight if that is another than 1."""
+        return self.name if self.weight == 1 else f"{self.name} x {self.weight:g}"
+
+
+def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
+    """The views that a job, or else its model, asks for, in the order in which their scores are averaged.
+
+    Of the model's own, the one that cuts a volume along its slices is taken alone where these are thick.
+    """
+    if source.grid.is_scene:
+        return (_view(None, source, card, job),)
+    names = views_of(job.view) or _sharp(source.grid, card)
+    views = [_view(name, source, card, job) for name in names]
+    if len(views) == 1 or not (card.view_weights and set(names) <= set(card.views)):
+        return tuple(views)
+    weights = dict(zip(card.views, card.view_weights, strict=True))
+    return tuple(replace(view, weight=weights[name]) for name, view in zip(names, views, strict=True))
+
+
+def _sharp(grid: Grid, card: Card) -> tuple[ViewName, ...]:
+    """The model's views; of a volume of thick slices, the one whose slices these are, if it is among them."""
+    if max(grid.spacing) <= THICK * min(grid.spacing):
+        return card.views
+    thick = grid.spacing.index(max(grid.spacing))
+    return tuple(name for name in card.views if canonical(grid, name)[0][0] == thick) or card.views
+
+
+def _view(name: ViewName | None, source: Source, card: Card, job: Job) -> View:
+    turned = None if name is None else _orientation(source.grid, card, name)
+    grid = source.grid if turned is None else Reoriented(source, *turned).grid
+    lattice = _lattice(grid, card, job)
+    rows, columns = lattice.patch[-2:]
+    return View(name, turned, grid, lattice, model_patch(card, _in_plane(grid), (rows, columns)))
+
+
+def _orientation(grid: Grid, card: Card, name: ViewName) -> Orientation | None:
+    order, flips = canonical(grid, name, orientation=card.orientation or "RAS")
+    return None if order == (0, 1, 2) and not any(flips) else (order, flips)
+
+
+def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
+    patch, overlap = native_patch(card, _in_plane(grid))
+    patch = job.patch or patch
+    if job.patch and not job.overlap:
+        overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
+    overlap = job.overlap or overlap
+    if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
+        raise RequestError(
+            f"overlap {overlap} must be from 0 to below the patch {patch}; give a smaller --overlap or a larger --patch"
+        )
+    if grid.is_scene:
+        return Lattice(grid.shape, patch, overlap, (0, 0))
+    return Lattice(grid.shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
+
+
+def _in_plane(grid: Grid) -> tuple[float, float]:
+    return grid.spacing[-2], grid.spacing[-1]

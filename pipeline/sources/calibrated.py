@@ -1,0 +1,67 @@
+"""Physical values of an input: what is stored, scaled and shifted. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from pipeline.engine.protocols import Pixels, Source
+from pipeline.geometry import Box
+from pipeline.sources.overviews import overview_of
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Physical values are `stored * scale + offset`, channel by channel: GDAL's rule."""
+
+    scale: tuple[float, ...]
+    """One per channel, not 0."""
+    offset: tuple[float, ...]
+    """One per channel."""
+
+    def __post_init__(self) -> None:
+        if not all(map(isfinite, (*self.scale, *self.offset))) or 0 in self.scale:
+            raise ValueError(f"scales must be numbers other than 0, and offsets numbers, got {self}")
+
+    def __str__(self) -> str:
+        return f"scale {_words(self.scale)}, offset {_words(self.offset)}"
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it leaves values as they are."""
+        return set(self.scale) == {1.0} and set(self.offset) == {0.0}
+
+
+class Calibrated:
+    """An input in physical values, float32; they are computed in float64 and rounded once."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, source: Source, calibration: Calibration) -> None:
+        self._source, self._calibration = source, calibration
+        self.grid, self.channels, self.block = source.grid, source.channels, source.block
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`; what was observed is what was so in the file, by its own nodata."""
+        stored, valid = self._source.read(box)
+        values = np.empty(stored.shape, np.float32)
+        pairs = zip(self._calibration.scale, self._calibration.offset, strict=True)
+        for plane, into, (scale, offset) in zip(stored, values, pairs, strict=True):
+            into[...] = plane.astype(np.float64) * scale + offset
+        return Pixels(values, valid)
+
+    def overview(self, cells: int) -> Source | None:
+        """The finest overview, if it has at least so many cells, in physical values too."""
+        found = overview_of(self._source, cells)
+        return None if found is None else Calibrated(found, self._calibration)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._source.close()
+
+
+def _words(numbers: tuple[float, ...]) -> str:
+    """The numbers, or the one that all of them are."""
+    return ",".join(f"{number:g}" for number in (numbers[:1] if len(set(numbers)) == 1 else numbers))

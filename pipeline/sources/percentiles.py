@@ -1,0 +1,80 @@
+"""The stretch of a scene: values at two percentiles of each channel, from one pass over a coarse look at all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine import Source
+from pipeline.geometry import Box, cut_bands
+from pipeline.sources.overviews import overview_of
+from pipeline.sources.passes import slabs
+from pipeline.sources.statistics import Spread, count_in
+
+CELLS = 1 << 21
+"""Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
+_READ = 1 << 20
+"""Cells that are read at a time, in whole blocks: one block at least."""
+
+Numbers = tuple[float, ...]
+
+
+def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """Value of each channel at its percentile `low`, and the spread from there to that at `high`.
+
+    Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
+    the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
+    the scene itself, every n-th row and column. The same file gives the same numbers. Of a volume, all finite values
+    other than 0 are counted, in one pass, as `Spread` does.
+    """
+    if not source.grid.is_scene:
+        seen = [Spread(source.dtype) for _ in range(source.channels)]
+        for _, pixels in slabs(source, 1):
+            count_in(seen, pixels.values)
+        return ends_of(seen, low, high)
+    overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
+    try:
+        values, valid = _looked(overview or source)
+    finally:
+        if overview is not None:
+            overview.close()
+    ends = [
+        np.percentile(seen, (bottom, top)) if (seen := plane[valid & np.isfinite(plane)]).size else np.zeros(2)
+        for plane, bottom, top in zip(values, low, high, strict=True)
+    ]
+    return tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends)
+
+
+def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """The same of a volume of which the values of each channel were counted."""
+    ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
+    return tuple(a for a, _ in ends), tuple(b - a for a, b in ends)
+
+
+def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """Every n-th cell `(channels, rows, columns)` down and across, and which were observed."""
+    shape = source.grid.shape
+    step = ceil(sqrt(np.prod(shape, dtype=float) / CELLS))
+    rows, columns = (-(-length // step) for length in shape)
+    values, valid = np.zeros((source.channels, rows, columns), source.dtype), np.zeros((rows, columns), np.bool_)
+    for box in _boxes(source):
+        first = [-(-start // step) for start in box.start]
+        cells = tuple(slice(n * step - start, None, step) for n, start in zip(first, box.start, strict=True))
+        into = tuple(slice(n, -(-stop // step)) for n, stop in zip(first, box.stop, strict=True))
+        if any(part.start >= part.stop for part in into):
+            continue
+        pixels = source.read(box)
+        values[(slice(None), *into)] = pixels.values[(slice(None), *cells)]
+        valid[into] = True if pixels.valid is None else pixels.valid[cells]
+    return values, valid
+
+
+def _boxes(source: Source) -> Iterator[Box]:
+    """The scene in pieces of whole blocks."""
+    height, width = source.block
+    height *= max(1, min(256, _READ // width) // height)
+    width *= max(1, _READ // (height * width))
+    return iter(cut_bands(source.grid.shape, height, width))

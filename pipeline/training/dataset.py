@@ -1,0 +1,230 @@
+"""Samples by number: the same number gives the same sample, in any process and after any restart."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pipeline.engine.protocols import Pixels, Source
+from pipeline.geometry import Box, Grid, Lattice
+from pipeline.jobs.read_options import Reading
+from pipeline.models.card import Normalisation, Pair
+from pipeline.sources.reoriented import Reoriented, canonical, turned_grid
+from pipeline.training.class_counts import known
+from pipeline.training.config import Training, View
+from pipeline.training.dataset_statistics import Gathered, scaling_of
+from pipeline.training.intensity import changed, draw_change, draw_pose
+from pipeline.training.patch import IGNORE, Pose, Sample, cut, footprint
+
+OPEN = 32
+"""Items that are open at a time, in each process."""
+_TRIES = 10
+
+
+class Held:
+    """A `Source` that keeps all of another in memory, for those that can only be read from their beginning."""
+
+    def __init__(self, source: Source) -> None:
+        self.grid, self.channels, self.dtype, self.block = source.grid, source.channels, source.dtype, source.block
+        self._pixels = source.read(Box.whole(source.grid.shape))
+        source.close()
+
+    def read(self, box: Box) -> Pixels:
+        """Pixels of `box`."""
+        values, valid = self._pixels
+        return Pixels(values[(slice(None), *box.slices)], None if valid is None else valid[box.slices])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Samples(Dataset[Sample]):
+    """Random samples of the training items, by number."""
+
+    def __init__(
+        self, training: Training, gathered: Sequence[Gathered], normalisation: Normalisation, numbers: range
+    ) -> None:
+        self._training = training
+        self._found = [found for found in gathered if found.item.part == "train"]
+        self._scalings = [scaling_of(normalisation, found) for found in self._found]
+        self._numbers = numbers
+        self._sizes = np.array([np.prod(found.grid.shape, dtype=float) for found in self._found])
+        self._totals = np.array([found.census.totals for found in self._found])
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample, drawn from its own number and the seed alone."""
+        rng = np.random.default_rng([self._training.seed, self._numbers[index]])
+        return self._evenly(rng) if rng.uniform() < self._training.samples.balanced else self._anywhere(rng)
+
+    def _evenly(self, rng: np.random.Generator) -> Sample:
+        """A patch around a pixel of a class; every class comes equally often."""
+        present = np.flatnonzero(self._totals.sum(0))
+        label = int(rng.choice(present))
+        by_item = self._totals[:, label] / self._totals[:, label].sum()
+        chosen = int(rng.choice(len(self._found), p=by_item))
+        block = self._found[chosen].census.draw(rng, label)
+        return self._sample(rng, chosen, self._pixel(rng, chosen, block, label))
+
+    def _anywhere(self, rng: np.random.Generator) -> Sample:
+        """A patch of any place, drawn again while one class fills too much of it."""
+        for _ in range(_TRIES):
+            chosen = int(rng.choice(len(self._found), p=self._sizes / self._sizes.sum()))
+            place = tuple(int(rng.integers(size)) for size in self._found[chosen].grid.shape)
+            sample = self._sample(rng, chosen, place)
+            learned = sample.labels[sample.labels != IGNORE]
+            most = int(learned.bincount().max()) if len(learned) else 0
+            if 0 < most <= self._training.samples.most_of_one * len(learned):
+                break
+        return sample
+
+    def _pixel(self, rng: np.random.Generator, chosen: int, block: Box, label: int) -> tuple[int, ...]:
+        _, labels = _opened(self._training, self._found[chosen], None)
+        values, valid = labels.read(block)
+        places = np.argwhere(known(values[0], valid, self._training.data.ignore) == label)
+        return tuple(int(i) for i in places[rng.integers(len(places))] + block.start)
+
+    def _sample(self, rng: np.random.Generator, chosen: int, place: tuple[int, ...]) -> Sample:
+        """The patch that holds the cell at `place`, somewhere."""
+        found, how = self._found[chosen], self._training.samples
+        view = None if found.grid.is_scene else how.views[int(rng.integers(len(how.views)))]
+        source, labels = _opened(self._training, found, view)
+        place = _in_view(place, found.grid, view, how.orientation)
+        cells = cells_per_pixel(self._training, source.grid)
+        square = how.patch[0] == how.patch[1] and bool(np.isclose(*cells))
+        pose = draw_pose(rng, self._training.augmentation, cells, square=square)
+        mirrored = bool(rng.integers(2)) and "sides" in self._training.augmentation.flips
+        if mirrored and view != "sagittal":
+            pose = replace(pose, flips=(pose.flips[0], not pose.flips[1]))
+        start = _start(rng, place, footprint(how.patch, pose), source.grid.shape)
+        sample = cut(
+            source,
+            labels,
+            start,
+            how.patch,
+            pose,
+            self._scalings[chosen],
+            margin=how.margin,
+            ignore=self._training.data.ignore,
+        )
+        change = draw_change(rng, self._training.augmentation, len(self._training.channels))
+        image = _reversed(sample.image, 2 * how.margin + 1) if mirrored and view == "sagittal" else sample.image
+        return Sample(changed(image, change), sample.labels)
+
+
+def _reversed(image: Tensor, slices: int) -> Tensor:
+    """Slices of each channel in the opposite order."""
+    return image.view(-1, slices, *image.shape[1:]).flip(1).view_as(image)
+
+
+class Checks(Dataset[Sample]):
+    """Patches of the validation items as the network sees them when it runs: the same ones each time."""
+
+    def __init__(self, training: Training, gathered: Sequence[Gathered], normalisation: Normalisation) -> None:
+        self._training = training
+        self._found = [found for found in gathered if found.item.part == "validation"]
+        self._scalings = [scaling_of(normalisation, found) for found in self._found]
+        places = [(index, *place) for index, found in enumerate(self._found) for place in _places(training, found)]
+        self._places = places[:: max(1, len(places) // max(1, training.schedule.checks))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The patch of that number."""
+        chosen, view, start = self._places[index]
+        image, labels = _opened(self._training, self._found[chosen], view)
+        how = self._training.samples
+        return cut(
+            image,
+            labels,
+            start,
+            how.patch,
+            Pose(cells_per_pixel(self._training, image.grid)),
+            self._scalings[chosen],
+            margin=how.margin,
+            ignore=self._training.data.ignore,
+        )
+
+
+def _places(training: Training, found: Gathered) -> list[tuple[View | None, tuple[int, ...]]]:
+    """Views and starts of patches side by side that cover an item."""
+    views: tuple[View | None, ...] = (None,) if found.grid.is_scene else training.samples.views
+    places = []
+    for view in views:
+        grid = found.grid if view is None else _turned_grid(found.grid, view, training.samples.orientation)
+        cells = footprint(training.samples.patch, Pose(cells_per_pixel(training, grid)))
+        patch = (*(1,) * (len(grid.shape) - 2), *cells)
+        nothing = (0,) * len(patch)
+        lattice = Lattice(grid.shape, patch, nothing, nothing)
+        places += [(view, start) for start in product(*lattice.starts)]
+    return places
+
+
+def cells_per_pixel(training: Training, grid: Grid) -> tuple[float, float]:
+    """Cells of an input per model pixel, down and across."""
+    if training.samples.spacing is None:
+        return 1.0, 1.0
+    down, across = grid.spacing[-2:]
+    return training.samples.spacing[0] / down, training.samples.spacing[1] / across
+
+
+def _opened(training: Training, found: Gathered, view: View | None) -> tuple[Source, Source]:
+    """Image and labels of an item, in `view`; as they are stored if None."""
+    image, labels = _open(found.item.image, found.reading), _open(found.item.label, Reading())
+    if view is None:
+        return image, labels
+    turn = canonical(found.grid, view, orientation=training.samples.orientation)
+    return Reoriented(image, *turn), Reoriented(labels, *turn)
+
+
+_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()
+
+
+def close_all() -> None:
+    """Close the items that are open in this process."""
+    while _sources:
+        _sources.popitem()[1].close()
+
+
+def _open(path: str, reading: Reading) -> Source:
+    """A source that is open already, or now is; the one that was not asked for longest is closed."""
+    key = path, reading
+    if key not in _sources:
+        source = reading.open(path)
+        _sources[key] = Held(source) if getattr(source, "sequential", False) else source
+        if len(_sources) > 2 * OPEN:
+            _sources.popitem(last=False)[1].close()
+    _sources.move_to_end(key)
+    return _sources[key]
+
+
+def _turned_grid(grid: Grid, view: View, orientation: str) -> Grid:
+    return turned_grid(grid, *canonical(grid, view, orientation=orientation))
+
+
+def _in_view(place: tuple[int, ...], grid: Grid, view: View | None, orientation: str) -> tuple[int, ...]:
+    """The cell `place` of an item, in the axes of a view."""
+    if view is None:
+        return place
+    order, flips = canonical(grid, view, orientation=orientation)
+    return tuple(
+        grid.shape[axis] - 1 - place[axis] if flip else place[axis] for axis, flip in zip(order, flips, strict=True)
+    )
+
+
+def _start(rng: np.random.Generator, place: tuple[int, ...], cells: Pair, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Where a patch of `cells` begins that holds `place` somewhere, and lies inside where it fits."""
+    starts = [
+        min(max(at - int(rng.integers(length)), 0), max(0, size - length))
+        for at, length, size in zip(place[-2:], cells, shape[-2:], strict=True)
+    ]
+    return (*place[:-2], *starts)

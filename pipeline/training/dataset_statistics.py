@@ -1,0 +1,146 @@
+"""What is known of the items before the first step: every class counted, every range of values measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.engine.protocols import Source
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Grid
+from pipeline.jobs.read_options import Reading, Wanted, reading_of
+from pipeline.models.card import Normalisation
+from pipeline.models.inference.fit import Scaling
+from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import stretch
+from pipeline.sources.statistics import Foreground
+from pipeline.training.class_counts import Census, take_census
+from pipeline.training.config import Training
+from pipeline.training.items import Item, open_pair
+
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """An item with what is known of it."""
+
+    item: Item
+    reading: Reading
+    """How its image is read."""
+    grid: Grid
+    census: Census
+    own: tuple[Numbers, Numbers]
+    """Shift and spread of its channels, for a model that scales each input by them; else empty."""
+    moments: tuple[Foreground, ...]
+    """Values other than 0 of each channel, clipped or stretched as the model does, to be joined over all images."""
+
+
+def gather(training: Training, items: Sequence[Item]) -> tuple[Gathered, ...]:
+    """Look through every item once.
+
+    Raises InputError naming the pair whose grids differ, whose values are no classes, or whose channels are not the
+    training's; RequestError for a class that no training item has.
+    """
+    _rule(training, *_plainly(training))
+    gathered = tuple(_look_at(training, item) for item in items)
+    totals = sum(found.census.totals for found in gathered if found.item.part == "train")
+    if missing := [
+        entry.name for entry, total in zip(training.classes, np.atleast_1d(totals), strict=True) if not total
+    ]:
+        raise RequestError(
+            f"classes: {', '.join(missing)}: no training item has a pixel of it; leave it out, or add data"
+        )
+    return gathered
+
+
+def normalisation_of(training: Training, gathered: Sequence[Gathered]) -> Normalisation:
+    """How values are scaled: as the training says, with the training images' own mean and spread where it is silent."""
+    how = training.samples
+    mean, std = how.mean, how.std
+    if not mean and how.normalisation != "zscore":
+        by_channel = zip(*(found.moments for found in gathered if found.item.part == "train"), strict=True)
+        joined = [_joined(parts) for parts in by_channel]
+        mean, std = tuple(m for m, _ in joined), tuple(s or 1.0 for _, s in joined)
+    return _rule(training, mean, std)
+
+
+def _rule(training: Training, mean: Numbers, std: Numbers) -> Normalisation:
+    """That of a training with this mean and std; RequestError where it makes no sense."""
+    how = training.samples
+    if how.normalisation == "zscore":
+        return Normalisation("zscore", (), ())
+    normalisation = Normalisation(how.normalisation, mean, std, how.low, how.high)
+    try:
+        normalisation.check(len(training.channels))
+    except ValueError as error:
+        raise RequestError(f"samples: {error}") from error
+    return normalisation
+
+
+def _plainly(training: Training) -> tuple[Numbers, Numbers]:
+    """A mean and std that change nothing."""
+    count = len(training.channels)
+    return (0.0,) * count, (1.0,) * count
+
+
+def scaling_of(normalisation: Normalisation, found: Gathered) -> Scaling:
+    """The numbers that scale one item."""
+    return Scaling.by(normalisation, *found.own)
+
+
+def _look_at(training: Training, item: Item) -> Gathered:
+    image, labels = open_pair(item, training.data.bands)
+    try:
+        reading = reading_of(image, item.image, _wanted(training))
+        image = reading.applied(image, item.image)
+        if image.channels != len(training.channels):
+            raise InputError(
+                f"{item.image}: has {image.channels} channels, the training {len(training.channels)} "
+                f"({', '.join(training.channels)}); choose them with data.bands"
+            )
+        if image.grid.is_scene != (training.kind == "scene"):
+            raise InputError(
+                f"{item.image}: is a {'scene' if image.grid.is_scene else 'volume'}, not a {training.kind}"
+            )
+        census = take_census(item, labels, len(training.classes), training.data.ignore)
+        how = training.samples
+        own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else ((), ())
+        moments = _moments(training, image, own) if _measured(training) else ()
+        if how.normalisation == "zscore":
+            own = tuple(one.mean for one in moments), tuple(one.std for one in moments)
+        return Gathered(item, reading, image.grid, census, own, moments)
+    finally:
+        image.close()
+        labels.close()
+
+
+def _wanted(training: Training) -> Wanted:
+    data, values = training.data, training.samples.values
+    return Wanted(training.name, training.channels, data.bands, values, data.scale, data.offset, "data.bands")
+
+
+def _measured(training: Training) -> bool:
+    return training.samples.normalisation == "zscore" or not training.samples.mean
+
+
+def _moments(training: Training, image: Source, own: tuple[Numbers, Numbers]) -> tuple[Foreground, ...]:
+    moments = tuple(Foreground() for _ in training.channels)
+    how = training.samples
+    stretched = Scaling.by(_rule(training, *_plainly(training)), *own) if how.normalisation == "percentile" else None
+    for _, pixels in slabs(image, 1 if training.kind == "volume" else 256):
+        values = pixels.values if stretched is None else stretched(pixels.values[None], None)[0]
+        for channel, seen in enumerate(moments):
+            plane = values[channel] if pixels.valid is None else values[channel][pixels.valid]
+            seen.add(np.clip(plane, how.low[channel], how.high[channel]) if how.normalisation == "window" else plane)
+    return moments
+
+
+def _joined(parts: Sequence[Foreground]) -> tuple[float, float]:
+    """Mean and standard deviation of several sets together."""
+    counts, means, stds = (np.array(column) for column in zip(*((p.count, p.mean, p.std) for p in parts), strict=True))
+    total = max(1, counts.sum())
+    mean = float((counts * means).sum() / total)
+    return mean, float(np.sqrt((counts * (stds**2 + (means - mean) ** 2)).sum() / total))

@@ -1,0 +1,42 @@
+"""What a network begins its training with: the weights of a model, or of a backbone alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipeline.errors import ModelError
+from pipeline.models.catalogue import BACKBONE, names
+from pipeline.models.networks.pspnet import PSPNet
+from pipeline.models.pretrained import load_backbone
+from pipeline.models.store import load_model
+
+
+def begin_with(network: PSPNet, ref: str, base: Path) -> None:
+    """Copy weights into `network`: a packaged model by name, or a folder of a model or a backbone.
+
+    A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
+    the last convolution is left as it is. Raises ModelError where anything else differs.
+    """
+    path = ref if ref in names() else base / ref if (base / ref).exists() else Path(ref)
+    if isinstance(path, Path) and (path / BACKBONE).exists():
+        load_backbone(path).start(network)
+        return
+    _begin_with_model(network, path)
+
+
+def _begin_with_model(network: PSPNet, ref: str | Path) -> None:
+    known = load_model(ref).network.state_dict()
+    own = network.state_dict()
+    wrong = [
+        f"{name} is {tuple(known[name].shape) if name in known else 'missing'} there, {tuple(tensor.shape)} here"
+        for name, tensor in own.items()
+        if not name.startswith(("head.4.", "aux.")) and (name not in known or known[name].shape != tensor.shape)
+    ]
+    if wrong:
+        raise ModelError(f"network.pretrained = {ref}: is of another network. {'; '.join(wrong[:10])}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name in known and known[name].shape == tensor.shape:
+                tensor.copy_(known[name])

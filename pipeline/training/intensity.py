@@ -1,0 +1,90 @@
+"""Random changes of an image that leave labels alone, drawn as plain numbers and applied to tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.training.config import Augmentation
+from pipeline.training.patch import Pose
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the values of one image are changed; each channel of the file alike in all of its slices."""
+
+    brightness: float
+    contrast: float
+    gamma: float
+    colour: tuple[float, ...]
+    noise: float
+    blur: float
+    """Standard deviation of the Gaussian, in pixels; 0: none."""
+    seed: int
+    """Of the noise."""
+
+
+def draw_pose(rng: np.random.Generator, how: Augmentation, spacing: tuple[float, float], *, square: bool) -> Pose:
+    """A pose for a patch whose model pixels have `spacing` cells of the item, down and across."""
+    low, high = np.log2(how.scale)
+    zoom = 2 ** rng.uniform(low, high)
+    apart = 1 + how.stretch * rng.uniform(-1, 1)
+    turns = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
+    return Pose(
+        zoom=(spacing[0] / zoom * apart, spacing[1] / zoom / apart),
+        rotation=float(how.rotation * rng.uniform(-1, 1)),
+        flips=(
+            "vertical" in how.flips and bool(rng.integers(2)),
+            "horizontal" in how.flips and bool(rng.integers(2)),
+        ),
+        turns=turns if how.quarter_turns else 0,
+    )
+
+
+def draw_change(rng: np.random.Generator, how: Augmentation, channels: int) -> Change:
+    """A change for an image of so many channels."""
+
+    def spread(most: float) -> float:
+        return float(most * rng.uniform(-1, 1))
+
+    return Change(
+        brightness=spread(how.brightness),
+        contrast=1 + spread(how.contrast),
+        gamma=float(np.exp(spread(how.gamma))),
+        colour=tuple(1 + spread(how.colour) for _ in range(channels)),
+        noise=float(how.noise * rng.uniform()),
+        blur=float(rng.uniform(0.3, 1.2)) if rng.uniform() < how.blur else 0.0,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def changed(image: Tensor, change: Change) -> Tensor:
+    """An image `(channels times slices, h, w)` after `change`."""
+    slices = len(image) // len(change.colour)
+    gains = torch.tensor(change.colour).repeat_interleave(slices).view(-1, 1, 1)
+    middle = image.mean()
+    image = (image - middle) * change.contrast * gains + middle + change.brightness
+    if change.gamma != 1:
+        low, high = image.amin(), image.amax()
+        span = (high - low).clamp(min=1e-6)
+        image = ((image - low) / span) ** change.gamma * span + low
+    if change.blur:
+        image = _blurred(image, change.blur)
+    if change.noise:
+        generator = torch.Generator().manual_seed(change.seed)
+        image = image + change.noise * torch.randn(image.shape, generator=generator)
+    return image
+
+
+def _blurred(image: Tensor, deviation: float) -> Tensor:
+    reach = max(1, round(3 * deviation))
+    at = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    line = torch.exp(-(at**2) / (2 * deviation**2))
+    line = line / line.sum()
+    padded = functional.pad(image[:, None], (reach,) * 4, mode="replicate")
+    down = functional.conv2d(padded, line.view(1, 1, -1, 1))
+    return functional.conv2d(down, line.view(1, 1, 1, -1))[:, 0]

@@ -15,7 +15,7 @@ settings.load_profile("default")
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the small models `scene` and `volume`."""
-    from tests.inputs import put_models
+    from tests.support.inputs import put_models
 
     folder = tmp_path_factory.mktemp("models")
     put_models(folder)
@@ -25,7 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scene of three bands, with a hole and a corner without data."""
-    from tests.inputs import pixels, put_scene
+    from tests.support.inputs import pixels, put_scene
 
     values = pixels((2, 2100, 100))
     values[:, 900:1300, 20:70] = 0

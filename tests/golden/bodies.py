@@ -27,10 +27,10 @@ def _functions(text: str) -> list[Function]:
 
 
 class _WithoutImports(ast.NodeTransformer):
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802  (the name that ast calls)
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """Leave it out: modules have moved."""
 
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> None:
         """Leave it out."""
 
 

@@ -1,0 +1,240 @@
+"""The flow, on a Prefect server of its own in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import item as item_room
+from flows import segment as flow_room
+from flows.item import Bounds
+from flows.learn import learn_flow
+from flows.segment import archive_flow
+from flows.watch import watch_flow
+from pipeline.errors import InputError, ModelError, PipelineError, RequestError
+from pipeline.jobs.job import Job, Means
+from pipeline.models.store import load_card
+from pipeline.runs.segment import segment
+from tests.support.inputs import labels_of, listing, pixels, put_scene
+from tests.support.trainings import TOML, put_scenes
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A Prefect server and its client; no heartbeat, which costs a second a flow."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def job(models, tmp_path):
+    return Job(str(put_scene(tmp_path / "a.tif", pixels((2, 40, 30)))), model=str(models / "scene"))
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Retries without a wait."""
+    monkeypatch.setattr(item_room, "segment_item", item_room.segment_item.with_options(retry_delay_seconds=0))
+
+
+def tables(server) -> list[list[dict]]:
+    found = [artifact for artifact in server.read_artifacts() if artifact.key == "masks"]
+    return [json.loads(artifact.data) for artifact in sorted(found, key=lambda artifact: artifact.created)]
+
+
+def failing(monkeypatch, errors):
+    """Let the next calls fail with `errors`, and count all calls."""
+    calls = []
+
+    def counted(*words):
+        calls.append(words)
+        if len(calls) <= len(errors):
+            raise errors[len(calls) - 1]
+        return segment(*words)
+
+    monkeypatch.setattr(item_room, "segment", counted)
+    return calls
+
+
+def test_a_flow_makes_the_mask_and_a_table(server, job, tmp_path):
+    (report,) = flow_room.run_flow([job], Means())
+    assert report.status == "done"
+    assert labels_of(tmp_path / "a_mask.tif").shape == (40, 30)
+    (row,) = tables(server)[-1]
+    assert (row["input"], row["status"], row["output"]) == (job.input, "done", str(tmp_path / "a_mask.tif"))
+    assert flow_room.run_flow([job], Means())[0].status == "skipped"
+
+
+def test_one_bad_item_fails_the_flow_and_not_the_others(server, job, tmp_path, soon):
+    bad = Job(str(tmp_path / "none.tif"), model=job.model)
+    state = flow_room.segment_flow([bad, job], return_state=True)
+    assert state.is_failed()
+    assert "1 of 2 items failed" in state.message
+    assert (tmp_path / "a_mask.tif").exists()
+    assert [row["status"] for row in tables(server)[-1]] == ["failed", "done"]
+    reports = flow_room.run_flow([bad, job], Means())
+    assert [report.status for report in reports] == ["failed", "skipped"]
+    assert reports[0].reason.startswith(f"{tmp_path / 'none.tif'}: there is no such file")
+
+
+@pytest.mark.parametrize(
+    ("errors", "calls", "status"),
+    [
+        ([OSError("busy"), OSError("busy")], 3, "done"),
+        ([OSError("busy")] * 3, 3, "failed"),
+        ([InputError("wrong")], 1, "failed"),
+    ],
+    ids=["passes", "does not pass", "wrong request"],
+)
+def test_what_may_pass_is_tried_again(server, job, monkeypatch, soon, errors, calls, status):
+    made = failing(monkeypatch, errors)
+    (report,) = flow_room.run_flow([job], Means())
+    assert (len(made), report.status) == (calls, status)
+
+
+def test_a_server_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch, job):
+    def fails(*_):
+        raise RuntimeError("Failed to reach API")
+
+    monkeypatch.setattr(flow_room, "segment_flow", fails)
+    with pytest.raises(PipelineError, match=r"Prefect does not answer \(Failed to reach API\); run with --no-prefect"):
+        flow_room.run_flow([job], Means())
+
+
+def test_an_address_that_gives_access_is_not_handed_to_prefect():
+    with pytest.raises(RequestError, match=r"^https://host/a.tif: its address gives access, and Prefect would keep it"):
+        flow_room.run_flow([Job("https://user:word@host/a.tif")], Means())
+
+
+def test_a_flow_needs_no_server_and_no_network(job, tmp_path):
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    variables |= {"PREFECT_HOME": str(tmp_path / "home"), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", **nowhere}
+    command = [Path(sys.executable).with_name("pipeline"), "run", "--input", job.input, "--model", job.model]
+    ended = subprocess.run(
+        [*command, "--prefect", "--json"], env=variables, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [item["status"] for item in json.loads(ended.stdout)["items"]] == ["done"]
+    assert (tmp_path / "a_mask.tif").exists()
+    assert "ERROR" not in ended.stderr
+
+
+def test_a_watch_segments_what_is_new_and_fails_once_for_what_is_broken(server, watched, tmp_path):
+    def tick(**more):
+        state = watch_flow(watched, **{"settle": 0.0, **more}, return_state=True)
+        return state.is_failed(), {path.name for path in (tmp_path / "out").glob("*_mask.tif")}
+
+    assert tick() == (False, set())
+    put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
+    assert tick(settle=3600.0) == (False, set()), "it may still be written"
+    assert tick() == (False, {"a_mask.tif"})
+    made = (tmp_path / "out/a_mask.tif").stat().st_mtime_ns
+    (tmp_path / "in/b.tif").write_bytes(b"II no scene")
+    put_scene(tmp_path / "in/c.tif", pixels((2, 40, 30), 1))
+    assert tick() == (True, {"a_mask.tif", "c_mask.tif"})
+    assert tick() == (False, {"a_mask.tif", "c_mask.tif"})
+    assert (tmp_path / "out/a_mask.tif").stat().st_mtime_ns == made
+
+
+def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypatch, soon):
+    """Two at a time and never three; a limit that is not there, and time that is over, are failures with a word."""
+    jobs = [
+        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        for n in range(5)
+    ]
+    running, most = [], []
+
+    def watched(job, *more):
+        running.append(job)
+        most.append(len(running))
+        time.sleep(0.3)
+        try:
+            return segment(job, *more)
+        finally:
+            running.remove(job)
+
+    monkeypatch.setattr(item_room, "segment", watched)
+    reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite", bounds=Bounds(at_once=2))
+    assert [(report.input, report.status) for report in reports] == [(job.input, "done") for job in jobs]
+    assert max(most) == 2
+    shown = [json.loads(artifact.data)[0] for artifact in server.read_artifacts(limit=200) if artifact.type == "table"]
+    assert {job.input for job in jobs} <= {row["input"] for row in shown}
+
+    monkeypatch.setattr(item_room, "segment", segment)
+    for bounds, word in [
+        (Bounds(seconds=1e-9), "0.tif: took longer than 1e-09 s; what is done is kept"),
+        (Bounds(limit="no-such-limit"), "no-such-limit"),
+    ]:
+        state = flow_room.segment_flow(jobs[:1], Means(overwrite=True), bounds=bounds, return_state=True)
+        assert state.is_failed()
+        assert word in state.message
+    with pytest.raises(RequestError, match="must be above 0"):
+        Bounds(at_once=0)
+
+
+def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch):
+    """Between two patches, and not at their end; the ledger leaves them to the next run."""
+    jobs = [
+        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        for n in range(3)
+    ]
+
+    def interrupted(job, means, progress, stop):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        for _ in range(200):
+            if stop.is_set():
+                break
+            time.sleep(0.05)
+        return segment(job, means, progress, stop)
+
+    monkeypatch.setattr(item_room, "segment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
+    monkeypatch.setattr(item_room, "segment", segment)
+    assert not list(tmp_path.glob("*_mask.tif"))
+    reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
+    assert [report.status for report in reports] == ["done", "done", "done"]
+
+
+def test_a_flow_segments_all_that_a_job_file_stands_for(server, watched, tmp_path):
+    put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
+    assert [report.status for report in archive_flow(watched)] == ["done"]
+    assert [report.status for report in archive_flow(watched)] == ["skipped"]
+    assert (tmp_path / "out/archive.sqlite").exists()
+
+
+def test_a_model_is_trained_measured_and_published_if_it_is_good_enough(server, tmp_path):
+    data = put_scenes(tmp_path)
+    (data / "small.toml").write_text(TOML.replace("steps = 12", "steps = 4"))
+    (data / "test.csv").write_text("image,truth\nscene1.tif,scene1_label.tif\n")
+    words = data / "small.toml", tmp_path / "run", data / "test.csv", tmp_path / "models"
+    with pytest.raises(ModelError, match=r"mean_iou is 0\.\d+, needed is 0.999"):
+        learn_flow(*words, {"mean_iou": 0.999})
+    with pytest.raises(RequestError, match="no figure miou; there are"):
+        learn_flow(*words, {"miou": 0.1})
+    assert not (tmp_path / "models").exists()
+    published = learn_flow(*words, {"mean_iou": 0.0})
+    card = load_card(published)
+    assert published == tmp_path / "models" / f"small-{card.weights_sha256[:12]}"
+    assert "test" in card.evaluation
+    assert listing(published) == {"card.json", "model.safetensors"}
+    assert learn_flow(*words) == published

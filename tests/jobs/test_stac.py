@@ -1,0 +1,290 @@
+"""STAC items as inputs: from a file, an address, and a search."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+import pystac
+import pytest
+import rasterio
+from affine import Affine
+
+from pipeline.errors import InputError, NothingFoundError, RequestError
+from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.job_file import Request, Search, read_request
+from pipeline.runs.segment import segment
+from tests.support.inputs import pixels
+from tests.support.rasters import put as put_raster
+from tests.support.remote import served
+
+
+def item(identity="a", assets=None, clouds=None, day=1, **more):
+    about = {"visual": {"href": "./tci.tif"}} if assets is None else assets
+    made = pystac.Item(identity, None, None, datetime(2026, 5, day, tzinfo=UTC), {}, **more)
+    for name, asset in about.items():
+        more_of_it = {key: value for key, value in asset.items() if ":" in key or key == "bands"}
+        made.add_asset(name, pystac.Asset(asset["href"], media_type=asset.get("type"), extra_fields=more_of_it))
+    if clouds is not None:
+        made.properties["eo:cloud_cover"] = clouds
+    return made.to_dict()
+
+
+def collection(*items):
+    return {"type": "FeatureCollection", "features": list(items)}
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(said, name="items.json"):
+        (tmp_path / name).write_text(said if isinstance(said, str) else json.dumps(said))
+        return str(tmp_path / name)
+
+    return write
+
+
+def jobs(place, **more):
+    return [(job.input, job.output) for job in jobs_of(Request(input=(place,), **more))]
+
+
+def test_each_item_is_an_input_and_names_its_mask(put, tmp_path):
+    place = put(collection(item("S2A_31TFJ_20260501"), item("b", {"visual": {"href": "https://h/b/tci.tif?sig=x"}})))
+    near, far = f"{tmp_path}/tci.tif", "https://h/b/tci.tif?sig=x"
+    out = tmp_path / "out"
+    assert jobs(place, output=f"{out}/") == [(near, out / "S2A_31TFJ_20260501_mask.tif"), (far, out / "b_mask.tif")]
+    assert jobs(place) == [(near, tmp_path / "S2A_31TFJ_20260501_mask.tif"), (far, Path("b_mask.tif"))]
+    assert jobs(put(item("single"), "item.geojson"))[0][0] == near
+    request = Request(input=(place,), output=f"{out}/")
+    assert folder_of(request, jobs_of(request)) == out
+    assert find_inputs([place, place]) == (near, far)
+
+
+def test_hrefs_are_relative_to_where_the_item_says_it_lies(put):
+    at = item("a", {"visual": {"href": "../x/tci.tif"}})
+    at["links"] = [{"rel": "self", "href": "https://host/items/a.json"}]
+    assert jobs(put(collection(at)))[0][0] == "https://host/x/tci.tif"
+
+
+@pytest.mark.parametrize("identity", ["../../etc/evil", "/etc/evil", "..", "a/../../b", "\\..\\x", ".hidden"])
+def test_no_name_leaves_the_folder_of_the_masks(put, tmp_path, identity):
+    ((_, output),) = jobs(put(collection(item(identity))), output=f"{tmp_path}/out/")
+    assert output.parent == tmp_path / "out"
+    assert output.name.endswith("_mask.tif")
+    assert not output.name.startswith(".")
+
+
+TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+@pytest.mark.parametrize(
+    ("assets", "asked", "chosen"),
+    [
+        ({"B04": {"href": "/4.tif"}, "visual": {"href": "/v.tif"}}, None, "/v.tif"),
+        ({"B04": {"href": "/4.tif"}, "visual": {"href": "/v.tif"}}, "B04", "/4.tif"),
+        (
+            {"thumbnail": {"href": "/t.png", "type": "image/png"}, "cog": {"href": "/c.tif", "type": TIFF}},
+            None,
+            "/c.tif",
+        ),
+        ({"image": {"href": "s3://bucket/i.tif"}}, None, "s3://bucket/i.tif"),
+    ],
+)
+def test_an_asset_is_chosen(put, assets, asked, chosen):
+    assert jobs(put(collection(item("a", assets))), asset=asked)[0][0] == chosen
+
+
+BANDS = {
+    "B04": {"href": "/4.tif", "type": TIFF, "eo:bands": [{"name": "B04", "common_name": "red"}]},
+    "B04-jp2": {"href": "/4.jp2", "type": "image/jp2", "eo:bands": [{"name": "B04", "common_name": "red"}]},
+    "swir16": {"href": "https://h/11.tif?sig=x,y", "type": TIFF, "bands": [{"eo:common_name": "swir16"}]},
+    "B8A": {"href": "/8a.tif", "type": TIFF, "bands": [{"name": "B8A", "eo:common_name": "nir08"}]},
+    "again": {"href": "/8b.tif", "type": TIFF, "bands": [{"name": "again", "eo:common_name": "nir08"}]},
+    "rgb": {"href": "/rgb.tif", "type": TIFF, "eo:bands": [{"common_name": "green"}, {"common_name": "blue"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("B04", "/4.tif"),
+        ("red", "/4.tif"),
+        ("RED", "/4.tif"),
+        ("red,swir16", "stack:red=/4.tif|swir16=https://h/11.tif?sig=x,y"),
+        ("swir16, B8A,B04-jp2", "stack:swir16=https://h/11.tif?sig=x,y|B8A=/8a.tif|B04-jp2=/4.jp2"),
+    ],
+)
+def test_assets_are_chosen_by_name_and_by_common_name(put, asked, chosen):
+    assert [found for found, _ in jobs(put(item("a", BANDS)), asset=asked)] == [chosen]
+
+
+def test_assets_that_are_several_or_none_are_told(put):
+    place = put(item("a", BANDS))
+    with pytest.raises(RequestError, match="STAC item a: nir08 may be any of the assets B8A, again; name one of them"):
+        jobs(place, asset="red,nir08")
+    with pytest.raises(RequestError, match=r"has the assets B04 \(red\), B04-jp2 \(b04, red\), swir16, .* not green"):
+        jobs(place, asset="red,green")
+
+
+def test_assets_of_two_grids_are_one_scene(put, models, tmp_path):
+    for name, side, cell in (("red", 64, 10), ("nir", 32, 20)):
+        where = Affine(cell, 0, 500_000, 0, -cell, 5_600_000)
+        put_raster(tmp_path / f"{name}.tif", pixels((1, side, side)), transform=where, crs="EPSG:32632")
+    place = put(item("S2A", {name: {"href": f"./{name}.tif", "type": TIFF} for name in ("red", "nir")}))
+    (job,) = jobs_of(Request(input=(place,), asset="red,nir", model=str(models / "scene"), output=f"{tmp_path}/out/"))
+    assert segment(job).output == f"{tmp_path}/out/S2A_mask.tif"
+    with rasterio.open(tmp_path / "out/S2A_mask.tif") as mask, rasterio.open(tmp_path / "red.tif") as red:
+        assert (mask.shape, mask.transform, mask.crs) == (red.shape, red.transform, red.crs)
+
+
+def test_what_cannot_be_chosen_is_told_with_what_there_is(put):
+    two = put(collection(item("a", {"B04": {"href": "/4.tif", "type": TIFF}, "B08": {"href": "/8.tif", "type": TIFF}})))
+    with pytest.raises(RequestError, match="STAC item a: has the assets B04, B08; choose one with --asset"):
+        jobs(two)
+    with pytest.raises(RequestError, match="has the assets B04, B08"):
+        jobs(two, asset="B02")
+
+
+@pytest.mark.parametrize("said", ["", "[]", "{}", '{"type": "Feature"}', '{"features": 3}', '{"features": [1]}'])
+def test_what_is_no_item_is_named(put, said):
+    with pytest.raises(InputError, match=r"items\.json: cannot be read as STAC Item or ItemCollection"):
+        jobs(put(said))
+
+
+def test_nothing_found_is_said(put, tmp_path):
+    with pytest.raises(NothingFoundError, match=r"items\.json: has no items"):
+        jobs(put(collection()))
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        jobs(str(tmp_path / "none.json"))
+
+
+def test_two_items_of_one_name_are_refused(put, tmp_path):
+    place = put(collection(item("a"), item("a", {"visual": {"href": "/other.tif"}})))
+    with pytest.raises(RequestError, match="shares the output"):
+        jobs(place, output=f"{tmp_path}/out/")
+
+
+def test_a_collection_at_an_address_is_read(put, tmp_path):
+    put(collection(item("a")))
+    with served(tmp_path) as server:
+        assert jobs(f"{server.address}/items.json") == [(f"{server.address}/tci.tif", Path("a_mask.tif"))]
+
+
+@contextmanager
+def api(items, conforms=("item-search#query",)):
+    """A STAC API with these items; what it was asked for."""
+    asked = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self):
+            parts = urlsplit(self.path)
+            self._say(landing if parts.path == "/" else self._found(parse_qs(parts.query)))
+
+        def do_POST(self):
+            self._say(self._found(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+
+        def _found(self, words):
+            asked.append(words)
+            return {"type": "FeatureCollection", "features": items, "links": []}
+
+        def _say(self, said):
+            body = json.dumps(said).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    core = "https://api.stacspec.org/v1.0.0/"
+    links = [{"rel": rel, "href": f"{address}/"} for rel in ("root", "self")]
+    search = {"rel": "search", "href": f"{address}/search", "type": "application/geo+json"}
+    landing = {
+        "type": "Catalog",
+        "id": "api",
+        "description": "items",
+        "stac_version": "1.0.0",
+        "conformsTo": [f"{core}core", f"{core}item-search", *(f"{core}{name}" for name in conforms)],
+        "links": [*links, *({**search, "method": method} for method in ("GET", "POST"))],
+    }
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield address, asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_search_finds_clear_items_oldest_first():
+    items = [
+        item(str(day), {"visual": {"href": f"/{day}.tif"}}, clouds, day) for day, clouds in ((3, 9), (1, 5), (2, 60))
+    ]
+    items.append(item("unsaid", {"visual": {"href": "/u.tif"}}))
+    with api(items) as (address, asked):
+        search = Search(address, ("s2",), (5.0, 43.0, 6.0, 44.0), days=10.0, cloud_cover=20.0)
+        found = jobs_of(Request(search=search, output="out/"))
+    assert [(job.input, job.output) for job in found] == [
+        ("/1.tif", Path("out/1_mask.tif")),
+        ("/3.tif", Path("out/3_mask.tif")),
+    ]
+    (words,) = asked
+    assert words["collections"] == ["s2"]
+    assert words["bbox"] == [5.0, 43.0, 6.0, 44.0]
+    assert words["query"] == {"eo:cloud_cover": {"lte": 20.0}}
+    since, until = (datetime.fromisoformat(time) for time in words["datetime"].split("/"))
+    assert timedelta(days=9.9) < until - since < timedelta(days=10.1)
+    assert abs(datetime.now(UTC) - until) < timedelta(minutes=5)
+
+
+def test_clouds_are_looked_at_where_the_server_cannot():
+    with api([item("a", None, 90), item("b", {"visual": {"href": "/b.tif"}}, 10)], conforms=()) as (address, asked):
+        found = jobs_of(Request(search=Search(address, cloud_cover=20.0)))
+    assert [job.input for job in found] == ["/b.tif"]
+    assert "query" not in asked[0]
+
+
+def test_a_search_that_fails_or_finds_nothing_says_so():
+    with api([]) as (address, _), pytest.raises(NothingFoundError, match="finds no items"):
+        jobs_of(Request(search=Search(address)))
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: the search fails"):
+        jobs_of(Request(search=Search("http://127.0.0.1:9")))
+
+
+SEARCH = """
+[search]
+url = "https://host/v1"
+collections = "s2"
+bbox = [5, 43, 6, 44.5]
+days = 7
+cloud_cover = 20
+"""
+
+
+def test_a_job_file_has_a_search(put):
+    request = read_request(Path(put('model = "landcover"\nasset = "visual"\n' + SEARCH, "job.toml")))
+    assert request.asset == "visual"
+    assert request.search == Search("https://host/v1", ("s2",), (5.0, 43.0, 6.0, 44.5), 7.0, None, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('url = "https://host/v1"', "", "search.url is missing"),
+        ("days = 7", 'days = 7\ndatetime = "2026"', "search.days and datetime are both given"),
+        ("days", "day", 'search.unknown key day (did you mean "days"?)'),
+        ("44.5", "99", "search.bbox = [5, 43, 6, 99] must be [west, south, east, north] in degrees"),
+        ("[search]", "search = 3\n[x]", "search = 3 must be a table"),
+    ],
+)
+def test_a_search_is_checked_key_by_key(put, before, after, said):
+    with pytest.raises(RequestError) as error:
+        read_request(Path(put(SEARCH.replace(before, after), "job.toml")))
+    assert said in str(error.value)

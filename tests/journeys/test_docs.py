@@ -1,0 +1,292 @@
+"""What the documentation shows is run, and its reference pages are held against the code.
+
+Above a block, an HTML comment may say how it is taken:
+
+    <!-- saved as job.toml -->      the block is a file of the reader's
+    <!-- exits with 1 -->           the last command fails, as it should
+    <!-- exits with any code -->    the last command may fail
+    <!-- not run: REASON -->        only where a server or a cluster is needed
+
+Lines under a `$ command` are its output, and a `text` block right after a `python` block is what that prints; `...`
+stands for anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import doctest
+import inspect
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+import tomllib
+from dataclasses import MISSING, fields, is_dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+import typer.main
+import zarr
+
+import pipeline
+from pipeline.classes import LabelClass
+from pipeline.cli import app
+from pipeline.demo import scene_grid
+from pipeline.geometry import Grid
+from pipeline.io.zarr import create_labels
+from pipeline.jobs.job_file import Request, Search
+from pipeline.models import catalogue
+from pipeline.models.card import Card, ClassEntry, Int8, Normalisation
+from pipeline.models.networks.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import save_model
+from pipeline.training.config import Training
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+SAMPLES = DOCS / "howto/sample-inputs.md"
+
+
+class Block(NamedTuple):
+    note: str
+    kind: str
+    text: str
+    line: int
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(r"^(?:<!-- ([^\n]*) -->\n)?```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(m[1] or "", m[2], m[3], text[: m.start(3)].count("\n")) for m in found]
+
+
+RUN = [page for page in PAGES if any(block.kind in ("python", "console") for block in blocks_of(page))]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(DOCS))
+
+
+@pytest.fixture(scope="module")
+def fast_models(tmp_path_factory):
+    """The packaged models with random weights and a network that is quick: same card, same names."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in catalogue.names():
+        card = catalogue.load_card(name)
+        spec = replace(card.network, output_stride=32, ppm_channels=4, head_channels=8)
+        torch.manual_seed(0)
+        save_model(folder / card.name, replace(card, network=spec), PSPNet(spec).eval())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "WEIGHTS", folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory, fast_models):
+    folder = tmp_path_factory.mktemp("samples")
+    with contextlib.chdir(folder):
+        run_page(SAMPLES)
+    return folder
+
+
+@pytest.fixture
+def reader(tmp_path, samples, fast_models, monkeypatch):
+    """A reader's folder with the sample inputs, and the models in this and in all processes begun from here."""
+    folder = tmp_path / "reader"
+    shutil.copytree(samples, folder)
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "sitecustomize.py").write_text(
+        f"import pathlib, pipeline.models.catalogue as c\nc.WEIGHTS = pathlib.Path({str(fast_models)!r})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(start), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Use .@. matmul:PendingDeprecationWarning")  # of affine, by rioxarray
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_what_a_page_shows_is_what_happens(page, reader):
+    run_page(page)
+
+
+def run_page(page: Path) -> None:
+    shared: dict[str, object] = {"__name__": "page"}
+    blocks = blocks_of(page)
+    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+        place = f"{name_of(page)}, line {block.line}"
+        if block.note.startswith("saved as "):
+            Path(block.note.removeprefix("saved as ")).write_text(block.text, encoding="utf-8")
+        elif block.note.startswith("not run: "):
+            continue
+        elif block.kind == "console":
+            run_console(block, place)
+        elif block.kind == "python":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile("\n" * block.line + block.text, str(page), "exec"), shared)
+            if after is not None and after.kind == "text":
+                check(after.text, printed.getvalue(), place)
+
+
+def run_console(block: Block, place: str) -> None:
+    steps = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+    for number, step in enumerate(steps, 1):
+        command, expected = re.match(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", step, re.DOTALL).groups()
+        code, printed = run_command(command.replace("\\\n", " ").strip())
+        wanted = block.note.removeprefix("exits with ") if number == len(steps) and block.note else "0"
+        assert wanted in ("any code", str(code)), f"{place}: {command} exits with {code}\n{printed}"
+        if expected.strip():
+            check(expected, printed, f"{place}: {command}")
+
+
+def run_command(command: str) -> tuple[int, str]:
+    """Exit code and output; `pipeline` itself runs here, for a process of its own takes seconds to begin."""
+    if not command.startswith("pipeline ") or re.search(r"[|<>;&$]", command):
+        bash = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return bash.returncode, bash.stdout
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            app(shlex.split(command)[1:])
+        except SystemExit as end:
+            return int(end.code or 0), printed.getvalue()
+    return 0, printed.getvalue()
+
+
+def check(expected: str, printed: str, place: str) -> None:
+    """Compare without the line that machines which are fast in bfloat16 add."""
+    printed = re.sub(r"^.*labels agree with float32 on .*\n", "", printed, flags=re.MULTILINE)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(expected, printed, flags):
+        pytest.fail(f"{place}\nshown:\n{textwrap.indent(expected, '  ')}\nprinted:\n{textwrap.indent(printed, '  ')}")
+
+
+def test_only_servers_and_clusters_excuse_a_block():
+    notes = [block.note for page in PAGES for block in blocks_of(page) if block.note.startswith("not run")]
+    assert all(re.search(r"\b(server|cluster)\b", note) for note in notes), notes
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)}: {target}"
+        assert not anchor or anchor in anchors(file), f"{name_of(page)}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_the_index_lists_every_page():
+    listed = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))}
+    assert set(PAGES) - {DOCS / "README.md"} <= listed
+
+
+def test_a_decision_is_one_page_of_five_parts():
+    for page in (DOCS / "decisions").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        parts = ["Motivation", "Choice", "Why", "Alternatives", "Consequences"]
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == parts, page
+        assert text.count("\n") <= 45, page
+
+
+def test_pictures_are_small():
+    assert all(picture.stat().st_size < 300_000 for picture in DOCS.rglob("*.png"))
+
+
+def section(page: str, heading: str) -> str:
+    text = (DOCS / "reference" / page).read_text(encoding="utf-8")
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no section {heading}"
+    return found[1]
+
+
+def first_column(text: str) -> set[str]:
+    return set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_option_of_a_verb_is_documented(verb):
+    given = {name for option in COMMANDS[verb].params for name in (*option.opts, *option.secondary_opts)}
+    rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
+    positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "asked": "MODEL", "ledger": "LEDGER"}
+    assert documented == {positional.get(name, name) for name in given}
+
+
+@pytest.mark.parametrize(("heading", "kind"), [("Keys", Request), ("search", Search)])
+def test_every_key_of_a_job_file_is_documented(heading, kind):
+    assert first_column(section("job-file.md", heading)) == {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation", "int8"])
+def test_every_key_of_a_card_is_documented(heading):
+    kinds = {"Keys": Card, "classes": ClassEntry, "network": PSPNetSpec, "normalisation": Normalisation, "int8": Int8}
+    assert first_column(section("card.md", heading)) == {field.name for field in fields(kinds[heading])}
+
+
+@pytest.mark.parametrize("name", pipeline.__all__)
+def test_every_public_name_is_documented_as_it_is(name):
+    found = getattr(pipeline, name)
+    text = section("python.md", name)
+    if is_dataclass(found) or hasattr(found, "_fields"):
+        known = getattr(found, "_fields", None) or [field.name for field in fields(found)]
+        assert first_column(text) >= set(known)
+    if inspect.isfunction(found):
+        shown = ast.parse(re.search(r"```py\n(.*?)```", text, re.DOTALL)[1]).body[0]
+        real = ast.parse(textwrap.dedent(inspect.getsource(found))).body[0]
+        assert ast.unparse(shown.args) == ast.unparse(real.args)
+        assert ast.unparse(shown.returns) == ast.unparse(real.returns)
+
+
+@pytest.mark.parametrize("scene", [True, False], ids=["scene", "volume"])
+def test_every_attribute_of_a_store_is_documented(scene, tmp_path):
+    affine = ((0.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    grid = scene_grid((4, 5)) if scene else Grid((3, 4, 5), affine, ("z", "y", "x"))
+    classes = (LabelClass(0, "land", (1, 2, 3)),)
+    create_labels(tmp_path / "a.zarr", grid, np.dtype(np.uint8), nodata=255, classes=classes, made={})
+    root = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    text = (DOCS / "reference/zarr-layout.md").read_text(encoding="utf-8")
+    below = dict(root.members(max_depth=None))
+    written = {key for node in (root, *below.values()) for key in node.attrs}
+    inner = {
+        key for node in (root, *below.values()) for name in ("pipeline", "ome") for key in node.attrs.get(name, {})
+    }
+    assert [key for key in sorted(written | inner) if f"`{key}`" not in text] == []
+    assert [name for name, node in below.items() if isinstance(node, zarr.Array) and f"`{name}`" not in text] == []
+
+
+def test_every_key_of_a_training_is_documented_with_its_default():
+    for name, kind in {"The file": Training, **get_type_hints(Training)}.items():
+        if not is_dataclass(kind) or kind is ClassEntry:
+            continue
+        found = re.findall(r"^\| `(\w+)` \| *(?:`(.*?)`)? *\|", section("training.md", name), re.MULTILINE)
+        rows = dict(found)
+        assert rows.keys() == {field.name for field in fields(kind)}
+        for field in fields(kind):
+            if field.default is not MISSING and not is_dataclass(field.default):
+                shown = tomllib.loads(f"x = {rows[field.name]}")["x"] if rows[field.name] else None
+                assert shown == (list(field.default) if isinstance(field.default, tuple) else field.default), field.name

@@ -1,0 +1,94 @@
+"""What goes beside the mask of a volume: a sheet of slices, and names and colours for other programs."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from pipeline.classes import LabelClass
+from pipeline.cli import app
+from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Grid
+from pipeline.io.mask_files import Mask, publish
+from pipeline.masks.export import export
+from tests.support.fakes import ArraySource
+
+TABLE = (
+    LabelClass(0, "background", (0, 0, 0)),
+    LabelClass(1, "left lung", (200, 60, 50)),
+    LabelClass(2, "liver", (60, 160, 200)),
+)
+RAS = ((0.0, 0.0, 2.0, 0.0), (0.0, 2.0, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.fixture
+def mask(tmp_path):
+    """In RAS, 2 mm: a lung to the left and at the front of slices 10 to 29, a liver in slice 20 alone."""
+    labels = np.zeros((40, 100, 80), np.uint8)
+    labels[10:30, 60:90, 10:30] = 1
+    labels[20, 20:40, 50:70] = 2
+    grid = Grid(labels.shape, RAS, ("z", "y", "x"))
+    publish(Mask(ArraySource(labels[None]), grid, 255, TABLE, {}), tmp_path / "mask.nii.gz")
+    return tmp_path / "mask.nii.gz"
+
+
+def picture(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def test_a_sheet_shows_the_slices_with_structures_as_radiologists_hold_them(mask, tmp_path):
+    export(mask, tmp_path / "sheet.png")
+    found = picture(tmp_path / "sheet.png")
+    assert found.shape == (3, 4 * 204 - 4, 5 * 164 - 4), "20 slices of twice 100 x 80, five in a row"
+    first, liver = found[:, :200, :160], found[:, 2 * 204 : 2 * 204 + 200, :160]
+    expected = np.full((100, 80), 40, np.uint8)
+    # The front is up, so rows are reversed; the patient's right is on the left, so columns are.
+    expected[10:40, 50:70] = 200
+    np.testing.assert_array_equal(first[0], np.kron(expected, np.ones((2, 2), np.uint8)))
+    assert (liver == np.array([60, 160, 200])[:, None, None]).all(0).sum() == 4 * 400
+
+
+def test_outlines_lie_over_the_image(mask, tmp_path):
+    labels = np.asanyarray(nibabel.load(mask).dataobj)
+    image = np.linspace(-500, 500, labels.size).reshape(labels.shape).astype(np.float32)
+    image[3, 3, 3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(image, nibabel.load(mask).affine), tmp_path / "scan.nii.gz")
+    words = ["export", str(mask), "-o", str(tmp_path / "sheet.png"), "--image", str(tmp_path / "scan.nii.gz")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    first = picture(tmp_path / "sheet.png")[:, :200, :160]
+    inside = first[:, 22:78, 102:138]
+    assert (inside[0] == inside[1]).all(), "inside of an outline the image is grey"
+    outline = (first == np.array([200, 60, 50])[:, None, None]).all(0)
+    assert outline.sum() == 2 * (60 + 40) - 4, "one pixel wide"
+
+
+def test_an_image_elsewhere_is_refused(mask, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((80, 100, 40), np.int16), np.eye(4)), tmp_path / "scan.nii.gz")
+    with pytest.raises(InputError, match="lies on another grid"):
+        export(mask, tmp_path / "sheet.png", image=tmp_path / "scan.nii.gz")
+    with pytest.raises(RequestError, match="--image is for"):
+        export(mask, tmp_path / "out.nii.gz", image=tmp_path / "scan.nii.gz")
+    with pytest.raises(RequestError, match=r"beside the mask of a volume go \.png, \.ctbl, \.label"):
+        export(mask, tmp_path / "mask.qml")
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_names_and_colours_for_3d_slicer_and_itk_snap(mask, tmp_path):
+    export(mask, tmp_path / "mask.ctbl")
+    rows = [line.split() for line in (tmp_path / "mask.ctbl").read_text().splitlines() if not line.startswith("#")]
+    assert rows == [
+        ["0", "background", "0", "0", "0", "0"],
+        ["1", "left_lung", "200", "60", "50", "255"],
+        ["2", "liver", "60", "160", "200", "255"],
+    ]
+    export(mask, tmp_path / "mask.label")
+    lines = [line for line in (tmp_path / "mask.label").read_text().splitlines() if not line.startswith("#")]
+    assert [(*map(float, line.split('"')[0].split()), line.split('"')[1]) for line in lines] == [
+        (0, 0, 0, 0, 0, 0, 0, "background"),
+        (1, 200, 60, 50, 1, 1, 1, "left lung"),
+        (2, 60, 160, 200, 1, 1, 1, "liver"),
+    ]

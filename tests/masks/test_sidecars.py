@@ -1,0 +1,133 @@
+"""What goes beside a mask: others read it, and find what the mask says."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from pystac.extensions.mlm import AssetGeneralMLMExtension, MLMExtension
+from rasterio.warp import transform_bounds
+from typer.testing import CliRunner
+
+from pipeline.classes import LabelClass
+from pipeline.cli import app
+from pipeline.errors import RequestError
+from pipeline.io.raster import write_cog
+from pipeline.io.raster.source import RasterSource
+from pipeline.masks.export import export
+from tests.support.inputs import put_volume
+from tests.support.rasters import PLACES, put
+
+CLASSES = (LabelClass(0, "open water", (10, 20, 200)), LabelClass(1, "land", (0, 200, 0)))
+WEIGHTS = bytes(range(32))
+MADE = {
+    "input": {"name": "s.tif", "changed_ns": 1_700_000_000_000_000_000},
+    "model": "m",
+    "weights_sha256": WEIGHTS.hex(),
+    "network": {"backbone": "resnet18", "in_channels": 3, "classes": 2},
+    "patch": [256, 256],
+    "tta": None,
+}
+
+
+def mask_at(folder, place="north-up", shape=(300, 200), made=MADE):
+    labels = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    labels[:5] = 255
+    grid = RasterSource(put(folder / "place.tif", labels[None], **PLACES[place])).grid
+    tags = {"PIPELINE": json.dumps(made)}
+    write_cog(folder / "mask.tif", grid, iter([labels]), labels.dtype, nodata=255, classes=CLASSES, tags=tags)
+    return folder / "mask.tif", labels
+
+
+def test_a_style_has_each_class_with_its_colour_and_name(tmp_path):
+    mask, _ = mask_at(tmp_path)
+    ended = CliRunner().invoke(app, ["export", str(mask), "--output", str(tmp_path / "mask.qml")])
+    assert ended.exit_code == 0, ended.output
+    root = ElementTree.parse(tmp_path / "mask.qml").getroot()
+    assert root.tag == "qgis"
+    renderer = root.find("pipe/rasterrenderer")
+    assert renderer.get("type") == "paletted"
+    entries = [(e.get("value"), e.get("color"), e.get("label")) for e in renderer.iter("paletteEntry")]
+    assert entries == [("0", "#0a14c8", "open water"), ("1", "#00c800", "land")]
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (5000, 90), (4097, 3000)])
+def test_a_picture_has_every_so_many_th_cell_in_its_colour(shape, tmp_path):
+    mask, labels = mask_at(tmp_path, shape=shape)
+    export(mask, tmp_path / "mask.png")
+    step = -(-max(shape) // 2048)
+    chosen = labels[step // 2 :: step, step // 2 :: step]
+    colours = np.zeros((256, 3), np.uint8)
+    colours[0], colours[1], colours[255] = (10, 20, 200), (0, 200, 0), (255, 255, 255)
+    with rasterio.open(tmp_path / "mask.png") as picture:
+        np.testing.assert_array_equal(picture.read(), colours[chosen].transpose(2, 0, 1))
+        assert max(picture.shape) <= 2048
+
+
+@pytest.mark.parametrize("place", ["north-up", "south-up", "rotated", "degrees", "nowhere", "ground control points"])
+def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
+    mask, _ = mask_at(tmp_path, place)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    assert item.id == "mask"
+    assert item.datetime.isoformat() == "2023-11-14T22:13:20+00:00"
+    asset = item.assets["classes"]
+    assert asset.get_absolute_href() == str(mask)
+    assert [c["name"] for c in asset.extra_fields["classification:classes"]] == ["open_water", "land"]
+    assert item.properties["proj:shape"] == [300, 200]
+    with rasterio.open(mask) as dataset:
+        placed = bool(dataset.crs) and not dataset.transform.is_identity
+        assert (item.geometry is not None) == placed
+        if placed:
+            assert item.properties["proj:transform"] == list(dataset.transform)[:6]
+            if place != "rotated":
+                bounds = transform_bounds(dataset.crs, "OGC:CRS84", *dataset.bounds)
+                np.testing.assert_allclose(item.bbox, bounds, atol=1e-6)
+            ring = np.array(item.geometry["coordinates"][0])
+            x, y = ring.T
+            assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "to the left around it"
+
+
+def test_a_stac_item_names_the_model_and_its_weights_by_their_content(tmp_path):
+    mask, _ = mask_at(tmp_path)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    model = MLMExtension.ext(item)
+    assert (model.mlm_name, model.architecture, model.framework) == ("model-m", "PSPNet (resnet18)", "PyTorch")
+    (given,), (told,) = model.input, model.output
+    assert given.input.shape == [-1, 3, -1, -1]
+    assert told.result.shape == [-1, 2, -1, -1]
+    assert [c.name for c in told.classes] == ["open_water", "land"]
+    assert model.hyperparameters.to_dict() == {"patch": [256, 256]}
+    weights = item.assets["model"]
+    assert AssetGeneralMLMExtension.ext(weights).artifact_type == "safetensors"
+    assert weights.href == "ni:///sha-256;AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    assert weights.extra_fields["file:checksum"] == "1220" + WEIGHTS.hex()
+
+
+def test_a_stac_item_of_an_unknown_model_says_nothing_of_one(tmp_path):
+    mask, _ = mask_at(tmp_path, made={})
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    assert set(item.assets) == {"classes"}
+    assert not MLMExtension.has_extension(item)
+
+
+@pytest.mark.parametrize(("place", "size"), [("north-up", 10), ("degrees", 22.27), ("nowhere", None)])
+def test_a_stac_item_says_the_size_of_a_pixel_on_the_ground(place, size, tmp_path):
+    mask, _ = mask_at(tmp_path, place)
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    (band,) = item.assets["classes"].extra_fields["bands"]
+    assert band["raster:sampling"] == "area"
+    assert band.get("raster:spatial_resolution") == (size and pytest.approx(size, rel=0.02))
+
+
+def test_a_volume_has_none(tmp_path):
+    scan = put_volume(tmp_path / "v.nii.gz", np.zeros((5, 5, 5), np.uint8), np.eye(4))
+    with pytest.raises(RequestError, match=r"volume go \.png, \.ctbl, \.label; \.qml does not"):
+        export(scan, tmp_path / "v.qml")

@@ -1,0 +1,209 @@
+"""What a network is computed in: chosen by machine and run, tried on the first patches, kept to the end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.engine.ledger import Ledger
+from pipeline.errors import Interrupted, OutputError, RequestError
+from pipeline.jobs.job import Job, Means
+from pipeline.masks.info import describe
+from pipeline.models.card import ClassEntry
+from pipeline.models.inference import device as device_room
+from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.device import LONG, choose_numerics
+from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.models.inference.runtime import ready
+from pipeline.models.networks.flops import flop_of_patch
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import save_model
+from pipeline.runs import warm_up
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
+from tests.support.inputs import pixels, put_scene
+from tests.support.model_cases import CARD_2D, model_of
+
+SCENES = model_of(CARD_2D)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A CPU with these instructions, and a compiler or none."""
+
+    def make(*instructions: str, compiler: str | None = "g++") -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+        monkeypatch.setattr(device_room, "compiler", lambda: compiler)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [(("amx_bf16", "avx512_bf16"), "bfloat16"), (("avx512_bf16",), "bfloat16"), (("avx2", "avx512_f"), "float32")],
+)
+def test_bfloat16_only_where_there_are_instructions_for_it(machine, instructions, precision):
+    machine(*instructions)
+    assert choose_numerics("cpu") == Numerics("cpu", precision, "torch")
+    assert choose_numerics("cpu", "float32") == PLAIN
+    assert choose_numerics("cpu", "bfloat16").precision == "bfloat16"
+
+
+def test_a_compiler_is_used_when_the_run_repays_it(machine):
+    machine()
+    assert choose_numerics("cpu", flop=LONG).runtime == "compiled"
+    assert choose_numerics("cpu", flop=LONG * 0.99).runtime == "torch"
+    assert choose_numerics("cpu", runtime="torch", flop=LONG).runtime == "torch"
+    assert choose_numerics("cpu", runtime="compiled").runtime == "compiled"
+    machine(compiler=None)
+    assert choose_numerics("cpu", flop=LONG).runtime == "torch"
+    with pytest.raises(RequestError, match="no C\\+\\+ compiler"):
+        choose_numerics("cpu", runtime="compiled")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"precision": "float16"}, "--precision float16: must be one of float32, bfloat16, int8"),
+        ({"runtime": "onnx"}, "--runtime onnx: must be one of torch, compiled, openvino"),
+        ({"precision": "int8", "runtime": "torch"}, "--precision int8 needs --runtime openvino, got --runtime torch"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_the_way_out(asked, words):
+    with pytest.raises(RequestError, match=words):
+        choose_numerics("cpu", **asked)
+
+
+def test_flop_are_those_of_the_published_table():
+    mmseg = PSPNetSpec("resnet50", 3, 21, stem="v1c", ppm_channels=512, head_channels=512)
+    assert flop_of_patch(mmseg, (512, 512)) == pytest.approx(356.7e9, rel=0.01)
+    assert flop_of_patch(PSPNetSpec("resnet18", 3, 21, stem="v1c"), (480, 480)) == pytest.approx(95.3e9, rel=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_batch_changes_no_byte(precision):
+    values = np.random.default_rng(0).integers(0, 256, (5, 2, 64, 48)).astype(np.uint8)
+    predictor = CpuPredictor(ready(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D), threads=2)
+    whole = predictor(values, None)
+    assert whole.dtype == np.float32
+    for order in ([4, 2, 0], [1]):
+        assert predictor(values[order], None).tobytes() == whole[order].tobytes()
+
+
+def test_bfloat16_is_near_float32_and_not_the_same():
+    values = np.random.default_rng(0).integers(0, 256, (1, 2, 64, 48)).astype(np.uint8)
+    plain, half = (
+        CpuPredictor(ready(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D))(values, None)
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(plain - half).max() < 0.05
+
+
+@pytest.mark.skipif(device_room.compiler() is None, reason="needs a C++ compiler")
+def test_a_compiled_network_gives_the_same_bytes_from_any_thread():
+    values = np.random.default_rng(0).integers(0, 256, (4, 2, 64, 48)).astype(np.uint8)
+    plain = CpuPredictor(ready(SCENES), Scaling.of(CARD_2D))(values, None)
+    predictor = CpuPredictor(ready(SCENES, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4)
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(lambda i: predictor(values[i : i + 1], None), range(4)))
+    assert np.concatenate(threaded).tobytes() == predictor(values, None).tobytes()
+    np.testing.assert_allclose(np.concatenate(threaded), plain, atol=1e-5)
+
+
+@pytest.fixture
+def tall(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up, "_outcomes", {})
+    scene = put_scene(tmp_path / "scene.tif", pixels((2, 2100, 100)))
+    return Job(str(scene), tmp_path / "mask.tif", str(models / "scene"))
+
+
+def test_agreement_with_float32_is_told_once_for_all_items(tall):
+    said = []
+    for name in ("a.tif", "b.tif"):
+        segment(
+            replace(tall, output=tall.output.with_name(name)), Means(precision="bfloat16"), Progress(note=said.append)
+        )
+    assert len(said) == 1
+    start, share, rest = said[0].rpartition(" on ")[0], float(said[0].split("%")[0].split()[-1]), said[0].split("%")[1]
+    assert start.startswith("cpu bfloat16: labels agree with float32")
+    assert 95 < share <= 100
+    assert rest == " of 3 patches"
+
+
+def test_float32_is_not_tried_against_itself(tall):
+    said = []
+    segment(tall, Means(precision="float32"), Progress(note=said.append))
+    assert said == []
+    made = describe(str(tall.output))["made"]
+    assert [made[name] for name in ("device", "precision", "runtime")] == ["cpu", "float32", "torch"]
+
+
+def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkeypatch):
+    def compile_(*_, **__):
+        def fails(_):
+            raise RuntimeError("g++: no such instruction\nmore")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    said = []
+    for name in ("a.tif", "b.tif"):
+        job = replace(tall, output=tall.output.with_name(name))
+        means = Means(precision="float32", runtime="compiled")
+        assert segment(job, means, Progress(note=said.append)).status == "done"
+        assert describe(str(job.output))["made"]["runtime"] == "torch"
+    assert said == ["the network could not be compiled and runs without (g++: no such instruction)"]
+
+
+def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine):
+    machine("avx512_bf16")
+    stopped = _stopped(tall)
+    assert Ledger(prepare(tall, Means()).work).fingerprint["precision"] == "bfloat16"
+    machine()
+    with pytest.raises(OutputError, match="precision 'bfloat16' \\(now 'float32'\\)"):
+        segment(tall, Means(precision="float32"))
+    assert stopped
+    assert segment(tall).status == "done"
+    assert describe(str(tall.output))["made"]["precision"] == "bfloat16"
+    assert segment(tall).status == "skipped"
+
+
+def test_a_run_that_is_asked_for_in_other_numbers_names_them(tall, machine, monkeypatch):
+    machine("avx512_bf16")
+    _stopped(tall)
+    monkeypatch.setattr(device_room, "check_extra", lambda *_: None)
+    with pytest.raises(
+        OutputError, match="precision 'bfloat16' \\(now 'float32'\\), runtime 'torch' \\(now 'openvino'\\)"
+    ):
+        segment(tall, Means(precision="float32", runtime="openvino"))
+    with pytest.raises(OutputError, match="runtime 'torch' \\(now 'openvino'\\)"):
+        segment(tall, Means(runtime="openvino"))
+
+
+def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
+    many = tuple(ClassEntry(f"class {i}", (i % 256, i // 256, 0)) for i in range(300))
+    card = replace(CARD_2D, classes=many, network=replace(CARD_2D.network, classes=300))
+    save_model(tmp_path / "many", card, model_of(card).network)
+    scene = put_scene(tmp_path / "scene.tif", pixels((2, 70, 60)))
+    said = []
+    segment(
+        Job(str(scene), tmp_path / "mask.tif", str(tmp_path / "many")),
+        Means(precision="bfloat16"),
+        Progress(note=said.append),
+    )
+    assert "labels agree" in said[0]
+
+
+def _stopped(job: Job) -> bool:
+    def stop(_):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        segment(job, Means(), Progress(begun=lambda *_: stop(0)))
+    return True

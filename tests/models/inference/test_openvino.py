@@ -1,0 +1,223 @@
+"""OpenVINO, an extra: the network of torch, the same bytes from any thread, and int8 that says how good it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import InputError, ModelError, OutputError, PipelineError
+from pipeline.jobs.job import Job, Means
+from pipeline.masks.info import describe
+from pipeline.models.card import read_card
+from pipeline.models.catalogue import CARD, INT8_GRAPH, INT8_WEIGHTS
+from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.runtime import ready
+from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import load_model, save_model
+from pipeline.runs import warm_up
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.progress import Progress
+from pipeline.runs.segment import segment
+from tests.support.inputs import pixels, put_scene, put_volume
+from tests.support.model_cases import CARD_2D, model_of
+
+pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+
+from pipeline.runs.quantize import quantise
+
+FLOAT32 = Numerics("cpu", "float32", "openvino")
+BFLOAT16 = Numerics("cpu", "bfloat16", "openvino")
+INT8 = Numerics("cpu", "int8", "openvino")
+SPECS = {
+    "resnet50": PSPNetSpec("resnet50", 2, 3, ppm_channels=4, head_channels=8),
+    "resnet18, smp": PSPNetSpec("resnet18", 2, 3, head="smp", ppm_channels=4, head_channels=8),
+    "mobilenet_v2": PSPNetSpec("mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True),
+    "vgg16_bn": PSPNetSpec("vgg16_bn", 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
+}
+
+
+def image(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(1, 2, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def scores(network, x: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return network(x)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_float32_is_the_network_of_torch_at_any_size(name):
+    model = model_of(replace(CARD_2D, network=SPECS[name]))
+    network = ready(model, FLOAT32).network
+    for size in ((64, 48), (96, 96), (64, 48)):
+        expected = scores(model.network, image(*size))
+        spread = float(expected.std())
+        torch.testing.assert_close(scores(network, image(*size)), expected, atol=1e-4 * spread, rtol=0)
+
+
+def test_bfloat16_is_near():
+    model = model_of(CARD_2D)
+    expected = scores(model.network, image(64, 48))
+    error = (scores(ready(model, BFLOAT16).network, image(64, 48)) - expected).abs().max()
+    assert error < 0.1 * expected.std()
+
+
+@pytest.mark.parametrize("numerics", [FLOAT32, BFLOAT16, INT8], ids=lambda numerics: numerics.precision)
+def test_bytes_are_the_same_however_many_calls_run_side_by_side(numerics, made):
+    images = [image(128, 96, seed) for seed in range(4)]
+    model = load_model(made)
+    alone = [scores(ready(model, numerics, 1).network, x).numpy().tobytes() for x in images]
+    assert len(set(alone)) == len(images)
+    for callers, threads in ((1, 3), (4, 5)):
+        network = ready(model, numerics, callers).network
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(lambda x, call=network: scores(call, x).numpy().tobytes(), images * 5))
+        assert found == alone * 5, (callers, threads)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Two scenes; the first has no observation in most of its patches."""
+    folder = tmp_path_factory.mktemp("scenes")
+    values = pixels((2, 700, 700))
+    values[:, 100:600] = 0
+    put_scene(folder / "a.tif", values, nodata=0)
+    put_scene(folder / "b.tif", pixels((2, 300, 400), seed=1), nodata=0)
+    return folder
+
+
+def jobs(scenes, models, name="scene"):
+    return [Job(str(scenes / file), None, str(models / name)) for file in ("a.tif", "b.tif")]
+
+
+@pytest.fixture(scope="module")
+def made(scenes, models, tmp_path_factory):
+    """The small model, with a form in int8."""
+    folder = tmp_path_factory.mktemp("int8") / "model"
+    said = []
+    record = quantise(jobs(scenes, models), folder, patches=12, agreement=0.5, tell=said.append)
+    assert record.patches == 6
+    assert said[-1].startswith(f"labels agree with float32 on {record.agreement:.3%} of 6 patches; in {record.rest}: s")
+    return folder
+
+
+def test_a_quantised_model_is_whole_and_says_how_good_it_is(made, models, scenes):
+    card, before = read_card(made / CARD), read_card(models / "scene" / CARD)
+    assert replace(card, int8=None) == before
+    assert card.int8.patch == before.patch
+    assert hashlib.sha256((made / INT8_GRAPH).read_bytes()).hexdigest() == card.int8.xml_sha256
+    assert hashlib.sha256((made / INT8_WEIGHTS).read_bytes()).hexdigest() == card.int8.bin_sha256
+    assert 0.5 <= card.int8.agreement <= 1
+    assert sorted(path.name for path in made.iterdir()) == [CARD, INT8_WEIGHTS, INT8_GRAPH, "model.safetensors"]
+    assert str(models) not in (made / INT8_GRAPH).read_text()
+
+
+def test_it_computes_in_int8(made):
+    assert '"FakeQuantize"' in (made / INT8_GRAPH).read_text()
+    model = load_model(made)
+    plain, int8 = (scores(ready(model, numerics).network, image(128, 96)) for numerics in (FLOAT32, INT8))
+    assert 0 < (plain - int8).abs().max() < plain.std()
+
+
+def test_a_run_in_int8_is_recorded_and_told(made, scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up, "_outcomes", {})
+    said = []
+    job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(made))
+    assert plan(job, Means(precision="int8"), probe=True).precision == "int8"
+    segment(job, Means(precision="int8"), Progress(note=said.append))
+    assert said[0].startswith("cpu int8 openvino: labels agree with float32 on ")
+    record = describe(str(job.output))["made"]
+    form = read_card(made / CARD).int8
+    assert [record[name] for name in ("precision", "runtime")] == ["int8", "openvino"]
+    assert record["int8_sha256"] == [form.xml_sha256, form.bin_sha256]
+    assert segment(job, Means(precision="int8")).status == "skipped"
+    segment(replace(job, output=tmp_path / "two.tif"), Means(precision="int8", workers=2))
+    assert (tmp_path / "two.tif").read_bytes() == job.output.read_bytes()
+
+
+def test_a_damaged_form_is_refused(made, tmp_path):
+    for name in (INT8_GRAPH, INT8_WEIGHTS):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in made.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        with (folder / name).open("r+b") as to:
+            to.seek(1000)
+            to.write(b"\x01\x02")
+        assert ready(load_model(folder)).network
+        with pytest.raises(ModelError, match=rf"{name}: SHA-256 is .*card\.json says"):
+            ready(load_model(folder), INT8)
+        (folder / name).unlink()
+        with pytest.raises(ModelError, match=f"{name}: this file of the model cannot be read"):
+            ready(load_model(folder), INT8)
+
+
+def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, models, scenes, tmp_path):
+    job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(models / "scene"))
+    with pytest.raises(ModelError, match="has no form in int8; `pipeline quantise`"):
+        prepare(job, Means(precision="int8"))
+    job = replace(job, model=str(made))
+    for other in (replace(job, patch=(64, 96)), replace(job, tta=(0.5,))):
+        with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x "):
+            prepare(other, Means(precision="int8"))
+        assert prepare(other, Means(precision="float32", runtime="openvino")).numerics == FLOAT32
+    with pytest.raises(ModelError, match="no form in int8"):
+        ready(load_model(models / "scene"), INT8)
+    with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x 48"):
+        scores(ready(load_model(made), INT8).network, image(64, 48))
+
+
+def test_a_model_saved_anew_has_no_form_of_its_old_weights(made, tmp_path):
+    model = load_model(made)
+    assert save_model(tmp_path, model.card, model.network).int8 is None
+
+
+def test_what_agrees_too_little_is_not_written(scenes, models, tmp_path):
+    with pytest.raises(PipelineError, match=r"agree with those of float32 on \d.*% of the pixels at best.* 100.001%"):
+        quantise(jobs(scenes, models), tmp_path / "out", patches=4, agreement=1.00001)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_there_is_replaced_only_on_request(made, scenes, models):
+    with pytest.raises(OutputError, match="holds a model already; --overwrite"):
+        quantise(jobs(scenes, models), made, patches=12)
+
+
+def test_an_empty_input_is_refused(models, tmp_path):
+    empty = put_scene(tmp_path / "empty.tif", np.zeros((2, 300, 300), np.uint8), nodata=0)
+    with pytest.raises(InputError, match="has 0 patches with values; int8 needs 2"):
+        quantise([Job(str(empty), None, str(models / "scene"))], tmp_path / "out")
+
+
+def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
+    affine = np.array([[0, 0, 2.0, 5], [-1, 0, 0, 3], [0, 1, 0, 2], [0, 0, 0, 1]])
+    path = put_volume(tmp_path / "scan.nii.gz", pixels((70, 30, 60)), affine)
+    job = Job(str(path), tmp_path / "mask.nii.gz", str(models / "volume"))
+    record = quantise([job], tmp_path / "model", patches=8, agreement=0.3)
+    assert record.patches == 4
+    quantise([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
+    assert (tmp_path / "both" / INT8_WEIGHTS).read_bytes() != (tmp_path / "model" / INT8_WEIGHTS).read_bytes()
+    said = []
+    segment(replace(job, model=str(tmp_path / "model")), Means(precision="int8"), Progress(note=said.append))
+    share = float(said[0].split("%")[0].split()[-1]) / 100
+    assert share > 0.3
+
+
+def test_the_verb_prints_json_alone(scenes, models, tmp_path):
+    command = [sys.executable, "-m", "pipeline.cli", "quantise", "--model", str(models / "scene"), "--agreement", "0.5"]
+    command += ["--input", str(scenes / "b.tif"), "--out", str(tmp_path / "out"), "--patches", "4", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (item,) = json.loads(ended.stdout)["items"]
+    assert item["agreement"] == read_card(tmp_path / "out" / CARD).int8.agreement
+    assert all(line.startswith("labels agree") for line in ended.stderr.splitlines()), ended.stderr

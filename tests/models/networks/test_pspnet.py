@@ -1,0 +1,340 @@
+"""The networks against plain ones, written from the published tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.models.networks.pspnet import PSPNet
+from pipeline.models.spec import PSPNetSpec
+from tests.support import checkpoints, plain_networks
+from tests.support.model_cases import network_of
+from tests.support.plain_networks import MOBILENET_D8, MOBILENET_D32, VGG_POOLS, Heads, Rule
+
+R18 = PSPNetSpec("resnet18", 3, 4, ppm_channels=8, head_channels=8)
+R34 = replace(R18, backbone="resnet34")
+R50 = replace(R18, backbone="resnet50")
+SEMSEG = replace(R50, dilation="full", align_corners=True, stem="semseg")
+MOBILE = replace(R18, backbone="mobilenet_v2")
+VGG = replace(R18, backbone="vgg16_bn")
+
+NAMES = Heads(("ppm.{}.1", "ppm.{}.2"), ("head.0", "head.1", "head.4"), ("aux.0", "aux.1", "aux.4"))
+STEMS = {"torchvision": [("stem.0", "stem.1")]} | dict.fromkeys(("v1c", "semseg"), plain_networks.deep_stem("stem"))
+STRIDES = {32: (1, 2, 2, 2), 16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
+CONTRACTED = {32: (1, 1, 1, 1), 16: (1, 1, 1, 1), 8: (1, 1, 1, 2)}
+FULL = {32: (1, 1, 1, 1), 16: (1, 1, 1, 2), 8: (1, 1, 2, 4)}
+SECOND = {"conv1": "none", "both": "first", "timm": "rest"}
+MOBILENETS = {32: MOBILENET_D32, 16: Rule((1, 2, 2, 2, 1, 1, 1), (1, 1, 1, 1, 1, 2, 2), (1,) * 7), 8: MOBILENET_D8}
+
+
+@lru_cache(maxsize=1)
+def weights_of(spec):
+    """Float64 weights; a whole ResNet of another stride, dilation or grid has the same names and shapes."""
+    return network_of(spec).double().state_dict()
+
+
+def network_with(spec, state):
+    with torch.device("meta"):
+        network = PSPNet(spec)
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def plain_features(state, image, spec):
+    """Output of each layer of the backbone."""
+    stride = 32 if spec.truncated else spec.output_stride
+    if spec.backbone == "vgg16_bn":
+        return [plain_vgg(state, image, spec, stride)]
+    if spec.backbone == "mobilenet_v2":
+        rule = MOBILENETS[stride]
+        rule = rule if spec.dilation == "contracted" else rule._replace(rest=rule.starts)
+        blocks = []
+        for layer, (*_, count) in enumerate(checkpoints.MOBILENET, 1):
+            names = [f"layer{layer}.{index}" for index in range(count) if f"layer{layer}.0.conv.0.0.weight" in state]
+            blocks.append([plain_networks.torchvision_inverted(state, name) for name in names])
+        return plain_networks.mobilenet(state, image, ("stem.0", "stem.1"), blocks, rule)
+    starts = (CONTRACTED if spec.dilation == "contracted" else FULL)[stride]
+    rule = Rule(STRIDES[stride], starts, FULL[stride], SECOND[spec.basic_dilation])
+    return plain_networks.resnet(state, image, STEMS[spec.stem], "layer{}", rule)
+
+
+def plain_vgg(state, image, spec, stride):
+    """The backbone, by the numbers that torchvision gives to its modules."""
+    numbers = ((0, 3), (7, 10), (14, 17, 20), (24, 27, 30), (34, 37, 40))
+    ours = {}
+    for layer, members in enumerate(numbers, 1):
+        for index, number in enumerate(members):
+            ours[f"layer{layer}.{1 + 3 * index}"] = f"features.{number}"
+            ours[f"layer{layer}.{2 + 3 * index}"] = f"features.{number + 1}"
+    split = ((name.rpartition("."), tensor) for name, tensor in state.items() if name.startswith("layer"))
+    theirs = {f"{ours[module]}.{part}": tensor for (module, _, part), tensor in split}
+    return plain_networks.vgg(
+        theirs,
+        image,
+        33 if spec.truncated and spec.output_stride == 8 else 43,
+        VGG_POOLS if stride > 8 else VGG_POOLS[:-1],
+    )
+
+
+def plain_pspnet(state, image, spec):
+    features = plain_features(state, image, spec)[-1]
+    if spec.head == "smp":
+        return plain_networks.smp_scores(state, NAMES, features, image)
+    return plain_networks.scores(state, NAMES, features, image, spec.align_corners)
+
+
+def assert_same(found, expected):
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+
+
+LENGTHS = st.integers(5, 50)
+POLICIES = st.builds(
+    dict,
+    output_stride=st.sampled_from((8, 16, 32)),
+    dilation=st.sampled_from(("contracted", "full")),
+    basic_dilation=st.sampled_from(("conv1", "both", "timm")),
+    align_corners=st.booleans(),
+)
+
+
+@pytest.mark.parametrize("base", [R18, replace(R34, stem="v1c"), SEMSEG], ids=["R18", "R34 v1c", "R50 semseg"])
+@settings(max_examples=12)
+@given(policy=POLICIES, height=LENGTHS, width=LENGTHS)
+@torch.inference_mode()
+def test_any_resnet_equals_the_plain_network(base, policy, height, width):
+    spec, state = replace(base, **policy), weights_of(base)
+    image = torch.randn(1, 3, height, width, dtype=torch.float64)
+    assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
+
+
+@pytest.mark.parametrize("spec", [R18, R50, SEMSEG], ids=["R18", "R50", "semseg"])
+@torch.inference_mode()
+def test_forward_equals_the_plain_network_in_float32(spec):
+    network = network_of(spec)
+    image = torch.randn(1, 3, 65, 81)
+    expected = plain_pspnet(network.state_dict(), image, spec)
+    torch.testing.assert_close(network(image), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("dilation", ["contracted", "full"])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+@torch.inference_mode()
+def test_mobilenet_equals_the_plain_network(stride, dilation, truncated):
+    spec = replace(MOBILE, output_stride=stride, dilation=dilation, truncated=truncated)
+    state, image = weights_of(spec), 50 * torch.randn(1, 3, 67, 50, dtype=torch.float64)  # beyond what ReLU6 lets by
+    assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("stride", [8, 16])
+@torch.inference_mode()
+def test_vgg_equals_the_plain_network(stride, truncated):
+    spec = replace(VGG, output_stride=stride, truncated=truncated)
+    state, image = weights_of(spec), torch.randn(1, 3, 48, 67, dtype=torch.float64)
+    assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
+
+
+SMP = {"head": "smp", "align_corners": True}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        replace(R18, truncated=True, **SMP),
+        replace(R18, truncated=True, output_stride=16, **SMP),
+        replace(R50, truncated=True, **SMP),
+        replace(MOBILE, truncated=True, **SMP),
+        replace(VGG, truncated=True, output_stride=16, **SMP),
+        replace(R18, dilation="full", basic_dilation="both", **SMP),
+    ],
+    ids=["R18", "R18 to layer3", "R50", "MobileNetV2", "VGG16", "R18 dilated"],
+)
+@torch.inference_mode()
+def test_head_of_smp_equals_the_plain_network(spec):
+    state, image = weights_of(spec), torch.randn(2, 3, 64, 48, dtype=torch.float64)
+    assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "layer"), [(R18, 2), (MOBILE, 4)], ids=["layer3 of a ResNet", "layer5 of MobileNetV2"]
+)
+@torch.no_grad()
+def test_auxiliary_head_reads_the_layer_before_and_answers_in_training_only(spec, layer):
+    spec = replace(spec, auxiliary=True)
+    state, image = weights_of(spec), torch.randn(2, 3, 49, 49, dtype=torch.float64)
+    network = network_with(spec, state)
+    assert_same(network(image), plain_pspnet(state, image, spec))
+    network.training = True
+    _, auxiliary = network(image)
+    tapped = plain_features(state, image, spec)[layer]
+    assert_same(auxiliary, plain_networks.head(state, NAMES.aux, tapped, image, spec.align_corners))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_dropout_takes_whole_channels_of_the_head(share):
+    torch.manual_seed(0)
+    dropped = PSPNet(replace(R18, dropout=share)).head[3](torch.ones(1, 4000, 3, 3))
+    assert torch.equal(dropped.amin((2, 3)), dropped.amax((2, 3)))
+    assert (dropped == 0).float().mean().item() == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shapes"),
+    [
+        (
+            PSPNetSpec("resnet18", 5, 7, stem="v1c", auxiliary=True),
+            {
+                "stem.0.weight": (32, 5, 3, 3),
+                "stem.3.weight": (32, 32, 3, 3),
+                "stem.6.weight": (64, 32, 3, 3),
+                "stem.7.running_var": (64,),
+                "layer1.0.conv1.weight": (64, 64, 3, 3),
+                "layer2.0.downsample.0.weight": (128, 64, 1, 1),
+                "layer4.1.bn2.bias": (512,),
+                "ppm.0.1.weight": (128, 512, 1, 1),
+                "ppm.3.2.weight": (128,),
+                "head.0.weight": (128, 1024, 3, 3),
+                "head.1.weight": (128,),
+                "head.4.weight": (7, 128, 1, 1),
+                "aux.0.weight": (64, 256, 3, 3),
+                "aux.4.bias": (7,),
+            },
+        ),
+        (
+            replace(SEMSEG, ppm_channels=512, head_channels=512, auxiliary=True),
+            {
+                "stem.6.weight": (128, 64, 3, 3),
+                "layer1.0.conv1.weight": (64, 128, 1, 1),
+                "layer1.0.downsample.0.weight": (256, 128, 1, 1),
+                "ppm.2.1.weight": (512, 2048, 1, 1),
+                "head.0.weight": (512, 4096, 3, 3),
+                "head.4.weight": (4, 512, 1, 1),
+                "aux.0.weight": (256, 1024, 3, 3),
+            },
+        ),
+        (
+            replace(MOBILE, ppm_channels=512, head_channels=512, auxiliary=True),
+            {
+                "stem.0.weight": (32, 3, 3, 3),
+                "layer1.0.conv.1.weight": (16, 32, 1, 1),
+                "layer7.0.conv.2.weight": (320, 960, 1, 1),
+                "ppm.0.1.weight": (512, 320, 1, 1),
+                "head.0.weight": (512, 2368, 3, 3),
+                "aux.0.weight": (256, 96, 3, 3),
+            },
+        ),
+        (
+            replace(R50, truncated=True, head="smp", ppm_channels=128, head_channels=512),
+            {
+                "ppm.0.1.weight": (128, 512, 1, 1),
+                "ppm.0.1.bias": (128,),
+                "ppm.1.2.weight": (128,),
+                "head.0.weight": (512, 1024, 1, 1),
+                "head.4.weight": (4, 512, 3, 3),
+            },
+        ),
+    ],
+    ids=["mmseg-R18", "semseg-R50", "mmseg-MobileNetV2", "smp-R50"],
+)
+def test_names_and_shapes_of_the_weights(spec, shapes):
+    with torch.device("meta"):
+        state = PSPNet(spec).state_dict()
+    assert {name: tuple(state[name].shape) for name in shapes} == shapes
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_layers_of_a_resnet_are_those_of_torchvision(depth):
+    with torch.device("meta"):
+        state = PSPNet(replace(R18, backbone=f"resnet{depth}")).state_dict()
+    published = checkpoints.torchvision_resnet(depth, fc=False)
+    shapes = [
+        {name: tensor.shape for name, tensor in weights.items() if name.startswith("layer")}
+        for weights in (state, published)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+SMP_R = {"head": "smp", "truncated": True}
+SIZES = [
+    # backbone, channels of levels and head, what else, classes, tensors of the backbone, millions of parameters
+    ("resnet18", 128, 128, {}, 21, 120, 12.6),
+    ("resnet18", 128, 128, {"stem": "v1c"}, 19, 132, 12.64),
+    ("resnet34", 128, 128, {"stem": "v1c"}, 19, 228, 22.75),
+    ("resnet50", 512, 512, {}, 19, 318, 46.59),
+    ("resnet50", 512, 512, {"stem": "v1c"}, 19, 330, 46.6),
+    ("resnet50", 512, 512, {"stem": "semseg"}, 21, 330, 46.72),
+    ("resnet101", 512, 512, {"stem": "v1c"}, 19, 636, 65.6),
+    ("resnet101", 512, 512, {"stem": "semseg"}, 21, 636, 65.71),
+    ("resnet152", 512, 512, {"stem": "semseg"}, 21, 942, 81.35),
+    ("mobilenet_v2", 512, 512, {}, 19, 306, 13.39),
+    ("vgg16_bn", 128, 128, {}, 21, 91, 16.2),
+    ("resnet50", 128, 512, SMP_R, 21, 144, 2.3),
+]
+
+
+@pytest.mark.parametrize(("backbone", "levels", "hidden", "other", "classes", "tensors", "parameters"), SIZES)
+def test_size_is_the_published_one(backbone, levels, hidden, other, classes, tensors, parameters):
+    with torch.device("meta"):
+        network = PSPNet(PSPNetSpec(backbone, 3, classes, ppm_channels=levels, head_channels=hidden, **other))
+    backbone = [name for name in network.state_dict() if name.startswith(("stem", "layer"))]
+    assert len(backbone) == tensors
+    found = sum(p.numel() for p in network.parameters()) / 1e6
+    assert found == pytest.approx(parameters, abs=0.1 if round(parameters, 1) == parameters else 0.01)
+
+
+@pytest.mark.parametrize(
+    ("spec", "layers", "channels"),
+    [
+        (replace(R50, truncated=True), 2, 512),
+        (replace(R50, truncated=True, output_stride=16), 3, 1024),
+        (replace(MOBILE, truncated=True), 3, 32),
+        (replace(MOBILE, truncated=True, output_stride=16), 5, 96),
+        (replace(VGG, truncated=True), 4, 512),
+        (replace(VGG, truncated=True, output_stride=16), 5, 512),
+    ],
+)
+def test_truncated_backbone_ends_where_it_reaches_the_stride(spec, layers, channels):
+    with torch.device("meta"):
+        network = PSPNet(spec)
+        features, _ = network.features(torch.empty(1, 3, 96, 64))
+    assert network.layers[-1] == f"layer{layers}"
+    assert features.shape == (1, channels, 96 // spec.output_stride, 64 // spec.output_stride)
+
+
+@pytest.mark.parametrize("spec", [R18, R34, R50, MOBILE], ids=lambda spec: spec.backbone)
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_output_stride_at_odd_sizes(stride, spec):
+    with torch.device("meta"):
+        network = PSPNet(replace(spec, output_stride=stride)).eval()
+        features, _ = network.features(torch.empty(1, 3, 97, 61))
+        assert network(torch.empty(1, 3, 97, 61)).shape == (1, 4, 97, 61)
+    assert features.shape[2:] == (-(-97 // stride), -(-61 // stride))
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_output_stride_of_vgg(stride):
+    with torch.device("meta"):
+        features, _ = PSPNet(replace(VGG, output_stride=stride)).features(torch.empty(1, 3, 97, 61))
+    assert features.shape == (1, 512, 97 // stride, 61 // stride)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backbone": "vgg16_bn", "stem": "v1c"}, "has its own"),
+        ({"backbone": "vgg16_bn", "output_stride": 32}, "strides"),
+        ({"bins": ()}, "bins"),
+        ({"classes": 0}, "at least 1"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"truncated": True, "auxiliary": True}, "second head"),
+    ],
+)
+def test_impossible_specs_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(R18, **change)

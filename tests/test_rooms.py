@@ -45,26 +45,32 @@ ROOMS = {
     "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
 }
 """By library: the modules, with those below them, that may import it."""
-BELOW = {
-    "pipeline.errors": (),
-    "pipeline.classes": (),
-    "pipeline.optional": ("pipeline.errors",),
-    "pipeline.samples": (),
-    "pipeline.geometry": ("pipeline.errors",),
-    "pipeline.engine": ("pipeline.errors", "pipeline.geometry"),
-    "pipeline.models": ("pipeline.errors", "pipeline.geometry", "pipeline.engine"),
-    "pipeline.io": ("pipeline.errors", "pipeline.geometry", "pipeline.engine", "pipeline.classes", "pipeline.optional"),
-}
-"""By part: all of the project that it may import, beside itself."""
+ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "decoding", "demo"})
+"""Modules in the root of the package: any other lies loose."""
+FLOORS = (
+    ("pipeline.errors", "pipeline.samples"),
+    ("pipeline.classes", "pipeline.optional", "pipeline.decoding"),
+    ("pipeline.geometry",),
+    ("pipeline.engine",),
+    ("pipeline.sources",),
+    ("pipeline.io", "pipeline.models"),
+    ("pipeline.jobs",),
+    ("pipeline.runs", "pipeline.masks", "pipeline.training"),
+    ("pipeline.archive",),
+    ("pipeline.evaluation",),
+    ("flows", "pipeline.demo"),
+    ("pipeline.cli",),
+)
+"""Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
-    "pipeline.jobs.aoi",
-    "pipeline.masks.areas",
     "pipeline.cli",
-    "pipeline.masks.export",
-    "pipeline.jobs.inputs",
     "pipeline.io.mask_files",
     "pipeline.io.opening",
     "pipeline.io.zarr.georeference",
+    "pipeline.jobs.aoi",
+    "pipeline.jobs.inputs",
+    "pipeline.masks.areas",
+    "pipeline.masks.export",
     "pipeline.models.inference.runtime",
     "pipeline.runs.prepare",
     "pipeline.runs.segment",
@@ -89,7 +95,7 @@ def sources() -> dict[str, str]:
 
 
 def imports(texts: dict[str, str]) -> Iterator[Import]:
-    """All imports but those for the type checker alone."""
+    """All imports: at the top, inside functions, and for the type checker alone."""
     for module, text in texts.items():
         yield from _imports(module, text, frozenset(texts))
 
@@ -97,7 +103,6 @@ def imports(texts: dict[str, str]) -> Iterator[Import]:
 @cache
 def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
     tree = ast.parse(text)
-    typing = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
     late = {
         id(inner)
         for node in ast.walk(tree)
@@ -107,13 +112,9 @@ def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
     return [
         Import(module, name, node.lineno, id(node) in late)
         for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in typing
+        if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in _names(node, modules)
     ]
-
-
-def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _names(node: ast.Import | ast.ImportFrom, modules: frozenset[str]) -> list[str]:
@@ -133,10 +134,20 @@ def faults(texts: dict[str, str]) -> list[str]:
     """All that breaks a rule."""
     found = list(imports(texts))
     return [
+        *(f"{module} lies loose" for module in texts if _loose(module)),
         *(f"{i.importer}:{i.line} imports {i.imported}" for i in found if _outside(i) or _upward(i)),
         *(f"{i.importer}:{i.line} imports {i.imported} late" for i in found if i.late and not within(i.importer, LATE)),
         *(f"{' -> '.join(loop)}" for loop in loops(found)),
     ]
+
+
+def _loose(module: str) -> bool:
+    return module != "pipeline" and _floor(module) is None
+
+
+def _floor(module: str) -> int | None:
+    """Number of the floor on which a module is."""
+    return next((number for number, parts in enumerate(FLOORS) if within(module, parts)), None)
 
 
 def _outside(found: Import) -> bool:
@@ -145,13 +156,16 @@ def _outside(found: Import) -> bool:
 
 
 def _upward(found: Import) -> bool:
-    if found.imported == "a relative import":
+    """Whether an import goes to the same floor or a higher one, or to the root, which only hands names out."""
+    if found.imported == "a relative import" or found.imported == "pipeline":
         return True
-    ours = within(found.imported, ("pipeline", "flows"))
-    part = next((part for part in BELOW if within(found.importer, (part,))), None)
-    if part is None:
-        return within(found.imported, ("flows",)) and not within(found.importer, ("flows", "pipeline.cli"))
-    return ours and not within(found.imported, (part, *BELOW[part]))
+    here, there = _floor(found.importer), _floor(found.imported)
+    return here is not None and there is not None and there >= here and not _same_part(found)
+
+
+def _same_part(found: Import) -> bool:
+    parts = (part for floor in FLOORS for part in floor)
+    return any(within(found.importer, (part,)) and within(found.imported, (part,)) for part in parts)
 
 
 def loops(found: list[Import]) -> list[list[str]]:
@@ -210,9 +224,18 @@ def test_a_planted_import_is_seen(module, text):
     assert faults({**texts, module: f"{texts[module]}\n{text}\n"})
 
 
-def test_imports_for_types_alone_are_free():
+def test_an_import_for_types_alone_counts():
     texts = sources()
-    assert not faults({**texts, "pipeline.jobs.job": "if TYPE_CHECKING:\n    import torch\n"})
+    typing = "if TYPE_CHECKING:\n    from pipeline.runs.prepare import prepare"
+    assert faults({**texts, "pipeline.jobs.job": f"{texts['pipeline.jobs.job']}\n{typing}\n"})
+
+
+def test_a_loose_module_is_seen():
+    assert faults({**sources(), "pipeline.helpers": ""}) == ["pipeline.helpers lies loose"]
+
+
+def test_the_root_holds_six_files():
+    assert {path.stem for path in (ROOT / "pipeline").glob("*.py")} <= ROOT_FILES
 
 
 def loaded(code: str) -> set[str]:

@@ -9,7 +9,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import __version__
 from pipeline.errors import Interrupted, PipelineError, RequestError
 
 app = typer.Typer(
@@ -33,7 +32,9 @@ def _common(
     global _debug
     _debug = debug or bool(os.environ.get("PIPELINE_DEBUG"))
     if version:
-        typer.echo(f"pipeline {__version__}")
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"pipeline {version_of('pipeline')}")
         raise typer.Exit
 
 

@@ -11,10 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
 from pipeline.classes import ClassTable
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.io.atomic import replacing
@@ -114,7 +114,7 @@ def _description(derivative: Derivative) -> dict[str, Any]:
         "BIDSVersion": _VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [
-            {"Name": "pipeline", "Version": __version__, "Description": "Semantic segmentation with PSPNet"}
+            {"Name": "pipeline", "Version": version("pipeline"), "Description": "Semantic segmentation with PSPNet"}
         ],
         "DatasetLinks": {_LINK: Path(os.path.relpath(derivative.raw.resolve(), derivative.root.resolve())).as_posix()},
     }

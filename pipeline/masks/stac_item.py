@@ -6,13 +6,13 @@ import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import __version__
 from pipeline.geometry import Grid
 from pipeline.io.mask_files import Mask, stem_of, suffix_of
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
@@ -43,7 +43,7 @@ def item_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
         "datetime": _when(mask.made),
         "proj:shape": list(grid.shape),
         "proj:wkt2": grid.crs,
-        "processing:software": {"pipeline": __version__},
+        "processing:software": {"pipeline": version("pipeline")},
         "processing:lineage": f"Semantic segmentation with PSPNet of {mask.made.get('input', {}).get('name', '?')}",
     }
     words = grid.reference.get("gdal", {}).get("transform")

@@ -40,7 +40,7 @@ from pipeline.engine import sweep
 from pipeline.geometry import Box
 from pipeline.io.mask_files import remove
 from pipeline.io.raster import RasterSource
-from pipeline.io.zarr import BandStore, create_labels
+from pipeline.io.zarr import SlabStore, create_labels
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.prepare import prepare
 
@@ -70,11 +70,11 @@ def run(scene: Path, mask: Path, model: Path) -> None:
 class Unmarked:
     """A store of labels as a sink, without a ledger."""
 
-    store: BandStore
+    store: SlabStore
 
-    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        """Write the labels of a band."""
-        self.store.write(band, values[0])
+    def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        """Write the labels of a slab."""
+        self.store.write(slab, values[0])
 
 
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:
@@ -82,7 +82,7 @@ def sweep_alone(scene: Path, store: Path, model: Path) -> None:
     remove(store)
     create_labels(store, setup.swept, np.dtype(np.uint8), nodata=255, classes=setup.classes, made={})
     source = RasterSource(scene)
-    sweep(source, NullNetwork(), Unmarked(BandStore(store)), setup.recipe, setup.bands(Means()))
+    sweep(source, NullNetwork(), Unmarked(SlabStore(store)), setup.recipe, setup.slabs(Means()))
     source.close()
 
 

@@ -74,7 +74,7 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     cache_policy=NO_CACHE,
 )
 def segment_item(job: Job, means: Means, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
-    """Segment one scene or volume; a retry goes on from the bands that are done. Interrupted if `stop` is set."""
+    """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
     progress = _tracked("Cells that are done")
     with bounds.slot():
         report = _in_time(job, means, Progress(progress.begun, progress.advanced), bounds.seconds, stop or Event())

@@ -81,7 +81,7 @@ def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
         overlap=setup.lattice.overlap[0],
         block=real.source.block[0],
         slab=real.source.rows,
-        band=setup.bands(MEANS)[0].shape[0],
+        band=setup.slabs(MEANS)[0].shape[0],
         decode_s=median(seconds for one in large.sweeps for seconds in one.source.seconds_of_mpx),
         patch_s=patch_s,
         blend_s=(large.blend_s - small.blend_s) / patch_mpx,
@@ -115,7 +115,7 @@ def _swept(setup: Setup, predictor: Predictor) -> Swept:
     source, network, sink = TimedSource(swept_source(setup)), TimedPredictor(predictor), TimedSink(labels_sink(setup))
     began = time.thread_time()
     try:
-        sweep(source, network, sink, setup.recipe, setup.bands(MEANS))
+        sweep(source, network, sink, setup.recipe, setup.slabs(MEANS))
     finally:
         source.close()
     return Swept(source, network, sink, time.thread_time() - began)
@@ -142,7 +142,7 @@ def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float
     _, whole = _cpu(lambda: subprocess.run(call, check=True, stdout=subprocess.DEVNULL))
     worker_s = there_loaded - there
     task_s = (here_many - here + there_many - there) / TASKS
-    patches = patches_of(setup.lattice, setup.runs(setup.bands(MEANS), 1))
+    patches = patches_of(setup.lattice, setup.runs(setup.slabs(MEANS), 1))
     return {"begin_s": whole - worker_s - patches * patch_s, "worker_s": worker_s, "task_s": task_s}
 
 

@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 
 from benchmarks.simulator.costs import Costs
 from pipeline.engine.reader import READERS
-from pipeline.geometry import Box, Lattice, cut_bands, split_runs
+from pipeline.geometry import Box, Lattice, cut_slabs, split_runs
 from pipeline.geometry.partition import patches_of, runs_for
 from pipeline.geometry.slabs import Run
 from pipeline.runs.prepared import STRIP
@@ -46,7 +46,7 @@ class Scene:
         """A scene of `side` pixels, in strips of so many columns; None: whole rows."""
         shape = (side, side)
         lattice = Lattice(shape, (costs.patch,) * 2, (costs.overlap,) * 2, (0, 0))
-        return cls(lattice, cut_bands(shape, costs.band, strip))
+        return cls(lattice, cut_slabs(shape, costs.band, strip))
 
     def runs(self, workers: int) -> tuple[Run, ...]:
         """Its bands, shared out among workers."""

@@ -62,8 +62,8 @@ class TimedSink:
         self._sink = sink
         self.seconds_of_mpx: list[float] = []
 
-    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+    def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
         """Write and note the time."""
         began = time.perf_counter()
-        self._sink.write(band, values, whole=whole)
-        self.seconds_of_mpx.append((time.perf_counter() - began) / (band.size / 1e6))
+        self._sink.write(slab, values, whole=whole)
+        self.seconds_of_mpx.append((time.perf_counter() - began) / (slab.size / 1e6))

@@ -122,7 +122,7 @@ def run(
             workers=positive("--workers", workers),
             scheduler=scheduler,
             memory=size_in_bytes(memory),
-            band=positive("--band", band),
+            rows=positive("--band", band),
             device=device,
             precision=precision,
             runtime=runtime,
@@ -189,7 +189,7 @@ def plan(
         means = Means(
             workers=positive("--workers", workers),
             memory=size_in_bytes(memory),
-            band=positive("--band", band),
+            rows=positive("--band", band),
             device=device,
             precision=precision,
             runtime=runtime,

@@ -1,4 +1,4 @@
-"""The sweep: patches in lattice order, blended in bounded memory, decided and written band by band."""
+"""The sweep: patches in lattice order, blended in bounded memory, decided and written slab by slab."""
 
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source

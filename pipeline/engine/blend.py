@@ -26,7 +26,7 @@ class Blend:
     The rest is final. So what is kept is the overlap of one lattice row, however high the patch and long the image.
 
     Every cell is a plain chain of single-rounded multiplications and additions in lattice order, so its bytes do not
-    depend on how the grid was cut into bands, runs and strips.
+    depend on how the grid was cut into slabs, runs and strips.
     """
 
     def __init__(self, classes: int, lattice: Lattice, region: Box, arrays: Arrays = HOST) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: which bands are safe on the disk, and what the run that wrote them was."""
+"""The ledger: which slabs are safe on the disk, and what the run that wrote them was."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RUN, _DONE = "run.json", "done"
 
 
 class Ledger:
-    """A folder with the fingerprint of a run and an empty file for each band that is done.
+    """A folder with the fingerprint of a run and an empty file for each slab that is done.
 
-    Many workers may mark at once: each band has one writer, and a file is there or not.
+    Many workers may mark at once: each slab has one writer, and a file is there or not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,16 +62,16 @@ class Ledger:
 
     @property
     def any_done(self) -> bool:
-        """Whether any band is safe."""
+        """Whether any slab is safe."""
         return (self._folder / _DONE).is_dir() and any((self._folder / _DONE).iterdir())
 
-    def done(self, bands: Iterable[Box]) -> set[Box]:
-        """Those of `bands` that are safe, by bands of any height and width."""
-        return covered(bands, [_marked(file.name) for file in (self._folder / _DONE).iterdir()])
+    def done(self, slabs: Iterable[Box]) -> set[Box]:
+        """Those of `slabs` that are safe, by slabs of any height and width."""
+        return covered(slabs, [_marked(file.name) for file in (self._folder / _DONE).iterdir()])
 
-    def mark(self, band: Box) -> None:
-        """Note that the bytes of `band` are safe."""
-        os.close(os.open(self._folder / _DONE / _mark(band), os.O_CREAT | os.O_WRONLY, 0o644))
+    def mark(self, slab: Box) -> None:
+        """Note that the bytes of `slab` are safe."""
+        os.close(os.open(self._folder / _DONE / _mark(slab), os.O_CREAT | os.O_WRONLY, 0o644))
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:
@@ -95,8 +95,8 @@ def flat(record: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     return fields
 
 
-def _mark(band: Box) -> str:
-    return "_".join(f"{start}-{stop}" for start, stop in zip(band.start, band.stop, strict=True))
+def _mark(slab: Box) -> str:
+    return "_".join(f"{start}-{stop}" for start, stop in zip(slab.start, slab.stop, strict=True))
 
 
 def _marked(name: str) -> Box:

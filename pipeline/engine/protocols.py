@@ -61,11 +61,11 @@ class Predictor(Protocol):
 
 
 class Sink(Protocol):
-    """An output; each band is written once, by one worker."""
+    """An output; each slab is written once, by one worker."""
 
-    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        """Write `values`, of `(*planes, *band.shape)` for each decision; their bytes are safe when this returns.
+    def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        """Write `values`, of `(*planes, *slab.shape)` for each decision; their bytes are safe when this returns.
 
-        Not `whole`: the network failed on some of it, so that the band will be made again.
+        Not `whole`: the network failed on some of it, so that the slab will be made again.
         """
         ...

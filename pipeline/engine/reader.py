@@ -1,4 +1,4 @@
-"""The input side of the sweep: slabs read ahead of the network, each file block once, and patches cut from them."""
+"""The input side of the sweep: pieces read ahead of the network, each file block once, and patches cut from them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pipeline.geometry import Box, reflect
 Slices = tuple[slice, ...]
 
 READERS = 2
-"""Slabs that are decoded at the same time."""
+"""Pieces that are decoded at the same time."""
 
 
 class Rows:
     """A window of input rows that rolls along axis 0, filled ahead of need and emptied behind it."""
 
     def __init__(self, source: Source, needed: Box, step: int, pool: Executor) -> None:
-        """Hold rows of `needed`, read on `pool` in slabs of about `step` rows that end with the file's blocks."""
+        """Hold rows of `needed`, read on `pool` in pieces of about `step` rows that end with the file's blocks."""
         self._source = source
         self._pool = pool
         self._whole = Box.whole(source.grid.shape)
-        self._todo = _slabs(needed, source.block[0], step)
+        self._todo = _pieces(needed, source.block[0], step)
         self._coming: deque[tuple[Box, Future[Pixels]]] = deque()
         self._held: tuple[tuple[Box, Pixels], ...] = ()
         self._ask()
@@ -39,8 +39,8 @@ class Rows:
             self._ask()
 
     def drop(self, start: int) -> None:
-        """Let go of the slabs that end at or before row `start`."""
-        self._held = tuple(slab for slab in self._held if slab[0].stop[0] > start)
+        """Let go of the pieces that end at or before row `start`."""
+        self._held = tuple(piece for piece in self._held if piece[0].stop[0] > start)
 
     def seen(self, box: Box) -> Pixels:
         """Pixels of `box`, mirrored at the grid's edges where it reaches outside; freshly copied."""
@@ -65,11 +65,11 @@ class Rows:
         return Pixels(values, self.valid(box))
 
     def _parts(self, box: Box) -> list[tuple[Slices, Slices, Pixels]]:
-        """Where in `box` each slab that it touches lies, where in the slab, and the slab."""
-        touching = [(box.clip(slab), slab, pixels) for slab, pixels in self._held]
+        """Where in `box` each piece that it touches lies, where in the piece, and the piece."""
+        touching = [(box.clip(piece), piece, pixels) for piece, pixels in self._held]
         return [
-            (part.within(box.start).slices, part.within(slab.start).slices, pixels)
-            for part, slab, pixels in touching
+            (part.within(box.start).slices, part.within(piece.start).slices, pixels)
+            for part, piece, pixels in touching
             if part.size
         ]
 
@@ -95,7 +95,7 @@ def _mirrored(pixels: Pixels, inside: Box, box: Box, shape: tuple[int, ...]) -> 
     return Pixels(values, valid)
 
 
-def _slabs(needed: Box, block: int, step: int) -> Iterator[Box]:
+def _pieces(needed: Box, block: int, step: int) -> Iterator[Box]:
     """Boxes that cut `needed` along axis 0 where blocks end; every `step` rows where blocks are far taller."""
     height = -(-step // block) * block if block <= 4 * step else step
     top, bottom = needed.start[0], needed.stop[0]

@@ -1,4 +1,4 @@
-"""The sweep: read, predict, blend, decide and write a run of bands, all at the same time, in bounded memory."""
+"""The sweep: read, predict, blend, decide and write a run of slabs, all at the same time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
 from pipeline.engine.reader import READERS, Rows
 from pipeline.engine.windows import Weights
-from pipeline.engine.writer import Bands, Deciding
+from pipeline.engine.writer import Deciding, SlabWriter
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry.slabs import Run
@@ -36,7 +36,7 @@ class Recipe:
     window: str
     """Name of the blend window."""
     decisions: tuple[Decision, ...]
-    """What is written: of each band, an array for each."""
+    """What is written: of each slab, an array for each."""
 
     @property
     def squares(self) -> bool:
@@ -50,8 +50,8 @@ class Watch:
 
     predicted: Callable[[int], None] = lambda patches: None
     """Called with the number of patches that were just blended."""
-    committed: Callable[[Box], None] = lambda band: None
-    """Called when a band has been written."""
+    committed: Callable[[Box], None] = lambda slab: None
+    """Called when a slab has been written."""
     stop: Event | None = None
     """When set, the sweep ends with `Interrupted` before the next patch."""
 
@@ -72,10 +72,10 @@ MOST_FAILED = 16
 def sweep(
     source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()
 ) -> tuple[Failure, ...]:
-    """Segment the consecutive bands of `run` into `sink`; the patches that failed.
+    """Segment the consecutive slabs of `run` into `sink`; the patches that failed.
 
-    Their cells are nodata, and bands that hold such cells are written, but not as whole ones. Raises whatever the
-    source or the sink raises, and what the predictor does if no patch succeeds, or more than `MOST_FAILED` fail. Bands
+    Their cells are nodata, and slabs that hold such cells are written, but not as whole ones. Raises whatever the
+    source or the sink raises, and what the predictor does if no patch succeeds, or more than `MOST_FAILED` fail. Slabs
     committed by then stay committed.
     """
     region = Box(run[0].start, run[-1].stop)
@@ -89,18 +89,18 @@ def sweep(
         held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = getattr(predictor, "arrays", HOST)
         deciding = Deciding(recipe.decisions, predictor.classes, arrays)
-        bands = Bands(run, sink, deciding, writer, watch.committed)
+        slabs = SlabWriter(run, sink, deciding, writer, watch.committed)
         work = _Network(held, predictor, recipe, network, watch)
         blend = Blend(predictor.classes + recipe.squares, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
-            _settle(scored.row, held, recipe.lattice, bands)
-            bands.spoil(failure.patch for failure in scored.failures)
+            _settle(scored.row, held, recipe.lattice, slabs)
+            slabs.spoil(failure.patch for failure in scored.failures)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
                     cells, final = blend.add(patch, scores, weights)
-                    _decide(cells.clip(region), cells, final, held, bands)
-        _settle(recipe.lattice.shape[0], held, recipe.lattice, bands)
-        bands.finish()
+                    _decide(cells.clip(region), cells, final, held, slabs)
+        _settle(recipe.lattice.shape[0], held, recipe.lattice, slabs)
+        slabs.finish()
         return work.failures()
 
 
@@ -137,15 +137,15 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
-def _settle(row: int, held: Rows, lattice: Lattice, bands: Bands) -> None:
+def _settle(row: int, held: Rows, lattice: Lattice, slabs: SlabWriter) -> None:
     """Pass on the rows before the lattice row at `row`, and let go of what no later patch needs."""
-    bands.complete(row)
+    slabs.complete(row)
     held.drop(row - lattice.margin[0])
 
 
-def _decide(inside: Box, cells: Box, scores: Any, held: Rows, bands: Bands) -> None:  # noqa: ANN401
+def _decide(inside: Box, cells: Box, scores: Any, held: Rows, slabs: SlabWriter) -> None:  # noqa: ANN401
     if inside.size:
-        bands.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
+        slabs.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
 
 
 class _Scored(NamedTuple):

@@ -1,4 +1,4 @@
-"""The output side of the sweep: finished scores are decided into bands, which are written behind it."""
+"""The output side of the sweep: finished scores are decided into slabs, which are written behind it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.geometry import Box
 from pipeline.geometry.slabs import Run
 
 Room = tuple[NDArray[Any], ...]
-"""Of a band, an array for each decision."""
+"""Of a slab, an array for each decision."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Deciding:
             values[(slice(None),) * len(decision.planes) + at] = decision.nodata
 
 
-class Bands:
-    """The output side: results are decided into the band under way, and full bands are written behind the sweep."""
+class SlabWriter:
+    """The output side: results are decided into the slab under way, and full slabs are written behind the sweep."""
 
     def __init__(
         self, run: Run, sink: Sink, deciding: Deciding, pool: Executor, committed: Callable[[Box], None]
     ) -> None:
-        """Expect the cells of `run`, and write its bands to `sink` on `pool`, one at a time."""
-        self._bands = deque(run)
+        """Expect the cells of `run`, and write its slabs to `sink` on `pool`, one at a time."""
+        self._slabs = deque(run)
         self._sink, self._deciding, self._pool, self._committed = sink, deciding, pool, committed
         self._open: dict[Box, Room] = {}
         self._spoilt: list[Box] = []
@@ -63,43 +63,43 @@ class Bands:
 
     def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
         """Decide the final `scores` of `cells`."""
-        for band in self._bands:
-            if band.start[0] >= cells.stop[0]:
+        for slab in self._slabs:
+            if slab.start[0] >= cells.stop[0]:
                 return
-            part = cells.clip(band)
+            part = cells.clip(slab)
             if part.size:
                 at = part.within(cells.start).slices
                 seen = None if valid is None else valid[at]
-                room = self._room(band)
-                self._deciding.decide(scores[(slice(None), *at)], seen, room, part.within(band.start).slices)
+                room = self._room(slab)
+                self._deciding.decide(scores[(slice(None), *at)], seen, room, part.within(slab.start).slices)
 
     def complete(self, row: int) -> None:
-        """Pass on the bands that end at or before `row`."""
-        while self._bands and self._bands[0].stop[0] <= row:
+        """Pass on the slabs that end at or before `row`."""
+        while self._slabs and self._slabs[0].stop[0] <= row:
             self.finish()
-            band = self._bands.popleft()
-            room = self._room(band)
-            failed = [at for patch in self._spoilt if (at := patch.clip(band)).size]
+            slab = self._slabs.popleft()
+            room = self._room(slab)
+            failed = [at for patch in self._spoilt if (at := patch.clip(slab)).size]
             for at in failed:
-                self._deciding.forget(room, at.within(band.start).slices)
-            self._writing = self._pool.submit(self._write, band, room, not failed)
-            del self._open[band]
+                self._deciding.forget(room, at.within(slab.start).slices)
+            self._writing = self._pool.submit(self._write, slab, room, not failed)
+            del self._open[slab]
 
     def spoil(self, patches: Iterable[Box]) -> None:
         """Leave the cells of `patches` nodata, whatever other patches say of them."""
         self._spoilt += patches
 
-    def _room(self, band: Box) -> Room:
-        """What is decided of a band under way."""
-        if band not in self._open:
-            self._open[band] = self._deciding.room(band.shape)
-        return self._open[band]
+    def _room(self, slab: Box) -> Room:
+        """What is decided of a slab under way."""
+        if slab not in self._open:
+            self._open[slab] = self._deciding.room(slab.shape)
+        return self._open[slab]
 
     def finish(self) -> None:
         """Wait for the last write."""
         if self._writing is not None:
             self._writing.result()
 
-    def _write(self, band: Box, room: Room, whole: bool) -> None:
-        self._sink.write(band, room, whole=whole)
-        self._committed(band)
+    def _write(self, slab: Box, room: Room, whole: bool) -> None:
+        self._sink.write(slab, room, whole=whole)
+        self._committed(slab)

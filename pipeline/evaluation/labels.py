@@ -14,7 +14,7 @@ from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.pairs import Opened, Pair, opened
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 from pipeline.io.mask_files import about
 
 Codes = NDArray[np.int16]
@@ -114,7 +114,7 @@ def _boxes(files: Opened) -> tuple[Box, ...]:
     shape = files.grid.shape
     step = max(files.prediction.block[0], files.truth.block[0])
     rows = max(1, _CELLS // int(np.prod(shape[1:])))
-    return cut_bands(shape, step * max(1, rows // step))
+    return cut_slabs(shape, step * max(1, rows // step))
 
 
 def _labels(files: Opened, box: Box, which: int, ignore: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -1,9 +1,9 @@
-"""Where things are: boxes, grids, the lattice of patches, bands and runs. Pure frozen values; NumPy only."""
+"""Where things are: boxes, grids, the lattice of patches, slabs and runs. Pure frozen values; NumPy only."""
 
 from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.lattice import Lattice, reflect
 from pipeline.geometry.region import Region
-from pipeline.geometry.slabs import covered, cut_across, cut_bands, split_runs
+from pipeline.geometry.slabs import covered, cut_across, cut_slabs, split_runs
 
-__all__ = ["Box", "Grid", "Lattice", "Region", "covered", "cut_across", "cut_bands", "reflect", "split_runs"]
+__all__ = ["Box", "Grid", "Lattice", "Region", "covered", "cut_across", "cut_slabs", "reflect", "split_runs"]

@@ -1,4 +1,4 @@
-"""How the bands of an input are shared out among workers."""
+"""How the slabs of an input are shared out among workers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _EACH = (4, 3, 2)
 """Runs for each worker, if they can be had: the last to end keeps the others waiting for less."""
 
 
-def runs_for(lattice: Lattice, bands: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
+def runs_for(lattice: Lattice, slabs: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
     """Runs for so many workers, at least one for each where the input can be cut that often.
 
     There are several for each as long as no more than a share `MOST` of the patches is computed twice. Where rows alone
-    would cost more, or are too few, bands are cut into strips too, at multiples of `side`: two runs share fewer patches
+    would cost more, or are too few, slabs are cut into strips too, at multiples of `side`: two runs share fewer patches
     the squarer they are. Where nothing is cheap, what ends first is taken.
     """
-    least, best = inf, split_runs(bands, workers)
-    for runs in _choices(bands, workers, side):
+    least, best = inf, split_runs(slabs, workers)
+    for runs in _choices(slabs, workers, side):
         twice = recomputed(lattice, runs)
         if twice <= MOST and len(runs) >= workers:
             return runs
@@ -34,11 +34,11 @@ def runs_for(lattice: Lattice, bands: Sequence[Box], workers: int, side: int) ->
     return best
 
 
-def _choices(bands: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Run, ...]]:
-    """Ways to share bands out, the best first if they cost nothing."""
-    widest = max((band.shape[-1] for band in bands), default=0)
+def _choices(slabs: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Run, ...]]:
+    """Ways to share slabs out, the best first if they cost nothing."""
+    widest = max((slab.shape[-1] for slab in slabs), default=0)
     widths = dict.fromkeys(-(-widest // (side * parts)) * side for parts in range(1, 2 + isqrt(_EACH[0] * workers)))
-    cuts = [bands, *(cut_across(bands, width) for width in list(widths)[1:])]
+    cuts = [slabs, *(cut_across(slabs, width) for width in list(widths)[1:])]
     yield from (split_runs(cut, each * workers) for cut in cuts for each in _EACH)
     yield from (split_runs(cut, workers) for cut in cuts)
 

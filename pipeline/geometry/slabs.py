@@ -1,4 +1,4 @@
-"""Bands (what is written once) and runs (the consecutive bands that one worker sweeps)."""
+"""Slabs (what is written once) and runs (the consecutive slabs that one worker sweeps)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline.geometry.box import Box
 Run = tuple[Box, ...]
 
 
-def cut_bands(shape: tuple[int, ...], height: int, width: int | None = None) -> tuple[Box, ...]:
-    """Cut a grid of `shape` into bands of `height` cells along axis 0, the last one shorter.
+def cut_slabs(shape: tuple[int, ...], height: int, width: int | None = None) -> tuple[Box, ...]:
+    """Cut a grid of `shape` into slabs of `height` cells along axis 0, the last one shorter.
 
-    `width` also cuts the last axis, into strips, for rows too wide for the memory. Bands are ordered strip by strip,
-    so that consecutive bands of one strip follow each other.
+    `width` also cuts the last axis, into strips, for rows too wide for the memory. Slabs are ordered strip by strip,
+    so that consecutive slabs of one strip follow each other.
     """
     if height < 1 or (width is not None and width < 1):
-        raise ValueError(f"a band needs at least one row and one column, got {height} and {width}")
+        raise ValueError(f"a slab needs at least one row and one column, got {height} and {width}")
     columns = width or shape[-1]
     return tuple(
         Box((top, *(0 for _ in shape[1:-1]), left), (min(top + height, shape[0]), *shape[1:-1], right))
@@ -30,18 +30,18 @@ def cut_bands(shape: tuple[int, ...], height: int, width: int | None = None) -> 
     )
 
 
-def cut_across(bands: Iterable[Box], width: int) -> tuple[Box, ...]:
-    """Cut bands into strips of `width` columns, ordered strip by strip."""
+def cut_across(slabs: Iterable[Box], width: int) -> tuple[Box, ...]:
+    """Cut slabs into strips of `width` columns, ordered strip by strip."""
     strips = (
-        Box((*band.start[:-1], left), (*band.stop[:-1], min(left + width, band.stop[-1])))
-        for band in bands
-        for left in range(band.start[-1], band.stop[-1], width)
+        Box((*slab.start[:-1], left), (*slab.stop[:-1], min(left + width, slab.stop[-1])))
+        for slab in slabs
+        for left in range(slab.start[-1], slab.stop[-1], width)
     )
     return tuple(sorted(strips, key=lambda strip: (strip.start[-1], strip.start[0])))
 
 
-def covered(bands: Iterable[Box], done: Sequence[Box]) -> set[Box]:
-    """Those of `bands` that `done`, bands too and maybe of other heights and widths, cover together.
+def covered(slabs: Iterable[Box], done: Sequence[Box]) -> set[Box]:
+    """Those of `slabs` that `done`, slabs too and maybe of other heights and widths, cover together.
 
     All span the axes between the first and the last.
     """
@@ -51,7 +51,7 @@ def covered(bands: Iterable[Box], done: Sequence[Box]) -> set[Box]:
     safe = np.zeros((len(rows), len(columns)), bool)
     for box in done:
         safe[_between(rows, box, 0), _between(columns, box, -1)] = True
-    return {band for band in bands if safe[_between(rows, band, 0), _between(columns, band, -1)].all()}
+    return {slab for slab in slabs if safe[_between(rows, slab, 0), _between(columns, slab, -1)].all()}
 
 
 def _between(edges: list[int], box: Box, axis: int) -> slice:
@@ -59,12 +59,12 @@ def _between(edges: list[int], box: Box, axis: int) -> slice:
     return slice(bisect_right(edges, box.start[axis]) - 1, bisect_left(edges, box.stop[axis]))
 
 
-def split_runs(bands: Iterable[Box], parts: int) -> tuple[Run, ...]:
-    """Group bands into runs of consecutive bands of one strip, at least `parts` of them where there are enough bands.
+def split_runs(slabs: Iterable[Box], parts: int) -> tuple[Run, ...]:
+    """Group slabs into runs of consecutive slabs of one strip, at least `parts` of them where there are enough slabs.
 
-    Gaps (bands that are already done) end a run.
+    Gaps (slabs that are already done) end a run.
     """
-    stretches = _stretches(bands)
+    stretches = _stretches(slabs)
     total = sum(len(run) for run in stretches)
     return tuple(part for run in stretches for part in _even(run, min(len(run), -(-len(run) * parts // total))))
 
@@ -74,13 +74,13 @@ def _even(run: Run, parts: int) -> list[Run]:
     return [run[a:b] for a, b in pairwise(edges)]
 
 
-def _stretches(bands: Iterable[Box]) -> list[Run]:
+def _stretches(slabs: Iterable[Box]) -> list[Run]:
     runs: list[list[Box]] = []
-    for band in bands:
-        if runs and _follows(runs[-1][-1], band):
-            runs[-1].append(band)
+    for slab in slabs:
+        if runs and _follows(runs[-1][-1], slab):
+            runs[-1].append(slab)
         else:
-            runs.append([band])
+            runs.append([slab])
     return [tuple(run) for run in runs]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.geometry import Grid, cut_bands
+from pipeline.geometry import Grid, cut_slabs
 from pipeline.io.address import name_of
 from pipeline.sources.passes import slabs
 
@@ -200,7 +200,7 @@ def _write_nifti(mask: Mask, path: Path) -> None:
 
 def _write_zarr(mask: Mask, path: Path) -> None:
     from pipeline.io.atomic import own_name
-    from pipeline.io.zarr import CHUNK, BandStore, create_labels
+    from pipeline.io.zarr import CHUNK, SlabStore, create_labels
 
     draft = own_name(path)
     remove(draft)
@@ -208,9 +208,9 @@ def _write_zarr(mask: Mask, path: Path) -> None:
         header = header_beside(mask.grid, mask.labels.dtype)
         said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
         create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
-        store = BandStore(draft)
-        for band in cut_bands(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
-            store.write(band, mask.labels.read(band).values[0])
+        store = SlabStore(draft)
+        for slab in cut_slabs(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
+            store.write(slab, mask.labels.read(slab).values[0])
         remove(path)
         draft.rename(path)
     finally:

@@ -78,8 +78,8 @@ class Means:
     """Address of a Dask scheduler, whose workers see the same files."""
     memory: int | None = None
     """Bytes that the sweep may take; rows too wide for it are cut into strips."""
-    band: int | None = None
-    """Rows written at a time, a multiple of the chunk."""
+    rows: int | None = None
+    """Rows of a slab, which is written at once: a multiple of the chunk."""
     device: str | None = None
     """Device of torch; None: a GPU where there is one. It may change the rounding, and is recorded."""
     precision: str | None = None

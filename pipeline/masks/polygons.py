@@ -1,6 +1,6 @@
-"""Masks as polygons: traced a band at a time, and made whole where a band ends inside one.
+"""Masks as polygons: traced a slab at a time, and made whole where a slab ends inside one.
 
-What is held is one band and the polygons that reach into the next one, however many there are in all.
+What is held is one slab and the polygons that reach into the next one, however many there are in all.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write_vectors(labels: Source, path: Path, nodata: int, classes: ClassTable, 
 
 
 def patches_of(labels: Source, nodata: int, rows: int = _ROWS) -> Iterator[Patches]:
-    """The polygons that are whole with each band of `rows`."""
+    """The polygons that are whole with each slab of `rows`."""
     seam = _Seam(labels.grid.shape[1])
     for box, pixels in slabs(labels, rows):
         pieces = [
@@ -81,11 +81,11 @@ def patches_of(labels: Source, nodata: int, rows: int = _ROWS) -> Iterator[Patch
 
 @dataclass(eq=False)
 class _Piece:
-    """A patch as far as it is known: its parts in the bands so far."""
+    """A patch as far as it is known: its parts in the slabs so far."""
 
     value: int
     first: Any
-    """Part in the band in which it was begun."""
+    """Part in the slab in which it was begun."""
     others: list[Any] = field(default_factory=list)
 
     def polygon(self) -> Any:  # noqa: ANN401  (of shapely, which has no types)
@@ -94,7 +94,7 @@ class _Piece:
 
 
 class _Seam:
-    """The pieces that reach down to where the bands so far end."""
+    """The pieces that reach down to where the slabs so far end."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -102,7 +102,7 @@ class _Seam:
         self._owners = self._nobody()
 
     def passed(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
-        """Join the pieces of a band to those above; those that are whole then, in order of their first part."""
+        """Join the pieces of a slab to those above; those that are whole then, in order of their first part."""
         known = [*self._open, *pieces]
         number = {id(piece): index for index, piece in enumerate(known)}
         roots = _Roots(len(known))

@@ -1,4 +1,4 @@
-"""The bands of a run that are not done yet, swept here or by workers."""
+"""The slabs of a run that are not done yet, swept here or by workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 
 @dataclass(frozen=True)
 class Task:
-    """A run of bands of one view, as it is sent to a worker."""
+    """A run of slabs of one view, as it is sent to a worker."""
 
     setup: Setup
     run: Run
@@ -30,7 +30,7 @@ class Task:
 
 
 def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
-    """Sweep the bands of a task that are not done yet; several workers may do so at once, each with its own bands.
+    """Sweep the slabs of a task that are not done yet; several workers may do so at once, each with its own slabs.
 
     The patches that the network could not do.
     """
@@ -39,7 +39,7 @@ def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
     source, sink = swept_source(setup), swept_sink(setup)
     try:
         predictor = predictors.predictor_of(setup, task.threads, *statistics_of(setup))
-        runs = split_runs([band for band in task.run if band not in done], 1)
+        runs = split_runs([slab for slab in task.run if slab not in done], 1)
         return tuple(chain(*(sweep(source, predictor, sink, setup.recipe, run, watch) for run in runs)))
     finally:
         source.close()
@@ -62,7 +62,7 @@ def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> t
     left = [_left(view, means) for view in setup.each()]
     done = sum(part.done for part in left)
     progress.phase("segmenting")
-    progress.begun(done + sum(band.size for part in left for band in part.todo), done)
+    progress.begun(done + sum(slab.size for part in left for slab in part.todo), done)
     left = [part for part in left if part.todo]
     if means.workers is None and means.scheduler is None:
         failures = _sweep_here(left, progress, stop)
@@ -72,9 +72,9 @@ def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> t
 
 
 def _left(view: Setup, means: Means) -> _Left:
-    bands = view.bands(means)
-    done = Ledger(view.folder).done(bands)
-    return _Left(view, [band for band in bands if band not in done], sum(band.size for band in done))
+    slabs = view.slabs(means)
+    done = Ledger(view.folder).done(slabs)
+    return _Left(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
 
 
 def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:

@@ -34,6 +34,7 @@ class Plan:
     window: str
     patches: int
     bands: int
+    """Slabs, by their older name: rows that are written at once."""
     strips: int
     """Parts into which rows are cut to fit the memory; 1: none."""
     memory_bytes: int
@@ -56,12 +57,12 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
     """Plan a job: reads headers only. `probe` runs the network on two patches of noise to tell the time."""
     setup = prepare(job, means)
     views = setup.each()
-    bands = [view.bands(means) for view in views]
-    strips = [len({band.start[-1] for band in of_view}) for of_view in bands]
-    widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(bands, strips, strict=True)]
+    slabs = [view.slabs(means) for view in views]
+    strips = [len({slab.start[-1] for slab in of_view}) for of_view in slabs]
+    widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(slabs, strips, strict=True)]
     shared = [
         view.runs(cut, means.workers) if means.workers else split_runs(cut, 1)
-        for view, cut in zip(views, bands, strict=True)
+        for view, cut in zip(views, slabs, strict=True)
     ]
     return Plan(
         input=job.name,
@@ -74,7 +75,7 @@ def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
         overlap=setup.lattice.overlap,
         window=setup.window,
         patches=sum(len(view.lattice) for view in views),
-        bands=sum(map(len, bands)),
+        bands=sum(map(len, slabs)),
         strips=max(strips),
         memory_bytes=max(view.memory(width) for view, width in zip(views, widths, strict=True)),
         disk_bytes=_disk(setup),

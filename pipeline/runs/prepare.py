@@ -81,7 +81,7 @@ def prepare(job: Job, means: Means) -> Setup:
                 output,
                 cut=means.memory is not None,
             )
-            one.bands(means)
+            one.slabs(means)
         return setup
     finally:
         source.close()
@@ -174,7 +174,7 @@ def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> 
 
 
 def _is_cut(setup: Setup, means: Means) -> bool:
-    """Whether bands are cut into strips, for each of which the rows of its band are read again."""
+    """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
     return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
 
 

@@ -14,7 +14,7 @@ from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Decision, Labels, Recipe, Scores
 from pipeline.engine.blend import MANY
 from pipeline.errors import RequestError
-from pipeline.geometry import Box, Grid, Lattice, Region, cut_bands
+from pipeline.geometry import Box, Grid, Lattice, Region, cut_slabs
 from pipeline.geometry.slabs import Run
 from pipeline.sources.reoriented import Orientation
 from pipeline.jobs.job import Job, Means
@@ -29,10 +29,10 @@ from pipeline.runs.views import View
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
 
-BAND = {2: 1024, 3: 32}
-"""Rows of a band, and of a chunk of the store, by number of axes."""
+SLAB_ROWS = {2: 1024, 3: 32}
+"""Rows of a slab, and of a chunk of the store, by number of axes."""
 
-SLAB = {2: 512, 3: 32}
+READ_ROWS = {2: 512, 3: 32}
 """Rows that are read at a time, at most, where patches are no taller; by number of axes."""
 
 STRIP = {2: 1024, 3: 256}
@@ -156,20 +156,20 @@ class Setup:
         """Whether the model scales each input by numbers of its own."""
         return self.card.normalisation.by_input
 
-    def bands(self, means: Means) -> tuple[Box, ...]:
-        """The bands of the swept grid, cut into strips where rows are too wide for the memory."""
+    def slabs(self, means: Means) -> tuple[Box, ...]:
+        """The slabs of the swept grid, cut into strips where rows are too wide for the memory."""
         axes = len(self.swept.shape)
-        height = means.band or BAND[axes]
-        if height % BAND[axes]:
-            raise RequestError(f"--band {height}: must be a multiple of {BAND[axes]}, the rows of a chunk")
-        return cut_bands(self.swept.shape, height, self._strip(means.memory))
+        height = means.rows or SLAB_ROWS[axes]
+        if height % SLAB_ROWS[axes]:
+            raise RequestError(f"--band {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
+        return cut_slabs(self.swept.shape, height, self._strip(means.memory))
 
-    def runs(self, bands: Sequence[Box], workers: int) -> tuple[Run, ...]:
-        """Bands of the swept grid, shared out among workers."""
-        return runs_for(self.lattice, bands, workers, STRIP[len(self.swept.shape)])
+    def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
+        """Slabs of the swept grid, shared out among workers."""
+        return runs_for(self.lattice, slabs, workers, STRIP[len(self.swept.shape)])
 
     def memory(self, width: int | None = None) -> int:
-        """Bytes that the sweep holds: overlaps carried over, rows read ahead, bands on their way out.
+        """Bytes that the sweep holds: overlaps carried over, rows read ahead, slabs on their way out.
 
         `width` is that of a strip; None: whole rows.
         """
@@ -178,9 +178,9 @@ class Setup:
         patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
         planes = 2 if self.lattice.depth > MANY else 1
         carried = 4 * planes * (len(self.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
-        ahead = 3 * max(stride, SLAB[len(self.swept.shape)])
+        ahead = 3 * max(stride, READ_ROWS[len(self.swept.shape)])
         read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + ahead)
-        written = 3 * bytes_of(self.decisions) * BAND[len(self.swept.shape)]
+        written = 3 * bytes_of(self.decisions) * SLAB_ROWS[len(self.swept.shape)]
         return across * (carried + read + written)
 
     def _strip(self, budget: int | None) -> int | None:

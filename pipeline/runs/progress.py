@@ -31,22 +31,22 @@ UNSEEN = Progress()
 
 
 def watch_of(lattice: Lattice, todo: Sequence[Box], progress: Progress, stop: Event) -> Watch:
-    """Follows a sweep of the bands `todo` by patch: each is its share of their cells. Ends it when `stop` is set."""
+    """Follows a sweep of the slabs `todo` by patch: each is its share of their cells. Ends it when `stop` is set."""
     patches = patches_of(lattice, split_runs(todo, 1))
-    share = sum(band.size for band in todo) / max(1, patches)
+    share = sum(slab.size for slab in todo) / max(1, patches)
     return Watch(predicted=lambda count: progress.advanced(count * share), stop=stop)
 
 
 class Ticker:
-    """Progress by band, from what other processes note in the ledger."""
+    """Progress by slab, from what other processes note in the ledger."""
 
     def __init__(self, ledger: Ledger, todo: Sequence[Box], progress: Progress, stop: Event) -> None:
         self._ledger, self._todo, self._progress, self._stop = ledger, list(todo), progress, stop
 
     def __call__(self) -> None:
-        """Tell the bands that were done since the last call. Raises Interrupted if it is to stop."""
+        """Tell the slabs that were done since the last call. Raises Interrupted if it is to stop."""
         if self._stop.is_set():
             raise Interrupted
         done = self._ledger.done(self._todo)
-        self._todo = [band for band in self._todo if band not in done]
-        self._progress.advanced(sum(band.size for band in done))
+        self._todo = [slab for slab in self._todo if slab not in done]
+        self._progress.advanced(sum(slab.size for slab in done))

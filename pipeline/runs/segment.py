@@ -152,8 +152,8 @@ def _has_gaps(setup: Setup, means: Means, ledger: Ledger) -> bool:
     """Whether the run that made an output left patches for this one."""
     if not ledger.begun or ledger.differences(setup.fingerprint()):
         return False
-    bands = setup.bands(means)
-    return len(ledger.done(bands)) < len(bands)
+    everything = setup.slabs(means)
+    return len(ledger.done(everything)) < len(everything)
 
 
 def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
@@ -169,7 +169,7 @@ def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
 
 @contextmanager
 def _tidied(setup: Setup) -> Iterator[None]:
-    """Where something goes wrong before any band is done, no work folder stays behind."""
+    """Where something goes wrong before any slab is done, no work folder stays behind."""
     try:
         yield
     except Interrupted:

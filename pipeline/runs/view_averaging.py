@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 from pipeline.io.zarr import create_scores
 from pipeline.jobs.job import Means
-from pipeline.runs.prepared import BAND, Setup
+from pipeline.runs.prepared import SLAB_ROWS, Setup
 from pipeline.runs.work_folder import SCORES, labels_sink, scores_source
 
 _TILE = 64
@@ -32,26 +32,26 @@ def begin_views(setup: Setup) -> None:
 
 
 def average(setup: Setup, means: Means, stop: Event) -> None:
-    """Make the labels of all views together, band by band of the input's own grid, where they are not made yet.
+    """Make the labels of all views together, slab by slab of the input's own grid, where they are not made yet.
 
-    Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the bands. Raises
+    Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs. Raises
     Interrupted if `stop` is set.
     """
-    bands = cut_bands(setup.grid.shape, means.band or BAND[3])
-    done = Ledger(setup.work).done(bands)
+    slabs = cut_slabs(setup.grid.shape, means.rows or SLAB_ROWS[3])
+    done = Ledger(setup.work).done(slabs)
     sources, sink = [scores_source(view) for view in setup.each()], labels_sink(setup)
-    for band in (band for band in bands if band not in done):
+    for slab in (slab for slab in slabs if slab not in done):
         if stop.is_set():
             raise Interrupted
-        sink.write(band, (_labels(setup, sources, band),))
+        sink.write(slab, (_labels(setup, sources, slab),))
 
 
-def _labels(setup: Setup, sources: Sequence[Source], band: Box) -> NDArray[Any]:
-    """Labels of a band; a cell that was not observed is NaN in all views and classes."""
-    labels = np.empty(band.shape, setup.labels.dtype)
+def _labels(setup: Setup, sources: Sequence[Source], slab: Box) -> NDArray[Any]:
+    """Labels of a slab; a cell that was not observed is NaN in all views and classes."""
+    labels = np.empty(slab.shape, setup.labels.dtype)
     weights = [view.weight for view in setup.views]
-    for tile in _tiles(band):
-        scores, cells = _mean(sources, weights, tile), labels[tile.within(band.start).slices]
+    for tile in _tiles(slab):
+        scores, cells = _mean(sources, weights, tile), labels[tile.within(slab.start).slices]
         setup.labels(scores, cells)
         cells[np.isnan(scores).all(0)] = setup.labels.nodata
     return labels
@@ -63,8 +63,8 @@ def _mean(sources: Sequence[Source], weights: Sequence[float], box: Box) -> NDAr
     return total / np.float32(sum(weights))
 
 
-def _tiles(band: Box) -> Iterator[Box]:
-    _, *across = (range(a, b, _TILE) for a, b in zip(band.start, band.stop, strict=True))
+def _tiles(slab: Box) -> Iterator[Box]:
+    _, *across = (range(a, b, _TILE) for a, b in zip(slab.start, slab.stop, strict=True))
     for corner in product(*across):
-        stop = (min(at + _TILE, end) for at, end in zip(corner, band.stop[1:], strict=True))
-        yield Box((band.start[0], *corner), (band.stop[0], *stop))
+        stop = (min(at + _TILE, end) for at, end in zip(corner, slab.stop[1:], strict=True))
+        yield Box((slab.start[0], *corner), (slab.stop[0], *stop))

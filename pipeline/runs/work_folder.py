@@ -15,7 +15,7 @@ from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
 from pipeline.io.raster.clipped import Clipped
-from pipeline.io.zarr import BandStore, ZarrSource
+from pipeline.io.zarr import SlabStore, ZarrSource
 from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import Setup
@@ -60,26 +60,26 @@ def store_of(setup: Setup, layer: Layer) -> Path:
 def labels_sink(setup: Setup) -> Sink:
     """Where labels and layers go."""
     paths = (setup.work / MASK, *(store_of(setup, layer) for layer in setup.layers))
-    return Marking(tuple(map(BandStore, paths)), Ledger(setup.work))
+    return Marking(tuple(map(SlabStore, paths)), Ledger(setup.work))
 
 
 def swept_sink(setup: Setup) -> Sink:
     """Where what is decided in the view under way goes: labels and layers, or scores to be averaged."""
     if not setup.averaged:
         return labels_sink(setup)
-    return Marking((BandStore(setup.folder / SCORES),), Ledger(setup.folder))
+    return Marking((SlabStore(setup.folder / SCORES),), Ledger(setup.folder))
 
 
 @dataclass(frozen=True)
 class Marking:
-    """A sink that notes each band in the ledger once its stores have it."""
+    """A sink that notes each slab in the ledger once its stores have it."""
 
-    stores: tuple[BandStore, ...]
+    stores: tuple[SlabStore, ...]
     ledger: Ledger
 
-    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        """Write a band, and note it if it is whole."""
+    def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        """Write a slab, and note it if it is whole."""
         for store, written in zip(self.stores, values, strict=True):
-            store.write(band, written)
+            store.write(slab, written)
         if whole:
-            self.ledger.mark(band)
+            self.ledger.mark(slab)

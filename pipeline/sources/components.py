@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import generate_binary_structure, label  # type: ignore[attr-defined]
 
 from pipeline.engine import Pixels, Source
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 
 _ROWS = {2: 1024, 3: 32}
 """Rows that are looked at together, by number of axes."""
@@ -33,7 +33,7 @@ class Connected:
         """
         self._labels, self._background, self._nodata = labels, background, nodata
         self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
-        self._slabs = cut_bands(self.grid.shape, _ROWS[len(self.grid.shape)])
+        self._slabs = cut_slabs(self.grid.shape, _ROWS[len(self.grid.shape)])
         self._first = [0]
         self._held: tuple[int, Labels, Numbers] | None = None
         self._kept = self._look(least, largest)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.engine.protocols import Pixels, Source
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 
 
 def slabs(source: Source, rows: int) -> Iterator[tuple[Box, Pixels]]:
     """Each slab of `rows` cells along axis 0, the last one shorter, with its pixels: one forward pass."""
-    for box in cut_bands(source.grid.shape, rows):
+    for box in cut_slabs(source.grid.shape, rows):
         yield box, source.read(box)

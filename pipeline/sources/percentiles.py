@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Source
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
 from pipeline.sources.passes import slabs
 from pipeline.sources.statistics import Spread, count_in
@@ -77,4 +77,4 @@ def _boxes(source: Source) -> Iterator[Box]:
     height, width = source.block
     height *= max(1, min(256, _READ // width) // height)
     width *= max(1, _READ // (height * width))
-    return iter(cut_bands(source.grid.shape, height, width))
+    return iter(cut_slabs(source.grid.shape, height, width))

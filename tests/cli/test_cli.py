@@ -183,7 +183,7 @@ def test_plan_counts_the_patches_that_a_run_computes(scene, models):
     job = Job(str(scene), model=str(models / "scene"))
     told = plan(job, Means(), probe=False)
     assert (told.bands, told.patches) == (3, 44)
-    assert plan(job, Means(band=2048), probe=False).bands == 2
+    assert plan(job, Means(rows=2048), probe=False).bands == 2
     assert plan(job, Means(), probe=False).seconds is None
 
 

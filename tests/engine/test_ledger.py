@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine.ledger import Ledger, differences, flat
 from pipeline.errors import OutputError
-from pipeline.geometry import cut_bands
+from pipeline.geometry import cut_slabs
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -38,7 +38,7 @@ def test_a_difference_has_its_name_and_both_values():
 
 
 def test_a_ledger_knows_what_is_done(tmp_path):
-    bands = cut_bands((70, 30), 16, 10)
+    slabs = cut_slabs((70, 30), 16, 10)
     ledger = Ledger(tmp_path / "work")
     assert not ledger.begun
     assert not ledger.any_done
@@ -46,18 +46,18 @@ def test_a_ledger_knows_what_is_done(tmp_path):
     assert ledger.begun
     assert not ledger.any_done
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ledger.mark, bands[::2] * 2))
-    assert Ledger(tmp_path / "work").done(bands) == set(bands[::2])
+        list(pool.map(ledger.mark, slabs[::2] * 2))
+    assert Ledger(tmp_path / "work").done(slabs) == set(slabs[::2])
     assert ledger.any_done
 
 
 def test_bands_of_another_height_and_width_are_safe_where_all_their_cells_are(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.begin({})
-    for band in cut_bands((64, 8), 16):
-        ledger.mark(band)
-    assert ledger.done(cut_bands((64, 8), 32, 4)) == set(cut_bands((64, 8), 32, 4))
-    assert ledger.done(cut_bands((64, 9), 32)) == set()
+    for slab in cut_slabs((64, 8), 16):
+        ledger.mark(slab)
+    assert ledger.done(cut_slabs((64, 8), 32, 4)) == set(cut_slabs((64, 8), 32, 4))
+    assert ledger.done(cut_slabs((64, 9), 32)) == set()
 
 
 def test_a_ledger_refuses_another_run(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.engine import windows as window_module
 from pipeline.engine.windows import Weights
-from pipeline.engine.writer import Bands
+from pipeline.engine.writer import SlabWriter
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry import lattice as lattice_module
 from tests.support.properties import identity_error
@@ -58,13 +58,13 @@ def test_a_missed_last_column_is_caught(monkeypatch):
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_band_off_by_one_is_caught(monkeypatch, shift):
-    write = Bands._write
+    write = SlabWriter._write
 
-    def shifted(self, band, out, whole):
-        start = (max(0, band.start[0] + shift), *band.start[1:])
-        write(self, Box(start, (band.stop[0] + shift, *band.stop[1:])), out, whole)
+    def shifted(self, slab, out, whole):
+        start = (max(0, slab.start[0] + shift), *slab.start[1:])
+        write(self, Box(start, (slab.stop[0] + shift, *slab.stop[1:])), out, whole)
 
-    monkeypatch.setattr(Bands, "_write", shifted)
+    monkeypatch.setattr(SlabWriter, "_write", shifted)
     assert broken(height=5)
 
 

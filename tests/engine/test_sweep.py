@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
 from pipeline.engine.windows import FLOOR, Weights, window
 from pipeline.errors import Interrupted, RequestError
-from pipeline.geometry import Box, Lattice, cut_bands, reflect
+from pipeline.geometry import Box, Lattice, cut_slabs, reflect
 from pipeline.sources.reoriented import Reoriented
 from tests.support.fakes import ArraySink, ArraySource, Identity, swept
 from tests.support.properties import LATTICES_2D, LATTICES_3D, identity_error, image
@@ -184,8 +184,8 @@ def test_reading_predicting_and_writing_overlap_in_time():
     rows = np.broadcast_to(np.arange(40, dtype=np.float32)[None, :, None], (1, 40, 4)).copy()
     lattice = Lattice((40, 4), (4, 4), (0, 0), (0, 0))
 
-    def write(band):
-        if band.start[0] == 0:
+    def write(slab):
+        if slab.start[0] == 0:
             meet("write")
 
     swept(Source(rows, block=(4, 4)), Network(1, (0, 0), threads=1), lattice, height=4, watch=Watch(committed=write))
@@ -210,8 +210,8 @@ def test_a_fault_anywhere_ends_the_sweep_with_that_fault(where):
 def test_a_stopped_sweep_keeps_its_bands_and_says_how_to_go_on():
     stop, done = threading.Event(), []
 
-    def committed(band):
-        done.append(band)
+    def committed(slab):
+        done.append(slab)
         stop.set()
 
     lattice = Lattice((64, 8), (8, 8), (2, 2), (0, 0))
@@ -233,8 +233,8 @@ def test_memory_does_not_grow_with_the_input():
             assert read[0] - final[0] <= 8 * 8
             return super().read(box)
 
-    def committed(band):
-        final[0] = band.stop[0]
+    def committed(slab):
+        final[0] = slab.stop[0]
 
     swept(Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, watch=Watch(committed=committed))
     assert final[0] == 400
@@ -267,13 +267,13 @@ def test_a_patch_that_fails_is_nodata_and_the_bands_that_hold_it_are_not_whole(v
     rows, wholes = marked(value, (20, 3)), {}
 
     class Noting(ArraySink):
-        def write(self, band, values, *, whole=True):
-            super().write(band, values)
-            wholes[band.start[0]] = whole
+        def write(self, slab, values, *, whole=True):
+            super().write(slab, values)
+            wholes[slab.start[0]] = whole
 
     sink = Noting.like((1,), (64, 24), np.float32)
-    bands = cut_bands((64, 24), 8)
-    failures = sweep(ArraySource(rows), network, sink, Recipe(lattice, "gaussian", (Scores((1,)),)), bands)
+    slabs = cut_slabs((64, 24), 8)
+    failures = sweep(ArraySource(rows), network, sink, Recipe(lattice, "gaussian", (Scores((1,)),)), slabs)
     assert [failure.patch for failure in failures] == [Box((18, 0), (26, 8))]
     assert "too large" in failures[0].reason or "not finite" in failures[0].reason
     expected = np.ones((64, 24), bool)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.geometry import Box, Grid, Lattice, cut_bands, reflect, split_runs
+from pipeline.geometry import Box, Grid, Lattice, cut_slabs, reflect, split_runs
 
 axis = st.integers(1, 9).flatmap(
     lambda patch: st.tuples(st.integers(1, 3 * patch + 1), st.just(patch), st.integers(0, patch - 1), st.integers(0, 2))
@@ -50,19 +50,19 @@ def test_neighbours_share_at_least_the_overlap(size, patch, data):
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=3), st.integers(1, 31), st.integers(1, 31), st.integers(1, 9))
 def test_bands_and_runs_partition_the_grid(shape, height, width, parts):
     hits = np.zeros(shape, int)
-    bands = cut_bands(tuple(shape), height, width)
-    runs = split_runs(bands, parts)
-    assert tuple(band for run in runs for band in run) == bands
+    slabs = cut_slabs(tuple(shape), height, width)
+    runs = split_runs(slabs, parts)
+    assert tuple(slab for run in runs for slab in run) == slabs
     for run in runs:
         hits[Box(run[0].start, run[-1].stop).slices] += 1
-        assert sum(band.size for band in run) == Box(run[0].start, run[-1].stop).size
+        assert sum(slab.size for slab in run) == Box(run[0].start, run[-1].stop).size
     assert (hits == 1).all()
-    assert len(runs) >= min(parts, len(bands))
+    assert len(runs) >= min(parts, len(slabs))
 
 
 def test_runs_end_at_gaps():
-    bands = cut_bands((10, 4), 2)
-    assert split_runs([bands[0], bands[1], bands[3]], 1) == ((bands[0], bands[1]), (bands[3],))
+    slabs = cut_slabs((10, 4), 2)
+    assert split_runs([slabs[0], slabs[1], slabs[3]], 1) == ((slabs[0], slabs[1]), (slabs[3],))
 
 
 @given(st.integers(1, 12), st.integers(0, 30), st.integers(0, 30))

@@ -1,4 +1,4 @@
-"""How bands are shared out among workers, and where those run."""
+"""How slabs are shared out among workers, and where those run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
-from pipeline.geometry import Lattice, covered, cut_bands
+from pipeline.geometry import Lattice, covered, cut_slabs
 from pipeline.geometry.partition import MOST, patches_of, recomputed, runs_for
 from pipeline.runs.cluster import map_out
 
-BAND = SIDE = 1024
+ROWS = SIDE = 1024
 
 
 @given(st.integers(1, 20_000), st.integers(1, 5000), st.integers(48, 600), st.integers(0, 31), st.integers(1, 40))
 def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(rows, columns, patch, overlap, workers):
     lattice = Lattice((rows, columns), (patch, patch), (overlap, overlap), (0, 0))
-    bands = cut_bands((rows, columns), BAND)
-    runs = runs_for(lattice, bands, workers, SIDE)
-    parts = [band for run in runs for band in run]
+    slabs = cut_slabs((rows, columns), ROWS)
+    runs = runs_for(lattice, slabs, workers, SIDE)
+    parts = [slab for run in runs for slab in run]
     assert sum(part.size for part in parts) == rows * columns
-    assert covered(bands, parts) == set(bands)
+    assert covered(slabs, parts) == set(slabs)
     assert all(start % SIDE == 0 for part in parts for start in part.start)
-    assert len(runs) >= min(workers, len(bands)), "as rows alone would give"
+    assert len(runs) >= min(workers, len(slabs)), "as rows alone would give"
     computed = [{p.start for _, row in lattice.rows() for p in row if any(p.clip(b).size for b in run)} for run in runs]
     assert sum(map(len, computed)) == patches_of(lattice, runs)
     assert recomputed(lattice, runs) == pytest.approx(patches_of(lattice, runs) / len(set().union(*computed)) - 1)
@@ -34,31 +34,31 @@ def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(ro
 
 def test_an_input_of_few_rows_is_cut_across():
     lattice = Lattice((1100, 8000), (512, 512), (128, 128), (0, 0))
-    runs = runs_for(lattice, cut_bands((1100, 8000), BAND), 4, SIDE)
+    runs = runs_for(lattice, cut_slabs((1100, 8000), ROWS), 4, SIDE)
     assert len(runs) == 4
     assert recomputed(lattice, runs) < 0.2
 
 
 def test_large_inputs_have_runs_to_spare_and_little_is_computed_twice():
     lattice = Lattice((100_000, 100_000), (512, 512), (128, 128), (0, 0))
-    bands = cut_bands((100_000, 100_000), BAND)
+    slabs = cut_slabs((100_000, 100_000), ROWS)
     for workers in (1, 2, 4, 8, 16, 32):
-        runs = runs_for(lattice, bands, workers, SIDE)
+        runs = runs_for(lattice, slabs, workers, SIDE)
         assert len(runs) >= (2 * workers if workers < 16 else workers)
         assert recomputed(lattice, runs) <= MOST
-    assert recomputed(lattice, runs_for(lattice, bands, 64, SIDE)) < 0.07
+    assert recomputed(lattice, runs_for(lattice, slabs, 64, SIDE)) < 0.07
 
 
 @given(st.data())
 def test_bands_are_covered_where_each_of_their_cells_is(data):
     shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
-    pieces = cut_bands(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
+    pieces = cut_slabs(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
     done = [piece for piece in pieces if data.draw(st.booleans())]
     cells = np.zeros(shape, bool)
     for piece in done:
         cells[piece.slices] = True
-    bands = cut_bands(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
-    assert covered(bands, done) == {band for band in bands if cells[band.slices].all()}
+    slabs = cut_slabs(shape, data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
+    assert covered(slabs, done) == {slab for slab in slabs if cells[slab.slices].all()}
 
 
 SPEC = """

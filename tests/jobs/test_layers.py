@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.engine import Confidence, Disagreement, Labels, Probabilities, Recipe, Scores, sweep
 from pipeline.engine.windows import Weights
 from pipeline.errors import OutputError, PatchError, RequestError
-from pipeline.geometry import Lattice, cut_bands, split_runs
+from pipeline.geometry import Lattice, cut_slabs, split_runs
 from pipeline.io.mask_files import about
 from pipeline.io.zarr import ZarrSource
 from pipeline.jobs.inputs import find_inputs
@@ -46,9 +46,9 @@ class Sinks:
     def __init__(self, decisions, shape):
         self.values = [np.zeros((*each.planes, *shape), each.dtype) for each in decisions]
 
-    def write(self, band, values, *, whole=True):
+    def write(self, slab, values, *, whole=True):
         for to, written in zip(self.values, values, strict=True):
-            to[(..., *band.slices)] = written
+            to[(..., *slab.slices)] = written
 
 
 def by_cell(values, lattice, network):
@@ -82,7 +82,7 @@ def test_layers_are_those_of_sums_over_all_patches(shape, patch, data, height, p
     lattice, network = Lattice(shape, (patch, patch), (overlap, overlap), (0, 0)), Opinionated(3, (0, 0))
     decisions = (Labels(), Confidence(False), Probabilities((3,), False), Scores((3,)), Disagreement())
     sinks = Sinks(decisions, shape)
-    for run in split_runs(cut_bands(shape, height), parts):
+    for run in split_runs(cut_slabs(shape, height), parts):
         sweep(ArraySource(values), network, sinks, Recipe(lattice, "gaussian", decisions), run)
     labels, confidence, probabilities, scores, disagreement = sinks.values
     weights, each = by_cell(values, lattice, network)
@@ -158,7 +158,7 @@ def test_the_labels_are_those_of_a_run_without_layers(layered, scene, models, tm
     np.testing.assert_array_equal(labels_of(tmp_path / "plain.tif"), labels_of(layered[0]))
 
 
-@pytest.mark.parametrize("how", [{"band": 2048}, {"memory": 6 << 20}, {"workers": 2}])
+@pytest.mark.parametrize("how", [{"rows": 2048}, {"memory": 6 << 20}, {"workers": 2}])
 def test_the_same_bytes_however_they_are_made(layered, scene, models, tmp_path, how):
     mask = tmp_path / "m_mask.tif"
     again = segment(Job(str(scene), mask, str(models / "scene"), also=LAYERS), replace(CPU, **how))

@@ -21,7 +21,7 @@ from rasterio.rpc import RPC
 
 from pipeline.classes import LabelClass
 from pipeline.engine import Labels, Recipe, sweep
-from pipeline.geometry import Lattice, cut_bands, split_runs
+from pipeline.geometry import Lattice, cut_slabs, split_runs
 from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source
 from pipeline.jobs.job import Job
@@ -58,7 +58,7 @@ def swept_mask(path: Path, mask: Path) -> None:
     source = open_source(path)
     sink = ArraySink.like((), source.grid.shape, np.uint8)
     recipe = Recipe(Lattice(source.grid.shape, (32, 24), (8, 6), (0, 0)), "gaussian", (Labels(),))
-    (run,) = split_runs(cut_bands(source.grid.shape, 32), 1)
+    (run,) = split_runs(cut_slabs(source.grid.shape, 32), 1)
     sweep(source, Bits(), sink, recipe, run)
     publish(Mask(ArraySource(sink.values[None]), source.grid, NODATA, CLASSES, {}), mask)
     source.close()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, PatchError
-from pipeline.geometry import Box, cut_bands
+from pipeline.geometry import Box, cut_slabs
 from pipeline.io import mask_files
 from pipeline.io.mask_files import remove
 from pipeline.io.opening import open_source
@@ -35,7 +35,7 @@ from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
 STOPPED = 130
-ROWS, COLUMNS, BANDS = 4500, 90, 5
+ROWS, COLUMNS, SLABS = 4500, 90, 5
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def marks_of(job):
 
 
 def begin(job, means=Means()):
-    """Run a job until just its first band is done."""
+    """Run a job until just its first slab is done."""
     mark = Ledger.mark
 
-    def mark_and_stop(ledger, band):
+    def mark_and_stop(ledger, slab):
         if marks_of(job):
             raise Interrupted
-        mark(ledger, band)
+        mark(ledger, slab)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "mark", mark_and_stop)
@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     with pytest.raises(Interrupted, match="run the same command again"):
         segment(job, Means(), Progress(advanced=lambda _: stop.set() if marks_of(job) else None), stop)
     marks = marks_of(job)
-    assert 0 < len(marks) < BANDS
+    assert 0 < len(marks) < SLABS
     assert not job.output.exists()
     networks = []
     make = network_room.predictor_of
@@ -94,10 +94,10 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     assert segment(job, progress=Progress(begun=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
     setup = prepare(job, Means())
-    bands = setup.bands(Means())
-    left = [band for band in bands if f"{band.start[0]}-{band.stop[0]}_0-{COLUMNS}" not in marks]
-    assert begun == [(ROWS * COLUMNS, ROWS * COLUMNS - sum(band.size for band in left))]
-    touching = [p for _, row in setup.lattice.rows() for p in row if any(p.clip(band).size for band in left)]
+    slabs = setup.slabs(Means())
+    left = [slab for slab in slabs if f"{slab.start[0]}-{slab.stop[0]}_0-{COLUMNS}" not in marks]
+    assert begun == [(ROWS * COLUMNS, ROWS * COLUMNS - sum(slab.size for slab in left))]
+    touching = [p for _, row in setup.lattice.rows() for p in row if any(p.clip(slab).size for slab in left)]
     assert 0 < sum(n.count for n in networks) <= len(touching) < len(setup.lattice)
     assert listing(job.output.parent) == {"out.tif", "out.tif.aux.xml"}
 
@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
 def test_a_run_goes_on_by_other_means(tall, tmp_path):
     job = replace(tall, output=tmp_path / "out.tif")
     begin(job)
-    segment(job, Means(band=2048))
+    segment(job, Means(rows=2048))
     assert contents(job.output) == contents(tall.output)
 
 
@@ -132,7 +132,7 @@ def command(job, *more):
 
 
 def begin_process(job, *more):
-    """A process of its own that segments `job`, and has done its first band."""
+    """A process of its own that segments `job`, and has done its first slab."""
     process = subprocess.Popen(command(job, *more), stderr=subprocess.PIPE, start_new_session=True)
     until = time.monotonic() + 120
     while not marks_of(job):
@@ -144,7 +144,7 @@ def begin_process(job, *more):
 
 @pytest.fixture(scope="module")
 def tall(models, tmp_path_factory):
-    """A job of five bands, so that there is time to end it, and its mask."""
+    """A job of five slabs, so that there is time to end it, and its mask."""
     folder = tmp_path_factory.mktemp("tall")
     path = put_scene(folder / "tall.tif", pixels((2, ROWS, COLUMNS), seed=1), nodata=0)
     job = Job(str(path), folder / "mask.tif", str(models / "scene"))
@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on(tall, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stderr.close()
-    assert 1 <= len(marks_of(job)) < BANDS
+    assert 1 <= len(marks_of(job)) < SLABS
     assert not job.output.exists()
     ended = CliRunner().invoke(app, command(job)[3:])
     assert (ended.exit_code, ended.stderr) == (0, "")
@@ -189,7 +189,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     assert process.returncode == STOPPED, said
     assert said.decode().splitlines()[-1] == "error: stopped; run the same command again to go on from here"
     assert len(said.splitlines()) <= 3, said.decode()
-    assert 1 <= len(marks_of(job)) <= BANDS
+    assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
     watch = Progress(begun=lambda cells, done: told.append(done), advanced=told.append)
     segment(job, Means(workers=None if workers else 2), watch)
@@ -357,8 +357,8 @@ def test_a_finished_run_takes_its_leftovers_away(models, tmp_path):
 
 
 def test_the_bands_of_the_tests_are_what_they_say():
-    assert len(cut_bands((ROWS, COLUMNS), 1024)) == BANDS
-    assert cut_bands((1030, 20), 1024)[0] == Box((0, 0), (1024, 20))
+    assert len(cut_slabs((ROWS, COLUMNS), 1024)) == SLABS
+    assert cut_slabs((1030, 20), 1024)[0] == Box((0, 0), (1024, 20))
 
 
 def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
@@ -428,7 +428,7 @@ def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(mod
     all_calls = -(-(4000 - 16) // 48)
     network.trouble, network.calls = False, 0
     assert segment(job).status == "done"
-    assert 0 < network.calls < all_calls / 2, "only the bands with gaps are made again"
+    assert 0 < network.calls < all_calls / 2, "only the slabs with gaps are made again"
     assert contents(job.output) == contents(tmp_path / f"whole_{name}")
     assert listing(tmp_path) >= {name}
     assert not list(tmp_path.glob("*.partial"))

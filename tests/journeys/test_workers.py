@@ -22,7 +22,7 @@ from tests.support.inputs import pixels, put_scene, put_volume
 
 @pytest.fixture(scope="module", params=["scene", "volume"])
 def job(request, models, tmp_path_factory):
-    """A job of more bands than workers."""
+    """A job of more slabs than workers."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "scene":
         path = put_scene(folder / "tall.tif", pixels((2, 9000, 60)))
@@ -82,7 +82,7 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
     segment(job)
     other = replace(job, output=tmp_path / "many.tif")
     setup = prepare(other, Means())
-    runs = setup.runs(setup.bands(Means()), 2)
+    runs = setup.runs(setup.slabs(Means()), 2)
     assert len({run[0].start[-1] for run in runs}) > 1, "nothing is cut across"
 
     class Enough(Exception):  # noqa: N818

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import InputError
-from pipeline.geometry import cut_bands, split_runs
+from pipeline.geometry import cut_slabs, split_runs
 from pipeline.runs.limits import LONGEST, MOST, check_room, check_shape
 from tests.support.inputs import listing
 
@@ -63,5 +63,5 @@ def test_what_has_room_is_let_through(tmp_path):
 
 
 def test_very_many_bands_are_shared_out_in_time_that_grows_with_them():
-    bands = cut_bands((200_000 * 8, 10), 8)
-    assert [len(run) for run in split_runs(bands, 2)] == [100_000, 100_000]
+    slabs = cut_slabs((200_000 * 8, 10), 8)
+    assert [len(run) for run in split_runs(slabs, 2)] == [100_000, 100_000]

@@ -131,7 +131,7 @@ def test_a_store_holds_the_same_as_a_geotiff(scene, mask, models, tmp_path):
 
 
 def test_taller_bands_change_no_byte(scene, mask, models, tmp_path):
-    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), Means(band=2048))
+    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), Means(rows=2048))
     assert contents(tmp_path / "other.tif") == contents(mask)
 
 
@@ -140,6 +140,6 @@ def test_strips_change_no_byte(models, tmp_path):
     model = str(models / "scene")
     whole = segment(Job(str(wide), tmp_path / "whole.tif", model))
     strips, narrow = Job(str(wide), tmp_path / "strips.tif", model), Means(memory=8 * 2**20)
-    assert len(prepare(strips, narrow).bands(narrow)) == 3
+    assert len(prepare(strips, narrow).slabs(narrow)) == 3
     assert segment(strips, narrow).cells == whole.cells == 60 * 2300
     assert contents(tmp_path / "strips.tif") == contents(tmp_path / "whole.tif")

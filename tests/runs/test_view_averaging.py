@@ -37,7 +37,7 @@ TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -1.7, 30]
 AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """By view: which axes of an array (z, y, x) are swept, are rows and are columns."""
 ALL = "axial,coronal,sagittal"
-BANDS = {"axial": 3, "coronal": 2, "sagittal": 2}
+SLABS = {"axial": 3, "coronal": 2, "sagittal": 2}
 PLAIN = Means(device="cpu", precision="float32")
 
 
@@ -65,20 +65,20 @@ def marks_of(job, view=""):
 
 
 def stop_before_mark(job, number, means=PLAIN):
-    """Run a job until as many bands, of whatever view, are marked; the next is written, but not marked."""
+    """Run a job until as many slabs, of whatever view, are marked; the next is written, but not marked."""
     mark, left = Ledger.mark, [number]
 
-    def mark_or_stop(ledger, band):
+    def mark_or_stop(ledger, slab):
         if not left[0]:
             raise Interrupted
         left[0] -= 1
-        mark(ledger, band)
+        mark(ledger, slab)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "mark", mark_or_stop)
         with pytest.raises(Interrupted):
             segment(job, means)
-    assert sum(marks_of(job, view) for view in ("", *BANDS)) == number
+    assert sum(marks_of(job, view) for view in ("", *SLABS)) == number
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_views_of_a_run_differ(whole, tmp_path):
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 6, 7, 8])
 def test_a_run_killed_at_any_band_goes_on(whole, tmp_path, number):
     job = again(whole, tmp_path)
-    assert sum(BANDS.values()) == 7
+    assert sum(SLABS.values()) == 7
     stop_before_mark(job, number)
     assert not job.output.exists()
     told = []
@@ -142,10 +142,10 @@ def test_a_run_stopped_in_any_view_goes_on(whole, tmp_path, when):
     )
     with pytest.raises(Interrupted, match="run the same command again"):
         segment(job, PLAIN, watch, stop)
-    done = {view: marks_of(job, view) for view in BANDS}
-    before = list(BANDS)[: list(BANDS).index(when)] if when in BANDS else list(BANDS)
-    assert all(done[view] == BANDS[view] for view in before)
-    assert when == "averaging" or 0 < done[when] <= BANDS[when]
+    done = {view: marks_of(job, view) for view in SLABS}
+    before = list(SLABS)[: list(SLABS).index(when)] if when in SLABS else list(SLABS)
+    assert all(done[view] == SLABS[view] for view in before)
+    assert when == "averaging" or 0 < done[when] <= SLABS[when]
     segment(job, PLAIN)
     assert contents(job.output) == contents(whole.output)
 
@@ -174,8 +174,8 @@ def test_bands_and_strips_change_no_byte(models, tmp_path):
     job = Job(str(path), tmp_path / "a.nii", str(models / "volume"), view="axial,coronal")
     segment(job, PLAIN)
     narrow = replace(PLAIN, memory=max(view.memory(256) for view in prepare(job, PLAIN).each()))
-    assert [len(view.bands(narrow)) for view in prepare(job, narrow).each()] == [2, 2]
-    for number, means in enumerate((narrow, replace(PLAIN, band=64))):
+    assert [len(view.slabs(narrow)) for view in prepare(job, narrow).each()] == [2, 2]
+    for number, means in enumerate((narrow, replace(PLAIN, rows=64))):
         other = replace(job, output=tmp_path / f"b{number}.nii")
         segment(other, means)
         assert contents(other.output) == contents(job.output)
@@ -236,7 +236,7 @@ def test_a_plan_counts_all_views_and_their_scores(whole):
     coronal = prepare(whole, PLAIN).each()[1]
     held = 3 * 32 * (2 * 4 - 1) * int(np.prod(coronal.swept.shape[1:]))
     assert coronal.memory() - one.memory_bytes == held
-    assert three.bands == sum(BANDS.values())
+    assert three.slabs == sum(SLABS.values())
     setup = prepare(whole, PLAIN)
     assert three.patches == sum(len(view.lattice) for view in setup.views) > one.patches
     assert plan(whole, PLAIN).seconds > 0
@@ -264,7 +264,7 @@ def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
         patch.setattr(predictors, "predictor_of", failing)
         with pytest.raises(MemoryError):
             segment(job, PLAIN)
-    assert marks_of(job, "axial") == BANDS["axial"]
+    assert marks_of(job, "axial") == SLABS["axial"]
     assert segment(job, PLAIN).status == "done"
 
 

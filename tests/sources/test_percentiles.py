@@ -234,7 +234,7 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
 def test_bands_and_strips_change_nothing_of_it(stretched, tmp_path):
     one = Job(str(put(tmp_path / "a.tif", pixels((2, 150, 2100)))), tmp_path / "one.tif", stretched)
     segment(one)
-    for name, means in (("band", Means(band=2048)), ("strips", Means(memory=8 << 20))):
+    for name, means in (("rows", Means(rows=2048)), ("strips", Means(memory=8 << 20))):
         segment(replace(one, output=tmp_path / f"{name}.tif"), means)
         assert contents(tmp_path / f"{name}.tif") == contents(tmp_path / "one.tif")
     assert plan(one).seconds > 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Labels, Pixels, Recipe, Scores, Watch, sweep
-from pipeline.geometry import Box, Grid, Lattice, cut_bands, split_runs
+from pipeline.geometry import Box, Grid, Lattice, cut_slabs, split_runs
 
 
 def grid_of(shape: tuple[int, ...]) -> Grid:
@@ -76,11 +76,11 @@ class ArraySink:
     def like(cls, planes: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> ArraySink:
         return cls(np.zeros((*planes, *shape), dtype), np.zeros(shape, np.bool_))
 
-    def write(self, band: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        if self.written[band.slices].any():
-            raise ValueError(f"{band} is written twice")
-        self.written[band.slices] = True
-        (self.values[(..., *band.slices)],) = values
+    def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
+        if self.written[slab.slices].any():
+            raise ValueError(f"{slab} is written twice")
+        self.written[slab.slices] = True
+        (self.values[(..., *slab.slices)],) = values
 
 
 def swept(
@@ -98,7 +98,7 @@ def swept(
     """Sweep a whole source in runs and return what was written; every cell must have been."""
     decision: Any = Labels() if labels else Scores((predictor.classes,))
     sink = ArraySink.like(decision.planes, source.grid.shape, decision.dtype)
-    for run in split_runs(cut_bands(source.grid.shape, height, width), parts):
+    for run in split_runs(cut_slabs(source.grid.shape, height, width), parts):
         sweep(source, predictor, sink, Recipe(lattice, window, (decision,)), run, watch or Watch())
     if not sink.written.all():
         raise ValueError("some cells were never written")

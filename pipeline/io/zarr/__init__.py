@@ -5,11 +5,11 @@ from pipeline.io.zarr.layers import create_layer, note_made
 from pipeline.io.zarr.scores import create_scores
 from pipeline.io.zarr.source import ZarrSource
 from pipeline.io.zarr.stage import stage_volume
-from pipeline.io.zarr.writer import BandStore
+from pipeline.io.zarr.writer import SlabStore
 
 __all__ = [
     "CHUNK",
-    "BandStore",
+    "SlabStore",
     "ZarrSource",
     "create_labels",
     "create_layer",

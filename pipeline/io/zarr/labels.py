@@ -1,4 +1,4 @@
-"""Masks in Zarr 3: created empty (all nodata), to be filled band by band."""
+"""Masks in Zarr 3: created empty (all nodata), to be filled slab by slab."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.io.zarr.attributes import (
 )
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
-"""Shape of a chunk, by number of axes; bands begin at multiples of its first side."""
+"""Shape of a chunk, by number of axes; slabs begin at multiples of its first side."""
 
 
 _MASK, _LEVEL = "mask", "0"

@@ -1,4 +1,4 @@
-"""Layers of a scene in Zarr 3: created empty (all nodata), to be filled band by band."""
+"""Layers of a scene in Zarr 3: created empty (all nodata), to be filled slab by slab."""
 
 from __future__ import annotations
 

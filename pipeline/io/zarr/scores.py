@@ -13,7 +13,7 @@ from pipeline.geometry import Grid
 from pipeline.io.zarr.attributes import OURS, grid_to_json
 
 CHUNK = (32, 64, 64)
-"""Shape of a chunk, of all classes: bands begin at multiples of its first side, and other views cut it crosswise."""
+"""Shape of a chunk, of all classes: slabs begin at multiples of its first side, and other views cut it crosswise."""
 
 
 def create_scores(path: Path, grid: Grid, classes: int) -> None:

@@ -1,4 +1,4 @@
-"""A store that is open for writing: each band of whole chunks once, by one writer, and safe before it returns."""
+"""A store that is open for writing: each slab of whole chunks once, by one writer, and safe before it returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.io.atomic import sync
 from pipeline.io.zarr.attributes import OURS
 
 
-class BandStore:
+class SlabStore:
     """A store of labels or of scores that is open for writing: a `Sink`."""
 
     def __init__(self, path: Path) -> None:
@@ -32,12 +32,12 @@ class BandStore:
             raise OutputError(f"{path}: {record['array']} is not an array; begin anew with --restart")
         self._array = array
 
-    def write(self, band: Box, values: NDArray[Any]) -> None:
-        """Write `values` `(*planes, *band.shape)` of a band that ends where chunks end.
+    def write(self, slab: Box, values: NDArray[Any]) -> None:
+        """Write `values` `(*planes, *slab.shape)` of a slab that ends where chunks end.
 
         They are safe on the disk when this returns.
         """
-        whole = self._planes(band)
+        whole = self._planes(slab)
         self._check(whole, values)
         try:
             self._array[whole.slices] = values
@@ -45,26 +45,26 @@ class BandStore:
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
 
-    def _planes(self, band: Box) -> Box:
-        """The band with all planes of the array before its axes."""
-        planes = self._array.shape[: self._array.ndim - len(band.start)]
-        return Box((*(0 for _ in planes), *band.start), (*planes, *band.stop))
+    def _planes(self, slab: Box) -> Box:
+        """The slab with all planes of the array before its axes."""
+        planes = self._array.shape[: self._array.ndim - len(slab.start)]
+        return Box((*(0 for _ in planes), *slab.start), (*planes, *slab.stop))
 
-    def _check(self, band: Box, values: NDArray[Any]) -> None:
-        if values.shape != band.shape or not np.can_cast(values.dtype, self._array.dtype, "safe"):
+    def _check(self, slab: Box, values: NDArray[Any]) -> None:
+        if values.shape != slab.shape or not np.can_cast(values.dtype, self._array.dtype, "safe"):
             raise OutputError(
-                f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {band} of {self._array.dtype}"
+                f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {slab} of {self._array.dtype}"
             )
-        for start, stop, side, size in zip(band.start, band.stop, self._array.chunks, self._array.shape, strict=True):
+        for start, stop, side, size in zip(slab.start, slab.stop, self._array.chunks, self._array.shape, strict=True):
             if start % side or (stop % side and stop != size):
                 raise OutputError(
-                    f"{self._folder}: {band} would share chunks of {self._array.chunks} with another band"
+                    f"{self._folder}: {slab} would share chunks of {self._array.chunks} with another slab"
                 )
 
-    def _sync(self, band: Box) -> None:
+    def _sync(self, slab: Box) -> None:
         spans = [
             range(start // side, -(-stop // side))
-            for start, stop, side in zip(band.start, band.stop, self._array.chunks, strict=True)
+            for start, stop, side in zip(slab.start, slab.stop, self._array.chunks, strict=True)
         ]
         files = [self._folder.joinpath("c", *map(str, chunk)) for chunk in product(*spans)]
         files = [file for file in files if file.exists()]  # a chunk of nodata alone is not stored

@@ -1,4 +1,4 @@
-"""The door of Zarr: masks that others can read in place, stores of others, and bands from many threads."""
+"""The door of Zarr: masks that others can read in place, stores of others, and slabs from many threads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rasterio.crs import CRS
 
 from pipeline.classes import LabelClass
 from pipeline.errors import InputError, OutputError
-from pipeline.geometry import Box, Grid, cut_bands
+from pipeline.geometry import Box, Grid, cut_slabs
 from pipeline.io.raster import RasterSource
-from pipeline.io.zarr import CHUNK, BandStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
+from pipeline.io.zarr import CHUNK, SlabStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
 from pipeline.io.zarr.labels import chunks_of
 from tests.support.fakes import ArraySource
 from tests.support.rasters import PLACES, pixels, put
@@ -45,7 +45,7 @@ def volume_grid(shape: tuple[int, ...] = (5, 6, 7), affine: Any = OBLIQUE) -> Gr
 
 def put_labels(path: Path, grid: Grid, values: NDArray[Any]) -> Path:
     create_labels(path, grid, values.dtype, nodata=255, classes=CLASSES, made=MADE)
-    BandStore(path).write(Box.whole(grid.shape), values)
+    SlabStore(path).write(Box.whole(grid.shape), values)
     return path
 
 
@@ -149,10 +149,10 @@ def test_bands_from_many_threads_lose_nothing(shape: tuple[int, ...], tmp_path: 
     grid = Grid(shape, tuple(tuple(map(float, row)) for row in np.eye(len(shape) + 1)), ("z", "y", "x")[-len(shape) :])
     create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
     values = pixels(shape)
-    bands = cut_bands(shape, CHUNK[len(shape)][0], CHUNK[len(shape)][-1])
-    store = BandStore(tmp_path / "mask.zarr")
+    slabs = cut_slabs(shape, CHUNK[len(shape)][0], CHUNK[len(shape)][-1])
+    store = SlabStore(tmp_path / "mask.zarr")
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda band: store.write(band, values[band.slices]), bands))
+        list(pool.map(lambda slab: store.write(slab, values[slab.slices]), slabs))
     np.testing.assert_array_equal(zarr.open(tmp_path / "mask.zarr")[mask_of(grid)][...], values)
     np.testing.assert_array_equal(ZarrSource(tmp_path / "mask.zarr").read(Box.whole(shape)).values[0], values)
 
@@ -160,7 +160,7 @@ def test_bands_from_many_threads_lose_nothing(shape: tuple[int, ...], tmp_path: 
 def test_scores_come_back_plane_by_plane_and_are_missing_until_then(tmp_path: Path) -> None:
     grid = volume_grid((40, 70, 20))
     create_scores(tmp_path / "scores.zarr", grid, 3)
-    source, store = ZarrSource(tmp_path / "scores.zarr"), BandStore(tmp_path / "scores.zarr")
+    source, store = ZarrSource(tmp_path / "scores.zarr"), SlabStore(tmp_path / "scores.zarr")
     assert (source.grid, source.channels, source.dtype) == (grid, 3, np.float32)
     values = np.random.default_rng(0).normal(size=(3, 8, 70, 20)).astype(np.float32)
     store.write(Box((32, 0, 0), (40, 70, 20)), values)
@@ -176,7 +176,7 @@ def test_scores_come_back_plane_by_plane_and_are_missing_until_then(tmp_path: Pa
 def test_what_is_not_written_is_nodata(tmp_path: Path) -> None:
     grid = Grid((1500, 60), FLAT, ("y", "x"))
     create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=CLASSES, made={})
-    store = BandStore(tmp_path / "mask.zarr")
+    store = SlabStore(tmp_path / "mask.zarr")
     store.write(Box((1024, 0), (1500, 60)), np.full((476, 60), 3, np.uint8))
     values, valid = ZarrSource(tmp_path / "mask.zarr").read(Box((1000, 0), (1050, 60)))
     assert (values[0, :24] == 255).all()
@@ -184,18 +184,18 @@ def test_what_is_not_written_is_nodata(tmp_path: Path) -> None:
     np.testing.assert_array_equal(valid, values[0] == 3)
 
 
-@pytest.mark.parametrize("band", [Box((0, 0), (1000, 60)), Box((100, 0), (1500, 60)), Box((0, 0), (1024, 30))])
-def test_bands_that_would_share_a_chunk_are_refused(band: Box, tmp_path: Path) -> None:
+@pytest.mark.parametrize("slab", [Box((0, 0), (1000, 60)), Box((100, 0), (1500, 60)), Box((0, 0), (1024, 30))])
+def test_slabs_that_would_share_a_chunk_are_refused(slab: Box, tmp_path: Path) -> None:
     create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), made={})
     with pytest.raises(OutputError, match="would share chunks"):
-        BandStore(tmp_path / "mask.zarr").write(band, np.zeros(band.shape, np.uint8))
+        SlabStore(tmp_path / "mask.zarr").write(slab, np.zeros(slab.shape, np.uint8))
 
 
 @pytest.mark.parametrize("values", [np.zeros((1500, 60), np.uint16), np.zeros((1500, 1), np.uint8), np.uint8(0)])
 def test_labels_that_do_not_fit_are_refused(values: Any, tmp_path: Path) -> None:
     create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), made={})
     with pytest.raises(OutputError, match="do not fit"):
-        BandStore(tmp_path / "mask.zarr").write(Box.whole((1500, 60)), np.asarray(values))
+        SlabStore(tmp_path / "mask.zarr").write(Box.whole((1500, 60)), np.asarray(values))
 
 
 def test_a_store_that_is_none_is_named(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_store_that_is_none_is_named(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "other.zarr")
     for name in ("missing.zarr", "other.zarr"):
         with pytest.raises(OutputError, match=rf"{name}: is no mask that was begun"):
-            BandStore(tmp_path / name)
+            SlabStore(tmp_path / name)
 
 
 IMAGE = np.arange(2 * 30 * 40, dtype=np.float32).reshape(2, 30, 40)

@@ -13,12 +13,12 @@ from pipeline.engine import Pixels, Predictor, Sink, Source
 from pipeline.geometry import Box
 
 
-class TimedSource:
+class TimedSource(Source):
     """A source, and what its reads took."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.grid, self.channels, self.dtype, self.block = source.grid, source.channels, source.dtype, source.block
+        self.info = source.info
         self.seconds_of_mpx: list[float] = []
         """CPU seconds, as long as a read is done by the thread that calls it."""
         self.rows = 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import Pixels, Recipe, Scores, sweep
+from pipeline.engine import Pixels, Recipe, Scores, Source, SourceInfo, sweep
 from pipeline.engine.blend import Blend
 from pipeline.geometry import Box, Grid, Lattice, cut_bands
 from pipeline.io.raster import write_png
@@ -29,12 +29,15 @@ LATTICE = Lattice((250, 350), (100, 100), (40, 40), (0, 0))
 UNTOUCHED, FINAL, CARRIED, PATCH = (238, 238, 238), (120, 160, 120), (240, 150, 50), (40, 40, 40)
 
 
-class Places:
+class Places(Source):
     """A source whose pixels say where they are: row and column."""
 
-    grid = Grid(LATTICE.shape, ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"))
-    channels, dtype = 2, np.dtype(np.float32)
-    block: tuple[int, ...] = (50, 350)
+    info = SourceInfo(
+        grid=Grid(LATTICE.shape, ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x")),
+        channels=2,
+        dtype=np.dtype(np.float32),
+        block=(50, 350),
+    )
 
     def read(self, box: Box) -> Pixels:
         """The indices of the cells of `box`."""

@@ -1,7 +1,7 @@
 """The sweep: patches in lattice order, blended in bounded memory, decided and written slab by slab."""
 
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
-from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
+from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, SourceInfo, as_source
 from pipeline.engine.sweep import Failure, Recipe, Watch, sweep
 from pipeline.engine.windows import WINDOWS
 
@@ -14,12 +14,15 @@ __all__ = [
     "Failure",
     "Labels",
     "Pixels",
+    "PlainSource",
     "Predictor",
     "Probabilities",
     "Recipe",
     "Scores",
     "Sink",
     "Source",
+    "SourceInfo",
     "Watch",
+    "as_source",
     "sweep",
 ]

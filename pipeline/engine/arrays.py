@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 from operator import add
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,18 @@ class HostArrays:
 
 
 HOST = HostArrays()
+
+
+@runtime_checkable
+class HasArrays(Protocol):
+    """A `Predictor` whose scores are arrays of its own."""
+
+    arrays: Arrays
+
+
+def arrays_of(predictor: object) -> Arrays:
+    """The arrays in which a predictor gives its scores: its own, or NumPy's."""
+    return predictor.arrays if isinstance(predictor, HasArrays) else HOST
 
 
 def sum_of_squares(planes: Iterable[Any]) -> Any:  # noqa: ANN401  (of any `Arrays`)

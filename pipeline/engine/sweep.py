@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.arrays import HOST, Arrays
+from pipeline.engine.arrays import arrays_of
 from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
-from pipeline.engine.protocols import Pixels, Predictor, Sink, Source
+from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, as_source
 from pipeline.engine.reader import READERS, Rows
 from pipeline.engine.windows import Weights
 from pipeline.engine.writer import Deciding, SlabWriter
@@ -70,7 +70,7 @@ MOST_FAILED = 16
 
 
 def sweep(
-    source: Source, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()
+    source: Source | PlainSource, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()
 ) -> tuple[Failure, ...]:
     """Segment the consecutive slabs of `run` into `sink`; the patches that failed.
 
@@ -78,16 +78,17 @@ def sweep(
     source or the sink raises, and what the predictor does if no patch succeeds, or more than `MOST_FAILED` fail. Slabs
     committed by then stay committed.
     """
+    source = as_source(source)
     region = Box(run[0].start, run[-1].stop)
     rows = _rows_of(recipe.lattice, region, predictor.batch)
     with ExitStack() as stack:
-        at_once = 1 if getattr(source, "sequential", False) else READERS
+        at_once = 1 if source.info.sequential else READERS
         readers = stack.enter_context(ThreadPoolExecutor(at_once, "read"))
         network = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
         held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
-        arrays = getattr(predictor, "arrays", HOST)
+        arrays = arrays_of(predictor)
         deciding = Deciding(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, deciding, writer, watch.committed)
         work = _Network(held, predictor, recipe, network, watch)
@@ -167,7 +168,7 @@ class _Network:
         self._held, self._predictor, self._pool, self._watch = held, predictor, pool, watch
         self._lattice, self._squares = recipe.lattice, recipe.squares
         self._weights = Weights(recipe.lattice, recipe.window)
-        self._arrays: Arrays = getattr(predictor, "arrays", HOST)
+        self._arrays = arrays_of(predictor)
         self._failures: list[Failure] = []
         self._error: Exception | None = None
         self._succeeded = False

@@ -83,7 +83,7 @@ def publish_layer(
     layer = ZarrSource(store)
     values = (pixels.values for _, pixels in slabs(layer, 1024))
     tags = {"PIPELINE": json.dumps(made)}
-    nodata = float("nan") if layer.nodata is None else layer.nodata
+    nodata = float("nan") if layer.info.nodata is None else layer.info.nodata
     write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
 
 
@@ -223,8 +223,9 @@ def _tif_about(path: Path) -> About:
     source = RasterSource(path)
     source.close()
     made = json.loads(source.tags["PIPELINE"]) if "PIPELINE" in source.tags else None
-    known = source.nodata is not None and float(source.nodata).is_integer()
-    return About(int(source.nodata or 0) if known else None, source.classes, made)
+    nodata = source.info.nodata
+    known = nodata is not None and float(nodata).is_integer()
+    return About(int(nodata or 0) if known else None, source.classes, made)
 
 
 def _nifti_about(path: Path) -> About:
@@ -236,7 +237,8 @@ def _zarr_about(path: Path) -> About:
     from pipeline.io.zarr import ZarrSource
 
     source = ZarrSource(path)
-    return About(source.nodata, source.classes, source.made or None)
+    nodata: Any = source.info.nodata
+    return About(nodata, source.classes, source.made or None)
 
 
 def _sidecar(path: Path) -> Path:

@@ -24,7 +24,7 @@ def each_volume(job: Job) -> list[Job]:
     except PipelineError:
         return [job]
     source.close()
-    count = getattr(source, "volumes", 1)
+    count = source.info.volumes
     if count == 1:
         return [job]
     mask = job.output or beside(job.input) / f"{stem_of(job.input)}{_SUFFIX}.nii.gz"

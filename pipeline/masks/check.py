@@ -113,7 +113,7 @@ def _kind(grid: Grid) -> str:
 
 
 def _volumes(source: Source) -> int:
-    return getattr(source, "volumes", 1)
+    return source.info.volumes
 
 
 def _open(path: str) -> Source:

@@ -24,7 +24,7 @@ def describe(path: str) -> dict[str, Any]:
         said = about(path) if not is_remote(path) and Path(path).exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
         made = {} if said is None or said.made is None else {"made": dict(said.made)}
-        volumes = getattr(source, "volumes", 1)
+        volumes = source.info.volumes
         several = {"volumes": volumes} if volumes > 1 else {}
         return {"input": shown(path), **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
     finally:

@@ -78,12 +78,12 @@ def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:
     return replace(_changed(mask, alone, {"structure": structure}), classes=table)
 
 
-class _Alone:
+class _Alone(Source):
     """One class of a mask: 1 where it is, 0 where another is; nodata stays."""
 
     def __init__(self, labels: Source, value: int, nodata: int) -> None:
         self._labels, self._value, self._nodata = labels, value, nodata
-        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+        self.info = labels.info
 
     def read(self, box: Box) -> Pixels:
         values, valid = self._labels.read(box)

@@ -71,7 +71,7 @@ def prepare(job: Job, means: Means) -> Setup:
             numerics=_numerics(means, card, views, augmentation),
             layers=layers_of(job.also, card),
         )
-        if _is_cut(setup, means) and _is_sequential(source):
+        if _is_cut(setup, means) and source.info.sequential:
             setup = replace(setup, staged=True)
         for one in setup.each():
             check_room(
@@ -90,7 +90,7 @@ def prepare(job: Job, means: Means) -> Setup:
 def _where_it_matters(job: Job, source: Source) -> Job:
     """The job without what decides nothing of this input: which form holds where they agree, the volume of but one."""
     disagree = source.grid.reference.get("nifti", {}).get("disagree", False)
-    several = getattr(source, "volumes", 1) > 1
+    several = source.info.volumes > 1
     return replace(job, affine=job.affine if disagree else None, volume=job.volume if several else None)
 
 
@@ -170,16 +170,12 @@ def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> 
     order, flips = turned or ((0, 1, 2), (False, False, False))
     if order != (0, 1, 2):
         return True
-    return _is_sequential(source) and (flips[0] or bool(means.workers or means.scheduler))
+    return source.info.sequential and (flips[0] or bool(means.workers or means.scheduler))
 
 
 def _is_cut(setup: Setup, means: Means) -> bool:
     """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
     return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
-
-
-def _is_sequential(source: Source) -> bool:
-    return bool(getattr(source, "sequential", False))
 
 
 def _window(kind: str) -> str:

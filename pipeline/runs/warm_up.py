@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Pixels, Source
-from pipeline.engine.arrays import HOST
+from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import seen
 from pipeline.models.inference.numerics import PLAIN, Numerics
@@ -87,7 +87,7 @@ def observed(setup: Setup, source: Source, count: int) -> Iterator[Pixels]:
 def _labels(setup: Setup, predictor: Predictor, patch: Pixels) -> NDArray[Any]:
     scores = predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
     labels = np.empty(scores.shape[1:], setup.labels.dtype)
-    getattr(predictor, "arrays", HOST).highest(scores, labels)
+    arrays_of(predictor).highest(scores, labels)
     return labels
 
 

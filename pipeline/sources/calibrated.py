@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -34,14 +34,12 @@ class Calibration:
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 
 
-class Calibrated:
+class Calibrated(Source):
     """An input in physical values, float32; they are computed in float64 and rounded once."""
-
-    dtype = np.dtype(np.float32)
 
     def __init__(self, source: Source, calibration: Calibration) -> None:
         self._source, self._calibration = source, calibration
-        self.grid, self.channels, self.block = source.grid, source.channels, source.block
+        self.info = replace(source.info, dtype=np.dtype(np.float32), nodata=None)
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; what was observed is what was so in the file, by its own nodata."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.engine import Pixels, Source
 from pipeline.geometry import Box
 
 
-class Repeated:
+class Repeated(Source):
     """A source whose channels are those of another, in another order or number."""
 
     def __init__(self, source: Source, channels: tuple[int, ...]) -> None:
         self._source, self._order = source, list(channels)
-        self.grid, self.dtype, self.block = source.grid, source.dtype, source.block
-        self.channels = len(channels)
-        self.sequential = bool(getattr(source, "sequential", False))
+        self.info = replace(source.info, channels=len(channels))
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`, with the channels in this order."""

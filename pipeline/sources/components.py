@@ -18,7 +18,7 @@ Labels = NDArray[Any]
 Numbers = NDArray[np.int64]
 
 
-class Connected:
+class Connected(Source):
     """A mask whose pieces that are too small have become background.
 
     A piece is what touches along faces, edges or corners, of one class. Two forward passes: the first numbers the
@@ -32,7 +32,7 @@ class Connected:
         Of equally large ones the first in array order is kept.
         """
         self._labels, self._background, self._nodata = labels, background, nodata
-        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+        self.info = labels.info
         self._slabs = cut_slabs(self.grid.shape, _ROWS[len(self.grid.shape)])
         self._first = [0]
         self._held: tuple[int, Labels, Numbers] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _VIEWS = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 """By view: which letters of an orientation the sweep, the rows and the columns follow."""
 
 
-class Reoriented:
+class Reoriented(Source):
     """A `Source` whose axes are a permutation and reversal of another's; each cell stays where it is in the world.
 
     Axes keep their names by place: the first is the one that is swept. The grid carries no file's own words for its
@@ -34,11 +35,8 @@ class Reoriented:
         self.source = source
         self.order = order
         self.flips = flips
-        self.grid = turned_grid(source.grid, order, flips)
-        self.channels = source.channels
-        self.dtype = source.dtype
-        self.block = tuple(source.block[axis] for axis in order)
-        self.sequential = getattr(source, "sequential", False)
+        grid = turned_grid(source.grid, order, flips)
+        self.info = replace(source.info, grid=grid, block=tuple(source.block[axis] for axis in order))
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`, which is given in this view's axes."""

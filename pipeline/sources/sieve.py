@@ -18,7 +18,7 @@ _SIDE = {2: 1024, 3: 64}
 Labels = NDArray[np.generic]
 
 
-class Sieved:
+class Sieved(Source):
     """A mask in which each patch has at least so many cells, or no neighbour that has.
 
     Cells of one class that touch along faces are a patch. One that is too small takes the class that most of the faces
@@ -31,7 +31,7 @@ class Sieved:
         if least < 1:
             raise RequestError(f"sieve is {least}; it is the least number of cells of a patch, and at least 1")
         self._labels, self._nodata, self._least = labels, nodata, least
-        self.grid, self.channels, self.dtype, self.block = labels.grid, labels.channels, labels.dtype, labels.block
+        self.info = labels.info
 
     def read(self, box: Box) -> Pixels:
         """Labels of `box`, tile by tile: what decides a cell lies within twice as many cells as a patch must have."""

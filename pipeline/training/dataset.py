@@ -27,11 +27,11 @@ OPEN = 32
 _TRIES = 10
 
 
-class Held:
+class Held(Source):
     """A `Source` that keeps all of another in memory, for those that can only be read from their beginning."""
 
     def __init__(self, source: Source) -> None:
-        self.grid, self.channels, self.dtype, self.block = source.grid, source.channels, source.dtype, source.block
+        self.info = replace(source.info, sequential=False)
         self._pixels = source.read(Box.whole(source.grid.shape))
         source.close()
 
@@ -200,7 +200,7 @@ def _open(path: str, reading: Reading) -> Source:
     key = path, reading
     if key not in _sources:
         source = reading.open(path)
-        _sources[key] = Held(source) if getattr(source, "sequential", False) else source
+        _sources[key] = Held(source) if source.info.sequential else source
         if len(_sources) > 2 * OPEN:
             _sources.popitem(last=False)[1].close()
     _sources.move_to_end(key)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import Labels, Pixels, Recipe, Scores, Watch, sweep
+from pipeline.engine import Labels, Pixels, Recipe, Scores, Source, SourceInfo, Watch, sweep
 from pipeline.geometry import Box, Grid, Lattice, cut_slabs, split_runs
 
 
@@ -20,25 +20,22 @@ def grid_of(shape: tuple[int, ...]) -> Grid:
 
 
 @dataclass
-class ArraySource:
+class ArraySource(Source):
     """An array `(channels, *shape)` as an input; refuses boxes outside of it, and records what was read."""
 
     values: NDArray[Any]
     valid: NDArray[np.bool_] | None = None
     block: tuple[int, ...] = (1, 1, 1)
     reads: list[Box] = field(default_factory=list)
+    sequential: ClassVar[bool] = False
+
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo(self.grid, len(self.values), self.values.dtype, self.block, self.sequential)
 
     @property
     def grid(self) -> Grid:
         return grid_of(self.values.shape[1:])
-
-    @property
-    def channels(self) -> int:
-        return len(self.values)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.values.dtype
 
     def read(self, box: Box) -> Pixels:
         if not Box.whole(self.grid.shape).holds(box):

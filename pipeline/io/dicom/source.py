@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
-from pipeline.engine.protocols import Pixels
+from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.dicom.files import Files
@@ -22,15 +22,13 @@ from pipeline.io.dicom.headers import Slice, read_slices
 _WHOLE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.int32))
 
 
-class DicomSource:
+class DicomSource(Source):
     """A `Source` over a CT or MR series, axes (z, y, x), slices in ascending order along their normal.
 
     Values are rescaled by each slice's own slope and intercept: Hounsfield units for CT. Where all of these are whole,
     values are integers of the smallest of int16, uint16 and int32 that holds whatever may be stored; else float32.
     Memory is the box that is read, and a slice; any thread may read.
     """
-
-    channels = 1
 
     def __init__(self, path: Path, series: str | None = None) -> None:
         """Open the folder or zip at `path`; `series` is the UID of one of several.
@@ -41,7 +39,7 @@ class DicomSource:
         try:
             chosen = _chosen(path, read_slices(self._files), series)
             try:
-                self.slices, self.grid = stack(chosen)
+                self.slices, grid = stack(chosen)
             except InputError as error:
                 raise InputError(f"{path}: {error}", error.code) from None
         except BaseException:
@@ -49,8 +47,8 @@ class DicomSource:
             raise
         self._path = path
         self.modality = self.slices[0].modality
-        self.block = (1, *self.grid.shape[1:])
-        self.dtype = _type_of(self.slices)
+        dtype, block = _type_of(self.slices), (1, *grid.shape[1:])
+        self.info = SourceInfo(grid, channels=1, dtype=dtype, block=block, path=str(path))
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values of shape `(1, *box.shape)`, all observed. Raises InputError for a damaged slice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ def cells_of(region: Region, box: Box) -> NDArray[np.bool_]:
     return np.asarray(burnt(shapes, (box.shape[0], box.shape[1]), (box.start[0], box.start[1])) > 0)
 
 
-class Clipped:
+class Clipped(Source):
     """A scene of which only a region is observed."""
 
     def __init__(self, source: Source, region: Region) -> None:
         self._source, self._region = source, region
-        self.grid, self.channels, self.dtype, self.block = source.grid, source.channels, source.dtype, source.block
+        self.info = replace(source.info, nodata=None)
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; zeros, and not observed, outside of the region."""

@@ -6,6 +6,7 @@ import glob
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
-from pipeline.engine.protocols import Pixels
+from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import MOSAIC
@@ -65,10 +66,9 @@ def versions(name: str) -> dict[str, Any]:
     return {"name": name, "tiles": len(listed), "tiles_sha256": sha256(repr(listed).encode()).hexdigest()}
 
 
-class MosaicSource:
+class MosaicSource(Source):
     """Rasters on one grid, or each put on one, as an input; of those that observed a cell the first is taken."""
 
-    nodata: float | None = None
     classes: ClassTable = ()
 
     def __init__(self, name: str, bands: Sequence[BandName] | None = None, onto: Grid | None = None) -> None:
@@ -76,20 +76,20 @@ class MosaicSource:
 
         InputError, naming both, where two tiles have other channels or, without `onto`, do not lie on one grid.
         """
-        self.path, self._asked, self._onto = name, bands, onto
+        self._path, self._asked, self._onto = name, bands, onto
         self._local = threading.local()
         self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | Warped](), False
         paths = tiles_of(name)
         first = RasterSource(paths[0], bands)
         self.bands, self.about = first.bands, first.about
         first.close()
-        self.channels, self.dtype, self.block = first.channels, first.dtype, first.block
+        self.info = replace(first.info, nodata=None, path=name)
         found = [(paths[0], first.grid)]
         for path in paths[1:]:
             tile = RasterSource(path, bands)
             tile.close()
             self._check_alike(paths[0], path, tile)
-            self.dtype = np.result_type(self.dtype, tile.dtype)
+            self.info = replace(self.info, dtype=np.result_type(self.dtype, tile.dtype))
             found.append((path, tile.grid))
         if onto is None:
             self._place(found)
@@ -100,15 +100,15 @@ class MosaicSource:
     def _check_alike(self, first: str, path: str, tile: RasterSource) -> None:
         """Raise InputError where a tile has other channels than the first one, or other units."""
         if tile.channels != self.channels:
-            raise InputError(f"{self.path}: {path} has {tile.channels} channels, and {first} {self.channels}")
+            raise InputError(f"{self._path}: {path} has {tile.channels} channels, and {first} {self.channels}")
         if tile.bands != self.bands or in_another_order(tile.about, self.about):
             raise InputError(
-                f"{self.path}: {path} has the bands {', '.join(listed(tile.about))}, and {first} "
+                f"{self._path}: {path} has the bands {', '.join(listed(tile.about))}, and {first} "
                 f"{', '.join(listed(self.about))}; bring them into one order with `gdal_translate -b`"
             )
         if (units := units_of(tile)) != (first_units := units_of(self)):
             raise InputError(
-                f"{self.path}: {path} has the scales and offsets {units}, and {first} {first_units}, so that their "
+                f"{self._path}: {path} has the scales and offsets {units}, and {first} {first_units}, so that their "
                 "numbers mean different things; bring them to one first with `gdal_translate -unscale`"
             )
 
@@ -117,12 +117,12 @@ class MosaicSource:
         boxes = [(path, footprint(grid, onto)) for path, grid in found]
         self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
         if not self.tiles:
-            raise InputError(f"{self.path}: has no cell in common with the grid that it is to be put on", "unsuitable")
+            raise InputError(f"{self._path}: has no cell in common with the grid that it is to be put on", "unsuitable")
         warped = [Warped(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
         for one in warped:
             one.close()
-        self.grid, self.block = onto, warped[0].block
-        self.dtype = np.result_type(*(one.dtype for one in warped))
+        dtype = np.result_type(*(one.dtype for one in warped))
+        self.info = replace(self.info, grid=onto, block=warped[0].block, dtype=dtype)
 
     def _place(self, found: Sequence[tuple[str, Grid]]) -> None:
         """Lay the tiles on the grid of the first."""
@@ -136,18 +136,18 @@ class MosaicSource:
             for path, start, grid in ((path, (row - top, column - left), grid) for path, (row, column), grid in placed)
         ]
         bottom, right = (max(tile.box.stop[axis] for tile in self.tiles) for axis in (0, 1))
-        self.grid = _shifted(placed[0][2], (top, left), (bottom, right))
+        self.info = replace(self.info, grid=_shifted(placed[0][2], (top, left), (bottom, right)))
 
     def _offset(self, first: tuple[str, Grid], path: str, tile: Grid) -> tuple[int, int]:
         """Rows and columns of a tile from the first one."""
         name, grid = first
         if tile.crs != grid.crs:
             raise InputError(
-                f"{self.path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`, "
+                f"{self._path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`, "
                 "or name a system to put them into with --crs, or a raster on whose grid with --like"
             )
         if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile)):
-            raise InputError(f"{self.path}: {path} or {name} has no transform, so nobody knows how they lie together")
+            raise InputError(f"{self._path}: {path} or {name} has no transform, so nobody knows how they lie together")
         (a, b, c), (d, e, f), _ = grid.affine
         (g, h, i), (j, k, m), _ = tile.affine
         row, column = np.linalg.solve([[a, b], [d, e]], [i - c, m - f])
@@ -155,12 +155,12 @@ class MosaicSource:
         nearest = round(row), round(column)
         if np.abs(turned).max() * max(tile.shape) > _APART:
             raise InputError(
-                f"{self.path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a system to put "
+                f"{self._path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a system to put "
                 "them into with --crs, or a raster on whose grid with --like"
             )
         if max(abs(row - nearest[0]), abs(column - nearest[1])) > _APART:
             raise InputError(
-                f"{self.path}: {path} lies {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
+                f"{self._path}: {path} lies {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
                 f"grid of {name}; bring both onto one with `gdalwarp -tap`"
             )
         return nearest
@@ -185,7 +185,7 @@ class MosaicSource:
     def _opened(self, path: str) -> RasterSource | Warped:
         """A tile of this thread's own; of many, those used last stay open."""
         if self._closed:
-            raise ValueError(f"{self.path}: is closed")
+            raise ValueError(f"{self._path}: is closed")
         if not hasattr(self._local, "held"):
             self._local.held = OrderedDict()
         held: OrderedDict[str, RasterSource | Warped] = self._local.held

@@ -19,7 +19,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from pipeline.classes import ClassTable, LabelClass
-from pipeline.engine import Pixels
+from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import shown
@@ -39,7 +39,7 @@ _NOWHERE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 """Affine of an overview: rasterio does not know where one lies whose file has no transform."""
 
 
-class RasterSource:
+class RasterSource(Source):
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
     def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None, level: int | None = None) -> None:
@@ -49,7 +49,7 @@ class RasterSource:
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
-        self.address, self.path = str(path), shown(path)
+        self.address, self._path = str(path), shown(path)
         self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
@@ -68,11 +68,15 @@ class RasterSource:
             self._masks = _masks(dataset, self.bands)
             self._shown = [] if self._masks else self._alpha
             self._nodata = [dataset.nodatavals[band - 1] for band in self.bands]
-            self.channels = len(self.bands)
-            self.dtype = self._common_dtype(dataset)
-            self.block = self._checked_block(dataset)
-            self.grid = grid_of(dataset) if not self._options else Grid(dataset.shape, _NOWHERE, ("y", "x"))
-            self.nodata: float | None = self._nodata[0]
+            dtype = self._common_dtype(dataset)
+            self.info = SourceInfo(
+                grid=grid_of(dataset) if not self._options else Grid(dataset.shape, _NOWHERE, ("y", "x")),
+                channels=len(self.bands),
+                dtype=dtype,
+                block=self._checked_block(dataset, dtype),
+                nodata=self._nodata[0],
+                path=self._path,
+            )
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
@@ -140,7 +144,7 @@ class RasterSource:
     def _handle(self) -> DatasetReader:
         """The dataset of this thread, which none may share; it is closed when the thread ends."""
         if self._closed:
-            raise ValueError(f"{self.path}: is closed")
+            raise ValueError(f"{self._path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
             dataset = self._local.dataset = rasterio.open(self.address, sharing=False, **self._options)
@@ -151,23 +155,23 @@ class RasterSource:
     def _choose(self, dataset: DatasetReader, bands: Sequence[BandName] | None) -> tuple[int, ...]:
         if not dataset.count:
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
-            raise InputError(f"{self.path}: has no image of its own; export one of its datasets first: {listed}")
+            raise InputError(f"{self._path}: has no image of its own; export one of its datasets first: {listed}")
         pictures = [band for band in dataset.indexes if band not in self._alpha]
-        return tuple(pictures if bands is None else numbers_of(self.path, self.about, bands))
+        return tuple(pictures if bands is None else numbers_of(self._path, self.about, bands))
 
     def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
         names = [dataset.dtypes[band - 1] for band in self.bands]
         if any(name.startswith("complex") for name in names):
-            raise InputError(f"{self.path}: pixels are {names[0]}; only integers and real numbers can be segmented")
+            raise InputError(f"{self._path}: pixels are {names[0]}; only integers and real numbers can be segmented")
         return np.dtype(np.result_type(*names))
 
-    def _checked_block(self, dataset: DatasetReader) -> tuple[int, ...]:
+    def _checked_block(self, dataset: DatasetReader, dtype: np.dtype[Any]) -> tuple[int, ...]:
         block = dataset.block_shapes[self.bands[0] - 1]
         planes = dataset.count if dataset.interleaving == Interleaving.pixel else 1
-        size = prod(block) * planes * self.dtype.itemsize
+        size = prod(block) * planes * dtype.itemsize
         if size > _LARGEST_BLOCK:
             raise InputError(
-                f"{self.path}: is stored in blocks of {block}, {size / 2**30:.1f} GiB each, and can only be read by "
+                f"{self._path}: is stored in blocks of {block}, {size / 2**30:.1f} GiB each, and can only be read by "
                 f"whole blocks; rewrite it with `gdal_translate -co TILED=YES`"
             )
         return tuple(block)

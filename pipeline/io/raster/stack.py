@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
-from pipeline.engine.protocols import Pixels
+from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import parts_of_stack, shown
@@ -34,27 +34,25 @@ class Part(NamedTuple):
     """Its row by row of the scene, and its column by column; outside of it where there is none."""
 
 
-class StackSource:
+class StackSource(Source):
     """Rasters of one system as an input: their bands one after the other, on the grid of the first.
 
     A cell of another grid is that which holds the centre of the scene's own: nothing is mixed, so that nodata stays
     nodata. A cell was observed where every raster that is read observed it.
     """
 
-    nodata: float | None = None
     classes: ClassTable = ()
 
     def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
         """Open what `name` stands for; InputError where a raster cannot lie on the grid of the first."""
-        self.path = shown(name)
+        self._path = shown(name)
         parts = parts_of_stack(name)
         opened = [RasterSource(address) for _, address in parts]
         try:
             each = [_named(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
-            self.grid, self.block = opened[0].grid, opened[0].block
             self.about = tuple(chain(*each))
             every = range(1, len(self.about) + 1)
-            self.bands = tuple(every if bands is None else numbers_of(self.path, self.about, bands))
+            self.bands = tuple(every if bands is None else numbers_of(self._path, self.about, bands))
             ends = list(accumulate(map(len, each), initial=0))
             self._parts = [
                 Part(RasterSource(source.address, own), places, self._cells(opened[0], source))
@@ -65,30 +63,31 @@ class StackSource:
         finally:
             for source in opened:
                 source.close()
-        self.channels = len(self.bands)
-        self.dtype: np.dtype[Any] = np.result_type(*(part.source.dtype for part in self._parts))
+        dtype: np.dtype[Any] = np.result_type(*(part.source.dtype for part in self._parts))
+        self.info = replace(opened[0].info, channels=len(self.bands), dtype=dtype, nodata=None, path=self._path)
 
     def _cells(self, first: RasterSource, other: RasterSource) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The row of another raster for each row of the first, and the column for each column."""
-        if other.grid.crs != self.grid.crs:
+        if other.grid.crs != first.grid.crs:
             raise InputError(
-                f"{self.path}: {other.path} and {first.path} are in different systems; bring them into one first with "
-                "`gdalwarp`"
+                f"{self._path}: {other.info.path} and {first.info.path} are in different systems; bring them into one "
+                "first with `gdalwarp`"
             )
-        placed = _placed(self.grid), _placed(other.grid)
-        if any(placed) != all(placed) or not (all(placed) or self.grid.shape == other.grid.shape):
+        placed = _placed(first.grid), _placed(other.grid)
+        if any(placed) != all(placed) or not (all(placed) or first.grid.shape == other.grid.shape):
             raise InputError(
-                f"{self.path}: {other.path} has the shape {other.grid.shape} and {first.path} {self.grid.shape}, and "
-                "one has no transform, so nobody knows how they lie together"
+                f"{self._path}: {other.info.path} has the shape {other.grid.shape} and {first.info.path} "
+                f"{first.grid.shape}, and one has no transform, so nobody knows how they lie together"
             )
-        to_other = np.linalg.solve(np.array(other.grid.affine), np.array(self.grid.affine))
-        if abs(to_other[0, 1]) * self.grid.shape[1] > _APART or abs(to_other[1, 0]) * self.grid.shape[0] > _APART:
+        to_other = np.linalg.solve(np.array(other.grid.affine), np.array(first.grid.affine))
+        if abs(to_other[0, 1]) * first.grid.shape[1] > _APART or abs(to_other[1, 0]) * first.grid.shape[0] > _APART:
             raise InputError(
-                f"{self.path}: {other.path} is turned against {first.path}; bring both onto one grid with `gdalwarp`"
+                f"{self._path}: {other.info.path} is turned against {first.info.path}; bring both onto one grid "
+                "with `gdalwarp`"
             )
         rows, columns = (
             np.floor(np.round(to_other[axis, axis] * np.arange(length) + to_other[axis, 2] + 0.5, _DIGITS))
-            for axis, length in enumerate(self.grid.shape)
+            for axis, length in enumerate(first.grid.shape)
         )
         return rows.astype(np.intp), columns.astype(np.intp)
 

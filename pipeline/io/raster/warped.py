@@ -7,6 +7,7 @@ place alone: `read(box) == read(whole)[box]`. Nearly everywhere it is what GDAL 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -29,7 +30,7 @@ _SNAP = 1e-6
 """Cells by which a place may lie off a cell's centre and count as there."""
 
 
-class Warped:
+class Warped(Source):
     """A scene on the grid `target`: the mean of its four nearest cells by nearness, observed where all needed are.
 
     Where cells of `target` are larger than the scene's by a whole factor or more, the scene's are averaged first in
@@ -37,22 +38,19 @@ class Warped:
     float64).
     """
 
-    nodata: float | None = None
     about: tuple[RasterBand, ...]
     bands: tuple[int, ...]
 
     def __init__(self, source: Source, target: Grid) -> None:
         """Put `source` on the grid `target`; InputError for what has no place there, or where they do not meet."""
-        self.path = getattr(source, "path", "the scene")
         if fault := _fault(source.grid, target):
-            raise InputError(f"{self.path}: {fault}", "unsuitable")
-        self._source, self.grid = source, target
-        self.channels = source.channels
+            raise InputError(f"{source.info.path or 'the scene'}: {fault}", "unsuitable")
+        self._source = source
         if isinstance(source, Banded):
             self.about, self.bands = source.about, source.bands
-        self.block: tuple[int, ...] = (_TILE, _TILE)
         wide = source.dtype.kind in "iu" and source.dtype.itemsize == 8
-        self.dtype = np.dtype(np.float64) if wide else source.dtype
+        dtype = np.dtype(np.float64) if wide else source.dtype
+        self.info = replace(source.info, grid=target, dtype=dtype, block=(_TILE, _TILE), nodata=None)
         self._factors = _factors(source.grid, target)
 
     def read(self, box: Box) -> Pixels:

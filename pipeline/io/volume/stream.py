@@ -14,7 +14,7 @@ import numpy as np
 from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
-from pipeline.engine.protocols import Pixels
+from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 
@@ -101,27 +101,27 @@ class Voxels:
         return replace(self, offset=self.offset + count * self.stored.itemsize)
 
 
-class NiftiSource:
+class NiftiSource(Source):
     """A `Source` over one NIfTI volume: integers in their own type, else float32; NaN and infinity are not valid.
 
     Memory is the box that is read, and a plane. Reads of a damaged file raise InputError with the file and the slice;
     in a gzip file that may be only the read of the last slice, where the checksum is.
     """
 
-    channels = 1
-
     def __init__(self, path: Path, stream: Stream, grid: Grid, voxels: Voxels, volumes: int = 1) -> None:
-        self.grid = grid
-        self.volumes = volumes
-        """Volumes in the file, of which this is one."""
-        self.block = (1, *self.grid.shape[1:])
-        self.sequential = stream.packed
-        """Whether reading in ascending order is much cheaper than any other: gzip."""
         self._path = path
         self._stream = stream
         self._voxels = voxels
         whole = voxels.stored.kind in "iu" and voxels.scale is None
-        self.dtype = voxels.stored.newbyteorder("=") if whole else np.dtype(np.float32)
+        self.info = SourceInfo(
+            grid=grid,
+            channels=1,
+            dtype=voxels.stored.newbyteorder("=") if whole else np.dtype(np.float32),
+            block=(1, *grid.shape[1:]),
+            sequential=stream.packed,
+            volumes=volumes,
+            path=str(path),
+        )
 
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values of shape `(1, *box.shape)`, valid only for files of floats. Thread-safe."""

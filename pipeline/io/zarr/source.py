@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.classes import ClassTable, table_of
-from pipeline.engine import Pixels
+from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.zarr.attributes import grid_from_json
@@ -27,7 +27,7 @@ _BROKEN = (
 """What zarr and its decoders raise on metadata and chunks that are not as they should be."""
 
 
-class ZarrSource:
+class ZarrSource(Source):
     """An array of a Zarr store, version 2 or 3, as an input; nothing is held open, and any thread may read.
 
     Axes are known from our own record, OME-Zarr, dimension names, or being two. Axes before the spatial ones are the
@@ -40,7 +40,7 @@ class ZarrSource:
         `affine` is what holds where a NIfTI header in it has two that disagree: sform, qform, or "strict" for neither.
         Raises InputError, with the path, the fault and the way out.
         """
-        self.path = str(path)
+        self._path = str(path)
         try:
             self._open(affine)
         except InputError:
@@ -49,17 +49,20 @@ class ZarrSource:
             raise InputError(f"{path}: not a Zarr store that can be read ({error}); write it again") from error
 
     def _open(self, affine: str) -> None:
-        found = find(self.path)
+        found = find(self._path)
         record = found.record
         self._array = found.array
-        self._lead, spatial = split_axes(self.path, self._array.shape, found.axes)
+        self._lead, spatial = split_axes(self._path, self._array.shape, found.axes)
         shape = self._array.shape[-spatial:]
         channels = [size for size, index in zip(self._array.shape, self._lead, strict=False) if index == slice(None)]
-        self.grid = grid_from_json(record["grid"]) if record else self._placed(found, shape, affine)
-        self.channels = channels[0] if channels else 1
-        self.dtype = np.dtype(self._array.dtype).newbyteorder("=")
-        self.block = tuple(self._array.chunks[-spatial:])
-        self.nodata: Any = record["nodata"] if record else found.nodata
+        self.info = SourceInfo(
+            grid=grid_from_json(record["grid"]) if record else self._placed(found, shape, affine),
+            channels=channels[0] if channels else 1,
+            dtype=np.dtype(self._array.dtype).newbyteorder("="),
+            block=tuple(self._array.chunks[-spatial:]),
+            nodata=record["nodata"] if record else found.nodata,
+            path=self._path,
+        )
         self.classes: ClassTable = table_of(record["classes"]) if record else ()
         self.made: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
@@ -68,17 +71,17 @@ class ZarrSource:
         try:
             return grid_of(found, shape, affine)
         except InputError as error:
-            raise InputError(f"{self.path}: its array nifti {error}", error.code) from None
+            raise InputError(f"{self._path}: its array nifti {error}", error.code) from None
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if self.dtype.kind not in "buif":
-            raise InputError(f"{self.path}: cells are {self.dtype}; only integers and real numbers can be segmented")
+            raise InputError(f"{self._path}: cells are {self.dtype}; only integers and real numbers can be segmented")
         if self.grid.shape != shape:
-            raise InputError(f"{self.path}: its record tells of a grid of {self.grid.shape}, its array has {shape}")
+            raise InputError(f"{self._path}: its record tells of a grid of {self.grid.shape}, its array has {shape}")
         size = prod(self._array.chunks) * self.dtype.itemsize
         if size > _LARGEST_CHUNK:
             raise InputError(
-                f"{self.path}: is stored in chunks of {self._array.chunks}, {size / 2**30:.1f} GiB each, and can only "
+                f"{self._path}: is stored in chunks of {self._array.chunks}, {size / 2**30:.1f} GiB each, and can only "
                 "be read by whole chunks; write it again in smaller ones"
             )
 
@@ -87,9 +90,9 @@ class ZarrSource:
         try:
             values = np.asarray(self._array[self._lead + box.slices], self.dtype)
         except _BROKEN as error:
-            raise InputError(f"{self.path}, rows {box.start[0]} to {box.stop[0]}: cannot be read ({error})") from error
+            raise InputError(f"{self._path}, rows {box.start[0]} to {box.stop[0]}: cannot be read ({error})") from error
         values = values.reshape(self.channels, *box.shape)
-        return Pixels(values, observed(values, [self.nodata] * self.channels))
+        return Pixels(values, observed(values, [self.info.nodata] * self.channels))
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -36,7 +36,7 @@ def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None
 
 
 def _create(source: Source, path: Path) -> zarr.Array[Any]:
-    missing = getattr(source, "nodata", None)
+    missing = source.info.nodata
     record: dict[str, Any] = {
         "version": 1,
         "array": "0",

@@ -96,5 +96,5 @@ def placed(source: RasterSource, folder: Path) -> str:
     slabs = iter([np.zeros(shape, np.uint8)])
     write_cog(mask, source.grid, slabs, np.dtype(np.uint8), nodata=255, classes=(), tags={})
     grid = RasterSource(mask).grid
-    same = grid == source.grid and (grid.reference == source.grid.reference or source.path.endswith(".vrt"))
+    same = grid == source.grid and (grid.reference == source.grid.reference or source.info.path.endswith(".vrt"))
     return "read" if same else f"another place: {grid.reference} instead of {source.grid.reference}"

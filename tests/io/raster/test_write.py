@@ -105,7 +105,7 @@ def test_a_mask_says_what_it_means(tmp_path: Path) -> None:
     words = ElementTree.parse(tmp_path / "mask.vrt").getroot().iter("Category")
     assert [word.text or "" for word in words] == ["water & ice", "", "", "<road>"]
     source = RasterSource(path)
-    assert (source.nodata, source.classes, source.tags["PIPELINE"]) == (255, CLASSES, '{"ä": 1}')
+    assert (source.info.nodata, source.classes, source.tags["PIPELINE"]) == (255, CLASSES, '{"ä": 1}')
 
 
 def test_a_mask_is_a_cloud_optimized_geotiff(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_classes_beyond_255_are_written_as_they_are(tmp_path: Path) -> None:
     values = np.arange(400 * 300, dtype=np.uint16).reshape(300, 400) % 1000
     source = RasterSource(write(tmp_path / "mask.tif", values, nodata=65535))
     np.testing.assert_array_equal(source.read(Box.whole((300, 400))).values[0], values)
-    assert (source.dtype, source.nodata, source.classes[1].name) == (np.uint16, 65535, "<road>")
+    assert (source.dtype, source.info.nodata, source.classes[1].name) == (np.uint16, 65535, "<road>")
 
 
 @settings(max_examples=15)

@@ -142,7 +142,7 @@ def test_any_volume_of_a_file_is_what_nibabel_reads(tmp_path, name, kind):
     for volume in (2, 0, 3, 1):
         with closing(open_volume(path, volume=volume)) as source:
             pixels = source.read(Box.whole(source.grid.shape))
-            assert source.volumes == 4
+            assert source.info.volumes == 4
         np.testing.assert_array_equal(pixels.values[0], stored[..., volume].T)
     write_nifti(tmp_path / "mask.nii", source.grid, [np.zeros(source.grid.shape, np.uint8)], "u1")
     mask = nibabel.load(tmp_path / "mask.nii")

@@ -69,7 +69,7 @@ def test_any_box_is_what_nibabel_reads(tmp_path, data, shape, kind, scale, versi
 def test_gzip_may_be_read_in_any_order_and_more_than_once(tmp_path, order):
     stored = numbers((5, 4, 6), "i2")
     source = open_volume(put(tmp_path / "v.nii.gz", stored))
-    assert source.sequential
+    assert source.info.sequential
     for z in [*order, *order]:
         values = source.read(Box((z, 0, 0), (z + 1, 4, 5))).values
         np.testing.assert_array_equal(values[0, 0], stored[:, :, z].T)
@@ -95,7 +95,7 @@ def test_any_thread_may_read(tmp_path, name):
     with ThreadPoolExecutor(8) as pool:
         slices = list(pool.map(lambda z: source.read(Box((z, 0, 0), (z + 1, 30, 40))).values[0, 0], rows))
     source.close()
-    assert source.sequential == name.endswith("gz")
+    assert source.info.sequential == name.endswith("gz")
     for z, values in zip(rows, slices, strict=True):
         np.testing.assert_array_equal(values, stored[:, :, z].T)
 

@@ -116,7 +116,7 @@ def test_byte_order_and_skipped_bytes(tmp_path, order, skip):
 def test_any_box_in_any_order_is_that_of_the_whole(tmp_path, name):
     values = pixels((6, 5, 4), "i2")
     source = open_source(put(tmp_path / name, values, packed=True))
-    assert source.sequential
+    assert source.info.sequential
     for z in (3, 0, 5, 2):
         box = Box((z, 1, 0), (z + 1, 4, 3))
         np.testing.assert_array_equal(source.read(box).values[0], values[box.slices])

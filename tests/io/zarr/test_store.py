@@ -83,7 +83,7 @@ def test_a_grid_comes_back_exactly(place: str, tmp_path: Path) -> None:
     source = ZarrSource(put_labels(tmp_path / "mask.zarr", grid, pixels((30, 40))))
     assert source.grid == grid
     assert source.grid.reference == grid.reference
-    assert (source.nodata, source.classes, source.made) == (255, CLASSES, MADE)
+    assert (source.info.nodata, source.classes, source.made) == (255, CLASSES, MADE)
 
 
 @given(numbers=st.lists(st.floats(-1e9, 1e9), min_size=12, max_size=12))
@@ -234,7 +234,7 @@ def test_a_scene_of_xarray_is_read(version: int, transform: bool, inside: str, t
     """Its place stands in `GeoTransform`, or only in its coordinates."""
     array = picture().rio.write_transform() if transform else picture()
     source = ZarrSource(put_xarray(tmp_path / "a.zarr", array, version) / inside)
-    assert (source.channels, source.grid.shape, source.nodata is None) == (2, (30, 40), False)
+    assert (source.channels, source.grid.shape, source.info.nodata is None) == (2, (30, 40), False)
     assert source.grid.affine == ((0.0, 10.0, 5e5 + 5), (-10.0, 0.0, 4e6 - 5), (0.0, 0.0, 1.0))
     assert source.grid.reference["gdal"]["transform"] == [10.0, 0.0, 5e5, 0.0, -10.0, 4e6]
     assert CRS.from_wkt(source.grid.crs or "") == CRS.from_epsg(32633)
@@ -301,7 +301,7 @@ def test_zeros_of_a_plain_array_are_observed(version: int, tmp_path: Path) -> No
     array[:20] = 1
     source = ZarrSource(tmp_path / "a.zarr")
     values, valid = source.read(Box.whole((30, 40)))
-    assert (source.channels, source.nodata, valid) == (1, None, None)
+    assert (source.channels, source.info.nodata, valid) == (1, None, None)
     np.testing.assert_array_equal(values[0], array[...])
     assert source.grid.affine == FLAT
 

@@ -24,12 +24,13 @@ from benchmarks.resident import MIB, resident
 from benchmarks.scenes import sample_scene
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.prepare import prepare
+from pipeline.runs.view_sweep import sweeps_of
 
 
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
-    setup = prepare(Job(str(scene), mask, str(model)), Means())
-    predictor = NullNetwork() if null else pipeline.runs.predictors.predictor_of(setup, None, (), ())
+    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Means()))
+    predictor = NullNetwork() if null else pipeline.runs.predictors.predictor_of(sweep, None, (), ())
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: predictor):

@@ -43,6 +43,7 @@ from pipeline.io.raster import RasterSource
 from pipeline.io.zarr import SlabStore, create_labels
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.prepare import prepare
+from pipeline.runs.view_sweep import sweeps_of
 
 CLASSES, RUNS = 6, 5
 
@@ -78,11 +79,11 @@ class Unmarked:
 
 
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:
-    setup = prepare(Job(str(scene), store, str(model)), Means())
+    (view,) = sweeps_of(prepare(Job(str(scene), store, str(model)), Means()))
     remove(store)
-    create_labels(store, setup.swept, np.dtype(np.uint8), nodata=255, classes=setup.classes, made={})
+    create_labels(store, view.grid, np.dtype(np.uint8), nodata=255, classes=view.prepared.classes, made={})
     source = RasterSource(scene)
-    sweep(source, NullNetwork(), Unmarked(SlabStore(store)), setup.recipe, setup.slabs(Means()))
+    sweep(source, NullNetwork(), Unmarked(SlabStore(store)), view.recipe, view.slabs(Means()))
     source.close()
 
 

@@ -26,6 +26,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.models.spec import Backbone
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
+from pipeline.runs.view_sweep import sweeps_of
 
 
 def run(scene: Path, mask: Path, model: Path) -> float:
@@ -36,11 +37,11 @@ def run(scene: Path, mask: Path, model: Path) -> float:
 
 
 def network_alone(scene: Path, mask: Path, model: Path) -> float:
-    setup = prepare(Job(str(scene), mask, str(model)), Means())
-    predictor = predictor_of(setup, None, (), ())
+    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Means()))
+    predictor = predictor_of(sweep, None, (), ())
     source = open_source(scene)
     whole = source.read(Box.whole(source.grid.shape)).values
-    patches = [whole[(slice(None), *patch.slices)][None] for _, row in setup.lattice.rows() for patch in row]
+    patches = [whole[(slice(None), *patch.slices)][None] for _, row in sweep.lattice.rows() for patch in row]
     predictor(patches[0], None)
     began = time.perf_counter()
     with ThreadPoolExecutor(predictor.threads) as pool:

@@ -34,7 +34,7 @@ from pipeline.models.spec import Backbone
 from pipeline.runs.cluster import map_out
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
-from pipeline.runs.prepared import Setup
+from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import MASK, labels_sink, swept_source
 
 REPEATS, TASKS = 5, 200
@@ -68,26 +68,29 @@ class Free:
 
 def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
     """Costs on this machine, by scenes of `side` pixels and of half of it made in `folder`."""
-    less, setup = (_prepared(folder, length, backbone) for length in (side // 2, side))
-    small, large, mpx = _free(less), _free(setup), side * side / 1e6
-    store_mb, mask_mb = _megabytes(setup.work / MASK / mask_of(setup.grid)), _megabytes(setup.output)
-    real = _swept(setup, predictor_of(setup, 1, (), ()))
+    less, view = (_prepared(folder, length, backbone) for length in (side // 2, side))
+    small, large, mpx = _free(less), _free(view), side * side / 1e6
+    store_mb, mask_mb = (
+        _megabytes(view.prepared.work / MASK / mask_of(view.prepared.grid)),
+        _megabytes(view.prepared.output),
+    )
+    real = _swept(view, predictor_of(view, 1, (), ()))
     patch_s = median(real.network.seconds)
-    patch_mpx = (len(setup.lattice) - len(less.lattice)) * prod(setup.lattice.patch) / 1e6
+    patch_mpx = (len(view.lattice) - len(less.lattice)) * prod(view.lattice.patch) / 1e6
     return Costs(
         backbone=backbone,
-        numerics=f"{setup.numerics.precision}, {setup.numerics.runtime}",
-        patch=setup.lattice.patch[0],
-        overlap=setup.lattice.overlap[0],
+        numerics=f"{view.prepared.numerics.precision}, {view.prepared.numerics.runtime}",
+        patch=view.lattice.patch[0],
+        overlap=view.lattice.overlap[0],
         block=real.source.block[0],
         slab=real.source.rows,
-        band=setup.slabs(MEANS)[0].shape[0],
+        band=view.slabs(MEANS)[0].shape[0],
         decode_s=median(seconds for one in large.sweeps for seconds in one.source.seconds_of_mpx),
         patch_s=patch_s,
         blend_s=(large.blend_s - small.blend_s) / patch_mpx,
         write_s=min(seconds for one in large.sweeps for seconds in one.sink.seconds_of_mpx),
         publish_s=(large.publish_s - small.publish_s) / (mpx * 3 / 4),
-        read_mb=_megabytes(Path(setup.job.input)) / mpx,
+        read_mb=_megabytes(Path(view.prepared.job.input)) / mpx,
         store_mb=store_mb / mpx,
         mask_mb=mask_mb / mpx,
         **_starts(folder, backbone, patch_s),
@@ -101,29 +104,32 @@ def command(scene: Path, mask: Path, model: Path, workers: int) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", "run", *places, *means]
 
 
-def _prepared(folder: Path, side: int, backbone: Backbone) -> Setup:
+def _prepared(folder: Path, side: int, backbone: Backbone) -> ViewSweep:
     random_model.write(folder / backbone, backbone=backbone)
     scene = sample_scene(folder, side, side)
-    return prepare(Job(str(scene), folder / "simulator.tif", str(folder / backbone)), MEANS)
+    (view,) = sweeps_of(prepare(Job(str(scene), folder / "simulator.tif", str(folder / backbone)), MEANS))
+    return view
 
 
-def _swept(setup: Setup, predictor: Predictor) -> Swept:
-    remove(setup.work)
-    nodata = int(setup.labels.nodata)
-    create_labels(setup.work / MASK, setup.swept, setup.labels.dtype, nodata=nodata, classes=setup.classes, made={})
-    Ledger(setup.work).begin(setup.fingerprint())
-    source, network, sink = TimedSource(swept_source(setup)), TimedPredictor(predictor), TimedSink(labels_sink(setup))
+def _swept(view: ViewSweep, predictor: Predictor) -> Swept:
+    prepared = view.prepared
+    remove(prepared.work)
+    labels = {"nodata": int(prepared.labels.nodata), "classes": prepared.classes}
+    create_labels(prepared.work / MASK, view.grid, prepared.labels.dtype, **labels, made={})
+    Ledger(prepared.work).begin(prepared.fingerprint())
+    source, network, sink = TimedSource(swept_source(view)), TimedPredictor(predictor), TimedSink(labels_sink(prepared))
     began = time.thread_time()
     try:
-        sweep(source, network, sink, setup.recipe, setup.slabs(MEANS))
+        sweep(source, network, sink, view.recipe, view.slabs(MEANS))
     finally:
         source.close()
     return Swept(source, network, sink, time.thread_time() - began)
 
 
-def _free(setup: Setup) -> Free:
-    sweeps = tuple(_swept(setup, NullNetwork()) for _ in range(REPEATS))
-    published = [_cpu(lambda: export(setup.work / MASK, setup.output, overwrite=True))[0] for _ in range(REPEATS)]
+def _free(view: ViewSweep) -> Free:
+    sweeps = tuple(_swept(view, NullNetwork()) for _ in range(REPEATS))
+    store, output = view.prepared.work / MASK, view.prepared.output
+    published = [_cpu(lambda: export(store, output, overwrite=True))[0] for _ in range(REPEATS)]
     return Free(sweeps, median(one.blend_s for one in sweeps), median(published))
 
 
@@ -134,15 +140,15 @@ def _megabytes(path: Path) -> float:
 
 def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float]:
     """What it takes to begin, by tasks that do nothing or only load the model, and by a run less its patches."""
-    setup = _prepared(folder, BEGUN, backbone)
+    view = _prepared(folder, BEGUN, backbone)
     here, there = _cpu(lambda: _map(time.sleep, 0.0, 1))
     here_many, there_many = _cpu(lambda: _map(time.sleep, 0.0, 1 + TASKS))
-    _, there_loaded = _cpu(lambda: _map(_load, setup, 1))
-    call = command(Path(setup.job.input), setup.output, folder / backbone, 1)
+    _, there_loaded = _cpu(lambda: _map(_load, view, 1))
+    call = command(Path(view.prepared.job.input), view.prepared.output, folder / backbone, 1)
     _, whole = _cpu(lambda: subprocess.run(call, check=True, stdout=subprocess.DEVNULL))
     worker_s = there_loaded - there
     task_s = (here_many - here + there_many - there) / TASKS
-    patches = patches_of(setup.lattice, setup.runs(setup.slabs(MEANS), 1))
+    patches = patches_of(view.lattice, view.runs(view.slabs(MEANS), 1))
     return {"begin_s": whole - worker_s - patches * patch_s, "worker_s": worker_s, "task_s": task_s}
 
 
@@ -150,8 +156,8 @@ def _map(function: Callable[[Task], None], task: Task, count: int) -> None:
     map_out(function, lambda _: {f"task-{number}": task for number in range(count)}, workers=1, tick=lambda: None)
 
 
-def _load(setup: Setup) -> None:
-    predictor_of(setup, 1, (), ())
+def _load(view: ViewSweep) -> None:
+    predictor_of(view, 1, (), ())
 
 
 def _cpu(work: Callable[[], object]) -> tuple[float, float]:

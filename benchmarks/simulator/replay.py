@@ -20,7 +20,7 @@ from pipeline.engine.reader import READERS
 from pipeline.geometry import Box, Lattice, cut_slabs, split_runs
 from pipeline.geometry.partition import patches_of, runs_for
 from pipeline.geometry.slabs import Run
-from pipeline.runs.prepared import STRIP
+from pipeline.runs.view_sweep import STRIP
 
 Steps = Generator[float, float, float]
 """Yields the time until which it waits, is sent the time that it is then, and returns the time of its end."""

@@ -15,7 +15,8 @@ from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
 from pipeline.jobs.job import Means
 from pipeline.runs.progress import Progress, Ticker, watch_of
-from pipeline.runs.prepared import Setup
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 
 
@@ -23,7 +24,7 @@ from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 class Task:
     """A run of slabs of one view, as it is sent to a worker."""
 
-    setup: Setup
+    sweep: ViewSweep
     run: Run
     threads: int | None
     """Calls of the network at a time; None: one for each core."""
@@ -34,13 +35,13 @@ def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
 
     The patches that the network could not do.
     """
-    setup = task.setup
-    done = Ledger(setup.folder).done(task.run)
-    source, sink = swept_source(setup), swept_sink(setup)
+    view = task.sweep
+    done = Ledger(view.folder).done(task.run)
+    source, sink = swept_source(view), swept_sink(view)
     try:
-        predictor = predictors.predictor_of(setup, task.threads, *statistics_of(setup))
+        predictor = predictors.predictor_of(view, task.threads, *statistics_of(view.prepared))
         runs = split_runs([slab for slab in task.run if slab not in done], 1)
-        return tuple(chain(*(sweep(source, predictor, sink, setup.recipe, run, watch) for run in runs)))
+        return tuple(chain(*(sweep(source, predictor, sink, view.recipe, run, watch) for run in runs)))
     finally:
         source.close()
 
@@ -48,18 +49,18 @@ def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
 class _Left(NamedTuple):
     """What is to be done of a view."""
 
-    view: Setup
+    view: ViewSweep
     todo: list[Box]
     done: int
     """Cells that an earlier run did."""
 
 
-def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> tuple[Failure, ...]:
+def sweep_left(prepared: PreparedJob, means: Means, progress: Progress, stop: Event) -> tuple[Failure, ...]:
     """Sweep what is left of each view: here one after the other, with workers all at once.
 
     The patches that the network could not do, each once. Raises Interrupted if `stop` is set.
     """
-    left = [_left(view, means) for view in setup.each()]
+    left = [_left(view, means) for view in sweeps_of(prepared)]
     done = sum(part.done for part in left)
     progress.phase("segmenting")
     progress.begun(done + sum(slab.size for part in left for slab in part.todo), done)
@@ -71,7 +72,7 @@ def sweep_left(setup: Setup, means: Means, progress: Progress, stop: Event) -> t
     return tuple(dict.fromkeys(chain(*failures)))
 
 
-def _left(view: Setup, means: Means) -> _Left:
+def _left(view: ViewSweep, means: Means) -> _Left:
     slabs = view.slabs(means)
     done = Ledger(view.folder).done(slabs)
     return _Left(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
@@ -100,12 +101,12 @@ def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Ev
     return cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
 
 
-def _named(view: Setup, run: Run) -> str:
+def _named(view: ViewSweep, run: Run) -> str:
     """Name of a task on the dashboard, where those of one kind stand together: all before the first hyphen is it."""
     first, last = run[0], run[-1]
     place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
-    kind = f"sweep {view.views[view.at].name}" if view.averaged else "sweep"
-    return f"{kind}-{view.output} {place}"
+    kind = f"sweep {view.view.name}" if view.prepared.averaged else "sweep"
+    return f"{kind}-{view.prepared.output} {place}"
 
 
 @dataclass(frozen=True)

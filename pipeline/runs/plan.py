@@ -11,7 +11,8 @@ from pipeline.geometry import Box, split_runs
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
-from pipeline.runs.prepared import Setup, bytes_of
+from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.geometry.partition import recomputed
 
 
@@ -55,49 +56,50 @@ class Plan:
 
 def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
     """Plan a job: reads headers only. `probe` runs the network on two patches of noise to tell the time."""
-    setup = prepare(job, means)
-    views = setup.each()
-    slabs = [view.slabs(means) for view in views]
+    prepared = prepare(job, means)
+    sweeps = sweeps_of(prepared)
+    slabs = [sweep.slabs(means) for sweep in sweeps]
     strips = [len({slab.start[-1] for slab in of_view}) for of_view in slabs]
     widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(slabs, strips, strict=True)]
     shared = [
-        view.runs(cut, means.workers) if means.workers else split_runs(cut, 1)
-        for view, cut in zip(views, slabs, strict=True)
+        sweep.runs(cut, means.workers) if means.workers else split_runs(cut, 1)
+        for sweep, cut in zip(sweeps, slabs, strict=True)
     ]
     return Plan(
         input=job.name,
-        output=str(setup.output),
-        model=setup.card.name,
-        channels=setup.told_channels,
-        values=setup.told_values,
-        shape=setup.grid.shape,
-        patch=setup.lattice.patch,
-        overlap=setup.lattice.overlap,
-        window=setup.window,
-        patches=sum(len(view.lattice) for view in views),
+        output=str(prepared.output),
+        model=prepared.card.name,
+        channels=prepared.told_channels,
+        values=prepared.told_values,
+        shape=prepared.grid.shape,
+        patch=sweeps[0].lattice.patch,
+        overlap=sweeps[0].lattice.overlap,
+        window=prepared.window,
+        patches=sum(len(sweep.lattice) for sweep in sweeps),
         bands=sum(map(len, slabs)),
         strips=max(strips),
-        memory_bytes=max(view.memory(width) for view, width in zip(views, widths, strict=True)),
-        disk_bytes=_disk(setup),
-        **asdict(setup.numerics),
+        memory_bytes=max(sweep.memory(width) for sweep, width in zip(sweeps, widths, strict=True)),
+        disk_bytes=_disk(prepared),
+        **asdict(prepared.numerics),
         runs=sum(map(len, shared)),
-        recomputed=max(recomputed(view.lattice, runs) for view, runs in zip(views, shared, strict=True)),
-        seconds=sum(map(_seconds, views)) if probe else None,
+        recomputed=max(recomputed(sweep.lattice, runs) for sweep, runs in zip(sweeps, shared, strict=True)),
+        seconds=sum(map(_seconds, sweeps)) if probe else None,
     )
 
 
-def _disk(setup: Setup) -> int:
-    written = 2 * bytes_of((setup.labels, *(layer.decision for layer in setup.layers)))
-    staged = setup.itemsize * setup.channels if setup.staged else 0
-    scores = 4 * len(setup.card.classes) * len(setup.views) if setup.averaged else 0
-    return Box.whole(setup.grid.shape).size * (written + staged + scores)
+def _disk(prepared: PreparedJob) -> int:
+    written = 2 * bytes_of(prepared.decisions)
+    staged = prepared.itemsize * prepared.channels if prepared.staged else 0
+    scores = 4 * len(prepared.card.classes) * len(prepared.views) if prepared.averaged else 0
+    return Box.whole(prepared.grid.shape).size * (written + staged + scores)
 
 
-def _seconds(setup: Setup) -> float:
+def _seconds(sweep: ViewSweep) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
-    predictor = predictor_of(setup, None, (0.0,) * setup.channels, (1.0,) * setup.channels)
-    noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, setup.channels, *setup.lattice.seen_shape))
+    channels = sweep.prepared.channels
+    predictor = predictor_of(sweep, None, (0.0,) * channels, (1.0,) * channels)
+    noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.seen_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()
     predictor(noise.astype(np.float32), None)
-    return (time.perf_counter() - began) * len(setup.lattice) / predictor.batch / predictor.threads
+    return (time.perf_counter() - began) * len(sweep.lattice) / predictor.batch / predictor.threads

@@ -13,46 +13,46 @@ from pipeline.models.inference.numerics import PLAIN, Numerics
 from pipeline.models.inference.cpu import CpuPredictor, image_of
 from pipeline.models.inference.runtime import Ready, ready
 from pipeline.models.store import load_model
-from pipeline.runs.prepared import Setup
+from pipeline.runs.view_sweep import ViewSweep
 
 
-def predictor_of(setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:
+def predictor_of(sweep: ViewSweep, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:
     """The network of a run; `shift` and `spread` are the input's own, for a model that scales each input by them."""
-    return bound(ready_for(setup, setup.numerics, threads), setup, threads, shift, spread)
+    return bound(ready_for(sweep, sweep.prepared.numerics, threads), sweep, threads, shift, spread)
 
 
-def ready_for(setup: Setup, numerics: Numerics, threads: int | None = None) -> Ready:
+def ready_for(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> Ready:
     """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
     callers = threads if numerics.runtime == "openvino" else None
-    return _ready(setup.job.model or setup.card.name, setup.card.to_json(), numerics, callers)
+    return _ready(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
 
 
-def plainly_ready(setup: Setup) -> Ready:
+def plainly_ready(sweep: ViewSweep) -> Ready:
     """The model of a run in float32, for comparison; not kept."""
-    return ready(load_model(setup.job.model or setup.card.name), PLAIN)
+    return ready(load_model(sweep.prepared.model), PLAIN)
 
 
 def bound(
-    network: Ready, setup: Setup, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]
+    network: Ready, sweep: ViewSweep, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]
 ) -> Predictor:
     """A network that is ready, for the input of a run."""
-    height, width = setup.swept.spacing[-2:]
-    scaling, augmentation = Scaling.of(setup.card, shift, spread), setup.augmentation
+    height, width = sweep.grid.spacing[-2:]
+    scaling, augmentation = Scaling.of(sweep.prepared.card, shift, spread), sweep.prepared.augmentation
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
-    rows, columns = setup.lattice.patch[-2:]
-    largest = augmentation.sizes(model_patch(setup.card, (height, width), (rows, columns)))[-1]
-    batch = _batch(setup.job.model or setup.card.name, setup.card.to_json(), network.numerics, largest)
+    rows, columns = sweep.lattice.patch[-2:]
+    largest = augmentation.sizes(model_patch(sweep.prepared.card, (height, width), (rows, columns)))[-1]
+    batch = _batch(sweep.prepared.model, sweep.prepared.card.to_json(), network.numerics, largest)
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
-def image_for(setup: Setup, shift: tuple[float, ...], spread: tuple[float, ...], patch: Pixels) -> torch.Tensor:
+def image_for(sweep: ViewSweep, shift: tuple[float, ...], spread: tuple[float, ...], patch: Pixels) -> torch.Tensor:
     """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
-    scaled = Scaling.of(setup.card, shift, spread)(
+    scaled = Scaling.of(sweep.prepared.card, shift, spread)(
         patch.values[None], None if patch.valid is None else patch.valid[None]
     )
-    height, width = setup.swept.spacing[-2:]
-    return image_of(setup.card, (height, width), scaled)
+    height, width = sweep.grid.spacing[-2:]
+    return image_of(sweep.prepared.card, (height, width), scaled)
 
 
 @lru_cache(maxsize=2)

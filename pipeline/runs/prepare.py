@@ -1,4 +1,4 @@
-"""From a job to its setup: everything is checked and filled in before the first patch."""
+"""From a job to what is run: everything is checked and filled in before the first patch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
 from pipeline.jobs.read_options import Reading, Wanted, reading_of
-from pipeline.runs.prepared import Setup, bytes_of
+from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import View, views_for
 
 DEFAULTS = {True: "landcover", False: "hippocampus"}
@@ -33,7 +34,7 @@ _MANY = 500
 """Patches below which no run is worth a compiler."""
 
 
-def prepare(job: Job, means: Means) -> Setup:
+def prepare(job: Job, means: Means) -> PreparedJob:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
     asked = _asked(job)
@@ -55,7 +56,7 @@ def prepare(job: Job, means: Means) -> Setup:
         augmentation = Augmentation.of(job.tta)
         for view in views:
             augmentation.check(view.seen)
-        setup = Setup(
+        prepared = PreparedJob(
             job=replace(job, output=output, model=model),
             version=identity(job.input, job.series),
             card=card,
@@ -68,23 +69,24 @@ def prepare(job: Job, means: Means) -> Setup:
             reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=_numerics(means, card, views, augmentation),
+            numerics=numerics_for(card, views, augmentation, means),
             layers=layers_of(job.also, card),
         )
-        if _is_cut(setup, means) and source.info.sequential:
-            setup = replace(setup, staged=True)
-        for one in setup.each():
-            check_room(
-                job.name,
-                Box.whole(source.grid.shape).size * bytes_of(one.decisions),
-                one.memory(),
-                output,
-                cut=means.memory is not None,
-            )
-            one.slabs(means)
-        return setup
+        if _is_cut(prepared, means) and source.info.sequential:
+            prepared = replace(prepared, staged=True)
+        _check_sweeps(prepared, means)
+        return prepared
     finally:
         source.close()
+
+
+def _check_sweeps(prepared: PreparedJob, means: Means) -> None:
+    """Raise where a sweep finds no room here, or cannot be cut as asked."""
+    cells = Box.whole(prepared.grid.shape).size
+    for sweep in sweeps_of(prepared):
+        labels, cut = cells * bytes_of(sweep.decisions), means.memory is not None
+        check_room(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
+        sweep.slabs(means)
 
 
 def _where_it_matters(job: Job, source: Source) -> Job:
@@ -173,9 +175,9 @@ def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> 
     return source.info.sequential and (flips[0] or bool(means.workers or means.scheduler))
 
 
-def _is_cut(setup: Setup, means: Means) -> bool:
+def _is_cut(prepared: PreparedJob, means: Means) -> bool:
     """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
-    return means.memory is not None and any(one.memory() > means.memory for one in setup.each())
+    return means.memory is not None and any(sweep.memory() > means.memory for sweep in sweeps_of(prepared))
 
 
 def _window(kind: str) -> str:
@@ -183,7 +185,8 @@ def _window(kind: str) -> str:
     return kind
 
 
-def _numerics(means: Means, card: Card, views: tuple[View, ...], augmentation: Augmentation) -> Numerics:
+def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation, means: Means) -> Numerics:
+    """The numerics in which a model computes these views: as asked for, or what suits the run and the machine."""
     from pipeline.models.inference.device import choose_numerics  # torch takes a second, and errors above come without it
     from pipeline.models.networks.flops import flop_of_patch
 

@@ -1,50 +1,37 @@
-"""A run that is prepared: all that decides its bytes, and what follows from it. Small enough to be sent about."""
+"""A job that is prepared: all that decides the bytes of its output. Small enough to be sent about."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import ceil, prod
+from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.classes import ClassTable, LabelClass
-from pipeline.engine import Decision, Labels, Recipe, Scores
-from pipeline.engine.blend import MANY
+from pipeline.engine import Decision, Labels
 from pipeline.errors import RequestError
-from pipeline.geometry import Box, Grid, Lattice, Region, cut_slabs
-from pipeline.geometry.slabs import Run
-from pipeline.sources.reoriented import Orientation
-from pipeline.jobs.job import Job, Means
+from pipeline.geometry import Grid, Region
+from pipeline.jobs.job import Job
 from pipeline.jobs.layers import Layer, checked
-from pipeline.models.inference.tta import Augmentation
+from pipeline.jobs.read_options import Reading
 from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
-from pipeline.jobs.read_options import Reading
-from pipeline.geometry.partition import runs_for
+from pipeline.models.inference.tta import Augmentation
 from pipeline.runs.views import View
 
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
-
-SLAB_ROWS = {2: 1024, 3: 32}
-"""Rows of a slab, and of a chunk of the store, by number of axes."""
-
-READ_ROWS = {2: 512, 3: 32}
-"""Rows that are read at a time, at most, where patches are no taller; by number of axes."""
-
-STRIP = {2: 1024, 3: 256}
-"""Columns of a chunk of the store, by number of axes."""
 
 ROUNDING = ("device", "precision", "runtime", "int8_sha256")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """One run, prepared."""
+class PreparedJob:
+    """A job, checked against its input and its model, with everything filled in that decides a byte."""
 
     job: Job
     """With its output and model filled in."""
@@ -70,32 +57,21 @@ class Setup:
     numerics: Numerics
     layers: tuple[Layer, ...] = ()
     """What is written beside the labels."""
-    at: int = 0
-    """Which of the views is under way."""
-
-    def each(self) -> tuple[Setup, ...]:
-        """The setup for each of its views."""
-        return tuple(replace(self, at=number) for number in range(len(self.views)))
 
     @property
     def averaged(self) -> bool:
-        """Whether there are several views, of which each keeps its scores until all are there."""
+        """Whether there are several views, each of which keeps its scores until all are there."""
         return len(self.views) > 1
 
     @property
-    def swept(self) -> Grid:
-        """The grid of the view under way."""
-        return self.views[self.at].grid
+    def stored(self) -> Grid:
+        """The grid of the stores of labels and layers: as it is swept where there is one view, else the mask's own."""
+        return self.grid if self.averaged else self.views[0].grid
 
     @property
-    def orientation(self) -> Orientation | None:
-        """How a volume is turned before it is swept in the view under way; None: as it is."""
-        return self.views[self.at].orientation
-
-    @property
-    def lattice(self) -> Lattice:
-        """The lattice of the view under way."""
-        return self.views[self.at].lattice
+    def model(self) -> str:
+        """Name or path of the model."""
+        return self.job.model or self.card.name
 
     @property
     def output(self) -> Path:
@@ -110,11 +86,6 @@ class Setup:
         return self.output.with_name(self.output.name + ".partial")
 
     @property
-    def folder(self) -> Path:
-        """Folder of what is done so far of the view under way, with its ledger."""
-        return self.work / f"{self.views[self.at].name}" if self.averaged else self.work
-
-    @property
     def labels(self) -> Labels:
         """Type and nodata of the labels: the largest value of the smallest type that holds the classes."""
         if len(self.card.classes) <= 255:
@@ -123,15 +94,8 @@ class Setup:
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """What is written of the view under way: labels and layers, or scores to be averaged."""
-        if self.averaged:
-            return (Scores((len(self.card.classes),)),)
+        """What is written in the end: labels and layers."""
         return self.labels, *(layer.decision for layer in self.layers)
-
-    @property
-    def recipe(self) -> Recipe:
-        """What the engine needs."""
-        return Recipe(self.lattice, self.window, self.decisions)
 
     @property
     def classes(self) -> ClassTable:
@@ -156,92 +120,66 @@ class Setup:
         """Whether the model scales each input by numbers of its own."""
         return self.card.normalisation.by_input
 
-    def slabs(self, means: Means) -> tuple[Box, ...]:
-        """The slabs of the swept grid, cut into strips where rows are too wide for the memory."""
-        axes = len(self.swept.shape)
-        height = means.rows or SLAB_ROWS[axes]
-        if height % SLAB_ROWS[axes]:
-            raise RequestError(f"--band {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
-        return cut_slabs(self.swept.shape, height, self._strip(means.memory))
-
-    def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
-        """Slabs of the swept grid, shared out among workers."""
-        return runs_for(self.lattice, slabs, workers, STRIP[len(self.swept.shape)])
-
-    def memory(self, width: int | None = None) -> int:
-        """Bytes that the sweep holds: overlaps carried over, rows read ahead, slabs on their way out.
-
-        `width` is that of a strip; None: whole rows.
-        """
-        *rows, columns = self.swept.shape
-        across = int(np.prod(rows[1:], initial=1)) * min(columns, (width or columns) + self.lattice.patch[-1])
-        patch, stride = self.lattice.patch[0], self.lattice.patch[0] - self.lattice.overlap[0]
-        planes = 2 if self.lattice.depth > MANY else 1
-        carried = 4 * planes * (len(self.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
-        ahead = 3 * max(stride, READ_ROWS[len(self.swept.shape)])
-        read = self.channels * self.itemsize * (patch + 2 * self.lattice.margin[0] + ahead)
-        written = 3 * bytes_of(self.decisions) * SLAB_ROWS[len(self.swept.shape)]
-        return across * (carried + read + written)
-
-    def _strip(self, budget: int | None) -> int | None:
-        """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""
-        if budget is None or self.memory() <= budget:
-            return None
-        side = STRIP[len(self.swept.shape)]
-        widths = range(ceil(self.swept.shape[-1] / side) * side, 0, -side)
-        fitting = next((width for width in widths if self.memory(width) <= budget), None)
-        if fitting is None:
-            raise RequestError(
-                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB; "
-                "allow more, or take smaller patches"
-            )
-        return fitting
-
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the bytes of the output, as JSON values."""
         return {
             "format": FORMAT,
             "input": self.version,
+            **self._of_reading(),
+            "model": self.card.name,
+            "weights_sha256": self.card.weights_sha256,
+            **self._of_lattices(),
+            **self._of_card(),
+            "view": self._of_views([view.told for view in self.views]),
+            "tta": self.augmentation.words,
+            "also": checked(self.job.also),
+            **self._of_numerics(),
+        }
+
+    def _of_reading(self) -> dict[str, Any]:
+        calibration, onto = self.reading.calibration, self.reading.onto
+        return {
             "bands": self.reading.bands,
-            "calibration": None if self.reading.calibration is None else asdict(self.reading.calibration),
-            "target": None if self.reading.onto is None else _told(self.reading.onto),
+            "calibration": None if calibration is None else asdict(calibration),
+            "target": None if onto is None else {"shape": onto.shape, "affine": onto.affine, "crs": onto.crs},
             "affine": self.job.affine,
             "volume": self.job.volume,
             "keep_header_text": self.job.keep_header_text,
             "aoi": None if self.region is None else self.region.digest,
-            "model": self.card.name,
-            "weights_sha256": self.card.weights_sha256,
-            "patch": self._of_views([view.lattice.patch for view in self.views]),
-            "overlap": self._of_views([view.lattice.overlap for view in self.views]),
-            "margin": self.lattice.margin,
+        }
+
+    def _of_lattices(self) -> dict[str, Any]:
+        lattices = [view.lattice for view in self.views]
+        return {
+            "patch": self._of_views([lattice.patch for lattice in lattices]),
+            "overlap": self._of_views([lattice.overlap for lattice in lattices]),
+            "margin": lattices[0].margin,
             "window": self.window,
+        }
+
+    def _of_card(self) -> dict[str, Any]:
+        return {
             "normalisation": asdict(self.card.normalisation),
             "network": asdict(self.card.network),
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
-            "view": self._of_views([view.told for view in self.views]),
-            "tta": self.augmentation.words,
-            "also": checked(self.job.also),
+        }
+
+    def _of_numerics(self) -> dict[str, Any]:
+        form = self.card.int8 if self.numerics.precision == "int8" else None
+        return {
             "device": self.numerics.device.split(":")[0],
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
-            "int8_sha256": self._int8_sha256(),
+            "int8_sha256": None if form is None else (form.xml_sha256, form.bin_sha256),
         }
 
     def _of_views(self, values: list[Any]) -> Any:  # noqa: ANN401  (JSON values)
         """What holds for each view; the value itself where there is but one."""
         return values if self.averaged else values[0]
 
-    def _int8_sha256(self) -> tuple[str, str] | None:
-        form = self.card.int8
-        return None if form is None or self.numerics.precision != "int8" else (form.xml_sha256, form.bin_sha256)
-
 
 def bytes_of(decisions: Sequence[Decision]) -> int:
     """Bytes that are written of a cell."""
     return sum(each.dtype.itemsize * prod(each.planes) for each in decisions)
-
-
-def _told(grid: Grid) -> dict[str, Any]:
-    return {"shape": grid.shape, "affine": grid.affine, "crs": grid.crs}

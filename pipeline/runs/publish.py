@@ -15,7 +15,7 @@ from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
 from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
-from pipeline.runs.prepared import ROUNDING, Setup
+from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
 
 FAILED = "failed_patches"
@@ -24,28 +24,27 @@ SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
 
 
-def create(setup: Setup) -> None:
+def create(prepared: PreparedJob) -> None:
     """Make the stores of labels and layers in the work folder, all nodata."""
-    grid = setup.grid if setup.averaged else setup.swept
     create_labels(
-        setup.work / MASK,
-        grid,
-        setup.labels.dtype,
-        nodata=int(setup.labels.nodata),
-        classes=setup.classes,
-        made=setup.fingerprint(),
-        header=header_beside(grid, setup.labels.dtype),
+        prepared.work / MASK,
+        prepared.stored,
+        prepared.labels.dtype,
+        nodata=int(prepared.labels.nodata),
+        classes=prepared.classes,
+        made=prepared.fingerprint(),
+        header=header_beside(prepared.stored, prepared.labels.dtype),
     )
-    for layer in setup.layers:
+    for layer in prepared.layers:
         create_layer(
-            store_of(setup, layer),
-            setup.swept,
+            store_of(prepared, layer),
+            prepared.stored,
             layer.decision.dtype,
             name=layer.name,
             bands=layer.bands,
             nodata=layer.decision.nodata,
             scaling=layer.scaling,
-            made=setup.fingerprint(),
+            made=prepared.fingerprint(),
         )
 
 
@@ -54,12 +53,12 @@ def has_failed(path: Path) -> bool:
     return FAILED in (about(path).made or {})
 
 
-def check_free(setup: Setup) -> None:
+def check_free(prepared: PreparedJob) -> None:
     """Raise OutputError for a file that something else wrote where one of the output's own is to be."""
-    other = in_the_way(setup.output)
-    for layer in setup.layers:
-        path = layer.beside(setup.output)
-        if other is None and path.exists() and made_otherwise(setup, path, but=(FAILED, SEAMS)):
+    other = in_the_way(prepared.output)
+    for layer in prepared.layers:
+        path = layer.beside(prepared.output)
+        if other is None and path.exists() and made_otherwise(prepared, path, but=(FAILED, SEAMS)):
             other = path
     if other is not None:
         raise OutputError(
@@ -67,49 +66,49 @@ def check_free(setup: Setup) -> None:
         )
 
 
-def made_otherwise(setup: Setup, path: Path, but: Sequence[str] = ()) -> str:
+def made_otherwise(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
     """In what the file at `path`, `but` for these fields, differs from what this run would write; empty if in none."""
     made = about(path).made
     if made is None:
         return "something else"
     left = {name: value for name, value in made.items() if name not in but}
-    return differences(left, {**setup.fingerprint(), **{name: made.get(name) for name in ROUNDING}})
+    return differences(left, {**prepared.fingerprint(), **{name: made.get(name) for name in ROUNDING}})
 
 
-def publish(setup: Setup, failed: int) -> float | None:
+def publish(prepared: PreparedJob, failed: int) -> float | None:
     """Write the output; where patches `failed` it says so, and the work folder is kept to make them good.
 
     The mean disagreement where patches overlap, if that layer is asked for.
     """
-    made = {**setup.fingerprint(), **({FAILED: failed} if failed else {})}
-    seams = _seams(setup)
-    for layer in setup.layers:
+    made = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
+    seams = _seams(prepared)
+    for layer in prepared.layers:
         publish_layer(
-            store_of(setup, layer),
-            layer.beside(setup.output),
+            store_of(prepared, layer),
+            layer.beside(prepared.output),
             bands=layer.bands,
             scaling=layer.scaling,
             made=made | ({SEAMS: seams} if layer.name == DISAGREEMENT else {}),
         )
-    _publish_labels(setup, made, whole=not failed)
+    _publish_labels(prepared, made, whole=not failed)
     return seams
 
 
-def _seams(setup: Setup) -> float | None:
-    stores = [store_of(setup, layer) for layer in setup.layers if layer.name == DISAGREEMENT]
-    return seam_index(ZarrSource(stores[0]), setup.lattice) if stores else None
+def _seams(prepared: PreparedJob) -> float | None:
+    stores = [store_of(prepared, layer) for layer in prepared.layers if layer.name == DISAGREEMENT]
+    return seam_index(ZarrSource(stores[0]), prepared.views[0].lattice) if stores else None
 
 
-def _publish_labels(setup: Setup, made: Mapping[str, Any], *, whole: bool) -> None:
-    store = setup.work / MASK
-    turned = None if setup.averaged else setup.orientation
-    if setup.output.suffix == ".zarr" and turned is None and whole:
-        remove(setup.output)
-        store.rename(setup.output)
+def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bool) -> None:
+    store = prepared.work / MASK
+    turned = None if prepared.averaged else prepared.views[0].orientation
+    if prepared.output.suffix == ".zarr" and turned is None and whole:
+        remove(prepared.output)
+        store.rename(prepared.output)
         return
     labels: Source = ZarrSource(store)
     if turned is not None:
         labels = Reoriented(labels, *inverse(*turned))
-    derivative = derivative_of(setup.job.input, setup.output)
-    told = {} if derivative is None else describe(derivative, setup.output, setup.classes)
-    publish_mask(Mask(labels, setup.grid, int(setup.labels.nodata), setup.classes, made, told), setup.output)
+    derivative = derivative_of(prepared.job.input, prepared.output)
+    told = {} if derivative is None else describe(derivative, prepared.output, prepared.classes)
+    publish_mask(Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, made, told), prepared.output)

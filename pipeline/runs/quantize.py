@@ -18,7 +18,8 @@ from pipeline.models.inference.quantize import quantised
 from pipeline.models.store import load_model, publish
 from pipeline.runs.predictors import image_for
 from pipeline.runs.prepare import prepare
-from pipeline.runs.prepared import Setup
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.sources.statistics import Foreground, count_in
 from pipeline.sources.percentiles import stretch
 from pipeline.runs.warm_up import observed
@@ -59,9 +60,9 @@ def quantise(
     """
     if (out / CARD).exists() and not overwrite:
         raise OutputError(f"{out}: holds a model already; --overwrite replaces it, or give another --out")
-    setups = [view for job in jobs for view in prepare(job, _FLOAT).each()]
-    model = load_model(setups[0].job.model or setups[0].card.name)
-    images = [image for n, setup in enumerate(setups) for image in _images(setup, _share(patches, len(setups), n))]
+    sweeps = [sweep for job in jobs for sweep in sweeps_of(prepare(job, _FLOAT))]
+    model = load_model(sweeps[0].prepared.model)
+    images = [image for n, sweep in enumerate(sweeps) for image in _images(sweep, _share(patches, len(sweeps), n))]
     if len(images) < 2:
         raise InputError(
             f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
@@ -85,20 +86,22 @@ def _share(patches: int, parts: int, number: int) -> int:
     return patches // parts + (number < patches % parts)
 
 
-def _images(setup: Setup, count: int) -> list[Any]:
+def _images(sweep: ViewSweep, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
-    source: Source = setup.reading.open(setup.job.input)
+    prepared, orientation = sweep.prepared, sweep.view.orientation
+    source: Source = prepared.reading.open(prepared.job.input)
     try:
-        numbers = _statistics(setup, source) if setup.needs_statistics else ((), ())
-        if setup.orientation is not None:
-            source = Reoriented(source, *setup.orientation)
-        return [image_for(setup, *numbers, pixels) for pixels in islice(observed(setup, source, max(count, 1)), count)]
+        numbers = _statistics(prepared, source) if prepared.needs_statistics else ((), ())
+        if orientation is not None:
+            source = Reoriented(source, *orientation)
+        patches = islice(observed(sweep.lattice, source, max(count, 1)), count)
+        return [image_for(sweep, *numbers, pixels) for pixels in patches]
     finally:
         source.close()
 
 
-def _statistics(setup: Setup, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    rule = setup.card.normalisation
+def _statistics(prepared: PreparedJob, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    rule = prepared.card.normalisation
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
     seen = [Foreground() for _ in range(source.channels)]

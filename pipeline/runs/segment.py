@@ -24,10 +24,11 @@ from pipeline.sources.passes import slabs
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
-from pipeline.runs.prepare import prepare
+from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.progress import Progress
 from pipeline.runs.publish import check_free, create, has_failed, made_otherwise, publish
-from pipeline.runs.prepared import Setup
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_sweep import sweeps_of
 from pipeline.sources.statistics import Foreground, Spread, count_in
 from pipeline.sources.percentiles import ends_of, stretch
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
@@ -65,163 +66,165 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     Interrupted if `stop` is set meanwhile.
     """
     began = time.monotonic()
-    setup = prepare(job, means)
-    ledger = Ledger(setup.work)
+    prepared = prepare(job, means)
+    ledger = Ledger(prepared.work)
     if ledger.begun and not means.restart:
-        setup = _as_begun(setup, means, ledger)
-    told = job.name, str(setup.output)
-    cells = Box.whole(setup.grid.shape).size
-    if _is_made(setup, means, ledger):
-        _clear_up(setup, ledger)
-        return Report(*told, "skipped", "already made by this very job", 0.0, cells, setup.card.name)
-    if job.bands is None and setup.reading.bands is not None:
-        progress.note(f"by their names the model takes {', '.join(setup.told_channels)}")
-    with held(setup.work, setup.output):
+        prepared = _as_begun(prepared, means, ledger)
+    told = job.name, str(prepared.output)
+    cells = Box.whole(prepared.grid.shape).size
+    if _is_made(prepared, means, ledger):
+        _clear_up(prepared, ledger)
+        return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
+    if job.bands is None and prepared.reading.bands is not None:
+        progress.note(f"by their names the model takes {', '.join(prepared.told_channels)}")
+    with held(prepared.work, prepared.output):
         if ledger.begun:
-            clean(setup.output.parent)
+            clean(prepared.output.parent)
         try:
-            seams = _make(setup, means, ledger, progress, stop or Event())
+            seams = _make(prepared, means, ledger, progress, stop or Event())
         except OSError as error:
             if isinstance(error, PipelineError):
                 raise
             raise OutputError(
-                f"{setup.output}: the disk of {error.filename or setup.work} fails ({error.strerror or error}); "
+                f"{prepared.output}: the disk of {error.filename or prepared.work} fails ({error.strerror or error}); "
                 "the same command goes on from what is done"
             ) from error
-    return Report(*told, "done", None, time.monotonic() - began, cells, setup.card.name, seam_index=seams)
+    return Report(*told, "done", None, time.monotonic() - began, cells, prepared.card.name, seam_index=seams)
 
 
-def _make(setup: Setup, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> float | None:
+def _make(prepared: PreparedJob, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> float | None:
     """Make the output, or what is left of it; its seam index, if that is asked for."""
     from pipeline.runs.execute import sweep_left  # Dask takes a second, and what is made already needs none
 
-    _open(setup, means, ledger)
-    with _tidied(setup):
-        setup = _begin(setup, ledger, progress)
-        failures = sweep_left(setup, means, progress, stop)
-    if setup.averaged:
+    _open(prepared, means, ledger)
+    with _tidied(prepared):
+        prepared = _begin(prepared, ledger, progress)
+        failures = sweep_left(prepared, means, progress, stop)
+    if prepared.averaged:
         if failures:
-            raise PatchError(f"{_told(setup, failures)}; nothing is written, and the same command tries them again")
+            raise PatchError(f"{_told(prepared, failures)}; nothing is written, and the same command tries them again")
         progress.phase("averaging")
-        average(setup, means, stop)
+        average(prepared, means, stop)
     progress.phase("writing")
-    seams = publish(setup, len(failures))
+    seams = publish(prepared, len(failures))
     if failures:
         raise PatchError(
-            f"{_told(setup, failures)}; they are nodata in the mask, and the same command tries them again"
+            f"{_told(prepared, failures)}; they are nodata in the mask, and the same command tries them again"
         )
-    remove(setup.work)
+    remove(prepared.work)
     return seams
 
 
-def _told(setup: Setup, failures: Sequence[Failure]) -> str:
+def _told(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
     """Which patches failed, and why: the first few."""
     places = ", ".join(
-        f"{'/'.join(setup.swept.axes)} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
+        f"{'/'.join(prepared.views[0].grid.axes)} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
         for patch, _ in failures[:_SHOWN]
     )
     more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
     return (
-        f"{setup.job.name}: the network failed twice on {len(failures)} patches ({places}{more}: {failures[0].reason})"
+        f"{prepared.job.name}: the network failed twice on {len(failures)} patches ({places}{more}: {failures[0].reason})"
     )
 
 
-def _clear_up(setup: Setup, ledger: Ledger) -> None:
+def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
     """Remove what is left of a run that made its output and ended before it could."""
-    if setup.work.exists() and not (ledger.begun and ledger.differences(setup.fingerprint())):
-        with suppress(HeldError), held(setup.work, setup.output):
-            remove(setup.work)
+    if prepared.work.exists() and not (ledger.begun and ledger.differences(prepared.fingerprint())):
+        with suppress(HeldError), held(prepared.work, prepared.output):
+            remove(prepared.work)
 
 
-def _is_made(setup: Setup, means: Means, ledger: Ledger) -> bool:
+def _is_made(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
     if means.overwrite:
         return False
-    check_free(setup)
-    if not setup.output.exists() or (has_failed(setup.output) and _has_gaps(setup, means, ledger)):
+    check_free(prepared)
+    if not prepared.output.exists() or (has_failed(prepared.output) and _has_gaps(prepared, means, ledger)):
         return False
-    if differing := made_otherwise(setup, setup.output):
+    if differing := made_otherwise(prepared, prepared.output):
         raise OutputError(
-            f"{setup.output}: is there already, made with {differing}; "
+            f"{prepared.output}: is there already, made with {differing}; "
             "--overwrite replaces it, or give another --output"
         )
-    return all(layer.beside(setup.output).exists() for layer in setup.layers)
+    return all(layer.beside(prepared.output).exists() for layer in prepared.layers)
 
 
-def _has_gaps(setup: Setup, means: Means, ledger: Ledger) -> bool:
+def _has_gaps(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
     """Whether the run that made an output left patches for this one."""
-    if not ledger.begun or ledger.differences(setup.fingerprint()):
+    if not ledger.begun or ledger.differences(prepared.fingerprint()):
         return False
-    everything = setup.slabs(means)
+    everything = sweeps_of(prepared)[0].slabs(means)
     return len(ledger.done(everything)) < len(everything)
 
 
-def _open(setup: Setup, means: Means, ledger: Ledger) -> None:
+def _open(prepared: PreparedJob, means: Means, ledger: Ledger) -> None:
     """Find the work folder as this very run left it, or make a new one; refuse that of another run."""
     if ledger.begun and not means.restart:
-        ledger.check(setup.fingerprint())
+        ledger.check(prepared.fingerprint())
         return
     try:
-        clear(setup.work)
+        clear(prepared.work)
     except OSError as error:
-        raise OutputError(f"{setup.work}: cannot be emptied ({error.strerror}); give another --output") from error
+        raise OutputError(f"{prepared.work}: cannot be emptied ({error.strerror}); give another --output") from error
 
 
 @contextmanager
-def _tidied(setup: Setup) -> Iterator[None]:
+def _tidied(prepared: PreparedJob) -> Iterator[None]:
     """Where something goes wrong before any slab is done, no work folder stays behind."""
     try:
         yield
     except Interrupted:
         raise
     except Exception:
-        if not any(Ledger(view.folder).any_done for view in setup.each()):
-            remove(setup.work)
+        if not any(Ledger(sweep.folder).any_done for sweep in sweeps_of(prepared)):
+            remove(prepared.work)
         raise
 
 
-def _as_begun(setup: Setup, means: Means, ledger: Ledger) -> Setup:
-    """The setup in the numerics of the run that was begun, unless the user asks for others."""
+def _as_begun(prepared: PreparedJob, means: Means, ledger: Ledger) -> PreparedJob:
+    """The job in the numerics of the run that was begun, unless the user asks for others."""
     begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
     asked = {"precision": means.precision, "runtime": means.runtime}
-    now = {"precision": setup.numerics.precision, "runtime": setup.numerics.runtime}
+    now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
     if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
-        return setup
-    return prepare(setup.job, replace(means, precision=begun["precision"], runtime=begun["runtime"]))
+        return prepared
+    means = replace(means, precision=begun["precision"], runtime=begun["runtime"])
+    return replace(prepared, numerics=numerics_for(prepared.card, prepared.views, prepared.augmentation, means))
 
 
-def _begin(setup: Setup, ledger: Ledger, progress: Progress) -> Setup:
+def _begin(prepared: PreparedJob, ledger: Ledger, progress: Progress) -> PreparedJob:
     """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last.
 
-    The setup as it is to be run: its numerics are tried first.
+    The job as it is to be run: its numerics are tried first.
     """
     from pipeline.runs.warm_up import tried
 
-    _look_through(setup, progress)
+    _look_through(prepared, progress)
     if ledger.begun:
-        return setup
-    source = swept_source(setup)
+        return prepared
+    first, *_ = sweeps_of(prepared)
+    source = swept_source(first)
     try:
-        setup = tried(setup, source, *statistics_of(setup), progress)
+        prepared = replace(prepared, numerics=tried(first, source, *statistics_of(prepared), progress))
     finally:
         source.close()
-    create(setup)
-    if setup.averaged:
-        begin_views(setup)
-    ledger.begin(setup.fingerprint())
-    return setup
+    create(prepared)
+    if prepared.averaged:
+        begin_views(prepared)
+    ledger.begin(prepared.fingerprint())
+    return prepared
 
 
-def _look_through(setup: Setup, progress: Progress) -> None:
+def _look_through(prepared: PreparedJob, progress: Progress) -> None:
     """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
-    volume, statistics = setup.work / VOLUME, setup.work / STATISTICS
-    staging = setup.staged and not volume.exists()
-    counting = setup.needs_statistics and not statistics.exists()
+    volume, statistics = prepared.work / VOLUME, prepared.work / STATISTICS
+    staging = prepared.staged and not volume.exists()
+    counting = prepared.needs_statistics and not statistics.exists()
     if not (staging or counting):
         return
     progress.phase("reading")
-    rule, whole = setup.card.normalisation, replace(setup.reading, windows=None)
-    source = whole.open(setup.job.input)
+    rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
+    source = whole.open(prepared.job.input)
     seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
 
     def look(values: NDArray[Any]) -> None:
@@ -230,13 +233,13 @@ def _look_through(setup: Setup, progress: Progress) -> None:
 
     try:
         if staging:
-            stage_volume(source, setup.work / _DRAFT, look)
-            (setup.work / _DRAFT).rename(volume)
-        elif not setup.grid.is_scene:
+            stage_volume(source, prepared.work / _DRAFT, look)
+            (prepared.work / _DRAFT).rename(volume)
+        elif not prepared.grid.is_scene:
             for _, pixels in slabs(source, 1):
                 look(pixels.values)
         if counting:
-            by_channel = [seen[at] for at in setup.reading.windows or range(source.channels)]
+            by_channel = [seen[at] for at in prepared.reading.windows or range(source.channels)]
             statistics.write_text(json.dumps(_numbers(source, by_channel, rule)), encoding="utf-8")
     finally:
         source.close()

@@ -17,43 +17,44 @@ from pipeline.errors import Interrupted
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io.zarr import create_scores
 from pipeline.jobs.job import Means
-from pipeline.runs.prepared import SLAB_ROWS, Setup
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_sweep import SLAB_ROWS, sweeps_of
 from pipeline.runs.work_folder import SCORES, labels_sink, scores_source
 
 _TILE = 64
 """Columns and rows of a slice that are averaged at a time."""
 
 
-def begin_views(setup: Setup) -> None:
+def begin_views(prepared: PreparedJob) -> None:
     """Make the store and the ledger of each view."""
-    for view in setup.each():
-        create_scores(view.folder / SCORES, view.swept, len(view.card.classes))
-        Ledger(view.folder).begin(view.fingerprint())
+    for sweep in sweeps_of(prepared):
+        create_scores(sweep.folder / SCORES, sweep.grid, len(prepared.card.classes))
+        Ledger(sweep.folder).begin(prepared.fingerprint())
 
 
-def average(setup: Setup, means: Means, stop: Event) -> None:
+def average(prepared: PreparedJob, means: Means, stop: Event) -> None:
     """Make the labels of all views together, slab by slab of the input's own grid, where they are not made yet.
 
     Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs. Raises
     Interrupted if `stop` is set.
     """
-    slabs = cut_slabs(setup.grid.shape, means.rows or SLAB_ROWS[3])
-    done = Ledger(setup.work).done(slabs)
-    sources, sink = [scores_source(view) for view in setup.each()], labels_sink(setup)
+    slabs = cut_slabs(prepared.grid.shape, means.rows or SLAB_ROWS[3])
+    done = Ledger(prepared.work).done(slabs)
+    sources, sink = [scores_source(sweep) for sweep in sweeps_of(prepared)], labels_sink(prepared)
     for slab in (slab for slab in slabs if slab not in done):
         if stop.is_set():
             raise Interrupted
-        sink.write(slab, (_labels(setup, sources, slab),))
+        sink.write(slab, (_labels(prepared, sources, slab),))
 
 
-def _labels(setup: Setup, sources: Sequence[Source], slab: Box) -> NDArray[Any]:
+def _labels(prepared: PreparedJob, sources: Sequence[Source], slab: Box) -> NDArray[Any]:
     """Labels of a slab; a cell that was not observed is NaN in all views and classes."""
-    labels = np.empty(slab.shape, setup.labels.dtype)
-    weights = [view.weight for view in setup.views]
+    labels = np.empty(slab.shape, prepared.labels.dtype)
+    weights = [view.weight for view in prepared.views]
     for tile in _tiles(slab):
         scores, cells = _mean(sources, weights, tile), labels[tile.within(slab.start).slices]
-        setup.labels(scores, cells)
-        cells[np.isnan(scores).all(0)] = setup.labels.nodata
+        prepared.labels(scores, cells)
+        cells[np.isnan(scores).all(0)] = prepared.labels.nodata
     return labels
 
 

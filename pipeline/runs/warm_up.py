@@ -15,10 +15,11 @@ from pipeline.engine import Pixels, Source
 from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import seen
+from pipeline.geometry import Lattice
 from pipeline.models.inference.numerics import PLAIN, Numerics
 from pipeline.runs.predictors import bound, plainly_ready, ready_for
 from pipeline.runs.progress import Progress
-from pipeline.runs.prepared import Setup
+from pipeline.runs.view_sweep import ViewSweep
 
 PATCHES = 3
 """Most patches to try."""
@@ -27,66 +28,71 @@ _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 Numbers = tuple[float, ...]
 
 
-def tried(setup: Setup, source: Source, shift: Numbers, spread: Numbers, progress: Progress) -> Setup:
-    """The setup as it works here, after its first patches; `source` is what is swept.
+def tried(sweep: ViewSweep, source: Source, shift: Numbers, spread: Numbers, progress: Progress) -> Numerics:
+    """The numerics of a run as they work here, after its first patches; `source` is what is swept.
 
     Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
     all items of a process.
     """
-    asked = setup.card.weights_sha256, setup.numerics
-    if setup.numerics == PLAIN or asked in _outcomes:
-        return replace(setup, numerics=_outcomes.get(asked, PLAIN))
-    patches = list(islice(observed(setup, source, PATCHES), 1 + min(PATCHES - 1, len(setup.lattice) // 8)))
+    numerics = sweep.prepared.numerics
+    asked = sweep.prepared.card.weights_sha256, numerics
+    if numerics == PLAIN or asked in _outcomes:
+        return _outcomes.get(asked, PLAIN)
+    patches = list(islice(observed(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8)))
     if not patches:
-        return setup
+        return numerics
     progress.phase("trying")
-    setup, predictor = _working(setup, patches[0], shift, spread, progress)
-    _outcomes[asked] = setup.numerics
-    if setup.numerics != PLAIN:
-        reference = bound(plainly_ready(setup), setup, 1, shift, spread)
-        shares = list(_shares(setup, predictor, reference, patches))
+    numerics, predictor = _working(sweep, patches[0], shift, spread, progress)
+    _outcomes[asked] = numerics
+    if numerics != PLAIN:
+        reference = bound(plainly_ready(sweep), sweep, 1, shift, spread)
+        shares = list(_shares(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
-            progress.note(f"{_words(setup.numerics)}: {words}")
-    return setup
+            progress.note(f"{_words(numerics)}: {words}")
+    return numerics
 
 
-def _shares(setup: Setup, predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]) -> Iterator[float]:
+def _shares(
+    dtype: np.dtype[Any], predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]
+) -> Iterator[float]:
     """Share of labels on which both agree, of each patch that both can do: of others the sweep will tell."""
     for patch in patches:
         with suppress(Exception):
-            yield float(np.mean(_labels(setup, predictor, patch) == _labels(setup, reference, patch)))
+            yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
 
 
 def _working(
-    setup: Setup, patch: Pixels, shift: Numbers, spread: Numbers, progress: Progress
-) -> tuple[Setup, Predictor]:
-    predictor = bound(ready_for(setup, setup.numerics), setup, 1, shift, spread)
-    if setup.numerics.runtime != "compiled":
-        return setup, predictor
+    sweep: ViewSweep, patch: Pixels, shift: Numbers, spread: Numbers, progress: Progress
+) -> tuple[Numerics, Predictor]:
+    """Numerics in which the network can do a patch, and the network in them."""
+    numerics = sweep.prepared.numerics
+    predictor = bound(ready_for(sweep, numerics), sweep, 1, shift, spread)
+    if numerics.runtime != "compiled":
+        return numerics, predictor
     try:
-        _labels(setup, predictor, patch)
+        _labels(sweep.prepared.labels.dtype, predictor, patch)
     except Exception as error:  # a compiler can fail in any way, and is only there for speed
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         progress.note(f"the network could not be compiled and runs without ({first})")
-        setup = replace(setup, numerics=replace(setup.numerics, runtime="torch"))
-        predictor = bound(ready_for(setup, setup.numerics), setup, 1, shift, spread)
-    return setup, predictor
+        numerics = replace(numerics, runtime="torch")
+        predictor = bound(ready_for(sweep, numerics), sweep, 1, shift, spread)
+    return numerics, predictor
 
 
-def observed(setup: Setup, source: Source, count: int) -> Iterator[Pixels]:
+def observed(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
     """What the network sees of patches where anything was observed: `count` from all over the lattice, then others."""
-    starts = [patch.start for _, row in setup.lattice.rows() for patch in row]
+    starts = [patch.start for _, row in lattice.rows() for patch in row]
     step = max(1, len(starts) // count)
     for start in (starts[i] for first in range(step) for i in range(first, len(starts), step)):
-        pixels = seen(source, setup.lattice.seen_at(start))
+        pixels = seen(source, lattice.seen_at(start))
         if pixels.valid is None or pixels.valid.any():
             yield pixels
 
 
-def _labels(setup: Setup, predictor: Predictor, patch: Pixels) -> NDArray[Any]:
+def _labels(dtype: np.dtype[Any], predictor: Predictor, patch: Pixels) -> NDArray[Any]:
     scores = predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
-    labels = np.empty(scores.shape[1:], setup.labels.dtype)
+    labels = np.empty(scores.shape[1:], dtype)
     arrays_of(predictor).highest(scores, labels)
     return labels
 

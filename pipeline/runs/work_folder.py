@@ -18,7 +18,8 @@ from pipeline.io.raster.clipped import Clipped
 from pipeline.io.zarr import SlabStore, ZarrSource
 from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.jobs.layers import Layer
-from pipeline.runs.prepared import Setup
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_sweep import ViewSweep
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
 """The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""
@@ -26,48 +27,51 @@ MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "s
 Numbers = tuple[float, ...]
 
 
-def swept_source(setup: Setup) -> Source:
-    """The input as it is swept in the view under way."""
-    reading = setup.reading
-    source = reading.windowed(ZarrSource(setup.work / VOLUME)) if setup.staged else reading.open(setup.job.input)
-    if setup.region is not None:
-        source = Clipped(source, setup.region)
-    return source if setup.orientation is None else Reoriented(source, *setup.orientation)
+def swept_source(sweep: ViewSweep) -> Source:
+    """The input as it is swept in a view."""
+    prepared, orientation = sweep.prepared, sweep.view.orientation
+    reading = prepared.reading
+    staged = ZarrSource(prepared.work / VOLUME) if prepared.staged else None
+    source = reading.open(prepared.job.input) if staged is None else reading.windowed(staged)
+    if prepared.region is not None:
+        source = Clipped(source, prepared.region)
+    return source if orientation is None else Reoriented(source, *orientation)
 
 
-def scores_source(view: Setup) -> Source:
+def scores_source(sweep: ViewSweep) -> Source:
     """The scores of one of several views, in the axes of the input."""
-    source: Source = ZarrSource(view.folder / SCORES)
-    return source if view.orientation is None else Reoriented(source, *inverse(*view.orientation))
+    source: Source = ZarrSource(sweep.folder / SCORES)
+    orientation = sweep.view.orientation
+    return source if orientation is None else Reoriented(source, *inverse(*orientation))
 
 
-def statistics_of(setup: Setup) -> tuple[Numbers, Numbers]:
+def statistics_of(prepared: PreparedJob) -> tuple[Numbers, Numbers]:
     """Shift and spread of each channel of the input, for a model that scales by them; else nothing."""
-    if not setup.needs_statistics:
+    if not prepared.needs_statistics:
         return (), ()
-    numbers = json.loads((setup.work / STATISTICS).read_text(encoding="utf-8"))
-    if setup.card.normalisation.kind == "percentile":
+    numbers = json.loads((prepared.work / STATISTICS).read_text(encoding="utf-8"))
+    if prepared.card.normalisation.kind == "percentile":
         return tuple(numbers["shift"]), tuple(numbers["spread"])
     mean, std = (np.atleast_1d(numbers[name]).tolist() for name in ("mean", "std"))  # older folders have one number
     return tuple(mean), tuple(std)
 
 
-def store_of(setup: Setup, layer: Layer) -> Path:
+def store_of(prepared: PreparedJob, layer: Layer) -> Path:
     """The store of a layer."""
-    return setup.work / f"{layer.name}.zarr"
+    return prepared.work / f"{layer.name}.zarr"
 
 
-def labels_sink(setup: Setup) -> Sink:
+def labels_sink(prepared: PreparedJob) -> Sink:
     """Where labels and layers go."""
-    paths = (setup.work / MASK, *(store_of(setup, layer) for layer in setup.layers))
-    return Marking(tuple(map(SlabStore, paths)), Ledger(setup.work))
+    paths = (prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers))
+    return Marking(tuple(map(SlabStore, paths)), Ledger(prepared.work))
 
 
-def swept_sink(setup: Setup) -> Sink:
-    """Where what is decided in the view under way goes: labels and layers, or scores to be averaged."""
-    if not setup.averaged:
-        return labels_sink(setup)
-    return Marking((SlabStore(setup.folder / SCORES),), Ledger(setup.folder))
+def swept_sink(sweep: ViewSweep) -> Sink:
+    """Where what is decided in a view goes: labels and layers, or scores to be averaged."""
+    if not sweep.prepared.averaged:
+        return labels_sink(sweep.prepared)
+    return Marking((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from pipeline.runs import segment as segment_room
 from pipeline.runs.prepare import prepare
 from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
+from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
 STOPPED = 130
@@ -93,12 +94,12 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     begun = []
     assert segment(job, progress=Progress(begun=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
-    setup = prepare(job, Means())
-    slabs = setup.slabs(Means())
+    (sweep,) = sweeps_of(prepare(job, Means()))
+    slabs = sweep.slabs(Means())
     left = [slab for slab in slabs if f"{slab.start[0]}-{slab.stop[0]}_0-{COLUMNS}" not in marks]
     assert begun == [(ROWS * COLUMNS, ROWS * COLUMNS - sum(slab.size for slab in left))]
-    touching = [p for _, row in setup.lattice.rows() for p in row if any(p.clip(slab).size for slab in left)]
-    assert 0 < sum(n.count for n in networks) <= len(touching) < len(setup.lattice)
+    touching = [p for _, row in sweep.lattice.rows() for p in row if any(p.clip(slab).size for slab in left)]
+    assert 0 < sum(n.count for n in networks) <= len(touching) < len(sweep.lattice)
     assert listing(job.output.parent) == {"out.tif", "out.tif.aux.xml"}
 
 
@@ -368,7 +369,7 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     networks = []
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
-        one, two = (network_room.predictor_of(prepare(job, Means()), 1, (), ()) for _ in range(2))
+        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Means())), 1, (), ()) for _ in range(2))
         assert one._ready.card.averaging == averaging
         assert one._ready is two._ready
         networks.append(one._ready)

@@ -19,7 +19,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare
-from pipeline.runs.prepared import Setup
+from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS, statistics_of
 from pipeline.sources.percentiles import stretch
@@ -164,8 +164,8 @@ def test_a_training_scales_volumes_as_a_run_does(tmp_path):
     assert shift == pytest.approx(np.percentile(VALUES[VALUES != 0], LOW))
 
 
-def views_of(setup: Setup) -> list[str | None]:
-    return [view.name for view in setup.views]
+def views_of(prepared: PreparedJob) -> list[str | None]:
+    return [view.name for view in prepared.views]
 
 
 @pytest.mark.parametrize("thick", list(permutations((6.0, 1, 1.2))))

@@ -17,6 +17,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.runs.prepare import prepare
 from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
+from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
 
 
@@ -81,8 +82,8 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
     job = Job(str(path), tmp_path / "alone.tif", str(models / "scene"), patch=(256, 256), overlap=(128, 128))
     segment(job)
     other = replace(job, output=tmp_path / "many.tif")
-    setup = prepare(other, Means())
-    runs = setup.runs(setup.slabs(Means()), 2)
+    (sweep,) = sweeps_of(prepare(other, Means()))
+    runs = sweep.runs(sweep.slabs(Means()), 2)
     assert len({run[0].start[-1] for run in runs}) > 1, "nothing is cut across"
 
     class Enough(Exception):  # noqa: N818
@@ -94,7 +95,7 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
 
     with pytest.raises(Enough):
         segment(other, Means(workers=2), Progress(advanced=advanced))
-    marks = [mark.name.rpartition("_")[2] for mark in (setup.folder / "done").iterdir()]
+    marks = [mark.name.rpartition("_")[2] for mark in (sweep.folder / "done").iterdir()]
     assert marks
     assert "0-4200" not in marks
     segment(other)

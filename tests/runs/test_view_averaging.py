@@ -28,6 +28,7 @@ from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
+from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.runs.test_segment import agree, reference
 
@@ -173,8 +174,8 @@ def test_bands_and_strips_change_no_byte(models, tmp_path):
     path = put_volume(tmp_path / "wide.nii", pixels((40, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
     job = Job(str(path), tmp_path / "a.nii", str(models / "volume"), view="axial,coronal")
     segment(job, PLAIN)
-    narrow = replace(PLAIN, memory=max(view.memory(256) for view in prepare(job, PLAIN).each()))
-    assert [len(view.slabs(narrow)) for view in prepare(job, narrow).each()] == [2, 2]
+    narrow = replace(PLAIN, memory=max(sweep.memory(256) for sweep in sweeps_of(prepare(job, PLAIN))))
+    assert [len(sweep.slabs(narrow)) for sweep in sweeps_of(prepare(job, narrow))] == [2, 2]
     for number, means in enumerate((narrow, replace(PLAIN, rows=64))):
         other = replace(job, output=tmp_path / f"b{number}.nii")
         segment(other, means)
@@ -233,10 +234,10 @@ def test_a_plan_counts_all_views_and_their_scores(whole):
     one, three = (plan(replace(whole, view=view), PLAIN, probe=False) for view in ("coronal", ALL))
     cells = int(np.prod(SHAPE))
     assert three.disk_bytes - one.disk_bytes == 3 * 2 * 4 * cells
-    coronal = prepare(whole, PLAIN).each()[1]
-    held = 3 * 32 * (2 * 4 - 1) * int(np.prod(coronal.swept.shape[1:]))
+    coronal = sweeps_of(prepare(whole, PLAIN))[1]
+    held = 3 * 32 * (2 * 4 - 1) * int(np.prod(coronal.grid.shape[1:]))
     assert coronal.memory() - one.memory_bytes == held
-    assert three.slabs == sum(SLABS.values())
+    assert three.bands == sum(SLABS.values())
     setup = prepare(whole, PLAIN)
     assert three.patches == sum(len(view.lattice) for view in setup.views) > one.patches
     assert plan(whole, PLAIN).seconds > 0
@@ -255,10 +256,10 @@ def test_a_failure_before_any_band_leaves_nothing(whole, tmp_path, monkeypatch):
 def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
     job, make = again(whole, tmp_path), predictors.predictor_of
 
-    def failing(setup, *rest):
-        if setup.at:
+    def failing(sweep, *rest):
+        if sweep.view.name != "axial":
             raise MemoryError("no")
-        return make(setup, *rest)
+        return make(sweep, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(predictors, "predictor_of", failing)

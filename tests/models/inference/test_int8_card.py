@@ -21,6 +21,7 @@ from pipeline.models.inference import device
 from pipeline.models.inference.device import check_extra, choose_numerics
 from pipeline.models.inference.fit import int8_form
 from pipeline.runs.prepare import prepare
+from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.warm_up import observed
 from tests.support.inputs import pixels, put_scene
 from tests.support.model_cases import CARD_2D
@@ -90,12 +91,12 @@ def test_patches_come_from_all_over_where_something_was_observed(models, tmp_pat
     values = pixels((2, 1500, 100))
     values[:, 300:1100] = 0
     scene = put_scene(tmp_path / "scene.tif", values, nodata=0)
-    setup = prepare(Job(str(scene), None, str(models / "scene")), Means(precision="float32"))
+    (sweep,) = sweeps_of(prepare(Job(str(scene), None, str(models / "scene")), Means(precision="float32")))
     source = open_source(str(scene))
-    every = [seen(source, setup.lattice.seen_at(patch.start)) for _, row in setup.lattice.rows() for patch in row]
+    every = [seen(source, sweep.lattice.seen_at(patch.start)) for _, row in sweep.lattice.rows() for patch in row]
     empty = [patch.valid is not None and not patch.valid.any() for patch in every]
     assert any(empty)
-    found = [patch.values.tobytes() for patch in observed(setup, source, 4)]
+    found = [patch.values.tobytes() for patch in observed(sweep.lattice, source, 4)]
     assert sorted(found) == sorted(
         patch.values.tobytes() for patch, without in zip(every, empty, strict=True) if not without
     )

@@ -38,7 +38,7 @@ def run(scene: Path, mask: Path, model: Path) -> float:
 
 def network_alone(scene: Path, mask: Path, model: Path) -> float:
     (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Means()))
-    predictor = predictor_of(sweep, None, (), ())
+    predictor = predictor_of(sweep, None)
     source = open_source(scene)
     whole = source.read(Box.whole(source.grid.shape)).values
     patches = [whole[(slice(None), *patch.slices)][None] for _, row in sweep.lattice.rows() for patch in row]

@@ -74,7 +74,7 @@ def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
         _megabytes(view.prepared.work / MASK / mask_of(view.prepared.grid)),
         _megabytes(view.prepared.output),
     )
-    real = _swept(view, predictor_of(view, 1, (), ()))
+    real = _swept(view, predictor_of(view, 1))
     patch_s = median(real.network.seconds)
     patch_mpx = (len(view.lattice) - len(less.lattice)) * prod(view.lattice.patch) / 1e6
     return Costs(
@@ -157,7 +157,7 @@ def _map(function: Callable[[Task], None], task: Task, count: int) -> None:
 
 
 def _load(view: ViewSweep) -> None:
-    predictor_of(view, 1, (), ())
+    predictor_of(view, 1)
 
 
 def _cpu(work: Callable[[], object]) -> tuple[float, float]:

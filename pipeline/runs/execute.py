@@ -39,7 +39,7 @@ def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
     done = Ledger(view.folder).done(task.run)
     source, sink = swept_source(view), swept_sink(view)
     try:
-        predictor = predictors.predictor_of(view, task.threads, *statistics_of(view.prepared))
+        predictor = predictors.predictor_of(view, task.threads, statistics_of(view.prepared))
         runs = split_runs([slab for slab in task.run if slab not in done], 1)
         return tuple(chain(*(sweep(source, predictor, sink, view.recipe, run, watch) for run in runs)))
     finally:

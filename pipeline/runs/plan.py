@@ -13,6 +13,7 @@ from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
+from pipeline.sources.statistics import InputStatistics
 from pipeline.geometry.partition import recomputed
 
 
@@ -97,7 +98,7 @@ def _disk(prepared: PreparedJob) -> int:
 def _seconds(sweep: ViewSweep) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
     channels = sweep.prepared.channels
-    predictor = predictor_of(sweep, None, (0.0,) * channels, (1.0,) * channels)
+    predictor = predictor_of(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
     noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.seen_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()

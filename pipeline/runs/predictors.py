@@ -14,11 +14,12 @@ from pipeline.models.inference.cpu import CpuPredictor, image_of
 from pipeline.models.inference.runtime import Ready, ready
 from pipeline.models.store import load_model
 from pipeline.runs.view_sweep import ViewSweep
+from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 
-def predictor_of(sweep: ViewSweep, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]) -> Predictor:
-    """The network of a run; `shift` and `spread` are the input's own, for a model that scales each input by them."""
-    return bound(ready_for(sweep, sweep.prepared.numerics, threads), sweep, threads, shift, spread)
+def predictor_of(sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS) -> Predictor:
+    """The network of a run; `own` are the input's statistics, for a model that scales each input by them."""
+    return bound(ready_for(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
 def ready_for(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> Ready:
@@ -32,12 +33,10 @@ def plainly_ready(sweep: ViewSweep) -> Ready:
     return ready(load_model(sweep.prepared.model), PLAIN)
 
 
-def bound(
-    network: Ready, sweep: ViewSweep, threads: int | None, shift: tuple[float, ...], spread: tuple[float, ...]
-) -> Predictor:
+def bound(network: Ready, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
     """A network that is ready, for the input of a run."""
     height, width = sweep.grid.spacing[-2:]
-    scaling, augmentation = Scaling.of(sweep.prepared.card, shift, spread), sweep.prepared.augmentation
+    scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
     rows, columns = sweep.lattice.patch[-2:]
@@ -46,9 +45,9 @@ def bound(
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
-def image_for(sweep: ViewSweep, shift: tuple[float, ...], spread: tuple[float, ...], patch: Pixels) -> torch.Tensor:
+def image_for(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Tensor:
     """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
-    scaled = Scaling.of(sweep.prepared.card, shift, spread)(
+    scaled = Scaling.of(sweep.prepared.card, own)(
         patch.values[None], None if patch.valid is None else patch.valid[None]
     )
     height, width = sweep.grid.spacing[-2:]

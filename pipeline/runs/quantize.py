@@ -20,7 +20,7 @@ from pipeline.runs.predictors import image_for
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
-from pipeline.sources.statistics import Foreground, count_in
+from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_in
 from pipeline.sources.percentiles import stretch
 from pipeline.runs.warm_up import observed
 
@@ -91,20 +91,20 @@ def _images(sweep: ViewSweep, count: int) -> list[Any]:
     prepared, orientation = sweep.prepared, sweep.view.orientation
     source: Source = prepared.reading.open(prepared.job.input)
     try:
-        numbers = _statistics(prepared, source) if prepared.needs_statistics else ((), ())
+        own = _statistics(prepared, source) if prepared.needs_statistics else NO_STATISTICS
         if orientation is not None:
             source = Reoriented(source, *orientation)
         patches = islice(observed(sweep.lattice, source, max(count, 1)), count)
-        return [image_for(sweep, *numbers, pixels) for pixels in patches]
+        return [image_for(sweep, own, pixels) for pixels in patches]
     finally:
         source.close()
 
 
-def _statistics(prepared: PreparedJob, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _statistics(prepared: PreparedJob, source: Source) -> InputStatistics:
     rule = prepared.card.normalisation
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
     seen = [Foreground() for _ in range(source.channels)]
     for _, pixels in slabs(source, 1):
         count_in(seen, pixels.values)
-    return tuple(one.mean for one in seen), tuple(one.std for one in seen)
+    return InputStatistics.of_moments(seen)

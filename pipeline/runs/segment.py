@@ -205,7 +205,7 @@ def _begin(prepared: PreparedJob, ledger: Ledger, progress: Progress) -> Prepare
     first, *_ = sweeps_of(prepared)
     source = swept_source(first)
     try:
-        prepared = replace(prepared, numerics=tried(first, source, *statistics_of(prepared), progress))
+        prepared = replace(prepared, numerics=tried(first, source, statistics_of(prepared), progress))
     finally:
         source.close()
     create(prepared)
@@ -252,4 +252,4 @@ def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalis
         return {"mean": [one.mean for one in found], "std": [one.std for one in found]}
     counted = [one for one in seen if isinstance(one, Spread)]
     ends = stretch(source, rule.low, rule.high) if source.grid.is_scene else ends_of(counted, rule.low, rule.high)
-    return dict(zip(("shift", "spread"), ends, strict=True))
+    return {"shift": ends.offset, "spread": ends.scale}

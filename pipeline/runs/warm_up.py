@@ -20,15 +20,15 @@ from pipeline.models.inference.numerics import PLAIN, Numerics
 from pipeline.runs.predictors import bound, plainly_ready, ready_for
 from pipeline.runs.progress import Progress
 from pipeline.runs.view_sweep import ViewSweep
+from pipeline.sources.statistics import InputStatistics
 
 PATCHES = 3
 """Most patches to try."""
 _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 """By SHA-256 of the weights and the numerics that were tried: those that work in this process."""
-Numbers = tuple[float, ...]
 
 
-def tried(sweep: ViewSweep, source: Source, shift: Numbers, spread: Numbers, progress: Progress) -> Numerics:
+def tried(sweep: ViewSweep, source: Source, own: InputStatistics, progress: Progress) -> Numerics:
     """The numerics of a run as they work here, after its first patches; `source` is what is swept.
 
     Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
@@ -42,10 +42,10 @@ def tried(sweep: ViewSweep, source: Source, shift: Numbers, spread: Numbers, pro
     if not patches:
         return numerics
     progress.phase("trying")
-    numerics, predictor = _working(sweep, patches[0], shift, spread, progress)
+    numerics, predictor = _working(sweep, patches[0], own, progress)
     _outcomes[asked] = numerics
     if numerics != PLAIN:
-        reference = bound(plainly_ready(sweep), sweep, 1, shift, spread)
+        reference = bound(plainly_ready(sweep), sweep, 1, own)
         shares = list(_shares(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
@@ -63,11 +63,11 @@ def _shares(
 
 
 def _working(
-    sweep: ViewSweep, patch: Pixels, shift: Numbers, spread: Numbers, progress: Progress
+    sweep: ViewSweep, patch: Pixels, own: InputStatistics, progress: Progress
 ) -> tuple[Numerics, Predictor]:
     """Numerics in which the network can do a patch, and the network in them."""
     numerics = sweep.prepared.numerics
-    predictor = bound(ready_for(sweep, numerics), sweep, 1, shift, spread)
+    predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
     if numerics.runtime != "compiled":
         return numerics, predictor
     try:
@@ -76,7 +76,7 @@ def _working(
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         progress.note(f"the network could not be compiled and runs without ({first})")
         numerics = replace(numerics, runtime="torch")
-        predictor = bound(ready_for(sweep, numerics), sweep, 1, shift, spread)
+        predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
     return numerics, predictor
 
 

@@ -20,11 +20,10 @@ from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep
+from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
 """The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""
-
-Numbers = tuple[float, ...]
 
 
 def swept_source(sweep: ViewSweep) -> Source:
@@ -45,15 +44,15 @@ def scores_source(sweep: ViewSweep) -> Source:
     return source if orientation is None else Reoriented(source, *inverse(*orientation))
 
 
-def statistics_of(prepared: PreparedJob) -> tuple[Numbers, Numbers]:
-    """Shift and spread of each channel of the input, for a model that scales by them; else nothing."""
+def statistics_of(prepared: PreparedJob) -> InputStatistics:
+    """The statistics of the input, for a model that scales by them; else none."""
     if not prepared.needs_statistics:
-        return (), ()
+        return NO_STATISTICS
     numbers = json.loads((prepared.work / STATISTICS).read_text(encoding="utf-8"))
     if prepared.card.normalisation.kind == "percentile":
-        return tuple(numbers["shift"]), tuple(numbers["spread"])
+        return InputStatistics(tuple(numbers["shift"]), tuple(numbers["spread"]))
     mean, std = (np.atleast_1d(numbers[name]).tolist() for name in ("mean", "std"))  # older folders have one number
-    return tuple(mean), tuple(std)
+    return InputStatistics(tuple(mean), tuple(std))
 
 
 def store_of(prepared: PreparedJob, layer: Layer) -> Path:

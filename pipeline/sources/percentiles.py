@@ -12,18 +12,16 @@ from pipeline.engine import Source
 from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
 from pipeline.sources.passes import slabs
-from pipeline.sources.statistics import Spread, count_in
+from pipeline.sources.statistics import InputStatistics, Spread, count_in
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
 _READ = 1 << 20
 """Cells that are read at a time, in whole blocks: one block at least."""
 
-Numbers = tuple[float, ...]
 
-
-def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tuple[Numbers, Numbers]:
-    """Value of each channel at its percentile `low`, and the spread from there to that at `high`.
+def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> InputStatistics:
+    """Measure the value of each channel at its percentile `low`, and the distance from there to that at `high`.
 
     Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
     the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
@@ -45,13 +43,13 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> tupl
         np.percentile(seen, (bottom, top)) if (seen := plane[valid & np.isfinite(plane)]).size else np.zeros(2)
         for plane, bottom, top in zip(values, low, high, strict=True)
     ]
-    return tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends)
+    return InputStatistics(tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends))
 
 
-def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float]) -> tuple[Numbers, Numbers]:
-    """The same of a volume of which the values of each channel were counted."""
+def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float]) -> InputStatistics:
+    """Return the same for a volume whose values were counted, channel by channel."""
     ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
-    return tuple(a for a, _ in ends), tuple(b - a for a, b in ends)
+    return InputStatistics(tuple(a for a, _ in ends), tuple(b - a for a, b in ends))
 
 
 def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

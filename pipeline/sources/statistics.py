@@ -47,6 +47,23 @@ class Foreground:
         return sqrt(max(0.0, self.squares / count - (self.total / count) ** 2))
 
 
+@dataclass(frozen=True)
+class InputStatistics:
+    """Numbers of one input by which its values are scaled, one per channel; none for a model that needs none."""
+
+    offset: tuple[float, ...] = ()
+    """Mean, or the value at a low percentile."""
+    scale: tuple[float, ...] = ()
+    """Standard deviation, or the distance from there to the value at a high percentile."""
+
+    @classmethod
+    def of_moments(cls, channels: Sequence[Foreground]) -> InputStatistics:
+        """Mean and standard deviation of each channel."""
+        return cls(tuple(channel.mean for channel in channels), tuple(channel.std for channel in channels))
+
+
+NO_STATISTICS = InputStatistics()
+
 _HALF = 1 << 16
 
 

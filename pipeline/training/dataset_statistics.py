@@ -15,7 +15,7 @@ from pipeline.models.card import Normalisation
 from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
-from pipeline.sources.statistics import Foreground
+from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics
 from pipeline.training.class_counts import Census, take_census
 from pipeline.training.config import Training
 from pipeline.training.items import Item, open_pair
@@ -32,8 +32,8 @@ class Gathered:
     """How its image is read."""
     grid: Grid
     census: Census
-    own: tuple[Numbers, Numbers]
-    """Shift and spread of its channels, for a model that scales each input by them; else empty."""
+    own: InputStatistics
+    """Of its channels, for a model that scales each input by them; else none."""
     moments: tuple[Foreground, ...]
     """Values other than 0 of each channel, clipped or stretched as the model does, to be joined over all images."""
 
@@ -88,7 +88,7 @@ def _plainly(training: Training) -> tuple[Numbers, Numbers]:
 
 def scaling_of(normalisation: Normalisation, found: Gathered) -> Scaling:
     """The numbers that scale one item."""
-    return Scaling.by(normalisation, *found.own)
+    return Scaling.by(normalisation, found.own)
 
 
 def _look_at(training: Training, item: Item) -> Gathered:
@@ -107,10 +107,10 @@ def _look_at(training: Training, item: Item) -> Gathered:
             )
         census = take_census(item, labels, len(training.classes), training.data.ignore)
         how = training.samples
-        own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else ((), ())
+        own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else NO_STATISTICS
         moments = _moments(training, image, own) if _measured(training) else ()
         if how.normalisation == "zscore":
-            own = tuple(one.mean for one in moments), tuple(one.std for one in moments)
+            own = InputStatistics.of_moments(moments)
         return Gathered(item, reading, image.grid, census, own, moments)
     finally:
         image.close()
@@ -126,10 +126,10 @@ def _measured(training: Training) -> bool:
     return training.samples.normalisation == "zscore" or not training.samples.mean
 
 
-def _moments(training: Training, image: Source, own: tuple[Numbers, Numbers]) -> tuple[Foreground, ...]:
+def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[Foreground, ...]:
     moments = tuple(Foreground() for _ in training.channels)
     how = training.samples
-    stretched = Scaling.by(_rule(training, *_plainly(training)), *own) if how.normalisation == "percentile" else None
+    stretched = Scaling.by(_rule(training, *_plainly(training)), own) if how.normalisation == "percentile" else None
     for _, pixels in slabs(image, 1 if training.kind == "volume" else 256):
         values = pixels.values if stretched is None else stretched(pixels.values[None], None)[0]
         for channel, seen in enumerate(moments):

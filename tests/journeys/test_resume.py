@@ -369,7 +369,7 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     networks = []
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
-        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Means())), 1, (), ()) for _ in range(2))
+        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Means())), 1) for _ in range(2))
         assert one._ready.card.averaging == averaging
         assert one._ready is two._ready
         networks.append(one._ready)

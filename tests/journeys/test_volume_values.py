@@ -23,7 +23,7 @@ from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS, statistics_of
 from pipeline.sources.percentiles import stretch
-from pipeline.sources.statistics import Spread
+from pipeline.sources.statistics import InputStatistics, Spread
 from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource
@@ -157,11 +157,11 @@ def test_a_training_scales_volumes_as_a_run_does(tmp_path):
     training = replace(VOLUMES, channels=("MR", "MR"), samples=samples)
     (found,) = gather(training, (Item(str(path), str(truth), "train"),))
     assert found.reading.windows == (0, 0)
-    shift, spread = stretch(ArraySource(np.stack([VALUES, VALUES]), None, (1, 60, 70)), LOW, HIGH)
+    own = stretch(ArraySource(np.stack([VALUES, VALUES]), None, (1, 60, 70)), LOW, HIGH)
     scaling = scaling_of(normalisation_of(training, (found,)), found)
-    assert scaling.low == shift
-    assert scaling.high == pytest.approx(np.add(shift, spread))
-    assert shift == pytest.approx(np.percentile(VALUES[VALUES != 0], LOW))
+    assert scaling.low == own.offset
+    assert scaling.high == pytest.approx(np.add(own.offset, own.scale))
+    assert own.offset == pytest.approx(np.percentile(VALUES[VALUES != 0], LOW))
 
 
 def views_of(prepared: PreparedJob) -> list[str | None]:
@@ -228,4 +228,4 @@ def test_numbers_in_a_folder_of_an_older_version_are_read(tmp_path):
     setup.work.mkdir()
     for said in ({"mean": 3.0, "std": 2.0}, {"mean": [3.0], "std": [2.0]}):
         (setup.work / STATISTICS).write_text(json.dumps(said))
-        assert statistics_of(setup) == ((3.0,), (2.0,))
+        assert statistics_of(setup) == InputStatistics((3.0,), (2.0,))

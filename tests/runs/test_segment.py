@@ -19,6 +19,7 @@ from pipeline.models.store import load_model
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
+from pipeline.sources.statistics import InputStatistics
 from tests.support.inputs import SCENE_CARD, VOLUME_CARD, contents, labels_of, pixels, put_scene, put_volume
 
 
@@ -89,7 +90,7 @@ def test_a_volume_is_what_a_plain_loop_makes_of_it(volume, models, tmp_path):
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
     lattice = Lattice(values.shape[1:], (1, *VOLUME_CARD.patch), (0, *VOLUME_CARD.overlap), (1, 0, 0))
     model = load_model(models / "volume")
-    scaling = Scaling.of(model.card, (float(values.mean()),), (float(values.std()),))
+    scaling = Scaling.of(model.card, InputStatistics((float(values.mean()),), (float(values.std()),)))
     network = CpuPredictor(ready(model), scaling, (1.0, 1.0))
     valid = np.ones(values.shape[1:], bool)
     found = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(job.output)).dataobj).T

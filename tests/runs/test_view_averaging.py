@@ -29,6 +29,7 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
+from pipeline.sources.statistics import InputStatistics
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.runs.test_segment import agree, reference
 
@@ -96,7 +97,7 @@ def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, v
     ras = nibabel.as_closest_canonical(nibabel.load(job.input))
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
     model = load_model(job.model)
-    scaling = Scaling.of(model.card, (float(values.mean()),), (float(values.std()),))
+    scaling = Scaling.of(model.card, InputStatistics((float(values.mean()),), (float(values.std()),)))
     predictor = CpuPredictor(ready(model), scaling)
     valid = np.ones(values.shape[1:], bool)
     total = np.zeros((2, *valid.shape))

@@ -28,6 +28,7 @@ from pipeline.runs.work_folder import STATISTICS
 from pipeline.sources import percentiles as room
 from pipeline.sources.calibrated import Calibrated, Calibration
 from pipeline.sources.percentiles import stretch
+from pipeline.sources.statistics import InputStatistics
 from pipeline.training.config import Data
 from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
 from pipeline.training.items import Item
@@ -47,8 +48,8 @@ def ends(planes, valid, low=RULE.low, high=RULE.high):
 
 
 def found_ends(source, low=RULE.low, high=RULE.high):
-    shift, spread = stretch(source, low, high)
-    return np.stack([shift, np.add(shift, spread)], 1)
+    own = stretch(source, low, high)
+    return np.stack([own.offset, np.add(own.offset, own.scale)], 1)
 
 
 def noise(shape, dtype=np.float32, seed=0):
@@ -104,11 +105,11 @@ def test_of_a_large_one_every_nth_cell_is_looked_at_once(shape, block, cells):
 
 def test_nothing_observed_and_one_value_are_no_division_by_zero():
     nothing = ArraySource(noise((9, 9)), np.zeros((9, 9), bool), (3, 3))
-    assert stretch(nothing, RULE.low, RULE.high) == ((0.0, 0.0), (0.0, 0.0))
+    assert stretch(nothing, RULE.low, RULE.high) == InputStatistics((0.0, 0.0), (0.0, 0.0))
     flat = np.full((2, 9, 9), 5.0, np.float32)
     own = stretch(ArraySource(flat, None, (3, 3)), RULE.low, RULE.high)
-    assert own == ((5.0, 5.0), (0.0, 0.0))
-    assert np.isfinite(Scaling.by(RULE, *own)(flat[None], None)).all()
+    assert own == InputStatistics((5.0, 5.0), (0.0, 0.0))
+    assert np.isfinite(Scaling.by(RULE, own)(flat[None], None)).all()
 
 
 @dataclass
@@ -202,11 +203,13 @@ def test_overviews_of_a_file_with_a_mask_are_left_alone(tmp_path):
 
 @given(values=st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=30))
 def test_percentiles_become_0_and_1_and_then_the_cards_own_units(values):
-    own = ((-50.0, 3.0), (200.0, 0.5))
+    own = InputStatistics((-50.0, 3.0), (200.0, 0.5))
     planes = np.array(values, np.float32)[None, None, None].repeat(2, 1)
-    unit = np.stack([((planes[0, c] - a) / b).clip(0, 1) for c, (a, b) in enumerate(zip(*own, strict=True))])
+    unit = np.stack(
+        [((planes[0, c] - a) / b).clip(0, 1) for c, (a, b) in enumerate(zip(own.offset, own.scale, strict=True))]
+    )
     expected = (unit - np.reshape(RULE.mean, (2, 1, 1))) / np.reshape(RULE.std, (2, 1, 1))
-    np.testing.assert_allclose(Scaling.by(RULE, *own)(planes, None)[0], expected, atol=2e-4)
+    np.testing.assert_allclose(Scaling.by(RULE, own)(planes, None)[0], expected, atol=2e-4)
 
 
 def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched, tmp_path, monkeypatch):
@@ -255,9 +258,9 @@ def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
     for item, found in zip(items, gathered, strict=True):
         source = RasterSource(item.image)
         assert found.own == stretch(source, RULE.low, RULE.high)
-        assert scaling_of(rule, found) == Scaling.by(rule, *found.own)
+        assert scaling_of(rule, found) == Scaling.by(rule, found.own)
     rest = [
-        Scaling.by(rule, *g.own)(RasterSource(i.image).read(Box.whole((150, 120))).values[None], None)
+        Scaling.by(rule, g.own)(RasterSource(i.image).read(Box.whole((150, 120))).values[None], None)
         for i, g in zip(items, gathered, strict=True)
     ]
     assert np.abs(np.concatenate(rest).mean((0, 2, 3))).max() < 0.1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.models.card import Card, Int8, Normalisation, Pair
+from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 Floats = NDArray[np.float32]
 
@@ -27,30 +28,30 @@ class Scaling:
     high: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, card: Card, shift: tuple[float, ...] = (), spread: tuple[float, ...] = ()) -> Scaling:
-        """The card's own numbers, or those that `by` makes of the input's: one shift and one spread per channel."""
-        if card.normalisation.by_input and not len(shift) == len(spread) == len(card.channels):
+    def of(cls, card: Card, own: InputStatistics = NO_STATISTICS) -> Scaling:
+        """The card's own numbers, or those that `by` makes of the input's `own`: one offset and scale per channel."""
+        if card.normalisation.by_input and not len(own.offset) == len(own.scale) == len(card.channels):
             raise ModelError(
-                f"model {card.name} is normalised by each input: it needs the shift and spread of each of its "
-                f"{len(card.channels)} channels, got {shift} and {spread}"
+                f"model {card.name} is normalised by each input: it needs the offset and scale of each of its "
+                f"{len(card.channels)} channels, got {own.offset} and {own.scale}"
             )
-        return cls.by(card.normalisation, shift, spread)
+        return cls.by(card.normalisation, own)
 
     @classmethod
-    def by(cls, rule: Normalisation, shift: tuple[float, ...] = (), spread: tuple[float, ...] = ()) -> Scaling:
-        """The numbers of a rule; where that goes by input, `shift` and `spread` are the input's.
+    def by(cls, rule: Normalisation, own: InputStatistics = NO_STATISTICS) -> Scaling:
+        """The numbers of a rule; where that goes by input, from the input's `own`.
 
         They are mean and standard deviation for "zscore", and for "percentile" the value at the low percentile and
         what lies between that and the one at the high percentile.
         """
         if not rule.by_input:
             return cls(rule.mean, rule.std, rule.low, rule.high)
-        spread = tuple(value if value > 0 else 1.0 for value in spread)
+        scale = tuple(size if size > 0 else 1.0 for size in own.scale)
         if rule.kind == "zscore":
-            return cls(shift, spread)
-        high = tuple(low + size for low, size in zip(shift, spread, strict=True))
-        mean = tuple(low + size * part for low, size, part in zip(shift, spread, rule.mean, strict=True))
-        return cls(mean, tuple(size * part for size, part in zip(spread, rule.std, strict=True)), shift, high)
+            return cls(own.offset, scale)
+        high = tuple(low + size for low, size in zip(own.offset, scale, strict=True))
+        mean = tuple(low + size * part for low, size, part in zip(own.offset, scale, rule.mean, strict=True))
+        return cls(mean, tuple(size * part for size, part in zip(scale, rule.std, strict=True)), own.offset, high)
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
         """Values `(n, channels, *seen)` scaled, as float32; 0 where not finite, or not `valid` `(n, *seen)`."""

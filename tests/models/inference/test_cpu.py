@@ -21,6 +21,7 @@ from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.device import choose_device
 from pipeline.models.inference.fit import Scaling, native_patch
 from pipeline.models.inference.runtime import ready
+from pipeline.sources.statistics import InputStatistics
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
 SCENES = model_of(CARD_2D)
@@ -177,9 +178,9 @@ def test_a_patch_of_another_size_keeps_the_scale():
 
 
 def test_per_volume_normalisation_needs_its_numbers():
-    with pytest.raises(ModelError, match="needs the shift and spread of each of its 1 channels"):
+    with pytest.raises(ModelError, match="needs the offset and scale of each of its 1 channels"):
         Scaling.of(CARD_3D)
-    assert Scaling.of(CARD_3D, (3.0,), (0.0,)) == Scaling((3.0,), (1.0,))
+    assert Scaling.of(CARD_3D, InputStatistics((3.0,), (0.0,))) == Scaling((3.0,), (1.0,))
     rule = Normalisation("window", (1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
     assert Scaling.of(replace(CARD_2D, normalisation=rule)) == Scaling((1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
 

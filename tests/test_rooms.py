@@ -40,7 +40,7 @@ ROOMS = {
     "pystac_client": ("pipeline.jobs.stac",),
     "requests": ("pipeline.jobs.stac",),
     "filelock": ("pipeline.runs.lock",),
-    "psutil": ("pipeline.io.atomic", "pipeline.runs.limits"),
+    "psutil": ("pipeline.files.atomic", "pipeline.runs.limits"),
     "typer": ("pipeline.cli",),
     "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
 }
@@ -49,7 +49,7 @@ ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "decoding",
 """Modules in the root of the package: any other lies loose."""
 FLOORS = (
     ("pipeline.errors", "pipeline.samples"),
-    ("pipeline.classes", "pipeline.optional", "pipeline.decoding"),
+    ("pipeline.classes", "pipeline.optional", "pipeline.decoding", "pipeline.files"),
     ("pipeline.geometry",),
     ("pipeline.engine",),
     ("pipeline.sources",),

@@ -16,6 +16,7 @@ from pipeline.archive.outliers import volumes_of
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, Interrupted, RequestError
+from pipeline.files.digest import sha256_of
 from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
 from pipeline.io.opening import files_of, identity
 from pipeline.jobs.job import Job, Means
@@ -231,11 +232,11 @@ def content_of(item: str) -> str | None:
     path = Path(item)
     try:
         if not path.is_dir():
-            return " ".join(map(_sha256, files_of(item)))
+            return " ".join(map(sha256_of, files_of(item)))
         files = sorted(file for file in path.rglob("*") if file.is_file())
         whole = hashlib.sha256()
         for file in files:
-            whole.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
+            whole.update(f"{file.relative_to(path)} {sha256_of(file)}\n".encode())
         return whole.hexdigest()
     except (OSError, RequestError):
         return None
@@ -245,11 +246,6 @@ def _joined(parts: Iterable[str | None]) -> str | None:
     """One text of several; None where one is."""
     known = list(parts)
     return None if None in known else hashlib.sha256(repr(known).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _output(job: Job) -> str | None:

@@ -11,7 +11,7 @@ from typing import get_args
 
 from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
 from pipeline.archive.outliers import Suspect, suspects_of
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run takes up."""
@@ -86,7 +86,7 @@ def write_report(ledger: ArchiveLedger) -> Path:
     told["failed"] = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
     told["suspects"] = [asdict(suspect) for suspect in suspects]
     path = ledger.path.with_suffix(".json")
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import OutputError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, covered
 
 Fingerprint = Mapping[str, Any]
@@ -35,12 +36,8 @@ class Ledger:
     def begin(self, fingerprint: Fingerprint) -> None:
         """Begin a run; the last step of its preparation, since only its fingerprint makes a ledger."""
         (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
-        draft = self._folder / f"{_RUN}.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(fingerprint, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._folder / _RUN)
+        with atomic_write(self._folder / _RUN) as draft:
+            draft.write_text(json.dumps(fingerprint, indent=1), encoding="utf-8")
 
     def check(self, fingerprint: Fingerprint) -> None:
         """Refuse to go on if the run that was begun here is another one, and say in what it differs."""

@@ -16,8 +16,8 @@ from pipeline.engine import Source
 from pipeline.evaluation.labels import UNCOUNTED, Codes, Coding, coded_slabs
 from pipeline.evaluation.pairs import Pair, opened
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box
-from pipeline.io.atomic import replacing
 from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
@@ -42,7 +42,7 @@ def draw(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Pa
     the slice with the most labelled voxels. Raises OutputError.
     """
     matrix = folder / "confusion.svg"
-    with replacing(matrix) as draft:
+    with atomic_write(matrix) as draft:
         draft.write_text(confusion_svg(evaluation.overall), encoding="utf-8")
     made = [matrix]
     overall = evaluation.overall

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 
 Kind = Literal["scene", "volume"]
 
@@ -140,7 +140,7 @@ def ranked(evaluation: Evaluation) -> list[ItemResult]:
 def write_csv(evaluation: Evaluation, path: Path) -> None:
     """Write one row for each class of each item, then one for each class over all items, under no name."""
     names = list(evaluation.overall.classes[0].figures)
-    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["prediction", "image", "truth", "value", "class", "truth_cells", "predicted_cells", *names])
         for item in evaluation.items:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, rows_of, table_of
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.files.atomic import atomic_folder, atomic_write
 from pipeline.geometry import Grid, cut_slabs
 from pipeline.io.address import name_of
 from pipeline.sources.passes import slabs
@@ -88,18 +89,11 @@ def publish_layer(
 
 
 def _copy_store(store: Path, path: Path, made: Mapping[str, Any]) -> None:
-    from pipeline.io.atomic import own_name
     from pipeline.io.zarr import note_made
 
-    draft = own_name(path)
-    remove(draft)
-    try:
+    with atomic_folder(path) as draft:
         shutil.copytree(store, draft)
         note_made(draft, made)
-        remove(path)
-        draft.rename(path)
-    finally:
-        remove(draft)
 
 
 def check_output(grid: Grid, path: Path) -> None:
@@ -147,14 +141,6 @@ def in_the_way(path: Path) -> Path | None:
     return None if ours else beside
 
 
-def remove(path: Path) -> None:
-    """Delete a file or a store, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _format(grid: Grid, path: Path) -> str:
     suffix = suffix_of(path)
     fitting = (*(SCENES if grid.is_scene else VOLUMES), *STORES)
@@ -179,7 +165,6 @@ def _write_tif(mask: Mask, path: Path) -> None:
 
 
 def _write_nifti(mask: Mask, path: Path) -> None:
-    from pipeline.io.atomic import replacing
     from pipeline.io.volume.nifti import write_nifti
 
     beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made, **mask.told}
@@ -187,7 +172,7 @@ def _write_nifti(mask: Mask, path: Path) -> None:
     def describe() -> None:
         """Never beside an older volume, which it would tell of as well."""
         path.unlink(missing_ok=True)
-        with replacing(_sidecar(path)) as draft:
+        with atomic_write(_sidecar(path)) as draft:
             draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")
 
     try:
@@ -199,22 +184,15 @@ def _write_nifti(mask: Mask, path: Path) -> None:
 
 
 def _write_zarr(mask: Mask, path: Path) -> None:
-    from pipeline.io.atomic import own_name
     from pipeline.io.zarr import CHUNK, SlabStore, create_labels
 
-    draft = own_name(path)
-    remove(draft)
-    try:
-        header = header_beside(mask.grid, mask.labels.dtype)
-        said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
+    header = header_beside(mask.grid, mask.labels.dtype)
+    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
+    with atomic_folder(path) as draft:
         create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
         store = SlabStore(draft)
         for slab in cut_slabs(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
             store.write(slab, mask.labels.read(slab).values[0])
-        remove(path)
-        draft.rename(path)
-    finally:
-        remove(draft)
 
 
 def _tif_about(path: Path) -> About:

@@ -21,7 +21,7 @@ from pyarrow.parquet import ParquetWriter
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from pipeline.errors import InputError, OutputError
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, moved, projjson
 
 Table = Mapping[str, NDArray[Any]]
@@ -70,7 +70,7 @@ class Writer(Protocol):
 @contextmanager
 def writing_polygons(path: Path, crs: str | None) -> Iterator[Writer]:
     """A file of polygons, in the format of its suffix, that appears under its name when it is whole."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         growing = draft.with_name(draft.name + path.suffix)
         try:
             with _KINDS[path.suffix.lower()](growing, crs) as writer:

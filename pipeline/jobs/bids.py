@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.classes import ClassTable
 from pipeline.errors import NothingFoundError, RequestError
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 
 DESCRIPTION = "dataset_description.json"
 SEGMENTATION = "dseg"
@@ -78,7 +78,7 @@ def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[st
     _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
     _write_once(derivative.root / DESCRIPTION, json.dumps(_description(derivative), indent=1) + "\n")
     table = mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
-    with replacing(table) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(table) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
         rows.writerow(("index", "name", "color"))
         rows.writerows((c.value, c.name, "#{:02x}{:02x}{:02x}".format(*c.colour)) for c in classes)
@@ -136,5 +136,5 @@ def _is(derivative: Derivative, place: str) -> bool:
 
 def _write_once(path: Path, text: str) -> None:
     if not path.exists():
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8")

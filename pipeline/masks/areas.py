@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.region import Ring
-from pipeline.io.atomic import replacing
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
@@ -78,7 +78,7 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
 
 def write_csv(path: Path, found: Sequence[Area]) -> None:
     """The areas as a table."""
-    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, [field.name for field in fields(Area)], lineterminator="\n")
         rows.writeheader()
         rows.writerows(asdict(area) for area in found)

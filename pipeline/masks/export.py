@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.io.atomic import clean
+from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.mask_files import COMPANIONS, VECTORS, Mask, about, in_the_way, publish, suffix_of
 from pipeline.io.opening import is_series, open_source
 from pipeline.masks.postprocess import Cleaning, cleaned
@@ -61,7 +61,7 @@ def export(
             )
         said = about(path)
         if output.parent.is_dir():
-            clean(output.parent)
+            remove_stale_temporaries(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
         mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
         how = Cleaning(sieve, largest, min_volume, structure)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.classes import LabelClass
 from pipeline.errors import RequestError
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 from pipeline.io.mask_files import Mask, suffix_of
 from pipeline.io.raster import write_png
 from pipeline.masks.stac_item import item_of
@@ -74,7 +74,7 @@ def _hex(colour: tuple[int, int, int]) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import CLOSE
-from pipeline.io.atomic import replacing
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.sources.passes import slabs
@@ -76,7 +76,7 @@ def write_csv(path: Path, found: Sequence[Structure]) -> None:
     """The structures as a table. Raises RequestError for another suffix than `.csv`."""
     if path.suffix.lower() != ".csv":
         raise RequestError(f"{path}: the table is written as .csv; give --output such a name")
-    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, [column.name for column in fields(Structure)], lineterminator="\n")
         rows.writeheader()
         rows.writerows(asdict(structure) for structure in found)

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from pipeline.decoding import decode
 from pipeline.errors import ModelError
+from pipeline.files.atomic import write_together
 from pipeline.models import spec as architecture
 from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec, Stem
-from pipeline.models.store import packed, publish, read_weights
+from pipeline.models.store import packed, read_weights
 
 FORMAT = 1
 """Version of the card's layout."""
@@ -108,7 +109,7 @@ def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor],
     """Write a backbone as `pipeline.models.store.save_model` writes a model; the card as written."""
     data = packed(state, torch.float16 if half else torch.float32)
     written = replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
-    publish(folder, {BACKBONE_WEIGHTS: data, BACKBONE: written.to_json().encode()})
+    write_together(folder, {BACKBONE_WEIGHTS: data, BACKBONE: written.to_json().encode()})
     return written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.errors import OutputError
+from pipeline.files.atomic import atomic_folder
 from pipeline.models.catalogue import find_model, load_card
 
 _SHOWN = 12
@@ -19,15 +19,10 @@ def publish_model(ref: str | Path, folder: Path) -> Path:
     """
     card, files = load_card(ref), find_model(ref)
     place = folder / f"{card.name}-{card.weights_sha256[:_SHOWN]}"
-    draft = place.with_name(f".{place.name}.partial")
     if place.exists():
         return place
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+    with atomic_folder(place) as draft:
+        draft.mkdir()
         for file in files:
             shutil.copy2(file, draft / file.name)
-        draft.rename(place)
-    except OSError as error:
-        raise OutputError(f"{place}: the model cannot be published ({error.strerror})") from error
     return place

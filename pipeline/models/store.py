@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.errors import ModelError, OutputError
+from pipeline.errors import ModelError
+from pipeline.files.atomic import write_together
+from pipeline.files.digest import sha256_of
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.networks.pspnet import PSPNet
@@ -63,7 +63,7 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
     data = packed(_stored(network), torch.float16 if half else torch.float32)
     digest = hashlib.sha256(data).hexdigest()
     written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False), int8=None)
-    publish(folder, {MODEL: data, CARD: written.to_json().encode()})
+    write_together(folder, {MODEL: data, CARD: written.to_json().encode()})
     return written
 
 
@@ -75,7 +75,7 @@ def record_evaluation(ref: str | Path, name: str, figures: Mapping[str, Any]) ->
     path = find_model(ref).card
     card = read_card(path)
     written = replace(card, evaluation={**card.evaluation, name: dict(figures)})
-    publish(path.parent, {path.name: written.to_json().encode()})
+    write_together(path.parent, {path.name: written.to_json().encode()})
     return written
 
 
@@ -93,7 +93,7 @@ def read_weights(path: Path, sha256: str, card: Path) -> dict[str, Tensor]:
 def check_sha256(path: Path, sha256: str, card: Path) -> None:
     """Raise ModelError if a file of a model cannot be read or has another SHA-256 than its `card` names."""
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path}: this file of the model cannot be read ({error.strerror})") from error
     if found != sha256:
@@ -125,25 +125,6 @@ def packed(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
     return save(stored)
 
 
-def publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files` to `folder`: all under temporary names first, then renamed in order; OutputError if that fails."""
-    parts = {name: folder / f"{name}.part" for name in files}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, part in parts.items():
-            with part.open("wb") as file:
-                file.write(files[name])
-                file.flush()
-                os.fsync(file.fileno())
-        for name, part in parts.items():
-            part.replace(folder / name)
-    except OSError as error:
-        for part in parts.values():
-            with suppress(OSError):
-                part.unlink()
-        raise OutputError(f"{folder}: the model cannot be written ({error.strerror or error})") from error
-
-
 def _stored(network: PSPNet) -> dict[str, Tensor]:
     state = network.state_dict()
     return {name: x for name, x in state.items() if not name.endswith(_COUNTER) and not name.startswith("aux.")}
@@ -164,8 +145,3 @@ def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], pa
 
 def _first(found: list[str]) -> str:
     return "; ".join(found[:_NAMED]) + ("; ..." if len(found) > _NAMED else "")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

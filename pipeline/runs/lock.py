@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import HeldError, OutputError
-from pipeline.io.mask_files import remove
+from pipeline.files.atomic import remove
 
 _LOCK, _HOLDER = "lock", "holder.json"
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError
+from pipeline.files.atomic import write_together
 from pipeline.sources.passes import slabs
 from pipeline.sources.reoriented import Reoriented
 from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.inference.quantize import quantised
-from pipeline.models.store import load_model, publish
+from pipeline.models.store import load_model
 from pipeline.runs.predictors import image_for
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
@@ -69,7 +70,7 @@ def quantise(
         )
     made = quantised(model, images[::2], images[1::2], agreement, tell)
     card = replace(model.card, int8=made.form)
-    publish(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
+    write_together(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
     return Made(
         input=tuple(job.name for job in jobs),
         output=str(out),

@@ -18,8 +18,8 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.geometry import Box
 from pipeline.runs.lock import clear, held
-from pipeline.io.mask_files import remove
-from pipeline.io.atomic import clean
+from pipeline.files.atomic import remove
+from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.sources.passes import slabs
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Means
@@ -79,7 +79,7 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
         progress.note(f"by their names the model takes {', '.join(prepared.told_channels)}")
     with held(prepared.work, prepared.output):
         if ledger.begun:
-            clean(prepared.output.parent)
+            remove_stale_temporaries(prepared.output.parent)
         try:
             seams = _make(prepared, means, ledger, progress, stop or Event())
         except OSError as error:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from pipeline.decoding import decode
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError, RequestError
+from pipeline.files.atomic import atomic_write, remove_stale_temporaries
 from pipeline.models.card import FORMAT, Card, Normalisation
 from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
@@ -107,6 +108,7 @@ def fit(learner: Learner, loaders: Loaders, out: Path, resources: Resources = AL
     """Train `learner`, from the last checkpoint in `out` on; it ends with the weights that did best in validation."""
     training = learner.training_config
     _claim(out, training)
+    remove_stale_temporaries(out)
     with _quiet():
         trainer = _trainer(training, out, resources, say, validated=loaders.checks is not None)
         last = out / f"{LAST}.ckpt"
@@ -197,9 +199,8 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
         """Write beside, then rename."""
-        part = Path(f"{path}.part")
-        super().save_checkpoint(checkpoint, part, storage_options)
-        part.replace(path)
+        with atomic_write(Path(path)) as draft:
+            super().save_checkpoint(checkpoint, draft, storage_options)
 
 
 def spec_of(training: Training) -> PSPNetSpec:

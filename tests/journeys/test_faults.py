@@ -20,7 +20,7 @@ import zarr.storage._local as zarr_disk
 from rasterio.errors import RasterioIOError
 
 from pipeline.archive.run import segment_one
-from pipeline.io.mask_files import remove
+from pipeline.files.atomic import remove
 from pipeline.io.raster import source as raster_door
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.progress import Progress

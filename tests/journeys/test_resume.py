@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, PatchError
+from pipeline.files.atomic import remove
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io import mask_files
-from pipeline.io.mask_files import remove
 from pipeline.io.opening import open_source
 from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import load_card

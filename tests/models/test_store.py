@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import ModelError
+from pipeline.files.digest import sha256_of
 from pipeline.models.networks.pspnet import PSPNet
-from pipeline.models.store import _sha256, load_model, names, save_model
+from pipeline.models.store import load_model, names, save_model
 from tests.support.model_cases import CARD_2D, network_of
 
 
@@ -31,7 +32,7 @@ def rewrite(folder, change):
     file = folder / "model.safetensors"
     save_file(change(load_file(file)), file)
     card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"weights_sha256": _sha256(file)}))
+    (folder / "card.json").write_text(json.dumps(card | {"weights_sha256": sha256_of(file)}))
 
 
 @torch.inference_mode()
@@ -74,7 +75,7 @@ def test_damaged_weights_are_refused(folder):
 def test_what_is_not_safetensors_is_refused(folder):
     (folder / "model.safetensors").write_bytes(b"PK\x03\x04 a pickle in a zip")
     card = json.loads((folder / "card.json").read_text())
-    found = _sha256(folder / "model.safetensors")
+    found = sha256_of(folder / "model.safetensors")
     (folder / "card.json").write_text(json.dumps(card | {"weights_sha256": found}))
     with pytest.raises(ModelError, match="not a safetensors file"):
         load_model(folder)

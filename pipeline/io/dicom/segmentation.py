@@ -19,8 +19,8 @@ from pydicom.uid import generate_uid
 from pipeline.classes import ClassTable
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry.grid import CLOSE
-from pipeline.io.atomic import replacing
 from pipeline.io.dicom.headers import Slice
 from pipeline.io.dicom.source import DicomSource
 from pipeline.sources.passes import slabs
@@ -68,7 +68,7 @@ def write_segmentation(
         ),
         content_label="MASK",
     )
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         made.save_as(draft)
 
 

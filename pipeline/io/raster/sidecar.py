@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pipeline.classes import ClassTable
-from pipeline.io.atomic import replacing
+from pipeline.files.atomic import atomic_write
 
 
 def sidecar_of(path: Path) -> Path:
@@ -26,7 +26,7 @@ def publish_sidecar(draft: Path, path: Path, classes: ClassTable) -> None:
     if not len(root):
         sidecar_of(path).unlink(missing_ok=True)
         return
-    with replacing(sidecar_of(path)) as temporary:
+    with atomic_write(sidecar_of(path)) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="utf-8")
 
 

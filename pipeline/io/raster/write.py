@@ -18,8 +18,8 @@ from rasterio.windows import Window
 
 from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
-from pipeline.io.atomic import replacing
 from pipeline.io.raster.gdal import writing
 from pipeline.io.raster.georeference import georeference
 from pipeline.io.raster.sidecar import publish_sidecar, sidecar_of
@@ -90,7 +90,7 @@ def _write(
     """Write a Cloud Optimized GeoTIFF by way of a plain one, and see that it is whole."""
     options = {"compress": "zstd", "zstd_level": 1, "nodata": look.nodata}
     predictor = {"predictor": "yes"} if look.dtype.kind == "f" else {}
-    with replacing(path) as temporary, writing(path):
+    with atomic_write(path) as temporary, writing(path):
         stage = temporary.with_suffix(".stage.tif")
         try:
             with _created(stage, grid, look.channels, look.dtype, options) as dataset:
@@ -111,7 +111,7 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write a picture `(3, rows, columns)`. Raises OutputError."""
     profile = {"driver": "PNG", "count": 3, "height": picture.shape[1], "width": picture.shape[2], "dtype": "uint8"}
     with (
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         writing(path),
         rasterio.open(temporary, "w", **profile) as dataset,
     ):
@@ -120,7 +120,7 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
 
 def write_scene(path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], channels: int, dtype: np.dtype[Any]) -> None:
     """Write an image `(channels, rows, columns)` from full-width slabs as a tiled GeoTIFF. Raises OutputError."""
-    with replacing(path) as temporary, writing(path):
+    with atomic_write(path) as temporary, writing(path):
         with _created(temporary, grid, channels, dtype, {"compress": "deflate", "zlevel": 1}) as dataset:
             expected = _fill(dataset, path, slabs)
         check_whole(temporary, path, 0, expected)

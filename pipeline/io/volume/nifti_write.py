@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pipeline.errors import OutputError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
-from pipeline.io.atomic import replacing
 from pipeline.io.volume.nifti_header import KINDS, Header, header_of, still_holds
 from pipeline.io.volume.nifti_text import put_text
 
@@ -48,7 +48,7 @@ def write_nifti(
     header = _complete(grid, stored)
     header["descrip"] = description.encode("ascii", "replace")[:79]
     after = put_text(grid.reference.get("nifti", {}), header)
-    with replacing(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
+    with atomic_write(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
         out.write(header.binaryblock + after)
         for slab in _filling(path, grid.shape, slabs, stored):
             out.write(slab.data)

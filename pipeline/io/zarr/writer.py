@@ -11,8 +11,8 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.errors import OutputError
+from pipeline.files.atomic import sync
 from pipeline.geometry import Box
-from pipeline.io.atomic import sync
 from pipeline.io.zarr.attributes import OURS
 
 

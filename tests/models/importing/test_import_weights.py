@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import ModelError, OutputError, RequestError
+from pipeline.files.atomic import temporary_name
 from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import find_model
 from pipeline.models.importing import Wishes, import_weights
@@ -897,8 +898,8 @@ def test_files_have_the_usual_permissions(resnet18, mmseg, tmp_path):
 
 def test_weights_that_cannot_be_read_or_written_are_named(tmp_path):
     save_model(tmp_path / "m", CARD_2D, network_of(CARD_2D.network))
-    (tmp_path / "m" / "model.safetensors.part").mkdir()
-    with pytest.raises(OutputError, match="the model cannot be written"):
+    temporary_name(tmp_path / "m" / "model.safetensors").mkdir()
+    with pytest.raises(OutputError, match="m: cannot be written"):
         save_model(tmp_path / "m", CARD_2D, network_of(CARD_2D.network))
     assert load_model(tmp_path / "m").card.name == CARD_2D.name
 

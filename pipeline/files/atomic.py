@@ -1,0 +1,109 @@
+"""Files and folders that appear under their name only when they are whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import OutputError
+
+
+@contextmanager
+def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` once its bytes are safe, remove it if anything fails.
+
+    `before` is called in between, for what has to be there before `path` is. Raises OutputError where the operating
+    system refuses.
+    """
+    temporary = temporary_name(path)
+    with _as_output_error(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync(temporary)
+            before()
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary name for a folder beside `path`; rename it to `path`, in place of what is there.
+
+    Raises OutputError where the operating system refuses.
+    """
+    temporary = temporary_name(path)
+    with _as_output_error(path):
+        remove(temporary)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            remove(path)
+            temporary.rename(path)
+        finally:
+            remove(temporary)
+
+
+def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all `files` into `folder` under temporary names, then rename them in order. Raises OutputError."""
+    with ExitStack() as whole:
+        drafts = {name: whole.enter_context(atomic_write(folder / name)) for name in reversed(list(files))}
+        with _as_output_error(folder):
+            for name, data in files.items():
+                drafts[name].write_bytes(data)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that no other process takes."""
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Remove what processes of this machine that have ended left in `folder` under temporary names."""
+    ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\..+")
+    for left in folder.iterdir():
+        found = ours.fullmatch(left.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            with suppress(OSError):
+                remove(left)
+
+
+def sync(path: Path) -> None:
+    """Have the operating system write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _machine() -> str:
+    return socket.gethostname().replace(".", "-")

@@ -1,0 +1,112 @@
+"""The sweep of one view of a prepared job: what the engine is given, where it goes, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+
+from pipeline.engine import Decision, Recipe, Scores
+from pipeline.engine.blend import MANY
+from pipeline.errors import RequestError
+from pipeline.geometry import Box, Grid, Lattice, cut_slabs
+from pipeline.geometry.partition import runs_for
+from pipeline.geometry.slabs import Run
+from pipeline.jobs.job import Means
+from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.views import View
+
+SLAB_ROWS = {2: 1024, 3: 32}
+"""Rows of a slab, and of a chunk of the store, by number of axes."""
+
+READ_ROWS = {2: 512, 3: 32}
+"""Rows that are read at a time, at most, where patches are no taller; by number of axes."""
+
+STRIP = {2: 1024, 3: 256}
+"""Columns of a chunk of the store, by number of axes."""
+
+
+@dataclass(frozen=True)
+class ViewSweep:
+    """The sweep of one view of a job."""
+
+    prepared: PreparedJob
+    view: View
+
+    @property
+    def grid(self) -> Grid:
+        """The grid as it is swept."""
+        return self.view.grid
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice of patches on that grid."""
+        return self.view.lattice
+
+    @property
+    def folder(self) -> Path:
+        """Folder of what is done so far of this view, with its ledger."""
+        return self.prepared.work / f"{self.view.name}" if self.prepared.averaged else self.prepared.work
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is written of this view: labels and layers, or scores to be averaged."""
+        return (Scores((len(self.prepared.card.classes),)),) if self.prepared.averaged else self.prepared.decisions
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the engine needs."""
+        return Recipe(self.lattice, self.prepared.window, self.decisions)
+
+    def slabs(self, means: Means) -> tuple[Box, ...]:
+        """The slabs of the grid, cut into strips where rows are too wide for the memory."""
+        axes = len(self.grid.shape)
+        height = means.rows or SLAB_ROWS[axes]
+        if height % SLAB_ROWS[axes]:
+            raise RequestError(f"--band {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
+        return cut_slabs(self.grid.shape, height, self._strip(means.memory))
+
+    def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
+        """Slabs of the grid, shared out among workers."""
+        return runs_for(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
+
+    def memory(self, width: int | None = None) -> int:
+        """Bytes that the sweep holds: overlaps carried over, rows read ahead, slabs on their way out.
+
+        `width` is that of a strip; None: whole rows.
+        """
+        *rows, columns = self.grid.shape
+        across = prod(rows[1:]) * min(columns, (width or columns) + self.lattice.patch[-1])
+        written = 3 * bytes_of(self.decisions) * SLAB_ROWS[len(self.grid.shape)]
+        return across * (self._carried() + self._read() + written)
+
+    def _carried(self) -> int:
+        """Bytes of the sums that are carried over, for each column."""
+        planes = 2 if self.lattice.depth > MANY else 1
+        return 4 * planes * (len(self.prepared.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
+
+    def _read(self) -> int:
+        """Bytes of the rows that are read, for each column."""
+        patch, overlap, margin = self.lattice.patch[0], self.lattice.overlap[0], self.lattice.margin[0]
+        ahead = 3 * max(patch - overlap, READ_ROWS[len(self.grid.shape)])
+        return self.prepared.channels * self.prepared.itemsize * (patch + 2 * margin + ahead)
+
+    def _strip(self, budget: int | None) -> int | None:
+        """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""
+        if budget is None or self.memory() <= budget:
+            return None
+        side = STRIP[len(self.grid.shape)]
+        widths = range(ceil(self.grid.shape[-1] / side) * side, 0, -side)
+        fitting = next((width for width in widths if self.memory(width) <= budget), None)
+        if fitting is None:
+            raise RequestError(
+                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB; "
+                "allow more, or take smaller patches"
+            )
+        return fitting
+
+
+def sweeps_of(prepared: PreparedJob) -> tuple[ViewSweep, ...]:
+    """The sweep of each view, in the order in which scores are averaged."""
+    return tuple(ViewSweep(prepared, view) for view in prepared.views)

@@ -39,6 +39,8 @@ ROOMS = {
     "pystac": ("pipeline.jobs.stac",),
     "pystac_client": ("pipeline.jobs.stac",),
     "requests": ("pipeline.jobs.stac",),
+    "pytest": ("pipeline.testing",),
+    "hypothesis": ("pipeline.testing",),
     "filelock": ("pipeline.runs.lock",),
     "psutil": ("pipeline.files.atomic", "pipeline.runs.limits"),
     "typer": ("pipeline.cli",),
@@ -52,7 +54,7 @@ FLOORS = (
     ("pipeline.classes", "pipeline.optional", "pipeline.decoding", "pipeline.files"),
     ("pipeline.geometry",),
     ("pipeline.engine",),
-    ("pipeline.sources",),
+    ("pipeline.sources", "pipeline.testing"),
     ("pipeline.io", "pipeline.models"),
     ("pipeline.jobs",),
     ("pipeline.runs", "pipeline.masks", "pipeline.training"),
@@ -228,6 +230,12 @@ def test_an_import_for_types_alone_counts():
     texts = sources()
     typing = "if TYPE_CHECKING:\n    from pipeline.runs.prepare import prepare"
     assert faults({**texts, "pipeline.jobs.job": f"{texts['pipeline.jobs.job']}\n{typing}\n"})
+
+
+def test_nothing_but_tests_uses_the_contracts():
+    """They need pytest."""
+    room = ("pipeline.testing",)
+    assert not [i for i in imports(sources()) if within(i.imported, room) and not within(i.importer, room)]
 
 
 def test_a_loose_module_is_seen():

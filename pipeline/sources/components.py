@@ -74,7 +74,8 @@ class Connected(Source):
 
     def _numbered(self, index: int) -> tuple[Labels, Numbers]:
         """A slab, and the number of the piece of each of its cells; that of the slab before is remembered."""
-        if self._held is None or self._held[0] != index:
+        held = self._held
+        if held is None or held[0] != index:
             labels = self._labels.read(self._slabs[index]).values[0]
             pieces, count = np.zeros(labels.shape, np.int64), self._first[index]
             for value in np.unique(labels):
@@ -84,8 +85,8 @@ class Connected(Source):
                     count += more
             if len(self._first) == index + 1:
                 self._first.append(count)
-            self._held = index, labels, pieces
-        return self._held[1:]
+            self._held = held = index, labels, pieces
+        return held[1:]
 
 
 class _Joined:

@@ -8,14 +8,14 @@ from itertools import chain
 from threading import Event
 from typing import NamedTuple
 
-from pipeline.runs import cluster, predictors
 from pipeline.engine import Failure, Watch, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
 from pipeline.jobs.job import Means
-from pipeline.runs.progress import Progress, Ticker, watch_of
+from pipeline.runs import cluster, predictors
 from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.progress import Progress, Ticker, watch_of
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 

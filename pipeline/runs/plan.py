@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipeline.geometry import Box, split_runs
+from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.sources.statistics import InputStatistics
-from pipeline.geometry.partition import recomputed
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from functools import lru_cache
 import torch
 
 from pipeline.engine.protocols import Pixels, Predictor
+from pipeline.models.inference.cpu import CpuPredictor, image_of
 from pipeline.models.inference.fit import Scaling, model_patch
 from pipeline.models.inference.gpu import GpuPredictor, fitting_batch
 from pipeline.models.inference.numerics import PLAIN, Numerics
-from pipeline.models.inference.cpu import CpuPredictor, image_of
 from pipeline.models.inference.runtime import Ready, ready
 from pipeline.models.store import load_model
 from pipeline.runs.view_sweep import ViewSweep

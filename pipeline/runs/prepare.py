@@ -10,22 +10,22 @@ from pipeline.engine.windows import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Region
 from pipeline.io.address import beside, is_remote
+from pipeline.io.band_names import Banded, listed
 from pipeline.io.mask_files import check_output, stem_of
 from pipeline.io.opening import identity
-from pipeline.io.band_names import Banded, listed
-from pipeline.sources.reoriented import Orientation
 from pipeline.jobs.job import Job, Means
 from pipeline.jobs.layers import layers_of
-from pipeline.runs.limits import check_room, check_shape
-from pipeline.models.inference.tta import Augmentation
+from pipeline.jobs.read_options import Reading, Wanted, reading_of
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
-from pipeline.jobs.read_options import Reading, Wanted, reading_of
+from pipeline.models.inference.tta import Augmentation
+from pipeline.runs.limits import check_room, check_shape
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import View, views_for
+from pipeline.sources.reoriented import Orientation
 
 DEFAULTS = {True: "landcover", False: "hippocampus"}
 """Default model by whether the input is a scene."""
@@ -187,7 +187,9 @@ def _window(kind: str) -> str:
 
 def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation, means: Means) -> Numerics:
     """The numerics in which a model computes these views: as asked for, or what suits the run and the machine."""
-    from pipeline.models.inference.device import choose_numerics  # torch takes a second, and errors above come without it
+    from pipeline.models.inference.device import (
+        choose_numerics,  # torch takes a second, and errors above come without it
+    )
     from pipeline.models.networks.flops import flop_of_patch
 
     long = sum(len(view.lattice) for view in views) >= _MANY

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs.bids import derivative_of, describe
 from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError
-from pipeline.io.mask_files import Mask, about, header_beside, in_the_way, publish_layer
 from pipeline.files.atomic import remove
+from pipeline.io.mask_files import Mask, about, header_beside, in_the_way, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
-from pipeline.sources.reoriented import Reoriented, inverse
+from pipeline.jobs.bids import derivative_of, describe
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
+from pipeline.sources.reoriented import Reoriented, inverse
 
 FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""
@@ -112,4 +112,6 @@ def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bo
         labels = Reoriented(labels, *inverse(*turned))
     derivative = derivative_of(prepared.job.input, prepared.output)
     told = {} if derivative is None else describe(derivative, prepared.output, prepared.classes)
-    publish_mask(Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, made, told), prepared.output)
+    publish_mask(
+        Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, made, told), prepared.output
+    )

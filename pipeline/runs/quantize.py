@@ -11,8 +11,6 @@ from typing import Any
 from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import write_together
-from pipeline.sources.passes import slabs
-from pipeline.sources.reoriented import Reoriented
 from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.inference.quantize import quantised
@@ -21,9 +19,11 @@ from pipeline.runs.predictors import image_for
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
-from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_in
-from pipeline.sources.percentiles import stretch
 from pipeline.runs.warm_up import observed
+from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import stretch
+from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_in
 
 _FLOAT = Means(device="cpu", precision="float32", runtime="torch")
 

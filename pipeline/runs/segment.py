@@ -12,26 +12,25 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from pipeline.runs.view_averaging import average, begin_views
 from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
+from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.geometry import Box
-from pipeline.runs.lock import clear, held
-from pipeline.files.atomic import remove
-from pipeline.files.atomic import remove_stale_temporaries
-from pipeline.sources.passes import slabs
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
+from pipeline.runs.lock import clear, held
 from pipeline.runs.prepare import numerics_for, prepare
+from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.progress import Progress
 from pipeline.runs.publish import check_free, create, has_failed, made_otherwise, publish
-from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.view_averaging import average, begin_views
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.sources.statistics import Foreground, Spread, count_in
-from pipeline.sources.percentiles import ends_of, stretch
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
+from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import ends_of, stretch
+from pipeline.sources.statistics import Foreground, Spread, count_in
 
 _DRAFT = "volume.new.zarr"
 _SHOWN = 5
@@ -117,14 +116,14 @@ def _make(prepared: PreparedJob, means: Means, ledger: Ledger, progress: Progres
 
 def _told(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
     """Which patches failed, and why: the first few."""
+    axes = "/".join(prepared.views[0].grid.axes)
     places = ", ".join(
-        f"{'/'.join(prepared.views[0].grid.axes)} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
+        f"{axes} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
         for patch, _ in failures[:_SHOWN]
     )
     more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-    return (
-        f"{prepared.job.name}: the network failed twice on {len(failures)} patches ({places}{more}: {failures[0].reason})"
-    )
+    where = f"{len(failures)} patches ({places}{more}: {failures[0].reason})"
+    return f"{prepared.job.name}: the network failed twice on {where}"
 
 
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:

@@ -62,9 +62,7 @@ def _shares(
             yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
 
 
-def _working(
-    sweep: ViewSweep, patch: Pixels, own: InputStatistics, progress: Progress
-) -> tuple[Numerics, Predictor]:
+def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, progress: Progress) -> tuple[Numerics, Predictor]:
     """Numerics in which the network can do a patch, and the network in them."""
     numerics = sweep.prepared.numerics
     predictor = bound(ready_for(sweep, numerics), sweep, 1, own)

@@ -16,10 +16,10 @@ from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
 from pipeline.io.raster.clipped import Clipped
 from pipeline.io.zarr import SlabStore, ZarrSource
-from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep
+from pipeline.sources.reoriented import Reoriented, inverse
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"

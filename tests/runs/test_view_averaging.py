@@ -30,8 +30,8 @@ from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.sources.statistics import InputStatistics
-from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.runs.test_segment import agree, reference
+from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 
 SHAPE = (70, 44, 50)
 """(z, y, x), in axes that are nobody's."""

@@ -1,0 +1,1 @@
+"""How one input goes, from a job to its mask."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
-from pipeline.io.mask_files import remove
+from pipeline.files.atomic import remove
 
 
 def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: int) -> None:

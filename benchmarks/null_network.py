@@ -37,8 +37,8 @@ import pipeline.runs.segment
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.engine import sweep
+from pipeline.files.atomic import remove
 from pipeline.geometry import Box
-from pipeline.io.mask_files import remove
 from pipeline.io.raster import RasterSource
 from pipeline.io.zarr import SlabStore, create_labels
 from pipeline.jobs.job import Job, Means

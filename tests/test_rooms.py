@@ -66,7 +66,7 @@ FLOORS = (
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
     "pipeline.cli",
-    "pipeline.io.mask_files",
+    "pipeline.io.formats",
     "pipeline.io.opening",
     "pipeline.io.zarr.georeference",
     "pipeline.jobs.aoi",

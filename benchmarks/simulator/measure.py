@@ -25,8 +25,8 @@ from benchmarks.simulator.costs import Costs
 from benchmarks.simulator.timed import TimedPredictor, TimedSink, TimedSource
 from pipeline.engine import Predictor, sweep
 from pipeline.engine.ledger import Ledger
+from pipeline.files.atomic import remove
 from pipeline.geometry.partition import patches_of
-from pipeline.io.mask_files import remove
 from pipeline.io.zarr import create_labels, mask_of
 from pipeline.jobs.job import Job, Means
 from pipeline.masks.export import export

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -16,9 +15,9 @@ from pipeline.archive.outliers import volumes_of
 from pipeline.archive.status import write_report
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, Interrupted, RequestError
-from pipeline.files.digest import sha256_of
-from pipeline.io.address import MOSAIC, is_mosaic, is_remote, is_stack, parts_of_stack, stack_of
-from pipeline.io.opening import files_of, identity
+from pipeline.io.address import with_paths
+from pipeline.io.formats import Input, look
+from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.runs.prepare import DEFAULTS
@@ -69,6 +68,7 @@ class Archive:
     def __init__(self, ledger: ArchiveLedger) -> None:
         self._ledger = ledger
         self._recipes: dict[Job, str] = {}
+        self._inputs: dict[str, Input] = {}
         self._ahead = ThreadPoolExecutor(1, "read ahead")
         self._read: dict[str, Future[Version]] = {}
 
@@ -80,7 +80,7 @@ class Archive:
     def read_ahead(self, choice: Choice) -> None:
         """Read the input of an item that comes next, for its content; so it is in the machine's memory by its turn."""
         item = choice.job.input
-        self._read[item] = self._ahead.submit(version_of, item)
+        self._read[item] = self._ahead.submit(version_of, self._inputs[item])
 
     def choose(self, jobs: Sequence[Job], means: Means) -> list[Choice]:
         """What is to be done with each job; new ones are entered as pending.
@@ -89,6 +89,7 @@ class Archive:
         """
         rows = self._ledger.rows()
         self._recipes = {}
+        self._inputs = {job.input: look(job.input) for job in jobs}
         self._refuse_others(jobs, means, rows)
         new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
         self._ledger.enter(new)
@@ -116,7 +117,7 @@ class Archive:
         if report.status == "failed":
             state: State = "quarantined" if report.code in LASTING else "failed"
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
-        elif stamp_of(choice.job.input) != running.stamp:
+        elif stamp_of(self._inputs[choice.job.input]) != running.stamp:
             entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
@@ -127,17 +128,17 @@ class Archive:
 
     def _version(self, item: str) -> Version:
         """What the input is now: as it was read ahead, unless it has changed since."""
-        ahead = self._read.pop(item, None)
-        version = version_of(item) if ahead is None else ahead.result()
-        return version if version[0] == stamp_of(item) else version_of(item)
+        ahead, known = self._read.pop(item, None), self._inputs[item]
+        version = version_of(known) if ahead is None else ahead.result()
+        return version if version[0] == stamp_of(known) else version_of(known)
 
     def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
         if row is None:
             return Choice(job, means)
-        stamp = stamp_of(job.input)
+        stamp = stamp_of(self._inputs[job.input])
         touched = row.stamp not in (None, stamp)
         if row.state == "done" and not means.overwrite and row.output is not None and Path(row.output).exists():
-            if touched and row.content != content_of(job.input):
+            if touched and row.content != content_of(self._inputs[job.input]):
                 return Choice(job, replace(means, overwrite=True, restart=True), stale=True)
             if touched:
                 self._ledger.enter([_touched(row, stamp)])
@@ -181,12 +182,13 @@ class Archive:
 
 def key_of(job: Job) -> str:
     """Name of an item in the ledger: an address, or an absolute path."""
-    if is_mosaic(job.input):
-        return MOSAIC + str(Path(job.input.removeprefix(MOSAIC)).absolute())
-    if is_stack(job.input):
-        return stack_of((name, key_of(Job(part))) for name, part in parts_of_stack(job.input))
-    volume = "" if job.volume is None else f"[{job.volume}]"
-    return job.name if is_remote(job.input) else f"{Path(job.input).absolute()}{volume}"
+    path = with_paths(job.name, lambda path: str(Path(path).absolute()))
+    return path if job.volume is None else path + _volume(look(job.input), job.volume)
+
+
+def _volume(item: Input, number: int) -> str:
+    """What tells one volume of a file from the others."""
+    return f"[{number}]" if item.is_path else ""
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
@@ -206,46 +208,10 @@ def _said(name: str, value: object) -> bool:
     return name not in _UNSAID and (name, value) not in (("values", "raw"), ("view_weights", ()))
 
 
-def stamp_of(item: str) -> str | None:
-    """Size and time of change of an input; None for an address, and where there is nothing."""
-    try:
-        if is_mosaic(item):
-            return str(identity(item)["tiles_sha256"])
-        if is_stack(item):
-            return _joined(stamp_of(part) for _, part in parts_of_stack(item))
-        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, files_of(item)))
-    except (OSError, RequestError):
-        return None
-
-
-def version_of(item: str) -> Version:
+def version_of(item: str | Input) -> Version:
     """Stamp and content of an input."""
-    return stamp_of(item), content_of(item)
-
-
-def content_of(item: str) -> str | None:
-    """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
-    if is_mosaic(item):
-        return stamp_of(item)
-    if is_stack(item):
-        return _joined(content_of(part) for _, part in parts_of_stack(item))
-    path = Path(item)
-    try:
-        if not path.is_dir():
-            return " ".join(map(sha256_of, files_of(item)))
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        whole = hashlib.sha256()
-        for file in files:
-            whole.update(f"{file.relative_to(path)} {sha256_of(file)}\n".encode())
-        return whole.hexdigest()
-    except (OSError, RequestError):
-        return None
-
-
-def _joined(parts: Iterable[str | None]) -> str | None:
-    """One text of several; None where one is."""
-    known = list(parts)
-    return None if None in known else hashlib.sha256(repr(known).encode()).hexdigest()
+    known = look(item)
+    return stamp_of(known), content_of(known)
 
 
 def _output(job: Job) -> str | None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.io.address import is_stack, name_of, parts_of_stack
-from pipeline.io.dicom.files import names_inside
-from pipeline.io.mask_files import stem_of
-from pipeline.io.opening import is_series
+from pipeline.io.address import name_of
+from pipeline.io.formats import look
+from pipeline.io.suffixes import stem_of
 from pipeline.runs.segment import Report
 
 _DIGITS = 12
@@ -39,7 +38,7 @@ def _files(report: Report) -> Iterable[Path]:
     """The input and its mask, under any name that it may have by default."""
     path = Path(report.input)
     output = path.with_name(stem_of(path) + "_mask") if report.output is None else Path(report.output)
-    parts = [Path(part) for _, part in parts_of_stack(report.input)] if is_stack(report.input) else []
+    parts = [part.path for _, part in look(report.input).parts]
     return path, *parts, output, *(output.with_name(stem_of(output) + suffix) for suffix in ("", ".tif", ".nii.gz"))
 
 
@@ -48,5 +47,6 @@ def _instead(path: Path) -> dict[str, str]:
     digits = digest_of(path)
     names = dict.fromkeys((str(path), str(path.absolute()), path.name), digits)
     folders = {str(folder): "..." for folder in (path.parent, path.absolute().parent) if len(folder.parts) > 1}
-    inside = dict.fromkeys(names_inside(path) if is_series(path) else (), "...")
+    item = look(path)
+    inside = dict.fromkeys(item.format.members(item), "...")
     return folders | inside | {stem_of(path): digits.partition(".")[0]} | names

@@ -16,8 +16,10 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.grid import CLOSE
 from pipeline.io.address import is_remote
-from pipeline.io.mask_files import SCENES, STORES, VOLUMES, about, stem_of, suffix_of
+from pipeline.io.formats import mask_format
+from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
+from pipeline.io.suffixes import STORES, is_store, stem_of
 from pipeline.jobs.inputs import find_inputs
 
 
@@ -149,7 +151,7 @@ def _masks(name: str) -> Sequence[str]:
     path = Path(name)
     if is_remote(name):
         return [name]
-    if path.is_dir() and not _is_store(path):
+    if path.is_dir() and not is_store(path):
         return _some(sorted(_below(path)), f"{name}: holds no mask; a mask's name ends in _mask or _dseg")
     if glob.has_magic(name) and not path.exists():
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (absolute ones too)
@@ -166,11 +168,7 @@ def _below(folder: Path) -> Iterator[str]:
 
 def _is_mask(path: Path) -> bool:
     hidden = path.name.startswith(".") or path.suffix == ".partial"
-    return not hidden and suffix_of(path) in (*SCENES, *VOLUMES, *STORES)
-
-
-def _is_store(path: Path) -> bool:
-    return path.suffix in STORES or (path / "zarr.json").exists()
+    return not hidden and mask_format(path) is not None
 
 
 def _truths(paths: Sequence[str], rule: str) -> list[str]:
@@ -210,7 +208,8 @@ def _open(pair: Pair, path: str, part: str) -> Source:
 
 def _unsaid_nodata(path: str) -> int | None:
     """The nodata of a NIfTI mask, which stands in the JSON beside it; sources of other formats know theirs."""
-    return about(path).nodata if suffix_of(path) in VOLUMES else None
+    found = mask_format(path)
+    return None if found is None or found.sidecar is None else about(path).nodata
 
 
 def _rows(grid: Grid) -> list[list[float]]:

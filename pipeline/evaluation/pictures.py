@@ -18,9 +18,9 @@ from pipeline.evaluation.pairs import Pair, opened
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box
-from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
+from pipeline.io.suffixes import stem_of
 from pipeline.sources.passes import slabs
 
 Picture = NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -44,6 +44,11 @@ def is_stack(path: str | Path) -> bool:
     return str(path).startswith(STACK)
 
 
+def is_path(path: str | Path) -> bool:
+    """Whether an input is named by its path, or a pattern of paths: not an address, a mosaic or a stack."""
+    return not (is_remote(path) or is_mosaic(path) or is_stack(path))
+
+
 def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
     """Name and file or address of each raster of a stack; RequestError for one without a name."""
     parts = [part.partition("=") for part in str(path).removeprefix(STACK).split("|")]
@@ -55,6 +60,15 @@ def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
 def stack_of(parts: Iterable[tuple[str, str]]) -> str:
     """The stack of rasters with these names and files or addresses."""
     return STACK + "|".join(f"{name}={address}" for name, address in parts)
+
+
+def with_paths(text: str, change: Callable[[str], str]) -> str:
+    """An input with each path in it changed: a mosaic's pattern and a stack's files too, but no address."""
+    if is_mosaic(text):
+        return MOSAIC + with_paths(text.removeprefix(MOSAIC), change)
+    if is_stack(text):
+        return stack_of((name, with_paths(part, change)) for name, part in parts_of_stack(text))
+    return text if is_remote(text) else change(text)
 
 
 def folder_of_tiles(path: str | Path) -> Path:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
-from pipeline.io.address import beside, is_mosaic, is_remote, is_stack, shown
-from pipeline.io.mask_files import COMPANIONS, META, NRRD, SCENES, STORES, VECTORS, VOLUMES, stem_of, suffix_of
-from pipeline.io.opening import is_series, is_volume, open_source
-from pipeline.io.volume.nifti_pairs import HEADERS, parts
+from pipeline.io.address import beside, is_path, shown
+from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
+from pipeline.io.opening import open_source
+from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, stem_of, suffix_of
+from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
 from pipeline.jobs.job import Job
 from pipeline.jobs.job_file import Request, Search
@@ -27,15 +28,15 @@ from pipeline.optional import need
 
 _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
-NONE: Mapping[str, str | None] = {}
-_KNOWN = (*SCENES, *VOLUMES, *STORES)
-_READ = (*_KNOWN, *NRRD, *META)
+NONE: Mapping[Input, str | None] = {}
 _OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
 
-Stands = TypeVar("Stands", list[str], dict[str, str | None])
+Named = dict[str | Input, str | None]
+"""The name that the mask of each input is to have; None: that of the input."""
+Stands = TypeVar("Stands", list[str], list[str | Input], Named)
 
 
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
@@ -46,18 +47,19 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
     `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
-    return tuple(_found(Request(input=tuple(named))))
+    return tuple(item.text for item in _found(Request(input=tuple(named))))
 
 
-def _found(request: Request) -> dict[str, str | None]:
-    """The name that the mask of each input is to have; None: that of the input."""
-    found: dict[str, str | None] = {}
+def _found(request: Request) -> dict[Input, str | None]:
+    """Each input, looked at once, with the name that its mask is to have; None: that of the input."""
+    found: dict[Input, str | None] = {}
     for stands in _stands(request):
-        found |= {item: name for item, name in stands.items() if item not in found}
+        for item, name in stands.items():
+            found.setdefault(look(item), name)
     return found
 
 
-def _stands(request: Request) -> Iterator[dict[str, str | None]]:
+def _stands(request: Request) -> Iterator[Named]:
     for name in request.input:
         if request.bids is not None:
             yield dict.fromkeys(map(str, images_of(Path(name), request.bids)))
@@ -78,20 +80,20 @@ def jobs_of(request: Request) -> list[Job]:
     said["volume"] = None if request.volume == "all" else request.volume
     outputs = _outputs(request, found)
     named = zip(found, outputs, strict=True)
-    jobs = [Job(**{**said, "input": item, "output": output}).plain() for item, output in named]
+    jobs = [Job(**{**said, "input": item.text, "output": output}).plain() for item, output in named]
     if request.volume != "all":
         return jobs
-    each = [one for job in jobs for one in each_volume(job)]
+    each = [one for item, job in zip(found, jobs, strict=True) for one in each_volume(job, item)]
     if len(each) > 1 and request.output is not None and _is_one_file(request.output):
         raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
     return each
 
 
-def _outputs(request: Request, found: Mapping[str, str | None]) -> tuple[Path | None, ...]:
+def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path | None, ...]:
     if request.bids is None:
         return name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
-    masks = tuple(mask_of(Path(image), Path(request.input[0]), _derivative(request)) for image in found)
+    masks = tuple(mask_of(image.path, Path(request.input[0]), _derivative(request)) for image in found)
     of_masks = dict(zip(masks, found, strict=True))
     for path, image in zip(masks, found, strict=True):
         if of_masks[path] != image:
@@ -104,7 +106,7 @@ def _check_derivative(request: Request) -> None:
         said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
         raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
     folder = _derivative(request)
-    if suffix_of(folder) in _KNOWN or folder.is_file() or folder.resolve() == Path(request.input[0]).resolve():
+    if mask_format(folder) is not None or folder.is_file() or folder.resolve() == Path(request.input[0]).resolve():
         raise RequestError(f"--output {folder}: the masks of a dataset go into a folder of their own")
 
 
@@ -113,15 +115,17 @@ def _derivative(request: Request) -> Path:
     return Path(request.input[0], "derivatives", "pipeline") if request.output is None else Path(request.output)
 
 
-def _holding(found: dict[str, str | None], series: str) -> dict[str, str | None]:
+def _holding(found: dict[Input, str | None], series: str) -> dict[Input, str | None]:
     """Of several inputs, those that hold a DICOM series; one alone says itself what it holds."""
     if len(found) < 2:
         return found
     need("dicom", "--series")
-    from pipeline.io.dicom.source import has_series
-
-    held = {item: name for item, name in found.items() if is_series(item) and has_series(Path(item), series)}
-    return _some(held, f"--series {series}: is in none of {len(found)} inputs; name one, and its series are listed")
+    held = {item: name for item, name in found.items() if series in item.format.series(item)}
+    if not held:
+        raise NothingFoundError(
+            f"--series {series}: is in none of {len(found)} inputs; name one, and its series are listed"
+        )
+    return held
 
 
 def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
@@ -131,7 +135,7 @@ def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
     """
     if request.bids is not None:
         return _derivative(request)
-    if request.output is not None and suffix_of(request.output) not in _KNOWN:
+    if request.output is not None and mask_format(request.output) is None:
         return Path(request.output)
     roots = {root for name in request.input if (root := _root(name)) is not None}
     if len(roots) == 1 and request.output is None:
@@ -147,7 +151,10 @@ def _folder(job: Job) -> Path:
 
 
 def name_outputs(
-    items: Sequence[str], output: str | None, named: Iterable[str] = (), names: Mapping[str, str | None] = NONE
+    items: Sequence[str | Input],
+    output: str | None,
+    named: Iterable[str] = (),
+    names: Mapping[Input, str | None] = NONE,
 ) -> tuple[Path | None, ...]:
     """The output of each item: the file `output`, `<stem>_mask` in the folder `output`, or None for its default.
 
@@ -156,24 +163,25 @@ def name_outputs(
     Items found in a folder or by a pattern of `named` keep their place below it: `archive/p1/ct.nii.gz` of
     `archive/**/*.nii.gz` goes to `p1/ct_mask.nii.gz`. Raises RequestError where two items would have the same output.
     """
+    inputs = tuple(map(look, items))
     if output is None:
-        return tuple(_beside(item, name) if (name := names.get(item)) else None for item in items)
+        return tuple(_beside(item, name) if (name := names.get(item)) else None for item in inputs)
     if _is_one_file(output):
-        if len(items) > 1:
-            raise RequestError(f"--output {output}: is one file, for {len(items)} inputs; give a folder")
+        if len(inputs) > 1:
+            raise RequestError(f"--output {output}: is one file, for {len(inputs)} inputs; give a folder")
         return (Path(output),)
     folder = Path(output)
     if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
-        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *COMPANIONS, *VECTORS) else ""
-        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(_KNOWN)}{hint}")
+        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
+        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
     roots = [root for name in named if (root := _root(name)) is not None]
-    outputs: dict[Path, str] = {}
-    for item in items:
+    outputs: dict[Path, Input] = {}
+    for item in inputs:
         kind = ".nii.gz" if _is_volume(item) else ".tif"
-        path = folder / _place(item, roots) / ((names.get(item) or stem_of(item)) + "_mask" + kind)
+        path = folder / _place(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
         if path in outputs:
             raise RequestError(
-                f"{shown(item)}: shares the output {path} with another input, {shown(outputs[path])}; "
+                f"{item.name}: shares the output {path} with another input, {outputs[path].name}; "
                 "segment them into two folders"
             )
         outputs[path] = item
@@ -181,54 +189,51 @@ def name_outputs(
 
 
 def _is_one_file(output: str) -> bool:
-    return suffix_of(output) in _KNOWN and not output.endswith("/")
+    return mask_format(output) is not None and not output.endswith("/")
 
 
-def _beside(item: str, name: str) -> Path:
-    return beside(item) / f"{name}_mask.tif"
+def _beside(item: Input, name: str) -> Path:
+    return beside(item.text) / f"{name}_mask.tif"
 
 
-def _stac(place: str, asset: str | None) -> dict[str, str | None]:
+def _stac(place: str, asset: str | None) -> Named:
     need("stac", shown(place))
     from pipeline.jobs.stac import read_items
 
     return _some(dict(read_items(place, asset)), f"{shown(place)}: has no items")
 
 
-def _searched(search: Search, asset: str | None) -> dict[str, str | None]:
+def _searched(search: Search, asset: str | None) -> Named:
     need("stac", shown(search.url))
     from pipeline.jobs.stac import search_items
 
     return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
 
 
-def _stands_for_itself(name: str) -> bool:
-    """Whether a name is no file, folder or pattern."""
-    return is_remote(name) or is_mosaic(name) or is_stack(name)
-
-
 def _root(name: str) -> Path | None:
     """The folder below which `name` stands for files; None where it stands for itself."""
     path = Path(name)
-    if _stands_for_itself(name) or (not path.is_dir() and not glob.has_magic(name)):
+    if not is_path(name) or (not path.is_dir() and not glob.has_magic(name)):
         return None
     fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
     return path if path.is_dir() else Path(*fixed)
 
 
-def _place(item: str, roots: Sequence[Path]) -> Path:
-    root = next((root for root in roots if Path(item).is_relative_to(root)), Path(item).parent)
-    parent = Path(item).parent  # of a folder that is an item itself, this may lie above
-    placed = not _stands_for_itself(item) and parent.is_relative_to(root)
+def _place(item: Input, roots: Sequence[Path]) -> Path:
+    parent = item.path.parent  # of a folder that is an item itself, this may lie above
+    root = next((root for root in roots if item.path.is_relative_to(root)), parent)
+    placed = item.is_path and parent.is_relative_to(root)
     return parent.relative_to(root) if placed else Path()
 
 
-def _items(name: str) -> list[str]:
-    if _stands_for_itself(name):
+def _items(name: str) -> Sequence[str | Input]:
+    if not is_path(name):
         return [name]
     path = Path(name)
-    if path.is_dir() and not _is_store(path):
-        return _some(sorted(_below(path)), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM")
+    if path.is_dir() and not is_store(path):
+        return _some(
+            sorted(_below(path), key=str), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM"
+        )
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
         return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
@@ -237,7 +242,7 @@ def _items(name: str) -> list[str]:
     return [name]
 
 
-def _below(folder: Path) -> Iterator[str]:
+def _below(folder: Path) -> Iterator[str | Input]:
     """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs.
 
     A folder of DICOM files is one item, unless it holds files of other formats: then it is one of those that were made
@@ -246,9 +251,16 @@ def _below(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
-        found = [str(path) for path in named if _is_known(path) and _is_item(path)]
-        yield from found or ([_folder_name(Path(parent))] if is_series(parent) else [])
-        yield from (str(path) for path in named if suffix_of(path) == ".zip" and is_series(path))
+        found = [str(path) for path in named if is_input(path) and _is_item(path)]
+        yield from found or _gathered(_folder_name(Path(parent)))
+        for path in named:
+            yield from _gathered(str(path)) if path.suffix.lower() == ".zip" else []
+
+
+def _gathered(name: str) -> list[Input]:
+    """A folder or zip, if all in it is one input."""
+    item = look(name)
+    return [item] if item.format.gathers else []
 
 
 def _folder_name(folder: Path) -> str:
@@ -262,26 +274,17 @@ def _whole(found: Sequence[Path]) -> Iterator[Path]:
     return (item for item in found if (header := parts(item)[0]) == item or header not in known)
 
 
-def _is_known(path: Path) -> bool:
-    """Whether a file is an input by its name, or the header of a NIfTI pair: that stands for both halves."""
-    return suffix_of(path) in _READ or (suffix_of(path) in HEADERS and is_volume(path))
-
-
 def _is_item(path: Path) -> bool:
     hidden = path.name.startswith(".") or path.suffix == ".partial"
-    return not hidden and not _OURS.search(stem_of(path)) and (_is_store(path) or not path.is_dir())
+    return not hidden and not _OURS.search(stem_of(path)) and (is_store(path) or not path.is_dir())
 
 
-def _is_store(path: Path) -> bool:
-    return path.is_dir() and (path.suffix in STORES or (path / "zarr.json").exists())
-
-
-def _is_volume(item: str) -> bool:
+def _is_volume(item: Input) -> bool:
     """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
-    if not _is_store(Path(item)):
-        return is_volume(item) or suffix_of(item) in (*NRRD, *META) or is_series(item)
+    if item.format.kind is not None:
+        return item.format.kind == "volume"
     try:
-        return not open_source(item).grid.is_scene
+        return is_store(item.path) and not open_source(item).grid.is_scene
     except PipelineError:
         return False
 
@@ -295,7 +298,7 @@ def _column(path: Path) -> list[str]:
     if rows and "input" not in rows[0]:
         raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
     return [
-        item if is_remote(item) or is_stack(item) or Path(item).is_absolute() else str(path.parent / item)
+        str(path.parent / item) if is_path(item) and not Path(item).is_absolute() else item
         for row in rows
         if (item := row["input"])
     ]

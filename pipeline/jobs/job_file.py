@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pipeline.decoding import did_you_mean
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
-from pipeline.io.address import MOSAIC, is_mosaic, is_stack, parts_of_stack, stack_of
+from pipeline.io.address import with_paths
 from pipeline.io.band_names import BandName, band_names
 from pipeline.jobs.layers import checked
 from pipeline.models.card import views_of
@@ -265,11 +265,7 @@ _KEYS: Keys = {
 
 def _beside(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
-        if is_mosaic(name):
-            return MOSAIC + resolve(name.removeprefix(MOSAIC))
-        if is_stack(name):
-            return stack_of((called, resolve(part)) for called, part in parts_of_stack(name))
-        return name if "://" in name or name.startswith("/") else str(folder / name)
+        return with_paths(name, lambda path: path if path.startswith("/") else str(folder / path))
 
     model = request.model
     if model is not None and "/" in model:

@@ -13,7 +13,7 @@ from pipeline.decoding import did_you_mean
 from pipeline.engine import STEPS, Confidence, Decision, Disagreement, Probabilities, Scores, Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Lattice
-from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.io.suffixes import stem_of, with_stem
 from pipeline.models.card import Card
 from pipeline.sources.passes import slabs
 
@@ -39,7 +39,7 @@ class Layer:
 
     def beside(self, output: Path) -> Path:
         """Its file beside the mask `output`, in the same format."""
-        return output.with_name(f"{stem_of(output)}_{self.name}{suffix_of(output)}")
+        return with_stem(output, f"{stem_of(output)}_{self.name}")
 
 
 def checked(also: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.band_names import Banded, BandName, RasterBand, bands_named
+from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
 from pipeline.models.card import Values
 from pipeline.sources.calibrated import Calibrated, Calibration
@@ -65,12 +66,12 @@ class Reading:
     windows: tuple[int, ...] | None = None
     """By channel of the model: that of the volume; None: each is one."""
 
-    def open(self, path: str) -> Source:
+    def open(self, path: str | Input) -> Source:
         """The input, read so. Raises InputError with the path, what was found and the way out."""
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
         return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
 
-    def applied(self, source: Source, path: str) -> Source:
+    def applied(self, source: Source, path: str | Input) -> Source:
         """The same of an input that is open already: itself, or another in its place."""
         if self.bands is None or (isinstance(source, Banded) and self.bands == source.bands):
             return self._calibrated(source)

@@ -6,27 +6,27 @@ from dataclasses import replace
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
-from pipeline.io.address import is_mosaic
+from pipeline.io.formats import Input, look
 from pipeline.io.opening import open_source
-from pipeline.io.raster.mosaic import tiles_of
 from pipeline.io.raster.target_grids import in_system, resized
 from pipeline.jobs.job import Job
 
 
-def target_of(job: Job) -> Grid | None:
+def target_of(job: Job, item: Input | None = None) -> Grid | None:
     """The grid of the raster that a job names, or one in the system and of the pixel size that it names; else None.
 
     Reads headers only. Raises InputError for what cannot be opened, and RequestError for what has no such grid.
+    `item` is the input of the job, where it was looked at already.
     """
     if job.like is not None:
         if job.resolution or job.crs:
             raise RequestError(f"--like {job.like}: is a grid already; leave out --resolution and --crs")
         return _like(job.like)
     if job.crs is not None:
-        scenes = tiles_of(job.input) if is_mosaic(job.input) else [job.input]
-        return in_system([_grid_of(scene, "--crs") for scene in scenes], job.crs, job.resolution)
+        known = item or look(job.input)
+        return in_system([_grid_of(scene, "--crs") for scene in known.format.scenes(known)], job.crs, job.resolution)
     if job.resolution is not None:
-        return resized(_grid_of(job.input, "--resolution"), job.resolution)
+        return resized(_grid_of(item or job.input, "--resolution"), job.resolution)
     return None
 
 
@@ -41,7 +41,7 @@ def _like(path: str) -> Grid:
     return replace(grid, reference={"gdal": {name: word for name, word in words.items() if name != "rpcs"}})
 
 
-def _grid_of(path: str, option: str) -> Grid:
+def _grid_of(path: str | Input, option: str) -> Grid:
     source = open_source(path)
     source.close()
     if not source.grid.is_scene:

@@ -7,20 +7,21 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.io.address import beside
-from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
+from pipeline.io.suffixes import stem_of, with_stem
 from pipeline.jobs.job import Job
 
 _SUFFIX = "_mask"
 
 
-def each_volume(job: Job) -> list[Job]:
+def each_volume(job: Job, item: Input | None = None) -> list[Job]:
     """A job for each volume of its input, whose mask is named `<stem>_t0000_mask`, `<stem>_t0001_mask` and so on.
 
     The job itself where there is but one volume, and where the input cannot be read: it says so when its turn comes.
     """
     try:
-        source = open_source(job.input, affine="sform", volume=0)
+        source = open_source(item or job.input, affine="sform", volume=0)
     except PipelineError:
         return [job]
     source.close()
@@ -32,4 +33,4 @@ def each_volume(job: Job) -> list[Job]:
 
 
 def _numbered(mask: Path, number: int) -> Path:
-    return mask.with_name(f"{stem_of(mask).removesuffix(_SUFFIX)}_t{number:04}{_SUFFIX}{suffix_of(mask)}")
+    return with_stem(mask, f"{stem_of(mask).removesuffix(_SUFFIX)}_t{number:04}{_SUFFIX}")

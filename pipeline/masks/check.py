@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.engine import Source
 from pipeline.geometry import Grid
-from pipeline.io.opening import form_apart, is_volume, open_source, same_system
+from pipeline.io.formats import look
+from pipeline.io.opening import form_apart, open_source, same_system
 
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -117,4 +117,5 @@ def _volumes(source: Source) -> int:
 
 
 def _open(path: str) -> Source:
-    return open_source(path, affine="sform", volume=0 if is_volume(Path(path)) else None)
+    item = look(path)
+    return open_source(item, affine="sform", volume=item.first_volume)

@@ -11,8 +11,10 @@ import numpy as np
 
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.files.atomic import remove_stale_temporaries
-from pipeline.io.mask_files import COMPANIONS, VECTORS, Mask, about, in_the_way, publish, suffix_of
-from pipeline.io.opening import is_series, open_source
+from pipeline.io.formats import look
+from pipeline.io.mask_files import Mask, about, in_the_way, publish
+from pipeline.io.opening import open_source
+from pipeline.io.suffixes import SIDECARS, VECTORS, suffix_of
 from pipeline.masks.postprocess import Cleaning, cleaned
 from pipeline.optional import need
 
@@ -48,9 +50,10 @@ def export(
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
-    if image is not None and suffix_of(output) not in (".png", SEGMENTS):
+    suffix = suffix_of(output)
+    if image is not None and suffix not in (".png", SEGMENTS):
         raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
-    if (simplify or min_area) and suffix_of(output) not in VECTORS:
+    if (simplify or min_area) and suffix not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
@@ -108,18 +111,19 @@ def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
 
 def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], image: str | Path | None) -> None:
     """Write what the suffix of `output` stands for, of the mask that lies `at`."""
-    if suffix_of(output) in VECTORS:
+    suffix = suffix_of(output)
+    if suffix in VECTORS:
         need("vectors", f"{output}")
         from pipeline.masks.polygons import Finish, write_vectors
 
         write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(*finish))
-    elif suffix_of(output) == SEGMENTS:
+    elif suffix == SEGMENTS:
         _write_segments(mask, output, image)
-    elif suffix_of(output) == ".png" and not mask.grid.is_scene:
+    elif suffix == ".png" and not mask.grid.is_scene:
         from pipeline.masks.contact_sheet import write_sheet
 
         write_sheet(mask, output, image)
-    elif suffix_of(output) in COMPANIONS:
+    elif suffix in SIDECARS:
         from pipeline.masks.sidecars import write_companion
 
         write_companion(mask, at, output)
@@ -129,14 +133,15 @@ def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], imag
 
 def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
     need("dicom", f"{output}")
-    if image is None or not is_series(image):
+    series = None if image is None else look(image)
+    if series is None or not series.format.gathers:
         raise RequestError(
             f"{output}: a DICOM Segmentation lies on the images of a series; give their folder, as in --image SERIES"
         )
     from pipeline.io.dicom.segmentation import write_segmentation
     from pipeline.io.dicom.source import DicomSource
 
-    source = DicomSource(Path(image))
+    source = DicomSource(series.path)
     try:
         write_segmentation(output, mask.labels, mask.nodata, mask.classes, source, str(mask.made.get("model") or ""))
     except InputError as error:

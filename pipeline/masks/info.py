@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.classes import rows_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
-from pipeline.io.address import is_remote, shown
 from pipeline.io.band_names import Banded, RasterBand, listed
+from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import about
-from pipeline.io.opening import is_volume, open_source
+from pipeline.io.opening import open_source
 from pipeline.sources.reoriented import orientation_of
 
 
 def describe(path: str) -> dict[str, Any]:
     """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
-    source, problem = _opened(path)
+    item = look(path)
+    source, problem = _opened(item)
     try:
-        said = about(path) if not is_remote(path) and Path(path).exists() else None
+        said = about(path) if not item.remote and item.path.exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
         made = {} if said is None or said.made is None else {"made": dict(said.made)}
         volumes = source.info.volumes
         several = {"volumes": volumes} if volumes > 1 else {}
-        return {"input": shown(path), **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
+        return {"input": item.name, **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
     finally:
         source.close()
 
 
-def _opened(path: str) -> tuple[Source, dict[str, str]]:
+def _opened(item: Input) -> tuple[Source, dict[str, str]]:
     """The input, of a 4-D file its first volume; and what a run would refuse about its place."""
-    first = 0 if is_volume(path) else None
+    first = item.first_volume
     try:
-        return open_source(path, volume=first), {}
+        return open_source(item, volume=first), {}
     except InputError as error:
         if first is None:
             raise
-        return open_source(path, affine="sform", volume=first), {"problem": str(error)}
+        return open_source(item, affine="sform", volume=first), {"problem": str(error)}
 
 
 def _grid(grid: Grid) -> dict[str, Any]:

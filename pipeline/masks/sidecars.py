@@ -12,8 +12,9 @@ import numpy as np
 from pipeline.classes import LabelClass
 from pipeline.errors import RequestError
 from pipeline.files.atomic import atomic_write
-from pipeline.io.mask_files import Mask, suffix_of
+from pipeline.io.mask import Mask
 from pipeline.io.raster import write_png
+from pipeline.io.suffixes import suffix_of
 from pipeline.masks.stac_item import item_of
 from pipeline.sources.passes import slabs
 
@@ -30,11 +31,12 @@ def write_companion(mask: Mask, at: Path, path: Path) -> None:
     PipelineError.
     """
     writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
-    if suffix_of(path) not in writers:
+    suffix = suffix_of(path)
+    if suffix not in writers:
         raise RequestError(
-            f"{path}: beside the mask of a {kind} go {', '.join({'.png': 0, **writers})}; {suffix_of(path)} does not"
+            f"{path}: beside the mask of a {kind} go {', '.join({'.png': 0, **writers})}; {suffix} does not"
         )
-    writers[suffix_of(path)](mask, at, path)
+    writers[suffix](mask, at, path)
 
 
 def _write_style(mask: Mask, at: Path, path: Path) -> None:

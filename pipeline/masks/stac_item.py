@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Grid
-from pipeline.io.mask_files import Mask, stem_of, suffix_of
+from pipeline.io.mask import Mask
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
+from pipeline.io.suffixes import stem_of, suffix_of
 
 _TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",

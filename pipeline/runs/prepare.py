@@ -9,10 +9,12 @@ from pipeline.engine import Source
 from pipeline.engine.windows import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Region
-from pipeline.io.address import beside, is_remote
+from pipeline.io.address import beside
 from pipeline.io.band_names import Banded, listed
-from pipeline.io.mask_files import check_output, stem_of
+from pipeline.io.formats import Input, look
+from pipeline.io.mask_files import check_output
 from pipeline.io.opening import identity
+from pipeline.io.suffixes import stem_of
 from pipeline.jobs.job import Job, Means
 from pipeline.jobs.layers import layers_of
 from pipeline.jobs.read_options import Reading, Wanted, reading_of
@@ -37,8 +39,9 @@ _MANY = 500
 def prepare(job: Job, means: Means) -> PreparedJob:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
-    asked = _asked(job)
-    source = asked.open(job.input)
+    item = look(job.input)
+    asked = _asked(job, item)
+    source = asked.open(item)
     try:
         job = _where_it_matters(job, source)
         check_shape(job.name, source.grid.shape)
@@ -47,18 +50,19 @@ def prepare(job: Job, means: Means) -> PreparedJob:
         _check_kind(source, card, job)
         found = reading_of(source, job.name, _wanted(card, job))
         reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
-        source = reading.applied(source, job.input)
+        source = reading.applied(source, item)
         _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
-        _check_distinct(job.input, output)
+        _check_distinct(item, output)
         views = views_for(source, card, job)
         augmentation = Augmentation.of(job.tta)
         for view in views:
             augmentation.check(view.seen)
         prepared = PreparedJob(
             job=replace(job, output=output, model=model),
-            version=identity(job.input, job.series),
+            input=item,
+            version=identity(item, job.series),
             card=card,
             grid=source.grid,
             views=views,
@@ -101,11 +105,11 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
-def _asked(job: Job) -> Reading:
+def _asked(job: Job, item: Input) -> Reading:
     """How the input is read as far as the user says so."""
     keep = bool(job.keep_header_text)
     return Reading(
-        job.bands, onto=_target(job), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
+        job.bands, onto=_target(job, item), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
     )
 
 
@@ -142,12 +146,12 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
         )
 
 
-def _target(job: Job) -> Grid | None:
+def _target(job: Job, item: Input) -> Grid | None:
     if job.like is None and job.resolution is None and job.crs is None:
         return None
     from pipeline.jobs.target_grid import target_of
 
-    return target_of(job)
+    return target_of(job, item)
 
 
 def _region(job: Job, grid: Grid) -> Region | None:
@@ -160,8 +164,8 @@ def _region(job: Job, grid: Grid) -> Region | None:
     return read_aoi(job.aoi, grid)
 
 
-def _check_distinct(path: str, output: Path) -> None:
-    if not is_remote(path) and Path(path).resolve() == output.resolve():
+def _check_distinct(item: Input, output: Path) -> None:
+    if not item.remote and item.path.resolve() == output.resolve():
         raise RequestError(f"{output}: the output is the input itself; give another --output")
 
 

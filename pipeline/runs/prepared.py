@@ -14,6 +14,7 @@ from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Decision, Labels
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Region
+from pipeline.io.formats import Input
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import Layer, checked
 from pipeline.jobs.read_options import Reading
@@ -35,6 +36,8 @@ class PreparedJob:
 
     job: Job
     """With its output and model filled in."""
+    input: Input
+    """Its input, looked at once."""
     version: Mapping[str, Any]
     """What tells this version of the input from others: asked once, for it may lie on a server."""
     card: Card

@@ -10,7 +10,8 @@ from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError
 from pipeline.files.atomic import remove
-from pipeline.io.mask_files import Mask, about, header_beside, in_the_way, publish_layer
+from pipeline.io.formats.nifti import header_beside
+from pipeline.io.mask_files import Mask, about, in_the_way, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
 from pipeline.jobs.bids import derivative_of, describe

@@ -90,7 +90,7 @@ def _share(patches: int, parts: int, number: int) -> int:
 def _images(sweep: ViewSweep, count: int) -> list[Any]:
     """What the network is given for `count` patches of a view of an input, or for all that it has."""
     prepared, orientation = sweep.prepared, sweep.view.orientation
-    source: Source = prepared.reading.open(prepared.job.input)
+    source: Source = prepared.reading.open(prepared.input)
     try:
         own = _statistics(prepared, source) if prepared.needs_statistics else NO_STATISTICS
         if orientation is not None:

@@ -223,7 +223,7 @@ def _look_through(prepared: PreparedJob, progress: Progress) -> None:
         return
     progress.phase("reading")
     rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
-    source = whole.open(prepared.job.input)
+    source = whole.open(prepared.input)
     seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
 
     def look(values: NDArray[Any]) -> None:

@@ -13,8 +13,8 @@ from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry.grid import CLOSE
 from pipeline.io.band_names import BandName
-from pipeline.io.mask_files import stem_of
 from pipeline.io.opening import open_source
+from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs
 from pipeline.training.config import Data
 

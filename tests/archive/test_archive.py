@@ -243,7 +243,7 @@ def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
 def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monkeypatch):
     jobs = [Job(str(folder / f"in/s{n}.tif"), folder / f"out/s{n}.tif", str(models / "scene")) for n in (0, 1, 2)]
     began = {job.input: Event() for job in jobs}
-    monkeypatch.setattr(choice_room, "content_of", lambda item: began[item].set() or content_of(item))
+    monkeypatch.setattr(choice_room, "content_of", lambda item: began[str(item)].set() or content_of(item))
 
     class Waiting(Quiet):
         def item(self, job, number, count):

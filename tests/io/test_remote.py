@@ -18,10 +18,10 @@ from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.io import http as remote_room
 from pipeline.io.address import hidden, name_of, shown
-from pipeline.io.mask_files import stem_of, suffix_of
 from pipeline.io.opening import identity
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_room
+from pipeline.io.suffixes import stem_of, suffix_of
 from tests.support.inputs import labels_of, pixels, put_scene
 from tests.support.remote import served
 

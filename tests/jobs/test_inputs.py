@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
-from pipeline.io.mask_files import stem_of, suffix_of
+from pipeline.io.suffixes import stem_of, suffix_of
 from pipeline.jobs.inputs import find_inputs, name_outputs
 
 

@@ -19,7 +19,7 @@ from pipeline.geometry import Grid
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource, write_cog
 from pipeline.io.volume.nifti import open_volume, write_nifti
-from pipeline.io.zarr import BandStore, create_labels
+from pipeline.io.zarr import SlabStore, create_labels
 from pipeline.masks.check import check
 from tests.support.inputs import PLACE, put_scene
 from tests.support.niftis import MOVED, files, numbers, put
@@ -37,7 +37,7 @@ def mask_of(path, mask, **how):
 
 def store_of(grid: Grid, path):
     create_labels(path, grid, np.dtype(np.uint8), nodata=255, classes=(), made={})
-    return BandStore(path) and path
+    return SlabStore(path) and path
 
 
 def differing(mask, like) -> dict[str, object]:

@@ -30,14 +30,16 @@ class DicomSource(Source):
     Memory is the box that is read, and a slice; any thread may read.
     """
 
-    def __init__(self, path: Path, series: str | None = None) -> None:
+    def __init__(self, path: Path, series: str | None = None, slices: Sequence[Slice] | None = None) -> None:
         """Open the folder or zip at `path`; `series` is the UID of one of several.
+
+        `slices` are those of its files where they were read already, by `slices_of`.
 
         Raises InputError with the path, what was found and the way out; its codes are in `stack` and `several_series`.
         """
         self._files = Files(path)
         try:
-            chosen = _chosen(path, read_slices(self._files), series)
+            chosen = _chosen(path, read_slices(self._files) if slices is None else slices, series)
             try:
                 self.slices, grid = stack(chosen)
             except InputError as error:
@@ -86,24 +88,19 @@ class DicomSource(Source):
         return stored if (slope, intercept) == (1, 0) else stored.astype(np.int64) * int(slope) + int(intercept)
 
 
-def series_identity(path: Path, series: str | None) -> dict[str, str]:
+def slices_of(path: Path) -> tuple[Slice, ...]:
+    """The slices of all series in a folder or zip."""
+    files = Files(path)
+    try:
+        return tuple(read_slices(files))
+    finally:
+        files.close()
+
+
+def series_identity(path: Path, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
     """What tells one version of a series from others: a digest of its SOP instance UIDs, which change with pixels."""
-    files = Files(path)
-    try:
-        chosen = _chosen(path, read_slices(files), series)
-    finally:
-        files.close()
-    instances = sorted({one.instance for one in chosen})
+    instances = sorted({one.instance for one in _chosen(path, slices, series)})
     return {"instances_sha256": sha256("\n".join(instances).encode()).hexdigest()}
-
-
-def has_series(path: Path, series: str) -> bool:
-    """Whether a folder or zip holds slices of that series."""
-    files = Files(path)
-    try:
-        return any(one.series == series for one in read_slices(files))
-    finally:
-        files.close()
 
 
 def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Slice]:

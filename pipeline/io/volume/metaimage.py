@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.io.volume.raw import Plain, open_plain
-from pipeline.io.volume.stream import NiftiSource
+from pipeline.io.volume.raw import Plain
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -27,17 +26,12 @@ _MOST_LINES, _LONGEST = 200, 4096
 _SIGNS = (-1, -1, 1)  # the world of ITK is LPS, whatever AnatomicalOrientation says: ITK does not read that either
 
 
-def open_metaimage(path: Path) -> NiftiSource:
-    """The MetaImage volume at `path`, with its data in it or beside it. Only the header is read.
+def read_metaimage(path: Path) -> Plain:
+    """What the header of the MetaImage volume at `path` says; its data are in it or beside it.
 
     Raises InputError, with the path, the fault and the way out: other than three axes, several values per voxel, text
-    instead of bytes, a type that is not read, data that are missing or too short.
+    instead of bytes, a type that is not read.
     """
-    return open_plain(path, read_metaimage(path))
-
-
-def read_metaimage(path: Path) -> Plain:
-    """What the header at `path` says. Raises InputError, as above."""
     try:
         header, start = _header(path)
         return _plain(path, header, start)

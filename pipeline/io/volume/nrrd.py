@@ -9,8 +9,7 @@ import nrrd
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.io.volume.raw import Plain, open_plain
-from pipeline.io.volume.stream import NiftiSource
+from pipeline.io.volume.raw import Plain
 
 _SIGNS = {
     "left-posterior-superior": (-1, -1, 1),
@@ -34,17 +33,12 @@ _TYPES = {
 _PACKINGS: dict[str, Any] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 
 
-def open_nrrd(path: Path) -> NiftiSource:
-    """The NRRD volume at `path`, with its data in it or, of a `.nhdr`, beside it. Only the header is read.
+def read_nrrd(path: Path) -> Plain:
+    """What the header of the NRRD volume at `path` says; its data are in it or, of a `.nhdr`, beside it.
 
     Raises InputError, with the path, the fault and the way out: other than three axes, no anatomical space, a type or
-    an encoding that is not read, data that are missing or too short.
+    an encoding that is not read.
     """
-    return open_plain(path, read_nrrd(path))
-
-
-def read_nrrd(path: Path) -> Plain:
-    """What the header at `path` says. Raises InputError, as above."""
     try:
         with path.open("rb") as file:
             header, start = nrrd.read_header(file), file.tell()

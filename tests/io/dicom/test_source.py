@@ -25,8 +25,9 @@ from pipeline.cli import app
 from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
-from pipeline.io.mask_files import stem_of
-from pipeline.io.opening import identity, is_series, open_source
+from pipeline.io.formats import look
+from pipeline.io.opening import identity, open_source
+from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
 from pipeline.jobs.job_file import read_request
 from pipeline.runs.segment import Report
@@ -327,7 +328,7 @@ def test_a_folder_of_dicom_is_one_item_and_told_by_content(tmp_path):
     places = ("1.2.840.99_mask", "deep/MR 2_mask", "made/scan_mask", "packed_mask")
     assert outputs == tuple(Path("out", f"{name}.nii.gz") for name in places)
     assert name_outputs([str(first)], "out", [str(first)]) == (Path("out/1.2.840.99_mask.nii.gz"),)
-    assert not is_series(study)
+    assert not look(study).format.gathers
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from nibabel.nifti1 import Nifti1Extension
 
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.mask_files import suffix_of
 from pipeline.io.opening import open_source
+from pipeline.io.suffixes import suffix_of
 from pipeline.io.volume.nifti import open_volume, write_nifti
 from pipeline.io.volume.nifti_pairs import halves, parts
 from tests.support.niftis import MOVED, SHEARED, files, numbers, put, whole

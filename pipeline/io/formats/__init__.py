@@ -1,0 +1,69 @@
+"""The formats of inputs and masks, in one table. A new one is a module beside these, and a line in `FORMATS`.
+
+The rooms of the libraries (`raster`, `volume`, `dicom`, `zarr`) are imported when a file is opened or written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.io.address import is_remote
+from pipeline.io.formats.dicom import DICOM
+from pipeline.io.formats.format import Format, Input, Kind, MaskFormat, OpenOptions
+from pipeline.io.formats.metaimage import METAIMAGE
+from pipeline.io.formats.mosaic import MOSAIC
+from pipeline.io.formats.nifti import NIFTI
+from pipeline.io.formats.nrrd import NRRD
+from pipeline.io.formats.raster import RASTER
+from pipeline.io.formats.stack import STACK
+from pipeline.io.formats.unsupported import UNSUPPORTED
+from pipeline.io.formats.zarr import ZARR
+from pipeline.io.suffixes import suffix_of
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Input",
+    "Kind",
+    "MaskFormat",
+    "OpenOptions",
+    "is_input",
+    "look",
+    "mask_format",
+    "mask_suffixes",
+]
+
+FORMATS = (MOSAIC, STACK, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, UNSUPPORTED, ZARR)
+"""An input is of the first that matches it; messages name suffixes in this order."""
+
+
+def look(path: str | Path | Input) -> Input:
+    """Find out what an input is: by its name, and where that leaves it open by a first look at its files.
+
+    What nothing matches is left to GDAL, and so is an input that is not there. Raises RequestError for a stack of which
+    a raster has no name.
+    """
+    if isinstance(path, Input):
+        return path
+    text = str(path)
+    found = next((each for each in FORMATS if each.matches(text)), RASTER)
+    parts = tuple((name, look(part)) for name, part in found.parts(text))
+    return Input(text, found, is_remote(text), parts)
+
+
+def is_input(path: Path) -> bool:
+    """Whether a file in a folder is an input, by its suffix; of a NIfTI pair the header is, for both halves."""
+    suffix = suffix_of(path)
+    return any(suffix in each.suffixes or (suffix in each.unsure and each.matches(str(path))) for each in FORMATS)
+
+
+def mask_format(path: str | Path) -> MaskFormat | None:
+    """How a mask is written under a name; None where its suffix is not that of a mask."""
+    suffix = suffix_of(path)
+    return next((each.mask for each in FORMATS if each.mask is not None and suffix in each.suffixes), None)
+
+
+def mask_suffixes(kind: Kind | None = None) -> tuple[str, ...]:
+    """The suffixes of masks of scenes, or of volumes; or of all."""
+    fitting = (each for each in FORMATS if kind is None or each.kind in (kind, None))
+    return tuple(suffix for each in fitting if each.mask is not None for suffix in each.suffixes)

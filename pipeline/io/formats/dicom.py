@@ -1,0 +1,69 @@
+"""The record of DICOM: a folder of CT or MR images, or a zip of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Source
+from pipeline.io.address import is_remote
+from pipeline.io.dicom.files import is_dicom, names_inside
+from pipeline.io.formats.format import Format, Input, OpenOptions
+from pipeline.optional import need
+
+
+def _matches(text: str) -> bool:
+    return not is_remote(text) and is_dicom(Path(text))
+
+
+def _open(item: Input, options: OpenOptions) -> Source:
+    need("dicom", item.text)
+    from pipeline.io.dicom.source import DicomSource
+
+    return DicomSource(item.path, options.series, item.header)
+
+
+def _header(item: Input) -> Any:  # noqa: ANN401  (slices of pydicom's room)
+    from pipeline.io.dicom.source import slices_of
+
+    return slices_of(item.path)
+
+
+def _files(item: Input) -> tuple[Path, ...]:
+    """All in the folder: one that is written again in its place leaves the folder's date as it was."""
+    if not item.path.is_dir():
+        return (item.path,)
+    return tuple(sorted(file for file in item.path.iterdir() if file.is_file()))
+
+
+def _members(item: Input) -> Sequence[str]:
+    return names_inside(item.path)
+
+
+def _series(item: Input) -> Sequence[str]:
+    """Headers are dropped at once: an archive may hold thousands of folders."""
+    from pipeline.io.dicom.source import slices_of
+
+    return [one.series for one in slices_of(item.path)]
+
+
+def _version(item: Input, series: str | None) -> dict[str, Any]:
+    from pipeline.io.dicom.source import series_identity
+
+    return {"name": item.path.name, **series_identity(item.path, series, item.header)}
+
+
+DICOM = Format(
+    "DICOM",
+    matches=_matches,
+    open=_open,
+    kind="volume",
+    gathers=True,
+    takes=("series",),
+    header=_header,
+    files=_files,
+    members=_members,
+    series=_series,
+    version=_version,
+)

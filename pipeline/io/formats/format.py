@@ -1,0 +1,142 @@
+"""What a format is, and an input whose format is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.engine import Source
+from pipeline.geometry import Grid
+from pipeline.io.address import shown
+from pipeline.io.mask import About, LayerRecord, Mask
+
+Kind = Literal["scene", "volume"]
+Option = Literal["bands", "onto", "volume", "series"]
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How an input is opened; `open_source` explains each."""
+
+    bands: Sequence[int | str] | None = None
+    onto: Grid | None = None
+    affine: str = "strict"
+    volume: int | None = None
+    keep_text: bool = False
+    series: str | None = None
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input that was asked once what it is: `pipeline.io.formats.look` makes one of a path."""
+
+    text: str
+    """A path, an address, or what `mosaic:` and `stack:` stand before."""
+    format: Format = field(compare=False)
+    remote: bool = field(default=False, compare=False)
+    """Whether it is an address, and not a file here."""
+    parts: tuple[tuple[str, Input], ...] = field(default=(), compare=False)
+    """Name and file of each raster of a stack."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder, of an input that is one."""
+        return Path(self.text)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is one file or folder here."""
+        return self.format.checked and not self.remote
+
+    @property
+    def name(self) -> str:
+        """The input as it may be shown: an address without what gives access to it."""
+        return shown(self.text)
+
+    @property
+    def first_volume(self) -> int | None:
+        """The first of several volumes, where its format may hold several in one file."""
+        return 0 if "volume" in self.format.takes else None
+
+    @cached_property
+    def header(self) -> Any:  # noqa: ANN401  (each format knows its own)
+        """What opening it and telling its version both need of its header, which is read once."""
+        return self.format.header(self)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class MaskFormat:
+    """How masks are kept in a format."""
+
+    write: Callable[[Mask, Path], None]
+    """Writes a mask; the file appears under its name when it is whole."""
+    about: Callable[[Path], About]
+    """What the mask in a file says of itself; KeyError, ValueError, InputError or OSError where it is none."""
+    write_layer: Callable[[Path, Path, LayerRecord], None] | None = None
+    """Copies the layer in a Zarr store to a file, likewise."""
+    sidecar: Callable[[Path], Path] | None = None
+    """The file that is written beside a mask."""
+
+
+def _no_header(item: Input) -> None:
+    """For formats of which nothing needs to be kept."""
+
+
+def _itself(item: Input) -> tuple[Path, ...]:
+    return (item.path,)
+
+
+def _alone(item: Input) -> Sequence[str | Input]:
+    return (item,)
+
+
+def _nothing(text: object) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of inputs, and of masks: all that differs between formats is in its record."""
+
+    name: str
+    matches: Callable[[str], bool]
+    """Whether an input is of this format, by its name, or by a first look at the file."""
+    open: Callable[[Input, OpenOptions], Source]
+    kind: Kind | None = None
+    """What is in it; None: either, as a look into the file says."""
+    suffixes: tuple[str, ...] = ()
+    """Suffixes of the files of this format in a folder."""
+    unsure: tuple[str, ...] = ()
+    """Suffixes that other formats have too: of files that have one, `matches` decides."""
+    gathers: bool = False
+    """Whether a folder, or a zip, of files is one input."""
+    takes: tuple[Option, ...] = ()
+    """Options of `open_source` that it has a use for."""
+    checked: bool = True
+    """Whether it is one file, folder or address that is checked before it is opened."""
+    local: bool = False
+    """Whether it can only be read from files."""
+    header: Callable[[Input], Any] = _no_header
+    """Reads what `Input.header` keeps."""
+    parts: Callable[[str], Sequence[tuple[str, str]]] = _nothing
+    """Name and file of each input that this one is made of."""
+    scenes: Callable[[Input], Sequence[str | Input]] = _alone
+    """The scenes that it is put together of, each with a place of its own."""
+    files: Callable[[Input], tuple[Path, ...]] = _itself
+    """The files whose bytes are those of the input."""
+    members: Callable[[Input], Sequence[str]] = _nothing
+    """Names of the files in a folder or zip that is one input."""
+    series: Callable[[Input], Sequence[str]] = _nothing
+    """UIDs of the series that it holds."""
+    version: Callable[[Input, str | None], dict[str, Any]] | None = None
+    """What tells one version of an input, or of a series in it, from others; None: name, size and date of its files."""
+    digest: Callable[[Input], str] | None = None
+    """The same in one word; None: what the files say."""
+    mask: MaskFormat | None = None
+    """How masks are kept; None: they are not written in this format."""

@@ -1,0 +1,66 @@
+"""The record of rasters: all that GDAL opens, and GeoTIFF for masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.engine import Source
+from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
+from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.sources.passes import slabs
+
+_RECORD = "PIPELINE"
+"""Tag of a GeoTIFF that says how it was made."""
+
+
+def _is_left_over(text: str) -> bool:
+    """GDAL is given what no other format is recognized in."""
+    return False
+
+
+def _open(item: Input, options: OpenOptions) -> Source:
+    from pipeline.io.raster import RasterSource
+
+    return RasterSource(item.text, options.bands)
+
+
+def _write(mask: Mask, path: Path) -> None:
+    from pipeline.io.raster import write_cog
+
+    tags = {_RECORD: json.dumps(mask.made)}
+    write_cog(path, mask.grid, mask.slabs(), mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, tags=tags)
+
+
+def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
+    from pipeline.io.raster import write_layer
+    from pipeline.io.zarr import ZarrSource
+
+    layer = ZarrSource(store)
+    values = (pixels.values for _, pixels in slabs(layer, 1024))
+    tags = {_RECORD: json.dumps(record.made)}
+    nodata = float("nan") if layer.info.nodata is None else layer.info.nodata
+    bands, scaling = record.bands, record.scaling
+    write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
+
+
+def _about(path: Path) -> About:
+    from pipeline.io.raster import RasterSource
+
+    source = RasterSource(path)
+    source.close()
+    made = json.loads(source.tags[_RECORD]) if _RECORD in source.tags else None
+    nodata = source.info.nodata
+    known = nodata is not None and float(nodata).is_integer()
+    return About(int(nodata or 0) if known else None, source.classes, made)
+
+
+RASTER = Format(
+    "raster",
+    matches=_is_left_over,
+    open=_open,
+    kind="scene",
+    suffixes=(".tif", ".tiff"),
+    takes=("bands",),
+    mask=MaskFormat(_write, _about, _write_layer),
+)

@@ -1,0 +1,56 @@
+"""The record of Zarr: scenes and volumes in, masks and layers out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Source
+from pipeline.files.atomic import atomic_folder
+from pipeline.geometry import cut_slabs
+from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
+from pipeline.io.formats.nifti import header_beside
+from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.io.suffixes import STORES
+
+
+def _matches(text: str) -> bool:
+    return Path(text).is_dir() or ".zarr/" in text
+
+
+def _open(item: Input, options: OpenOptions) -> Source:
+    from pipeline.io.zarr import ZarrSource
+
+    return ZarrSource(item.text, options.affine)
+
+
+def _write(mask: Mask, path: Path) -> None:
+    from pipeline.io.zarr import CHUNK, SlabStore, create_labels
+
+    header = header_beside(mask.grid, mask.labels.dtype)
+    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
+    with atomic_folder(path) as draft:
+        create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
+        store = SlabStore(draft)
+        for slab in cut_slabs(mask.grid.shape, CHUNK[len(mask.grid.shape)][0]):
+            store.write(slab, mask.labels.read(slab).values[0])
+
+
+def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
+    from pipeline.io.zarr import note_made
+
+    with atomic_folder(path) as draft:
+        shutil.copytree(store, draft)
+        note_made(draft, record.made)
+
+
+def _about(path: Path) -> About:
+    from pipeline.io.zarr import ZarrSource
+
+    source = ZarrSource(path)
+    nodata: Any = source.info.nodata
+    return About(nodata, source.classes, source.made or None)
+
+
+ZARR = Format("Zarr", matches=_matches, open=_open, suffixes=STORES, mask=MaskFormat(_write, _about, _write_layer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,29 @@ class LabelClass:
     colour: tuple[int, int, int]
     """Red, green and blue, 0 to 255."""
 
+    @property
+    def is_background(self) -> bool:
+        """Whether the class is named background."""
+        return self.name.lower() == "background"
+
+
+def hex_color(color: Iterable[int]) -> str:
+    """Write red, green and blue as in HTML: `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def hue_color(turns: float, saturation: float, value: float) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of a hue in turns of the color wheel."""
+    red, green, blue = hsv_to_rgb(turns % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
 
 ClassTable = tuple[LabelClass, ...]
+
+
+def background_of(classes: ClassTable) -> int | None:
+    """The value of the first class that is named background; None if there is none."""
+    return next((entry.value for entry in classes if entry.is_background), None)
 
 
 def rows_of(classes: ClassTable) -> list[dict[str, Any]]:
@@ -26,6 +48,6 @@ def rows_of(classes: ClassTable) -> list[dict[str, Any]]:
     return [{"value": c.value, "name": c.name, "colour": list(c.colour)} for c in classes]
 
 
-def table_of(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
+def class_table_of(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
     """The table that `rows_of` made JSON of."""
     return tuple(LabelClass(row["value"], row["name"], tuple(row["colour"])) for row in rows)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from pipeline.classes import ClassTable
+from pipeline.classes import ClassTable, hex_color
 from pipeline.geometry import Box, Grid
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
@@ -103,12 +103,8 @@ def _blocks(picture: NDArray[np.uint8]) -> Iterator[Segment]:
     """A picture in characters: each shows two pixels, one above the other."""
     for row in range(0, picture.shape[1] - 1, 2):
         for upper, lower in zip(picture[:, row].T, picture[:, row + 1].T, strict=True):
-            yield Segment("▀", Style(color=_hex(upper), bgcolor=_hex(lower)))
+            yield Segment("▀", Style(color=hex_color(upper), bgcolor=hex_color(lower)))
         yield Segment.line()
-
-
-def _hex(colour: NDArray[np.uint8]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _spans(rows: int) -> Iterator[tuple[int, int]]:

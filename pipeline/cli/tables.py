@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.classes import hex_color
 from pipeline.engine.ledger import flat
 from pipeline.evaluation.result import ranked
 
@@ -286,7 +287,7 @@ def _plain(value: object) -> str:
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join("{} {} #{:02x}{:02x}{:02x}".format(row["value"], row["name"], *row["colour"]) for row in rows)
+    return "\n".join(f"{row['value']} {row['name']} {hex_color(row['colour'])}" for row in rows)
 
 
 def _lines(texts: Sequence[str]) -> str:

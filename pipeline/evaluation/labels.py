@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classes import ClassTable, LabelClass
+from pipeline.classes import ClassTable, LabelClass, hue_color
 from pipeline.engine import Pixels
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.pairs import Opened, Pair, opened
@@ -75,7 +74,7 @@ def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
         if told:
             return tuple(entry for entry in told if entry.value not in ignore)
     values = sorted(_values(pairs, ignore))
-    return tuple(LabelClass(value, f"class {value}", _colour(number)) for number, value in enumerate(values))
+    return tuple(LabelClass(value, f"class {value}", unnamed_color(number)) for number, value in enumerate(values))
 
 
 def _merged(paths: Iterable[str]) -> ClassTable:
@@ -149,7 +148,6 @@ def _coded(
     return codes
 
 
-def _colour(number: int) -> tuple[int, int, int]:
+def unnamed_color(number: int) -> tuple[int, int, int]:
     """Colours that are well apart: hues at the golden angle."""
-    red, green, blue = hsv_to_rgb(number * 0.618034 % 1, 0.6, 0.9)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    return hue_color(number * 0.618034, 0.6, 0.9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 import re
@@ -20,6 +19,7 @@ from pipeline.io.formats import mask_format
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import STORES, is_store, stem_of
+from pipeline.io.tables import read_rows
 from pipeline.jobs.inputs import find_inputs
 
 
@@ -84,11 +84,7 @@ def read_table(path: Path) -> tuple[Pair, ...] | tuple[Wish, ...]:
 
     Pairs if there is a column `prediction` (an `image` beside it is for the pictures), else wishes.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"--table {path}: cannot be read ({error})") from error
+    rows = read_rows(path, "--table ")
     if not rows:
         raise RequestError(f"--table {path}: has no rows")
     if "truth" not in rows[0] or not {"prediction", "image"} & set(rows[0]):

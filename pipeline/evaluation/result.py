@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.files.atomic import atomic_write
+from pipeline.io.tables import write_rows
 
 Kind = Literal["scene", "volume"]
 
@@ -140,14 +139,17 @@ def ranked(evaluation: Evaluation) -> list[ItemResult]:
 def write_csv(evaluation: Evaluation, path: Path) -> None:
     """Write one row for each class of each item, then one for each class over all items, under no name."""
     names = list(evaluation.overall.classes[0].figures)
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["prediction", "image", "truth", "value", "class", "truth_cells", "predicted_cells", *names])
-        for item in evaluation.items:
-            for entry in item.classes:
-                rows.writerow([item.prediction, item.image, item.truth, *_cells(entry), *map(entry.figures.get, names)])
-        for total in evaluation.overall.classes:
-            rows.writerow(["", "", "", *_cells(total), *(total.figures[name].value for name in names)])
+    columns = ["prediction", "image", "truth", "value", "class", "truth_cells", "predicted_cells", *names]
+    of_items = [
+        [item.prediction, item.image, item.truth, *_cells(entry), *map(entry.figures.get, names)]
+        for item in evaluation.items
+        for entry in item.classes
+    ]
+    of_all = [
+        ["", "", "", *_cells(total), *(total.figures[name].value for name in names)]
+        for total in evaluation.overall.classes
+    ]
+    write_rows(path, columns, [*of_items, *of_all], line_end="\r\n")
 
 
 def _cells(entry: ClassOfItem | ClassResult) -> tuple[int, str, int, int]:

@@ -5,7 +5,6 @@ Brain Imaging Data Structure 1.10: names are entities, `sub-01_ses-2_`, and a su
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -15,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.classes import ClassTable
+from pipeline.classes import ClassTable, hex_color
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.files.atomic import atomic_write
+from pipeline.io.tables import write_rows
 
 DESCRIPTION = "dataset_description.json"
 SEGMENTATION = "dseg"
@@ -78,10 +78,7 @@ def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[st
     _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
     _write_once(derivative.root / DESCRIPTION, json.dumps(_description(derivative), indent=1) + "\n")
     table = mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
-    with atomic_write(table) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, delimiter="\t", lineterminator="\n")
-        rows.writerow(("index", "name", "color"))
-        rows.writerows((c.value, c.name, "#{:02x}{:02x}{:02x}".format(*c.colour)) for c in classes)
+    write_rows(table, ("index", "name", "color"), [(c.value, c.name, hex_color(c.colour)) for c in classes])
     link = _link(derivative)
     place = derivative.image.relative_to(derivative.raw).as_posix()
     said = {"Description": f"Classes of {derivative.image.name}", "SpatialReference": "orig", "Manual": False}

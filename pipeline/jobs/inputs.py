@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 import re
@@ -17,6 +16,7 @@ from pipeline.io.address import beside, is_path, shown
 from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, stem_of, suffix_of
+from pipeline.io.tables import read_rows
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
 from pipeline.jobs.job import Job
@@ -290,11 +290,7 @@ def _is_volume(item: Input) -> bool:
 
 
 def _column(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: the table cannot be read ({error})") from error
+    rows = read_rows(path)
     if rows and "input" not in rows[0]:
         raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
     return [

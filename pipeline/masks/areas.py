@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.region import Ring
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.shapes import equal_area, moved
+from pipeline.io.tables import write_rows
 from pipeline.jobs.aoi import cells_of_rings
 from pipeline.optional import need
 from pipeline.sources.passes import slabs
@@ -78,10 +77,7 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
 
 def write_csv(path: Path, found: Sequence[Area]) -> None:
     """The areas as a table."""
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.DictWriter(file, [field.name for field in fields(Area)], lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(asdict(area) for area in found)
+    write_rows(path, [field.name for field in fields(Area)], map(astuple, found))
 
 
 def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.classes import background_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
@@ -34,7 +35,7 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     axial, the right of the body is on the left. The image is shown from its 1st to its 99th percentile in these slices.
     Raises InputError where the image lies on another grid.
     """
-    background = next((c.value for c in mask.classes if c.name.lower() == "background"), 0)
+    background = background_of(mask.classes) or 0
     shown = _chosen(mask.labels, {background, mask.nodata})
     slices = [_slice(mask.labels, at) for at in shown]
     grey = [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _under(mask, image, shown)

@@ -84,7 +84,7 @@ def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # no
     labels: Any = open_source(path, affine="sform")
     labels.close()
     kind = ".tif" if labels.grid.is_scene else ".nii.gz"
-    chosen = [entry.name for entry in about(path).classes if entry.name.lower() != "background"]
+    chosen = [entry.name for entry in about(path).classes if not entry.is_background]
     if not chosen:
         raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
     files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]

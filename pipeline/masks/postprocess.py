@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.classes import ClassTable, LabelClass
+from pipeline.classes import ClassTable, LabelClass, background_of
 from pipeline.decoding import did_you_mean
 from pipeline.engine import Pixels, Source
 from pipeline.errors import RequestError
@@ -57,14 +57,14 @@ def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
 
 
 def _background_of(path: str | Path, classes: ClassTable) -> int:
-    found = [entry.value for entry in classes if entry.name.lower() == "background"]
-    if not found:
+    background = background_of(classes)
+    if background is None:
         there = ", ".join(entry.name for entry in classes) or "no names"
         raise RequestError(
             f"{path}: has no class named background (there are {there}), which pieces could become; --sieve gives "
             "small ones to what surrounds them"
         )
-    return found[0]
+    return background
 
 
 def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:

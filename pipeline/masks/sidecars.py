@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from pipeline.classes import LabelClass
+from pipeline.classes import LabelClass, hex_color
 from pipeline.errors import RequestError
 from pipeline.files.atomic import atomic_write
 from pipeline.io.mask import Mask
@@ -46,7 +46,7 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
     renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", words)
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for entry in mask.classes:
-        words = {"value": str(entry.value), "color": _hex(entry.colour), "label": entry.name, "alpha": "255"}
+        words = {"value": str(entry.value), "color": hex_color(entry.colour), "label": entry.name, "alpha": "255"}
         ElementTree.SubElement(palette, "paletteEntry", words)
     ElementTree.indent(root)
     text = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
@@ -71,10 +71,6 @@ def _write_item(mask: Mask, at: Path, path: Path) -> None:
     _write_text(path, json.dumps(item_of(mask, at, path), indent=1) + "\n")
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
 def _write_text(path: Path, text: str) -> None:
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -97,7 +93,7 @@ def _write_snap(mask: Mask, at: Path, path: Path) -> None:
 
 
 def _alpha(entry: LabelClass) -> int:
-    return 0 if entry.name.lower() == "background" else 255
+    return 0 if entry.is_background else 255
 
 
 _OF_SCENES: dict[str, Callable[[Mask, Path, Path], None]] = {

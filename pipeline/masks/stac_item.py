@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.classes import hex_color
 from pipeline.geometry import Grid
 from pipeline.io.mask import Mask
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
@@ -134,7 +135,7 @@ def _classes_of(mask: Mask) -> list[dict[str, Any]]:
             "value": c.value,
             "name": "".join(letter if letter.isalnum() else "_" for letter in c.name),
             "title": c.name,
-            "color_hint": "{:02X}{:02X}{:02X}".format(*c.colour),
+            "color_hint": hex_color(c.colour).lstrip("#").upper(),
         }
         for c in mask.classes
     ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import CLOSE
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
+from pipeline.io.tables import write_rows
 from pipeline.sources.passes import slabs
 from pipeline.sources.statistics import keys_of, value_of
 
@@ -76,10 +75,7 @@ def write_csv(path: Path, found: Sequence[Structure]) -> None:
     """The structures as a table. Raises RequestError for another suffix than `.csv`."""
     if path.suffix.lower() != ".csv":
         raise RequestError(f"{path}: the table is written as .csv; give --output such a name")
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.DictWriter(file, [column.name for column in fields(Structure)], lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(asdict(structure) for structure in found)
+    write_rows(path, [column.name for column in fields(Structure)], map(astuple, found))
 
 
 def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Source | None) -> None:

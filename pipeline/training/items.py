@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from pipeline.geometry.grid import CLOSE
 from pipeline.io.band_names import BandName
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import stem_of
+from pipeline.io.tables import read_rows
 from pipeline.jobs.inputs import find_inputs
 from pipeline.training.config import Data
 
@@ -88,13 +88,8 @@ def _label_of(image: str, rule: str, folder: Path) -> str:
 
 def _of_table(data: Data, folder: Path) -> list[tuple[str, str, Part]]:
     path = Path(_under(folder, data.table or ""))
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    except OSError as error:
-        raise RequestError(f"data.table: {path} cannot be read ({error.strerror})") from error
     pairs: list[tuple[str, str, Part]] = []
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(read_rows(path, "data.table: "), 2):
         image, label, split = row.get("image"), row.get("label"), row.get("split")
         if not image or not label:
             raise RequestError(f"{path}, line {number}: needs the columns image and label, has {', '.join(row)}")

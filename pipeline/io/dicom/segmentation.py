@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from pipeline.classes import ClassTable
+from pipeline.classes import ClassTable, background_of
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError
 from pipeline.files.atomic import atomic_write
@@ -92,7 +92,7 @@ def _rounded(spacing: Sequence[float]) -> list[float]:
 
 def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
     """By value in the mask: name and colour; of a mask without a table, the values that there are."""
-    background = next((c.value for c in classes if c.name.lower() == "background"), 0)
+    background = background_of(classes) or 0
     known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.colour) for c in classes}
     if not known:
         there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels, 16)]))

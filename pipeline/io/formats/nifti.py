@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.classes import rows_of, table_of
+from pipeline.classes import class_table_of, rows_of
 from pipeline.engine import Source
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
@@ -61,7 +61,7 @@ def _write(mask: Mask, path: Path) -> None:
 
 def _about(path: Path) -> About:
     beside = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-    return About(beside["nodata"], table_of(beside["labels"]), beside["made"])
+    return About(beside["nodata"], class_table_of(beside["labels"]), beside["made"])
 
 
 def header_beside(grid: Grid, dtype: np.dtype[Any]) -> bytes:

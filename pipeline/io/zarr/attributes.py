@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.classes import ClassTable, rows_of
+from pipeline.classes import ClassTable, hex_color, rows_of
 from pipeline.geometry import Grid
 
 Attributes = dict[str, Any]
@@ -58,7 +58,7 @@ def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Att
     meaning = {
         "flag_values": [c.value for c in classes],
         "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
-        "flag_colors": " ".join("#{:02x}{:02x}{:02x}".format(*c.colour) for c in classes),
+        "flag_colors": " ".join(hex_color(c.colour) for c in classes),
     }
     named = meaning if classes else {}
     missing = {} if nodata is None else {"_FillValue": nodata}

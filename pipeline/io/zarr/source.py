@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.classes import ClassTable, table_of
+from pipeline.classes import ClassTable, class_table_of
 from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
@@ -63,7 +63,7 @@ class ZarrSource(Source):
             nodata=record["nodata"] if record else found.nodata,
             path=self._path,
         )
-        self.classes: ClassTable = table_of(record["classes"]) if record else ()
+        self.classes: ClassTable = class_table_of(record["classes"]) if record else ()
         self.made: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from colorsys import hsv_to_rgb
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.classes import hue_color
 from pipeline.models.card import ClassEntry, Normalisation, Pair
 from pipeline.models.importing.options import Wishes
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
@@ -47,8 +47,7 @@ def fixed(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalisation:
 
 def palette(count: int) -> list[tuple[int, int, int]]:
     """So many colours that are told apart, as red, green and blue: hues a golden angle apart, in three lights."""
-    colours = [hsv_to_rgb(index * _GOLDEN % 1, 0.75, (0.9, 0.65, 0.4)[index % 3]) for index in range(count)]
-    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colours]
+    return [hue_color(index * _GOLDEN, 0.75, (0.9, 0.65, 0.4)[index % 3]) for index in range(count)]
 
 
 @dataclass

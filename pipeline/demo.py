@@ -14,6 +14,7 @@ from rich.style import Style
 
 from pipeline.classes import ClassTable, hex_color
 from pipeline.geometry import Box, Grid
+from pipeline.geometry.affine import from_geotransform, from_ijk, from_transform
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png, write_scene
@@ -47,15 +48,14 @@ def make(folder: Path, shape: tuple[int, int] = (SIZE, SIZE), seed: int = SEED) 
 
 def scene_grid(shape: tuple[int, int]) -> Grid:
     """Where a sample scene of `shape` lies."""
-    x, a, b, y, d, e = SCENE_TRANSFORM
-    affine = ((b, a, x + (a + b) / 2), (e, d, y + (d + e) / 2), (0.0, 0.0, 1.0))
-    return Grid(shape, affine, ("y", "x"), SCENE_CRS, {"gdal": {"transform": [a, b, x, d, e, y], "crs": SCENE_CRS}})
+    corner = from_geotransform(SCENE_TRANSFORM)
+    words = {"transform": corner, "crs": SCENE_CRS}
+    return Grid(shape, from_transform(corner), ("y", "x"), SCENE_CRS, {"gdal": words})
 
 
 def volume_grid(shape: tuple[int, int, int]) -> Grid:
     """Where a phantom of `shape` lies."""
-    affine = tuple((row[2], row[1], row[0], row[3]) for row in PHANTOM_AFFINE)
-    return Grid(shape, affine, ("z", "y", "x"))
+    return Grid(shape, from_ijk(np.array(PHANTOM_AFFINE)), ("z", "y", "x"))
 
 
 def show(folder: Path) -> None:

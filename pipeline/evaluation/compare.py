@@ -151,8 +151,7 @@ def _case(codes: Codes, place: int, grid: Grid, tolerance: float) -> dict[str, f
     sizes = int(truth.sum()), int(prediction.sum())
     if not any(sizes):
         return {}
-    voxel = abs(float(np.linalg.det(np.array(grid.affine)[:3, :3])))
-    found = {"truth_mm3": sizes[0] * voxel, "predicted_mm3": sizes[1] * voxel}
+    found = {"truth_mm3": sizes[0] * grid.cell_volume, "predicted_mm3": sizes[1] * grid.cell_volume}
     found["case_dice"] = 2 * int((truth & prediction).sum()) / sum(sizes)
     if sizes[0]:
         found["volume_error"] = (sizes[1] - sizes[0]) / sizes[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
-from pipeline.geometry.grid import CLOSE
+from pipeline.geometry.grid import difference
 from pipeline.io.address import is_remote
 from pipeline.io.formats import mask_format
 from pipeline.io.mask_files import about
@@ -134,13 +134,8 @@ def check_wish(wish: Wish) -> None:
 
 def check_grids(pair: str, one: Grid, truth: Grid) -> None:
     """Raise InputError with the `pair` unless both grids have the same cells in the same places."""
-    if one.shape != truth.shape:
-        raise InputError(f"{pair}: their shapes differ, {one.shape} and {truth.shape}; bring them to one grid first")
-    if one.apart(truth) > CLOSE:
-        raise InputError(
-            f"{pair}: their cells lie in different places, affine {_rows(one)} and {_rows(truth)} (array order, cell "
-            "centres); bring them to one grid first"
-        )
+    if words := difference(one, truth):
+        raise InputError(f"{pair}: {words}; bring them to one grid first")
 
 
 def _masks(name: str) -> Sequence[str]:
@@ -206,10 +201,6 @@ def _unsaid_nodata(path: str) -> int | None:
     """The nodata of a NIfTI mask, which stands in the JSON beside it; sources of other formats know theirs."""
     found = mask_format(path)
     return None if found is None or found.sidecar is None else about(path).nodata
-
-
-def _rows(grid: Grid) -> list[list[float]]:
-    return [[float(f"{value:.10g}") for value in row] for row in grid.affine[:-1]]
 
 
 def _some(found: list[str], otherwise: str) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import linear
 
 _ROUNDING = 1e-6
 """Share by which a distance may be above the tolerance: headers hold spacings in float32."""
@@ -39,8 +40,7 @@ class Distances:
 
 def distances(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], grid: Grid) -> Distances:
     """Distances between the surfaces of two masks of `grid`, of which neither is empty."""
-    matrix = np.array(grid.affine)[:3, :3]
-    one, other = (surface(mask) @ matrix.T for mask in (truth, prediction))
+    one, other = (surface(mask) @ linear(grid.affine).T for mask in (truth, prediction))
     return Distances(KDTree(other).query(one)[0], KDTree(one).query(other)[0])
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
-from math import sqrt
 from typing import Any
 
-import numpy as np
+from pipeline.geometry.affine import Matrix, cell_volume, corner_distance, spacing_of
 
 CLOSE = 0.01
 """Cells by which the corners of two grids may lie apart: what the rounding of headers makes of one grid."""
-Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,35 @@ class Grid:
 
     def apart(self, other: Grid) -> float:
         """How far the corners of this and another grid of the same shape lie apart, in cells of this one."""
-        corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in self.shape))])
-        shifts = corners @ (np.array(self.affine) - np.array(other.affine)).T
-        return float(np.linalg.norm(shifts, axis=1).max() / min(self.spacing))
+        return corner_distance(self.shape, self.affine, other.affine) / min(self.spacing)
 
     @property
     def spacing(self) -> tuple[float, ...]:
         """World length of one cell along each array axis, in the units of the world."""
-        size = len(self.shape)
-        return tuple(sqrt(sum(self.affine[row][axis] ** 2 for row in range(size))) for axis in range(size))
+        return spacing_of(self.affine)
+
+    @property
+    def cell_volume(self) -> float:
+        """What one cell holds, in units of the world: the area of a pixel, the volume of a voxel."""
+        return cell_volume(self.affine)
+
+
+def difference(one: Grid, other: Grid) -> str | None:
+    """In what two grids differ, beyond the rounding of headers, with the values of both; None: they are the same."""
+    if one.shape != other.shape:
+        return f"their shapes differ, {one.shape} and {other.shape}"
+    if one.apart(other) <= CLOSE:
+        return None
+    spacings, affines = ([describe(grid) for grid in (one, other)] for describe in (_spacing, _rows))
+    return (
+        f"their cells lie in different places, spacing {spacings[0]} and {spacings[1]}, affine {affines[0]} and "
+        f"{affines[1]} (array order, cell centers)"
+    )
+
+
+def _spacing(grid: Grid) -> list[float]:
+    return [round(length, 4) for length in grid.spacing]
+
+
+def _rows(grid: Grid) -> list[list[float]]:
+    return [[float(f"{value:.10g}") for value in row] for row in grid.affine[:-1]]

@@ -69,15 +69,6 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: is empty (0 bytes); fetch or write it again")
 
 
-def same_system(one: str | None, other: str | None) -> bool:
-    """Whether two coordinate systems, in WKT or as codes, are the same."""
-    if one is None or other is None or one == other:
-        return one == other
-    from pipeline.io.raster.georeference import same_crs
-
-    return same_crs(one, other)
-
-
 def form_apart(one: Grid, other: Grid, form: str) -> float | None:
     """Millimetres between two grids that were read from NIfTI, by their "sform" or "qform", at the farthest corner.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Region
-from pipeline.geometry.region import Ring
-from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, moved
+from pipeline.io.raster.coordinates import rings_to_pixels
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE
 from pipeline.optional import need
 
-_EDGE = 1 / 64
-"""Longest part of an outline, as a share of its extent, that is taken to another system as a straight line."""
 _SIDES = 4
 _WORDS = "west,south,east,north in degrees, with a system at the end if in another, or a file of polygons"
 
@@ -31,7 +29,7 @@ def read_aoi(words: str, grid: Grid) -> Region:
     polygons = [[corners]] if corners is not None else []
     if corners is None:
         polygons, system = _polygons(words)
-    cells = [cells_of_rings(rings, system, grid) for rings in polygons]
+    cells = [rings_to_pixels(rings, system, grid) for rings in polygons]
     region = Region(tuple(rings for rings in cells if _meets(rings[0], grid)))
     if not region.polygons:
         raise RequestError(f"--aoi {words}: names no cell of the scene; are both in the systems that they say?")
@@ -60,34 +58,6 @@ def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
 
     found = read_polygons(Path(words))
     return found.rings, found.crs
-
-
-def cells_of_rings(rings: Sequence[Points], system: str | None, grid: Grid) -> tuple[Ring, ...]:
-    """The rings of a polygon, of the system `system`, in corners of the grid; RequestError where that has no place."""
-    if grid.reference.get("gdal", {}).get("transform", True) is None:
-        raise RequestError("the scene has no transform, so nobody can say where in it an outline lies")
-    return tuple(_cells(ring, system, grid) for ring in rings)
-
-
-def _cells(ring: Points, system: str | None, grid: Grid) -> Ring:
-    """A ring in corners of the grid; where either system is not known they count as one."""
-    if system is not None and grid.crs is not None:
-        ring = moved(_dense(ring), system, grid.crs)
-    if not np.isfinite(ring).all():
-        raise RequestError("an outline has corners that lie nowhere in the scene's system; cut it to where they do")
-    (a, b, c), (d, e, f), _ = grid.affine
-    rows, columns = np.linalg.solve([[a, b], [d, e]], (ring - (c, f)).T)
-    return tuple(zip((columns + 0.5).tolist(), (rows + 0.5).tolist(), strict=True))
-
-
-def _dense(ring: Points) -> Points:
-    longest = _EDGE * max(np.ptp(ring, axis=0).max(), 1e-12)
-    parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(ring, axis=0), axis=1) / longest)).astype(int)
-    steps = [
-        np.linspace(start, stop, count, endpoint=False)
-        for start, stop, count in zip(ring[:-1], ring[1:], parts, strict=True)
-    ]
-    return np.concatenate([*steps, ring[-1:]])
 
 
 def _meets(ring: Iterable[tuple[float, float]], grid: Grid) -> bool:

@@ -13,13 +13,14 @@ from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid, Region
+from pipeline.geometry.affine import points_to_world
 from pipeline.geometry.region import Ring
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
+from pipeline.io.raster.coordinates import rings_to_pixels
 from pipeline.io.raster.shapes import equal_area, moved
 from pipeline.io.tables import write_rows
-from pipeline.jobs.aoi import cells_of_rings
 from pipeline.optional import need
 from pipeline.sources.passes import slabs
 
@@ -91,7 +92,7 @@ def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:
     polygons: dict[str, list[tuple[Ring, ...]]] = {}
     for rings, feature in zip(found.rings, found.features, strict=True):
         word = str(feature + 1) if name is None else str(found.table[name][feature])
-        polygons.setdefault(word, []).append(cells_of_rings(rings, found.crs, grid))
+        polygons.setdefault(word, []).append(rings_to_pixels(rings, found.crs, grid))
     return [Zone(word, Region(tuple(parts))) for word, parts in polygons.items()]
 
 
@@ -130,14 +131,13 @@ def cell_areas(grid: Grid, box: Box) -> Floats:
 
     Blocks of cells are taken as parallelograms in an equal-area system around the middle of the grid.
     """
-    (a, b, c), (d, e, f), _ = grid.affine
     system = equal_area(grid)
     if system is None or grid.crs is None:
-        return np.full(box.shape, abs(a * e - b * d))
+        return np.full(box.shape, grid.cell_volume)
     side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
     rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
     at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = moved(at @ np.array([[a, d], [b, e]]) + (c, f), grid.crs, system).reshape(len(rows), len(columns), 2)
+    corners = moved(points_to_world(grid.affine, at), grid.crs, system).reshape(len(rows), len(columns), 2)
     down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
     heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)

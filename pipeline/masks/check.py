@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.engine import Source
 from pipeline.geometry import Grid
 from pipeline.io.formats import look
-from pipeline.io.opening import form_apart, open_source, same_system
+from pipeline.io.opening import form_apart, open_source
+from pipeline.io.raster.georeference import same_crs
 
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -61,7 +62,7 @@ def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
         apart = _apart(one, other) if words["transform"] and others["transform"] else None
         yield Difference("transform", words["transform"], others["transform"], apart)
     for name in ("crs", "gcps_crs"):
-        if not same_system(words.get(name), others.get(name)):
+        if not same_crs(words.get(name), others.get(name)):
             yield Difference(name, words.get(name), others.get(name))
     yield from _values(*({name: of.get(name) for name in ("gcps", "rpcs")} for of in (words, others)))
 

@@ -19,7 +19,8 @@ from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
-from pipeline.io.raster.shapes import equal_area, moved, traced, world_of
+from pipeline.geometry.affine import from_pixels, to_world
+from pipeline.io.raster.shapes import equal_area, moved, traced
 from pipeline.io.vector import writing_polygons
 from pipeline.sources.passes import slabs
 
@@ -192,13 +193,11 @@ def _features(
 def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     system, crs = equal_area(grid), grid.crs
     if system is None or crs is None:
-        (a, b, _), (c, d, _), _ = grid.affine
-        return np.asarray(shapely.area(shapes) * abs(a * d - b * c), np.float64)
+        return np.asarray(shapely.area(shapes) * grid.cell_volume, np.float64)
     fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
     areas = shapely.area(shapely.transform(fine, lambda corners: moved(_placed(corners, grid), crs, system)))
     return np.asarray(areas, np.float64)
 
 
 def _placed(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
-    """Where corners of cells lie in the world: a grid's affine is one of centres."""
-    return world_of(grid, corners[:, ::-1] - 0.5)
+    return to_world(grid.affine, from_pixels(corners)).T

@@ -50,7 +50,7 @@ def _changed(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
 def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
     if mask.grid.is_scene:
         raise RequestError(f"{path}: --largest and --min-volume are for volumes; this is a scene, see --sieve")
-    voxel = abs(float(np.linalg.det(np.array(mask.grid.affine)[:3, :3]))) / 1000
+    voxel = mask.grid.cell_volume / 1000
     least = ceil(how.min_volume / voxel)
     pieces = Connected(mask.labels, _background_of(path, mask.classes), mask.nodata, least=least, largest=how.largest)
     return _changed(mask, pieces, {"largest": how.largest, "min_volume": how.min_volume})

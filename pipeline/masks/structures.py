@@ -13,7 +13,7 @@ from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
-from pipeline.geometry.grid import CLOSE
+from pipeline.geometry.grid import difference
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
 from pipeline.io.tables import write_rows
@@ -85,10 +85,9 @@ def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Sou
             f"{', '.join(labels.grid.axes)}; `pipeline areas` measures masks of scenes",
             code="unsuitable",
         )
-    if scan is not None and (scan.grid.shape != labels.grid.shape or labels.grid.apart(scan.grid) > CLOSE):
+    if scan is not None and (words := difference(labels.grid, scan.grid)):
         raise InputError(
-            f"{image}: lies on another grid than {mask}: shape {scan.grid.shape} and {labels.grid.shape}, affine "
-            f"{scan.grid.affine} and {labels.grid.affine}; give the scan that the mask was made of",
+            f"{mask}: lies on another grid than {image}: {words}; give the scan that the mask was made of",
             code="unsuitable",
         )
 
@@ -165,7 +164,7 @@ def _rows(
     measured: bool,
 ) -> list[Structure]:
     names = {entry.value: entry.name for entry in classes}
-    voxel = abs(float(np.linalg.det(np.array(grid.affine)[:3, :3]))) / 1000
+    voxel = grid.cell_volume / 1000
     rows = []
     for value in sorted({*names, *seen}):
         known = seen.get(value, _Seen())

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.geometry.grid import CLOSE
+from pipeline.geometry.grid import difference
 from pipeline.io.band_names import BandName
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import stem_of
@@ -66,10 +66,8 @@ def _check_pair(item: Item, image: Source, label: Source) -> None:
     pair = f"{item.label}, the labels of {item.image}:"
     if label.channels != 1:
         raise InputError(f"{pair} must be one channel of whole numbers, got {label.channels}")
-    if label.grid.shape != image.grid.shape:
-        raise InputError(f"{pair} have the shape {label.grid.shape}, the image has {image.grid.shape}")
-    if image.grid.apart(label.grid) > CLOSE:
-        raise InputError(f"{pair} lie elsewhere: affine {label.grid.affine}, the image's is {image.grid.affine}")
+    if words := difference(image.grid, label.grid):
+        raise InputError(f"{item.image} and its labels {item.label}: {words}")
 
 
 def _of_pattern(data: Data, folder: Path) -> list[tuple[str, str, Part]]:

@@ -264,7 +264,7 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
     put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
     cases = {
         "there is no": None,
-        "have the shape \\(40, 80\\), the image has \\(80, 80\\)": labels[None, :40],
+        "their shapes differ, \\(80, 80\\) and \\(40, 80\\)": labels[None, :40],
         "have the values \\[7\\], but the classes are 0 to 2": np.where(labels == 2, 7, labels)[None],
         "must be one channel": np.stack([labels, labels]),
         "must be whole numbers, got": labels[None] * np.float32(0.5),
@@ -283,7 +283,7 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
 def test_labels_that_lie_elsewhere_are_refused(scenes, tmp_path):
     put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
     put_scene(tmp_path / "scene0_label.tif", truth((80, 80), 2)[None], transform=PLACE @ Affine.translation(0.5, 0))
-    with pytest.raises(InputError, match="lie elsewhere"):
+    with pytest.raises(InputError, match="lie in different places"):
         gather(SCENES, find_items(SCENES.data, tmp_path))
 
 

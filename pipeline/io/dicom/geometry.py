@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import from_directions
 from pipeline.io.dicom.headers import Slice
 
 _UNEVEN = 0.05
@@ -18,6 +18,8 @@ _SHIFTED = 0.5
 """Pixels by which the last slice may lie aside of the first, and any slice aside of the line between them."""
 _TURNED = 1e-3
 """By which direction cosines may differ."""
+_FROM_LPS = (-1, -1, 1)
+"""From left and posterior, where DICOM's axes point, to right and anterior."""
 
 Vectors = NDArray[np.float64]
 
@@ -48,10 +50,7 @@ def _grid(ordered: Sequence[Slice], step: Vectors) -> Grid:
     first = ordered[0]
     row, column = np.reshape(first.orientation, (2, 3))
     down, across = first.spacing
-    world = np.eye(4)
-    world[:3] = np.stack([step, column * down, row * across, first.position], axis=1)
-    world[:2] *= -1  # from left and posterior, where DICOM's axes point, to right and anterior
-    affine: Any = tuple(tuple(float(value) + 0.0 for value in line) for line in world)
+    affine = from_directions([row * across, column * down, step], first.position, _FROM_LPS)
     return Grid((len(ordered), *first.shape), affine, ("z", "y", "x"))
 
 

@@ -20,7 +20,7 @@ from pipeline.classes import ClassTable, background_of
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError
 from pipeline.files.atomic import atomic_write
-from pipeline.geometry.grid import CLOSE
+from pipeline.geometry.grid import difference
 from pipeline.io.dicom.headers import Slice
 from pipeline.io.dicom.source import DicomSource
 from pipeline.sources.passes import slabs
@@ -73,21 +73,15 @@ def write_segmentation(
 
 
 def _check(labels: Source, image: DicomSource) -> None:
-    ours, theirs = labels.grid, image.grid
-    if ours.shape != theirs.shape or ours.apart(theirs) > CLOSE:
+    if words := difference(labels.grid, image.grid):
         raise InputError(
-            f"the images lie on another grid than the mask: shape {theirs.shape} and {ours.shape}, spacing "
-            f"{_rounded(theirs.spacing)} and {_rounded(ours.spacing)}; give the series that the mask was made of",
+            f"the mask lies on another grid than the images: {words}; give the series that the mask was made of",
             "unsuitable",
         )
     if not all(one.world and one.study for one in image.slices):
         raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID that a segmentation could name")
     if any(one.frame for one in image.slices) and len({one.file for one in image.slices}) > 1:
         raise InputError("the series has frames in several files, and a segmentation can refer to those of one alone")
-
-
-def _rounded(spacing: Sequence[float]) -> list[float]:
-    return [round(length, 4) for length in spacing]
 
 
 def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:

@@ -1,30 +1,34 @@
-"""Where cells of one grid lie on another, in whatever systems both are."""
+"""Where cells of one grid, or outlines, lie on another grid, in whatever systems both are."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid
-from pipeline.io.raster.shapes import moved, same_system
+from pipeline.geometry.affine import solve_index, to_index, to_pixels, to_world
+from pipeline.geometry.region import Ring
+from pipeline.io.raster.georeference import same_crs
+from pipeline.io.raster.shapes import Points, moved
 
 Places = NDArray[np.float64]
 """Array `(2, ...)` of rows and columns."""
 
 _POINTS = 65
 """Points of each side by which a scene's outline is found on the other grid."""
+_EDGE = 1 / 64
+"""Longest part of an outline, as a share of its extent, that is taken to another system as a straight line."""
 
 
 def places_of(at: Places, grid: Grid, other: Grid) -> Places:
     """Where places of `grid`, in rows and columns of centres, lie on the grid `other`; not finite where nowhere."""
-    (a, b, c), (d, e, f), _ = grid.affine
-    x, y = a * at[0] + b * at[1] + c, d * at[0] + e * at[1] + f
-    if grid.crs is not None and other.crs is not None and not same_system(grid.crs, other.crs):
-        x, y = moved(np.column_stack([x.ravel(), y.ravel()]), grid.crs, other.crs).T.reshape(2, *at.shape[1:])
-    (a, b, c), (d, e, f), _ = other.affine
-    inverse = np.linalg.inv([[a, b], [d, e]])
-    found: Places = np.einsum("ij,j...->i...", inverse, np.stack([x - c, y - f]))
-    return found
+    world = to_world(grid.affine, at)
+    if grid.crs is not None and other.crs is not None and not same_crs(grid.crs, other.crs):
+        world = moved(world.reshape(2, -1).T, grid.crs, other.crs).T.reshape(world.shape)
+    return to_index(other.affine, world)
 
 
 def footprint(grid: Grid, other: Grid) -> Box:
@@ -52,3 +56,32 @@ def steps_of(grid: Grid, other: Grid) -> NDArray[np.float64]:
 def spread(grid: Grid) -> Places:
     """Places all over a grid, from corner to corner."""
     return np.stack(np.meshgrid(*(np.linspace(-0.5, size - 0.5, _POINTS) for size in grid.shape), indexing="ij"))
+
+
+def rings_to_pixels(rings: Sequence[Points], crs: str | None, grid: Grid) -> tuple[Ring, ...]:
+    """The rings of a polygon in pixel coordinates of a grid, `(column, row)` from the corner of its first cell.
+
+    Where `crs`, that of the rings, or the grid's own is not known they count as one. Raises RequestError for a scene
+    without a transform, and for corners that can't be projected.
+    """
+    if grid.reference.get("gdal", {}).get("transform", True) is None:
+        raise RequestError("the scene has no transform, so nobody can say where in it an outline lies")
+    return tuple(_ring_to_pixels(ring, crs, grid) for ring in rings)
+
+
+def _ring_to_pixels(ring: Points, crs: str | None, grid: Grid) -> Ring:
+    if crs is not None and grid.crs is not None:
+        ring = moved(_dense(ring), crs, grid.crs)
+    if not np.isfinite(ring).all():
+        raise RequestError("an outline has corners that lie nowhere in the scene's system; cut it to where they do")
+    return tuple((column, row) for column, row in to_pixels(solve_index(grid.affine, ring.T)).tolist())
+
+
+def _dense(ring: Points) -> Points:
+    longest = _EDGE * max(np.ptp(ring, axis=0).max(), 1e-12)
+    parts = np.maximum(1, np.ceil(np.linalg.norm(np.diff(ring, axis=0), axis=1) / longest)).astype(int)
+    steps = [
+        np.linspace(start, stop, count, endpoint=False)
+        for start, stop, count in zip(ring[:-1], ring[1:], parts, strict=True)
+    ]
+    return np.concatenate([*steps, ring[-1:]])

@@ -9,11 +9,12 @@ from typing import Any
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
-from pipeline.geometry.grid import Matrix
+from pipeline.geometry.affine import from_transform, to_transform
 
 _NO_SYSTEM = 'LOCAL_CS["unnamed",'
 """How GDAL reads a GeoTIFF that says it is of points or areas, and nothing of a system."""
@@ -31,25 +32,20 @@ def grid_of(dataset: DatasetReader) -> Grid:
             "`gdal_edit.py -unsetgt`"
         )
     words = _reference(dataset)
-    return Grid(dataset.shape, _centres(corner), ("y", "x"), words["crs"], {"gdal": words})
+    return Grid(dataset.shape, from_transform(corner), ("y", "x"), words["crs"], {"gdal": words})
 
 
 def grid_at(shape: tuple[int, int], transform: Sequence[float], crs: str | None) -> Grid:
     """The grid of cells that GDAL would place by `transform`, of corners, as rasterio orders it."""
     wkt = _wkt(_crs(crs))
     words = {"transform": list(transform), "crs": wkt, "area_or_point": "Area"}
-    return Grid(shape, _centres(transform), ("y", "x"), wkt, {"gdal": words})
+    return Grid(shape, from_transform(transform), ("y", "x"), wkt, {"gdal": words})
 
 
 def transform_of(grid: Grid) -> list[float] | None:
     """GDAL's transform of a grid, of corners, as rasterio orders it; None where it has none."""
-    found: list[float] | None = grid.reference.get("gdal", {"transform": _corner(grid)})["transform"]
+    found: list[float] | None = grid.reference.get("gdal", {"transform": to_transform(grid.affine)})["transform"]
     return found
-
-
-def _centres(corner: Sequence[float]) -> Matrix:
-    a, b, c, d, e, f = corner
-    return ((b, a, c + (a + b) / 2), (e, d, f + (d + e) / 2), (0.0, 0.0, 1.0))
 
 
 def _reference(dataset: DatasetReader) -> dict[str, Any]:
@@ -79,7 +75,7 @@ def _reference(dataset: DatasetReader) -> dict[str, Any]:
 
 def georeference(grid: Grid) -> dict[str, Any]:
     """What rasterio needs to write the georeference of `grid`: GDAL's own words if it came through this door."""
-    words = grid.reference.get("gdal") or {"transform": _corner(grid), "crs": grid.crs}
+    words = grid.reference.get("gdal") or {"transform": to_transform(grid.affine), "crs": grid.crs}
     where: dict[str, Any] = {"area_or_point": words.get("area_or_point"), "rpcs": words.get("rpcs")}
     if words.get("gcps"):
         where["gcps"] = [GroundControlPoint(*point) for point in words["gcps"]]
@@ -91,14 +87,19 @@ def georeference(grid: Grid) -> dict[str, Any]:
     return where
 
 
-def same_crs(one: str, other: str) -> bool:
-    """Whether GDAL takes two coordinate systems for the same."""
-    return bool(_crs(one) == _crs(other))
+def same_crs(one: str | None, other: str | None) -> bool:
+    """Whether two coordinate systems, each as WKT or an authority code, are the same; None is only the same as None."""
+    return one == other or (one is not None and other is not None and bool(parse_crs(one) == parse_crs(other)))
 
 
-def _corner(grid: Grid) -> list[float]:
-    (b, a, x), (e, d, y), _ = grid.affine
-    return [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
+def parse_crs(words: str) -> CRS:
+    """A coordinate system from WKT, an authority code or a PROJ string; RequestError for what is none of these."""
+    try:
+        return CRS.from_user_input(words)
+    except CRSError as error:
+        raise RequestError(
+            f"{words[:80]}: is no coordinate system that PROJ knows; give one as in EPSG:32633"
+        ) from error
 
 
 def _wkt(crs: CRS | None) -> str | None:
@@ -106,5 +107,5 @@ def _wkt(crs: CRS | None) -> str | None:
     return None if wkt and wkt.startswith(_NO_SYSTEM) else wkt
 
 
-def _crs(wkt: str | None) -> CRS | None:
-    return CRS.from_user_input(wkt) if wkt else None
+def _crs(words: str | None) -> CRS | None:
+    return parse_crs(words) if words else None

@@ -18,6 +18,7 @@ from pipeline.classes import ClassTable
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.geometry.affine import linear, offset, shifted, shifted_transform, solve_index
 from pipeline.io.address import MOSAIC
 from pipeline.io.band_names import BandName, in_another_order, listed, units_of
 from pipeline.io.raster.coordinates import footprint
@@ -148,10 +149,8 @@ class MosaicSource(Source):
             )
         if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile)):
             raise InputError(f"{self._path}: {path} or {name} has no transform, so nobody knows how they lie together")
-        (a, b, c), (d, e, f), _ = grid.affine
-        (g, h, i), (j, k, m), _ = tile.affine
-        row, column = np.linalg.solve([[a, b], [d, e]], [i - c, m - f])
-        turned = np.linalg.solve([[a, b], [d, e]], [[g, h], [j, k]]) - np.eye(2)
+        row, column = solve_index(grid.affine, offset(tile.affine))
+        turned = np.linalg.solve(linear(grid.affine), linear(tile.affine)) - np.eye(2)
         nearest = round(row), round(column)
         if np.abs(turned).max() * max(tile.shape) > _APART:
             raise InputError(
@@ -214,11 +213,7 @@ class MosaicSource(Source):
 
 def _shifted(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
     """A grid from another cell on, in its own words."""
-    (a, b, c), (d, e, f), last = grid.affine
-    row, column = start
-    affine = ((a, b, c + a * row + b * column), (d, e, f + d * row + e * column), last)
     words = dict(grid.reference["gdal"])
-    p, q, r, s, t, u = words["transform"]
-    words["transform"] = [p, q, r + p * column + q * row, s, t, u + s * column + t * row]
+    words["transform"] = shifted_transform(words["transform"], start)
     words |= {"rpcs": None} if "rpcs" in words else {}
-    return Grid(shape, affine, grid.axes, grid.crs, {"gdal": words})
+    return Grid(shape, shifted(grid.affine, start), grid.axes, grid.crs, {"gdal": words})

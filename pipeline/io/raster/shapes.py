@@ -9,13 +9,12 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.features import rasterize, shapes
 from rasterio.warp import transform
 
-from pipeline.errors import RequestError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import to_world
+from pipeline.io.raster.georeference import parse_crs
 
 Points = NDArray[np.float64]
 """Array `(n, 2)` of x and y."""
@@ -52,7 +51,7 @@ def moved(points: Points, source: str, target: str) -> Points:
     neighbours are given up with it.
     """
     try:
-        xs, ys = transform(_system(source), _system(target), points[:, 0], points[:, 1])
+        xs, ys = transform(parse_crs(source), parse_crs(target), points[:, 0], points[:, 1])
     except CPLE_BaseError:
         if len(points) <= _TOGETHER:
             return np.full(points.shape, np.nan)
@@ -60,21 +59,14 @@ def moved(points: Points, source: str, target: str) -> Points:
     return np.column_stack([xs, ys])
 
 
-def same_system(one: str, other: str) -> bool:
-    """Whether two systems are the same, in whatever words."""
-    return one == other or _system(one) == _system(other)
-
-
 def world_of(grid: Grid, cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """World coordinates `(n, 2)` of places in a scene, rows and columns `(n, 2)`."""
-    (a, b, c), (d, e, f), _ = grid.affine
-    rows, columns = cells.T
-    return np.column_stack([a * rows + b * columns + c, d * rows + e * columns + f])
+    return to_world(grid.affine, cells.T).T
 
 
 def equal_area(grid: Grid) -> str | None:
     """A system of true areas around the middle of a scene, in metres; None where nobody knows where it lies."""
-    if grid.crs is None or not (_system(grid.crs).is_geographic or _system(grid.crs).is_projected):
+    if grid.crs is None or not ((crs := parse_crs(grid.crs)).is_geographic or crs.is_projected):
         return None
     middle = world_of(grid, np.array([[length / 2 for length in grid.shape]]))
     longitude, latitude = moved(middle, grid.crs, LONGITUDE_LATITUDE)[0]
@@ -97,14 +89,5 @@ def ground_size(grid: Grid) -> float | None:
 
 def projjson(system: str) -> dict[str, Any]:
     """A system in the words of PROJ's JSON."""
-    words: dict[str, Any] = _system(system).to_dict(projjson=True)
+    words: dict[str, Any] = parse_crs(system).to_dict(projjson=True)
     return words
-
-
-def _system(words: str) -> CRS:
-    try:
-        return CRS.from_user_input(words)
-    except CRSError as error:
-        raise RequestError(
-            f"{words[:80]}: is no coordinate system that PROJ knows; give one as in EPSG:32633"
-        ) from error

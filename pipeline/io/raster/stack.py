@@ -14,6 +14,7 @@ from pipeline.classes import ClassTable
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.geometry.affine import relative
 from pipeline.io.address import parts_of_stack, shown
 from pipeline.io.band_names import BandName, RasterBand, numbers_of
 from pipeline.io.raster.source import RasterSource
@@ -79,7 +80,7 @@ class StackSource(Source):
                 f"{self._path}: {other.info.path} has the shape {other.grid.shape} and {first.info.path} "
                 f"{first.grid.shape}, and one has no transform, so nobody knows how they lie together"
             )
-        to_other = np.linalg.solve(np.array(other.grid.affine), np.array(first.grid.affine))
+        to_other = relative(first.grid.affine, other.grid.affine)
         if abs(to_other[0, 1]) * first.grid.shape[1] > _APART or abs(to_other[1, 0]) * first.grid.shape[0] > _APART:
             raise InputError(
                 f"{self._path}: {other.info.path} is turned against {first.info.path}; bring both onto one grid "

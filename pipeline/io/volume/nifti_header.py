@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from math import isfinite, prod
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import corner_distance, from_ijk, is_flat
 from pipeline.io.volume.stream import UNREADABLE, Stream, Voxels
 
 Header = Any
@@ -35,7 +35,6 @@ _CODES = {1: "scanner", 2: "aligned", 3: "Talairach", 4: "MNI 152", 5: "template
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 """By NIfTI's code of the unit: metre, micron; everything else is read as millimetre."""
 _LARGEST = 1e30
-_FLATTEST = 1e-6
 _APART = 0.5
 """Voxels by which the corners of sform and qform may lie apart: a quaternion in float32 is that coarse."""
 
@@ -146,8 +145,7 @@ def voxels_of(header: Header) -> Voxels:
 
 
 def _grid(shape: tuple[int, ...], world: Floats, words: Mapping[str, Any]) -> Grid:
-    rows = tuple(tuple(float(v) for v in row) for row in world[:, [2, 1, 0, 3]])
-    return Grid(shape, rows, ("z", "y", "x"), reference={"nifti": words})
+    return Grid(shape, from_ijk(world), ("z", "y", "x"), reference={"nifti": words})
 
 
 def _read(stream: Stream, target: NDArray[np.uint8]) -> None:
@@ -211,8 +209,7 @@ def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, bo
 
 
 def _check_agreement(header: Header, shape: tuple[int, ...], sform: Floats, qform: Floats) -> None:
-    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in shape[::-1]))])
-    apart = np.linalg.norm(corners @ (sform - qform).T, axis=1).max()
+    apart = corner_distance(shape[::-1], sform, qform)
     if apart > _APART * np.linalg.norm(sform[:3, :3], axis=0).min():
         codes = (f"{form} (code {_code(header, form)})" for form in FORMS)
         raise InputError(
@@ -235,7 +232,7 @@ def _matrix(header: Header, form: str) -> Floats:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() * _LARGEST < 1:
         raise InputError(f"its {form} has voxels of size 0 (singular): {shown}; set it right", "spacing-zero")
-    if abs(np.linalg.det(affine[:3, :3] / lengths)) < _FLATTEST:
+    if is_flat(affine[:3, :3]):
         raise InputError(f"its {form} folds the volume flat (singular): {shown}; set it right", "affine-singular")
     return affine
 

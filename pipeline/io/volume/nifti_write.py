@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import to_ijk
 from pipeline.io.volume.nifti_header import KINDS, Header, header_of, still_holds
 from pipeline.io.volume.nifti_text import put_text
 
@@ -100,5 +101,5 @@ def _header_of(grid: Grid) -> Header:
     header.set_zooms(grid.spacing[::-1])
     header.set_xyzt_units("mm")
     # "Aligned" claims the least: these are coordinates of some other file's world. "Scanner" would claim a machine's.
-    header.set_sform(np.array(grid.affine)[:, [2, 1, 0, 3]], code=_ALIGNED)
+    header.set_sform(to_ijk(grid.affine), code=_ALIGNED)
     return header

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import from_directions, is_flat
 from pipeline.io.volume.packed import Packing, Stretch
 from pipeline.io.volume.stream import NiftiSource, Voxels
-
-_FLATTEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,11 @@ def _stream(plain: Plain) -> Stretch:
 def _grid(plain: Plain) -> Grid:
     if plain.directions.shape != (3, 3) or plain.origin.shape != (3,):
         raise InputError("has no direction of three numbers for each of its axes; write it again with its geometry")
-    world = np.eye(4)
-    world[:3] = np.c_[plain.directions[::-1].T, plain.origin] * np.reshape(plain.signs, (3, 1)) + 0.0
-    lengths = np.linalg.norm(plain.directions, axis=1)
-    if not np.isfinite(world).all() or not lengths.all():
+    finite = np.isfinite(plain.directions).all() and np.isfinite(plain.origin).all()
+    if not finite or not np.linalg.norm(plain.directions, axis=1).all():
         raise InputError(f"has directions that are not finite, or 0: {plain.directions.tolist()}; set right ones")
-    if abs(np.linalg.det(plain.directions / lengths[:, None])) < _FLATTEST:
+    if is_flat(plain.directions.T):
         raise InputError(f"has directions that fold it flat: {plain.directions.tolist()}; set right ones")
     if min(plain.shape) < 1:
         raise InputError(f"has the impossible shape {plain.shape}; its header is damaged")
-    affine: Any = tuple(tuple(float(value) for value in row) for row in world)
-    return Grid(plain.shape, affine, ("z", "y", "x"))
+    return Grid(plain.shape, from_directions(plain.directions, plain.origin, plain.signs), ("z", "y", "x"))

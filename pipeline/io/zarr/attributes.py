@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.classes import ClassTable, hex_color, rows_of
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import offset, to_geotransform, to_transform
 
 Attributes = dict[str, Any]
 
@@ -68,13 +69,7 @@ def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Att
 def spatial_ref(grid: Grid) -> Attributes:
     """CF grid mapping: the coordinate system and GDAL's transform, as rioxarray and GDAL read them."""
     wkt = {} if grid.crs is None else {"crs_wkt": grid.crs, "spatial_ref": grid.crs}
-    a, b, c, d, e, f = _corner(grid)
-    return {**wkt, "GeoTransform": " ".join(map(repr, (c, a, b, f, d, e)))}
-
-
-def is_upright(grid: Grid) -> bool:
-    """Whether rows and columns follow the axes of the world, so that x and y can be given as vectors."""
-    return grid.affine[0][0] == 0 and grid.affine[1][1] == 0
+    return {**wkt, "GeoTransform": " ".join(map(repr, to_geotransform(_corner(grid))))}
 
 
 def grid_to_json(grid: Grid) -> Attributes:
@@ -117,13 +112,12 @@ def _scene(grid: Grid) -> Attributes:
 def _corner(grid: Grid) -> list[float]:
     """GDAL's transform of the pixel corners: its own words where the grid came from GDAL."""
     words = grid.reference.get("gdal") or {}
-    (b, a, x), (e, d, y), _ = grid.affine
-    return words.get("transform") or [a, b, x - (a + b) / 2, d, e, y - (d + e) / 2]
+    return words.get("transform") or to_transform(grid.affine)
 
 
 def _image(grid: Grid, array: str) -> Attributes:
     """OME-Zarr: scale and translation are all that it can say; the full affine stands in our record and as NIfTI."""
-    translation = [grid.affine[2 - axis][-1] for axis in range(3)]
+    translation = offset(grid.affine)[::-1].tolist()
     place = [
         {"type": "scale", "scale": list(grid.spacing)},
         {"type": "translation", "translation": translation},

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import from_geotransform, from_spacing, from_transform, to_transform
 from pipeline.io.zarr.discover import Found
 
 _HEADER = 540
@@ -30,10 +31,9 @@ def _scene(found: Found, shape: tuple[int, ...]) -> Grid:
     crs = mapping.get("crs_wkt") or mapping.get("spatial_ref") or said.get("proj:wkt2")
     crs = crs or (said.get("_CRS") or {}).get("wkt")
     transform = _geotransform(mapping) or said.get("spatial:transform") or _by_coordinates(found)
-    a, b, c, d, e, f = map(float, transform or (1, 0, 0, 0, 1, 0))
-    affine = ((b, a, c + (a + b) / 2), (e, d, f + (d + e) / 2), (0.0, 0.0, 1.0))
-    words = {"transform": transform and [a, b, c, d, e, f], "crs": crs, "area_or_point": "Area"}
-    return Grid(shape, affine, ("y", "x"), crs, {"gdal": words})
+    corner = [float(number) for number in transform or (1, 0, 0, 0, 1, 0)]
+    words = {"transform": transform and corner, "crs": crs, "area_or_point": "Area"}
+    return Grid(shape, from_transform(corner), ("y", "x"), crs, {"gdal": words})
 
 
 def _mapping(found: Found) -> dict[str, Any]:
@@ -44,8 +44,7 @@ def _mapping(found: Found) -> dict[str, Any]:
 def _geotransform(mapping: dict[str, Any]) -> list[float] | None:
     if "GeoTransform" not in mapping:
         return None
-    c, a, b, f, d, e = map(float, str(mapping["GeoTransform"]).split())
-    return [a, b, c, d, e, f]
+    return from_geotransform([float(word) for word in str(mapping["GeoTransform"]).split()])
 
 
 def _by_coordinates(found: Found) -> list[float] | None:
@@ -54,7 +53,7 @@ def _by_coordinates(found: Found) -> list[float] | None:
     if len(steps) != 2:
         return None
     (top, down), (left, right) = steps
-    return [right, 0.0, left - right / 2, 0.0, down, top - down / 2]
+    return to_transform(from_spacing((down, right), (top, left)))
 
 
 def _spacing(coordinates: zarr.Array[Any] | None) -> tuple[float, float] | None:
@@ -87,9 +86,7 @@ def _volume(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
             scale, origin = scale * factor, origin * factor + step.get("translation", [0.0] * 3)[-3:]
         units = [_millimetres(axis) for axis in image.get("axes", [])[-3:]] or 1.0
         scale, origin = scale * units, origin * units
-    (z, y, x), (oz, oy, ox) = scale.tolist(), origin.tolist()
-    world = ((0.0, 0.0, x, ox), (0.0, y, 0.0, oy), (z, 0.0, 0.0, oz), (0.0, 0.0, 0.0, 1.0))
-    return Grid(shape, world, ("z", "y", "x"))
+    return Grid(shape, from_spacing(scale.tolist(), origin.tolist()), ("z", "y", "x"))
 
 
 def _millimetres(axis: Any) -> float:  # noqa: ANN401  (a word in OME-Zarr 0.3, else a mapping)

@@ -15,9 +15,9 @@ from zarr.errors import ContainsGroupError
 from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import axis_coordinates, is_upright
 from pipeline.io.zarr.attributes import (
     array_attributes,
-    is_upright,
     label_attributes,
     labels_attributes,
     root_attributes,
@@ -99,11 +99,10 @@ def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 def add_coordinates(root: zarr.Group, grid: Grid) -> None:
     """Add the place of a scene, and x and y of its cells where each is a vector."""
     root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0, attributes=spatial_ref(grid))
-    if not is_upright(grid):
+    if not is_upright(grid.affine):
         return
     for axis, (name, word) in enumerate((("y", "latitude"), ("x", "longitude"))):
-        row = grid.affine[1 - axis]
-        centres = row[2] + row[axis] * np.arange(grid.shape[axis])
+        centres = axis_coordinates(grid.affine, axis, grid.shape[axis])
         geographic = grid.crs is not None and grid.crs.startswith(("GEOGCS", "GEOGCRS"))
         standard = word if geographic else f"projection_{name}_coordinate"
         array = root.create_array(

@@ -12,12 +12,12 @@ from pipeline.classes import background_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
-from pipeline.geometry.grid import CLOSE
+from pipeline.geometry.grid import difference
+from pipeline.geometry.orientation import canonical
 from pipeline.io.mask_files import Mask
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.sources.passes import slabs
-from pipeline.sources.reoriented import canonical
 
 SLICES = 20
 """Most slices of a sheet."""
@@ -56,10 +56,11 @@ def _under(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
     """The slices of the image in grey."""
     source = open_source(image)
     try:
-        if source.grid.shape != mask.grid.shape or mask.grid.apart(source.grid) > CLOSE or source.channels != 1:
+        words = difference(mask.grid, source.grid)
+        if words or source.channels != 1:
             raise InputError(
-                f"{image}: lies on another grid than the mask: shape {source.grid.shape} and {mask.grid.shape}; give "
-                "the volume that the mask was made of",
+                f"the mask lies on another grid than {image}: {words or f'{source.channels} channels'}; give the "
+                "volume that the mask was made of",
                 code="unsuitable",
             )
         return _grey([_slice(source, at) for at in shown])

@@ -9,11 +9,11 @@ from pipeline.classes import rows_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
+from pipeline.geometry.orientation import orientation_of
 from pipeline.io.band_names import Banded, RasterBand, listed
 from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
-from pipeline.sources.reoriented import orientation_of
 
 
 def describe(path: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pipeline.engine import Source
 from pipeline.engine.windows import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Region
+from pipeline.geometry.orientation import Orientation
 from pipeline.io.address import beside
 from pipeline.io.band_names import Banded, listed
 from pipeline.io.formats import Input, look
@@ -27,7 +28,6 @@ from pipeline.runs.limits import check_room, check_shape
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import View, views_for
-from pipeline.sources.reoriented import Orientation
 
 DEFAULTS = {True: "landcover", False: "hippocampus"}
 """Default model by whether the input is a scene."""

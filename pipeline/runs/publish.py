@@ -10,6 +10,7 @@ from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError
 from pipeline.files.atomic import remove
+from pipeline.geometry.orientation import inverse
 from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask_files import Mask, about, in_the_way, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
@@ -18,7 +19,7 @@ from pipeline.jobs.bids import derivative_of, describe
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
-from pipeline.sources.reoriented import Reoriented, inverse
+from pipeline.sources.reoriented import Reoriented
 
 FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""

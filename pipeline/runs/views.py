@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Lattice
+from pipeline.geometry.orientation import Orientation, canonical
 from pipeline.jobs.job import Job
 from pipeline.models.card import Card, ViewName, views_of
 from pipeline.models.inference.fit import model_patch, native_patch
-from pipeline.sources.reoriented import Orientation, Reoriented, canonical
+from pipeline.sources.reoriented import Reoriented
 
 THICK = 3.0
 """Longest over shortest side of a voxel, above which other views than that of the slices see little."""

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
+from pipeline.geometry.orientation import inverse
 from pipeline.io.raster.clipped import Clipped
 from pipeline.io.zarr import SlabStore, ZarrSource
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep
-from pipeline.sources.reoriented import Reoriented, inverse
+from pipeline.sources.reoriented import Reoriented
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, Grid, Lattice
+from pipeline.geometry.orientation import canonical, turned_grid
 from pipeline.jobs.read_options import Reading
 from pipeline.models.card import Normalisation, Pair
-from pipeline.sources.reoriented import Reoriented, canonical, turned_grid
+from pipeline.sources.reoriented import Reoriented
 from pipeline.training.class_counts import known
 from pipeline.training.config import Training, View
 from pipeline.training.dataset_statistics import Gathered, scaling_of

@@ -1,0 +1,88 @@
+"""The orientation of a volume: which axes of the body its own follow, and how they are permuted and reversed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import RequestError
+from pipeline.geometry.affine import as_matrix, linear
+from pipeline.geometry.grid import Grid
+
+Orientation = tuple[tuple[int, ...], tuple[bool, ...]]
+"""Order and flips: axis `a` of a view is axis `order[a]` of its source, reversed where `flips[a]`."""
+
+_LETTERS = {"R": (0, True), "L": (0, False), "A": (1, True), "P": (1, False), "S": (2, True), "I": (2, False)}
+"""By letter: the world axis, and whether it grows towards that side (RAS+)."""
+_VIEWS = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+"""By view: which letters of an orientation the sweep, the rows and the columns follow."""
+
+
+def inverse(order: tuple[int, ...], flips: tuple[bool, ...]) -> Orientation:
+    """The order and flips that undo these."""
+    back = tuple(order.index(axis) for axis in range(len(order)))
+    return back, tuple(flips[axis] for axis in back)
+
+
+def canonical(grid: Grid, view: str = "axial", *, orientation: str = "RAS") -> Orientation:
+    """The order and flips that turn a volume to one same orientation, however its file is stored.
+
+    "axial" gives the axes (z, y, x), with x growing towards the first letter of `orientation`, y towards the second and
+    z towards the third; "coronal" sweeps y with rows z and columns x, "sagittal" sweeps x with rows z and columns y.
+    An oblique volume is turned by whole axes to the closest. Raises RequestError for a word it does not know.
+    """
+    if grid.is_scene:
+        raise RequestError(f"a scene of shape {grid.shape} has no {view} view; give a volume")
+    if view not in _VIEWS:
+        raise RequestError(f"unknown view {view!r}; choose one of {', '.join(_VIEWS)}")
+    if sorted(_LETTERS.get(letter, (-1, True))[0] for letter in orientation) != [0, 1, 2]:
+        raise RequestError(f"unknown orientation {orientation!r}; give one of R/L, A/P and S/I each, for instance RAS")
+    nearest = _nearest_axes(grid)
+    wanted = [_LETTERS[orientation[place]] for place in _VIEWS[view]]
+    order = tuple(nearest[world][0] for world, _ in wanted)
+    return order, tuple(nearest[world][1] != grows for world, grows in wanted)
+
+
+def orientation_of(grid: Grid) -> str:
+    """Where the axes x, y and z of a volume grow towards, as three letters: "RAS", "LPS" and so on."""
+    towards = {axis: letters[grows] for (axis, grows), letters in zip(_by_world(grid), ("LR", "PA", "IS"), strict=True)}
+    return "".join(towards[axis] for axis in (2, 1, 0))
+
+
+def _by_world(grid: Grid) -> list[tuple[int, bool]]:
+    nearest = _nearest_axes(grid)
+    return [nearest[world] for world in range(3)]
+
+
+def _nearest_axes(grid: Grid) -> dict[int, tuple[int, bool]]:
+    """By world axis: the array axis that runs closest to it, and whether they grow together."""
+    matrix = linear(grid.affine)
+    left, _, right = np.linalg.svd(matrix / np.linalg.norm(matrix, axis=0))
+    turn = left @ right  # the closest rotation: without spacing and shear
+    strength = np.abs(turn)
+    nearest = {}
+    for axis in np.argsort(-strength.max(axis=0), kind="stable"):
+        world = int(np.argmax(strength[:, axis]))
+        nearest[world] = (int(axis), bool(turn[world, axis] > 0))
+        strength[world] = -1.0
+    return nearest
+
+
+def turned_grid(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> Grid:
+    """A grid whose axes are a permutation and reversal of another's; each cell stays where it is in the world."""
+    shape = tuple(grid.shape[axis] for axis in order)
+    to_source = np.zeros((len(order) + 1, len(order) + 1))
+    to_source[-1, -1] = 1
+    for axis, (target, flip) in enumerate(zip(order, flips, strict=True)):
+        to_source[target, axis] = -1 if flip else 1
+        to_source[target, -1] = shape[axis] - 1 if flip else 0
+    return Grid(shape, as_matrix(np.array(grid.affine) @ to_source), grid.axes, grid.crs)
+
+
+def orient(array: NDArray[Any], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:
+    """An array with its last axes permuted, then reversed; contiguous."""
+    leading = array.ndim - len(order)
+    turned = array.transpose(*range(leading), *(leading + axis for axis in order))
+    return np.ascontiguousarray(np.flip(turned, tuple(leading + axis for axis, flip in enumerate(flips) if flip)))

@@ -20,12 +20,13 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task
 
-from pipeline.archive.archive import Archive
+from pipeline.archive.archive import Archive, Choice
 from pipeline.archive.run import failure, go_through
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
 from pipeline.jobs.job import Job, Means
-from pipeline.runs.progress import Progress
-from pipeline.runs.segment import Report, segment
+from pipeline.runs.observer import SILENT, Observer, Stoppable
+from pipeline.runs.report import Report
+from pipeline.runs.segment import segment
 
 _SECONDS = 1.0
 """Least time between two updates of a progress artifact."""
@@ -75,43 +76,43 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
 )
 def segment_item(job: Job, means: Means, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
     """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
-    progress = _tracked("Cells that are done")
+    observer = _tracked("Cells that are done")
     with bounds.slot():
-        report = _in_time(job, means, Progress(progress.begun, progress.advanced), bounds.seconds, stop or Event())
+        report = _in_time(job, means, observer, bounds.seconds, stop or Event())
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
     return report
 
 
-class _Stop(Event):
-    """Set from when another is, and from when the time is over."""
+class _Deadline(Stoppable):
+    """Stops once an event is set, and when the time is over."""
 
-    def __init__(self, other: Event, seconds: float | None) -> None:
-        super().__init__()
-        self._other, self._end = other, inf if seconds is None else monotonic() + seconds
+    def __init__(self, to: Observer, stop: Event, seconds: float | None) -> None:
+        super().__init__(to, stop)
+        self._end = inf if seconds is None else monotonic() + seconds
 
-    def is_set(self) -> bool:
-        return self._other.is_set() or monotonic() > self._end
+    def should_stop(self) -> bool:
+        return super().should_stop() or monotonic() > self._end
 
 
-def _in_time(job: Job, means: Means, progress: Progress, seconds: float | None, stop: Event) -> Report:
+def _in_time(job: Job, means: Means, observer: Observer, seconds: float | None, stop: Event) -> Report:
     """The report of a job, which is stopped between two patches when its time is over."""
     try:
-        return segment(job, means, progress, _Stop(stop, seconds))
+        return segment(job, means, _Deadline(observer, stop, seconds))
     except Interrupted as error:
         if stop.is_set():
             raise
         raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
 
 
-def _tried(job: Job, means: Means, bounds: Bounds, stop: Event) -> Report:
-    """The report of a job as a task, however it ended. Raises Interrupted if `stop` is set."""
-    state = segment_item(job, means, bounds, stop, return_state=True)
+def _tried(choice: Choice, bounds: Bounds, stop: Event) -> Report:
+    """The report of an item as a task, however it ended. Raises Interrupted if `stop` is set."""
+    state = segment_item(choice.job, choice.means, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
     if isinstance(error, Interrupted):
         raise error
-    return failure(job, error)
+    return failure(choice.job, error)
 
 
 def segment_items(
@@ -128,10 +129,10 @@ def segment_items(
     progress = _tracked("Items that are done")
     stop = Event()
 
-    def each(job: Job, means: Means, number: int, count: int) -> Report:
+    def each(choice: Choice, number: int, count: int) -> Report:
         if number == 1:
-            progress.begun(count, 0)
-        report = _tried(job, means, bounds, stop)
+            progress.started(count, 0)
+        report = _tried(choice, bounds, stop)
         progress.advanced(1)
         return report
 
@@ -150,26 +151,23 @@ def segment_items(
             raise
 
 
-class _Tracker:
+class _Tracker(Observer):
     """A progress artifact, updated at most once a second."""
 
     def __init__(self, artifact: UUID) -> None:
         self._artifact = artifact
         self._total, self._done, self._told = 1, 0.0, 0.0
 
-    def begun(self, total: int, done: int) -> None:
-        self._total, self._done = total, float(done)
+    def started(self, cells: int, done: int) -> None:
+        self._total, self._done = cells, float(done)
 
-    def advanced(self, more: float) -> None:
-        self._done += more
+    def advanced(self, cells: float) -> None:
+        self._done += cells
         if monotonic() - self._told > _SECONDS or self._done >= self._total:
             self._told = monotonic()
             update_progress_artifact(self._artifact, 100 * min(1.0, self._done / self._total))
 
 
-def _tracked(description: str) -> Progress:
+def _tracked(description: str) -> Observer:
     artifact = create_progress_artifact(0.0, description=description)
-    if not isinstance(artifact, UUID):
-        return Progress()
-    tracker = _Tracker(artifact)
-    return Progress(tracker.begun, tracker.advanced)
+    return _Tracker(artifact) if isinstance(artifact, UUID) else SILENT

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -14,27 +13,15 @@ from flows.item import worth_another_try
 from pipeline.errors import ModelError, RequestError
 from pipeline.evaluation.compare import Measures
 from pipeline.evaluation.request import Asked, Kept, evaluate_asked
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Means
 from pipeline.models.publish import publish_model
-from pipeline.runs.progress import UNSEEN, Progress
-from pipeline.runs.segment import Report
+from pipeline.runs.observer import RunContext
 from pipeline.training.config import read_training
 from pipeline.training.run import Resources, train
 
 RECORD = "test"
 """Name of the figures in the model's card."""
 _DELAYS: list[float] = [10, 60]
-
-
-class _Nobody:
-    """An audience that is not there: the flow shows the figures in the end."""
-
-    def item(self, job: Job, number: int, count: int) -> Progress:
-        return UNSEEN
-
-    def finished(self, report: Report) -> None: ...
-
-    def known(self, report: Report) -> None: ...
 
 
 @task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
@@ -50,7 +37,7 @@ def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Mea
     Cells of the truth with a value in `ignore` are not counted.
     """
     asked = Asked(table=table, model=str(model))
-    found = evaluate_asked(asked, Measures(ignore), means, _Nobody(), Event(), Kept(record=RECORD))
+    found = evaluate_asked(asked, Measures(ignore), RunContext(means), Kept(record=RECORD))
     if found.evaluation is None or found.failed:
         raise RequestError(f"{table}: {len(found.failed)} images could not be segmented; {found.failed[0].reason}")
     figures = {name: estimate.value for name, estimate in found.evaluation.overall.figures.items()}

@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError, RequestError
 from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Means
 from pipeline.jobs.job_file import check, read_request
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 
 _LISTED = 1000
 """Most rows of a table that is shown as an artifact: failures first."""

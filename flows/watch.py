@@ -19,7 +19,7 @@ from pipeline.errors import NothingFoundError
 from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Means
 from pipeline.jobs.job_file import Request, check, read_request
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 
 
 @flow(name="watch")

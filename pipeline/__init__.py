@@ -16,7 +16,7 @@ _HOME = {
     "PipelineError": "pipeline.errors",
     "Pixels": "pipeline.engine",
     "Predictor": "pipeline.engine",
-    "Report": "pipeline.runs.segment",
+    "Report": "pipeline.runs.report",
     "Source": "pipeline.engine",
     "evaluate": "pipeline.evaluation.compare",
     "export": "pipeline.masks.export",

@@ -22,7 +22,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import load_card
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 
 HELD = "held"
 """Reason of items that another run is making at this moment."""

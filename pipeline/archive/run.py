@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.archive.archive import HELD, Archive, Choice
 from pipeline.errors import (
@@ -20,49 +19,28 @@ from pipeline.errors import (
     RequestError,
 )
 from pipeline.jobs.job import Job, Means
-from pipeline.runs.progress import Progress
-from pipeline.runs.segment import Report, segment
+from pipeline.runs.observer import RunContext
+from pipeline.runs.report import Report
+from pipeline.runs.segment import segment_in
 
 _log = logging.getLogger(__name__)
 
 
-class Audience(Protocol):
-    """Who follows the items."""
+def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = None) -> list[Report]:
+    """Segment each job; the reports in order. Raises Interrupted; see `go_through` for `archive`."""
 
-    def item(self, job: Job, number: int, count: int) -> Progress:
-        """Callbacks for the next item, the `number`-th of `count`."""
-        ...
-
-    def finished(self, report: Report) -> None:
-        """Called when an item is over, however it ended."""
-        ...
-
-    def known(self, report: Report) -> None:
-        """Called with what a ledger tells of an item that is left alone."""
-        ...
-
-
-def segment_all(
-    jobs: Sequence[Job],
-    means: Means,
-    audience: Audience,
-    stop: Event | None = None,
-    archive: Archive | None = None,
-) -> list[Report]:
-    """Segment each job; the reports in order. Raises Interrupted if `stop` is set; see `go_through` for `archive`."""
-
-    def each(job: Job, means: Means, number: int, count: int) -> Report:
-        report = segment_one(job, means, audience.item(job, number, count), stop)
-        audience.finished(report)
+    def each(choice: Choice, number: int, count: int) -> Report:
+        report = segment_one(choice.job, RunContext(choice.means, run.observer.item(choice.job, number, count)))
+        run.observer.finished(report)
         return report
 
-    return go_through(jobs, means, each, archive, audience.known)
+    return go_through(jobs, run.means, each, archive, run.observer.known)
 
 
 def go_through(
     jobs: Sequence[Job],
     means: Means,
-    each: Callable[[Job, Means, int, int], Report],
+    each: Callable[[Choice, int, int], Report],
     archive: Archive | None = None,
     known: Callable[[Report], None] = lambda report: None,
     mapped: Callable[..., Iterable[Any]] = map,
@@ -81,20 +59,20 @@ def go_through(
 
     def make(number: int, choice: Choice) -> Report:
         if archive is None:
-            return each(choice.job, choice.means, number, len(left))
+            return each(choice, number, len(left))
         with archive.running(choice) as entry:
             if number < len(left):
                 archive.read_ahead(left[number])
-            return archive.ended(choice, entry, each(choice.job, choice.means, number, len(left)))
+            return archive.ended(choice, entry, each(choice, number, len(left)))
 
     now = iter(list(mapped(make, range(1, len(left) + 1), left)))
     return [choice.report or next(now) for choice in choices]
 
 
-def segment_one(job: Job, means: Means, progress: Progress, stop: Event | None = None) -> Report:
+def segment_one(job: Job, run: RunContext) -> Report:
     """Segment a job; what goes wrong with its input, its output or its computation is in the report."""
     try:
-        return segment(job, means, progress, stop)
+        return segment_in(run, job)
     except Interrupted:
         raise
     except Exception as error:

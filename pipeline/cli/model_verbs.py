@@ -116,6 +116,7 @@ def quantise(
 ) -> None:
     """Make a model that also computes in int8 on a CPU, and tell how well its labels agree with those of float32."""
     options = locals()
+    from pipeline.cli.screen import Notes
     from pipeline.cli.tables import print_records
     from pipeline.models.inference.device import check_extra
 
@@ -136,6 +137,6 @@ def quantise(
             patches=patches,
             agreement=agreement,
             overwrite=overwrite,
-            tell=lambda line: typer.echo(line, err=True),
+            observer=Notes(),
         )
         print_records([asdict(made)], as_json=as_json)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.io.address import name_of
 from pipeline.io.formats import look
 from pipeline.io.suffixes import stem_of
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 
 _DIGITS = 12
 

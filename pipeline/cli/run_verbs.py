@@ -112,6 +112,7 @@ def run(
     from pipeline.cli.screen import Screen, print_failure, print_reports
     from pipeline.jobs.inputs import folder_of, jobs_of
     from pipeline.jobs.job import Means
+    from pipeline.runs.observer import RunContext
 
     with errors():
         said = request_of(config, options)
@@ -138,7 +139,7 @@ def run(
         else:
             screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
             with screen, archive_at(ledger) as archive:
-                reports = segment_all(jobs, means, screen, screen.stop, archive)
+                reports = segment_all(jobs, RunContext(means, screen), archive)
         print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
         if any(report.status == "failed" for report in reports):
             raise typer.Exit(SOME_FAILED)

@@ -12,27 +12,27 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 from pipeline.cli.pseudonyms import digest_of, without_names
-from pipeline.runs.progress import Progress
+from pipeline.runs.observer import Observer
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Job
-    from pipeline.runs.segment import Report
+    from pipeline.runs.report import Report
 from pipeline.cli.tables import console, print_json, table_of
 
 _LISTED = 50
 """Most items of a run that are listed; of more, only counts are told, and failures one by one."""
 
 
-class Screen:
+class Screen(Observer):
     """A progress bar on stderr with rate and time left, and the signals that stop a run."""
 
     def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
-        self.stop = Event()
+        self._stop = Event()
         self._hash_names = hash_names
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
         console = Console(stderr=True)
@@ -43,7 +43,7 @@ class Screen:
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
-        self._before = [signal.signal(number, self._stop) for number in self._signals]
+        self._before = [signal.signal(number, self._on_signal) for number in self._signals]
         self._bar.start()
         return self
 
@@ -54,25 +54,21 @@ class Screen:
         for number, handler in zip(self._signals, self._before, strict=True):
             signal.signal(number, handler)
 
-    def item(self, job: Job, number: int, count: int) -> Progress:
+    def should_stop(self) -> bool:
+        """Whether a signal came."""
+        return self._stop.is_set()
+
+    def item(self, job: Job, number: int, count: int) -> Observer:
         """A line for the next item."""
         name = digest_of(job.name) if self._hash_names else job.name
         return self._line(name if count == 1 else f"{number}/{count} {name}")
 
-    def step(self, name: str) -> Progress:
+    def step(self, name: str) -> Observer:
         """A line for a step over all items, from when it begins."""
         return self._line(name, visible=False)
 
-    def _line(self, name: str, *, visible: bool = True) -> Progress:
-        line = self._bar.add_task(name, total=None, visible=visible)
-
-        def begun(cells: int, done: int) -> None:
-            self._bar.update(line, total=cells, completed=done, visible=True)
-
-        def phase(step: str) -> None:
-            self._bar.update(line, description=f"{name}: {step}")
-
-        return Progress(begun, lambda cells: self._bar.advance(line, cells), phase, self._note)
+    def _line(self, name: str, *, visible: bool = True) -> Observer:
+        return _Line(self, self._bar, name, self._bar.add_task(name, total=None, visible=visible))
 
     def finished(self, report: Report) -> None:
         """The line goes; an archive's failures are told at once."""
@@ -83,20 +79,51 @@ class Screen:
         """An item that is left alone is told of only if it failed before."""
         print_failure(without_names(report) if self._hash_names else report, self._bar.console)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """A line above the bar."""
         if not self._quiet:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stop.is_set():
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
             raise KeyboardInterrupt
-        self.stop.set()
+        self._stop.set()
         self._bar.console.print("stopping after the patch under way; once more to stop at once")
+
+
+class _Line(Observer):
+    """A line of the bar, for one item or step."""
+
+    def __init__(self, screen: Screen, bar: Bar, name: str, line: TaskID) -> None:
+        self._screen, self._bar, self._name, self._line = screen, bar, name, line
+
+    def started(self, cells: int, done: int) -> None:
+        self._bar.update(self._line, total=cells, completed=done, visible=True)
+
+    def advanced(self, cells: float) -> None:
+        self._bar.advance(self._line, cells)
+
+    def phase(self, name: str) -> None:
+        self._bar.update(self._line, description=f"{self._name}: {name}")
+
+    def note(self, line: str) -> None:
+        self._screen.note(line)
+
+    def should_stop(self) -> bool:
+        return self._screen.should_stop()
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else "")
+
+
+class Notes(Observer):
+    """Notes as lines on stderr, and nothing else."""
+
+    def note(self, line: str) -> None:
+        """Write a line."""
+        sys.stderr.write(f"{line}\n")
 
 
 def print_failure(report: Report, console: Console | None = None) -> None:

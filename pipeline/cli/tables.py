@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.masks.structures import Structure
     from pipeline.models.card import Card
     from pipeline.runs.plan import Plan
-    from pipeline.runs.segment import Report
+    from pipeline.runs.report import Report
 
 
 _WHOLE = 1000

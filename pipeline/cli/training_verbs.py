@@ -114,6 +114,7 @@ def evaluate(
     from pipeline.evaluation.request import Asked, Kept, evaluate_asked
     from pipeline.jobs.job import Means
     from pipeline.jobs.job_file import Request, check_how
+    from pipeline.runs.observer import RunContext
 
     with errors():
         measures = Measures(whole_numbers(ignore) if ignore else (), tolerance, boundary, bootstrap, seed)
@@ -124,7 +125,7 @@ def evaluate(
         kept = Kept(csv, pictures, record)
         means = Means(device=device, precision=precision, runtime=runtime)
         with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
-            found = evaluate_asked(asked, measures, means, screen, screen.stop, kept, screen.step("comparing"))
+            found = evaluate_asked(asked, measures, RunContext(means, screen), kept)
         print_evaluation(found.evaluation, found.failed, as_json=as_json)
         if found.failed:
             raise typer.Exit(SOME_FAILED)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,16 +43,21 @@ class Recipe:
         return any(decision.squares for decision in self.decisions)
 
 
-@dataclass(frozen=True)
 class Watch:
-    """How the outside follows a sweep, and stops it."""
+    """Follows a sweep, and may stop it. Every method does nothing here; they are called from threads of the sweep."""
 
-    predicted: Callable[[int], None] = lambda patches: None
-    """Called with the number of patches that were just blended."""
-    committed: Callable[[Box], None] = lambda slab: None
-    """Called when a slab has been written."""
-    stop: Event | None = None
-    """When set, the sweep ends with `Interrupted` before the next patch."""
+    def patches_done(self, count: int) -> None:
+        """Called with the number of patches that were just blended."""
+
+    def slab_done(self, slab: Box) -> None:
+        """Called when a slab has been written."""
+
+    def should_stop(self) -> bool:
+        """Whether the sweep is to end with `Interrupted` before the next patch."""
+        return False
+
+
+UNWATCHED = Watch()
 
 
 class Failure(NamedTuple):
@@ -70,7 +74,7 @@ MOST_FAILED = 16
 
 
 def sweep(
-    source: Source | PlainSource, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = Watch()
+    source: Source | PlainSource, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = UNWATCHED
 ) -> tuple[Failure, ...]:
     """Segment the consecutive slabs of `run` into `sink`; the patches that failed.
 
@@ -90,7 +94,7 @@ def sweep(
         held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = arrays_of(predictor)
         deciding = Deciding(recipe.decisions, predictor.classes, arrays)
-        slabs = SlabWriter(run, sink, deciding, writer, watch.committed)
+        slabs = SlabWriter(run, sink, deciding, writer, watch.slab_done)
         work = _Network(held, predictor, recipe, network, watch)
         blend = Blend(predictor.classes + recipe.squares, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
@@ -186,15 +190,15 @@ class _Network:
             yield self._next(waiting)
 
     def _next(self, waiting: deque[Future[_Scored]]) -> _Scored:
-        if self._watch.stop is not None and self._watch.stop.is_set():
-            raise Interrupted("stopped; run the same command again to go on from here")
+        if self._watch.should_stop():
+            raise Interrupted
         scored = waiting.popleft().result()
         self._failures += scored.failures
         self._error = self._error or scored.error
         self._succeeded |= any(scores is not None for _, scores, _ in scored.patches)
         if self._error is not None and len(self._failures) > MOST_FAILED:
             raise self._error
-        self._watch.predicted(len(scored.patches))
+        self._watch.patches_done(len(scored.patches))
         return scored
 
     def failures(self) -> tuple[Failure, ...]:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
-from pipeline.errors import Interrupted, RequestError
+from pipeline.errors import RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
 from pipeline.evaluation.counts import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
@@ -22,7 +21,7 @@ from pipeline.evaluation.pairs import Opened, Pair, opened
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
-from pipeline.runs.progress import UNSEEN, Progress
+from pipeline.runs.observer import SILENT, Observer, check_stop
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,10 @@ def evaluate(
     return evaluate_pairs([Pair(str(prediction), str(truth)) for prediction, truth in pairs], measures)
 
 
-def evaluate_pairs(
-    pairs: Sequence[Pair], measures: Measures, stop: Event | None = None, progress: Progress = UNSEEN
-) -> Evaluation:
-    """Compare all pairs; every pair is checked before the first is compared. Raises Interrupted if `stop` is set."""
+def evaluate_pairs(pairs: Sequence[Pair], measures: Measures, observer: Observer = SILENT) -> Evaluation:
+    """Compare all pairs; every pair is checked before the first is compared. Raises Interrupted if it is to stop."""
     sizes = _check(pairs)
-    progress.begun(sum(sizes), 0)
+    observer.started(sum(sizes), 0)
     coding = Coding(class_table(pairs, measures.ignore), measures.ignore)
     if not coding.classes:
         raise RequestError(
@@ -78,10 +75,9 @@ def evaluate_pairs(
         )
     compared = []
     for pair, size in zip(pairs, sizes, strict=True):
-        if stop is not None and stop.is_set():
-            raise Interrupted
+        check_stop(observer)
         compared.append(_compared(pair, coding, measures))
-        progress.advanced(size)
+        observer.advanced(size)
     if not any(one.matrix.any() for one in compared):
         raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
     return Evaluation(tuple(_item(one, coding.classes) for one in compared), _overall(compared, coding, measures))

@@ -7,21 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any
 
-from pipeline.archive.run import Audience, segment_all
+from pipeline.archive.run import segment_all
 from pipeline.errors import RequestError
 from pipeline.evaluation.compare import Measures, evaluate_pairs
 from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table
 from pipeline.evaluation.pictures import draw
 from pipeline.evaluation.result import Evaluation, summary, write_csv
 from pipeline.jobs.inputs import name_outputs
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job
 from pipeline.models.catalogue import load_card
 from pipeline.models.store import record_evaluation
-from pipeline.runs.progress import UNSEEN, Progress
-from pipeline.runs.segment import Report
+from pipeline.runs.observer import RunContext
+from pipeline.runs.report import Report
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Predicted:
 
 
 @contextmanager
-def predicted(asked: Asked, means: Means, audience: Audience, stop: Event | None = None) -> Iterator[Predicted]:
+def predicted(asked: Asked, run: RunContext) -> Iterator[Predicted]:
     """The pairs that `asked` stands for, with their predictions, which are removed in the end if nobody keeps them."""
     found = asked.find()
     pairs = tuple(one for one in found if isinstance(one, Pair))
@@ -79,10 +78,10 @@ def predicted(asked: Asked, means: Means, audience: Audience, stop: Event | None
     if pairs:
         yield Predicted(pairs, ())
     elif asked.output is not None:
-        yield _segmented(wishes, asked, asked.output, means, audience, stop)
+        yield _segmented(wishes, asked, asked.output, run)
     else:
         with TemporaryDirectory(prefix="pipeline-") as folder:
-            yield replace(_segmented(wishes, asked, Path(folder), means, audience, stop), kept=False)
+            yield replace(_segmented(wishes, asked, Path(folder), run), kept=False)
 
 
 @dataclass(frozen=True)
@@ -109,25 +108,17 @@ class Kept:
 NOTHING = Kept()
 
 
-def evaluate_asked(
-    asked: Asked,
-    measures: Measures,
-    means: Means,
-    audience: Audience,
-    stop: Event,
-    kept: Kept = NOTHING,
-    progress: Progress = UNSEEN,
-) -> Found:
+def evaluate_asked(asked: Asked, measures: Measures, run: RunContext, kept: Kept = NOTHING) -> Found:
     """Compare what `asked` stands for, and keep of it what `kept` says.
 
-    An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if `stop` is set.
+    An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if it is to stop.
     """
     if kept.record is not None:
         _check_record(asked)
-    with predicted(asked, means, audience, stop) as made:
+    with predicted(asked, run) as made:
         if not made.pairs:
             return Found(None, made.failed)
-        evaluation = evaluate_pairs(made.pairs, measures, stop, progress)
+        evaluation = evaluate_pairs(made.pairs, measures, run.observer.step("comparing"))
         if kept.pictures is not None:
             draw(evaluation, made.pairs, kept.pictures)
     if not made.kept:
@@ -145,9 +136,7 @@ def _check_record(asked: Asked) -> None:
     load_card(asked.model)
 
 
-def _segmented(
-    wishes: Sequence[Wish], asked: Asked, output: Path, means: Means, audience: Audience, stop: Event | None
-) -> Predicted:
+def _segmented(wishes: Sequence[Wish], asked: Asked, output: Path, run: RunContext) -> Predicted:
     """Segment each image into the folder `output`, after all truths were checked.
 
     A mask that this very run made before is left alone, and has no time.
@@ -157,7 +146,7 @@ def _segmented(
     images = [wish.image for wish in wishes]
     masks = name_outputs(images, f"{output}/", asked.inputs)
     jobs = [Job(image, mask, asked.model, **asked.how) for image, mask in zip(images, masks, strict=True)]
-    reports = segment_all(jobs, means, audience, stop)
+    reports = segment_all(jobs, run)
     pairs = [
         Pair(report.output, wish.truth, wish.image, report.seconds if report.status == "done" else None)
         for wish, report in zip(wishes, reports, strict=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from threading import Event
 from typing import NamedTuple
 
-from pipeline.engine import Failure, Watch, sweep
+from pipeline.engine import Failure, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
 from pipeline.jobs.job import Means
 from pipeline.runs import cluster, predictors
+from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.progress import Progress, Ticker, watch_of
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 
@@ -30,7 +30,7 @@ class Task:
     """Calls of the network at a time; None: one for each core."""
 
 
-def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
+def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
     """Sweep the slabs of a task that are not done yet; several workers may do so at once, each with its own slabs.
 
     The patches that the network could not do.
@@ -41,7 +41,7 @@ def sweep_task(task: Task, watch: Watch = Watch()) -> tuple[Failure, ...]:
     try:
         predictor = predictors.predictor_of(view, task.threads, statistics_of(view.prepared))
         runs = split_runs([slab for slab in task.run if slab not in done], 1)
-        return tuple(chain(*(sweep(source, predictor, sink, view.recipe, run, watch) for run in runs)))
+        return tuple(chain(*(sweep(source, predictor, sink, view.recipe, run, observer) for run in runs)))
     finally:
         source.close()
 
@@ -55,20 +55,20 @@ class _Left(NamedTuple):
     """Cells that an earlier run did."""
 
 
-def sweep_left(prepared: PreparedJob, means: Means, progress: Progress, stop: Event) -> tuple[Failure, ...]:
+def sweep_left(prepared: PreparedJob, run: RunContext) -> tuple[Failure, ...]:
     """Sweep what is left of each view: here one after the other, with workers all at once.
 
-    The patches that the network could not do, each once. Raises Interrupted if `stop` is set.
+    The patches that the network could not do, each once. Raises Interrupted if the run is to stop.
     """
-    left = [_left(view, means) for view in sweeps_of(prepared)]
+    left = [_left(view, run.means) for view in sweeps_of(prepared)]
     done = sum(part.done for part in left)
-    progress.phase("segmenting")
-    progress.begun(done + sum(slab.size for part in left for slab in part.todo), done)
+    run.observer.phase("segmenting")
+    run.observer.started(done + sum(slab.size for part in left for slab in part.todo), done)
     left = [part for part in left if part.todo]
-    if means.workers is None and means.scheduler is None:
-        failures = _sweep_here(left, progress, stop)
+    if run.means.workers is None and run.means.scheduler is None:
+        failures = _sweep_here(left, run.observer)
     else:
-        failures = _sweep_out(left, means, progress, stop) if left else []
+        failures = _sweep_out(left, run) if left else []
     return tuple(dict.fromkeys(chain(*failures)))
 
 
@@ -78,27 +78,27 @@ def _left(view: ViewSweep, means: Means) -> _Left:
     return _Left(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
 
 
-def _sweep_here(left: Sequence[_Left], progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
+def _sweep_here(left: Sequence[_Left], observer: Observer) -> list[tuple[Failure, ...]]:
     failures: list[tuple[Failure, ...]] = []
     for view, todo, _ in left:
-        watch = watch_of(view.lattice, todo, progress, stop)
-        failures += cluster.map_here(_Watched(watch), [Task(view, run, None) for run in split_runs(todo, 1)])
+        followed = partial(sweep_task, observer=PatchProgress(observer, view.lattice, todo))
+        failures += cluster.map_here(followed, [Task(view, run, None) for run in split_runs(todo, 1)])
     return failures
 
 
-def _sweep_out(left: Sequence[_Left], means: Means, progress: Progress, stop: Event) -> list[tuple[Failure, ...]]:
-    tickers: list[Ticker] = []
+def _sweep_out(left: Sequence[_Left], run: RunContext) -> list[tuple[Failure, ...]]:
+    followed: list[LedgerProgress] = []
 
-    def tick() -> None:
-        for ticker in tickers:
-            ticker()
+    def look() -> None:
+        for view in followed:
+            view.look()
 
     def tasks(workers: int) -> dict[str, Task]:
         shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
-        tickers.extend(Ticker(Ledger(view.folder), list(chain(*runs)), progress, stop) for view, runs in shared)
-        return {_named(view, run): Task(view, run, 1) for view, runs in shared for run in runs}
+        followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
+        return {_named(view, part): Task(view, part, 1) for view, runs in shared for part in runs}
 
-    return cluster.map_out(sweep_task, tasks, workers=means.workers, scheduler=means.scheduler, tick=tick)
+    return cluster.map_out(sweep_task, tasks, workers=run.means.workers, scheduler=run.means.scheduler, tick=look)
 
 
 def _named(view: ViewSweep, run: Run) -> str:
@@ -107,11 +107,3 @@ def _named(view: ViewSweep, run: Run) -> str:
     place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
     kind = f"sweep {view.view.name}" if view.prepared.averaged else "sweep"
     return f"{kind}-{view.prepared.output} {place}"
-
-
-@dataclass(frozen=True)
-class _Watched:
-    watch: Watch
-
-    def __call__(self, task: Task) -> tuple[Failure, ...]:
-        return sweep_task(task, self.watch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.inference.quantize import quantised
 from pipeline.models.store import load_model
+from pipeline.runs.observer import SILENT, Observer
 from pipeline.runs.predictors import image_for
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
@@ -51,7 +52,7 @@ def quantise(
     patches: int = 64,
     agreement: float = 0.999,
     overwrite: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    observer: Observer = SILENT,
 ) -> Made:
     """Write the jobs' model to the folder `out`, with a form in int8 beside its weights.
 
@@ -68,7 +69,7 @@ def quantise(
         raise InputError(
             f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
         )
-    made = quantised(model, images[::2], images[1::2], agreement, tell)
+    made = quantised(model, images[::2], images[1::2], agreement, observer.note)
     card = replace(model.card, int8=made.form)
     write_together(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
     return Made(

@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -21,10 +21,11 @@ from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Normalisation
 from pipeline.runs.lock import clear, held
+from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.progress import Progress
 from pipeline.runs.publish import check_free, create, has_failed, made_otherwise, publish
+from pipeline.runs.report import Report
 from pipeline.runs.view_averaging import average, begin_views
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
@@ -37,34 +38,20 @@ _SHOWN = 5
 """Failed patches that are told one by one."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What became of one item."""
-
-    input: str
-    output: str | None
-    status: Literal["done", "skipped", "failed"]
-    reason: str | None
-    """Why it was skipped or failed."""
-    seconds: float
-    cells: int
-    """Cells of the input's grid."""
-    model: str | None = None
-    code: str | None = None
-    """Why it failed, in a word: unreadable, unsuitable, model, output, patch, memory, system, request or error."""
-    seam_index: float | None = None
-    """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
-
-
-def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), stop: Event | None = None) -> Report:
+def segment(job: Job, means: Means = Means(), observer: Observer = SILENT, *, stop: Event | None = None) -> Report:
     """Segment one input into a mask file of exactly its geometry.
 
     Work lies in `<output>.partial` until the output is whole; the same call goes on from there after a crash. An output
     that was made by just this job is left alone. Raises PipelineError with the place, both values and the way out;
     PatchError where the network failed on patches, which are nodata in the output until the same call makes them good;
-    Interrupted if `stop` is set meanwhile.
+    Interrupted if `stop` is set meanwhile, or the observer says so.
     """
-    began = time.monotonic()
+    return segment_in(RunContext(means, observer if stop is None else Stoppable(observer, stop)), job)
+
+
+def segment_in(run: RunContext, job: Job) -> Report:
+    """Do the same in a context that is there already."""
+    began, means = time.monotonic(), run.means
     prepared = prepare(job, means)
     ledger = Ledger(prepared.work)
     if ledger.begun and not means.restart:
@@ -75,12 +62,12 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
         _clear_up(prepared, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
     if job.bands is None and prepared.reading.bands is not None:
-        progress.note(f"by their names the model takes {', '.join(prepared.told_channels)}")
+        run.observer.note(f"by their names the model takes {', '.join(prepared.told_channels)}")
     with held(prepared.work, prepared.output):
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
         try:
-            seams = _make(prepared, means, ledger, progress, stop or Event())
+            seams = _make(prepared, run, ledger)
         except OSError as error:
             if isinstance(error, PipelineError):
                 raise
@@ -91,20 +78,20 @@ def segment(job: Job, means: Means = Means(), progress: Progress = Progress(), s
     return Report(*told, "done", None, time.monotonic() - began, cells, prepared.card.name, seam_index=seams)
 
 
-def _make(prepared: PreparedJob, means: Means, ledger: Ledger, progress: Progress, stop: Event) -> float | None:
+def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
     """Make the output, or what is left of it; its seam index, if that is asked for."""
     from pipeline.runs.execute import sweep_left  # Dask takes a second, and what is made already needs none
 
-    _open(prepared, means, ledger)
+    _open(prepared, ledger, restart=run.means.restart)
     with _tidied(prepared):
-        prepared = _begin(prepared, ledger, progress)
-        failures = sweep_left(prepared, means, progress, stop)
+        prepared = _begin(prepared, ledger, run.observer)
+        failures = sweep_left(prepared, run)
     if prepared.averaged:
         if failures:
             raise PatchError(f"{_told(prepared, failures)}; nothing is written, and the same command tries them again")
-        progress.phase("averaging")
-        average(prepared, means, stop)
-    progress.phase("writing")
+        run.observer.phase("averaging")
+        average(prepared, run)
+    run.observer.phase("writing")
     seams = publish(prepared, len(failures))
     if failures:
         raise PatchError(
@@ -117,13 +104,14 @@ def _make(prepared: PreparedJob, means: Means, ledger: Ledger, progress: Progres
 def _told(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
     """Which patches failed, and why: the first few."""
     axes = "/".join(prepared.views[0].grid.axes)
-    places = ", ".join(
-        f"{axes} {'/'.join(f'{a}:{b}' for a, b in zip(patch.start, patch.stop, strict=True))}"
-        for patch, _ in failures[:_SHOWN]
-    )
+    places = ", ".join(f"{axes} {_place(patch)}" for patch, _ in failures[:_SHOWN])
     more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-    where = f"{len(failures)} patches ({places}{more}: {failures[0].reason})"
-    return f"{prepared.job.name}: the network failed twice on {where}"
+    why = f"{len(failures)} patches ({places}{more}: {failures[0].reason})"
+    return f"{prepared.job.name}: the network failed twice on {why}"
+
+
+def _place(patch: Box) -> str:
+    return "/".join(f"{start}:{stop}" for start, stop in zip(patch.start, patch.stop, strict=True))
 
 
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
@@ -156,9 +144,9 @@ def _has_gaps(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
     return len(ledger.done(everything)) < len(everything)
 
 
-def _open(prepared: PreparedJob, means: Means, ledger: Ledger) -> None:
+def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
     """Find the work folder as this very run left it, or make a new one; refuse that of another run."""
-    if ledger.begun and not means.restart:
+    if ledger.begun and not restart:
         ledger.check(prepared.fingerprint())
         return
     try:
@@ -191,20 +179,20 @@ def _as_begun(prepared: PreparedJob, means: Means, ledger: Ledger) -> PreparedJo
     return replace(prepared, numerics=numerics_for(prepared.card, prepared.views, prepared.augmentation, means))
 
 
-def _begin(prepared: PreparedJob, ledger: Ledger, progress: Progress) -> PreparedJob:
+def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:
     """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last.
 
     The job as it is to be run: its numerics are tried first.
     """
     from pipeline.runs.warm_up import tried
 
-    _look_through(prepared, progress)
+    _look_through(prepared, observer)
     if ledger.begun:
         return prepared
     first, *_ = sweeps_of(prepared)
     source = swept_source(first)
     try:
-        prepared = replace(prepared, numerics=tried(first, source, statistics_of(prepared), progress))
+        prepared = replace(prepared, numerics=tried(first, source, statistics_of(prepared), observer))
     finally:
         source.close()
     create(prepared)
@@ -214,14 +202,14 @@ def _begin(prepared: PreparedJob, ledger: Ledger, progress: Progress) -> Prepare
     return prepared
 
 
-def _look_through(prepared: PreparedJob, progress: Progress) -> None:
+def _look_through(prepared: PreparedJob, observer: Observer) -> None:
     """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
     volume, statistics = prepared.work / VOLUME, prepared.work / STATISTICS
     staging = prepared.staged and not volume.exists()
     counting = prepared.needs_statistics and not statistics.exists()
     if not (staging or counting):
         return
-    progress.phase("reading")
+    observer.phase("reading")
     rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
     source = whole.open(prepared.input)
     seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]

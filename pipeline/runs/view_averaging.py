@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger
-from pipeline.errors import Interrupted
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io.zarr import create_scores
-from pipeline.jobs.job import Means
+from pipeline.runs.observer import RunContext, check_stop
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import SLAB_ROWS, sweeps_of
 from pipeline.runs.work_folder import SCORES, labels_sink, scores_source
@@ -32,18 +30,17 @@ def begin_views(prepared: PreparedJob) -> None:
         Ledger(sweep.folder).begin(prepared.fingerprint())
 
 
-def average(prepared: PreparedJob, means: Means, stop: Event) -> None:
+def average(prepared: PreparedJob, run: RunContext) -> None:
     """Make the labels of all views together, slab by slab of the input's own grid, where they are not made yet.
 
     Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs. Raises
-    Interrupted if `stop` is set.
+    Interrupted if the run is to stop.
     """
-    slabs = cut_slabs(prepared.grid.shape, means.rows or SLAB_ROWS[3])
+    slabs = cut_slabs(prepared.grid.shape, run.means.rows or SLAB_ROWS[3])
     done = Ledger(prepared.work).done(slabs)
     sources, sink = [scores_source(sweep) for sweep in sweeps_of(prepared)], labels_sink(prepared)
     for slab in (slab for slab in slabs if slab not in done):
-        if stop.is_set():
-            raise Interrupted
+        check_stop(run.observer)
         sink.write(slab, (_labels(prepared, sources, slab),))
 
 

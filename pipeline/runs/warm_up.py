@@ -17,8 +17,8 @@ from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import seen
 from pipeline.geometry import Lattice
 from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.runs.observer import Observer
 from pipeline.runs.predictors import bound, plainly_ready, ready_for
-from pipeline.runs.progress import Progress
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import InputStatistics
 
@@ -28,7 +28,7 @@ _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 """By SHA-256 of the weights and the numerics that were tried: those that work in this process."""
 
 
-def tried(sweep: ViewSweep, source: Source, own: InputStatistics, progress: Progress) -> Numerics:
+def tried(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Observer) -> Numerics:
     """The numerics of a run as they work here, after its first patches; `source` is what is swept.
 
     Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
@@ -41,15 +41,15 @@ def tried(sweep: ViewSweep, source: Source, own: InputStatistics, progress: Prog
     patches = list(islice(observed(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8)))
     if not patches:
         return numerics
-    progress.phase("trying")
-    numerics, predictor = _working(sweep, patches[0], own, progress)
+    observer.phase("trying")
+    numerics, predictor = _working(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
     if numerics != PLAIN:
         reference = bound(plainly_ready(sweep), sweep, 1, own)
         shares = list(_shares(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
-            progress.note(f"{_words(numerics)}: {words}")
+            observer.note(f"{_words(numerics)}: {words}")
     return numerics
 
 
@@ -62,7 +62,7 @@ def _shares(
             yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
 
 
-def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, progress: Progress) -> tuple[Numerics, Predictor]:
+def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer) -> tuple[Numerics, Predictor]:
     """Numerics in which the network can do a patch, and the network in them."""
     numerics = sweep.prepared.numerics
     predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
@@ -72,7 +72,7 @@ def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, progress: Pr
         _labels(sweep.prepared.labels.dtype, predictor, patch)
     except Exception as error:  # a compiler can fail in any way, and is only there for speed
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
-        progress.note(f"the network could not be compiled and runs without ({first})")
+        observer.note(f"the network could not be compiled and runs without ({first})")
         numerics = replace(numerics, runtime="torch")
         predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
     return numerics, predictor

@@ -26,8 +26,9 @@ from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Means
 from pipeline.jobs.job_file import Request
 from pipeline.runs.lock import held
-from pipeline.runs.progress import Progress
+from pipeline.runs.observer import Observer, RunContext
 from tests.support.inputs import contents, listing, pixels, put_scene
+from tests.support.observers import Callbacks
 
 ITEMS = 5
 
@@ -122,7 +123,7 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, models):
         "s2": "skipped",
     }
     assert statuses(run(code=0)) == {f"s{number}": "skipped" for number in range(6)}
-    segment_all([Job(str(folder / "in/s1.tif"), folder / "s1_mask.tif", str(models / "scene"))], Means(), Quiet())
+    segment_all([Job(str(folder / "in/s1.tif"), folder / "s1_mask.tif", str(models / "scene"))], RunContext())
     assert contents(folder / "out/s1_mask.tif") == contents(folder / "s1_mask.tif")
 
 
@@ -143,19 +144,6 @@ def test_several_runs_share_an_archive(folder, models):
     made = Counter(item["input"][-6:-4] for items in told for item in items if item["status"] == "done")
     assert made == {name: 1 for name, status in DONE.items() if status == "done"}
     assert states(folder)["s0"][:2] == ("done", None)
-
-
-class Quiet:
-    """An audience that says nothing."""
-
-    def item(self, job, number, count):
-        return Progress()
-
-    def finished(self, report):
-        pass
-
-    def known(self, report):
-        pass
 
 
 def test_an_input_that_was_broken_for_a_while_gets_its_mask_replaced(run, folder):
@@ -182,19 +170,19 @@ def test_a_stopped_archive_goes_on(folder, models):
     jobs = [Job(str(folder / f"in/s{n}.tif"), folder / f"out/s{n}.tif", str(models / "scene")) for n in (0, 1, 2)]
     stop = Event()
 
-    class Stopping(Quiet):
+    class Stopping(Callbacks):
         def item(self, job, number, count):
             if number == 2:
                 stop.set()
-            return Progress()
+            return self
 
     with pytest.raises(Interrupted), archive_at(folder / "out" / NAME) as archive:
-        segment_all(jobs, Means(), Stopping(), stop, archive)
+        segment_all(jobs, RunContext(observer=Stopping(stop)), archive)
     assert [states(folder)[name][0] for name in ("s0", "s1", "s2")] == ["done", "pending", "pending"]
     ledger = ArchiveLedger(folder / "out" / NAME)
     (row,) = (row for row in ledger.rows().values() if "s1" in row.input)
     ledger.enter([Entry(row.input, row.output, "running")])  # as a process that is killed leaves it
-    reports = segment_all(jobs, Means(), Quiet(), archive=Archive(ledger))
+    reports = segment_all(jobs, RunContext(), Archive(ledger))
     assert [report.status for report in reports] == ["skipped", "done", "done"]
     ledger.close()
 
@@ -202,20 +190,16 @@ def test_a_stopped_archive_goes_on(folder, models):
 def test_a_mask_of_an_older_input_is_replaced_even_after_a_crash(folder, models):
     scene, ledger = folder / "in/s0.tif", ArchiveLedger(folder / "ledger.sqlite")
     jobs = [Job(str(scene), folder / "out/s0.tif", str(models / "scene"))]
-    segment_all(jobs, Means(), Quiet(), archive=Archive(ledger))
+    segment_all(jobs, RunContext(), Archive(ledger))
     put_scene(scene, pixels((2, 1100, 50), 9))
     stop = Event()
 
-    class Stopping(Quiet):
-        def item(self, job, number, count):
-            return Progress(advanced=lambda _: stop.set())
-
     with pytest.raises(Interrupted):
-        segment_all(jobs, Means(), Stopping(), stop, Archive(ledger))
+        segment_all(jobs, RunContext(observer=Callbacks(stop, advanced=lambda _: stop.set())), Archive(ledger))
     assert [row.state for row in ledger.rows().values()] == ["pending"]
     assert (folder / "out/s0.tif.partial").exists()
     os.utime(scene, ns=(10**18, 10**18))  # and what was begun is of an older input again
-    (report,) = segment_all(jobs, Means(), Quiet(), archive=Archive(ledger))
+    (report,) = segment_all(jobs, RunContext(), Archive(ledger))
     assert report.status == "done"
     ledger.close()
 
@@ -236,7 +220,7 @@ def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
         (str(job.output), "done", None, None, stamp_of(job.input), None, recipe, "scene", False, 9, 1.0) for job in jobs
     ]
     ledger.enter([Entry(job.input, *row) for job, row in zip(jobs, made, strict=True)])
-    assert {report.status for report in segment_all(jobs, Means(), Quiet(), archive=archive)} == {"skipped"}
+    assert {report.status for report in segment_all(jobs, RunContext(), archive)} == {"skipped"}
     ledger.close()
 
 
@@ -245,13 +229,13 @@ def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monke
     began = {job.input: Event() for job in jobs}
     monkeypatch.setattr(choice_room, "content_of", lambda item: began[str(item)].set() or content_of(item))
 
-    class Waiting(Quiet):
+    class Waiting(Observer):
         def item(self, job, number, count):
             assert number == count or began[jobs[number].input].wait(10)
-            return Progress()
+            return self
 
     with archive_at(folder / "out" / NAME) as archive:
-        reports = segment_all(jobs, Means(), Waiting(), archive=archive)
+        reports = segment_all(jobs, RunContext(observer=Waiting()), archive)
     assert [report.status for report in reports] == ["done"] * 3
     ledger = ArchiveLedger(folder / "out" / NAME)
     assert [row.content for row in ledger.rows().values()] == [content_of(job.input) for job in jobs]

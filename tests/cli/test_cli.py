@@ -21,7 +21,8 @@ from pipeline.errors import InputError, Interrupted, OutputError
 from pipeline.jobs.job import Job, Means
 from pipeline.models.card import Card
 from pipeline.runs.plan import plan
-from pipeline.runs.segment import Report, segment
+from pipeline.runs.report import Report
+from pipeline.runs.segment import segment
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, put_scene, put_volume
 
 VERBS = ("run", "plan", "info", "models", "export", "import-weights")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.cli.pseudonyms import digest_of, without_names
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 from tests.support.inputs import pixels, put_volume
 
 PATIENT = "Miller_Anne"

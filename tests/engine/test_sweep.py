@@ -15,6 +15,7 @@ from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box, Lattice, cut_slabs, reflect
 from pipeline.sources.reoriented import Reoriented
 from tests.support.fakes import ArraySink, ArraySource, Identity, swept
+from tests.support.observers import Callbacks
 from tests.support.properties import LATTICES_2D, LATTICES_3D, identity_error, image
 
 SEED = st.integers(0, 2**16)
@@ -188,7 +189,9 @@ def test_reading_predicting_and_writing_overlap_in_time():
         if slab.start[0] == 0:
             meet("write")
 
-    swept(Source(rows, block=(4, 4)), Network(1, (0, 0), threads=1), lattice, height=4, watch=Watch(committed=write))
+    swept(
+        Source(rows, block=(4, 4)), Network(1, (0, 0), threads=1), lattice, height=4, watch=Callbacks(slab_done=write)
+    )
     assert sorted(met) == ["predict", "read", "write"]
 
 
@@ -198,7 +201,7 @@ def test_a_fault_anywhere_ends_the_sweep_with_that_fault(where):
         raise OSError(f"{where} failed")
 
     source, network = ArraySource(np.ones((1, 64, 8), np.float32)), Identity(1, (0, 0))
-    watch = Watch(committed=fail) if where == "write" else Watch()
+    watch = Callbacks(slab_done=fail) if where == "write" else Watch()
     if where == "read":
         source.read = fail
     if where == "predict":
@@ -217,7 +220,7 @@ def test_a_stopped_sweep_keeps_its_bands_and_says_how_to_go_on():
     lattice = Lattice((64, 8), (8, 8), (2, 2), (0, 0))
     source = ArraySource(np.ones((1, 64, 8), np.float32))
     with pytest.raises(Interrupted, match="run the same command again"):
-        swept(source, Identity(1, (0, 0)), lattice, height=8, watch=Watch(committed=committed, stop=stop))
+        swept(source, Identity(1, (0, 0)), lattice, height=8, watch=Callbacks(stop, slab_done=committed))
     assert done
     assert len(done) < 8
 
@@ -236,7 +239,7 @@ def test_memory_does_not_grow_with_the_input():
     def committed(slab):
         final[0] = slab.stop[0]
 
-    swept(Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, watch=Watch(committed=committed))
+    swept(Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, watch=Callbacks(slab_done=committed))
     assert final[0] == 400
 
 

@@ -30,9 +30,9 @@ from pipeline.io.opening import open_source
 from pipeline.masks.export import export
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD
-from pipeline.runs.progress import Progress
 from tests.support.fakes import ArraySource
 from tests.support.inputs import pixels, put_scene, put_volume
+from tests.support.observers import Callbacks
 
 CLASSES = tuple(LabelClass(value, name, (value * 40, 90, 200)) for value, name in enumerate(("land", "road", "water")))
 SPACING = np.diag([0.75, 1.25, 2.5, 1.0])
@@ -607,6 +607,6 @@ def test_a_wrong_request_ends_with_2_and_one_line(words, said, tmp_path, monkeyp
 def test_a_comparison_tells_how_far_it_is(tmp_path):
     pairs = [put_pair(tmp_path, blots((40, 50 + i), i), blots((40, 50 + i), 9), "ab"[i]) for i in range(2)]
     told = []
-    progress = Progress(lambda cells, done: told.append((cells, done)), told.append)
-    evaluate_pairs([Pair(str(mask), str(truth)) for mask, truth in pairs], Measures(bootstrap=0), progress=progress)
+    observer = Callbacks(started=lambda cells, done: told.append((cells, done)), advanced=told.append)
+    evaluate_pairs([Pair(str(mask), str(truth)) for mask, truth in pairs], Measures(bootstrap=0), observer=observer)
     assert told == [(40 * 101, 0), 40 * 50, 40 * 51]

@@ -27,7 +27,6 @@ from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.training.config import Data, read_training
 from pipeline.training.dataset import Samples, close_all
@@ -35,6 +34,7 @@ from pipeline.training.dataset_statistics import gather, normalisation_of
 from pipeline.training.items import Item
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, undecided
 from tests.support.model_cases import network_of
+from tests.support.observers import Callbacks
 from tests.support.rasters import put
 from tests.support.trainings import SCENES, TOML, truth
 
@@ -135,7 +135,7 @@ def test_a_file_of_another_order_has_the_mask_of_its_twin(rgb, tmp_path, way, or
     other = put_bands(tmp_path / "other.tif", values, names, way)
     notes = []
     for path in (twin, other):
-        segment(Job(str(path), tmp_path / f"{path.stem}_mask.tif", rgb), progress=Progress(note=notes.append))
+        segment(Job(str(path), tmp_path / f"{path.stem}_mask.tif", rgb), observer=Callbacks(note=notes.append))
     expected = labels_of(tmp_path / "rgb_mask.tif")
     np.testing.assert_array_equal(labels_of(tmp_path / "other_mask.tif"), expected)
     assert len(np.unique(expected)) > 1

@@ -23,7 +23,7 @@ from pipeline.archive.run import segment_one
 from pipeline.files.atomic import remove
 from pipeline.io.raster import source as raster_door
 from pipeline.jobs.job import Job, Means
-from pipeline.runs.progress import Progress
+from pipeline.runs.observer import RunContext
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
@@ -132,7 +132,7 @@ def run(job: Job, fault: str, at: int | None) -> tuple[Any, int]:
     with pytest.MonkeyPatch.context() as patch:
         trouble = Trouble(at, failing(code))
         plant(job, patch, trouble)
-        return segment_one(job, PLAIN, Progress()), trouble.calls
+        return segment_one(job, RunContext(PLAIN)), trouble.calls
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def room_for(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("size", [0, 100, 2000, 10_000])
 def test_where_files_cannot_grow_a_run_fails_and_the_next_one_goes_on(job, whole, size):
     with room_for(size):
-        report = segment_one(job, PLAIN, Progress())
+        report = segment_one(job, RunContext(PLAIN))
     if report.status == "failed":
         assert "--debug" not in report.reason, "foreseen: " + report.reason
         assert not job.output.exists()

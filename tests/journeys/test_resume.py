@@ -30,11 +30,12 @@ from pipeline.models.store import load_model, save_model
 from pipeline.runs import predictors as network_room
 from pipeline.runs import publish
 from pipeline.runs import segment as segment_room
+from pipeline.runs.observer import SILENT
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
+from tests.support.observers import Callbacks
 
 STOPPED = 130
 ROWS, COLUMNS, SLABS = 4500, 90, 5
@@ -85,7 +86,7 @@ class Counting:
 def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkeypatch):
     job, stop = replace(tall, output=tmp_path / "out.tif"), Event()
     with pytest.raises(Interrupted, match="run the same command again"):
-        segment(job, Means(), Progress(advanced=lambda _: stop.set() if marks_of(job) else None), stop)
+        segment(job, Means(), Callbacks(stop, advanced=lambda _: stop.set() if marks_of(job) else None))
     marks = marks_of(job)
     assert 0 < len(marks) < SLABS
     assert not job.output.exists()
@@ -93,7 +94,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     make = network_room.predictor_of
     monkeypatch.setattr(network_room, "predictor_of", lambda *a: networks.append(Counting(make(*a))) or networks[-1])
     begun = []
-    assert segment(job, progress=Progress(begun=lambda *cells: begun.append(cells))).status == "done"
+    assert segment(job, observer=Callbacks(started=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
     (sweep,) = sweeps_of(prepare(job, Means()))
     slabs = sweep.slabs(Means())
@@ -122,7 +123,7 @@ def test_a_run_that_did_not_stage_its_volume_goes_on_with_one_that_does(models, 
     segment(whole)
     begin(job)
     assert not (tmp_path / "a.nii.partial" / "volume.zarr").exists()
-    segment_room._begin(prepare(job, Means(workers=2)), Ledger(tmp_path / "a.nii.partial"), Progress())
+    segment_room._begin(prepare(job, Means(workers=2)), Ledger(tmp_path / "a.nii.partial"), SILENT)
     assert (tmp_path / "a.nii.partial" / "volume.zarr").exists()
     segment(job)
     assert contents(job.output) == contents(whole.output)
@@ -193,7 +194,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     assert len(said.splitlines()) <= 3, said.decode()
     assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
-    watch = Progress(begun=lambda cells, done: told.append(done), advanced=told.append)
+    watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
     segment(job, Means(workers=None if workers else 2), watch)
     assert sum(told) == pytest.approx(ROWS * COLUMNS)
     assert contents(job.output) == contents(tall.output)

@@ -15,10 +15,10 @@ import pytest
 
 from pipeline.jobs.job import Job, Means
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
+from tests.support.observers import Callbacks
 
 
 @pytest.fixture(scope="module", params=["scene", "volume"])
@@ -70,7 +70,7 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
             os.kill(at_work[0].pid, signal.SIGKILL)
             killed.append(at_work[0].pid)
 
-    report = segment(replace(job, output=output), Means(workers=2), Progress(advanced=advanced))
+    report = segment(replace(job, output=output), Means(workers=2), Callbacks(advanced=advanced))
     assert report.status == "done"
     assert len(set(killed)) == 2
     assert sha256(output) == expected
@@ -94,7 +94,7 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
             raise Enough
 
     with pytest.raises(Enough):
-        segment(other, Means(workers=2), Progress(advanced=advanced))
+        segment(other, Means(workers=2), Callbacks(advanced=advanced))
     marks = [mark.name.rpartition("_")[2] for mark in (sweep.folder / "done").iterdir()]
     assert marks
     assert "0-4200" not in marks

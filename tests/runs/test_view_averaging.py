@@ -26,12 +26,12 @@ from pipeline.models.store import load_model, save_model
 from pipeline.runs import predictors
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.sources.statistics import InputStatistics
 from tests.runs.test_segment import agree, reference
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
+from tests.support.observers import Callbacks
 
 SHAPE = (70, 44, 50)
 """(z, y, x), in axes that are nobody's."""
@@ -127,7 +127,7 @@ def test_a_run_killed_at_any_band_goes_on(whole, tmp_path, number):
     stop_before_mark(job, number)
     assert not job.output.exists()
     told = []
-    assert segment(job, PLAIN, Progress(begun=lambda *cells: told.append(cells))).status == "done"
+    assert segment(job, PLAIN, Callbacks(started=lambda *cells: told.append(cells))).status == "done"
     assert contents(job.output) == contents(whole.output)
     assert listing(tmp_path) == {"mask.nii", "mask.json"}
     cells = np.prod(SHAPE)
@@ -138,12 +138,13 @@ def test_a_run_killed_at_any_band_goes_on(whole, tmp_path, number):
 @pytest.mark.parametrize("when", ["axial", "coronal", "sagittal", "averaging"])
 def test_a_run_stopped_in_any_view_goes_on(whole, tmp_path, when):
     job, stop = again(whole, tmp_path), Event()
-    watch = Progress(
-        advanced=lambda _: stop.set() if marks_of(job, when) else None,
+    observer = Callbacks(
+        stop,
+        slab_done=lambda _: stop.set() if marks_of(job, when) else None,
         phase=lambda name: stop.set() if name == when else None,
     )
     with pytest.raises(Interrupted, match="run the same command again"):
-        segment(job, PLAIN, watch, stop)
+        segment(job, PLAIN, observer)
     done = {view: marks_of(job, view) for view in SLABS}
     before = list(SLABS)[: list(SLABS).index(when)] if when in SLABS else list(SLABS)
     assert all(done[view] == SLABS[view] for view in before)
@@ -165,7 +166,7 @@ def test_a_killed_process_goes_on_with_workers_in_other_bands(whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     told = [0.0]
-    watch = Progress(begun=lambda cells, done: told.append(done), advanced=told.append)
+    watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
     segment(job, replace(PLAIN, workers=2), watch)
     assert sum(told) == pytest.approx(3 * np.prod(SHAPE))
     assert contents(job.output) == contents(whole.output)

@@ -30,7 +30,7 @@ from pipeline.io.opening import identity, open_source
 from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
 from pipeline.jobs.job_file import read_request
-from pipeline.runs.segment import Report
+from pipeline.runs.report import Report
 from tests.support.dicoms import TILTED, UPRIGHT, by_simpleitk, normal_of, pixels, places_of, put_series
 from tests.support.inputs import labels_of, put_volume
 from tests.support.niftis import files

@@ -26,7 +26,8 @@ from pipeline.io.raster.stack import StackSource
 from pipeline.jobs.job import Job
 from pipeline.jobs.job_file import read_request
 from pipeline.models.store import save_model
-from pipeline.runs.segment import Report, segment
+from pipeline.runs.report import Report
+from pipeline.runs.segment import segment
 from tests.support.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
 from tests.support.model_cases import network_of
 from tests.support.rasters import put

@@ -25,10 +25,10 @@ from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.runs import warm_up
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from tests.support.inputs import pixels, put_scene
 from tests.support.model_cases import CARD_2D, model_of
+from tests.support.observers import Callbacks
 
 SCENES = model_of(CARD_2D)
 
@@ -127,7 +127,7 @@ def test_agreement_with_float32_is_told_once_for_all_items(tall):
     said = []
     for name in ("a.tif", "b.tif"):
         segment(
-            replace(tall, output=tall.output.with_name(name)), Means(precision="bfloat16"), Progress(note=said.append)
+            replace(tall, output=tall.output.with_name(name)), Means(precision="bfloat16"), Callbacks(note=said.append)
         )
     assert len(said) == 1
     start, share, rest = said[0].rpartition(" on ")[0], float(said[0].split("%")[0].split()[-1]), said[0].split("%")[1]
@@ -138,7 +138,7 @@ def test_agreement_with_float32_is_told_once_for_all_items(tall):
 
 def test_float32_is_not_tried_against_itself(tall):
     said = []
-    segment(tall, Means(precision="float32"), Progress(note=said.append))
+    segment(tall, Means(precision="float32"), Callbacks(note=said.append))
     assert said == []
     made = describe(str(tall.output))["made"]
     assert [made[name] for name in ("device", "precision", "runtime")] == ["cpu", "float32", "torch"]
@@ -156,7 +156,7 @@ def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkey
     for name in ("a.tif", "b.tif"):
         job = replace(tall, output=tall.output.with_name(name))
         means = Means(precision="float32", runtime="compiled")
-        assert segment(job, means, Progress(note=said.append)).status == "done"
+        assert segment(job, means, Callbacks(note=said.append)).status == "done"
         assert describe(str(job.output))["made"]["runtime"] == "torch"
     assert said == ["the network could not be compiled and runs without (g++: no such instruction)"]
 
@@ -195,7 +195,7 @@ def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
     segment(
         Job(str(scene), tmp_path / "mask.tif", str(tmp_path / "many")),
         Means(precision="bfloat16"),
-        Progress(note=said.append),
+        Callbacks(note=said.append),
     )
     assert "labels agree" in said[0]
 
@@ -205,5 +205,5 @@ def _stopped(job: Job) -> bool:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        segment(job, Means(), Progress(begun=lambda *_: stop(0)))
+        segment(job, Means(), Callbacks(started=lambda *_: stop(0)))
     return True

@@ -25,10 +25,10 @@ from pipeline.models.store import load_model, save_model
 from pipeline.runs import warm_up
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
-from pipeline.runs.progress import Progress
 from pipeline.runs.segment import segment
 from tests.support.inputs import pixels, put_scene, put_volume
 from tests.support.model_cases import CARD_2D, model_of
+from tests.support.observers import Callbacks
 
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
@@ -105,7 +105,7 @@ def made(scenes, models, tmp_path_factory):
     """The small model, with a form in int8."""
     folder = tmp_path_factory.mktemp("int8") / "model"
     said = []
-    record = quantise(jobs(scenes, models), folder, patches=12, agreement=0.5, tell=said.append)
+    record = quantise(jobs(scenes, models), folder, patches=12, agreement=0.5, observer=Callbacks(note=said.append))
     assert record.patches == 6
     assert said[-1].startswith(f"labels agree with float32 on {record.agreement:.3%} of 6 patches; in {record.rest}: s")
     return folder
@@ -134,7 +134,7 @@ def test_a_run_in_int8_is_recorded_and_told(made, scenes, tmp_path, monkeypatch)
     said = []
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(made))
     assert plan(job, Means(precision="int8"), probe=True).precision == "int8"
-    segment(job, Means(precision="int8"), Progress(note=said.append))
+    segment(job, Means(precision="int8"), Callbacks(note=said.append))
     assert said[0].startswith("cpu int8 openvino: labels agree with float32 on ")
     record = describe(str(job.output))["made"]
     form = read_card(made / CARD).int8
@@ -208,7 +208,7 @@ def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
     quantise([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
     assert (tmp_path / "both" / INT8_WEIGHTS).read_bytes() != (tmp_path / "model" / INT8_WEIGHTS).read_bytes()
     said = []
-    segment(replace(job, model=str(tmp_path / "model")), Means(precision="int8"), Progress(note=said.append))
+    segment(replace(job, model=str(tmp_path / "model")), Means(precision="int8"), Callbacks(note=said.append))
     share = float(said[0].split("%")[0].split()[-1]) / 100
     assert share > 0.3
 

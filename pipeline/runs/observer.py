@@ -1,0 +1,141 @@
+"""Who follows a run, and may stop it: a bar on a terminal, an artifact of Prefect, or a program of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+
+from pipeline.engine import Watch
+from pipeline.engine.ledger import Ledger
+from pipeline.errors import Interrupted
+from pipeline.geometry import Box, Lattice, split_runs
+from pipeline.geometry.partition import patches_of
+from pipeline.jobs.job import Job, Means
+from pipeline.runs.report import Report
+
+
+class Observer(Watch):
+    """Follows a run over one input or many, and may stop it.
+
+    Every method does nothing here, so that an observer has only those that it needs. They may be called from any
+    thread.
+    """
+
+    def item(self, job: Job, number: int, count: int) -> Observer:
+        """Return the observer of the next item, the `number`-th of `count`; it is asked whether that is to stop."""
+        return self
+
+    def step(self, name: str) -> Observer:
+        """Return the observer of a step over all items together."""
+        return self
+
+    def started(self, cells: int, done: int) -> None:
+        """Called with the cells of an item, and how many of them an earlier run did."""
+
+    def phase(self, name: str) -> None:
+        """Called when another phase of an item begins: reading, segmenting, writing."""
+
+    def advanced(self, cells: float) -> None:
+        """Called with the number of cells that were just done."""
+
+    def note(self, line: str) -> None:
+        """Called with what the user should know, beside the figures."""
+
+    def finished(self, report: Report) -> None:
+        """Called when an item is over, however it ended."""
+
+    def known(self, report: Report) -> None:
+        """Called with what a ledger says of an item that is left alone."""
+
+
+SILENT = Observer()
+"""Follows nothing and stops nothing."""
+
+
+class Relay(Observer):
+    """Passes all that concerns an item on to another observer: a base of those that change some of it."""
+
+    def __init__(self, to: Observer) -> None:
+        self._to = to
+
+    def started(self, cells: int, done: int) -> None:
+        """Pass it on."""
+        self._to.started(cells, done)
+
+    def phase(self, name: str) -> None:
+        """Pass it on."""
+        self._to.phase(name)
+
+    def advanced(self, cells: float) -> None:
+        """Pass it on."""
+        self._to.advanced(cells)
+
+    def note(self, line: str) -> None:
+        """Pass it on."""
+        self._to.note(line)
+
+    def patches_done(self, count: int) -> None:
+        """Pass it on."""
+        self._to.patches_done(count)
+
+    def slab_done(self, slab: Box) -> None:
+        """Pass it on."""
+        self._to.slab_done(slab)
+
+    def should_stop(self) -> bool:
+        """Ask the other."""
+        return self._to.should_stop()
+
+
+class Stoppable(Relay):
+    """Stops once an event is set, or where the other observer says so."""
+
+    def __init__(self, to: Observer, stop: Event) -> None:
+        super().__init__(to)
+        self._stop = stop
+
+    def should_stop(self) -> bool:
+        """Whether the event is set, or the other observer says so."""
+        return self._stop.is_set() or super().should_stop()
+
+
+class PatchProgress(Relay):
+    """Follows the sweep of the slabs `todo` by patch, each of which is its share of their cells."""
+
+    def __init__(self, to: Observer, lattice: Lattice, todo: Sequence[Box]) -> None:
+        super().__init__(to)
+        self._share = sum(slab.size for slab in todo) / max(1, patches_of(lattice, split_runs(todo, 1)))
+
+    def patches_done(self, count: int) -> None:
+        """Pass it on, and the cells too."""
+        super().patches_done(count)
+        self.advanced(count * self._share)
+
+
+class LedgerProgress:
+    """Follows the slabs `todo` that other processes sweep, by what they note in the ledger."""
+
+    def __init__(self, ledger: Ledger, todo: Sequence[Box], observer: Observer) -> None:
+        self._ledger, self._todo, self._observer = ledger, list(todo), observer
+
+    def look(self) -> None:
+        """Pass on the cells that were done since the last look. Raises Interrupted if the run is to stop."""
+        check_stop(self._observer)
+        done = self._ledger.done(self._todo)
+        self._todo = [slab for slab in self._todo if slab not in done]
+        self._observer.advanced(sum(slab.size for slab in done))
+
+
+def check_stop(observer: Observer) -> None:
+    """Raise Interrupted if the run is to stop."""
+    if observer.should_stop():
+        raise Interrupted
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """How a run is computed and who follows it: nothing of it decides a byte."""
+
+    means: Means = Means()
+    observer: Observer = SILENT

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.classes import hex_color
 from pipeline.geometry import Grid
 from pipeline.io.mask import Mask
+from pipeline.io.raster.georeference import transform_of
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
 from pipeline.io.suffixes import stem_of, suffix_of
 
@@ -149,7 +150,7 @@ def _model_name(name: str) -> str:
 
 def _footprint(grid: Grid) -> NDArray[np.float64] | None:
     """The outline of a grid in longitude and latitude, to the left around it."""
-    if grid.crs is None or grid.reference.get("gdal", {}).get("transform", True) is None:
+    if grid.crs is None or transform_of(grid) is None:
         return None
     rows, columns = (np.linspace(-0.5, size - 0.5, _EDGE + 1) for size in grid.shape)
     top, bottom = np.full(_EDGE + 1, rows[0]), np.full(_EDGE + 1, rows[-1])

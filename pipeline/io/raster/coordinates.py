@@ -11,7 +11,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import solve_index, to_index, to_pixels, to_world
 from pipeline.geometry.region import Ring
-from pipeline.io.raster.georeference import same_crs
+from pipeline.io.raster.georeference import same_crs, transform_of
 from pipeline.io.raster.shapes import Points, moved
 
 Places = NDArray[np.float64]
@@ -64,7 +64,7 @@ def rings_to_pixels(rings: Sequence[Points], crs: str | None, grid: Grid) -> tup
     Where `crs`, that of the rings, or the grid's own is not known they count as one. Raises RequestError for a scene
     without a transform, and for corners that can't be projected.
     """
-    if grid.reference.get("gdal", {}).get("transform", True) is None:
+    if transform_of(grid) is None:
         raise RequestError("the scene has no transform, so nobody can say where in it an outline lies")
     return tuple(_ring_to_pixels(ring, crs, grid) for ring in rings)
 

@@ -14,7 +14,7 @@ from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, times_
 from pipeline.io.volume.nifti_pairs import halves
 from pipeline.io.volume.nifti_text import text_of
 from pipeline.io.volume.nifti_write import write_nifti
-from pipeline.io.volume.stream import ByteStream, NiftiSource, Voxels
+from pipeline.io.volume.stream import ByteStream, NiftiSource, Voxels, open_stream
 
 __all__ = ["NiftiSource", "open_volume", "write_nifti"]
 
@@ -48,7 +48,7 @@ def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, 
 
 def _stream(path: Path) -> ByteStream:
     try:
-        return ByteStream(path)
+        return open_stream(path)
     except FileNotFoundError as error:
         raise InputError(
             f"cannot be opened: {path.name} is not there; check the path, and lay both halves of a pair side by side"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import corner_distance, from_ijk, is_flat
-from pipeline.io.volume.stream import UNREADABLE, Stream, Voxels
+from pipeline.io.volume.stream import UNREADABLE, ByteStream, Voxels, stream_of
 
 Header = Any
 """A nibabel header of either version (nibabel leaves its methods untyped)."""
@@ -39,7 +39,7 @@ _APART = 0.5
 """Voxels by which the corners of sform and qform may lie apart: a quaternion in float32 is that coarse."""
 
 
-def read_header(stream: Stream, *, paired: bool) -> Header:
+def read_header(stream: ByteStream, *, paired: bool) -> Header:
     """The header at the start of a file, of the version and byte order that its first field tells."""
     first = np.zeros(4, np.uint8)
     _read(stream, first)
@@ -56,29 +56,11 @@ def read_header(stream: Stream, *, paired: bool) -> Header:
 
 def grid_in(block: bytes, shape: tuple[int, ...], affine: str) -> Grid:
     """The grid that the bytes of a header tell, for an array of `shape` `(z, y, x)`, whatever their own dimensions."""
-    header = read_header(_Block(block), paired=False)
+    header = read_header(stream_of(block), paired=False)
     if max(shape) > np.iinfo(header["dim"].dtype).max:
         raise InputError(f"is of a version that has no words for the shape {shape}; write it as NIfTI-2")
     header["dim"] = [3, *shape[::-1], 1, 1, 1, 1]
     return grid_of(header, affine, None, {})
-
-
-class _Block:
-    """Bytes in memory as a stream."""
-
-    packed = False
-
-    def __init__(self, block: bytes) -> None:
-        self._block = block
-
-    def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None:
-        piece = self._block[offset : offset + len(target)]
-        if len(piece) < len(target):
-            raise EOFError(f"it has {len(self._block)} bytes")
-        target[:] = piece
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def grid_of(header: Header, affine: str, volume: int | None, text: Mapping[str, Any]) -> Grid:
@@ -148,7 +130,7 @@ def _grid(shape: tuple[int, ...], world: Floats, words: Mapping[str, Any]) -> Gr
     return Grid(shape, from_ijk(world), ("z", "y", "x"), reference={"nifti": words})
 
 
-def _read(stream: Stream, target: NDArray[np.uint8]) -> None:
+def _read(stream: ByteStream, target: NDArray[np.uint8]) -> None:
     try:
         stream.read_into(0, target.data)
     except UNREADABLE as error:

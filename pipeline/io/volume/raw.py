@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_directions, is_flat
-from pipeline.io.volume.packed import Packing, Stretch
-from pipeline.io.volume.stream import NiftiSource, Voxels
+from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, Voxels, open_stream
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def open_plain(path: Path, plain: Plain) -> NiftiSource:
     return NiftiSource(path, stream, grid, Voxels(plain.stored, 0, None))
 
 
-def _stream(plain: Plain) -> Stretch:
+def _stream(plain: Plain) -> ByteStream:
     header, skipped = plain.start
     needed = prod(plain.shape) * plain.stored.itemsize
     try:
@@ -57,7 +56,7 @@ def _stream(plain: Plain) -> Stretch:
             header, skipped = max(0, size - needed), 0
         elif skipped < 0 or (skipped and plain.packing != "raw"):
             raise InputError(f"skips {skipped} bytes before packed voxels, which is not read; write it again")
-        stream = Stretch(plain.data, header + skipped, plain.packing)
+        stream = open_stream(plain.data, header + skipped, plain.packing)
     except OSError as error:
         raise InputError(
             f"its voxels in {plain.data.name} cannot be opened ({error.strerror}); they belong beside it"

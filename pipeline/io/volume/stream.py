@@ -1,4 +1,4 @@
-"""The voxels of a NIfTI file as a stream: unpacked in one forward pass, checked to the end. The only room of isal."""
+"""The voxels of a volume as a stream: unpacked in one forward pass, checked to the end. The only room of isal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import threading
 import zlib
 from dataclasses import dataclass, replace
-from io import BufferedIOBase
+from io import SEEK_SET, BufferedIOBase, BytesIO, RawIOBase
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from isal import igzip, igzip_lib
@@ -19,45 +19,38 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 
 UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
-"""What a `Stream` raises where the bytes are damaged, missing or not to be had."""
+"""What a `ByteStream` raises where the bytes are damaged, missing or not to be had."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 MOST_PER_PACKED_BYTE = 1032
 """Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
 _PIECE = 1 << 20
+_Readable = RawIOBase | BufferedIOBase
 
 
-class Stream(Protocol):
-    """Bytes that can be read at any place, as `ByteStream` has them."""
-
-    packed: bool
-
-    def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+Packing = Literal["raw", "gzip", "zlib"]
+_WBITS = {"gzip": 31, "zlib": 15}
+"""What zlib is to expect around the packed data."""
 
 
 class ByteStream:
-    """The bytes of a file, unpacked where its first bytes say gzip; any place, any thread, one read at a time.
+    """Bytes of a file, unpacked: read at any place, from any thread, one read at a time.
 
-    In a gzip file, reading onward decodes onward; reading backward begins again at the start, which is right but slow.
+    In a packed file, reading onward decodes onward; reading backward begins again at the start, which is slow.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, file: BufferedIOBase, most: int, *, start: int = 0, unpacked: _Readable | None = None) -> None:
+        """Take over an open `file`: its bytes from `start` on, or what is `unpacked` from them."""
+        self._file = file
+        self._bytes: _Readable = file if unpacked is None else unpacked
+        self._start = start
         self._lock = threading.Lock()
-        try:
-            self.packed = self._file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        except OSError:
-            self._file.close()
-            raise
-        size = os.fstat(self._file.fileno()).st_size
-        self.most = size * MOST_PER_PACKED_BYTE if self.packed else size
+        self.packed = unpacked is not None
+        self.most = most
         """Bytes that the stream can hold at most; exactly that many where it is not packed."""
-        self._file.seek(0)
-        self._bytes: BufferedIOBase = igzip.IGzipFile(fileobj=self._file) if self.packed else self._file
 
     def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None:
-        """Fill `target`, bytes, from `offset` on; `last`: read on to the end, so that gzip checks its CRC and length.
+        """Fill `target` from byte `offset` on; with `last`, read on to the end, so that the checksum is checked.
 
         Raises one of `UNREADABLE` where the bytes end early or are damaged.
         """
@@ -72,7 +65,7 @@ class ByteStream:
         self._file.close()
 
     def _fill(self, offset: int, target: memoryview) -> None:
-        self._bytes.seek(offset)
+        self._bytes.seek(self._start + offset)
         filled = 0
         while filled < len(target):
             count = self._bytes.readinto(target[filled:])
@@ -83,6 +76,82 @@ class ByteStream:
     def _drain(self) -> None:
         while self._bytes.read(_PIECE):
             pass
+
+
+def open_stream(path: Path, start: int = 0, packing: Packing | None = None) -> ByteStream:
+    """Open the bytes of a file from `start` on, packed as `packing` says.
+
+    None: a whole file, gzip where its first bytes say so. Raises OSError.
+    """
+    file = path.open("rb")
+    try:
+        size = max(0, os.fstat(file.fileno()).st_size - start)
+        unpacked = _gzip(file) if packing is None else _inflated(file, start, packing)
+    except OSError:
+        file.close()
+        raise
+    if unpacked is None:
+        return ByteStream(file, size, start=start)
+    return ByteStream(file, size * MOST_PER_PACKED_BYTE, unpacked=unpacked)
+
+
+def stream_of(block: bytes) -> ByteStream:
+    """Bytes in memory as a stream."""
+    return ByteStream(BytesIO(block), len(block))
+
+
+def _gzip(file: BufferedIOBase) -> _Readable | None:
+    """A whole file unpacked, to the last of its members; None where it is not gzip."""
+    packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    file.seek(0)
+    return igzip.IGzipFile(fileobj=file) if packed else None
+
+
+def _inflated(file: BufferedIOBase, start: int, packing: Packing) -> _Readable | None:
+    return None if packing == "raw" else _Inflated(file, start, _WBITS[packing])
+
+
+class _Inflated(RawIOBase):
+    """Data that zlib unpacks from byte `start` of a file on; what follows them there is not looked at."""
+
+    def __init__(self, file: BufferedIOBase, start: int, wbits: int) -> None:
+        self._file = file
+        self._start = start
+        self._wbits = wbits
+        self._begin()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:  # noqa: ANN401  (a buffer of any kind)
+        """Fill up to a whole `target`: at least a byte, unless the data have ended and their checksum is right."""
+        piece = self._next(len(target))
+        target[: len(piece)] = piece
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to a place; one that was passed is met again from the start."""
+        if offset < self._at:
+            self._begin()
+        while self._at < offset and self._next(offset - self._at):
+            pass
+        return self._at
+
+    def _begin(self) -> None:
+        self._file.seek(self._start)
+        self._at = 0
+        self._ready = b""
+        self._inflate = zlib.decompressobj(self._wbits)
+
+    def _next(self, most: int) -> bytes:
+        while not self._ready and not self._inflate.eof:
+            data = self._inflate.unconsumed_tail or self._file.read(_PIECE)
+            if not data:
+                raise EOFError(f"the packed data end early, after {self._at} bytes")
+            self._ready = self._inflate.decompress(data, _PIECE)
+        piece, self._ready = self._ready[:most], self._ready[most:]
+        self._at += len(piece)
+        return piece
 
 
 @dataclass(frozen=True)
@@ -108,7 +177,7 @@ class NiftiSource(Source):
     in a gzip file that may be only the read of the last slice, where the checksum is.
     """
 
-    def __init__(self, path: Path, stream: Stream, grid: Grid, voxels: Voxels, volumes: int = 1) -> None:
+    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels, volumes: int = 1) -> None:
         self._path = path
         self._stream = stream
         self._voxels = voxels

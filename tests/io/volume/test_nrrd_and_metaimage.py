@@ -21,7 +21,7 @@ from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.opening import identity, open_source
-from pipeline.io.volume.packed import Stretch
+from pipeline.io.volume.stream import open_stream
 from pipeline.jobs.inputs import find_inputs, name_outputs
 from tests.support.dicoms import TILTED, normal_of, pixels
 from tests.support.inputs import labels_of, put_volume
@@ -155,13 +155,13 @@ def test_a_checksum_beyond_the_piece_with_the_last_byte_is_seen_to(tmp_path, dam
     if damage == "flip":
         content[-1] ^= 0xFF
     (tmp_path / "packed").write_bytes(content[:-2] if damage == "cut" else content)
-    stretch = Stretch(tmp_path / "packed", 0, "zlib")
+    stream = open_stream(tmp_path / "packed", 0, "zlib")
     target = bytearray(size)
-    stretch.read_into(0, memoryview(target))
+    stream.read_into(0, memoryview(target))
     expected = {"flip": pytest.raises(zlib.error), "cut": pytest.raises(EOFError), None: nullcontext()}
     with expected[damage]:
-        stretch.read_into(size - 9, memoryview(target)[:9], last=True)
-    stretch.close()
+        stream.read_into(size - 9, memoryview(target)[:9], last=True)
+    stream.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,6 +22,7 @@ from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_pixels, to_world
 from pipeline.io.raster.shapes import equal_area, moved, traced
 from pipeline.io.vector import writing_polygons
+from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
 
 _ROWS = 1024
@@ -106,23 +107,23 @@ class _Seam:
         """Join the pieces of a slab to those above; those that are whole then, in order of their first part."""
         known = [*self._open, *pieces]
         number = {id(piece): index for index, piece in enumerate(known)}
-        roots = _Roots(len(known))
+        sets = DisjointSets(len(known))
         below = self._along(pieces, top, len(self._open))
         for above, under in np.unique(np.stack([self._owners, below]), axis=1).T.tolist():
             if above >= 0 <= under and known[above].value == known[under].value:
-                roots.join(above, under)
+                sets.join(above, under)
         joined: dict[int, _Piece] = {}
         for piece in known:
-            root = roots.of(number[id(piece)])
+            root = sets.root(number[id(piece)])
             if root in joined:
                 joined[root].others += [piece.first, *piece.others]
             else:
                 joined[root] = piece
         owners = self._nobody() if bottom is None else self._along(pieces, bottom, len(self._open))
-        still = dict.fromkeys(roots.of(owner) for owner in np.unique(owners[owners >= 0]).tolist())
+        still = dict.fromkeys(sets.root(owner) for owner in np.unique(owners[owners >= 0]).tolist())
         self._open = [joined[root] for root in still]
         places = {root: index for index, root in enumerate(still)}
-        self._owners = np.array([places[roots.of(o)] if o >= 0 else -1 for o in owners.tolist()], np.int64)
+        self._owners = np.array([places[sets.root(o)] if o >= 0 else -1 for o in owners.tolist()], np.int64)
         return [piece for root, piece in joined.items() if root not in places]
 
     def _along(self, pieces: Sequence[_Piece], row: int, first: int) -> NDArray[np.int64]:
@@ -140,25 +141,6 @@ class _Seam:
 
     def _nobody(self) -> NDArray[np.int64]:
         return np.full(self._columns, -1, np.int64)
-
-
-class _Roots:
-    """Which pieces belong together."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = list(range(count))
-
-    def of(self, index: int) -> int:
-        """The least of those that belong together with `index`."""
-        while self._parents[index] != index:
-            self._parents[index] = self._parents[self._parents[index]]
-            index = self._parents[index]
-        return index
-
-    def join(self, one: int, other: int) -> None:
-        """Note that two belong together."""
-        low, high = sorted((self.of(one), self.of(other)))
-        self._parents[high] = low
 
 
 def _without_seams(polygons: Sequence[Any]) -> NDArray[Any]:

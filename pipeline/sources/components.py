@@ -11,6 +11,7 @@ from scipy.ndimage import generate_binary_structure, label  # type: ignore[attr-
 
 from pipeline.engine import Pixels, Source
 from pipeline.geometry import Box, cut_slabs
+from pipeline.sources.disjoint_sets import DisjointSets
 
 _ROWS = {2: 1024, 3: 32}
 """Rows that are looked at together, by number of axes."""
@@ -57,7 +58,7 @@ class Connected(Source):
 
     def _look(self, least: int, largest: bool) -> NDArray[np.bool_]:
         """Whether each piece stays; number 0 are the cells that belong to none."""
-        joined, sizes, classes = _Joined(), [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+        joined, sizes, classes = DisjointSets(1), [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
         above: tuple[Labels, Numbers] | None = None
         for index in range(len(self._slabs)):
             labels, pieces = self._numbered(index)
@@ -68,7 +69,7 @@ class Connected(Source):
             at[pieces[pieces > 0] - first - 1] = labels[pieces > 0]
             classes.append(at)
             if above is not None:
-                joined.meet(*above, labels[0], pieces[0])
+                _meet(joined, *above, labels[0], pieces[0])
             above = labels[-1], pieces[-1]
         return _kept(joined.roots(), np.concatenate(sizes), np.concatenate(classes), least, largest)
 
@@ -89,37 +90,16 @@ class Connected(Source):
         return held[1:]
 
 
-class _Joined:
-    """Which numbers stand for one piece."""
-
-    def __init__(self) -> None:
-        self._parents = [0]
-
-    def grow(self, count: int) -> None:
-        """So many numbers more, each a piece by itself."""
-        self._parents.extend(range(len(self._parents), len(self._parents) + count))
-
-    def meet(self, labels: Labels, pieces: Numbers, below: Labels, pieces_below: Numbers) -> None:
-        """Join what touches across the border of two slabs."""
-        pairs = []
-        for shift in product((-1, 0, 1), repeat=labels.ndim):
-            here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, labels.shape, strict=True))
-            there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, labels.shape, strict=True))
-            touching = (labels[here] == below[there]) & (pieces[here] > 0)
-            pairs.append(np.column_stack([pieces[here][touching], pieces_below[there][touching]]))
-        for one, other in np.unique(np.concatenate(pairs), axis=0).tolist():
-            low, high = sorted((self._root(one), self._root(other)))
-            self._parents[high] = low
-
-    def roots(self) -> Numbers:
-        """The lowest number of the piece of each number."""
-        return np.array([self._root(number) for number in range(len(self._parents))], np.int64)
-
-    def _root(self, number: int) -> int:
-        while self._parents[number] != number:
-            self._parents[number] = self._parents[self._parents[number]]
-            number = self._parents[number]
-        return number
+def _meet(joined: DisjointSets, labels: Labels, pieces: Numbers, below: Labels, pieces_below: Numbers) -> None:
+    """Join what touches across the border of two slabs."""
+    pairs = []
+    for shift in product((-1, 0, 1), repeat=labels.ndim):
+        here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, labels.shape, strict=True))
+        there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, labels.shape, strict=True))
+        touching = (labels[here] == below[there]) & (pieces[here] > 0)
+        pairs.append(np.column_stack([pieces[here][touching], pieces_below[there][touching]]))
+    for one, other in np.unique(np.concatenate(pairs), axis=0).tolist():
+        joined.join(one, other)
 
 
 def _kept(roots: Numbers, sizes: Numbers, classes: Numbers, least: int, largest: bool) -> NDArray[np.bool_]:

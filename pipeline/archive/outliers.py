@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from pipeline.errors import PipelineError
-from pipeline.io.formats import mask_suffixes
-from pipeline.io.suffixes import suffix_of
+from pipeline.io.formats import mask_format
 from pipeline.masks.structures import measure
 
 FEWEST = 10
@@ -35,7 +34,7 @@ class Suspect:
 
 def volumes_of(mask: str | None) -> dict[str, float]:
     """Millilitres of each structure of a volume's mask, without background; nothing of what is none."""
-    if mask is None or suffix_of(mask) not in mask_suffixes("volume"):
+    if mask is None or mask_format(mask, "volume") is None:
         return {}
     try:
         return {found.name: found.ml for found in measure(Path(mask)) if found.value}

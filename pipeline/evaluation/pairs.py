@@ -14,7 +14,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.grid import difference
-from pipeline.io.address import is_remote
+from pipeline.io.address import is_remote, with_paths
 from pipeline.io.formats import mask_format
 from pipeline.io.mask_files import about
 from pipeline.io.opening import open_source
@@ -181,7 +181,7 @@ def _truth(path: str, rule: str) -> str:
 
 
 def _under(table: Path, name: str) -> str:
-    return name if is_remote(name) else str(table.parent / name)
+    return with_paths(name, lambda path: str(table.parent / path))
 
 
 def _open(pair: Pair, path: str, part: str) -> Source:

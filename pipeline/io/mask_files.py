@@ -60,8 +60,8 @@ def in_the_way(path: Path) -> Path | None:
 
 def _format(grid: Grid, path: Path) -> MaskFormat:
     kind: Kind = "scene" if grid.is_scene else "volume"
-    fitting, found = mask_suffixes(kind), mask_format(path)
-    if found is None or suffix_of(path) not in fitting:
-        said = suffix_of(path) or "without"
-        raise RequestError(f"{path}: a mask of a {kind} is written as {', '.join(fitting)}, not {said}")
+    found = mask_format(path, kind)
+    if found is None:
+        fitting, said = ", ".join(mask_suffixes(kind)), suffix_of(path) or "without"
+        raise RequestError(f"{path}: a mask of a {kind} is written as {fitting}, not {said}")
     return found

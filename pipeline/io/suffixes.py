@@ -34,6 +34,12 @@ def with_stem(path: Path, stem: str) -> Path:
     return path.with_name(stem + suffix_of(path))
 
 
+def names_folder(name: str | Path) -> bool:
+    """Whether a name can be that of a folder for masks: it is one, or nothing is there and it has no suffix."""
+    path = Path(name)
+    return path.is_dir() or not (path.is_file() or (suffix_of(name) and not str(name).endswith("/")))
+
+
 def is_store(path: Path) -> bool:
     """Whether a folder is a Zarr store: by its suffix, or by the metadata of version 3 in it."""
     return path.is_dir() and (path.suffix in STORES or (path / "zarr.json").exists())

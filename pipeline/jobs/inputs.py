@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
-from pipeline.io.address import beside, is_path, shown
+from pipeline.io.address import beside, is_path, shown, with_paths
 from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, stem_of, suffix_of
+from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
@@ -171,7 +171,7 @@ def name_outputs(
             raise RequestError(f"--output {output}: is one file, for {len(inputs)} inputs; give a folder")
         return (Path(output),)
     folder = Path(output)
-    if folder.is_file() or (suffix_of(output) and not folder.is_dir() and not output.endswith("/")):
+    if not names_folder(output):
         hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
         raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
     roots = [root for name in named if (root := _root(name)) is not None]
@@ -293,11 +293,11 @@ def _column(path: Path) -> list[str]:
     rows = read_rows(path)
     if rows and "input" not in rows[0]:
         raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
-    return [
-        str(path.parent / item) if is_path(item) and not Path(item).is_absolute() else item
-        for row in rows
-        if (item := row["input"])
-    ]
+    return [with_paths(item, lambda name: _under(path.parent, name)) for row in rows if (item := row["input"])]
+
+
+def _under(folder: Path, name: str) -> str:
+    return name if Path(name).is_absolute() else str(folder / name)
 
 
 def _some(found: Stands, otherwise: str) -> Stands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
 from pipeline.io.mask_files import Mask, about, in_the_way, publish
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, VECTORS, suffix_of
+from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
 from pipeline.masks.postprocess import Cleaning, cleaned
 from pipeline.optional import need
 
@@ -50,10 +50,10 @@ def export(
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
-    suffix = suffix_of(output)
-    if image is not None and suffix not in (".png", SEGMENTS):
+    asked = _Output(output, suffix_of(output), (simplify, min_area), image)
+    if image is not None and asked.suffix not in (".png", SEGMENTS):
         raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
-    if (simplify or min_area) and suffix not in VECTORS:
+    if (simplify or min_area) and asked.suffix not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
@@ -68,7 +68,7 @@ def export(
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
         mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
         how = Cleaning(sieve, largest, min_volume, structure)
-        _write(cleaned(mask, path, how), Path(path), output, (simplify, min_area), image)
+        _write(cleaned(mask, path, how), Path(path), asked)
     finally:
         labels.close()
 
@@ -79,7 +79,7 @@ def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # no
     The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
     is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
     """
-    if folder.is_file() or (suffix_of(folder) and not folder.is_dir()):
+    if not names_folder(folder):
         raise RequestError(f"{folder}: several structures go into a folder; give its name to --output")
     labels: Any = open_source(path, affine="sform")
     labels.close()
@@ -109,9 +109,21 @@ def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
         )
 
 
-def _write(mask: Mask, at: Path, output: Path, finish: tuple[float, float], image: str | Path | None) -> None:
-    """Write what the suffix of `output` stands for, of the mask that lies `at`."""
-    suffix = suffix_of(output)
+class _Output(NamedTuple):
+    """What is to be written."""
+
+    path: Path
+    suffix: str
+    """That of the path: the format."""
+    finish: tuple[float, float]
+    """World units by which outlines may move, and square metres below which polygons are left out."""
+    image: str | Path | None
+    """What was segmented."""
+
+
+def _write(mask: Mask, at: Path, asked: _Output) -> None:
+    """Write what the suffix of an output stands for, of the mask that lies `at`."""
+    output, suffix, finish, image = asked
     if suffix in VECTORS:
         need("vectors", f"{output}")
         from pipeline.masks.polygons import Finish, write_vectors

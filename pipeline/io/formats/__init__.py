@@ -57,13 +57,16 @@ def is_input(path: Path) -> bool:
     return any(suffix in each.suffixes or (suffix in each.unsure and each.matches(str(path))) for each in FORMATS)
 
 
-def mask_format(path: str | Path) -> MaskFormat | None:
-    """How a mask is written under a name; None where its suffix is not that of a mask."""
+def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:
+    """How a mask is kept under a name; None where its suffix is not that of a mask, or not of one of this kind."""
     suffix = suffix_of(path)
-    return next((each.mask for each in FORMATS if each.mask is not None and suffix in each.suffixes), None)
+    return next((each.mask for each in _of_masks(kind) if suffix in each.suffixes), None)
 
 
 def mask_suffixes(kind: Kind | None = None) -> tuple[str, ...]:
     """The suffixes of masks of scenes, or of volumes; or of all."""
-    fitting = (each for each in FORMATS if kind is None or each.kind in (kind, None))
-    return tuple(suffix for each in fitting if each.mask is not None for suffix in each.suffixes)
+    return tuple(suffix for each in _of_masks(kind) for suffix in each.suffixes)
+
+
+def _of_masks(kind: Kind | None) -> list[Format]:
+    return [each for each in FORMATS if each.mask is not None and (kind is None or each.kind in (kind, None))]

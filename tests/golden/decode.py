@@ -1,0 +1,134 @@
+"""What a file of the pipeline says, by other readers than its own, without what differs from one run to the next."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VARYING = frozenset({"seconds", "created", "updated", "datetime", "when", "version_of_pipeline"})
+"""Names in JSON documents whose values are those of the moment."""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of what a file or a store says."""
+    return _sha256(json.dumps(told(path), sort_keys=True, default=str).encode())
+
+
+def told(path: Path) -> Any:  # noqa: ANN401  (JSON values)
+    """What a file or a store says, as JSON values; arrays by their digest."""
+    if path.suffix == ".zarr":
+        return _store(path)
+    reader = READERS.get(path.suffix.lower())
+    return _sha256(path.read_bytes()) if reader is None else reader(path)
+
+
+def array(values: NDArray[Any]) -> list[Any]:
+    """Type, shape and digest of an array."""
+    return [values.dtype.str, list(values.shape), _sha256(np.ascontiguousarray(values).tobytes())]
+
+
+def scrubbed(value: Any) -> Any:  # noqa: ANN401
+    """A JSON value without what varies."""
+    if isinstance(value, dict):
+        return {name: scrubbed(each) for name, each in value.items() if name not in VARYING}
+    return [scrubbed(each) for each in value] if isinstance(value, list) else value
+
+
+def key_paths(value: Any, place: str = "") -> set[str]:  # noqa: ANN401
+    """The paths of all keys of a JSON document; members of a list share one."""
+    if isinstance(value, dict):
+        paths = {f"{place}.{name}".lstrip(".") for name in value}
+        return paths.union(*(key_paths(each, f"{place}.{name}") for name, each in value.items()))
+    if isinstance(value, list):
+        return set().union(*(key_paths(each, f"{place}[]") for each in value))
+    return set()
+
+
+def _raster(path: Path) -> dict[str, Any]:
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        spaces = [space for space in dataset.tag_namespaces() if space != "DERIVED_SUBDATASETS"]
+        colours = dataset.colormap(1) if _is_paletted(dataset) else {}
+        return {
+            "values": array(dataset.read()),
+            "valid": array(dataset.dataset_mask()),
+            "crs": dataset.crs and dataset.crs.to_wkt(),
+            "transform": list(dataset.transform),
+            "nodata": repr(dataset.nodata),
+            "tags": {space: dataset.tags(ns=space) for space in ("", *spaces)},
+            "bands": [dataset.tags(band) for band in dataset.indexes],
+            "names": dataset.descriptions,
+            "colours": {str(value): colour for value, colour in colours.items()},
+            "levels": dataset.overviews(1),
+            "blocks": dataset.block_shapes,
+        }
+
+
+def _is_paletted(dataset: Any) -> bool:  # noqa: ANN401
+    return dataset.colorinterp[0].name == "palette"
+
+
+def _store(path: Path) -> dict[str, Any]:
+    import zarr
+
+    found: dict[str, Any] = {}
+    for file in sorted(path.rglob("zarr.json")):
+        place = file.parent.relative_to(path).as_posix()
+        found[place] = scrubbed(json.loads(file.read_text(encoding="utf-8")))
+        if found[place]["node_type"] == "array":
+            found[f"{place} values"] = array(np.asarray(zarr.open_array(file.parent, mode="r")[...]))
+    return found
+
+
+def _nifti(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    return {"bytes": _sha256(data), "header": data[:352].hex()}
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401
+    return scrubbed(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _picture(path: Path) -> Any:  # noqa: ANN401
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        return array(dataset.read())
+
+
+def _geopackage(path: Path) -> dict[str, Any]:
+    with sqlite3.connect(path) as base:
+        names = [name for (name,) in base.execute("SELECT table_name FROM gpkg_contents ORDER BY 1")]
+        return {name: _sha256(repr(base.execute(f'SELECT * FROM "{name}"').fetchall()).encode()) for name in names}  # noqa: S608
+
+
+def _table(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".tif": _raster,
+    ".nii": _nifti,
+    ".gz": _nifti,
+    ".json": _json,
+    ".geojson": _json,
+    ".png": _picture,
+    ".gpkg": _geopackage,
+    ".csv": _table,
+}

@@ -1,4 +1,4 @@
-"""A checkpoint as mmsegmentation publishes it: names, shapes and wrapping, with random weights that are always the same."""
+"""A checkpoint as mmsegmentation publishes it: its names, shapes and wrapping; the same random weights always."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Records both with the `record` beside this file, prints each name that differs with both values, and exits with 1 if
 there is one. Options and keys of JSON documents may be added, everything else stays. The record of the old version is
-kept in the temporary folder by its commit; `--fresh` makes it anew.
+kept in the temporary folder by its sources; `--fresh` makes it anew.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-GROWING = ("options/", "keys/")
-"""Names whose values are lists that a new version may add to."""
+RECORDERS = ("checkpoint", "decode", "inputs", "record")
+OPTIONS, DOCUMENT = "options", "document"
+"""How the names of records begin to which a new version may add."""
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -28,28 +29,47 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     lines = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
-        if name.startswith(GROWING):
-            if lost := sorted({*(before or [])} - {*(after or [])}):
-                lines.append(f"{name}: lost {', '.join(lost)}")
-        elif before != after:
-            lines += [f"{name}:", f"  old {_text(before)}", f"  new {_text(after)}"]
+        if name not in new or name not in old:
+            where = "old" if name in old else "new"
+            lines += [f"{name}:", f"  only in the {where} record: {_text(old.get(name, after))}"]
+        elif name.startswith(OPTIONS):
+            if lost := sorted({*before} - {*after}):
+                lines += [f"{name}:", f"  lost {', '.join(lost)}"]
+        else:
+            found = _changed(before, after, more=name.startswith(DOCUMENT))
+            lines += [f"{name}{place}:\n  old {_text(one)}\n  new {_text(other)}" for place, one, other in found]
     return lines
 
 
-def recorded(tree: Path, folder: Path) -> dict[str, Any]:
-    """The record of the version in `tree`; its work stays in `folder`, to be looked at."""
+def _changed(old: Any, new: Any, place: str = "", *, more: bool) -> list[tuple[str, Any, Any]]:
+    """Where two JSON values differ, with both; keys that are new do not count where there may be `more`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = list(old) if more else sorted({*old, *new})
+        pairs = [(f"{place} {name}", old.get(name, _MISSING), new.get(name, _MISSING)) for name in names]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(f"{place} [{at}]", one, other) for at, (one, other) in enumerate(zip(old, new, strict=True))]
+    else:
+        return [] if old == new else [(place, old, new)]
+    return [found for at, one, other in pairs for found in _changed(one, other, at, more=more)]
+
+
+_MISSING = "(no such key)"
+
+
+def recorded(tree: Path, folder: Path, parts: list[str]) -> dict[str, Any]:
+    """The record of the version in `tree`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     path = os.pathsep.join(map(str, (tree, HERE.parent)))
-    command = [sys.executable, "-m", f"{HERE.name}.record", str(folder / "record.json"), str(folder / "work")]
+    command = [sys.executable, "-m", f"{HERE.name}.record", str(folder / "record.json"), *parts]
     subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
     return _read(folder / "record.json")
 
 
-def commit_of(tree: Path) -> str:
-    """The commit of a tree, or a digest of its modules where there are changes, and of the recorder."""
+def digest_of(tree: Path) -> str:
+    """A digest of the sources of a tree, changed or not, and of the recorder."""
     sums = hashlib.sha256()
-    for file in (*sorted((tree / "pipeline").rglob("*.py")), *sorted(HERE.glob("*.py"))):
+    for file in (*sorted((tree / "pipeline").rglob("*.py")), *(HERE / f"{name}.py" for name in RECORDERS)):
         sums.update(file.read_bytes())
     return sums.hexdigest()[:16]
 
@@ -59,8 +79,8 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
-    return "nothing" if value is None else json.dumps(value, sort_keys=True)
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def main() -> int:
@@ -69,12 +89,13 @@ def main() -> int:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--fresh", action="store_true", help="record the old version anew")
+    parser.add_argument("--only", nargs="+", default=[], help="some parts, as record.py names them")
     asked = parser.parse_args()
     base = Path(tempfile.gettempdir()) / "golden"
-    before = base / f"old-{commit_of(asked.old)}"
+    before = base / "-".join(["old", digest_of(asked.old), *asked.only])
     kept = before / "record.json"
-    old = _read(kept) if kept.is_file() and not asked.fresh else recorded(asked.old.resolve(), before)
-    new = recorded(asked.new.resolve(), base / f"new-{commit_of(asked.new)}")
+    old = _read(kept) if kept.is_file() and not asked.fresh else recorded(asked.old.resolve(), before, asked.only)
+    new = recorded(asked.new.resolve(), base / f"new-{digest_of(asked.new)}", asked.only)
     lines = differences(old, new)
     print(*lines, sep="\n")
     print(f"{len(old)} names of old, {len(new)} of new; " + ("they differ" if lines else "nothing is lost"))

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VARYING = frozenset({"seconds", "created", "updated", "datetime", "when", "version_of_pipeline"})
+VARYING = frozenset(
+    {"seconds", "megapixels_per_second", "changed", "created", "updated", "seconds_left", "items_per_hour"}
+)
 """Names in JSON documents whose values are those of the moment."""
 
 
@@ -23,7 +25,7 @@ def digest(path: Path) -> str:
     return _sha256(json.dumps(told(path), sort_keys=True, default=str).encode())
 
 
-def told(path: Path) -> Any:  # noqa: ANN401  (JSON values)
+def told(path: Path) -> Any:
     """What a file or a store says, as JSON values; arrays by their digest."""
     if path.suffix == ".zarr":
         return _store(path)
@@ -31,26 +33,42 @@ def told(path: Path) -> Any:  # noqa: ANN401  (JSON values)
     return _sha256(path.read_bytes()) if reader is None else reader(path)
 
 
+def cells(path: Path) -> str:
+    """SHA-256 of the cells of a mask, their place, nodata and classes; nothing that a library words its own way."""
+    return _sha256(json.dumps(_cells(path), sort_keys=True).encode())
+
+
+def _cells(path: Path) -> Any:
+    if path.suffix == ".zarr":
+        return {name: found for name, found in _store(path).items() if name.endswith(" values")}
+    if path.suffix in (".nii", ".gz"):
+        import nibabel
+
+        image = nibabel.load(path)
+        return [
+            array(np.asanyarray(image.dataobj)),
+            image.affine.tolist(),
+            _json(Path(_stem(path) + ".json"))["labels"],
+        ]
+    found = _raster(path)
+    same = ("values", "valid", "transform", "nodata", "bands", "names", "colours")
+    return {name: found[name] for name in same} | {"made": found["tags"][""]["PIPELINE"]}
+
+
+def _stem(path: Path) -> str:
+    return str(path).removesuffix(".gz").removesuffix(".nii")
+
+
 def array(values: NDArray[Any]) -> list[Any]:
     """Type, shape and digest of an array."""
     return [values.dtype.str, list(values.shape), _sha256(np.ascontiguousarray(values).tobytes())]
 
 
-def scrubbed(value: Any) -> Any:  # noqa: ANN401
-    """A JSON value without what varies."""
+def scrubbed(value: Any) -> Any:
+    """A JSON value without the values, but with the names, of what varies."""
     if isinstance(value, dict):
-        return {name: scrubbed(each) for name, each in value.items() if name not in VARYING}
+        return {name: "some" if name in VARYING else scrubbed(each) for name, each in value.items()}
     return [scrubbed(each) for each in value] if isinstance(value, list) else value
-
-
-def key_paths(value: Any, place: str = "") -> set[str]:  # noqa: ANN401
-    """The paths of all keys of a JSON document; members of a list share one."""
-    if isinstance(value, dict):
-        paths = {f"{place}.{name}".lstrip(".") for name in value}
-        return paths.union(*(key_paths(each, f"{place}.{name}") for name, each in value.items()))
-    if isinstance(value, list):
-        return set().union(*(key_paths(each, f"{place}[]") for each in value))
-    return set()
 
 
 def _raster(path: Path) -> dict[str, Any]:
@@ -62,7 +80,7 @@ def _raster(path: Path) -> dict[str, Any]:
         return {
             "values": array(dataset.read()),
             "valid": array(dataset.dataset_mask()),
-            "crs": dataset.crs and dataset.crs.to_wkt(),
+            "crs": dataset.crs and dataset.crs.to_string(),
             "transform": list(dataset.transform),
             "nodata": repr(dataset.nodata),
             "tags": {space: dataset.tags(ns=space) for space in ("", *spaces)},
@@ -74,7 +92,7 @@ def _raster(path: Path) -> dict[str, Any]:
         }
 
 
-def _is_paletted(dataset: Any) -> bool:  # noqa: ANN401
+def _is_paletted(dataset: Any) -> bool:
     return dataset.colorinterp[0].name == "palette"
 
 
@@ -96,11 +114,11 @@ def _nifti(path: Path) -> dict[str, Any]:
     return {"bytes": _sha256(data), "header": data[:352].hex()}
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401
+def _json(path: Path) -> Any:
     return scrubbed(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _picture(path: Path) -> Any:  # noqa: ANN401
+def _picture(path: Path) -> Any:
     import rasterio
 
     with rasterio.open(path) as dataset:
@@ -110,7 +128,29 @@ def _picture(path: Path) -> Any:  # noqa: ANN401
 def _geopackage(path: Path) -> dict[str, Any]:
     with sqlite3.connect(path) as base:
         names = [name for (name,) in base.execute("SELECT table_name FROM gpkg_contents ORDER BY 1")]
-        return {name: _sha256(repr(base.execute(f'SELECT * FROM "{name}"').fetchall()).encode()) for name in names}  # noqa: S608
+        return {name: _sha256(repr(base.execute(f'SELECT * FROM "{name}"').fetchall()).encode()) for name in names}
+
+
+def _parquet(path: Path) -> dict[str, Any]:
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    about = json.loads(table.schema.metadata[b"geo"]) if b"geo" in (table.schema.metadata or {}) else None
+    return {"geo": about, "names": table.column_names, "rows": _sha256(repr(table.to_pylist()).encode())}
+
+
+def _segmentation(path: Path) -> dict[str, Any]:
+    """Of DICOM: everything but identifiers, times and versions, which are new with each file."""
+    import pydicom
+
+    made = pydicom.dcmread(path)
+    made.walk(_forget)
+    return {"frames": array(made.pixel_array), "data": _sha256(str(made).encode())}
+
+
+def _forget(around: Any, element: Any) -> None:
+    if element.VR in ("UI", "DA", "TM", "DT") or element.keyword in ("SoftwareVersions", "PixelData"):
+        del around[element.tag]
 
 
 def _table(path: Path) -> list[list[str]]:
@@ -130,5 +170,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".geojson": _json,
     ".png": _picture,
     ".gpkg": _geopackage,
+    ".parquet": _parquet,
+    ".dcm": _segmentation,
     ".csv": _table,
 }

@@ -24,6 +24,8 @@ PLACE = Affine(0.5, 0, 500_000.25, 0, -0.5, 5_002_000.75)
 CELLS = np.array([[-1.0, 0, 0, 40], [0, 1, 0, -30], [0, 0, 1.5, -20], [0, 0, 0, 1]])
 """Affine of the volumes."""
 BLOT = 24
+CLASSES = ("background", "left", "right")
+"""Of the models."""
 
 
 def pixels(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint8]:
@@ -328,7 +330,7 @@ def _card(kind: str, channels: int) -> dict[str, Any]:
         "format": 2,
         "name": f"exact-{kind}",
         "kind": kind,
-        "classes": [{"name": name, "colour": c} for name, c in zip(("none", "left", "right"), colours, strict=True)],
+        "classes": [{"name": name, "colour": c} for name, c in zip(CLASSES, colours, strict=True)],
         "network": {
             "backbone": "resnet18",
             "in_channels": channels,

@@ -27,9 +27,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 import numpy as np
 import torch
 
-from tests.golden.checkpoint import put_checkpoint
-from tests.golden.decode import digest, scrubbed
-from tests.golden.inputs import (
+from .checkpoint import put_checkpoint
+from .decode import digest, scrubbed
+from .inputs import (
     pixels,
     put_dicom,
     put_metaimage,
@@ -51,7 +51,6 @@ STEADY = ("--device", "cpu", "--precision", "float32", "--runtime", "torch")
 SCENE, VOLUME = ("--model", "models/scene", *STEADY), ("--model", "models/volume", *STEADY)
 ALONE = ("--no-prefect", "--json")
 LAYERS = ("confidence", "probabilities", "scores", "disagreement")
-VERBS = ("run", "plan")
 
 
 def put_inputs() -> None:
@@ -60,17 +59,17 @@ def put_inputs() -> None:
     values[:, 100:160, 90:150] = 0
     put_scene(Path("scene.tif"), values)
     put_scene(Path("rgb.tif"), pixels((3, 300, 280), 5))
-    put_scene(Path("tall.tif"), pixels((2, 6000, 40), 1))
+    put_scene(Path("tall.tif"), pixels((2, 4500, 40), 1))
     put_scene(Path("wide.tif"), pixels((2, 40, 1800), 2))
     put_zarr(Path("scene.zarr"), values)
     put_tiles(Path("tiles"), values)
     put_stack(Path("bands"), values)
-    scan = pixels((70, 60, 40), 3).astype(np.int16)
+    scan = pixels((44, 36, 36), 3).astype(np.int16)
     for name in ("scan.nii", "scan.nii.gz"):
         put_volume(Path(name), scan)
     put_nrrd(Path("scan.nrrd"), scan)
     put_metaimage(Path("scan.mha"), scan)
-    put_dicom(Path("series"), scan[:, :, :12])
+    put_dicom(Path("series"), scan[:, :, :8])
     for kind in ("scene", "volume"):
         put_model(Path("models") / kind, kind)
 
@@ -94,7 +93,7 @@ def outside(*words: str) -> str:
     return ended.stdout
 
 
-def document(*words: str, code: int = 0) -> Any:  # noqa: ANN401  (JSON values)
+def document(*words: str, code: int = 0) -> Any:
     """The JSON document that a verb prints, without what differs from run to run."""
     return scrubbed(json.loads(called(*words, "--json", code=code).replace(str(Path.cwd()), "HERE")))
 
@@ -128,12 +127,12 @@ SCENES: dict[str, tuple[str, ...]] = {
     "scene to zarr": ("scene.tif", "m.zarr", *SCENE),
     "scene of zarr": ("scene.zarr", "m.tif", *SCENE),
     "scene of mosaic": ("mosaic:tiles", "m.tif", *SCENE),
-    "scene of stack": ("stack:a=bands/a.tif,b=bands/b.tif", "m.tif", *SCENE),
+    "scene of stack": ("stack:a=bands/a.tif|b=bands/b.tif", "m.tif", *SCENE),
     "scene bands": ("scene.tif", "m.tif", *SCENE, "--bands", "2,1"),
     "scene values": ("scene.tif", "m.tif", *SCENE, "--scale", "0.5", "--offset", "3"),
     "scene window": ("scene.tif", "m.tif", *SCENE, "--window", "gaussian", "--patch", "96", "--overlap", "48"),
     "scene tta": ("scene.tif", "m.tif", *SCENE, "--tta", "flips"),
-    "scene tta scales": ("scene.tif", "m.tif", *SCENE, "--tta", "turns,0.75"),
+    "scene tta scales": ("scene.tif", "m.tif", *SCENE, "--tta", "turns,0.75", "--patch", "96", "--overlap", "32"),
     "scene aoi": ("scene.tif", "m.tif", *SCENE, "--aoi", "500020,5001900,500100,5001980,EPSG:32633"),
     "scene resolution": ("scene.tif", "m.tif", *SCENE, "--resolution", "0.75"),
     "scene crs": ("scene.tif", "m.tif", *SCENE, "--crs", "EPSG:32632", "--resolution", "0.75"),
@@ -142,7 +141,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "scene tall": ("tall.tif", "m.tif", *SCENE),
     "scene tall rows": ("tall.tif", "m.tif", *SCENE, "--band", "2048"),
     "scene wide": ("wide.tif", "m.tif", *SCENE),
-    "scene wide strips": ("wide.tif", "m.tif", *SCENE, "--memory", "12M"),
+    "scene wide strips": ("wide.tif", "m.tif", *SCENE, "--memory", "12MiB"),
     "landcover": ("rgb.tif", "m.tif", "--model", "landcover", *STEADY, "--also", ",".join(LAYERS)),
 }
 VOLUMES: dict[str, tuple[str, ...]] = {
@@ -156,7 +155,7 @@ VOLUMES: dict[str, tuple[str, ...]] = {
     "volume sagittal": ("scan.nii.gz", "m.nii.gz", *VOLUME, "--view", "sagittal"),
     "volume averaged": ("scan.nii.gz", "m.nii.gz", *VOLUME, "--view", "axial,coronal,sagittal"),
     "volume tta": ("scan.nii.gz", "m.nii.gz", *VOLUME, "--tta", "flips"),
-    "volume band": ("scan.nii.gz", "m.nii.gz", *VOLUME, "--band", "16"),
+    "volume band": ("scan.nii.gz", "m.nii.gz", *VOLUME, "--band", "64"),
     "hippocampus": ("scan.nii.gz", "m.nii.gz", "--model", "hippocampus", *STEADY, "--view", "axial"),
     "hippocampus averaged": ("series", "m.nii.gz", "--model", "hippocampus", *STEADY, "--view", "axial,sagittal"),
 }
@@ -233,7 +232,7 @@ def documents() -> Iterator[tuple[str, Any]]:
         "run": ("run", "--input", "scene.tif", "--output", "d/m.tif", *SCENE, "--no-prefect"),
         "run again": ("run", "--input", "scene.tif", "--output", "d/m.tif", *SCENE, "--no-prefect"),
         "plan scene": ("plan", "--input", "tall.tif", *SCENE, "--no-probe"),
-        "plan strips": ("plan", "--input", "wide.tif", *SCENE, "--memory", "12M", "--no-probe"),
+        "plan strips": ("plan", "--input", "wide.tif", *SCENE, "--memory", "12MiB", "--no-probe"),
         "plan workers": ("plan", "--input", "tall.tif", *SCENE, "--workers", "3", "--band", "1024", "--no-probe"),
         "plan volume": ("plan", "--input", "scan.nii.gz", *VOLUME, "--view", "axial,coronal", "--no-probe"),
         "info scene": ("info", "scene.tif", scene),
@@ -247,7 +246,6 @@ def documents() -> Iterator[tuple[str, Any]]:
         "evaluate scene": ("evaluate", "--predictions", scene, "--truth", "out/scene-bands/m.tif"),
         "evaluate volume": ("evaluate", "--predictions", volume, "--truth", "out/volume-coronal/m.nii.gz"),
         "evaluate model": ("evaluate", "--input", "scene.tif", "--truth", "out/scene-bands/m.tif", *SCENE),
-        "quantise": ("quantise", "--model", "models/scene", "--out", "int8", "--input", "scene.tif"),
     }
     for name, words in asked.items():
         yield from tried(f"document {name}", ((f"document {name}", document(*words)) for _ in "1"))
@@ -271,6 +269,7 @@ def archives() -> Iterator[tuple[str, Any]]:
     yield "document status", document("status", "masks")
     yield "document archive again", document(*words, code=1)
     yield "document retry", document("retry", "masks")
+    Path("many/s1.tif").unlink()
     put_scene(Path("many/s1.tif"), pixels((2, 60, 50), 1))
     yield "document archive mended", document(*words)
     for path in sorted(Path("masks").glob("*.tif")):
@@ -318,7 +317,7 @@ def fingerprints() -> Iterator[tuple[str, Any]]:
         yield f"recipe {name}", json.loads(json.dumps(recipe))
 
 
-def _inner(name: str, *likely: str) -> Any:  # noqa: ANN401  (a function)
+def _inner(name: str, *likely: str) -> Any:
     """A function that is not public, of the first module that has it: those that are likely, or else any."""
     import pipeline
 
@@ -362,7 +361,7 @@ def configs() -> Iterator[tuple[str, Any]]:
     tree = Path(pipeline.__file__).parents[1]
     Path("project/configs").mkdir(parents=True)
     put_scene(Path("project/demo/scene.tif"), pixels((3, 200, 200), 5))
-    put_volume(Path("project/demo/volume.nii.gz"), pixels((40, 60, 50), 3).astype(np.int16))
+    put_volume(Path("project/demo/volume.nii.gz"), pixels((40, 48, 12), 3).astype(np.int16))
     for config in sorted((tree / "configs").glob("*.toml")):
         copy = Path("project/configs") / config.name
         copy.write_bytes(config.read_bytes())

@@ -44,15 +44,17 @@ def _cells(path: Path) -> Any:
     if path.suffix in (".nii", ".gz"):
         import nibabel
 
-        image = nibabel.load(path)
-        return [
-            array(np.asanyarray(image.dataobj)),
-            image.affine.tolist(),
-            _json(Path(_stem(path) + ".json"))["labels"],
-        ]
+        image, beside = nibabel.load(path), _json(Path(_stem(path) + ".json"))
+        values = array(np.asanyarray(image.dataobj))
+        return [values, image.affine.tolist(), beside["labels"], _how(beside["made"])]
     found = _raster(path)
     same = ("values", "valid", "transform", "nodata", "bands", "names", "colours")
-    return {name: found[name] for name in same} | {"made": found["tags"][""]["PIPELINE"]}
+    return {name: found[name] for name in same} | {"made": _how(json.loads(found["tags"][""]["PIPELINE"]))}
+
+
+def _how(made: dict[str, Any]) -> dict[str, Any]:
+    """How a mask was made, without the size of its input, which a library packs."""
+    return {name: value for name, value in made.items() if name != "input"}
 
 
 def _stem(path: Path) -> str:
@@ -144,8 +146,9 @@ def _segmentation(path: Path) -> dict[str, Any]:
     import pydicom
 
     made = pydicom.dcmread(path)
+    frames = array(made.pixel_array)
     made.walk(_forget)
-    return {"frames": array(made.pixel_array), "data": _sha256(str(made).encode())}
+    return {"frames": frames, "data": _sha256(str(made).encode())}
 
 
 def _forget(around: Any, element: Any) -> None:

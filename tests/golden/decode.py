@@ -117,7 +117,8 @@ def _nifti(path: Path) -> dict[str, Any]:
 
 
 def _json(path: Path) -> Any:
-    return scrubbed(json.loads(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    return scrubbed(json.loads(text.replace(str(Path.cwd()), "HERE")))
 
 
 def _picture(path: Path) -> Any:
@@ -148,6 +149,7 @@ def _segmentation(path: Path) -> dict[str, Any]:
     made = pydicom.dcmread(path)
     frames = array(made.pixel_array)
     made.walk(_forget)
+    made.file_meta.clear()
     return {"frames": frames, "data": _sha256(str(made).encode())}
 
 

@@ -23,7 +23,7 @@ from pipeline.demo import scene_grid
 from pipeline.io.raster import write_scene
 from pipeline.jobs.inputs import jobs_of
 from pipeline.jobs.job import Means
-from pipeline.jobs.job_file import Request
+from pipeline.jobs.request import Request
 
 SIDE = 64
 

@@ -29,7 +29,7 @@ from pipeline.masks.check import check
 
 _HEAD = "# Every odd volume\n\nMade by `python -m benchmarks.volume_zoo`, which tells what is meant.\n"
 SECONDS, BYTES = 180, 8 << 30
-WAYS_OUT = {"4d": ["--volume", "0"], "forms-disagree": ["--affine", "sform"]}
+WAYS_OUT = {"4d": ["--volume", "0"], "forms-disagree": ["--nifti-affine", "sform"]}
 """By code: the words that a refusal names."""
 
 

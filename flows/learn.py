@@ -11,13 +11,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.item import worth_another_try
 from pipeline.errors import ModelError, RequestError
-from pipeline.evaluation.compare import Measures
-from pipeline.evaluation.request import Asked, Kept, evaluate_asked
+from pipeline.evaluation.request import Asked, Kept, Measures
+from pipeline.evaluation.run import evaluate_asked
 from pipeline.jobs.job import Means
 from pipeline.models.publish import publish_model
 from pipeline.runs.observer import RunContext
-from pipeline.training.config import read_training
-from pipeline.training.run import Resources, train
+from pipeline.training.config import Resources, read_training
+from pipeline.training.run import train
 
 RECORD = "test"
 """Name of the figures in the model's card."""

@@ -18,7 +18,8 @@ from pipeline.archive.ledger import NAME
 from pipeline.errors import NothingFoundError
 from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Means
-from pipeline.jobs.job_file import Request, check, read_request
+from pipeline.jobs.job_file import check, read_request
+from pipeline.jobs.request import Request
 from pipeline.runs.report import Report
 
 

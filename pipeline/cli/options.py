@@ -1,104 +1,142 @@
-"""Options that several verbs have."""
+"""Options of verbs, made from the fields of the dataclasses that verbs take."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-Input = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", "-i", help="File, folder, pattern, table, URL, mosaic: or stack: of rasters; may be given again."
-    ),
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output", "-o", help="File (.tif, .zarr, .nii, .nii.gz) or folder. Default: <stem>_mask beside the input."
-    ),
-]
-Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")]
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Job file (TOML); options given here go first.")]
-Bands = Annotated[
-    str | None,
-    typer.Option(
-        help="Bands of a raster by number, from 1, or name: 4,3,2 or red,green,blue. Default: named as the model's "
-        "channels, or all but alpha."
-    ),
-]
-Scale = Annotated[
-    str | None,
-    typer.Option(help="The model sees value * scale + offset: one scale, or one a channel. Default: the model's rule."),
-]
-Offset = Annotated[str | None, typer.Option(help="Offset, likewise: --scale 0.0001 --offset -0.1 for Sentinel-2.")]
-Series = Annotated[str | None, typer.Option(help="UID of one of several DICOM series in a folder or zip.")]
-Bids = Annotated[
-    str | None, typer.Option(help="The input is a BIDS dataset: segment its images of this suffix, as in T1w.")
-]
-Patch = Annotated[
-    str | None, typer.Option(help="Patch in input pixels: 512, or 512,768 (height, width). Default: the model's.")
-]
-Overlap = Annotated[
-    str | None, typer.Option(help="Overlap of patches in input pixels, likewise. Default: the model's.")
-]
-Window = Annotated[
-    str | None, typer.Option(help="Blend window: constant, linear, hann, gaussian. Default: the model's.")
-]
-View = Annotated[
-    str | None,
-    typer.Option(help="Slices of a volume: axial, coronal, sagittal, or several to average. Default: the model's."),
-]
-Tta = Annotated[
-    str | None,
-    typer.Option(help="Average over flips or turns, and scales, of each patch, as in flips,0.75,1.25. Default: none."),
-]
-Aoi = Annotated[
-    str | None,
-    typer.Option(
-        help="Area of interest: west,south,east,north in degrees, or with EPSG:... at the end, or a file of polygons."
-    ),
-]
-Also = Annotated[
-    str | None,
-    typer.Option(
-        help="Layers beside the mask of a scene: confidence, probabilities, scores, disagreement, or several."
-    ),
-]
-Affine = Annotated[
-    str | None,
-    typer.Option(help="What holds where a NIfTI's sform and qform disagree: strict (neither), sform, qform."),
-]
-Volume = Annotated[
-    str | None, typer.Option(help="Volume of a 4-D NIfTI file, counted from 0; or all, for a mask of each.")
-]
-KeepHeaderText = Annotated[
-    bool | None, typer.Option("--keep-header-text", help="Keep free text and extensions of a NIfTI header in the mask.")
-]
-Like = Annotated[str | None, typer.Option(help="Raster on whose grid scenes are segmented. Default: their own.")]
-Resolution = Annotated[
-    str | None,
-    typer.Option(help="Pixels in which scenes are segmented, in units of their system: 10, or 10,20 (height, width)."),
-]
-Crs = Annotated[str | None, typer.Option(help="System in which scenes are segmented, as in EPSG:32633.")]
-Asset = Annotated[
-    str | None,
-    typer.Option(
-        help="Asset of STAC items that is the input, or several that are its bands: red,green,blue. Default: visual, "
-        "image, data or the only image."
-    ),
-]
-Memory = Annotated[str | None, typer.Option(help="Most that the sweep may take, as in 500MiB or 2GiB.")]
-Band = Annotated[int | None, typer.Option(help="Rows written at a time: a multiple of 1024 (volumes: 32).")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU where there is one.")]
-Precision = Annotated[
-    str | None, typer.Option(help="Numbers of the network: float32, bfloat16, int8. Default: what is fast here.")
-]
-Runtime = Annotated[
-    str | None, typer.Option(help="What computes it: torch, compiled, openvino. Default: what suits the run.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make the output anew, even if it is there.")]
+from pipeline.cli.app import errors
+from pipeline.decoding import Key, keys_of
+from pipeline.errors import RequestError
+
+WHAT = "What: decides the mask; a job file may hold these"
+HOW = "How: speed and memory"
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-Workers = Annotated[int | None, typer.Option(help="Processes of this machine. Default: this one alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+
+
+class Panel:
+    """A title over the options of a dataclass in the help, and which of its fields are options; none: all."""
+
+    def __init__(self, title: str, *names: str) -> None:
+        self.title, self.names = title, names
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """A command: a parameter that is a dataclass stands for options, one for each field, and is given as one value.
+
+    Errors end it with their exit code and one line.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: group for name, hint in hints.items() if (group := _group(hint)) is not None}
+    own = [one for one in signature(function).parameters.values() if one.name not in groups]
+
+    @wraps(function)
+    def command(**options: Any) -> None:  # noqa: ANN401  (what typer has read)
+        with errors():
+            values = {name: group.value(options) for name, group in groups.items()}
+            function(**{one.name: options[one.name] for one in own}, **values)
+
+    parameters = [
+        parameter
+        for one in signature(function).parameters.values()
+        for parameter in (
+            groups[one.name].parameters()
+            if one.name in groups
+            else [_parameter(one.name, hints[one.name], one.default)]
+        )
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+@dataclass(frozen=True)
+class Group:
+    """A dataclass whose fields are options."""
+
+    kind: type
+    title: str | None
+    keys: tuple[Key, ...]
+
+    def parameters(self) -> Iterator[Parameter]:
+        """An option of each field, and hidden ones of its former names."""
+        for key in self.keys:
+            yield _parameter(key.field.name, Annotated[_type_of(key), self._info(key)], _default_of(key))
+            for word in key.former:
+                hidden = typer.Option(_flag(word), hidden=True)
+                yield _parameter(_formerly(word), Annotated[_type_of(key) | None, hidden], None)
+
+    def value(self, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (of the kind)
+        """The dataclass with all that was given."""
+        chosen = {key: _chosen(key, options) for key in self.keys}
+        return self.kind(**{key.field.name: _read(key, said) for key, said in chosen.items() if said not in (None, [])})
+
+    def _info(self, key: Key) -> Any:  # noqa: ANN401  (typer's)
+        flag, meaning = _flag(key.name), key.meaning
+        both = key.bare is bool and key.field.default is not False
+        flags = [f"{flag}/--no-{key.name.replace('_', '-')}" if both else flag, *filter(None, [meaning.short])]
+        metavar = meaning.metavar or (key.reader.metavar if key.reader and key.bare is not bool else None)
+        return typer.Option(*flags, help=meaning.sentence, metavar=metavar, rich_help_panel=self.title)
+
+
+def _group(hint: Any) -> Group | None:  # noqa: ANN401  (a type hint has no narrower type)
+    kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if not is_dataclass(kind) or not isinstance(kind, type):
+        return None
+    panel = next((note for note in notes if isinstance(note, Panel)), Panel("Options"))
+    known = [key for key in keys_of(kind) if key.meaning.help and not is_dataclass(key.bare)]
+    return Group(kind, panel.title, tuple(key for key in known if not panel.names or key.field.name in panel.names))
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> Parameter:  # noqa: ANN401
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _flag(word: str) -> str:
+    return f"--{word.replace('_', '-')}"
+
+
+def _formerly(word: str) -> str:
+    return f"formerly_{word}"
+
+
+def _type_of(key: Key) -> Any:  # noqa: ANN401  (a type hint)
+    """What typer reads: texts where a reader parses them, else the field's own type."""
+    if key.reader is not None and key.bare is not bool:
+        return list[str] | None if key.reader.repeated else str | None
+    return type(get_args(key.bare)[0]) if get_origin(key.bare) is Literal else key.bare
+
+
+def _default_of(key: Key) -> Any:  # noqa: ANN401  (of the field)
+    if key.required:
+        return Parameter.empty
+    return None if key.reader is not None and key.bare is not bool else key.field.default
+
+
+def _chosen(key: Key, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer has read)
+    """What was given of a field, under whatever name."""
+    said = options[key.field.name]
+    for word in key.former:
+        if (former := options[_formerly(word)]) in (None, []):
+            continue
+        if said != _default_of(key):
+            raise RequestError(f"{_flag(word)} is the older name of {_flag(key.name)}; give that one alone")
+        typer.echo(f"note: {_flag(word)} is now {_flag(key.name)}; the older name will go", err=True)
+        said = former
+    return said
+
+
+def _read(key: Key, said: Any) -> Any:  # noqa: ANN401  (what typer has read, and the field's value)
+    if key.reader is None or key.bare is bool:
+        return said
+    try:
+        return tuple(map(key.reader.parse, said)) if key.reader.repeated else key.reader.parse(said)
+    except ValueError as error:
+        raise RequestError(f"{_flag(key.name)} {error}") from None

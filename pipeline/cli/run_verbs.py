@@ -1,219 +1,126 @@
-"""Verbs that segment, or tell what that would take."""
+"""Verbs that segment, or show what that would take."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.app import SOME_FAILED, errors
-from pipeline.cli.options import (
-    Affine,
-    Also,
-    Aoi,
-    AsJson,
-    Asset,
-    Band,
-    Bands,
-    Bids,
-    Config,
-    Crs,
-    Device,
-    Input,
-    KeepHeaderText,
-    Like,
-    Memory,
-    Model,
-    Offset,
-    Output,
-    Overlap,
-    Overwrite,
-    Patch,
-    Precision,
-    Quiet,
-    Resolution,
-    Runtime,
-    Scale,
-    Series,
-    Tta,
-    View,
-    Volume,
-    Window,
-    Workers,
-)
-from pipeline.cli.parsing import positive, size_in_bytes
-from pipeline.cli.requests import request_of
+from pipeline.cli.app import SOME_FAILED
+from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
 from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.jobs.job import Means
+from pipeline.jobs.request import Request
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Job
 
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Job file (TOML); command-line options override it.")
+]
 
+
+@verb
 def run(
-    input_: Input = None,
-    output: Output = None,
-    model: Model = None,
+    request: Annotated[Request, Panel(WHAT)],
+    means: Annotated[Means, Panel(HOW)],
     config: Config = None,
-    bands: Bands = None,
-    scale: Scale = None,
-    offset: Offset = None,
-    series: Series = None,
-    bids: Bids = None,
-    patch: Patch = None,
-    overlap: Overlap = None,
-    window: Window = None,
-    view: View = None,
-    tta: Tta = None,
-    aoi: Aoi = None,
-    also: Also = None,
-    affine: Affine = None,
-    volume: Volume = None,
-    keep_header_text: KeepHeaderText = None,
-    like: Like = None,
-    resolution: Resolution = None,
-    crs: Crs = None,
-    asset: Asset = None,
-    workers: Workers = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Dask scheduler, as in tcp://host:8786; its file (.json), or a cluster's (.toml)."),
-    ] = None,
-    memory: Memory = None,
-    band: Band = None,
-    device: Device = None,
-    precision: Precision = None,
-    runtime: Runtime = None,
-    overwrite: Overwrite = False,
     ledger: Annotated[
-        Path | None, typer.Option(help="Ledger of an archive (.sqlite). Default: with the masks, for several inputs.")
+        Path | None,
+        typer.Option(
+            help="Ledger of an archive (.sqlite). Default: archive.sqlite with the masks, if there are several inputs."
+        ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was begun, and begin anew.")] = False,
     hash_names: Annotated[
-        bool, typer.Option("--hash-names", help="Tell digits of SHA-256 instead of the names of files.")
+        bool, typer.Option("--hash-names", help="Show SHA-256 prefixes instead of file names, also in --json.")
     ] = False,
     prefect: Annotated[
         bool | None,
-        typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: where a server is set up."),
+        typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: if a server is configured."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment scenes and volumes into masks of exactly their geometry.
+    """Segment scenes and volumes into masks with exactly their geometry.
 
-    A stopped or crashed run goes on where it was when the same command is given again.
+    A stopped or crashed run continues where it was when the same command is given again.
     """
-    options = locals()
-    from pipeline.archive.archive import archive_at
-    from pipeline.archive.ledger import NAME
-    from pipeline.archive.run import segment_all
     from pipeline.cli.pseudonyms import without_names
-    from pipeline.cli.screen import Screen, print_failure, print_reports
-    from pipeline.jobs.inputs import folder_of, jobs_of
-    from pipeline.jobs.job import Means
-    from pipeline.runs.observer import RunContext
+    from pipeline.cli.screen import print_failure, print_reports
+    from pipeline.jobs.inputs import jobs_of
+    from pipeline.jobs.job_file import overridden
 
-    with errors():
-        said = request_of(config, options)
-        jobs = jobs_of(said)
-        if ledger is None and len(jobs) > 1:
-            ledger = folder_of(said, jobs) / NAME
-        means = Means(
-            workers=positive("--workers", workers),
-            scheduler=scheduler,
-            memory=size_in_bytes(memory),
-            rows=positive("--band", band),
-            device=device,
-            precision=precision,
-            runtime=runtime,
-            overwrite=overwrite,
-            restart=restart,
-        )
-        if hash_names and prefect:
-            raise RequestError("--hash-names: Prefect keeps the names of its items; run with --no-prefect")
-        if prefect or (prefect is None and not hash_names and _server_is_set_up()):
-            reports = _run_as_flow(jobs, means, ledger)
-            for report in reports:
-                print_failure(report)
-        else:
-            screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
-            with screen, archive_at(ledger) as archive:
-                reports = segment_all(jobs, RunContext(means, screen), archive)
-        print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
-        if any(report.status == "failed" for report in reports):
-            raise typer.Exit(SOME_FAILED)
+    if hash_names and prefect:
+        raise RequestError("--hash-names: Prefect keeps the names of its items; run with --no-prefect")
+    request = overridden(config, request)
+    jobs = jobs_of(request)
+    ledger = ledger or _ledger_of(request, jobs)
+    if prefect or (prefect is None and not hash_names and _server_is_set_up()):
+        reports = _run_as_flow(jobs, means, ledger)
+        for report in reports:
+            print_failure(report)
+    else:
+        reports = _run_here(jobs, means, ledger, quiet=quiet or as_json, hash_names=hash_names)
+    print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
+    if any(report.status == "failed" for report in reports):
+        raise typer.Exit(SOME_FAILED)
 
 
+@verb
 def plan(
-    input_: Input = None,
-    output: Output = None,
-    model: Model = None,
+    request: Annotated[Request, Panel(WHAT)],
+    means: Annotated[Means, Panel(HOW, "workers", "memory", "rows", "device", "precision", "runtime")],
     config: Config = None,
-    bands: Bands = None,
-    scale: Scale = None,
-    offset: Offset = None,
-    series: Series = None,
-    bids: Bids = None,
-    patch: Patch = None,
-    overlap: Overlap = None,
-    window: Window = None,
-    view: View = None,
-    tta: Tta = None,
-    aoi: Aoi = None,
-    also: Also = None,
-    affine: Affine = None,
-    volume: Volume = None,
-    keep_header_text: KeepHeaderText = None,
-    like: Like = None,
-    resolution: Resolution = None,
-    crs: Crs = None,
-    asset: Asset = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    band: Band = None,
-    device: Device = None,
-    precision: Precision = None,
-    runtime: Runtime = None,
-    probe: Annotated[bool, typer.Option(help="Try the network on two patches of noise to tell the time.")] = True,
+    probe: Annotated[bool, typer.Option(help="Time the network on two random patches.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tell patches, bands, memory, disk and time of a run without reading a pixel."""
-    options = locals()
+    """Show patches, slabs, memory, disk and time of a run without reading a pixel."""
     from pipeline.cli.tables import print_plans
     from pipeline.jobs.inputs import jobs_of
-    from pipeline.jobs.job import Means
+    from pipeline.jobs.job_file import overridden
     from pipeline.runs.plan import plan as plan_job
 
-    with errors():
-        said = request_of(config, options)
-        means = Means(
-            workers=positive("--workers", workers),
-            memory=size_in_bytes(memory),
-            rows=positive("--band", band),
-            device=device,
-            precision=precision,
-            runtime=runtime,
-        )
-        plans, failed = [], []
-        for job in jobs_of(said):
-            try:
-                plans.append(plan_job(job, means, probe=probe))
-            except InputError as error:
-                failed.append(str(error))
-        print_plans(plans, as_json=as_json)
-        if failed:
-            raise PipelineError("\nerror: ".join(failed))
+    plans, failed = [], []
+    for job in jobs_of(overridden(config, request)):
+        try:
+            plans.append(plan_job(job, means, probe=probe))
+        except InputError as error:
+            failed.append(str(error))
+    print_plans(plans, as_json=as_json)
+    if failed:
+        raise PipelineError("\nerror: ".join(failed))
 
 
-def _run_as_flow(jobs: list[Job], means: Any, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
+def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
+    """Where the ledger is by default: with the masks of several inputs."""
+    from pipeline.archive.ledger import NAME
+    from pipeline.jobs.inputs import folder_of
+
+    return folder_of(request, jobs) / NAME if len(jobs) > 1 else None
+
+
+def _run_here(jobs: Sequence[Job], means: Means, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401
+    from pipeline.archive.archive import archive_at
+    from pipeline.archive.run import segment_all
+    from pipeline.cli.screen import Screen
+    from pipeline.runs.observer import RunContext
+
+    screen = Screen(quiet=quiet, stop_on_signals=True, hash_names=hash_names)
+    with screen, archive_at(ledger) as archive:
+        return segment_all(jobs, RunContext(means, screen), archive)
+
+
+def _run_as_flow(jobs: Sequence[Job], means: Means, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
     from flows.segment import run_flow
 
     return run_flow(jobs, means, ledger)
 
 
 def _server_is_set_up() -> bool:
-    """Whether Prefect is told of a server, by the environment or by its active profile."""
+    """Whether a Prefect server is configured, by the environment or by the active profile."""
     if "PREFECT_API_URL" in os.environ:
         return bool(os.environ["PREFECT_API_URL"])
     import tomllib

@@ -3,65 +3,63 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import errors
-from pipeline.cli.options import AsJson, Device, Memory, Precision, Runtime, Workers
-from pipeline.cli.parsing import duration, positive, size_in_bytes
+from pipeline.cli.options import HOW, AsJson, Panel, verb
+from pipeline.decoding import Meaning
+from pipeline.decoding.readers import DURATION
+from pipeline.jobs.job import Means
 
 
+@dataclass(frozen=True)
+class Timetable:
+    """When a job file's inputs are looked at, and what a look may take."""
+
+    every: Annotated[float | None, DURATION, Meaning("Polling interval, e.g. 30s, 15m, 6h or 1d.")] = None
+    cron: Annotated[str | None, Meaning('Cron schedule instead of --every, e.g. "0 3 * * *".')] = None
+    settle: Annotated[
+        float, DURATION, Meaning("How long a file must not have changed before it is segmented.", unset="10s")
+    ] = 10.0
+    at_once: Annotated[int, Meaning("Items segmented at the same time.", name="concurrency")] = 1
+    limit: Annotated[
+        str | None,
+        Meaning("Global concurrency limit of Prefect; each item takes one of its slots.", unset="none"),
+    ] = None
+    timeout: Annotated[
+        float | None, DURATION, Meaning("Time limit for each attempt at an item, e.g. 2h.", unset="none")
+    ] = None
+
+
+@verb
 def schedule(
-    config: Annotated[Path, typer.Option("--config", "-c", help="Job file (TOML) that says where to look.")],
-    every: Annotated[str | None, typer.Option(help="Time between two looks, as in 30s, 15m, 6h or 1d.")] = None,
-    cron: Annotated[str | None, typer.Option(help='Times of looks, as in "0 3 * * *", instead of --every.')] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", help="Job file (TOML) whose inputs are watched.")],
+    timetable: Annotated[Timetable, Panel("When")],
+    means: Annotated[Means, Panel(HOW, "workers", "memory", "device", "precision", "runtime")],
     name: Annotated[str | None, typer.Option(help="Name of the deployment. Default: that of the job file.")] = None,
     pool: Annotated[
-        str | None, typer.Option(help="Work pool whose workers do it. Default: this process, until it is stopped.")
+        str | None, typer.Option(help="Work pool whose workers run it. Default: this process, until it is stopped.")
     ] = None,
-    settle: Annotated[str, typer.Option(help="Time for which a file must not have changed.")] = "10s",
-    at_once: Annotated[int, typer.Option(help="Items that are segmented at a time.")] = 1,
-    limit: Annotated[
-        str | None, typer.Option(help="Global concurrency limit of Prefect of which each item takes a slot.")
-    ] = None,
-    timeout: Annotated[
-        str | None, typer.Option(help="Time for each try of an item. Default: as long as it takes.")
-    ] = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    device: Device = None,
-    precision: Precision = None,
-    runtime: Runtime = None,
     as_json: AsJson = False,
 ) -> None:
-    """Segment what is new where a job file looks, by the clock, with Prefect.
+    """Watch a job file's inputs and segment new ones on a schedule, with Prefect.
 
     Nothing is done twice, and a broken input fails once. See the flow `watch`.
     """
-    from pipeline.jobs.job import Means
+    from flows.item import Bounds
+    from flows.schedule import Watching, When, deployment_of, leave_to, serve_here
 
-    with errors():
-        from flows.item import Bounds
-        from flows.schedule import Watching, When, deployment_of, leave_to, serve_here
-
-        means = Means(
-            workers=positive("--workers", workers),
-            memory=size_in_bytes(memory),
-            device=device,
-            precision=precision,
-            runtime=runtime,
-        )
-        bounds = Bounds(at_once, limit, duration("--timeout", timeout))
-        watching = Watching(config, duration("--settle", settle) or 0.0, means, bounds)
-        seconds = duration("--every", every)
-        when = When(None if seconds is None else timedelta(seconds=seconds), cron)
-        deployment = deployment_of(watching, when, name, pool)
-        if pool is None:
-            serve_here(deployment)
-            return
-        made = leave_to(deployment)
-        record = {"deployment": made, "pool": pool}
-        typer.echo(json.dumps(record) if as_json else f"{made}: `prefect worker start --pool {pool}` does it")
+    bounds = Bounds(timetable.at_once, timetable.limit, timetable.timeout)
+    watching = Watching(config, timetable.settle, means, bounds)
+    when = When(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
+    deployment = deployment_of(watching, when, name, pool)
+    if pool is None:
+        serve_here(deployment)
+        return
+    made = leave_to(deployment)
+    record = {"deployment": made, "pool": pool}
+    typer.echo(json.dumps(record) if as_json else f"{made}: `prefect worker start --pool {pool}` does it")

@@ -18,30 +18,11 @@ from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
 from pipeline.evaluation.counts import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
 from pipeline.evaluation.labels import Codes, Coding, class_table, coded_slabs
 from pipeline.evaluation.pairs import Opened, Pair, opened
+from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
 from pipeline.runs.observer import SILENT, Observer, check_stop
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What is measured, and how."""
-
-    ignore: tuple[int, ...] = ()
-    """Values that are no classes: cells of the truth that have them are not counted, as its nodata is not."""
-    tolerance: float = 1.0
-    """Millimetres within which surfaces of volumes agree."""
-    boundary: float = 3.0
-    """Pixels within which boundaries of scenes agree."""
-    bootstrap: int = 1000
-    """Draws of the bootstrap; 0: no intervals."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("tolerance", "boundary", "bootstrap", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise RequestError(f"--{name} {getattr(self, name)}: must be 0 or more, and finite")
 
 
 def evaluate(

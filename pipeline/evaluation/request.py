@@ -1,155 +1,86 @@
-"""What a user asks to be compared, and predictions that are still to be made: segmented by the ordinary run."""
+"""What a user asks to be compared, what to measure, and what to keep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
-from pipeline.archive.run import segment_all
+from pipeline.decoding import Meaning
+from pipeline.decoding.readers import TEXTS, WHOLES
 from pipeline.errors import RequestError
-from pipeline.evaluation.compare import Measures, evaluate_pairs
-from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table
-from pipeline.evaluation.pictures import draw
-from pipeline.evaluation.result import Evaluation, summary, write_csv
-from pipeline.jobs.inputs import name_outputs
-from pipeline.jobs.job import Job
-from pipeline.models.catalogue import load_card
-from pipeline.models.store import record_evaluation
-from pipeline.runs.observer import RunContext
-from pipeline.runs.report import Report
 
 
 @dataclass(frozen=True)
 class Asked:
     """Where predictions come from: masks, or inputs and a model, or a table of either."""
 
-    predictions: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    table: Path | None = None
-    truth: str | None = None
-    """Path of a truth, with `{stem}` and `{folder}`; none for a table."""
-    model: str | None = None
+    predictions: Annotated[
+        tuple[str, ...],
+        TEXTS,
+        Meaning("Masks: file, folder (of *_mask files) or quoted pattern; may be repeated."),
+    ] = ()
+    inputs: Annotated[
+        tuple[str, ...],
+        TEXTS,
+        Meaning("Inputs to segment first, as for `pipeline run`; may be repeated.", name="input", short="-i"),
+    ] = ()
+    table: Annotated[
+        Path | None,
+        Meaning(
+            "Table (.csv, .tsv) with the columns truth, and prediction or image; with both, image is for the pictures."
+        ),
+    ] = None
+    truth: Annotated[
+        str | None,
+        Meaning(
+            "Path of each truth: {stem} is the name of the prediction or input without suffix and _mask, {folder} its "
+            "folder, e.g. labels/{stem}.tif."
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Meaning(
+            "Name or path of a model; see `pipeline models`.",
+            unset="landcover for scenes, hippocampus for volumes",
+            short="-m",
+        ),
+    ] = None
     how: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the `Job` of each input, such as its view."""
-    output: Path | None = None
-    """Folder that keeps the masks which are made; None: they are removed after the comparison."""
-
-    def find(self) -> tuple[Pair, ...] | tuple[Wish, ...]:
-        """What is to be compared. Raises RequestError for a request that contradicts itself."""
-        if sum(map(bool, (self.predictions, self.inputs, self.table))) != 1:
-            raise RequestError("give one of --predictions, --input and --table")
-        if (self.truth is None) != (self.table is not None):
-            raise RequestError("--truth is needed with --predictions and --input, and stands in the table with --table")
-        found = self._found()
-        if isinstance(found[0], Pair) and (self.model is not None or self.output is not None or self.how):
-            given = ", ".join(f"--{name}" for name in self.how)
-            raise RequestError(
-                f"{given or '--model and --output'}: for inputs that are to be segmented, not for predictions"
-            )
-        return found
-
-    def _found(self) -> tuple[Pair, ...] | tuple[Wish, ...]:
-        if self.table is not None:
-            return read_table(self.table)
-        find = find_pairs if self.predictions else find_wishes
-        return find(self.predictions or self.inputs, self.truth or "")
+    output: Annotated[
+        Path | None, Meaning("Folder in which the masks of --input are kept.", unset="they are removed", short="-o")
+    ] = None
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """Pairs that have their predictions, and what could not be segmented."""
+class Measures:
+    """What is measured, and how."""
 
-    pairs: tuple[Pair, ...]
-    failed: tuple[Report, ...]
-    kept: bool = True
-    """Whether the predictions stay."""
+    ignore: Annotated[
+        tuple[int, ...], WHOLES, Meaning("Values of the truth that are not counted: 255,0.", unset="none")
+    ] = ()
+    tolerance: Annotated[float, Meaning("Tolerance of the surface Dice of volumes, in millimeters.")] = 1.0
+    boundary: Annotated[float, Meaning("Tolerance of the boundary F1 of scenes, in pixels.")] = 3.0
+    bootstrap: Annotated[int, Meaning("Bootstrap resamples over items; 0: no confidence intervals.")] = 1000
+    seed: Annotated[int, Meaning("Random seed of the bootstrap.")] = 0
 
-
-@contextmanager
-def predicted(asked: Asked, run: RunContext) -> Iterator[Predicted]:
-    """The pairs that `asked` stands for, with their predictions, which are removed in the end if nobody keeps them."""
-    found = asked.find()
-    pairs = tuple(one for one in found if isinstance(one, Pair))
-    wishes = tuple(one for one in found if isinstance(one, Wish))
-    if pairs:
-        yield Predicted(pairs, ())
-    elif asked.output is not None:
-        yield _segmented(wishes, asked, asked.output, run)
-    else:
-        with TemporaryDirectory(prefix="pipeline-") as folder:
-            yield replace(_segmented(wishes, asked, Path(folder), run), kept=False)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What became of a request."""
-
-    evaluation: Evaluation | None
-    """None: no image could be segmented."""
-    failed: tuple[Report, ...]
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "boundary", "bootstrap", "seed"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise RequestError(f"--{name} {getattr(self, name)}: must be 0 or more, and finite")
 
 
 @dataclass(frozen=True)
 class Kept:
     """What is kept of an evaluation, beside what is shown."""
 
-    csv: Path | None = None
-    """File of the figures of each item and class."""
-    pictures: Path | None = None
-    """Folder of the confusion matrix and of the best, median and worst item."""
-    record: str | None = None
-    """Name of the figures in the card of the model."""
-
-
-NOTHING = Kept()
-
-
-def evaluate_asked(asked: Asked, measures: Measures, run: RunContext, kept: Kept = NOTHING) -> Found:
-    """Compare what `asked` stands for, and keep of it what `kept` says.
-
-    An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if it is to stop.
-    """
-    if kept.record is not None:
-        _check_record(asked)
-    with predicted(asked, run) as made:
-        if not made.pairs:
-            return Found(None, made.failed)
-        evaluation = evaluate_pairs(made.pairs, measures, run.observer.step("comparing"))
-        if kept.pictures is not None:
-            draw(evaluation, made.pairs, kept.pictures)
-    if not made.kept:
-        evaluation = replace(evaluation, items=tuple(replace(item, prediction=None) for item in evaluation.items))
-    if kept.csv is not None:
-        write_csv(evaluation, kept.csv)
-    if kept.record is not None and asked.model is not None:
-        record_evaluation(asked.model, kept.record, {**dict(asked.how), **summary(evaluation)})
-    return Found(evaluation, made.failed)
-
-
-def _check_record(asked: Asked) -> None:
-    if asked.model is None:
-        raise RequestError("--record writes into the card of a model; give --model, and --input or --table")
-    load_card(asked.model)
-
-
-def _segmented(wishes: Sequence[Wish], asked: Asked, output: Path, run: RunContext) -> Predicted:
-    """Segment each image into the folder `output`, after all truths were checked.
-
-    A mask that this very run made before is left alone, and has no time.
-    """
-    for wish in wishes:
-        check_wish(wish)
-    images = [wish.image for wish in wishes]
-    masks = name_outputs(images, f"{output}/", asked.inputs)
-    jobs = [Job(image, mask, asked.model, **asked.how) for image, mask in zip(images, masks, strict=True)]
-    reports = segment_all(jobs, run)
-    pairs = [
-        Pair(report.output, wish.truth, wish.image, report.seconds if report.status == "done" else None)
-        for wish, report in zip(wishes, reports, strict=True)
-        if report.status != "failed" and report.output is not None
-    ]
-    return Predicted(tuple(pairs), tuple(report for report in reports if report.status == "failed"))
+    csv: Annotated[Path | None, Meaning("Table to write with the figures of each item and class (.csv).")] = None
+    pictures: Annotated[
+        Path | None,
+        Meaning("Folder to write the confusion matrix and the best, median and worst item to, as pictures."),
+    ] = None
+    record: Annotated[str | None, Meaning("Name under which the figures go into the card of --model, e.g. test.")] = (
+        None
+    )

@@ -20,8 +20,8 @@ from pipeline.io.tables import read_rows
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
 from pipeline.jobs.job import Job
-from pipeline.jobs.job_file import Request, Search
 from pipeline.jobs.layers import LAYERS
+from pipeline.jobs.request import Request, Search
 from pipeline.jobs.time_series import each_volume
 from pipeline.models.catalogue import find_model
 from pipeline.optional import need

@@ -2,60 +2,167 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+from pipeline.decoding import Meaning, Reader
+from pipeline.decoding.readers import (
+    LENGTHS,
+    NUMBERS,
+    PAIR,
+    POSITIVE,
+    SIZE,
+    TEXT,
+    TRUTH,
+    WORDS,
+    WORDS_AND_NUMBERS,
+)
 from pipeline.io.address import shown
+from pipeline.io.band_names import BandName, band_names
+
+
+def parse_bands(words: str) -> tuple[BandName, ...]:
+    """The bands in a text such as "4,red,nir08": numbers and names."""
+    try:
+        return band_names(words.split(","))
+    except ValueError:
+        raise ValueError(f"{words!r} must be bands with commas, as in 4,3,2 or red,green,blue") from None
+
+
+BANDS = Reader(
+    "a text or a list of whole numbers and names",
+    lambda value: band_names(value.split(",") if isinstance(value, str) else value),
+    parse_bands,
+    "<band>,...",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """How an input becomes a mask: all of it decides bytes. None: the model's own value, or none."""
+
+    bands: Annotated[
+        tuple[BandName, ...] | None,
+        BANDS,
+        Meaning(
+            "Raster bands by number (from 1) or name, in the order of the model's channels: 4,3,2 or red,green,blue.",
+            unset="the bands named like the model's channels, else all but alpha",
+        ),
+    ] = None
+    scale: Annotated[
+        tuple[float, ...] | None,
+        NUMBERS,
+        Meaning(
+            "Scale of a scene's values, one number or one per channel: the model sees value * scale + offset.",
+            unset="that of the file for models of physical values, else 1",
+        ),
+    ] = None
+    offset: Annotated[
+        tuple[float, ...] | None,
+        NUMBERS,
+        Meaning(
+            "Offset of a scene's values, one number or one per channel, e.g. -0.1 with scale 0.0001 for Sentinel-2.",
+            unset="that of the file for models of physical values, else 0",
+        ),
+    ] = None
+    series: Annotated[
+        str | None, TEXT, Meaning("UID of one of several DICOM series in a folder or zip.", unset="the only one")
+    ] = None
+    patch: Annotated[
+        tuple[int, int] | None,
+        PAIR,
+        Meaning("Patch size in input pixels: 512, or 512,768 (height, width).", unset="the model's"),
+    ] = None
+    overlap: Annotated[
+        tuple[int, int] | None,
+        PAIR,
+        Meaning(
+            "Overlap of neighboring patches in input pixels: 64, or 64,96 (height, width).",
+            unset="the model's; for another patch size, the same share of it",
+        ),
+    ] = None
+    window: Annotated[
+        str | None, TEXT, Meaning("Blend window: constant, linear, hann or gaussian.", unset="the model's")
+    ] = None
+    view: Annotated[
+        str | tuple[str, ...] | None,
+        WORDS,
+        Meaning(
+            "Slicing direction of a volume: axial, coronal or sagittal; the scores of several are averaged.",
+            unset="the model's",
+        ),
+    ] = None
+    tta: Annotated[
+        str | tuple[str | float, ...] | None,
+        WORDS_AND_NUMBERS,
+        Meaning(
+            "Test-time augmentation: flips or turns of each patch, and scales, e.g. flips,0.75,1.25.", unset="none"
+        ),
+    ] = None
+    aoi: Annotated[
+        str | None,
+        TEXT,
+        Meaning(
+            "Area of interest of a scene: west,south,east,north in degrees, or in the CRS named at the end "
+            "(...,EPSG:32632); or a file of polygons. Pixels outside are neither read nor predicted.",
+            unset="the whole scene",
+        ),
+    ] = None
+    also: Annotated[
+        str | tuple[str, ...] | None,
+        WORDS,
+        Meaning(
+            "Layers to write beside the mask of a scene: confidence, probabilities, scores, disagreement.",
+            unset="none",
+            name="layers",
+        ),
+    ] = None
+    affine: Annotated[
+        str | None,
+        TEXT,
+        Meaning(
+            "NIfTI affine to use when sform and qform disagree: sform, qform, or strict (refuse).",
+            unset="strict",
+            name="nifti_affine",
+        ),
+    ] = None
+    keep_header_text: Annotated[
+        bool | None,
+        TRUTH,
+        Meaning("Copy free text and extensions of the NIfTI header, which may name a person.", unset="no"),
+    ] = None
+    like: Annotated[str | None, TEXT, Meaning("Raster on whose grid scenes are segmented.", unset="their own grid")] = (
+        None
+    )
+    resolution: Annotated[
+        tuple[float, float] | None,
+        LENGTHS,
+        Meaning("Pixel size to segment scenes at, in CRS units: 10, or 10,20 (height, width).", unset="their own"),
+    ] = None
+    crs: Annotated[str | None, TEXT, Meaning("CRS to segment scenes in, e.g. EPSG:32633.", unset="their own")] = None
 
 
 @dataclass(frozen=True)
-class Job:
-    """What: one input, one model, one output. None stands for the model's own value."""
+class Job(JobOptions):
+    """What: one input, one model, one output."""
 
-    input: str
-    """A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens."""
-    output: Path | None = None
-    """File to write; its suffix is the format. None: `<stem>_mask` beside the input."""
-    model: str | None = None
-    """A packaged name, or the path of a model. None: the packaged one for the kind of input."""
-    bands: tuple[int | str, ...] | None = None
-    """Bands of a raster to use, by number from 1 or by name; None: those named as the model's channels, or else all
-    but alpha."""
-    patch: tuple[int, int] | None = None
-    """Height and width of a patch in cells of the input."""
-    overlap: tuple[int, int] | None = None
-    """Height and width that neighbouring patches share, in cells of the input."""
-    window: str | None = None
-    """Blend window: constant, linear, hann or gaussian."""
-    view: str | tuple[str, ...] | None = None
-    """Direction in which a volume is sliced: axial, coronal or sagittal; scores of several are averaged in order."""
-    tta: str | tuple[str | float, ...] | None = None
-    """Test-time augmentation: flips or turns, and scales, as in "flips,0.75,1.25"; None: the patch as it is."""
-    aoi: str | None = None
-    """Area of interest of a scene: "west,south,east,north" in degrees, with ",EPSG:..." in another system, or a file of
-    polygons; cells outside are neither read nor predicted. None: all of it."""
-    affine: str | None = None
-    """What holds where a NIfTI's sform and qform disagree: sform or qform; None: strict, neither does."""
-    volume: int | None = None
-    """One of the volumes of a 4-D NIfTI file, counted from 0; None: there must be one alone."""
-    keep_header_text: bool | None = None
-    """Whether free text and extensions of a NIfTI header go into the mask; None: no."""
-    also: str | tuple[str, ...] | None = None
-    """Layers to write beside the mask of a scene, of `pipeline.jobs.layers.LAYERS`, as in "confidence,scores"."""
-    scale: tuple[float, ...] | None = None
-    """Scale of the values of a scene, for all channels or for each: the model sees `stored * scale + offset`. None: 1,
-    or where the model takes physical values and `offset` is None too, that of the file."""
-    offset: tuple[float, ...] | None = None
-    """Offset, likewise; None: 0, or that of the file."""
-    like: str | None = None
-    """A raster on whose grid a scene is segmented. None: its own."""
-    resolution: tuple[float, float] | None = None
-    """Height and width of the pixels in which a scene is segmented, in units of its system. None: its own."""
-    crs: str | None = None
-    """System in which a scene is segmented, as in EPSG:32633. None: its own."""
-
-    series: str | None = None
-    """Series instance UID, where a folder holds several DICOM series; None: the only one."""
+    input: Annotated[
+        str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens.")
+    ]
+    output: Annotated[
+        Path | None,
+        Meaning("File to write; its suffix is the format.", unset="<stem>_mask beside the input"),
+    ] = None
+    model: Annotated[
+        str | None,
+        Meaning("A packaged name, or the path of a model.", unset="the packaged one for the kind of input"),
+    ] = None
+    _: KW_ONLY
+    volume: Annotated[
+        int | None,
+        Meaning("Index (from 0) of the volume in a 4-D NIfTI.", unset="a 4-D file is refused"),
+    ] = None
 
     @property
     def name(self) -> str:
@@ -72,21 +179,47 @@ class Job:
 class Means:
     """How: speed and memory only."""
 
-    workers: int | None = None
-    """Processes of this machine; None: this one."""
-    scheduler: str | None = None
-    """Address of a Dask scheduler, whose workers see the same files."""
-    memory: int | None = None
-    """Bytes that the sweep may take; rows too wide for it are cut into strips."""
-    rows: int | None = None
-    """Rows of a slab, which is written at once: a multiple of the chunk."""
-    device: str | None = None
-    """Device of torch; None: a GPU where there is one. It may change the rounding, and is recorded."""
-    precision: str | None = None
-    """Numbers of the network: float32, bfloat16 or int8; None: what is fast here. Rounds, and is recorded, as above."""
-    runtime: str | None = None
-    """What computes the network: torch, compiled or openvino; None: what suits the run. Likewise."""
-    overwrite: bool = False
-    """Replace an output that was made otherwise."""
-    restart: bool = False
-    """Forget a run that was begun."""
+    workers: Annotated[
+        int | None, POSITIVE, Meaning("Worker processes on this machine.", unset="this process alone")
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        Meaning(
+            "Dask scheduler whose workers see the same files: its address (tcp://host:8786), its scheduler file "
+            "(.json), or a cluster to start (.toml).",
+            unset="none",
+        ),
+    ] = None
+    memory: Annotated[
+        int | None,
+        SIZE,
+        Meaning(
+            "Memory limit of the sweep, e.g. 500MiB or 2GiB; rows too wide for it are cut into strips.",
+            unset="no limit",
+        ),
+    ] = None
+    rows: Annotated[
+        int | None,
+        POSITIVE,
+        Meaning(
+            "Rows of a slab, which is written at once: a multiple of 1024 (volumes: 32).",
+            unset="1024 (volumes: 32)",
+            former=("band",),
+        ),
+    ] = None
+    device: Annotated[str | None, Meaning("Device: cpu, cuda or cuda:1.", unset="a GPU if there is one")] = None
+    precision: Annotated[
+        str | None,
+        Meaning(
+            "Inference precision: float32, bfloat16, or int8 for a model that has it. Changes rounding.",
+            unset="the fastest of float32 and bfloat16 on this device",
+        ),
+    ] = None
+    runtime: Annotated[
+        str | None,
+        Meaning(
+            "Inference backend: torch, compiled, openvino. Changes rounding.", unset="chosen by the size of the run"
+        ),
+    ] = None
+    overwrite: Annotated[bool, Meaning("Overwrite an existing output.")] = False
+    restart: Annotated[bool, Meaning("Discard an unfinished run and start over.")] = False

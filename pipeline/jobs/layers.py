@@ -57,7 +57,7 @@ def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]
     names = tuple(entry.name for entry in card.classes)
     if logits and DISAGREEMENT in (also or ()):
         raise RequestError(
-            f"--also disagreement: compares probabilities, and the model {card.name} blends logits; "
+            f"--layers disagreement: compares probabilities, and the model {card.name} blends logits; "
             'set "averaging": "softmax" in its card'
         )
     known: dict[str, tuple[Decision, tuple[str, ...]]] = {

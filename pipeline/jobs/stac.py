@@ -16,7 +16,7 @@ from requests.exceptions import RequestException
 
 from pipeline.errors import InputError, RequestError
 from pipeline.io.address import shown, stack_of
-from pipeline.jobs.job_file import Search
+from pipeline.jobs.request import Search
 
 _USUAL = ("visual", "image", "data")
 """Names of assets that are taken where none is asked for."""

@@ -89,7 +89,7 @@ def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # no
         raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
     files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]
     if len(set(files)) < len(files):
-        raise RequestError(f"{path}: two of {', '.join(chosen)} would be one file; write them with --structure")
+        raise RequestError(f"{path}: two of {', '.join(chosen)} would be one file; write them with --class")
     for file in files:
         _check_free(Path(path), file, overwrite=how.get("overwrite", False))
     for name, file in zip(chosen, files, strict=True):

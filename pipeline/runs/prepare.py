@@ -128,7 +128,7 @@ def _check_kind(source: Source, card: Card, job: Job) -> None:
     if kind == "volume" and (job.scale, job.offset) != (None, None):
         raise RequestError(f"{job.name}: --scale and --offset are for scenes; this is a volume")
     if kind == "volume" and job.also:
-        raise RequestError(f"{job.name}: --also is for scenes; this is a volume")
+        raise RequestError(f"{job.name}: --layers is for scenes; this is a volume")
 
 
 def _check_channels(source: Source, card: Card, job: Job) -> None:

@@ -64,7 +64,7 @@ class ViewSweep:
         axes = len(self.grid.shape)
         height = means.rows or SLAB_ROWS[axes]
         if height % SLAB_ROWS[axes]:
-            raise RequestError(f"--band {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
+            raise RequestError(f"--rows {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
         return cut_slabs(self.grid.shape, height, self._strip(means.memory))
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:

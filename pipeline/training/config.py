@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pipeline.decoding import decode
+from pipeline.decoding import Meaning, read_toml
+from pipeline.decoding.readers import POSITIVE
 from pipeline.errors import RequestError
 from pipeline.models.card import ClassEntry, Pair, Values
 from pipeline.models.spec import Backbone as BackboneName
@@ -198,14 +198,30 @@ class Training:
             raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
 
 
+@dataclass(frozen=True)
+class Resources:
+    """How a training is computed: speed only."""
+
+    device: Annotated[
+        str | None, Meaning("Device: cpu, cuda (all GPUs) or cuda:1.", unset="all GPUs, or else the CPU")
+    ] = None
+    workers: Annotated[int, Meaning("DataLoader worker processes; 0: load in the main process.")] = 0
+    devices: Annotated[
+        int | None,
+        POSITIVE,
+        Meaning(
+            "GPUs, or processes on a CPU, that train together, each on its own batches.",
+            unset="all GPUs, or one process",
+        ),
+    ] = None
+    bar: bool = False
+    """Whether a bar on stderr shows every step."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise RequestError(f"--workers {self.workers}: must be at least 0")
+
+
 def read_training(path: Path) -> Training:
     """The training in a TOML file; RequestError with the file and the key for anything unknown, missing or wrong."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return decode(Training, values, may_miss=True)
-    except OSError as error:
-        raise RequestError(f"{path}: the training cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: is not TOML ({error})") from error
-    except ValueError as error:
-        raise RequestError(f"{path}: {error}") from error
+    return read_toml(Training, path, "training")

@@ -28,7 +28,7 @@ from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
-from pipeline.training.config import Training
+from pipeline.training.config import Resources, Training
 from pipeline.training.dataset import Checks, Samples, close_all
 from pipeline.training.dataset_statistics import Gathered, gather, normalisation_of
 from pipeline.training.initialize import begin_with
@@ -56,20 +56,6 @@ class Trained:
     """Of the best validation; empty if nothing was kept for validation."""
     first: bool = True
     """Whether this process speaks for all that trained together."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How a training is computed: speed only."""
-
-    device: str | None = None
-    """cpu, cuda or cuda:1; None: all GPUs that there are, or else the CPU."""
-    workers: int = 0
-    """Processes that make samples; 0: the training makes its own."""
-    devices: int | None = None
-    """GPUs, or processes on a CPU, that train together, each on batches of its own; None: all GPUs, or one process."""
-    bar: bool = False
-    """Whether a bar on stderr shows every step."""
 
 
 ALL_HERE = Resources()

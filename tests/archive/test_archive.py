@@ -24,7 +24,7 @@ from pipeline.cli import app
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
 from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Means
-from pipeline.jobs.job_file import Request
+from pipeline.jobs.request import Request
 from pipeline.runs.lock import held
 from pipeline.runs.observer import Observer, RunContext
 from tests.support.inputs import contents, listing, pixels, put_scene

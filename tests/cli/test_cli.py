@@ -64,7 +64,7 @@ def test_the_version_is_told():
     assert pipeline("--version") == f"pipeline {__version__}\n"
 
 
-@pytest.mark.parametrize("words", [("run", "--inputt", "a"), ("segment",), ("export", "a.tif"), ("run", "--band", "x")])
+@pytest.mark.parametrize("words", [("run", "--inputt", "a"), ("segment",), ("export", "a.tif"), ("run", "--rows", "x")])
 def test_a_word_that_is_no_option_ends_with_2(words):
     pipeline(*words, code=2)
 

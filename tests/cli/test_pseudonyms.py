@@ -84,7 +84,7 @@ def test_text_of_a_header_reaches_no_output_at_all(told_scan, models, tmp_path, 
     mask = str(out / "m.nii.gz")
     runs += [["export", mask, "--output", str(out / name)] for name in ("e.nii.gz", "e.zarr", "e.ctbl", "e.label")]
     runs.append(["export", mask, "--output", str(out / "e.png"), "--image", str(told_scan)])
-    runs.append(["export", mask, "--output", str(out / "parts"), "--each"])
+    runs.append(["export", mask, "--output", str(out / "parts"), "--per-class"])
     runs.append(["measure", mask, "--image", str(told_scan), "--output", str(out / "table.csv")])
     runs.append(["check", mask, "--like", str(told_scan)])
     runs.append(["info", mask, str(told_scan)])

@@ -21,9 +21,10 @@ from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation import labels
-from pipeline.evaluation.compare import Measures, counts_of_scene, evaluate_pairs
+from pipeline.evaluation.compare import counts_of_scene, evaluate_pairs
 from pipeline.evaluation.labels import Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
+from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ranked
 from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source

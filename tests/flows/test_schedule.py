@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from flows import schedule as room
 from flows.schedule import Watching, When, deployment_of
 from pipeline.cli import app
-from pipeline.cli.parsing import duration
+from pipeline.decoding.readers import parse_duration
 from pipeline.errors import RequestError
 from tests.support.inputs import labels_of, pixels, put_scene
 
@@ -32,13 +32,13 @@ ROOT = Path(__file__).parents[2]
     ("text", "seconds"), [("30s", 30), ("15m", 900), ("6h", 21600), ("1d", 86400), ("5", 5), ("0.5m", 30)]
 )
 def test_times_are_read(text, seconds):
-    assert duration("--every", text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "m", "15x", "-1s", "nan", "infs", "1m30s"])
 def test_other_times_are_refused(text):
-    with pytest.raises(RequestError, match=r"must be a time, as in 30s"):
-        duration("--every", text)
+    with pytest.raises(ValueError, match=r"must be a time, as in 30s"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_other_times_are_refused(text):
         ((), "give one of --every and --cron"),
         (("--every", "1m", "--cron", "0 3 * * *"), "give one of --every and --cron"),
         (("--cron", "at three"), "'at three': is no schedule"),
-        (("--every", "1m", "--at-once", "0"), "must be above 0"),
+        (("--every", "1m", "--concurrency", "0"), "must be above 0"),
         (("--every", "1m", "--pool", "p"), "--pool needs a Prefect server"),
     ],
 )

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.jobs.job import Job
-from pipeline.jobs.job_file import Request, check, read_request
+from pipeline.jobs.job_file import check, read_request
+from pipeline.jobs.request import Request
 
 WHOLE = """
 input = ["scenes/*.tif", "/data/x.tif", "s3://bucket/y.tif"]
@@ -35,12 +36,12 @@ def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
         (f"{tmp_path}/scenes/*.tif", "/data/x.tif", "s3://bucket/y.tif"),
         f"{tmp_path}/masks/",
         "landcover",
-        (4, 3, 2),
-        (512, 512),
-        (128, 64),
-        "hann",
-        ("axial", "coronal"),
-        ("flips", 0.75),
+        bands=(4, 3, 2),
+        patch=(512, 512),
+        overlap=(128, 64),
+        window="hann",
+        view=("axial", "coronal"),
+        tta=("flips", 0.75),
     )
 
 

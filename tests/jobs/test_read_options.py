@@ -16,13 +16,12 @@ from rasterio.io import MemoryFile
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.cli.parsing import bands
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.band_names import RasterBand, bands_named, listed
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Means, parse_bands
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
@@ -120,9 +119,9 @@ def test_what_is_no_band_or_several_is_told_with_all_that_there_are(tmp_path):
 
 
 def test_bands_of_a_command_line_are_numbers_and_names():
-    assert bands("4, red,nir08") == (4, "red", "nir08")
-    with pytest.raises(RequestError, match=r"'4,,2' must be bands with commas, as in 4,3,2 or red,green,blue"):
-        bands("4,,2")
+    assert parse_bands("4, red,nir08") == (4, "red", "nir08")
+    with pytest.raises(ValueError, match=r"'4,,2' must be bands with commas, as in 4,3,2 or red,green,blue"):
+        parse_bands("4,,2")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -163,14 +162,14 @@ ORDERS = [order for order in permutations((1, 2, 3)) if order != (1, 2, 3)]
 def test_numbers_that_contradict_names_are_refused_and_can_be_insisted_on(rgb, tmp_path, order):
     path = put_bands(tmp_path / "a.tif", pixels((3, 40, 40)), RGB, "colour")
     with pytest.raises(InputError) as refused:
-        prepare(Job(str(path), None, rgb, order), Means())
+        prepare(Job(str(path), None, rgb, bands=order), Means())
     said = str(refused.value)
     first = next(at for at, number in enumerate(order) if number != at + 1)
     assert f"the model rgb would take band {order[first]}, named {RGB[order[first] - 1]}, as {RGB[first]}" in said
     assert "; --bands red,green,blue takes them by name, and --bands " in said
     assert refused.value.code == "unsuitable"
-    insisted = bands(said.split(" and --bands ")[1].split()[0])
-    assert prepare(Job(str(path), None, rgb, insisted), Means()).reading.bands == order
+    insisted = parse_bands(said.split(" and --bands ")[1].split()[0])
+    assert prepare(Job(str(path), None, rgb, bands=insisted), Means()).reading.bands == order
 
 
 def test_bands_without_a_name_are_taken_by_place_and_those_with_one_are_not(rgb, tmp_path):
@@ -181,7 +180,7 @@ def test_bands_without_a_name_are_taken_by_place_and_those_with_one_are_not(rgb,
     with pytest.raises(InputError, match="would take band 1, named blue, as red; --bands blue,2,3 takes them so all"):
         prepare(Job(str(put_bands(tmp_path / "b.tif", image, ["blue", None, None])), None, rgb), Means())
     path = put_bands(tmp_path / "b.tif", image, ["blue", None, None])
-    assert prepare(Job(str(path), None, rgb, (3, 2, 1)), Means()).reading.bands == (3, 2, 1)
+    assert prepare(Job(str(path), None, rgb, bands=(3, 2, 1)), Means()).reading.bands == (3, 2, 1)
 
 
 def test_bands_that_fit_no_channel_are_listed(rgb, tmp_path):
@@ -192,9 +191,9 @@ def test_bands_that_fit_no_channel_are_listed(rgb, tmp_path):
 
 def test_a_false_colour_picture_may_be_asked_for(rgb, tmp_path):
     path = put_bands(tmp_path / "a.tif", pixels((4, 40, 40)), [*RGB, "nir"], "colour")
-    assert prepare(Job(str(path), None, rgb, ("nir", "red", "green")), Means()).reading.bands == (4, 1, 2)
+    assert prepare(Job(str(path), None, rgb, bands=("nir", "red", "green")), Means()).reading.bands == (4, 1, 2)
     with pytest.raises(InputError, match="would take band 1, named red, as green"):
-        prepare(Job(str(path), None, rgb, (4, 1, 2)), Means())
+        prepare(Job(str(path), None, rgb, bands=(4, 1, 2)), Means())
 
 
 def test_tiles_of_another_order_are_refused(rgb, tmp_path):

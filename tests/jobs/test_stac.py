@@ -17,7 +17,8 @@ from affine import Affine
 
 from pipeline.errors import InputError, NothingFoundError, RequestError
 from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
-from pipeline.jobs.job_file import Request, Search, read_request
+from pipeline.jobs.job_file import read_request
+from pipeline.jobs.request import Request, Search
 from pipeline.runs.segment import segment
 from tests.support.inputs import pixels
 from tests.support.rasters import put as put_raster

@@ -167,7 +167,7 @@ WORDS = {
     "no patch": (["--patch", "0"], 2, r"patch \(0, 0\) must be at least 1"),
     "words as patch": (["--patch", "big"], 2, r"'big' must be whole numbers with commas"),
     "three patches": (["--patch", "1,2,3"], 2, r"'1,2,3' must be one whole number, or height and width"),
-    "band of 100": (["--band", "100"], 1, r"--band 100: must be a multiple of 1024"),
+    "band of 100": (["--rows", "100"], 1, r"--rows 100: must be a multiple of 1024"),
     "no memory": (["--memory", "1KiB"], 1, r"--memory 0\.0 MiB: the narrowest strip needs 0\.\d MiB; allow more"),
     "endless memory": (["--memory", "inf"], 2, r"--memory 'inf': must be a size, as in 500MiB"),
     "memory in words": (["--memory", "much"], 2, r"--memory 'much': must be a size, as in 500MiB"),

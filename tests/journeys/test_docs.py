@@ -42,7 +42,7 @@ from pipeline.cli import app
 from pipeline.demo import scene_grid
 from pipeline.geometry import Grid
 from pipeline.io.zarr import create_labels
-from pipeline.jobs.job_file import Request, Search
+from pipeline.jobs.request import Request, Search
 from pipeline.models import catalogue
 from pipeline.models.card import Card, ClassEntry, Int8, Normalisation
 from pipeline.models.networks.pspnet import PSPNet

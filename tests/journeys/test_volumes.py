@@ -19,7 +19,7 @@ from pipeline.evaluation.pairs import Pair, opened
 from pipeline.io.opening import identity
 from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Job, Means
-from pipeline.jobs.job_file import Request
+from pipeline.jobs.request import Request
 from pipeline.masks.check import check
 from pipeline.masks.export import export
 from pipeline.models import store
@@ -163,7 +163,7 @@ def test_a_default_that_is_said_makes_no_other_job(model, tmp_path):
     assert recipe_of(jobs_of(Request(input=(str(scan),), affine="strict"))[0]) == recipe_of(Job(str(scan)))
 
 
-@pytest.mark.parametrize("words", [["--affine", "sform"], ["--affine", "qform"], ["--volume", "0"]])
+@pytest.mark.parametrize("words", [["--nifti-affine", "sform"], ["--nifti-affine", "qform"], ["--volume", "0"]])
 def test_what_does_not_matter_to_a_file_makes_no_other_mask(model, tmp_path, words):
     scan = put(tmp_path / "scan.nii.gz")
     run("--input", scan, "--model", model, *words)
@@ -184,9 +184,9 @@ def test_an_archive_goes_on_once_it_is_said_which_form_holds(model, tmp_path):
     refused = [("done", None), ("failed", "forms-disagree"), ("done", None)]
     assert statuses(code=1) == refused
     assert statuses(code=1) == [("skipped", None), refused[1], ("skipped", None)]
-    assert statuses("--affine", "sform") == [("skipped", None), ("done", None), ("skipped", None)]
-    assert statuses("--affine", "sform") == [("skipped", None)] * 3
-    assert "made with affine 'sform' (now 'qform')" in run(*words, "--affine", "qform", code=2).stderr
+    assert statuses("--nifti-affine", "sform") == [("skipped", None), ("done", None), ("skipped", None)]
+    assert statuses("--nifti-affine", "sform") == [("skipped", None)] * 3
+    assert "made with affine 'sform' (now 'qform')" in run(*words, "--nifti-affine", "qform", code=2).stderr
 
 
 def test_a_mask_whose_forms_disagree_is_exported_compared_and_checked(tmp_path):
@@ -208,7 +208,10 @@ def test_recipes_of_older_ledgers_hold_and_others_differ():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--affine", "qfrom"], "unknown affine 'qfrom' (did you mean \"qform\"?); choose one of strict, sform, qform"),
+        (
+            ["--nifti-affine", "qfrom"],
+            "unknown affine 'qfrom' (did you mean \"qform\"?); choose one of strict, sform, qform",
+        ),
         (["--volume", "first"], "--volume 'first': must be the number of a volume, from 0, or all"),
         (["--volume", "-1"], "volume -1: must be at least 0, for volumes are counted from 0; or all"),
     ],

@@ -112,7 +112,7 @@ def test_one_structure_becomes_a_mask_of_its_own(mask, tmp_path):
 
 
 def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):
-    words = ["export", str(mask), "--output", str(tmp_path / "parts"), "--each", "--largest"]
+    words = ["export", str(mask), "--output", str(tmp_path / "parts"), "--per-class", "--largest"]
     ended = CliRunner().invoke(app, words)
     assert ended.exit_code == 0, ended.output
     files = [tmp_path / "parts" / f"{name}.nii.gz" for name in ("liver", "spleen")]
@@ -142,8 +142,8 @@ def test_structures_that_would_share_a_file_or_go_into_one_are_refused(mask, tmp
     (tmp_path / "mask.json").unlink()
     with pytest.raises(RequestError, match="has no names of classes"):
         export_each(mask, tmp_path / "parts")
-    ended = CliRunner().invoke(app, ["export", str(mask), "-o", str(tmp_path / "p"), "--each", "--structure", "liver"])
-    assert "--each writes a mask of each class" in ended.output
+    ended = CliRunner().invoke(app, ["export", str(mask), "-o", str(tmp_path / "p"), "--per-class", "--class", "liver"])
+    assert "--per-class writes a mask of each class" in ended.output
     assert not (tmp_path / "parts").exists()
 
 

@@ -184,7 +184,7 @@ def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, bo
     except InputError as error:
         if affine == STRICT:
             raise InputError(
-                f"{error}, or say with --affine sform or --affine qform which holds", error.code
+                f"{error}, or say with --nifti-affine sform or --nifti-affine qform which holds", error.code
             ) from error
         return affine, True, _matrix(header, affine)
     return FORMS[0], False, matrices[FORMS[0]]

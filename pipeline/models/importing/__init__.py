@@ -1,6 +1,19 @@
-"""Weights of other projects, read safely and made into models or backbones of this one."""
+"""Weights of other projects, read safely and made into models or backbones of this one.
 
-from pipeline.models.importing.importer import Imported, import_weights
-from pipeline.models.importing.options import Wishes
+The public names are imported when they are first used: the command line needs the options without torch.
+"""
 
-__all__ = ["Imported", "Wishes", "import_weights"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {"Imported": "importer", "Wishes": "options", "import_weights": "importer"}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the names)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

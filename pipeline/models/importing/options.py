@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pipeline.decoding import did_you_mean
+from pipeline.decoding import Meaning, did_you_mean
+from pipeline.decoding.readers import NUMBERS, PAIR, WORDS
 from pipeline.errors import RequestError
 from pipeline.models.card import Pair
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
@@ -17,43 +18,103 @@ Preset = Literal["semseg", "mmseg", "mmseg-b", "mmseg-mnv2", "smp", "torchvision
 class Wishes:
     """Options of an import; None: as the file says, else as its home project usually has it."""
 
-    preset: Preset | None = None
-    """Family of the file; None: told by its names."""
-    output_stride: OutputStride | None = None
-    dilation: Dilation | None = None
-    basic_dilation: BasicDilation | None = None
-    align_corners: bool | None = None
-    patch: Pair | None = None
-    """Height and width of a patch."""
-    overlap: Pair | None = None
-    """Height and width shared by neighbouring patches."""
-    classes: tuple[str, ...] | None = None
-    """Names of the classes, from class 0."""
-    channels: tuple[str, ...] | None = None
-    """Names of the channels that the file's first convolution takes, in its order."""
-    mean: tuple[float, ...] | None = None
-    """One per channel of the result, in units of the input."""
-    std: tuple[float, ...] | None = None
-    """One per channel of the result, above 0."""
-    drop_channels: tuple[str, ...] = ()
-    """Channels to leave out, such as B10."""
-    for_channels: tuple[str, ...] | None = None
-    """Channels of the result; those of the same name keep their filters, others come from `extend`."""
-    extend: Literal["zero", "tile"] | None = None
-    """Filters of channels that the file does not know; see `pipeline.models.importing.first_conv`."""
-    threshold: float | None = None
-    """Probability from which a head of one plane (sigmoid) says class 1."""
-    name: str | None = None
-    licence: str | None = None
-    credits: str | None = None
-    kind: Literal["scene", "volume"] = "scene"
-    orientation: str | None = None
-    """World direction of each axis x, y, z in training, such as "RAS" (volumes)."""
-    view: Literal["axial", "coronal", "sagittal"] | None = None
-    half: bool = False
-    """Store float16, half the size, instead of float32."""
-    overwrite: bool = False
-    """Replace a model that is there."""
+    preset: Annotated[
+        Preset | None,
+        Meaning(
+            "Family of the file: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, ssl4eo, satlas, own.",
+            unset="detected from the names of the tensors",
+        ),
+    ] = None
+    output_stride: Annotated[
+        OutputStride | None,
+        Meaning("Input pixels per feature pixel: 8, 16 or 32.", unset="the file's, else the family's"),
+    ] = None
+    dilation: Annotated[
+        Dilation | None,
+        Meaning("First block of a dilated layer: contracted or full.", unset="the file's, else the family's"),
+    ] = None
+    basic_dilation: Annotated[
+        BasicDilation | None,
+        Meaning("Dilated convolutions of a basic block (ResNet-18 and 34): conv1, both or timm.", unset="the family's"),
+    ] = None
+    align_corners: Annotated[
+        bool | None, Meaning("align_corners of the bilinear resizes.", unset="the file's, else the family's")
+    ] = None
+    patch: Annotated[
+        Pair | None,
+        PAIR,
+        Meaning("Patch size in pixels: 473, or 512,1024 (height, width).", unset="the file's, else the family's"),
+    ] = None
+    overlap: Annotated[
+        Pair | None,
+        PAIR,
+        Meaning(
+            "Overlap of neighboring patches in pixels: 64, or 64,96 (height, width).",
+            unset="the file's, else a third of the patch",
+        ),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None,
+        WORDS,
+        Meaning("Class names, from class 0: road,building.", unset="the file's, else class 0 and so on"),
+    ] = None
+    channels: Annotated[
+        tuple[str, ...] | None,
+        WORDS,
+        Meaning(
+            "Names of the channels of the file's first convolution, in order: red,green,blue.",
+            unset="the file's, else the family's",
+        ),
+    ] = None
+    mean: Annotated[
+        tuple[float, ...] | None,
+        NUMBERS,
+        Meaning("Mean of each channel of the result, in units of the input.", unset="the file's, else the family's"),
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None,
+        NUMBERS,
+        Meaning(
+            "Standard deviation of each channel of the result, in units of the input.",
+            unset="the file's, else the family's",
+        ),
+    ] = None
+    drop_channels: Annotated[tuple[str, ...], WORDS, Meaning("Channels to leave out, e.g. B10.", unset="none")] = ()
+    for_channels: Annotated[
+        tuple[str, ...] | None,
+        WORDS,
+        Meaning(
+            "Channels of the result; those that the file knows keep their filters, others need --extend.",
+            unset="the file's",
+        ),
+    ] = None
+    extend: Annotated[
+        Literal["zero", "tile"] | None,
+        Meaning("How to fill the filters of new channels: zero or tile.", unset="new channels are refused"),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Meaning(
+            "Decision threshold of a single-channel (sigmoid) head.",
+            unset="the file's, else 0.3 for mmseg and 0.5 for others",
+        ),
+    ] = None
+    name: Annotated[str | None, Meaning("Name of the model.", unset="that of the file")] = None
+    licence: Annotated[str | None, Meaning("License of the weights.", unset="the family's, else unknown")] = None
+    credits: Annotated[
+        str | None, Meaning("Whose data the weights were trained on.", unset="the family's, else the file")
+    ] = None
+    kind: Annotated[Literal["scene", "volume"], Meaning("What the model segments: scene or volume.")] = "scene"
+    orientation: Annotated[
+        str | None,
+        Meaning("World direction of the axes x, y, z of volumes in training, e.g. RAS; required for volumes."),
+    ] = None
+    view: Annotated[
+        Literal["axial", "coronal", "sagittal"] | None,
+        Meaning("Slicing direction of volumes: axial, coronal or sagittal; required for volumes."),
+    ] = None
+    half: Annotated[bool, Meaning("Store float16 instead of float32.")] = False
+    overwrite: Annotated[bool, Meaning("Overwrite an existing model.")] = False
 
     def __post_init__(self) -> None:
         known: dict[str, tuple[object, ...]] = {

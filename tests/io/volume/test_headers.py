@@ -44,7 +44,8 @@ def test_forms_that_disagree_are_refused_unless_one_is_chosen(tmp_path, version)
     header = nibabel.load(path).header
     apart = farthest(header.get_sform(), header.get_qform(), SHAPE)
     said = (
-        rf"sform \(code 4, MNI 152\) and its qform \(code 1, scanner\) disagree, by {apart:.4g} mm .*--affine sform or"
+        rf"sform \(code 4, MNI 152\) and its qform \(code 1, scanner\) disagree, by {apart:.4g} mm "
+        ".*--nifti-affine sform or"
     )
     with pytest.raises(InputError, match=said) as caught:
         open_volume(path)
@@ -85,7 +86,7 @@ def test_where_both_forms_agree_the_sform_holds_whatever_is_asked_for(tmp_path):
 )
 def test_a_broken_form_can_be_done_without(tmp_path, broken, other, code):
     path = put(tmp_path / "v.nii", DATA, **{**QUARTERED, **broken})
-    with pytest.raises(InputError, match=f"--affine {other}") as caught:
+    with pytest.raises(InputError, match=f"--nifti-affine {other}") as caught:
         open_volume(path)
     assert caught.value.code == code
     whole(path, affine=other)

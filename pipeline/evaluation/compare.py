@@ -16,7 +16,7 @@ from pipeline.errors import RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
 from pipeline.evaluation.counts import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
-from pipeline.evaluation.labels import Codes, Coding, class_table, coded_slabs
+from pipeline.evaluation.labels import SLAB_CELLS, Codes, Coding, class_table, coded_slabs
 from pipeline.evaluation.pairs import Opened, Pair, opened
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
@@ -95,12 +95,14 @@ def _compared(pair: Pair, coding: Coding, measures: Measures) -> _Compared:
         return _Compared(pair, files.grid, matrix, sums)
 
 
-def counts_of_scene(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
-    """Counts of a scene, slab by slab."""
+def counts_of_scene(
+    files: Opened, coding: Coding, measures: Measures, *, cells: int = SLAB_CELLS
+) -> tuple[NDArray[np.int64], Sums]:
+    """Counts of a scene, slab by slab of about `cells` cells."""
     classes = len(coding.classes)
     matrix = np.zeros((classes, classes + 1), np.int64)
     near: Sums = {}
-    for codes, rows in with_margin(coded_slabs(files, coding), margin_of(measures.boundary)):
+    for codes, rows in with_margin(coded_slabs(files, coding, cells=cells), margin_of(measures.boundary)):
         matrix += confusion(codes[:, rows], classes)
         found = boundary_sums(codes, rows, classes, measures.boundary)
         near = added([near, found]) if near else found

@@ -24,7 +24,7 @@ _STRANGE = -2
 _LARGEST = 65535
 _MOST = 256
 """Different values above which labels without a class table are taken for an image."""
-_CELLS = 2**22
+SLAB_CELLS = 2**22
 """Cells of a slab, unless one row of blocks has more."""
 
 
@@ -49,13 +49,13 @@ class Coding:
         return codes
 
 
-def coded_slabs(files: Opened, coding: Coding) -> Iterator[Codes]:
-    """Codes `(2, rows, ...)` of truth and prediction, in full-width slabs from the top.
+def coded_slabs(files: Opened, coding: Coding, *, cells: int = SLAB_CELLS) -> Iterator[Codes]:
+    """Codes `(2, rows, ...)` of truth and prediction, in full-width slabs of about `cells` cells from the top.
 
     Raises InputError with the pair and the values for labels that no class has.
     """
     lookup = coding.lookup
-    for box in _boxes(files):
+    for box in _boxes(files, cells):
         values, labelled = _labels(files, box, 1, coding.ignore)
         truth = _coded(files.pair, "truth", values, labelled, lookup, coding)
         values, observed = _labels(files, box, 0, coding.ignore)
@@ -95,7 +95,7 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
     found: set[int] = set()
     for pair in pairs:
         with opened(pair) as files:
-            for box in _boxes(files):
+            for box in _boxes(files, SLAB_CELLS):
                 truth, labelled = _labels(files, box, 1, ignore)
                 prediction, observed = _labels(files, box, 0, ignore)
                 found.update(np.unique(truth[labelled]).tolist())
@@ -108,11 +108,11 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
     return {int(value) for value in found}
 
 
-def _boxes(files: Opened) -> tuple[Box, ...]:
+def _boxes(files: Opened, cells: int) -> tuple[Box, ...]:
     """Slabs of whole rows of blocks."""
     shape = files.grid.shape
     step = max(files.prediction.block[0], files.truth.block[0])
-    rows = max(1, _CELLS // int(np.prod(shape[1:])))
+    rows = max(1, cells // int(np.prod(shape[1:])))
     return cut_slabs(shape, step * max(1, rows // step))
 
 

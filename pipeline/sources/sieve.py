@@ -13,7 +13,7 @@ from pipeline.engine import Pixels, Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
 
-_SIDE = {2: 1024, 3: 64}
+SIDE = {2: 1024, 3: 64}
 """Least side of a tile that is looked at by itself, by number of axes."""
 Labels = NDArray[np.generic]
 
@@ -26,12 +26,13 @@ class Sieved(Source):
     nothing else around it stays.
     """
 
-    def __init__(self, labels: Source, nodata: int, least: int) -> None:
-        """Sieve `labels`: patches below `least` cells go."""
+    def __init__(self, labels: Source, nodata: int, least: int, *, side: int | None = None) -> None:
+        """Sieve `labels`: patches below `least` cells go. `side` is the least side of a tile, else that of `SIDE`."""
         if least < 1:
             raise RequestError(f"sieve is {least}; it is the least number of cells of a patch, and at least 1")
         self._labels, self._nodata, self._least = labels, nodata, least
         self.info = labels.info
+        self._side = max(side or SIDE[len(self.grid.shape)], 4 * least)
 
     def read(self, box: Box) -> Pixels:
         """Labels of `box`, tile by tile: what decides a cell lies within twice as many cells as a patch must have."""
@@ -45,9 +46,8 @@ class Sieved(Source):
         return Pixels(values, None if valid.all() else valid)
 
     def _tiles(self, box: Box) -> Iterator[Box]:
-        side = max(_SIDE[len(box.shape)], 4 * self._least)
-        for corner in product(*(range(a, b, side) for a, b in zip(box.start, box.stop, strict=True))):
-            yield Box(corner, tuple(min(at + side, end) for at, end in zip(corner, box.stop, strict=True)))
+        for corner in product(*(range(a, b, self._side) for a, b in zip(box.start, box.stop, strict=True))):
+            yield Box(corner, tuple(min(at + self._side, end) for at, end in zip(corner, box.stop, strict=True)))
 
     def close(self) -> None:
         """Release the mask."""

@@ -20,9 +20,8 @@ from pipeline import evaluate
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
-from pipeline.evaluation import labels
 from pipeline.evaluation.compare import counts_of_scene, evaluate_pairs
-from pipeline.evaluation.labels import Coding
+from pipeline.evaluation.labels import SLAB_CELLS, Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ranked
@@ -145,9 +144,8 @@ def test_labels_without_a_class_table_are_named_by_their_values(tmp_path):
     assert found.overall.figures["accuracy"].value == 0.5
 
 
-def test_scenes_are_held_by_slabs_only(monkeypatch):
+def test_scenes_are_held_by_slabs_only():
     """Each row is read once, and twice the rows take no more memory."""
-    monkeypatch.setattr(labels, "_CELLS", 2**16)
     row = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 9), 40)[None, None]
     peaks = []
     for rows in (600, 1200):
@@ -156,7 +154,7 @@ def test_scenes_are_held_by_slabs_only(monkeypatch):
             Pair("prediction", "truth"), *(ArraySource(values, block=(7, 64)) for _ in range(2)), (None, None)
         )
         tracemalloc.start()
-        matrix, sums = counts_of_scene(files, Coding(CLASSES, ()), Measures())
+        matrix, sums = counts_of_scene(files, Coding(CLASSES, ()), Measures(), cells=2**16)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert matrix.sum() == values.size
@@ -455,15 +453,16 @@ def test_pictures_show_truth_prediction_and_what_differs(scenes, tmp_path):
     assert np.array_equal((panels[2].transpose(1, 2, 0) == black).all(2), counted & (prediction == 255))
 
 
-def test_a_large_scene_is_thinned_evenly(tmp_path, monkeypatch):
-    monkeypatch.setattr(labels, "_CELLS", 700 * 64)
-    truth = np.random.default_rng(0).integers(0, 3, (1100, 700)).astype(np.uint8)
+def test_a_large_scene_is_thinned_evenly(tmp_path):
+    """Over the end of a slab, which is not that of a step, too."""
+    truth = np.random.default_rng(0).integers(0, 3, (1500, 3001)).astype(np.uint8)
+    assert 0 < SLAB_CELLS // truth.shape[1] < len(truth)
     mask, path = put_pair(tmp_path, truth, truth)
     (tmp_path / "t.csv").write_text(f"prediction,truth,image\n{mask},{path},{path}\n")
     call("--table", tmp_path / "t.csv", "--pictures", tmp_path / "p")
     with rasterio.open(tmp_path / "p/best_a_mask.png") as file:
         picture = file.read()
-    thin = truth[::3, ::3]
+    thin = truth[::6, ::6]
     panels = [picture[:, :, start : start + thin.shape[1]] for start in range(0, picture.shape[2], thin.shape[1] + 8)]
     assert np.array_equal(panels[0][0], thin)
     colours = np.array([entry.colour for entry in CLASSES])

@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive.archive import recipe_of
@@ -26,6 +24,7 @@ from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.sources.calibrated import Calibrated, Calibration
+from pipeline.testing import SourceContract
 from pipeline.training.config import Data
 from pipeline.training.dataset import Samples, close_all
 from pipeline.training.dataset_statistics import gather, normalisation_of
@@ -38,9 +37,6 @@ from tests.support.trainings import SCENES, VOLUMES, truth
 
 SHAPE = (70, 90)
 SCALES, OFFSETS = (0.0001, 0.5), (-0.1, 3.0)
-BOXES = st.tuples(*(st.tuples(st.integers(0, n - 1), st.integers(1, n)) for n in SHAPE)).map(
-    lambda spans: Box(tuple(a for a, _ in spans), tuple(max(a + 1, b) for a, b in spans))
-)
 
 
 def put_scaled(path, values, scales=SCALES, offsets=OFFSETS, **more):
@@ -78,16 +74,13 @@ def scaled(request, tmp_path_factory):
     )
 
 
-@given(box=BOXES)
-def test_a_box_of_physical_values_is_cut_from_the_whole(scaled, box):
-    source = Calibrated(RasterSource(scaled), Calibration(SCALES, OFFSETS))
-    whole, seen = source.read(Box.whole(SHAPE))
-    part, part_seen = source.read(box)
-    assert part.dtype == source.dtype == np.float32
-    assert part.tobytes() == np.ascontiguousarray(whole[(slice(None), *box.slices)]).tobytes()
-    if seen is not None:
-        np.testing.assert_array_equal(part_seen is None or part_seen, part_seen is None or seen[box.slices])
-        assert part_seen is not None or seen[box.slices].all()
+class TestContract(SourceContract):
+    @pytest.fixture
+    def source(self, scaled):
+        return Calibrated(RasterSource(scaled), Calibration(SCALES, OFFSETS))
+
+    def test_its_values_are_float32(self, source):
+        assert source.dtype == np.float32
 
 
 def test_physical_values_are_those_of_numpy_and_nodata_is_that_of_the_file(scaled):

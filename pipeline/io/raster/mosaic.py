@@ -26,7 +26,7 @@ from pipeline.io.raster.source import RasterSource
 from pipeline.io.raster.warped import Warped
 
 _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-_OPEN = 32
+OPEN = 32
 """Tiles that a thread holds open."""
 _APART = 1e-3
 """Cells by which a tile may lie off the grid of the first: what the rounding of headers makes of one grid."""
@@ -72,12 +72,20 @@ class MosaicSource(Source):
 
     classes: ClassTable = ()
 
-    def __init__(self, name: str, bands: Sequence[BandName] | None = None, onto: Grid | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        bands: Sequence[BandName] | None = None,
+        onto: Grid | None = None,
+        *,
+        most_open: int = OPEN,
+    ) -> None:
         """Open what `name` stands for, its tiles put on the grid `onto` if there is one.
 
+        Each thread that reads holds up to `most_open` tiles open.
         InputError, naming both, where two tiles have other channels or, without `onto`, do not lie on one grid.
         """
-        self._path, self._asked, self._onto = name, bands, onto
+        self._path, self._asked, self._onto, self._most_open = name, bands, onto, most_open
         self._local = threading.local()
         self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | Warped](), False
         paths = tiles_of(name)
@@ -189,7 +197,7 @@ class MosaicSource(Source):
             self._local.held = OrderedDict()
         held: OrderedDict[str, RasterSource | Warped] = self._local.held
         if path not in held:
-            while len(held) >= _OPEN:
+            while len(held) >= self._most_open:
                 self._forget(held.popitem(last=False)[1])
             tile = RasterSource(path, self._asked)
             held[path] = tile if self._onto is None else Warped(tile, self._onto)

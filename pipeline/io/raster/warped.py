@@ -24,7 +24,7 @@ from pipeline.io.raster.georeference import transform_of
 Floats = NDArray[np.float64]
 _TILE = 256
 """Cells of a side of what is looked for at a time: PROJ chooses its operation for all points of one call."""
-_MOST = 1 << 24
+AT_ONCE = 1 << 24
 """Values that are read at once for a part of a tile."""
 _SNAP = 1e-6
 """Cells by which a place may lie off a cell's centre and count as there."""
@@ -41,11 +41,14 @@ class Warped(Source):
     about: tuple[RasterBand, ...]
     bands: tuple[int, ...]
 
-    def __init__(self, source: Source, target: Grid) -> None:
-        """Put `source` on the grid `target`; InputError for what has no place there, or where they do not meet."""
+    def __init__(self, source: Source, target: Grid, *, at_once: int = AT_ONCE) -> None:
+        """Put `source` on the grid `target`, reading up to `at_once` of its values at a time.
+
+        InputError for what has no place there, or where they do not meet.
+        """
         if fault := _fault(source.grid, target):
             raise InputError(f"{source.info.path or 'the scene'}: {fault}", "unsuitable")
-        self._source = source
+        self._source, self._at_once = source, at_once
         if isinstance(source, Banded):
             self.about, self.bands = source.about, source.bands
         wide = source.dtype.kind in "iu" and source.dtype.itemsize == 8
@@ -86,7 +89,7 @@ class Warped(Source):
         start, stop = np.floor(at.min(1)).astype(int), np.ceil(at.max(1)).astype(int) + 1
         needed = Box(tuple((start * self._factors).tolist()), tuple((stop * self._factors).tolist()))
         needed = needed.clip(Box.whole(self._source.grid.shape))
-        if needed.size * self.channels > _MOST and inside.size > 1:
+        if needed.size * self.channels > self._at_once and inside.size > 1:
             self._fill_halves(places, values, valid)
             return
         planes, seen = _reduced(self._source.read(needed), self._factors)

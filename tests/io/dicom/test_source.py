@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -31,6 +30,7 @@ from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
 from pipeline.jobs.job_file import read_request
 from pipeline.runs.report import Report
+from pipeline.testing import SourceContract
 from tests.support.dicoms import TILTED, UPRIGHT, by_simpleitk, normal_of, pixels, places_of, put_series
 from tests.support.inputs import labels_of, put_volume
 from tests.support.niftis import files
@@ -137,14 +137,10 @@ def test_compressed_slices_and_frames_are_the_same_volume(tmp_path, syntax, fram
     np.testing.assert_array_equal(same, values)
 
 
-def test_a_box_is_the_same_from_any_thread(tmp_path):
-    source = open_source(put_series(tmp_path / "s", pixels((6, 9, 8))))
-    all_of_it = source.read(Box.whole(source.grid.shape)).values
-    boxes = [Box((z, 1, 2), (z + 2, 7, 8)) for z in range(5)] * 4
-    with ThreadPoolExecutor(8) as pool:
-        for box, pixels_ in zip(boxes, pool.map(source.read, boxes), strict=True):
-            np.testing.assert_array_equal(pixels_.values, all_of_it[(slice(None), *box.slices)])
-    source.close()
+class TestContract(SourceContract):
+    @pytest.fixture(params=[False, True], ids=["slices", "frames"])
+    def source(self, request, tmp_path):
+        return open_source(put_series(tmp_path / "s", pixels((6, 9, 8)), frames=request.param))
 
 
 def test_a_zip_is_its_folder(tmp_path):

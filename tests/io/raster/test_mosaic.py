@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given
-from hypothesis import strategies as st
 from rasterio.merge import merge
 from typer.testing import CliRunner
 
@@ -23,6 +21,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster.mosaic import MosaicSource
 from pipeline.jobs.job import Job
 from pipeline.runs.segment import segment
+from pipeline.testing import SourceContract
 from tests.support.inputs import contents, labels_of, pixels
 from tests.support.rasters import put
 
@@ -68,20 +67,10 @@ def test_it_reads_as_the_mosaic_that_rasterio_merges(tiles, way):
         source.read(Box.whole(SHAPE))
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    source = MosaicSource(f"mosaic:{put_tiles(tmp_path_factory.mktemp('m') / 'tiles')}")
-    return source, source.read(Box.whole(SHAPE))
-
-
-@given(data=st.data())
-def test_a_box_is_cut_from_the_whole(kept, data):
-    source, whole = kept
-    edges = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in SHAPE]
-    box = Box(*zip(*edges, strict=True))
-    found = source.read(box)
-    np.testing.assert_array_equal(found.values, whole.values[(slice(None), *box.slices)])
-    np.testing.assert_array_equal(True if found.valid is None else found.valid, whole.valid[box.slices])
+class TestContract(SourceContract):
+    @pytest.fixture(params=[2, 32])
+    def source(self, tiles, request):
+        return MosaicSource(f"mosaic:{tiles}", most_open=request.param)
 
 
 def test_its_mask_is_that_of_the_written_mosaic(tiles, models, tmp_path):
@@ -105,10 +94,9 @@ def test_its_mask_is_that_of_the_written_mosaic(tiles, models, tmp_path):
     assert contents(mask) == before
 
 
-def test_more_tiles_than_stay_open_are_read_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.io.raster.mosaic._OPEN", 2)
+def test_more_tiles_than_stay_open_are_read_all_the_same(tmp_path):
     tiles = put_tiles(tmp_path / "tiles")
-    source = MosaicSource(f"mosaic:{tiles}")
+    source = MosaicSource(f"mosaic:{tiles}", most_open=2)
     for _ in range(2):
         np.testing.assert_array_equal(source.read(Box.whole(SHAPE)).values, expected(tiles)[0])
     assert len(source._every) <= 2

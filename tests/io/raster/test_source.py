@@ -29,6 +29,7 @@ from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.gdal import CACHE, reading
+from pipeline.testing import SourceContract, boxes
 from tests.support.rasters import MASKS, PLACES, pixels, put
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -41,9 +42,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 TYPES = ("uint8", "uint16", "int16", "float32", "int8", "uint32", "float64")
 HEIGHT, WIDTH = 70, 90
-BOXES = st.tuples(*(st.tuples(st.integers(0, n - 1), st.integers(1, n)) for n in (HEIGHT, WIDTH))).map(
-    lambda spans: Box(tuple(a for a, _ in spans), tuple(max(a + 1, b) for a, b in spans))
-)
 
 
 def shown(source: RasterSource, box: Box | None = None) -> tuple[Any, Any]:
@@ -73,17 +71,13 @@ def test_a_file_reads_as_rasterio_reads_it(path: Path) -> None:
     np.testing.assert_array_equal(values, expected)
 
 
-@given(box=BOXES)
-def test_a_box_is_cut_from_the_whole(path: Path, box: Box) -> None:
-    source = RasterSource(path)
-    values, valid = shown(source)
-    part, part_valid = shown(source, box)
-    assert part.tobytes() == np.ascontiguousarray(values[(slice(None), *box.slices)]).tobytes()
-    np.testing.assert_array_equal(part_valid, valid[box.slices])
-    source.close()
+class TestContract(SourceContract):
+    @pytest.fixture
+    def source(self, path: Path) -> RasterSource:
+        return RasterSource(path)
 
 
-@given(bands=st.lists(st.integers(1, 3), min_size=1, max_size=4), box=BOXES)
+@given(bands=st.lists(st.integers(1, 3), min_size=1, max_size=4), box=boxes((HEIGHT, WIDTH)))
 def test_bands_are_read_in_the_order_asked_for(path: Path, bands: list[int], box: Box) -> None:
     source = RasterSource(path, bands)
     window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, transform
@@ -28,6 +26,7 @@ from pipeline.jobs.job import Job, Means
 from pipeline.jobs.target_grid import target_of
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
+from pipeline.testing import SourceContract
 from tests.support.inputs import labels_of, pixels, put_volume
 from tests.support.rasters import PLACES, put
 
@@ -111,24 +110,19 @@ def test_it_is_what_gdal_makes_of_it(case, tmp_path):
     assert 0.1 < valid.mean() < 1
 
 
-@settings(max_examples=15)
-@given(data=st.data())
-def test_a_box_is_cut_from_the_whole(case, data):
-    *_, source, (values, valid) = case
-    edges = [
-        sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in source.grid.shape
-    ]
-    box = Box(*zip(*edges, strict=True))
-    part, seen = shown(source, box)
-    assert part.tobytes() == np.ascontiguousarray(values[(slice(None), *box.slices)]).tobytes()
-    np.testing.assert_array_equal(seen, valid[box.slices])
+class TestContract(SourceContract):
+    max_examples = 10
+
+    @pytest.fixture
+    def source(self, case):
+        _, path, source, _ = case
+        return Warped(RasterSource(path), source.grid)
 
 
-def test_far_places_are_read_in_parts_that_change_no_byte(case, monkeypatch):
-    *_, source, (values, valid) = case
-    monkeypatch.setattr("pipeline.io.raster.warped._MOST", 3000)
+def test_far_places_are_read_in_parts_that_change_no_byte(case):
+    _, path, source, (values, valid) = case
     box = Box((30, 20), (110, 140))
-    part, seen = shown(source, box)
+    part, seen = shown(Warped(RasterSource(path), source.grid, at_once=3000), box)
     assert part.tobytes() == np.ascontiguousarray(values[(slice(None), *box.slices)]).tobytes()
     np.testing.assert_array_equal(seen, valid[box.slices])
 
@@ -318,14 +312,13 @@ def test_tiles_of_several_systems_are_put_on_one_grid(tiles):
     assert source.grid == onto
 
 
-@settings(max_examples=15)
-@given(data=st.data())
-def test_a_box_of_such_tiles_is_cut_from_the_whole(tiles, data):
-    *_, onto, source = tiles
-    edges = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in onto.shape]
-    box = Box(*zip(*edges, strict=True))
-    for found, expected in zip(shown(source, box), shown(source), strict=True):
-        np.testing.assert_array_equal(found, expected[(..., *box.slices)])
+class TestContractOfTiles(SourceContract):
+    max_examples = 10
+
+    @pytest.fixture
+    def source(self, tiles):
+        folder, onto, _ = tiles
+        return open_source(f"mosaic:{folder}", onto=onto)
 
 
 def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):

@@ -23,6 +23,7 @@ from pipeline.geometry import Box
 from pipeline.io.opening import identity, open_source
 from pipeline.io.volume.stream import open_stream
 from pipeline.jobs.inputs import find_inputs, name_outputs
+from pipeline.testing import SourceContract
 from tests.support.dicoms import TILTED, normal_of, pixels
 from tests.support.inputs import labels_of, put_volume
 from tests.support.niftis import files
@@ -112,15 +113,13 @@ def test_byte_order_and_skipped_bytes(tmp_path, order, skip):
         np.testing.assert_array_equal(whole(tmp_path / name)[1], values)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_any_box_in_any_order_is_that_of_the_whole(tmp_path, name):
-    values = pixels((6, 5, 4), "i2")
-    source = open_source(put(tmp_path / name, values, packed=True))
-    assert source.info.sequential
-    for z in (3, 0, 5, 2):
-        box = Box((z, 1, 0), (z + 1, 4, 3))
-        np.testing.assert_array_equal(source.read(box).values[0], values[box.slices])
-    source.close()
+class TestContract(SourceContract):
+    @pytest.fixture(params=NAMES)
+    def source(self, request, tmp_path):
+        return open_source(put(tmp_path / request.param, pixels((6, 5, 4), "i2"), packed=True))
+
+    def test_it_is_sequential(self, opened):
+        assert opened.info.sequential
 
 
 def stored(path: Path) -> Path:

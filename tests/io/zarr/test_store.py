@@ -24,6 +24,7 @@ from pipeline.geometry import Box, Grid, cut_slabs
 from pipeline.io.raster import RasterSource
 from pipeline.io.zarr import CHUNK, SlabStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
 from pipeline.io.zarr.labels import chunks_of
+from pipeline.testing import SourceContract
 from tests.support.fakes import ArraySource
 from tests.support.rasters import PLACES, pixels, put
 
@@ -265,17 +266,16 @@ def test_a_record_that_tells_of_another_array_is_refused(tmp_path: Path) -> None
         ZarrSource(path)
 
 
-@given(spans=st.tuples(*[st.tuples(st.integers(0, 29), st.integers(1, 30))] * 2))
-@settings(max_examples=25)
-def test_a_box_is_cut_from_the_whole(tmp_path_factory: pytest.TempPathFactory, spans: Any) -> None:
-    path = tmp_path_factory.getbasetemp() / "whole.zarr"
-    if not path.exists():
+class TestContract(SourceContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> ZarrSource:
+        path = tmp_path / "whole.zarr"
         zarr.create_array(path, data=IMAGE, chunks=(1, 7, 9), dimension_names=("band", "y", "x"))
-    box = Box(tuple(a for a, _ in spans), tuple(max(a + 1, b) for a, b in spans))
-    source = ZarrSource(path)
-    assert source.block == (7, 9)
-    part = source.read(box).values
-    assert part.tobytes() == np.ascontiguousarray(IMAGE[(slice(None), *box.slices)]).tobytes()
+        return ZarrSource(path)
+
+    def test_its_values_and_blocks_are_those_of_the_array(self, source: ZarrSource) -> None:
+        assert source.block == (7, 9)
+        assert source.read(Box.whole((30, 40))).values.tobytes() == IMAGE.tobytes()
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import Kind, MaskFormat, mask_format, mask_suffixes
@@ -14,7 +17,9 @@ from pipeline.io.formats.zarr import ZARR
 from pipeline.io.mask import About, LayerRecord, Mask
 from pipeline.io.suffixes import suffix_of
 
-__all__ = ["About", "Mask", "about", "check_output", "in_the_way", "publish", "publish_layer"]
+__all__ = ["About", "Mask", "about", "check_mask", "check_output", "in_the_way", "publish", "publish_layer"]
+
+_HINT = "give one that `pipeline run` made"
 
 
 def publish(mask: Mask, path: Path) -> None:
@@ -44,6 +49,20 @@ def about(path: str | Path) -> About:
         return About() if found is None else found.about(Path(path))
     except (KeyError, ValueError, InputError, OSError):
         return About()
+
+
+def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint: str = _HINT) -> None:
+    """Raise InputError unless `source`, opened from `path`, holds the labels of a mask, of a scene or volume if given.
+
+    `hint` is the way out, for the message.
+    """
+    fits = kind is None or source.grid.is_scene == (kind == "scene")
+    if not fits or source.channels != 1 or source.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path}: is not a mask{'' if kind is None else f' of a {kind}'}, but {source.channels} channels of "
+            f"{source.dtype} on axes {', '.join(source.grid.axes)}; expected one of uint8 or uint16: {hint}",
+            code="unsuitable",
+        )
 
 
 def in_the_way(path: Path) -> Path | None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
-from pipeline.errors import InputError, RequestError
+from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.affine import points_to_world
 from pipeline.geometry.region import Ring
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import about, check_mask
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.coordinates import rings_to_pixels
@@ -63,12 +63,7 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
     """
     source = open_source(mask)
     try:
-        if not source.grid.is_scene or source.channels != 1 or source.dtype not in (np.uint8, np.uint16):
-            raise InputError(
-                f"{mask}: is no mask of a scene, but {source.channels} channels of {source.dtype} on axes "
-                f"{', '.join(source.grid.axes)}; give one that `pipeline run` made",
-                code="unsuitable",
-            )
+        check_mask(mask, source, "scene")
         said = about(mask)
         parts = [Zone("", None)] if zones is None else zones_of(zones, name, source.grid)
         return _measured(source, parts, said.nodata, said.classes)

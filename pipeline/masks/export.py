@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
-from pipeline.io.mask_files import Mask, about, in_the_way, publish
+from pipeline.io.mask_files import Mask, about, check_mask, in_the_way, publish
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
 from pipeline.masks.postprocess import Cleaning, cleaned
@@ -58,10 +58,7 @@ def export(
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
     try:
-        if labels.dtype not in (np.uint8, np.uint16) or labels.channels != 1:
-            raise InputError(
-                f"{path}: {labels.channels} channels of {labels.dtype} are no mask; needed is one of uint8 or uint16"
-            )
+        check_mask(path, labels)
         said = about(path)
         if output.parent.is_dir():
             remove_stale_temporaries(output.parent)

@@ -14,7 +14,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import difference
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import about, check_mask
 from pipeline.io.opening import open_source
 from pipeline.io.tables import write_rows
 from pipeline.sources.passes import slabs
@@ -55,7 +55,7 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
     """The structures of a mask of a volume, and their intensities in `image`, which lies on the same grid.
 
     Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass looks at the values near
-    them. Raises InputError for what is no mask of a volume, or where the grids differ.
+    them. Raises InputError for what is not a mask of a volume, or where the grids differ.
     """
     labels = open_source(mask)
     scan = None if image is None else open_source(image)
@@ -79,12 +79,7 @@ def write_csv(path: Path, found: Sequence[Structure]) -> None:
 
 
 def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Source | None) -> None:
-    if labels.grid.is_scene or labels.channels != 1 or labels.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"{mask}: is no mask of a volume, but {labels.channels} channels of {labels.dtype} on axes "
-            f"{', '.join(labels.grid.axes)}; `pipeline areas` measures masks of scenes",
-            code="unsuitable",
-        )
+    check_mask(mask, labels, "volume", "`pipeline areas` measures masks of scenes")
     if scan is not None and (words := difference(labels.grid, scan.grid)):
         raise InputError(
             f"{mask}: lies on another grid than {image}: {words}; give the scan that the mask was made of",

@@ -287,8 +287,8 @@ def test_a_mask_of_a_volume_goes_to_zarr_and_back(made, tmp_path):
     [
         (("scene_mask.tif", "scene_mask.tif"), 2, "is the input itself"),
         (("scene_mask.tif", "scene.tif"), 1, "is there already; --overwrite replaces it"),
-        (("scene.tif", "x.zarr"), 2, "2 channels of uint8 are no mask"),
-        (("scan.nii.gz", "x.zarr"), 2, "1 channels of int16 are no mask"),
+        (("scene.tif", "x.zarr"), 2, "is not a mask, but 2 channels of uint8"),
+        (("scan.nii.gz", "x.zarr"), 2, "is not a mask, but 1 channels of int16"),
         (("scene_mask.tif", "x.nii.gz"), 2, "a mask of a scene is written as"),
         (("scan_mask.nii.gz", "x.tif"), 2, "a mask of a volume is written as"),
         (("none.tif", "x.tif"), 2, "there is no such file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.classes import ClassTable, hex_color, rows_of
@@ -26,6 +27,18 @@ def root_attributes(
     grid: Grid, array: str, nodata: int | None, classes: ClassTable, made: Mapping[str, Any]
 ) -> Attributes:
     """Attributes of the group that holds the mask `array`; `made` says how it was made."""
+    record = own_record(grid, array, nodata, classes, made)
+    return {**record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
+
+
+def own_record(
+    grid: Grid,
+    array: str,
+    nodata: float | None = None,
+    classes: ClassTable = (),
+    made: Mapping[str, Any] = MappingProxyType({}),
+) -> Attributes:
+    """Our own record alone, for a store that stays with us."""
     record = {
         "version": 1,
         "array": array,
@@ -34,7 +47,7 @@ def root_attributes(
         "classes": rows_of(classes),
         "made": dict(made),
     }
-    return {OURS: record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
+    return {OURS: record}
 
 
 def labels_attributes(name: str) -> Attributes:

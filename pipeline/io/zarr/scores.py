@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
 
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
-from pipeline.io.zarr.attributes import OURS, grid_to_json
+from pipeline.io.zarr.attributes import own_record
 
 CHUNK = (32, 64, 64)
 """Shape of a chunk, of all classes: slabs begin at multiples of its first side, and other views cut it crosswise."""
@@ -18,16 +17,8 @@ CHUNK = (32, 64, 64)
 
 def create_scores(path: Path, grid: Grid, classes: int) -> None:
     """Create a store at `path` of float32 scores `(classes, *grid.shape)`, all NaN, which stands for nodata."""
-    record: dict[str, Any] = {
-        "version": 1,
-        "array": "scores",
-        "grid": grid_to_json(grid),
-        "nodata": None,
-        "classes": [],
-        "made": {},
-    }
     try:
-        root = zarr.create_group(path, zarr_format=3, attributes={OURS: record})
+        root = zarr.create_group(path, zarr_format=3, attributes=own_record(grid, "scores"))
         root.create_array(
             "scores",
             shape=(classes, *grid.shape),

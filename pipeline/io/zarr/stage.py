@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Source
 from pipeline.errors import OutputError
-from pipeline.io.zarr.attributes import OURS, grid_to_json
+from pipeline.io.zarr.attributes import own_record
 from pipeline.io.zarr.source import ZarrSource
 from pipeline.sources.passes import slabs
 
@@ -37,15 +37,8 @@ def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None
 
 def _create(source: Source, path: Path) -> zarr.Array[Any]:
     missing = source.info.nodata
-    record: dict[str, Any] = {
-        "version": 1,
-        "array": "0",
-        "grid": grid_to_json(source.grid),
-        "nodata": None if missing != missing else missing,  # NaN is seen without being told
-        "classes": [],
-        "made": {},
-    }
-    root = zarr.create_group(path, zarr_format=3, attributes={OURS: record}, overwrite=True)
+    record = own_record(source.grid, "0", None if missing != missing else missing)  # NaN is seen without being told
+    root = zarr.create_group(path, zarr_format=3, attributes=record, overwrite=True)
     several = source.channels > 1
     return root.create_array(
         "0",

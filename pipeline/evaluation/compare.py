@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classes import ClassTable
+from pipeline.classes import ClassTable, background_of
 from pipeline.errors import RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
@@ -110,12 +110,16 @@ def counts_of_scene(
 
 
 def counts_of_volume(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
-    """Counts of a volume, and what is taken of each case by itself, for all classes but the background (value 0)."""
+    """Counts of a volume, and what is taken of each case by itself, for all classes but the background.
+
+    That is the class of that name; value 0 if there is none.
+    """
     codes = np.concatenate(list(coded_slabs(files, coding)), axis=1)
     matrix = confusion(codes, len(coding.classes))
     sums = overlap_sums(matrix)
+    background = background_of(coding.classes) or 0
     by_case = [
-        {} if entry.value == 0 else _case(codes, place, files.grid, measures.tolerance)
+        {} if entry.value == background else _case(codes, place, files.grid, measures.tolerance)
         for place, entry in enumerate(coding.classes)
     ]
     for name in OF_CASES:

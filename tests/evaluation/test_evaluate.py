@@ -20,7 +20,7 @@ from pipeline import evaluate
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
-from pipeline.evaluation.compare import counts_of_scene, evaluate_pairs
+from pipeline.evaluation.compare import counts_of_scene, counts_of_volume, evaluate_pairs
 from pipeline.evaluation.labels import SLAB_CELLS, Coding
 from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
 from pipeline.evaluation.request import Measures
@@ -198,6 +198,15 @@ def test_a_case_worked_by_hand(tmp_path):
     assert item.figures["mean_case_dice"] == figures["case_dice"], "the background counts in no mean of cases"
     assert item.classes[0].figures["case_dice"] is None
     assert item.classes[2].figures["case_dice"] is None, "nobody has water"
+
+
+@pytest.mark.parametrize(("names", "background"), [("ab", 0), (("a", "Background"), 1), (("background", "b"), 0)])
+def test_the_background_is_the_class_of_that_name_or_0(names, background):
+    values = cubes((2, 2, 2))[None]
+    files = Opened(Pair("prediction", "truth"), *(ArraySource(values) for _ in range(2)), (None, None))
+    classes = tuple(LabelClass(value, name, (0, 0, 0)) for value, name in enumerate(names))
+    _, sums = counts_of_volume(files, Coding(classes, ()), Measures())
+    assert sums["case_dice"].tolist() == [float(value != background) for value in range(2)]
 
 
 def test_a_class_in_one_of_both_only_has_no_distance_and_is_counted(tmp_path):

@@ -14,6 +14,13 @@ PipelineError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+
+def first_of(found: Sequence[str], most: int = 10) -> str:
+    """The first of many names, for a message."""
+    return "; ".join(found[:most]) + ("; ..." if len(found) > most else "")
+
 
 class PipelineError(Exception):
     """Any error that this package raises on purpose; its message is meant for the user."""

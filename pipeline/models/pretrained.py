@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.decoding import decode
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_of
 from pipeline.files.atomic import write_together
 from pipeline.models import spec as architecture
 from pipeline.models.card import Normalisation
@@ -23,7 +23,6 @@ from pipeline.models.store import packed, read_weights
 
 FORMAT = 1
 """Version of the card's layout."""
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Pretrained:
         own = _backbone_of(network.state_dict())
         wrong = [name for name, x in own.items() if name not in self.state or self.state[name].shape != x.shape]
         if wrong:
-            raise ModelError(f"backbone {self.card.name}: does not have the network's {'; '.join(wrong[:_NAMED])}")
+            raise ModelError(f"backbone {self.card.name}: does not have the network's {first_of(wrong)}")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(self.state[name])

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_of
 from pipeline.files.atomic import write_together
 from pipeline.files.digest import sha256_of
 from pipeline.models.card import Card, read_card
@@ -24,7 +24,6 @@ from pipeline.models.spec import PSPNetSpec
 __all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "save_model"]
 
 _COUNTER = "num_batches_tracked"
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def packed(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
     if too_large := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
         kind = str(dtype).removeprefix("torch.")
-        raise ModelError(f"weights cannot be stored as {kind}, some are not finite there: {_first(too_large)}")
+        raise ModelError(f"weights cannot be stored as {kind}, some are not finite there: {first_of(too_large)}")
     return save(stored)
 
 
@@ -139,9 +138,5 @@ def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], pa
     missing = [name for name in expected if name not in state]
     unknown = [name for name in state if name not in expected]
     faults = {"missing": missing, "unknown": unknown, "of another shape": shapes}
-    if said := [f"{len(found)} {what}: {_first(found)}" for what, found in faults.items() if found]:
+    if said := [f"{len(found)} {what}: {first_of(found)}" for what, found in faults.items() if found]:
         raise ModelError(f"{path}: the weights are not those of the card's network. {'. '.join(said)}")
-
-
-def _first(found: list[str]) -> str:
-    return "; ".join(found[:_NAMED]) + ("; ..." if len(found) > _NAMED else "")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_of
 from pipeline.models.importing.families import FAMILIES, Family
 from pipeline.models.importing.options import Preset
-from pipeline.models.importing.read import Checkpoint, first
+from pipeline.models.importing.read import Checkpoint
 from pipeline.models.importing.unsupported import refuse_foreign
 
 
@@ -31,7 +31,7 @@ def sniff(checkpoint: Checkpoint, preset: Preset | None) -> Sniffed:
         refuse_foreign(str(checkpoint.path), names)
     nearest = f"nearest preset: {best.presets[0]}, which knows {share} of the {len(names)} names"
     if 2 * share < len(names):
-        raise ModelError(f"{checkpoint.path}: weights of no family that is known ({nearest}): {first(names)}")
+        raise ModelError(f"{checkpoint.path}: weights of no family that is known ({nearest}): {first_of(names)}")
     if preset is None or preset in best.presets:
         return Sniffed(best, nearest)
     asked = [family for family in FAMILIES if preset in family.presets]

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_of
 from pipeline.models.importing.detect import sniff
 from pipeline.models.importing.families import Family
 from pipeline.models.importing.options import Preset
-from pipeline.models.importing.read import Checkpoint, first
+from pipeline.models.importing.read import Checkpoint
 from pipeline.models.importing.shapes import Shapes
 
 
@@ -59,7 +59,7 @@ class Fitting:
             ],
         }
         faults["unknown"] += [name for ours, name in used.items() if ours not in expected]
-        if said := [f"{len(found)} {what}: {first(found)}" for what, found in faults.items() if found]:
+        if said := [f"{len(found)} {what}: {first_of(found)}" for what, found in faults.items() if found]:
             raise ModelError(
                 f"{place}: the weights are not those of a network of {self.preset}. {'. '.join(said)}. {self.nearest}"
             )

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_of
 from pipeline.models.catalogue import BACKBONE, CARD, MODEL
 
 WRAPPERS = ("state_dict", "model_state", "model")
@@ -29,7 +29,6 @@ MOST_NAMES = 10_000
 _COUNTER = ".num_batches_tracked"
 _WEIGHTS = (MODEL, "pytorch_model.bin")
 _LONGEST_CONFIG = 1 << 20
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -172,12 +171,12 @@ def _named(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
     if len(table) > MOST_NAMES:
         raise ModelError(f"{path}: holds {len(table)} entries; no network here has more than {MOST_NAMES}")
     if others := [f"{name} ({type(x).__name__})" for name, x in table.items() if not isinstance(x, Tensor)]:
-        raise ModelError(f"{path}: {len(others)} entries are no tensors: {first(others)}; save a state_dict alone")
+        raise ModelError(f"{path}: {len(others)} entries are no tensors: {first_of(others)}; save a state_dict alone")
     tensors = {str(name): tensor for name, tensor in table.items() if not str(name).endswith(_COUNTER)}
     if not tensors:
         raise ModelError(f"{path}: holds no weights")
     if unsound := [name for name, tensor in tensors.items() if not _is_sound(tensor)]:
-        raise ModelError(f"{path}: {len(unsound)} tensors are not stored in full: {first(unsound)}")
+        raise ModelError(f"{path}: {len(unsound)} tensors are not stored in full: {first_of(unsound)}")
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), ""):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
@@ -201,8 +200,3 @@ def _config(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{beside}: not the configuration of a model ({error})") from error
     return config if isinstance(config, dict) else {}
-
-
-def first(found: list[str]) -> str:
-    """The first ten of many, for a message."""
-    return "; ".join(found[:_NAMED]) + ("; ..." if len(found) > _NAMED else "")

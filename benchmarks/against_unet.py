@@ -34,7 +34,7 @@ from torch.nn import functional
 
 import pipeline.runs.predictors
 from pipeline.evaluation.compare import evaluate
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.inference.numerics import PLAIN
 from pipeline.models.inference.runtime import Ready
@@ -47,7 +47,7 @@ from pipeline.training.dataset_statistics import gather, normalisation_of
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
 from pipeline.training.module import Learner, coarse_twin
-from pipeline.training.run import Loaders, Resources, fit, spec_of
+from pipeline.training.run import Loaders, TrainingResources, fit, spec_of
 
 DECODER = (256, 128, 64, 32, 16)
 TIMED = 12
@@ -90,7 +90,7 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
-def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Resources) -> None:
+def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: TrainingResources) -> None:
     """Train the U-Net for the time that PSPNet takes; goes on from the last checkpoint."""
     trainings = [read_training(config) for config in configs]
     training = trainings[0]
@@ -167,7 +167,7 @@ def _measured(model: Path, folder: Path, pairs: list[tuple[Path, Path]]) -> dict
     masks = []
     for image, labels in pairs:
         mask = folder / f"{image.stem}_mask.tif"
-        segment(Job(str(image), mask, str(model)), Means(precision="float32", overwrite=True))
+        segment(Job(str(image), mask, str(model)), Resources(precision="float32", overwrite=True))
         masks.append((mask, labels))
     found = evaluate(masks)
     return {
@@ -191,7 +191,7 @@ def main() -> None:
     testing.add_argument("--table", type=Path, required=True)
     asked = parser.parse_args()
     if asked.verb == "train":
-        train_unet(asked.config, asked.data, asked.out, Resources(asked.device))
+        train_unet(asked.config, asked.data, asked.out, TrainingResources(asked.device))
     else:
         with asked.table.open(encoding="utf-8", newline="") as file:
             pairs = [(Path(row["image"]), Path(row["truth"])) for row in csv.DictReader(file)]

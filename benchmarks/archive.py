@@ -22,7 +22,7 @@ from pipeline.archive.ledger import NAME, ArchiveLedger
 from pipeline.demo import scene_grid
 from pipeline.io.raster import write_scene
 from pipeline.jobs.inputs import jobs_of
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 
 SIDE = 64
@@ -45,7 +45,7 @@ def main(folder: Path, items: int) -> None:
     request = Request(input=(str(scenes),), output=f"{masks}/", model=str(model))
     began = time.perf_counter()
     archive = Archive(ArchiveLedger(masks / NAME))
-    left = [choice for choice in archive.choose(jobs_of(request), Means()) if choice.report is None]
+    left = [choice for choice in archive.choose(jobs_of(request), Resources()) if choice.report is None]
     inside = time.perf_counter() - began
     archive.close()
     told = {"items": items, "first run, s": first, "again, s (median of 3)": again[1]}

@@ -22,19 +22,19 @@ from benchmarks import random_model
 from benchmarks.null_network import NullNetwork
 from benchmarks.resident import MIB, resident
 from benchmarks.scenes import sample_scene
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 
 
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
-    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Means()))
+    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Resources()))
     predictor = NullNetwork() if null else pipeline.runs.predictors.predictor_of(sweep, None)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: predictor):
-        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True, restart=True))
+        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Resources(overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 
 

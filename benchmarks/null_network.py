@@ -41,7 +41,7 @@ from pipeline.files.atomic import remove
 from pipeline.geometry import Box
 from pipeline.io.raster import RasterSource
 from pipeline.io.zarr import SlabStore, create_labels
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 
@@ -64,7 +64,7 @@ class NullNetwork:
 
 def run(scene: Path, mask: Path, model: Path) -> None:
     with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: NullNetwork()):
-        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Means(overwrite=True))
+        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Resources(overwrite=True))
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Unmarked:
 
 
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:
-    (view,) = sweeps_of(prepare(Job(str(scene), store, str(model)), Means()))
+    (view,) = sweeps_of(prepare(Job(str(scene), store, str(model)), Resources()))
     remove(store)
     create_labels(store, view.grid, np.dtype(np.uint8), nodata=255, classes=view.prepared.classes, made={})
     source = RasterSource(scene)
-    sweep(source, NullNetwork(), Unmarked(SlabStore(store)), view.recipe, view.slabs(Means()))
+    sweep(source, NullNetwork(), Unmarked(SlabStore(store)), view.recipe, view.slabs(Resources()))
     source.close()
 
 

@@ -22,7 +22,7 @@ from benchmarks import random_model
 from benchmarks.scenes import sample_scene
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.spec import Backbone
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
@@ -37,7 +37,7 @@ def run(scene: Path, mask: Path, model: Path) -> float:
 
 
 def network_alone(scene: Path, mask: Path, model: Path) -> float:
-    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Means()))
+    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Resources()))
     predictor = predictor_of(sweep, None)
     source = open_source(scene)
     whole = source.read(Box.whole(source.grid.shape)).values

@@ -32,7 +32,7 @@ from benchmarks.memory import MIB, resident
 from benchmarks.null_network import seconds
 from pipeline.geometry import Box, Grid
 from pipeline.io.volume.nifti import open_volume, write_nifti
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.sources.passes import slabs
 
 CLASSES = 3
@@ -69,7 +69,9 @@ def run(folder: Path, side: int) -> None:
     null = NullNetwork(side)
     with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: null):
         job = Job(str(folder / NAMES["input"]), folder / NAMES["mask"], str(folder / NAMES["model"]))
-        pipeline.runs.segment.segment(job, Means(overwrite=True, restart=True, precision="float32", runtime="torch"))
+        pipeline.runs.segment.segment(
+            job, Resources(overwrite=True, restart=True, precision="float32", runtime="torch")
+        )
 
 
 def alone(folder: Path, ready: NDArray[np.uint8]) -> None:

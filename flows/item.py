@@ -23,8 +23,8 @@ from prefect.tasks import Task
 from pipeline.archive.archive import Archive, Choice
 from pipeline.archive.run import failure, go_through
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
-from pipeline.jobs.job import Job, Means
-from pipeline.runs.observer import SILENT, Observer, Stoppable
+from pipeline.jobs.job import Job, Resources
+from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.report import Report
 from pipeline.runs.segment import segment
 
@@ -74,11 +74,11 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=worth_another_try,
     cache_policy=NO_CACHE,
 )
-def segment_item(job: Job, means: Means, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
+def segment_item(job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
     """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
     observer = _tracked("Cells that are done")
     with bounds.slot():
-        report = _in_time(job, means, observer, bounds.seconds, stop or Event())
+        report = _in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
     return report
 
@@ -94,10 +94,10 @@ class _Deadline(Stoppable):
         return super().should_stop() or monotonic() > self._end
 
 
-def _in_time(job: Job, means: Means, observer: Observer, seconds: float | None, stop: Event) -> Report:
+def _in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> Report:
     """The report of a job, which is stopped between two patches when its time is over."""
     try:
-        return segment(job, means, _Deadline(observer, stop, seconds))
+        return segment(job, run.resources, _Deadline(run.observer, stop, seconds))
     except Interrupted as error:
         if stop.is_set():
             raise
@@ -106,7 +106,7 @@ def _in_time(job: Job, means: Means, observer: Observer, seconds: float | None, 
 
 def _tried(choice: Choice, bounds: Bounds, stop: Event) -> Report:
     """The report of an item as a task, however it ended. Raises Interrupted if `stop` is set."""
-    state = segment_item(choice.job, choice.means, bounds, stop, return_state=True)
+    state = segment_item(choice.job, choice.resources, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
@@ -117,10 +117,9 @@ def _tried(choice: Choice, bounds: Bounds, stop: Event) -> Report:
 
 def segment_items(
     jobs: list[Job],
-    means: Means,
+    run: RunContext,
     bounds: Bounds,
     archive: Archive | None,
-    known: Callable[[Report], None] = lambda report: None,
 ) -> list[Report]:
     """All reports in order of the jobs; as many at a time as `bounds` says, and their number as a progress artifact.
 
@@ -145,7 +144,7 @@ def segment_items(
             )
 
         try:
-            return go_through(jobs, means, each, archive, known, mapped)
+            return go_through(jobs, run, each, archive, mapped)
         except BaseException:
             stop.set()
             raise

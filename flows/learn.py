@@ -13,10 +13,10 @@ from flows.item import worth_another_try
 from pipeline.errors import ModelError, RequestError
 from pipeline.evaluation.request import Asked, Kept, Measures
 from pipeline.evaluation.run import evaluate_asked
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.models.publish import publish_model
 from pipeline.runs.observer import RunContext
-from pipeline.training.config import Resources, read_training
+from pipeline.training.config import TrainingResources, read_training
 from pipeline.training.run import train
 
 RECORD = "test"
@@ -27,11 +27,13 @@ _DELAYS: list[float] = [10, 60]
 @task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
 def train_model(config: Path, out: Path, data: Path | None, device: str | None) -> Path:
     """The folder of the trained model; a retry goes on from the last checkpoint."""
-    return train(read_training(config), data or config.parent, out, Resources(device), get_run_logger().info).folder
+    return train(
+        read_training(config), data or config.parent, out, TrainingResources(device), get_run_logger().info
+    ).folder
 
 
 @task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
-def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Means) -> dict[str, float | None]:
+def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Resources) -> dict[str, float | None]:
     """Figures over all items of a table with the columns image and truth; they go into the model's card too.
 
     Cells of the truth with a value in `ignore` are not counted.
@@ -53,7 +55,7 @@ def learn_flow(
     publish: Path,
     least: dict[str, float] | None = None,
     data: Path | None = None,
-    means: Means = Means(),
+    means: Resources = Resources(),
 ) -> Path:
     """Train by the file `config` in the folder `out`, evaluate on `table`, and publish below the folder `publish`.
 

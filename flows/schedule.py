@@ -22,7 +22,7 @@ from flows import DEFAULTS
 from flows.item import Bounds
 from flows.watch import watch_flow
 from pipeline.errors import PipelineError, RequestError
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.jobs.job_file import check, read_request
 
 HOST, PORT = "127.0.0.1", 4200
@@ -53,7 +53,7 @@ class Watching:
     """The job file."""
     settle: float = 10.0
     """Seconds for which a file must not have changed."""
-    means: Means = Means()
+    means: Resources = Resources()
     bounds: Bounds = Bounds()
 
 

@@ -18,8 +18,9 @@ from pipeline.archive.archive import archive_at
 from pipeline.archive.ledger import NAME
 from pipeline.errors import PipelineError, RequestError
 from pipeline.jobs.inputs import folder_of, jobs_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.job_file import check, read_request
+from pipeline.runs.observer import RunContext
 from pipeline.runs.report import Report
 
 _LISTED = 1000
@@ -37,7 +38,7 @@ class ItemsFailedError(PipelineError):
 
 @flow(name="segment")
 def segment_flow(
-    jobs: list[Job], means: Means = Means(), ledger: Path | None = None, bounds: Bounds = Bounds()
+    jobs: list[Job], means: Resources = Resources(), ledger: Path | None = None, bounds: Bounds = Bounds()
 ) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
@@ -45,7 +46,7 @@ def segment_flow(
     tried.
     """
     with archive_at(ledger) as archive:
-        reports = segment_items(jobs, means, bounds, archive)
+        reports = segment_items(jobs, RunContext(means), bounds, archive)
     show(reports, "masks", "Results by item")
     if any(report.status == "failed" for report in reports):
         raise ItemsFailedError(reports)
@@ -53,7 +54,7 @@ def segment_flow(
 
 
 @flow(name="segment-archive")
-def archive_flow(config: Path, means: Means = Means(), bounds: Bounds = Bounds()) -> list[Report]:
+def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = Bounds()) -> list[Report]:
     """Segment all that the job file `config` stands for, as `pipeline run --config` does; the archive keeps a ledger.
 
     Raises ItemsFailedError if any failed, after all were tried, and RequestError where nothing is there.
@@ -65,7 +66,7 @@ def archive_flow(config: Path, means: Means = Means(), bounds: Bounds = Bounds()
     return reports
 
 
-def run_flow(jobs: Sequence[Job], means: Means, ledger: Path | None = None) -> list[Report]:
+def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) -> list[Report]:
     """Run the flow here, tracked by the server that is set up, or by one of its own while it runs.
 
     Raises RequestError for an address that gives access by itself, as Prefect keeps the parameters of its flows.

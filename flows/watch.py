@@ -17,17 +17,28 @@ from pipeline.archive.archive import archive_at
 from pipeline.archive.ledger import NAME
 from pipeline.errors import NothingFoundError
 from pipeline.jobs.inputs import folder_of, jobs_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.job_file import check, read_request
 from pipeline.jobs.request import Request
+from pipeline.runs.observer import Observer, RunContext
 from pipeline.runs.report import Report
+
+
+class _Before(Observer):
+    """Keeps what the ledger says of items that are left alone."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    def known(self, report: Report) -> None:
+        self.reports.append(report)
 
 
 @flow(name="watch")
 def watch_flow(
     config: Path,
     settle: float = 10.0,
-    means: Means = Means(),
+    means: Resources = Resources(),
     bounds: Bounds = Bounds(),
     ledger: Path | None = None,
 ) -> list[Report]:
@@ -42,10 +53,10 @@ def watch_flow(
     if not jobs:
         get_run_logger().info("nothing is there yet")
         return []
-    before: list[Report] = []
+    before = _Before()
     with archive_at(ledger or folder_of(request, jobs) / NAME) as archive:
-        reports = segment_items(jobs, means, bounds, archive, before.append)
-    new = [report for report in reports if report.status != "skipped" and report not in before]
+        reports = segment_items(jobs, RunContext(means, before), bounds, archive)
+    new = [report for report in reports if report.status != "skipped" and report not in before.reports]
     get_run_logger().info("%d items, %d of them new", len(reports), len(new))
     if new:
         show(new, "new-masks", "What this run found")

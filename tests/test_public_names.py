@@ -12,11 +12,11 @@ NAMES = [
     "Box",
     "Grid",
     "Job",
-    "Means",
     "PipelineError",
     "Pixels",
     "Predictor",
     "Report",
+    "Resources",
     "Source",
     "evaluate",
     "export",
@@ -52,6 +52,12 @@ def test_a_name_stays_what_it_is_when_its_home_is_imported():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'segmen'"):
         pipeline.segmen  # noqa: B018
+
+
+def test_a_name_of_before_still_works_and_says_what_it_is_called_now():
+    with pytest.warns(DeprecationWarning, match=r"pipeline\.Means is pipeline\.Resources now"):
+        assert pipeline.Means is pipeline.Resources
+    assert "Means" not in pipeline.__all__
 
 
 def test_a_star_import_brings_them_all():

@@ -28,7 +28,7 @@ from pipeline.engine.ledger import Ledger
 from pipeline.files.atomic import remove
 from pipeline.geometry.partition import patches_of
 from pipeline.io.zarr import create_labels, mask_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.masks.export import export
 from pipeline.models.spec import Backbone
 from pipeline.runs.cluster import map_out
@@ -41,7 +41,7 @@ REPEATS, TASKS = 5, 200
 """Sweeps with a network that costs nothing, and tasks that do nothing."""
 BEGUN = 1664
 """Side of the least scene on which a run tries its numerics as thoroughly as on any."""
-MEANS = Means(device="cpu")
+MEANS = Resources(device="cpu")
 Task = TypeVar("Task")
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import LASTING, Interrupted, RequestError
 from pipeline.io.address import with_paths
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import load_card
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
@@ -54,7 +54,7 @@ class Choice:
     """What is to be done with one item."""
 
     job: Job
-    means: Means
+    resources: Resources
     """As asked for; what was made of an older version of the input may be replaced."""
     report: Report | None = None
     """What is told of it, if nothing is to be done."""
@@ -82,7 +82,7 @@ class Archive:
         item = choice.job.input
         self._read[item] = self._ahead.submit(version_of, self._inputs[item])
 
-    def choose(self, jobs: Sequence[Job], means: Means) -> list[Choice]:
+    def choose(self, jobs: Sequence[Job], resources: Resources) -> list[Choice]:
         """What is to be done with each job; new ones are entered as pending.
 
         Raises RequestError if masks that are done were made with another model or in another way.
@@ -90,10 +90,10 @@ class Archive:
         rows = self._ledger.rows()
         self._recipes = {}
         self._inputs = {job.input: look(job.input) for job in jobs}
-        self._refuse_others(jobs, means, rows)
+        self._refuse_others(jobs, resources, rows)
         new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
         self._ledger.enter(new)
-        return [self._choice(job, means, rows.get(key_of(job))) for job in jobs]
+        return [self._choice(job, resources, rows.get(key_of(job))) for job in jobs]
 
     @contextmanager
     def running(self, choice: Choice) -> Iterator[Entry]:
@@ -132,24 +132,24 @@ class Archive:
         version = version_of(known) if ahead is None else ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
 
-    def _choice(self, job: Job, means: Means, row: Row | None) -> Choice:
+    def _choice(self, job: Job, resources: Resources, row: Row | None) -> Choice:
         if row is None:
-            return Choice(job, means)
+            return Choice(job, resources)
         stamp = stamp_of(self._inputs[job.input])
         touched = row.stamp not in (None, stamp)
-        if row.state == "done" and not means.overwrite and row.output is not None and Path(row.output).exists():
+        if row.state == "done" and not resources.overwrite and row.output is not None and Path(row.output).exists():
             if touched and row.content != content_of(self._inputs[job.input]):
-                return Choice(job, replace(means, overwrite=True, restart=True), stale=True)
+                return Choice(job, replace(resources, overwrite=True, restart=True), stale=True)
             if touched:
                 self._ledger.enter([_touched(row, stamp)])
-            return Choice(job, means, _skipped(job, row))
+            return Choice(job, resources, _skipped(job, row))
         if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
-            return Choice(job, means, _still(job, row, self._ledger.path))
-        again = replace(means, overwrite=means.overwrite or row.stale, restart=means.restart or touched)
+            return Choice(job, resources, _still(job, row, self._ledger.path))
+        again = replace(resources, overwrite=resources.overwrite or row.stale, restart=resources.restart or touched)
         return Choice(job, again, stale=row.stale)
 
-    def _refuse_others(self, jobs: Sequence[Job], means: Means, rows: dict[str, Row]) -> None:
-        if means.overwrite:
+    def _refuse_others(self, jobs: Sequence[Job], resources: Resources, rows: dict[str, Row]) -> None:
+        if resources.overwrite:
             return
         made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
         other = [what for job, row in made if (what := self._difference(job, row))]

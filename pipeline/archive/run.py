@@ -18,7 +18,7 @@ from pipeline.errors import (
     PipelineError,
     RequestError,
 )
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job
 from pipeline.runs.observer import RunContext
 from pipeline.runs.report import Report
 from pipeline.runs.segment import segment_in
@@ -30,32 +30,31 @@ def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = 
     """Segment each job; the reports in order. Raises Interrupted; see `go_through` for `archive`."""
 
     def each(choice: Choice, number: int, count: int) -> Report:
-        report = segment_one(choice.job, RunContext(choice.means, run.observer.item(choice.job, number, count)))
+        report = segment_one(choice.job, RunContext(choice.resources, run.observer.item(choice.job, number, count)))
         run.observer.finished(report)
         return report
 
-    return go_through(jobs, run.means, each, archive, run.observer.known)
+    return go_through(jobs, run, each, archive)
 
 
 def go_through(
     jobs: Sequence[Job],
-    means: Means,
+    run: RunContext,
     each: Callable[[Choice, int, int], Report],
     archive: Archive | None = None,
-    known: Callable[[Report], None] = lambda report: None,
     mapped: Callable[..., Iterable[Any]] = map,
 ) -> list[Report]:
     """Have `each` make the mask of each job, the first of so many and so on; all reports, in order of the jobs.
 
-    With an `archive`, those that its ledger knows as done or quarantined are left alone, and told to `known`; what
+    With an `archive`, those that its ledger knows as done or quarantined are left alone, and the observer is told; what
     becomes of the others is entered; those that another run is making are left to it. `mapped` is how `each` comes to
     the items, one after the other or several at once. Raises RequestError, before the first, for masks that were made
     otherwise.
     """
-    choices = [Choice(job, means) for job in jobs] if archive is None else archive.choose(jobs, means)
+    choices = [Choice(job, run.resources) for job in jobs] if archive is None else archive.choose(jobs, run.resources)
     left = [choice for choice in choices if choice.report is None]
     for report in (choice.report for choice in choices if choice.report is not None):
-        known(report)
+        run.observer.known(report)
 
     def make(number: int, choice: Choice) -> Report:
         if archive is None:

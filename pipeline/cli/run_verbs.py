@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
 from pipeline.errors import InputError, PipelineError, RequestError
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Config = Annotated[
 @verb
 def run(
     request: Annotated[Request, Panel(WHAT)],
-    means: Annotated[Means, Panel(HOW)],
+    resources: Annotated[Resources, Panel(HOW)],
     config: Config = None,
     ledger: Annotated[
         Path | None,
@@ -59,11 +59,11 @@ def run(
     jobs = jobs_of(request)
     ledger = ledger or _ledger_of(request, jobs)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
-        reports = _run_as_flow(jobs, means, ledger)
+        reports = _run_as_flow(jobs, resources, ledger)
         for report in reports:
             print_failure(report)
     else:
-        reports = _run_here(jobs, means, ledger, quiet=quiet or as_json, hash_names=hash_names)
+        reports = _run_here(jobs, resources, ledger, quiet=quiet or as_json, hash_names=hash_names)
     print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
     if any(report.status == "failed" for report in reports):
         raise typer.Exit(SOME_FAILED)
@@ -72,7 +72,7 @@ def run(
 @verb
 def plan(
     request: Annotated[Request, Panel(WHAT)],
-    means: Annotated[Means, Panel(HOW, "workers", "memory", "rows", "device", "precision", "runtime")],
+    resources: Annotated[Resources, Panel(HOW, "workers", "memory", "rows", "device", "precision", "runtime")],
     config: Config = None,
     probe: Annotated[bool, typer.Option(help="Time the network on two random patches.")] = True,
     as_json: AsJson = False,
@@ -86,7 +86,7 @@ def plan(
     plans, failed = [], []
     for job in jobs_of(overridden(config, request)):
         try:
-            plans.append(plan_job(job, means, probe=probe))
+            plans.append(plan_job(job, resources, probe=probe))
         except InputError as error:
             failed.append(str(error))
     print_plans(plans, as_json=as_json)
@@ -102,7 +102,7 @@ def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
     return folder_of(request, jobs) / NAME if len(jobs) > 1 else None
 
 
-def _run_here(jobs: Sequence[Job], means: Means, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401
+def _run_here(jobs: Sequence[Job], resources: Resources, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401
     from pipeline.archive.archive import archive_at
     from pipeline.archive.run import segment_all
     from pipeline.cli.screen import Screen
@@ -110,13 +110,13 @@ def _run_here(jobs: Sequence[Job], means: Means, ledger: Path | None, *, quiet: 
 
     screen = Screen(quiet=quiet, stop_on_signals=True, hash_names=hash_names)
     with screen, archive_at(ledger) as archive:
-        return segment_all(jobs, RunContext(means, screen), archive)
+        return segment_all(jobs, RunContext(resources, screen), archive)
 
 
-def _run_as_flow(jobs: Sequence[Job], means: Means, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
+def _run_as_flow(jobs: Sequence[Job], resources: Resources, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
     from flows.segment import run_flow
 
-    return run_flow(jobs, means, ledger)
+    return run_flow(jobs, resources, ledger)
 
 
 def _server_is_set_up() -> bool:

@@ -13,7 +13,7 @@ import typer
 from pipeline.cli.options import HOW, AsJson, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.decoding.readers import DURATION
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Timetable:
 def schedule(
     config: Annotated[Path, typer.Option("--config", "-c", help="Job file (TOML) whose inputs are watched.")],
     timetable: Annotated[Timetable, Panel("When")],
-    means: Annotated[Means, Panel(HOW, "workers", "memory", "device", "precision", "runtime")],
+    resources: Annotated[Resources, Panel(HOW, "workers", "memory", "device", "precision", "runtime")],
     name: Annotated[str | None, typer.Option(help="Name of the deployment. Default: that of the job file.")] = None,
     pool: Annotated[
         str | None, typer.Option(help="Work pool whose workers run it. Default: this process, until it is stopped.")
@@ -54,7 +54,7 @@ def schedule(
     from flows.schedule import Watching, When, deployment_of, leave_to, serve_here
 
     bounds = Bounds(timetable.at_once, timetable.limit, timetable.timeout)
-    watching = Watching(config, timetable.settle, means, bounds)
+    watching = Watching(config, timetable.settle, resources, bounds)
     when = When(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
     deployment = deployment_of(watching, when, name, pool)
     if pool is None:

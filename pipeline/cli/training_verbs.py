@@ -16,9 +16,9 @@ from pipeline.cli.options import HOW, AsJson, Panel, Quiet, verb
 from pipeline.decoding import given
 from pipeline.errors import RequestError
 from pipeline.evaluation.request import Asked, Kept, Measures
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
-from pipeline.training.config import Resources
+from pipeline.training.config import TrainingResources
 
 SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", "tta", "affine")
 
@@ -27,7 +27,7 @@ SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", 
 def train(
     config: Annotated[Path, typer.Option("--config", "-c", help="Training file (TOML).")],
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, logs and finally the model.")],
-    resources: Annotated[Resources, Panel(HOW)],
+    resources: Annotated[TrainingResources, Panel(HOW)],
     data: Annotated[
         Path | None, typer.Option(help="Base folder of the paths in the training file. Default: the file's own.")
     ] = None,
@@ -54,7 +54,7 @@ def evaluate(
     measures: Annotated[Measures, Panel("Measures")],
     kept: Annotated[Kept, Panel("What is written")],
     request: Annotated[Request, Panel("How inputs are segmented", *SEGMENTING)],
-    means: Annotated[Means, Panel(HOW, "device", "precision", "runtime")],
+    resources: Annotated[Resources, Panel(HOW, "device", "precision", "runtime")],
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +68,7 @@ def evaluate(
     check_how(request)
     asked = replace(asked, how=given(request))
     with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
-        found = evaluate_asked(asked, measures, RunContext(means, screen), kept)
+        found = evaluate_asked(asked, measures, RunContext(resources, screen), kept)
     print_evaluation(found.evaluation, found.failed, as_json=as_json)
     if found.failed:
         raise typer.Exit(SOME_FAILED)

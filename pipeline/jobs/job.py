@@ -176,7 +176,7 @@ class Job(JobOptions):
 
 
 @dataclass(frozen=True)
-class Means:
+class Resources:
     """How: speed and memory only."""
 
     workers: Annotated[

@@ -12,7 +12,6 @@ from pipeline.engine import Failure, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
-from pipeline.jobs.job import Means
 from pipeline.runs import cluster, predictors
 from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
@@ -60,20 +59,19 @@ def sweep_left(prepared: PreparedJob, run: RunContext) -> tuple[Failure, ...]:
 
     The patches that the network could not do, each once. Raises Interrupted if the run is to stop.
     """
-    left = [_left(view, run.means) for view in sweeps_of(prepared)]
+    left = [_left(view, view.slabs(run.resources)) for view in sweeps_of(prepared)]
     done = sum(part.done for part in left)
     run.observer.phase("segmenting")
     run.observer.started(done + sum(slab.size for part in left for slab in part.todo), done)
     left = [part for part in left if part.todo]
-    if run.means.workers is None and run.means.scheduler is None:
+    if run.resources.workers is None and run.resources.scheduler is None:
         failures = _sweep_here(left, run.observer)
     else:
         failures = _sweep_out(left, run) if left else []
     return tuple(dict.fromkeys(chain(*failures)))
 
 
-def _left(view: ViewSweep, means: Means) -> _Left:
-    slabs = view.slabs(means)
+def _left(view: ViewSweep, slabs: Sequence[Box]) -> _Left:
     done = Ledger(view.folder).done(slabs)
     return _Left(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
 
@@ -98,7 +96,9 @@ def _sweep_out(left: Sequence[_Left], run: RunContext) -> list[tuple[Failure, ..
         followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
         return {_named(view, part): Task(view, part, 1) for view, runs in shared for part in runs}
 
-    return cluster.map_out(sweep_task, tasks, workers=run.means.workers, scheduler=run.means.scheduler, tick=look)
+    return cluster.map_out(
+        sweep_task, tasks, workers=run.resources.workers, scheduler=run.resources.scheduler, tick=look
+    )
 
 
 def _named(view: ViewSweep, run: Run) -> str:

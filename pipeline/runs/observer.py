@@ -11,7 +11,7 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted
 from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.partition import patches_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.report import Report
 
 
@@ -137,5 +137,5 @@ def check_stop(observer: Observer) -> None:
 class RunContext:
     """How a run is computed and who follows it: nothing of it decides a byte."""
 
-    means: Means = Means()
+    resources: Resources = Resources()
     observer: Observer = SILENT

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.partition import recomputed
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.predictors import predictor_of
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob, bytes_of
@@ -55,15 +55,15 @@ class Plan:
     """Time that the network will take here, by two patches of noise; None: not tried."""
 
 
-def plan(job: Job, means: Means = Means(), *, probe: bool = True) -> Plan:
+def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) -> Plan:
     """Plan a job: reads headers only. `probe` runs the network on two patches of noise to tell the time."""
-    prepared = prepare(job, means)
+    prepared = prepare(job, resources)
     sweeps = sweeps_of(prepared)
-    slabs = [sweep.slabs(means) for sweep in sweeps]
+    slabs = [sweep.slabs(resources) for sweep in sweeps]
     strips = [len({slab.start[-1] for slab in of_view}) for of_view in slabs]
     widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(slabs, strips, strict=True)]
     shared = [
-        sweep.runs(cut, means.workers) if means.workers else split_runs(cut, 1)
+        sweep.runs(cut, resources.workers) if resources.workers else split_runs(cut, 1)
         for sweep, cut in zip(sweeps, slabs, strict=True)
     ]
     return Plan(

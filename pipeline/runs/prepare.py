@@ -16,7 +16,7 @@ from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import check_output
 from pipeline.io.opening import identity
 from pipeline.io.suffixes import stem_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layers_of
 from pipeline.jobs.read_options import Reading, Wanted, reading_of
 from pipeline.models.card import Card
@@ -36,7 +36,7 @@ _MANY = 500
 """Patches below which no run is worth a compiler."""
 
 
-def prepare(job: Job, means: Means) -> PreparedJob:
+def prepare(job: Job, resources: Resources) -> PreparedJob:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
     item = look(job.input)
@@ -66,31 +66,31 @@ def prepare(job: Job, means: Means) -> PreparedJob:
             card=card,
             grid=source.grid,
             views=views,
-            staged=any(_needs_staging(source, view.orientation, means) for view in views),
+            staged=any(_needs_staging(source, view.orientation, resources) for view in views),
             region=_region(job, source.grid),
             window=_window(job.window or card.window),
             augmentation=augmentation,
             reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=numerics_for(card, views, augmentation, means),
+            numerics=numerics_for(card, views, augmentation, resources),
             layers=layers_of(job.also, card),
         )
-        if _is_cut(prepared, means) and source.info.sequential:
+        if _is_cut(prepared, resources) and source.info.sequential:
             prepared = replace(prepared, staged=True)
-        _check_sweeps(prepared, means)
+        _check_sweeps(prepared, resources)
         return prepared
     finally:
         source.close()
 
 
-def _check_sweeps(prepared: PreparedJob, means: Means) -> None:
+def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
     """Raise where a sweep finds no room here, or cannot be cut as asked."""
     cells = Box.whole(prepared.grid.shape).size
     for sweep in sweeps_of(prepared):
-        labels, cut = cells * bytes_of(sweep.decisions), means.memory is not None
+        labels, cut = cells * bytes_of(sweep.decisions), resources.memory is not None
         check_room(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
-        sweep.slabs(means)
+        sweep.slabs(resources)
 
 
 def _where_it_matters(job: Job, source: Source) -> Job:
@@ -169,19 +169,19 @@ def _check_distinct(item: Input, output: Path) -> None:
         raise RequestError(f"{output}: the output is the input itself; give another --output")
 
 
-def _needs_staging(source: Source, turned: Orientation | None, means: Means) -> bool:
+def _needs_staging(source: Source, turned: Orientation | None, resources: Resources) -> bool:
     """Whether the file would otherwise be read again and again; twice, for statistics, costs less than a copy."""
     if source.grid.is_scene:
         return False
     order, flips = turned or ((0, 1, 2), (False, False, False))
     if order != (0, 1, 2):
         return True
-    return source.info.sequential and (flips[0] or bool(means.workers or means.scheduler))
+    return source.info.sequential and (flips[0] or bool(resources.workers or resources.scheduler))
 
 
-def _is_cut(prepared: PreparedJob, means: Means) -> bool:
+def _is_cut(prepared: PreparedJob, resources: Resources) -> bool:
     """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
-    return means.memory is not None and any(sweep.memory() > means.memory for sweep in sweeps_of(prepared))
+    return resources.memory is not None and any(sweep.memory() > resources.memory for sweep in sweeps_of(prepared))
 
 
 def _window(kind: str) -> str:
@@ -189,7 +189,7 @@ def _window(kind: str) -> str:
     return kind
 
 
-def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation, means: Means) -> Numerics:
+def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation, resources: Resources) -> Numerics:
     """The numerics in which a model computes these views: as asked for, or what suits the run and the machine."""
     from pipeline.models.inference.device import (
         choose_numerics,  # torch takes a second, and errors above come without it
@@ -198,7 +198,7 @@ def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation
 
     long = sum(len(view.lattice) for view in views) >= _MANY
     each = [len(view.lattice) * flop_of_patch(card.network, view.seen) if long else 0.0 for view in views]
-    numerics = choose_numerics(means.device, means.precision, means.runtime, augmentation.work * sum(each))
+    numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.work * sum(each))
     if numerics.precision == "int8":
         for size in (size for view in views for size in augmentation.sizes(view.seen)):
             int8_form(card, size)

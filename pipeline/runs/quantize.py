@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import write_together
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.inference.quantize import quantised
 from pipeline.models.store import load_model
@@ -26,7 +26,7 @@ from pipeline.sources.percentiles import stretch
 from pipeline.sources.reoriented import Reoriented
 from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_in
 
-_FLOAT = Means(device="cpu", precision="float32", runtime="torch")
+_FLOAT = Resources(device="cpu", precision="float32", runtime="torch")
 
 
 @dataclass(frozen=True)

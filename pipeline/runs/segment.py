@@ -18,7 +18,7 @@ from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, Pip
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.geometry import Box
 from pipeline.io.zarr import stage_volume
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalisation
 from pipeline.runs.lock import clear, held
 from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
@@ -38,7 +38,9 @@ _SHOWN = 5
 """Failed patches that are told one by one."""
 
 
-def segment(job: Job, means: Means = Means(), observer: Observer = SILENT, *, stop: Event | None = None) -> Report:
+def segment(
+    job: Job, resources: Resources = Resources(), observer: Observer = SILENT, *, stop: Event | None = None
+) -> Report:
     """Segment one input into a mask file of exactly its geometry.
 
     Work lies in `<output>.partial` until the output is whole; the same call goes on from there after a crash. An output
@@ -46,19 +48,19 @@ def segment(job: Job, means: Means = Means(), observer: Observer = SILENT, *, st
     PatchError where the network failed on patches, which are nodata in the output until the same call makes them good;
     Interrupted if `stop` is set meanwhile, or the observer says so.
     """
-    return segment_in(RunContext(means, observer if stop is None else Stoppable(observer, stop)), job)
+    return segment_in(RunContext(resources, observer if stop is None else Stoppable(observer, stop)), job)
 
 
 def segment_in(run: RunContext, job: Job) -> Report:
     """Do the same in a context that is there already."""
-    began, means = time.monotonic(), run.means
-    prepared = prepare(job, means)
+    began, resources = time.monotonic(), run.resources
+    prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
-    if ledger.begun and not means.restart:
-        prepared = _as_begun(prepared, means, ledger)
+    if ledger.begun and not resources.restart:
+        prepared = _as_begun(prepared, resources, ledger)
     told = job.name, str(prepared.output)
     cells = Box.whole(prepared.grid.shape).size
-    if _is_made(prepared, means, ledger):
+    if _is_made(prepared, resources, ledger):
         _clear_up(prepared, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
     if job.bands is None and prepared.reading.bands is not None:
@@ -82,7 +84,7 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | Non
     """Make the output, or what is left of it; its seam index, if that is asked for."""
     from pipeline.runs.execute import sweep_left  # Dask takes a second, and what is made already needs none
 
-    _open(prepared, ledger, restart=run.means.restart)
+    _open(prepared, ledger, restart=run.resources.restart)
     with _tidied(prepared):
         prepared = _begin(prepared, ledger, run.observer)
         failures = sweep_left(prepared, run)
@@ -121,12 +123,14 @@ def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
             remove(prepared.work)
 
 
-def _is_made(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
+def _is_made(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
-    if means.overwrite:
+    if resources.overwrite:
         return False
     check_free(prepared)
-    if not prepared.output.exists() or (has_failed(prepared.output) and _has_gaps(prepared, means, ledger)):
+    if not prepared.output.exists() or (
+        has_failed(prepared.output) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
+    ):
         return False
     if differing := made_otherwise(prepared, prepared.output):
         raise OutputError(
@@ -136,12 +140,11 @@ def _is_made(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
     return all(layer.beside(prepared.output).exists() for layer in prepared.layers)
 
 
-def _has_gaps(prepared: PreparedJob, means: Means, ledger: Ledger) -> bool:
+def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bool:
     """Whether the run that made an output left patches for this one."""
     if not ledger.begun or ledger.differences(prepared.fingerprint()):
         return False
-    everything = sweeps_of(prepared)[0].slabs(means)
-    return len(ledger.done(everything)) < len(everything)
+    return len(ledger.done(slabs)) < len(slabs)
 
 
 def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
@@ -168,15 +171,15 @@ def _tidied(prepared: PreparedJob) -> Iterator[None]:
         raise
 
 
-def _as_begun(prepared: PreparedJob, means: Means, ledger: Ledger) -> PreparedJob:
+def _as_begun(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
     """The job in the numerics of the run that was begun, unless the user asks for others."""
     begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
-    asked = {"precision": means.precision, "runtime": means.runtime}
+    asked = {"precision": resources.precision, "runtime": resources.runtime}
     now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
     if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
         return prepared
-    means = replace(means, precision=begun["precision"], runtime=begun["runtime"])
-    return replace(prepared, numerics=numerics_for(prepared.card, prepared.views, prepared.augmentation, means))
+    resources = replace(resources, precision=begun["precision"], runtime=begun["runtime"])
+    return replace(prepared, numerics=numerics_for(prepared.card, prepared.views, prepared.augmentation, resources))
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:

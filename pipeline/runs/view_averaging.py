@@ -36,7 +36,7 @@ def average(prepared: PreparedJob, run: RunContext) -> None:
     Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs. Raises
     Interrupted if the run is to stop.
     """
-    slabs = cut_slabs(prepared.grid.shape, run.means.rows or SLAB_ROWS[3])
+    slabs = cut_slabs(prepared.grid.shape, run.resources.rows or SLAB_ROWS[3])
     done = Ledger(prepared.work).done(slabs)
     sources, sink = [scores_source(sweep) for sweep in sweeps_of(prepared)], labels_sink(prepared)
     for slab in (slab for slab in slabs if slab not in done):

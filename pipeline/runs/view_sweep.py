@@ -13,7 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_slabs
 from pipeline.geometry.partition import runs_for
 from pipeline.geometry.slabs import Run
-from pipeline.jobs.job import Means
+from pipeline.jobs.job import Resources
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.views import View
 
@@ -59,13 +59,13 @@ class ViewSweep:
         """What the engine needs."""
         return Recipe(self.lattice, self.prepared.window, self.decisions)
 
-    def slabs(self, means: Means) -> tuple[Box, ...]:
+    def slabs(self, resources: Resources) -> tuple[Box, ...]:
         """The slabs of the grid, cut into strips where rows are too wide for the memory."""
         axes = len(self.grid.shape)
-        height = means.rows or SLAB_ROWS[axes]
+        height = resources.rows or SLAB_ROWS[axes]
         if height % SLAB_ROWS[axes]:
             raise RequestError(f"--rows {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
-        return cut_slabs(self.grid.shape, height, self._strip(means.memory))
+        return cut_slabs(self.grid.shape, height, self._strip(resources.memory))
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
         """Slabs of the grid, shared out among workers."""

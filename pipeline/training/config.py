@@ -199,7 +199,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Resources:
+class TrainingResources:
     """How a training is computed: speed only."""
 
     device: Annotated[

@@ -28,7 +28,7 @@ from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
-from pipeline.training.config import Resources, Training
+from pipeline.training.config import Training, TrainingResources
 from pipeline.training.dataset import Checks, Samples, close_all
 from pipeline.training.dataset_statistics import Gathered, gather, normalisation_of
 from pipeline.training.initialize import begin_with
@@ -58,10 +58,12 @@ class Trained:
     """Whether this process speaks for all that trained together."""
 
 
-ALL_HERE = Resources()
+ALL_HERE = TrainingResources()
 
 
-def train(training: Training, base: Path, out: Path, resources: Resources = ALL_HERE, say: Say = print) -> Trained:
+def train(
+    training: Training, base: Path, out: Path, resources: TrainingResources = ALL_HERE, say: Say = print
+) -> Trained:
     """Train, and write the model into `out/model`; paths in the training are relative to `base`.
 
     Goes on from the last checkpoint in `out` of this very training. Raises RequestError, InputError or OutputError
@@ -90,7 +92,9 @@ class Fitted(NamedTuple):
     """Whether this process speaks for all that trained together."""
 
 
-def fit(learner: Learner, loaders: Loaders, out: Path, resources: Resources = ALL_HERE, say: Say = print) -> Fitted:
+def fit(
+    learner: Learner, loaders: Loaders, out: Path, resources: TrainingResources = ALL_HERE, say: Say = print
+) -> Fitted:
     """Train `learner`, from the last checkpoint in `out` on; it ends with the weights that did best in validation."""
     training = learner.training_config
     _claim(out, training)
@@ -116,7 +120,7 @@ class Loaders(lightning.LightningDataModule):
         training: Training,
         gathered: Sequence[Gathered],
         normalisation: Normalisation,
-        resources: Resources,
+        resources: TrainingResources,
     ) -> None:
         super().__init__()
         self._training, self._gathered, self._normalisation = training, gathered, normalisation
@@ -244,7 +248,9 @@ def _begun(training: Training, base: Path, spec: PSPNetSpec) -> PSPNet:
     return network
 
 
-def _trainer(training: Training, out: Path, resources: Resources, say: Say, *, validated: bool) -> lightning.Trainer:
+def _trainer(
+    training: Training, out: Path, resources: TrainingResources, say: Say, *, validated: bool
+) -> lightning.Trainer:
     how = training.schedule
     figure = "mean_dice" if training.kind == "volume" else "mean_iou"
     saving = ModelCheckpoint(

@@ -23,7 +23,7 @@ from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
 from pipeline.jobs.inputs import folder_of, jobs_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.request import Request
 from pipeline.runs.lock import held
 from pipeline.runs.observer import Observer, RunContext
@@ -213,7 +213,7 @@ def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
         mask.write_bytes(b"y")
         jobs.append(Job(str(scene), mask, str(models / "scene")))
     archive = Archive(ledger)
-    choices = archive.choose(jobs, Means())
+    choices = archive.choose(jobs, Resources())
     assert [choice.report for choice in choices] == [None] * 200
     recipe = archive._recipe(jobs[0])
     made = [

@@ -18,7 +18,7 @@ from pipeline.archive import run as archive
 from pipeline.cli import app, run_verbs
 from pipeline.cli.screen import Screen
 from pipeline.errors import InputError, Interrupted, OutputError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Card
 from pipeline.runs.plan import plan
 from pipeline.runs.report import Report
@@ -117,7 +117,7 @@ def test_a_stopped_run_ends_with_130(made, models, monkeypatch, how, code):
     def stops(*_):
         raise how
 
-    monkeypatch.setattr(archive, "segment", stops)
+    monkeypatch.setattr(archive, "segment_in", stops)
     ended = RUNNER.invoke(app, ["run", "--input", str(made / "scene.tif"), "--model", str(models / "scene")])
     assert ended.exit_code == code
     assert ended.stderr == "error: stopped; run the same command again to go on from here\n"
@@ -125,9 +125,9 @@ def test_a_stopped_run_ends_with_130(made, models, monkeypatch, how, code):
 
 def test_signals_stop_a_run_once_and_then_at_once(capsys):
     with Screen(quiet=False, stop_on_signals=True) as screen:
-        assert not screen.stop.is_set()
+        assert not screen.should_stop()
         signal.raise_signal(signal.SIGTERM)
-        assert screen.stop.is_set()
+        assert screen.should_stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert "once more to stop at once" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
     with Screen(quiet=False, stop_on_signals=False) as screen:
         progress = screen.item(Job("a.tif"), 1, 2)
         progress.phase("segmenting")
-        progress.begun(2_000_000, 500_000)
+        progress.started(2_000_000, 500_000)
         progress.advanced(500_000.0)
         screen._bar.refresh()
         screen.finished(Report("a.tif", None, "failed", "a.tif: no", 0.0, 0))
@@ -152,7 +152,7 @@ def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
 
 def test_quiet_and_pipes_show_nothing_but_failures(capsys):
     with Screen(quiet=True, stop_on_signals=False) as screen:
-        screen.item(Job("a.tif"), 1, 1).begun(10, 0)
+        screen.item(Job("a.tif"), 1, 1).started(10, 0)
         screen.finished(Report("a.tif", "m.tif", "done", None, 1.0, 10))
         screen.item(Job("b.tif"), 1, 1)
         screen.finished(Report("b.tif", None, "failed", "b.tif: no", 0.0, 0))
@@ -182,10 +182,10 @@ def test_a_bad_input_among_others_does_not_hide_their_plans(made, models, tmp_pa
 
 def test_plan_counts_the_patches_that_a_run_computes(scene, models):
     job = Job(str(scene), model=str(models / "scene"))
-    told = plan(job, Means(), probe=False)
+    told = plan(job, Resources(), probe=False)
     assert (told.bands, told.patches) == (3, 44)
-    assert plan(job, Means(rows=2048), probe=False).bands == 2
-    assert plan(job, Means(), probe=False).seconds is None
+    assert plan(job, Resources(rows=2048), probe=False).bands == 2
+    assert plan(job, Resources(), probe=False).seconds is None
 
 
 def test_plan_touches_nothing(made, models):

@@ -20,7 +20,7 @@ from flows.learn import learn_flow
 from flows.segment import archive_flow
 from flows.watch import watch_flow
 from pipeline.errors import InputError, ModelError, PipelineError, RequestError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.store import load_card
 from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, listing, pixels, put_scene
@@ -75,12 +75,12 @@ def failing(monkeypatch, errors):
 
 
 def test_a_flow_makes_the_mask_and_a_table(server, job, tmp_path):
-    (report,) = flow_room.run_flow([job], Means())
+    (report,) = flow_room.run_flow([job], Resources())
     assert report.status == "done"
     assert labels_of(tmp_path / "a_mask.tif").shape == (40, 30)
     (row,) = tables(server)[-1]
     assert (row["input"], row["status"], row["output"]) == (job.input, "done", str(tmp_path / "a_mask.tif"))
-    assert flow_room.run_flow([job], Means())[0].status == "skipped"
+    assert flow_room.run_flow([job], Resources())[0].status == "skipped"
 
 
 def test_one_bad_item_fails_the_flow_and_not_the_others(server, job, tmp_path, soon):
@@ -90,7 +90,7 @@ def test_one_bad_item_fails_the_flow_and_not_the_others(server, job, tmp_path, s
     assert "1 of 2 items failed" in state.message
     assert (tmp_path / "a_mask.tif").exists()
     assert [row["status"] for row in tables(server)[-1]] == ["failed", "done"]
-    reports = flow_room.run_flow([bad, job], Means())
+    reports = flow_room.run_flow([bad, job], Resources())
     assert [report.status for report in reports] == ["failed", "skipped"]
     assert reports[0].reason.startswith(f"{tmp_path / 'none.tif'}: there is no such file")
 
@@ -106,7 +106,7 @@ def test_one_bad_item_fails_the_flow_and_not_the_others(server, job, tmp_path, s
 )
 def test_what_may_pass_is_tried_again(server, job, monkeypatch, soon, errors, calls, status):
     made = failing(monkeypatch, errors)
-    (report,) = flow_room.run_flow([job], Means())
+    (report,) = flow_room.run_flow([job], Resources())
     assert (len(made), report.status) == (calls, status)
 
 
@@ -116,12 +116,12 @@ def test_a_server_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch, j
 
     monkeypatch.setattr(flow_room, "segment_flow", fails)
     with pytest.raises(PipelineError, match=r"Prefect does not answer \(Failed to reach API\); run with --no-prefect"):
-        flow_room.run_flow([job], Means())
+        flow_room.run_flow([job], Resources())
 
 
 def test_an_address_that_gives_access_is_not_handed_to_prefect():
     with pytest.raises(RequestError, match=r"^https://host/a.tif: its address gives access, and Prefect would keep it"):
-        flow_room.run_flow([Job("https://user:word@host/a.tif")], Means())
+        flow_room.run_flow([Job("https://user:word@host/a.tif")], Resources())
 
 
 def test_a_flow_needs_no_server_and_no_network(job, tmp_path):
@@ -184,7 +184,7 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
         (Bounds(seconds=1e-9), "0.tif: took longer than 1e-09 s; what is done is kept"),
         (Bounds(limit="no-such-limit"), "no-such-limit"),
     ]:
-        state = flow_room.segment_flow(jobs[:1], Means(overwrite=True), bounds=bounds, return_state=True)
+        state = flow_room.segment_flow(jobs[:1], Resources(overwrite=True), bounds=bounds, return_state=True)
         assert state.is_failed()
         assert word in state.message
     with pytest.raises(RequestError, match="must be above 0"):
@@ -198,13 +198,13 @@ def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch)
         for n in range(3)
     ]
 
-    def interrupted(job, means, progress, stop):
+    def interrupted(job, resources, observer):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         for _ in range(200):
-            if stop.is_set():
+            if observer.should_stop():
                 break
             time.sleep(0.05)
-        return segment(job, means, progress, stop)
+        return segment(job, resources, observer)
 
     monkeypatch.setattr(item_room, "segment", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -21,7 +21,7 @@ from pipeline.geometry import Box, Region
 from pipeline.io.raster.clipped import Clipped, cells_of
 from pipeline.io.raster.source import RasterSource
 from pipeline.jobs.aoi import read_aoi
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySource
@@ -145,10 +145,10 @@ def test_a_mask_has_labels_in_its_area_only_and_another_area_is_another_run(mode
 def test_an_area_needs_a_scene_with_a_place(models, tmp_path):
     nowhere = put(tmp_path / "n.tif", pixels((2, 9, 9)))
     with pytest.raises(RequestError, match="the scene has no transform"):
-        prepare(Job(str(nowhere), model=str(models / "scene"), aoi="0,0,1,1"), Means())
+        prepare(Job(str(nowhere), model=str(models / "scene"), aoi="0,0,1,1"), Resources())
     scan = put_volume(tmp_path / "v.nii.gz", pixels((9, 9, 9)).astype(np.int16), np.eye(4))
     with pytest.raises(RequestError, match="--aoi is for scenes"):
-        prepare(Job(str(scan), model=str(models / "volume"), aoi="0,0,1,1"), Means())
+        prepare(Job(str(scan), model=str(models / "volume"), aoi="0,0,1,1"), Resources())
 
 
 def test_a_job_file_names_an_area_beside_it(models, scene, tmp_path):

@@ -20,7 +20,7 @@ from pipeline.geometry import Lattice, cut_slabs, split_runs
 from pipeline.io.mask_files import about
 from pipeline.io.zarr import ZarrSource
 from pipeline.jobs.inputs import find_inputs
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import LAYERS, seam_index
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
@@ -28,7 +28,7 @@ from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySource, Identity
 from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
 
-CPU = Means(device="cpu", precision="float32")
+CPU = Resources(device="cpu", precision="float32")
 
 
 class Opinionated(Identity):

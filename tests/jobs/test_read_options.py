@@ -21,7 +21,7 @@ from pipeline.geometry import Box
 from pipeline.io.band_names import RasterBand, bands_named, listed
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
-from pipeline.jobs.job import Job, Means, parse_bands
+from pipeline.jobs.job import Job, Resources, parse_bands
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
@@ -150,9 +150,9 @@ def test_only_the_numbers_of_bands_make_another_run(rgb, tmp_path):
     assert segment(job).status == "done"
     for said in (RGB, (3, 2, 1), ("red", 2, 1), (3, "GREEN", "blue")):
         assert segment(replace(job, bands=said)).status == "skipped"
-        assert prepare(replace(job, bands=said), Means()).fingerprint()["bands"] == (3, 2, 1)
+        assert prepare(replace(job, bands=said), Resources()).fingerprint()["bands"] == (3, 2, 1)
     plain = put(tmp_path / "rgb.tif", pixels((3, 40, 40)))
-    assert prepare(Job(str(plain), None, rgb), Means()).fingerprint()["bands"] is None
+    assert prepare(Job(str(plain), None, rgb), Resources()).fingerprint()["bands"] is None
 
 
 ORDERS = [order for order in permutations((1, 2, 3)) if order != (1, 2, 3)]
@@ -162,38 +162,38 @@ ORDERS = [order for order in permutations((1, 2, 3)) if order != (1, 2, 3)]
 def test_numbers_that_contradict_names_are_refused_and_can_be_insisted_on(rgb, tmp_path, order):
     path = put_bands(tmp_path / "a.tif", pixels((3, 40, 40)), RGB, "colour")
     with pytest.raises(InputError) as refused:
-        prepare(Job(str(path), None, rgb, bands=order), Means())
+        prepare(Job(str(path), None, rgb, bands=order), Resources())
     said = str(refused.value)
     first = next(at for at, number in enumerate(order) if number != at + 1)
     assert f"the model rgb would take band {order[first]}, named {RGB[order[first] - 1]}, as {RGB[first]}" in said
     assert "; --bands red,green,blue takes them by name, and --bands " in said
     assert refused.value.code == "unsuitable"
     insisted = parse_bands(said.split(" and --bands ")[1].split()[0])
-    assert prepare(Job(str(path), None, rgb, bands=insisted), Means()).reading.bands == order
+    assert prepare(Job(str(path), None, rgb, bands=insisted), Resources()).reading.bands == order
 
 
 def test_bands_without_a_name_are_taken_by_place_and_those_with_one_are_not(rgb, tmp_path):
     image = pixels((3, 40, 40))
     for names in ([None, None, None], ["red", None, None], ["nir", "red edge", None], ["red", "red", "blue"]):
         path = put_bands(tmp_path / "a.tif", image, names)
-        assert prepare(Job(str(path), None, rgb), Means()).reading.bands is None
+        assert prepare(Job(str(path), None, rgb), Resources()).reading.bands is None
     with pytest.raises(InputError, match="would take band 1, named blue, as red; --bands blue,2,3 takes them so all"):
-        prepare(Job(str(put_bands(tmp_path / "b.tif", image, ["blue", None, None])), None, rgb), Means())
+        prepare(Job(str(put_bands(tmp_path / "b.tif", image, ["blue", None, None])), None, rgb), Resources())
     path = put_bands(tmp_path / "b.tif", image, ["blue", None, None])
-    assert prepare(Job(str(path), None, rgb, bands=(3, 2, 1)), Means()).reading.bands == (3, 2, 1)
+    assert prepare(Job(str(path), None, rgb, bands=(3, 2, 1)), Resources()).reading.bands == (3, 2, 1)
 
 
 def test_bands_that_fit_no_channel_are_listed(rgb, tmp_path):
     path = put_bands(tmp_path / "a.tif", pixels((4, 40, 40)), ["nir", "red edge", "swir", None])
     with pytest.raises(InputError, match=r"--bands 1,2,3; it has the bands 1 nir, 2 red edge, 3 swir, 4$"):
-        prepare(Job(str(path), None, rgb), Means())
+        prepare(Job(str(path), None, rgb), Resources())
 
 
 def test_a_false_colour_picture_may_be_asked_for(rgb, tmp_path):
     path = put_bands(tmp_path / "a.tif", pixels((4, 40, 40)), [*RGB, "nir"], "colour")
-    assert prepare(Job(str(path), None, rgb, bands=("nir", "red", "green")), Means()).reading.bands == (4, 1, 2)
+    assert prepare(Job(str(path), None, rgb, bands=("nir", "red", "green")), Resources()).reading.bands == (4, 1, 2)
     with pytest.raises(InputError, match="would take band 1, named red, as green"):
-        prepare(Job(str(path), None, rgb, bands=(4, 1, 2)), Means())
+        prepare(Job(str(path), None, rgb, bands=(4, 1, 2)), Resources())
 
 
 def test_tiles_of_another_order_are_refused(rgb, tmp_path):

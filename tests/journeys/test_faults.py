@@ -22,14 +22,14 @@ from rasterio.errors import RasterioIOError
 from pipeline.archive.run import segment_one
 from pipeline.files.atomic import remove
 from pipeline.io.raster import source as raster_door
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.observer import RunContext
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
 MOMENTS = 5
 """At which each fault is tried, spread over a run."""
-PLAIN = Means(precision="float32", runtime="torch")
+PLAIN = Resources(precision="float32", runtime="torch")
 
 
 @pytest.fixture(scope="module", params=["scene.tif", "scene.zarr", "volume.nii.gz"])

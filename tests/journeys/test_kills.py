@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
@@ -30,7 +30,7 @@ def segment_here(job: Job) -> None:
     import torch
 
     torch.set_num_threads(1)
-    segment(job, Means(precision="float32", runtime="torch"))
+    segment(job, Resources(precision="float32", runtime="torch"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import zarr
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models import store
 from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, pixels, put_volume
@@ -44,7 +44,7 @@ def test_all_48_orientations_give_one_mask(model, tmp_path, view, values):
         turned = nibabel.Nifti1Image(values, AFFINE).as_reoriented(_back(turn))
         path = put_volume(tmp_path / "scan.nii", np.asanyarray(turned.dataobj), turned.affine)
         assert nibabel.aff2axcodes(turned.affine) == words
-        segment(Job(str(path), tmp_path / "mask.nii", model, view=view), Means(overwrite=True))
+        segment(Job(str(path), tmp_path / "mask.nii", model, view=view), Resources(overwrite=True))
         found = nibabel.load(tmp_path / "mask.nii")
         assert np.array_equal(found.affine, nibabel.load(path).affine), words
         assert np.array_equal(np.asanyarray(nibabel.as_closest_canonical(found).dataobj), mask), words

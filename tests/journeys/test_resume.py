@@ -23,7 +23,7 @@ from pipeline.files.atomic import remove
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io import mask_files
 from pipeline.io.opening import open_source
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import load_card
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
@@ -55,7 +55,7 @@ def marks_of(job):
     return {mark.name for mark in done.iterdir()} if done.is_dir() else set()
 
 
-def begin(job, means=Means()):
+def begin(job, means=Resources()):
     """Run a job until just its first slab is done."""
     mark = Ledger.mark
 
@@ -86,7 +86,7 @@ class Counting:
 def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkeypatch):
     job, stop = replace(tall, output=tmp_path / "out.tif"), Event()
     with pytest.raises(Interrupted, match="run the same command again"):
-        segment(job, Means(), Callbacks(stop, advanced=lambda _: stop.set() if marks_of(job) else None))
+        segment(job, Resources(), Callbacks(stop, advanced=lambda _: stop.set() if marks_of(job) else None))
     marks = marks_of(job)
     assert 0 < len(marks) < SLABS
     assert not job.output.exists()
@@ -96,8 +96,8 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     begun = []
     assert segment(job, observer=Callbacks(started=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
-    (sweep,) = sweeps_of(prepare(job, Means()))
-    slabs = sweep.slabs(Means())
+    (sweep,) = sweeps_of(prepare(job, Resources()))
+    slabs = sweep.slabs(Resources())
     left = [slab for slab in slabs if f"{slab.start[0]}-{slab.stop[0]}_0-{COLUMNS}" not in marks]
     assert begun == [(ROWS * COLUMNS, ROWS * COLUMNS - sum(slab.size for slab in left))]
     touching = [p for _, row in sweep.lattice.rows() for p in row if any(p.clip(slab).size for slab in left)]
@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
 def test_a_run_goes_on_by_other_means(tall, tmp_path):
     job = replace(tall, output=tmp_path / "out.tif")
     begin(job)
-    segment(job, Means(rows=2048))
+    segment(job, Resources(rows=2048))
     assert contents(job.output) == contents(tall.output)
 
 
@@ -123,7 +123,7 @@ def test_a_run_that_did_not_stage_its_volume_goes_on_with_one_that_does(models, 
     segment(whole)
     begin(job)
     assert not (tmp_path / "a.nii.partial" / "volume.zarr").exists()
-    segment_room._begin(prepare(job, Means(workers=2)), Ledger(tmp_path / "a.nii.partial"), SILENT)
+    segment_room._begin(prepare(job, Resources(workers=2)), Ledger(tmp_path / "a.nii.partial"), SILENT)
     assert (tmp_path / "a.nii.partial" / "volume.zarr").exists()
     segment(job)
     assert contents(job.output) == contents(whole.output)
@@ -175,7 +175,7 @@ def test_a_second_run_on_one_output_is_told_who_holds_it(tall, tmp_path):
     process.send_signal(signal.SIGSTOP)
     done = marks_of(job)
     with pytest.raises(OutputError, match=rf"out.tif: is being made by process {process.pid} on \S+ since 20\d\d-"):
-        segment(job, Means(restart=True))
+        segment(job, Resources(restart=True))
     assert marks_of(job) == done, "nothing of it was touched"
     process.kill()
     process.communicate()
@@ -195,7 +195,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
     watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
-    segment(job, Means(workers=None if workers else 2), watch)
+    segment(job, Resources(workers=None if workers else 2), watch)
     assert sum(told) == pytest.approx(ROWS * COLUMNS)
     assert contents(job.output) == contents(tall.output)
 
@@ -247,7 +247,7 @@ def test_another_run_is_refused_with_the_field_and_both_values(models, tmp_path,
         segment(another)
     assert str(error.value).count(" (now ") == 1
     assert len(marks_of(job)) == 1
-    assert segment(another, Means(restart=True)).status == "done"
+    assert segment(another, Resources(restart=True)).status == "done"
 
 
 def test_what_is_made_is_left_alone(scene, mask, models):
@@ -266,7 +266,7 @@ def test_an_output_that_is_not_ours_is_refused_and_then_replaced(models, tmp_pat
     job = Job(str(small), put_scene(tmp_path / "out.tif", pixels((1, 9, 9))), str(models / "scene"))
     with pytest.raises(OutputError, match="made with something else"):
         segment(job)
-    assert segment(job, Means(overwrite=True)).status == "done"
+    assert segment(job, Resources(overwrite=True)).status == "done"
     assert segment(job).status == "skipped"
 
 
@@ -371,7 +371,7 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     networks = []
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
-        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Means())), 1) for _ in range(2))
+        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Resources())), 1) for _ in range(2))
         assert one._ready.card.averaging == averaging
         assert one._ready is two._ready
         networks.append(one._ready)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.errors import InputError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare
@@ -31,7 +31,7 @@ from tests.support.inputs import VOLUME_CARD, contents, labels_of, pixels, put_v
 from tests.support.model_cases import network_of
 from tests.support.trainings import VOLUMES
 
-PLAIN = Means(device="cpu", precision="float32")
+PLAIN = Resources(device="cpu", precision="float32")
 LOW, HIGH = (2.0, 30.0), (98.0, 75.0)
 VALUES = pixels((12, 60, 70), seed=5).astype(np.int16) * 13 - 700
 VALUES[:, :9] = 0

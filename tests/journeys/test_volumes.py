@@ -18,7 +18,7 @@ from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.evaluation.pairs import Pair, opened
 from pipeline.io.opening import identity
 from pipeline.jobs.inputs import find_inputs, jobs_of
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.request import Request
 from pipeline.masks.check import check
 from pipeline.masks.export import export
@@ -258,7 +258,7 @@ def test_a_volume_is_copied_only_where_it_would_be_unpacked_again_and_again(
     shutil.copytree(models / "volume", tmp_path / "model")
     (tmp_path / "model/card.json").write_text(json.dumps(card))
     job = Job(str(put(tmp_path / name)), model=str(tmp_path / "model"), **how)
-    setup = prepare(job, Means(**means))
+    setup = prepare(job, Resources(**means))
     assert (setup.staged, setup.needs_statistics) == (staged, kind == "zscore")
 
 
@@ -266,10 +266,10 @@ def test_a_packed_volume_that_is_swept_in_strips_is_copied(model, tmp_path):
     wide = np.zeros((1500, 8, 3), np.int16)
     for name, staged in (("wide.nii.gz", True), ("wide.nii", False)):
         job = Job(str(put(tmp_path / name, wide)), model=model)
-        whole = prepare(job, Means())
+        whole = prepare(job, Resources())
         assert not whole.staged
-        assert prepare(job, Means(memory=whole.memory() - 1)).staged == staged
-        assert not prepare(job, Means(memory=whole.memory())).staged
+        assert prepare(job, Resources(memory=whole.memory() - 1)).staged == staged
+        assert not prepare(job, Resources(memory=whole.memory())).staged
 
 
 @pytest.mark.parametrize("slices", [50, 4000])
@@ -283,4 +283,4 @@ def test_a_volume_takes_the_memory_of_some_slices(model, tmp_path, slices):
     path.write_bytes(header.binaryblock + bytes(4))
     with path.open("r+b") as file:
         file.truncate(352 + 2 * 512 * 512 * slices)
-    assert prepare(Job(str(path), model=model), Means()).memory() < 150 * 2**20
+    assert prepare(Job(str(path), model=model), Resources()).memory() < 150 * 2**20

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
@@ -52,7 +52,7 @@ def workers() -> list[psutil.Process]:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count):
     output = tmp_path / job.output.name
-    segment(replace(job, output=output), Means(workers=count))
+    segment(replace(job, output=output), Resources(workers=count))
     assert sha256(output) == expected
     assert not list(tmp_path.glob("*.partial"))
 
@@ -70,7 +70,7 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
             os.kill(at_work[0].pid, signal.SIGKILL)
             killed.append(at_work[0].pid)
 
-    report = segment(replace(job, output=output), Means(workers=2), Callbacks(advanced=advanced))
+    report = segment(replace(job, output=output), Resources(workers=2), Callbacks(advanced=advanced))
     assert report.status == "done"
     assert len(set(killed)) == 2
     assert sha256(output) == expected
@@ -82,8 +82,8 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
     job = Job(str(path), tmp_path / "alone.tif", str(models / "scene"), patch=(256, 256), overlap=(128, 128))
     segment(job)
     other = replace(job, output=tmp_path / "many.tif")
-    (sweep,) = sweeps_of(prepare(other, Means()))
-    runs = sweep.runs(sweep.slabs(Means()), 2)
+    (sweep,) = sweeps_of(prepare(other, Resources()))
+    runs = sweep.runs(sweep.slabs(Resources()), 2)
     assert len({run[0].start[-1] for run in runs}) > 1, "nothing is cut across"
 
     class Enough(Exception):  # noqa: N818
@@ -94,7 +94,7 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
             raise Enough
 
     with pytest.raises(Enough):
-        segment(other, Means(workers=2), Callbacks(advanced=advanced))
+        segment(other, Resources(workers=2), Callbacks(advanced=advanced))
     marks = [mark.name.rpartition("_")[2] for mark in (sweep.folder / "done").iterdir()]
     assert marks
     assert "0-4200" not in marks

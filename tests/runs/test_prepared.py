@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.execute import Task
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
 
-PLAIN = Means(device="cpu", precision="float32", runtime="torch")
+PLAIN = Resources(device="cpu", precision="float32", runtime="torch")
 OF_SCENE = (
     '{"format": 1, "input": 0, "bands": [2, 1], "calibration": {"scale": [0.5, 0.5], "offset": [0.0, 0.0]}, '
     '"target": null, "affine": null, "volume": null, "keep_header_text": null, "aoi": null, "model": "scene", '

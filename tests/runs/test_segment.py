@@ -9,7 +9,7 @@ import rasterio
 import zarr
 
 from pipeline.geometry import Lattice
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.numerics import Numerics
@@ -73,7 +73,7 @@ def agree(labels, scores, valid, nodata=255):
 @pytest.mark.parametrize(("precision", "tta"), [("float32", None), ("bfloat16", None), ("float32", "flips,0.5")])
 def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, precision, tta):
     mask = tmp_path / "mask.tif"
-    segment(Job(str(scene), mask, str(models / "scene"), tta=tta), Means(device="cpu", precision=precision))
+    segment(Job(str(scene), mask, str(models / "scene"), tta=tta), Resources(device="cpu", precision=precision))
     with rasterio.open(scene) as dataset:
         values, valid = dataset.read(), dataset.read_masks(1) > 0
     lattice = Lattice(values.shape[1:], SCENE_CARD.patch, SCENE_CARD.overlap, (0, 0))
@@ -85,7 +85,7 @@ def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, preci
 
 def test_a_volume_is_what_a_plain_loop_makes_of_it(volume, models, tmp_path):
     job = Job(str(volume), tmp_path / "mask.nii.gz", str(models / "volume"))
-    segment(job, Means(device="cpu", precision="float32"))
+    segment(job, Resources(device="cpu", precision="float32"))
     ras = nibabel.as_closest_canonical(nibabel.load(volume))
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
     lattice = Lattice(values.shape[1:], (1, *VOLUME_CARD.patch), (0, *VOLUME_CARD.overlap), (1, 0, 0))
@@ -133,7 +133,7 @@ def test_a_store_holds_the_same_as_a_geotiff(scene, mask, models, tmp_path):
 
 
 def test_taller_bands_change_no_byte(scene, mask, models, tmp_path):
-    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), Means(rows=2048))
+    segment(Job(str(scene), tmp_path / "other.tif", str(models / "scene")), Resources(rows=2048))
     assert contents(tmp_path / "other.tif") == contents(mask)
 
 
@@ -141,7 +141,7 @@ def test_strips_change_no_byte(models, tmp_path):
     wide = put_scene(tmp_path / "wide.tif", pixels((2, 60, 2300)))
     model = str(models / "scene")
     whole = segment(Job(str(wide), tmp_path / "whole.tif", model))
-    strips, narrow = Job(str(wide), tmp_path / "strips.tif", model), Means(memory=8 * 2**20)
+    strips, narrow = Job(str(wide), tmp_path / "strips.tif", model), Resources(memory=8 * 2**20)
     assert [len(sweep.slabs(narrow)) for sweep in sweeps_of(prepare(strips, narrow))] == [3]
     assert segment(strips, narrow).cells == whole.cells == 60 * 2300
     assert contents(tmp_path / "strips.tif") == contents(tmp_path / "whole.tif")

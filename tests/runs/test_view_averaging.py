@@ -18,7 +18,7 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.geometry import Box, Lattice
 from pipeline.io.zarr import ZarrSource
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.runtime import ready
@@ -40,7 +40,7 @@ AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """By view: which axes of an array (z, y, x) are swept, are rows and are columns."""
 ALL = "axial,coronal,sagittal"
 SLABS = {"axial": 3, "coronal": 2, "sagittal": 2}
-PLAIN = Means(device="cpu", precision="float32")
+PLAIN = Resources(device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")

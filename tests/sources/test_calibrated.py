@@ -16,7 +16,7 @@ from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.job_file import read_request
 from pipeline.models.card import Normalisation
 from pipeline.models.store import save_model
@@ -126,7 +126,7 @@ def test_the_numbers_are_in_the_fingerprint_and_nothing_is_where_there_are_none(
     raw, job = Job(str(path), None, str(places / "raw")), Job(str(path), tmp_path / "m.tif", str(places / "physical"))
 
     def noted(job):
-        return prepare(job, Means()).fingerprint()["calibration"]
+        return prepare(job, Resources()).fingerprint()["calibration"]
 
     assert noted(raw) is noted(replace(raw, scale=(1.0,), offset=(0.0, 0.0))) is None
     assert noted(job) == {"scale": SCALES, "offset": OFFSETS}
@@ -148,10 +148,10 @@ def test_integers_that_nobody_explains_are_no_physical_values(places, tmp_path):
     with pytest.raises(
         InputError, match=r"a\.tif: the model physical takes physical values, and these are uint16 with"
     ):
-        prepare(bare, Means())
-    assert prepare(replace(bare, scale=(1.0,)), Means()).reading.calibration is None
+        prepare(bare, Resources())
+    assert prepare(replace(bare, scale=(1.0,)), Resources()).reading.calibration is None
     ready = Job(str(put(tmp_path / "b.tif", stored("float32"))), None, str(places / "physical"))
-    assert prepare(ready, Means()).reading.calibration is None
+    assert prepare(ready, Resources()).reading.calibration is None
 
 
 @pytest.mark.parametrize(
@@ -165,19 +165,19 @@ def test_integers_that_nobody_explains_are_no_physical_values(places, tmp_path):
 def test_numbers_that_do_not_fit_are_refused(places, tmp_path, scale, offset, said):
     path = put(tmp_path / "a.tif", stored())
     with pytest.raises(InputError, match=rf"a\.tif: {said}.*; give one scale and one offset for all channels"):
-        prepare(Job(str(path), None, str(places / "raw"), scale=scale, offset=offset), Means())
+        prepare(Job(str(path), None, str(places / "raw"), scale=scale, offset=offset), Resources())
 
 
 def test_tags_that_are_no_numbers_are_refused(places, tmp_path):
     path = put_scaled(tmp_path / "a.tif", stored(), (np.nan, 1.0))
     with pytest.raises(InputError, match=r"a\.tif: scales must be numbers other than 0"):
-        prepare(Job(str(path), None, str(places / "physical")), Means())
+        prepare(Job(str(path), None, str(places / "physical")), Resources())
 
 
 def test_volumes_are_scaled_by_their_headers_alone(models, tmp_path):
     path = put_volume(tmp_path / "a.nii.gz", pixels((20, 20, 4)).astype(np.int16), np.eye(4))
     with pytest.raises(RequestError, match="--scale and --offset are for scenes; this is a volume"):
-        prepare(Job(str(path), None, str(models / "volume"), offset=(1.0,)), Means())
+        prepare(Job(str(path), None, str(models / "volume"), offset=(1.0,)), Resources())
     with pytest.raises(ValueError, match="are for scenes; this is for volumes"):
         replace(VOLUMES, data=replace(VOLUMES.data, scale=(2.0,)))
 

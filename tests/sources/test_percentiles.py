@@ -18,7 +18,7 @@ from pipeline.engine import Pixels
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box
 from pipeline.io.raster import RasterSource
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalisation
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.store import save_model
@@ -237,11 +237,11 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
 def test_bands_and_strips_change_nothing_of_it(stretched, tmp_path):
     one = Job(str(put(tmp_path / "a.tif", pixels((2, 150, 2100)))), tmp_path / "one.tif", stretched)
     segment(one)
-    for name, means in (("rows", Means(rows=2048)), ("strips", Means(memory=8 << 20))):
+    for name, means in (("rows", Resources(rows=2048)), ("strips", Resources(memory=8 << 20))):
         segment(replace(one, output=tmp_path / f"{name}.tif"), means)
         assert contents(tmp_path / f"{name}.tif") == contents(tmp_path / "one.tif")
     assert plan(one).seconds > 0
-    assert plan(one, Means(memory=8 << 20), probe=False).strips > 1
+    assert plan(one, Resources(memory=8 << 20), probe=False).strips > 1
 
 
 def test_a_training_stretches_each_item_as_a_run_does(tmp_path):

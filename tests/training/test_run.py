@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError, PipelineError, RequestError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
@@ -27,11 +27,11 @@ from pipeline.training.config import Loss, Schedule, read_training
 from pipeline.training.losses import loss_of, soft_dice
 from pipeline.training.module import Learner, coarse_twin, factor
 from pipeline.training.patch import IGNORE
-from pipeline.training.run import Resources, spec_of, train
+from pipeline.training.run import TrainingResources, spec_of, train
 from tests.support.inputs import labels_of
 from tests.support.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, put_volumes, truth
 
-HERE = Resources("cpu")
+HERE = TrainingResources("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
     assert card.evaluation["validation"] == trained.figures
     assert card.training["schedule"]["steps"] == 60
     assert card.training["data"]["validation"] == ["scene2"]
-    segment(Job(str(scenes / "scene2.tif"), tmp_path / "mask.tif", str(trained.folder)), Means(device="cpu"))
+    segment(Job(str(scenes / "scene2.tif"), tmp_path / "mask.tif", str(trained.folder)), Resources(device="cpu"))
     found, labels = labels_of(tmp_path / "mask.tif"), truth((80, 80), 2)
     assert (found == labels)[labels != 255].mean() > 0.8
 

@@ -22,7 +22,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.georeference import grid_at, transform_of
 from pipeline.io.raster.warped import Warped
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.target_grid import target_of
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
@@ -326,9 +326,9 @@ def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     placed = {"transform": Affine(*transform_of(onto)), "crs": UTM}
     like = str(put(tmp_path / "like.tif", pixels((1, *onto.shape)), **placed))
     job = Job(f"mosaic:{folder}", tmp_path / "m.tif", str(models / "scene"))
-    assert prepare(replace(job, like=like), Means()).grid == onto
+    assert prepare(replace(job, like=like), Resources()).grid == onto
     with pytest.raises(InputError, match=r"different systems.*with --crs, or a raster on whose grid with --like"):
-        prepare(job, Means())
+        prepare(job, Resources())
     grid = target_of(Job(f"mosaic:{folder}/[ab].tif", crs=UTM, resolution=(20.0, 10.0)))
     _, valid = shown(open_source(f"mosaic:{folder}/[ab].tif", onto=grid))
     assert valid[:4].any()

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, RequestError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.masks.info import describe
 from pipeline.models.card import ClassEntry
 from pipeline.models.inference import device as device_room
@@ -127,7 +127,9 @@ def test_agreement_with_float32_is_told_once_for_all_items(tall):
     said = []
     for name in ("a.tif", "b.tif"):
         segment(
-            replace(tall, output=tall.output.with_name(name)), Means(precision="bfloat16"), Callbacks(note=said.append)
+            replace(tall, output=tall.output.with_name(name)),
+            Resources(precision="bfloat16"),
+            Callbacks(note=said.append),
         )
     assert len(said) == 1
     start, share, rest = said[0].rpartition(" on ")[0], float(said[0].split("%")[0].split()[-1]), said[0].split("%")[1]
@@ -138,7 +140,7 @@ def test_agreement_with_float32_is_told_once_for_all_items(tall):
 
 def test_float32_is_not_tried_against_itself(tall):
     said = []
-    segment(tall, Means(precision="float32"), Callbacks(note=said.append))
+    segment(tall, Resources(precision="float32"), Callbacks(note=said.append))
     assert said == []
     made = describe(str(tall.output))["made"]
     assert [made[name] for name in ("device", "precision", "runtime")] == ["cpu", "float32", "torch"]
@@ -155,7 +157,7 @@ def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkey
     said = []
     for name in ("a.tif", "b.tif"):
         job = replace(tall, output=tall.output.with_name(name))
-        means = Means(precision="float32", runtime="compiled")
+        means = Resources(precision="float32", runtime="compiled")
         assert segment(job, means, Callbacks(note=said.append)).status == "done"
         assert describe(str(job.output))["made"]["runtime"] == "torch"
     assert said == ["the network could not be compiled and runs without (g++: no such instruction)"]
@@ -164,10 +166,10 @@ def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkey
 def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine):
     machine("avx512_bf16")
     stopped = _stopped(tall)
-    assert Ledger(prepare(tall, Means()).work).fingerprint["precision"] == "bfloat16"
+    assert Ledger(prepare(tall, Resources()).work).fingerprint["precision"] == "bfloat16"
     machine()
     with pytest.raises(OutputError, match="precision 'bfloat16' \\(now 'float32'\\)"):
-        segment(tall, Means(precision="float32"))
+        segment(tall, Resources(precision="float32"))
     assert stopped
     assert segment(tall).status == "done"
     assert describe(str(tall.output))["made"]["precision"] == "bfloat16"
@@ -181,9 +183,9 @@ def test_a_run_that_is_asked_for_in_other_numbers_names_them(tall, machine, monk
     with pytest.raises(
         OutputError, match="precision 'bfloat16' \\(now 'float32'\\), runtime 'torch' \\(now 'openvino'\\)"
     ):
-        segment(tall, Means(precision="float32", runtime="openvino"))
+        segment(tall, Resources(precision="float32", runtime="openvino"))
     with pytest.raises(OutputError, match="runtime 'torch' \\(now 'openvino'\\)"):
-        segment(tall, Means(runtime="openvino"))
+        segment(tall, Resources(runtime="openvino"))
 
 
 def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
@@ -194,7 +196,7 @@ def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
     said = []
     segment(
         Job(str(scene), tmp_path / "mask.tif", str(tmp_path / "many")),
-        Means(precision="bfloat16"),
+        Resources(precision="bfloat16"),
         Callbacks(note=said.append),
     )
     assert "labels agree" in said[0]
@@ -205,5 +207,5 @@ def _stopped(job: Job) -> bool:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        segment(job, Means(), Callbacks(started=lambda *_: stop(0)))
+        segment(job, Resources(), Callbacks(started=lambda *_: stop(0)))
     return True

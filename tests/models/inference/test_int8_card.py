@@ -15,7 +15,7 @@ from pipeline.cli import app
 from pipeline.engine.reader import seen
 from pipeline.errors import ModelError, RequestError
 from pipeline.io.opening import open_source
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Card, Int8
 from pipeline.models.inference import device
 from pipeline.models.inference.device import check_extra, choose_numerics
@@ -91,7 +91,7 @@ def test_patches_come_from_all_over_where_something_was_observed(models, tmp_pat
     values = pixels((2, 1500, 100))
     values[:, 300:1100] = 0
     scene = put_scene(tmp_path / "scene.tif", values, nodata=0)
-    (sweep,) = sweeps_of(prepare(Job(str(scene), None, str(models / "scene")), Means(precision="float32")))
+    (sweep,) = sweeps_of(prepare(Job(str(scene), None, str(models / "scene")), Resources(precision="float32")))
     source = open_source(str(scene))
     every = [seen(source, sweep.lattice.seen_at(patch.start)) for _, row in sweep.lattice.rows() for patch in row]
     empty = [patch.valid is not None and not patch.valid.any() for patch in every]

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.errors import InputError, ModelError, OutputError, PipelineError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.masks.info import describe
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD, INT8_GRAPH, INT8_WEIGHTS
@@ -133,15 +133,15 @@ def test_a_run_in_int8_is_recorded_and_told(made, scenes, tmp_path, monkeypatch)
     monkeypatch.setattr(warm_up, "_outcomes", {})
     said = []
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(made))
-    assert plan(job, Means(precision="int8"), probe=True).precision == "int8"
-    segment(job, Means(precision="int8"), Callbacks(note=said.append))
+    assert plan(job, Resources(precision="int8"), probe=True).precision == "int8"
+    segment(job, Resources(precision="int8"), Callbacks(note=said.append))
     assert said[0].startswith("cpu int8 openvino: labels agree with float32 on ")
     record = describe(str(job.output))["made"]
     form = read_card(made / CARD).int8
     assert [record[name] for name in ("precision", "runtime")] == ["int8", "openvino"]
     assert record["int8_sha256"] == [form.xml_sha256, form.bin_sha256]
-    assert segment(job, Means(precision="int8")).status == "skipped"
-    segment(replace(job, output=tmp_path / "two.tif"), Means(precision="int8", workers=2))
+    assert segment(job, Resources(precision="int8")).status == "skipped"
+    segment(replace(job, output=tmp_path / "two.tif"), Resources(precision="int8", workers=2))
     assert (tmp_path / "two.tif").read_bytes() == job.output.read_bytes()
 
 
@@ -165,12 +165,12 @@ def test_a_damaged_form_is_refused(made, tmp_path):
 def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, models, scenes, tmp_path):
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(models / "scene"))
     with pytest.raises(ModelError, match="has no form in int8; `pipeline quantise`"):
-        prepare(job, Means(precision="int8"))
+        prepare(job, Resources(precision="int8"))
     job = replace(job, model=str(made))
     for other in (replace(job, patch=(64, 96)), replace(job, tta=(0.5,))):
         with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x "):
-            prepare(other, Means(precision="int8"))
-        assert prepare(other, Means(precision="float32", runtime="openvino")).numerics == FLOAT32
+            prepare(other, Resources(precision="int8"))
+        assert prepare(other, Resources(precision="float32", runtime="openvino")).numerics == FLOAT32
     with pytest.raises(ModelError, match="no form in int8"):
         ready(load_model(models / "scene"), INT8)
     with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x 48"):
@@ -208,7 +208,7 @@ def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
     quantise([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
     assert (tmp_path / "both" / INT8_WEIGHTS).read_bytes() != (tmp_path / "model" / INT8_WEIGHTS).read_bytes()
     said = []
-    segment(replace(job, model=str(tmp_path / "model")), Means(precision="int8"), Callbacks(note=said.append))
+    segment(replace(job, model=str(tmp_path / "model")), Resources(precision="int8"), Callbacks(note=said.append))
     share = float(said[0].split("%")[0].split()[-1]) / 100
     assert share > 0.3
 

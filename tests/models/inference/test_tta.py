@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from pipeline.errors import RequestError
-from pipeline.jobs.job import Job, Means
+from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import GpuPredictor
@@ -161,15 +161,15 @@ def test_turns_need_square_patches(models, tmp_path):
     scene = put_scene(tmp_path / "a.tif", pixels((2, 40, 40)))
     job = Job(str(scene), model=str(models / "scene"), tta="turns")
     with pytest.raises(RequestError, match="tta turns: needs square patches, but the network sees 128 x 96; give flip"):
-        prepare(job, Means())
-    assert prepare(replace(job, patch=(64, 64)), Means()).augmentation == Augmentation.of("turns")
+        prepare(job, Resources())
+    assert prepare(replace(job, patch=(64, 64)), Resources()).augmentation == Augmentation.of("turns")
 
 
 def test_a_square_is_one_at_the_models_spacing(tmp_path):
     save_model(tmp_path / "model", CARD_3D, network_of(CARD_3D.network))
     volume = put_volume(tmp_path / "a.nii", pixels((3, 40, 40)).T.astype(np.int16), np.diag([0.5, 1.0, 1, 1]))
     job = Job(str(volume), model=str(tmp_path / "model"), tta="turns,2", patch=(16, 32))
-    assert prepare(job, Means()).fingerprint()["tta"] == ("turns", 2.0)
+    assert prepare(job, Resources()).fingerprint()["tta"] == ("turns", 2.0)
     with pytest.raises(RequestError, match=r"tta turns: .* the network sees 64 x 32"):
-        prepare(replace(job, patch=(32, 32)), Means())
-    assert prepare(replace(job, patch=(32, 32), tta=None), Means()).fingerprint()["tta"] is None
+        prepare(replace(job, patch=(32, 32)), Resources())
+    assert prepare(replace(job, patch=(32, 32), tta=None), Resources()).fingerprint()["tta"] is None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import httpx
 from prefect import serve
@@ -76,8 +77,7 @@ def deployment_of(watching: Watching, when: When, name: str | None = None, pool:
         )
     except ValueError as error:
         raise RequestError(f"{when.cron!r}: is no schedule ({error}); as in --cron '0 3 * * *'") from error
-    assert isinstance(made, RunnerDeployment), "a coroutine only where one is awaited"
-    return made
+    return cast("RunnerDeployment", made)  # a coroutine only where one is awaited
 
 
 def serve_here(deployment: RunnerDeployment) -> None:

@@ -253,6 +253,28 @@ def loaded(code: str) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split())
 
 
+def test_importing_sets_up_nothing_for_the_whole_process():
+    code = """
+import logging, os, warnings
+import pydicom, rasterio
+from rasterio._env import get_gdal_config
+from rasterio.errors import NotGeoreferencedWarning
+def state():
+    loggers = [logging.getLogger(name) for name in ("rasterio._err", "rasterio._env", "pydicom", "pylibjpeg")]
+    quiet = [(logger.level, len(logger.filters)) for logger in loggers]
+    warned = NotGeoreferencedWarning in [kind for _, _, kind, *_ in warnings.filters]
+    validation = pydicom.config.settings.reading_validation_mode
+    return get_gdal_config("GDAL_CACHEMAX"), warned, quiet, validation, dict(os.environ)
+before = state()
+import pipeline.io.raster, pipeline.io.dicom.source, pipeline.io.opening, pipeline.runs.segment
+assert state() == before
+from pipeline.io.raster.gdal import CACHE, configure
+configure()
+assert get_gdal_config("GDAL_CACHEMAX") == CACHE
+"""
+    assert loaded(code)
+
+
 HEAVY = {"torch", "rasterio", "nibabel", "zarr", "dask", "distributed", "prefect"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from logging import CRITICAL, getLogger
 from math import isfinite
 from typing import Any
@@ -17,10 +18,6 @@ from pydicom.pixels import get_decoder
 
 from pipeline.errors import InputError
 from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image
-
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote what stands in tags
-for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
-    getLogger(_name).setLevel(CRITICAL)  # they tell of what is raised as well, with its traceback
 
 _TAGS = (
     *(
@@ -111,7 +108,16 @@ def _is_image(files: Files, name: str) -> bool:
     return may_be_image(head)
 
 
+@cache
+def configure() -> None:
+    """Quiet pydicom and its decoders in this process, the first time that a file is read."""
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote what stands in tags
+    for name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
+        getLogger(name).setLevel(CRITICAL)  # they tell of what is raised as well, with its traceback
+
+
 def _slices(files: Files, name: str) -> Iterator[Slice]:
+    configure()
     try:
         with files.open(name) as file:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))

@@ -9,6 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,17 @@ _ANSWER = re.compile(r"(HTTP|CURL) (error|response)[^-]*")
 _REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
 """Answers of a server that another try does not change."""
 
-# The cache is one for the whole process: given to rasterio.Env by each thread, threads would undo each other's limit.
-# rasterio counts it in bytes, the environment variable (which is left to rule) in megabytes.
-if "GDAL_CACHEMAX" not in os.environ:
-    set_gdal_config("GDAL_CACHEMAX", CACHE)
 
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+@cache
+def configure() -> None:
+    """Set up GDAL for this process, the first time that a file is opened: its cache, its warnings, and their words."""
+    # The cache is one for the whole process: given to rasterio.Env by each thread, threads would undo each other's
+    # limit. rasterio counts it in bytes, the environment variable (which is left to rule) in megabytes.
+    if "GDAL_CACHEMAX" not in os.environ:
+        set_gdal_config("GDAL_CACHEMAX", CACHE)
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    for name in ("rasterio._err", "rasterio._env"):
+        logging.getLogger(name).addFilter(_Discretion())
 
 
 @contextmanager
@@ -54,6 +60,7 @@ def reading(address: str, part: str = "") -> Iterator[None]:
 
     At an address no other files are looked for beside it, so that a mask in a `.msk` is seen of local files only.
     """
+    configure()
     remote = is_remote(address)
     said = _options(address) if remote else {}
     try:
@@ -94,13 +101,10 @@ def _answers(address: str) -> list[str]:
     return [found[0].strip() for text in _warned if place in text and (found := _ANSWER.search(text))][-1:]
 
 
-for _name in ("rasterio._err", "rasterio._env"):
-    logging.getLogger(_name).addFilter(_Discretion())
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """GDAL set to write, with all cores; its errors become OutputError that names `path`."""
+    configure()
     try:
         with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
             yield

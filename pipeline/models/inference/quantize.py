@@ -34,11 +34,6 @@ _ALWAYS = (r".*adaptive_avg_pool.*", r".*\.folded\.levels\..*", r".*aten::add_?/
 FIRST = 2
 """Layers that are always left in float, the stem among them: little work, and their errors go through all others."""
 _WHOLE = ("pyramid", "sums", "last convolution")
-_log = logging.getLogger("nncf")
-_log.setLevel(logging.WARNING)
-for _handler in _log.handlers:
-    if isinstance(_handler, logging.StreamHandler):
-        _handler.setStream(sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,7 @@ def quantised(
     images. Layers are left in float from the first on, until the share of equal labels reaches `floor`. Raises
     PipelineError if it never does.
     """
+    _quiet()
     folded = FoldedPSPNet(model.network)
     expected = _labels(ready(model).network, checking)
     shape = tuple(checking[0].shape)
@@ -83,6 +79,15 @@ def quantised(
         f"model {model.card.name}: labels of int8 agree with those of float32 on {best:.3%} of the pixels at best, "
         f"and --agreement asks for {floor:.3%}; give a smaller one, or run in bfloat16"
     )
+
+
+def _quiet() -> None:
+    """Leave stdout to this program: what NNCF has to say are warnings, on stderr."""
+    log = logging.getLogger("nncf")
+    log.setLevel(logging.WARNING)
+    for handler in log.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
 
 
 def _with_files(graph: Graph, form: Int8, left: tuple[str, ...]) -> Quantised:

@@ -22,6 +22,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.io.suffixes import stem_of
 from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import to_grey
 
 Picture = NDArray[np.uint8]
 """`(rows, columns, 3)`."""
@@ -173,9 +174,7 @@ def _values(source: Source, at: int | None, step: int) -> NDArray[Any]:
 
 def _stretched(plane: NDArray[Any]) -> Picture:
     values = np.nan_to_num(plane.astype(np.float64))
-    low, high = np.percentile(values, (2, 98))
-    stretched: Picture = (255 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)
-    return stretched
+    return to_grey(values, *np.percentile(values, (2, 98)))
 
 
 def _enlarged(picture: Picture) -> Picture:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.geometry import Grid
-from pipeline.sources.passes import slabs
+from pipeline.sources.passes import SCENE_ROWS, VOLUME_ROWS, slabs
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Mask:
     def slabs(self) -> Iterator[NDArray[Any]]:
         """The labels from the top, in slabs that end where blocks end."""
         step = self.labels.block[0]
-        height = step * max(1, (1024 if self.grid.is_scene else 16) // step)
+        height = step * max(1, (SCENE_ROWS if self.grid.is_scene else VOLUME_ROWS) // step)
         return (pixels.values[0] for _, pixels in slabs(self.labels, height))
 
 

@@ -20,8 +20,6 @@ from pipeline.sources.passes import slabs
 DISAGREEMENT = "disagreement"
 LAYERS = ("confidence", "probabilities", "scores", DISAGREEMENT)
 
-_ROWS = 1024
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -76,7 +74,7 @@ def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
     """
     counts = [_patches_of(lattice, axis) for axis in range(len(lattice.shape))]
     total = cells = 0
-    for box, pixels in slabs(disagreement, _ROWS):
+    for box, pixels in slabs(disagreement):
         rows, columns = (count[start:stop] for count, start, stop in zip(counts, box.start, box.stop, strict=True))
         steps = pixels.values[0][(np.multiply.outer(rows, columns) > 1) & (pixels.values[0] > 0)]
         total += int(steps.sum(dtype=np.int64)) - steps.size

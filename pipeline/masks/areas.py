@@ -24,7 +24,6 @@ from pipeline.io.tables import write_rows
 from pipeline.optional import need
 from pipeline.sources.passes import slabs
 
-_ROWS = 1024
 _BLOCK, _BLOCKS = 64, 64
 """Cells whose areas are taken as equal, and blocks of them that a side has at least."""
 Floats = NDArray[np.float64]
@@ -95,7 +94,7 @@ def _measured(source: Source, zones: Sequence[Zone], nodata: int | None, classes
     size = 1 << 8 * source.dtype.itemsize
     counts = np.zeros((len(zones), size), np.int64)
     sums = np.zeros((len(zones), size))
-    for box, pixels in slabs(source, _ROWS):
+    for box, pixels in slabs(source):
         labels, ground = pixels.values[0], cell_areas(source.grid, box)
         for index, zone in enumerate(zones):
             part = box if zone.region is None else zone.region.within(box)

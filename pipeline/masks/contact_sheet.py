@@ -18,6 +18,7 @@ from pipeline.io.mask_files import Mask
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import to_grey
 
 SLICES = 20
 """Most slices of a sheet."""
@@ -72,7 +73,7 @@ def _chosen(labels: Source, empty: set[int]) -> list[int]:
     """Slices evenly spaced from the first to the last with a structure; of all slices, where there is none."""
     with_some = [
         box.start[0] + index
-        for box, pixels in slabs(labels, 16)
+        for box, pixels in slabs(labels)
         for index, one in enumerate(pixels.values[0])
         if not set(np.unique(one).tolist()) <= empty
     ]
@@ -90,9 +91,7 @@ def _grey(slices: list[NDArray[np.generic]]) -> list[Picture]:
     values = [np.asarray(one, np.float32) for one in slices]
     seen = np.concatenate([one[np.isfinite(one)] for one in values]) if values else np.zeros(1)
     low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
-    return [
-        (np.clip(np.nan_to_num((one - low) / max(high - low, 1e-9)), 0, 1) * 255).astype(np.uint8) for one in values
-    ]
+    return [to_grey(one, low, high) for one in values]
 
 
 def _drawn(

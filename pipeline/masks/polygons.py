@@ -25,7 +25,6 @@ from pipeline.io.vector import writing_polygons
 from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
 
-_ROWS = 1024
 _EDGE = 1 / 64
 """Share of a scene's side that is taken to another system as a straight line, to find an area there."""
 
@@ -66,7 +65,7 @@ def write_vectors(labels: Source, path: Path, nodata: int, classes: ClassTable, 
                 file.add(*_features(patches, labels.grid, names, finish))
 
 
-def patches_of(labels: Source, nodata: int, rows: int = _ROWS) -> Iterator[Patches]:
+def patches_of(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Patches]:
     """The polygons that are whole with each slab of `rows`."""
     seam = _Seam(labels.grid.shape[1])
     for box, pixels in slabs(labels, rows):

@@ -18,8 +18,8 @@ from pipeline.io.suffixes import suffix_of
 from pipeline.masks.stac_item import item_of
 from pipeline.sources.passes import slabs
 
-_LONGEST, _ROWS = 2048, 1024
-"""Pixels of the longer side of a picture, at most; rows read at a time."""
+_LONGEST = 2048
+"""Pixels of the longer side of a picture, at most."""
 _EMPTY = (255, 255, 255)
 """Colour of nodata in a picture."""
 
@@ -62,7 +62,7 @@ def _write_picture(mask: Mask, at: Path, path: Path) -> None:
     colours[mask.nodata] = _EMPTY
     rows = [
         colours[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
-        for box, pixels in slabs(mask.labels, _ROWS)
+        for box, pixels in slabs(mask.labels)
     ]
     write_png(path, np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1)))
 

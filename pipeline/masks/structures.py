@@ -20,7 +20,6 @@ from pipeline.io.tables import write_rows
 from pipeline.sources.passes import slabs
 from pipeline.sources.statistics import keys_of, value_of
 
-_ROWS = 16
 _HALF = 1 << 16
 
 
@@ -89,7 +88,7 @@ def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Sou
 
 def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict[int, _Seen]:
     seen: dict[int, _Seen] = {}
-    for box, pixels in slabs(labels, _ROWS):
+    for box, pixels in slabs(labels):
         values = pixels.values[0]
         intensities = None if scan is None else scan.read(box).values[0].astype(np.float32)
         at_end = _border(box, labels.grid.shape)
@@ -110,7 +109,7 @@ def _second_pass(labels: Source, scan: Source, seen: dict[int, _Seen]) -> dict[i
     """Medians: the values whose upper half is that of the middle are counted by their lower half."""
     middles = {value: _middles(known.halves) for value, known in seen.items() if known.halves.any()}
     lower = {(value, half): np.zeros(_HALF, np.int64) for value, pair in middles.items() for half, _ in pair}
-    for box, pixels in slabs(labels, _ROWS):
+    for box, pixels in slabs(labels):
         intensities = scan.read(box).values[0].astype(np.float32)
         for (value, half), counts in lower.items():
             keys = keys_of(_finite(intensities[pixels.values[0] == value]))

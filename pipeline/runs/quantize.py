@@ -21,10 +21,9 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.warm_up import observed
-from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.reoriented import Reoriented
-from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_in
+from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_volume
 
 _FLOAT = Resources(device="cpu", precision="float32", runtime="torch")
 
@@ -107,6 +106,5 @@ def _statistics(prepared: PreparedJob, source: Source) -> InputStatistics:
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
     seen = [Foreground() for _ in range(source.channels)]
-    for _, pixels in slabs(source, 1):
-        count_in(seen, pixels.values)
+    count_volume(seen, source)
     return InputStatistics.of_moments(seen)

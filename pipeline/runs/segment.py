@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -29,9 +30,8 @@ from pipeline.runs.report import Report
 from pipeline.runs.view_averaging import average, begin_views
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
-from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import ends_of, stretch
-from pipeline.sources.statistics import Foreground, Spread, count_in
+from pipeline.sources.statistics import Foreground, Spread, count_in, count_volume
 
 _DRAFT = "volume.new.zarr"
 _SHOWN = 5
@@ -216,23 +216,21 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
     rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
     source = whole.open(prepared.input)
     seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
-
-    def look(values: NDArray[Any]) -> None:
-        if counting:
-            count_in(seen, values)
-
     try:
         if staging:
-            stage_volume(source, prepared.work / _DRAFT, look)
+            stage_volume(source, prepared.work / _DRAFT, partial(count_in, seen) if counting else _unseen)
             (prepared.work / _DRAFT).rename(volume)
         elif not prepared.grid.is_scene:
-            for _, pixels in slabs(source, 1):
-                look(pixels.values)
+            count_volume(seen, source)
         if counting:
             by_channel = [seen[at] for at in prepared.reading.windows or range(source.channels)]
             statistics.write_text(json.dumps(_numbers(source, by_channel, rule)), encoding="utf-8")
     finally:
         source.close()
+
+
+def _unseen(_: NDArray[Any]) -> None:
+    """What is done with values that nothing counts."""
 
 
 def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalisation) -> dict[str, Any]:

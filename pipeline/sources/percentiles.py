@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
-from pipeline.sources.passes import slabs
-from pipeline.sources.statistics import InputStatistics, Spread, count_in
+from pipeline.sources.statistics import InputStatistics, Spread, count_volume
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
@@ -30,8 +30,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
     """
     if not source.grid.is_scene:
         seen = [Spread(source.dtype) for _ in range(source.channels)]
-        for _, pixels in slabs(source, 1):
-            count_in(seen, pixels.values)
+        count_volume(seen, source)
         return ends_of(seen, low, high)
     overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
     try:
@@ -50,6 +49,12 @@ def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float])
     """Return the same for a volume whose values were counted, channel by channel."""
     ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
     return InputStatistics(tuple(a for a, _ in ends), tuple(b - a for a, b in ends))
+
+
+def to_grey(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Shades of grey for a picture: black at `low`, white at `high`; NaN is black."""
+    share = np.nan_to_num((values - low) / max(high - low, 1e-9))
+    return (255 * np.clip(share, 0, 1)).astype(np.uint8)
 
 
 def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine.protocols import Source
+from pipeline.sources.passes import slabs
+
 
 @dataclass
 class Foreground:
@@ -119,6 +122,12 @@ def count_in(seen: Sequence[Foreground | Spread], values: NDArray[Any]) -> None:
     """Add the values of one slice, `(channels, ...)`, to what was seen of each channel."""
     for one, plane in zip(seen, values, strict=True):
         one.add(plane)
+
+
+def count_volume(seen: Sequence[Foreground | Spread], source: Source) -> None:
+    """Add all slices of a volume to what was seen of each channel, in order: one forward pass."""
+    for _, pixels in slabs(source, 1):
+        count_in(seen, pixels.values)
 
 
 def keys_of(values: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -27,7 +27,8 @@ from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS
 from pipeline.sources import percentiles as room
 from pipeline.sources.calibrated import Calibrated, Calibration
-from pipeline.sources.percentiles import stretch
+from pipeline.sources.passes import slabs
+from pipeline.sources.percentiles import stretch, to_grey
 from pipeline.sources.statistics import InputStatistics
 from pipeline.training.config import Data
 from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
@@ -277,3 +278,18 @@ def test_percentiles_that_are_none_are_refused():
             replace(RULE, low=low, high=high).check(2)
     with pytest.raises(ValueError, match="low must be below high"):
         replace(RULE, low=(98.0, 2.0)).check(2)
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20), st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_shades_of_grey_go_from_black_to_white_in_order(values, low, distance):
+    shades = to_grey(np.array(sorted(values), np.float32), low, low + distance)
+    seen = [shade for shade, value in zip(shades.tolist(), sorted(values), strict=True) if value == value]
+    assert seen == sorted(seen)
+    assert to_grey(np.array([low, np.nan, np.inf]), low, low + distance).tolist() == [0, 0, 255]
+
+
+def test_a_pass_takes_more_rows_of_a_scene_than_slices_of_a_volume():
+    scene, volume = ArraySource(np.zeros((1, 1500, 2), np.uint8)), ArraySource(np.zeros((1, 40, 2, 2), np.uint8))
+    assert [box.start[0] for box, _ in slabs(scene)] == [0, 1024]
+    assert [box.start[0] for box, _ in slabs(volume)] == [0, 16, 32]
+    assert [box.start[0] for box, _ in slabs(volume, 30)] == [0, 30]

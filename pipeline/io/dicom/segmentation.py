@@ -47,7 +47,7 @@ def write_segmentation(
     chosen = _segments(labels, nodata, classes)
     numbers = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(chosen) < 256 else np.uint16)
     numbers[list(chosen)] = np.arange(1, len(chosen) + 1)
-    mask = np.concatenate([numbers[pixels.values[0]] for _, pixels in slabs(labels, 16)])
+    mask = np.concatenate([numbers[pixels.values[0]] for _, pixels in slabs(labels)])
     images, order = _images(image.slices)
     thick, down, across = image.grid.spacing
     made = Segmentation(
@@ -89,7 +89,7 @@ def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tup
     background = background_of(classes) or 0
     known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.colour) for c in classes}
     if not known:
-        there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels, 16)]))
+        there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels)]))
         known = {int(value): (f"label {value}", None) for value in there}
     chosen = {value: said for value, said in known.items() if value not in (background, nodata)}
     if not chosen:

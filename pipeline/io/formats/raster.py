@@ -37,7 +37,7 @@ def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
     from pipeline.io.zarr import ZarrSource
 
     layer = ZarrSource(store)
-    values = (pixels.values for _, pixels in slabs(layer, 1024))
+    values = (pixels.values for _, pixels in slabs(layer))
     tags = {_RECORD: json.dumps(record.made)}
     nodata = float("nan") if layer.info.nodata is None else layer.info.nodata
     bands, scaling = record.bands, record.scaling

@@ -36,8 +36,8 @@ import pipeline.runs.predictors
 from pipeline.evaluation.compare import evaluate
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.device import choose_device, fast_in_bf16
-from pipeline.models.inference.numerics import PLAIN
-from pipeline.models.inference.runtime import Ready
+from pipeline.models.inference.numerics import REFERENCE
+from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
@@ -156,7 +156,9 @@ def test(pspnet: Path, out: Path, pairs: list[tuple[Path, Path]]) -> dict[str, A
     unet = UNet(model.card.network)
     unet.load_state_dict(torch.load(out / WEIGHTS, weights_only=True))
     unet = unet.eval().to(memory_format=torch.channels_last)
-    plain = Ready(model.card, PLAIN, lambda image: unet(image.contiguous(memory_format=torch.channels_last)))
+    plain = InferenceModel(
+        model.card, REFERENCE, lambda image: unet(image.contiguous(memory_format=torch.channels_last))
+    )
     results = {"pspnet": _measured(pspnet, out / "pspnet", pairs)}
     with patch.object(pipeline.runs.predictors, "ready_for", lambda *_: plain):
         results["unet"] = _measured(pspnet, out / "unet", pairs)

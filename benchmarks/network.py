@@ -29,8 +29,8 @@ from pipeline.io.opening import open_source
 from pipeline.models.inference.device import compiler
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import ready
-from pipeline.models.networks.folded import fold_norms
+from pipeline.models.inference.runtime import build_inference_model
+from pipeline.models.networks.folded import fuse_conv_bn
 from pipeline.models.store import Model, load_model
 
 Form = Callable[[Tensor], Tensor]
@@ -45,17 +45,21 @@ def forms(model: Model, int8: Path | None) -> dict[str, Form]:
     made: dict[str, Form] = {
         "plain: torch, float32, eager, NCHW": plain,
         "channels last": _last(deepcopy(plain)),
-        "batch norms folded": _last(fold_norms(deepcopy(plain))),
-        "and the pyramid folded": ready(model).network,
-        "and in bfloat16": ready(model, Numerics(precision="bfloat16")).network,
+        "batch norms folded": _last(fuse_conv_bn(deepcopy(plain))),
+        "and the pyramid folded": build_inference_model(model).network,
+        "and in bfloat16": build_inference_model(model, Numerics(precision="bfloat16")).network,
     }
     if compiler():
-        made["and compiled"] = ready(model, Numerics(precision="bfloat16", runtime="compiled")).network
+        made["and compiled"] = build_inference_model(model, Numerics(precision="bfloat16", runtime="compiled")).network
     if find_spec("openvino"):
-        made["OpenVINO float32"] = ready(model, Numerics(runtime="openvino")).network
-        made["OpenVINO bfloat16"] = ready(model, Numerics(precision="bfloat16", runtime="openvino")).network
+        made["OpenVINO float32"] = build_inference_model(model, Numerics(runtime="openvino")).network
+        made["OpenVINO bfloat16"] = build_inference_model(
+            model, Numerics(precision="bfloat16", runtime="openvino")
+        ).network
         if int8 is not None:
-            made["OpenVINO int8"] = ready(load_model(int8), Numerics(precision="int8", runtime="openvino")).network
+            made["OpenVINO int8"] = build_inference_model(
+                load_model(int8), Numerics(precision="int8", runtime="openvino")
+            ).network
     return made
 
 

@@ -13,7 +13,7 @@ from pipeline.io.address import with_paths
 from pipeline.jobs.layers import checked
 from pipeline.jobs.request import UNKNOWN, Request
 from pipeline.models.card import views_of
-from pipeline.models.inference.tta import Augmentation
+from pipeline.models.inference.tta import TTA
 
 AFFINES = ("strict", "sform", "qform")
 
@@ -49,7 +49,7 @@ def check_how(request: Request) -> None:
     if word is not None and word not in WINDOWS:
         raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")
     views_of(request.view)
-    Augmentation.of(request.tta)
+    TTA.of(request.tta)
     checked(request.also)
     if request.affine is not None and request.affine not in AFFINES:
         hint = did_you_mean(request.affine, AFFINES)

@@ -19,7 +19,7 @@ from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec, Stem
-from pipeline.models.store import packed, read_weights
+from pipeline.models.store import read_weights, serialize
 
 FORMAT = 1
 """Version of the card's layout."""
@@ -106,7 +106,7 @@ def load_backbone(folder: Path) -> Pretrained:
 
 def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor], *, half: bool = False) -> BackboneCard:
     """Write a backbone as `pipeline.models.store.save_model` writes a model; the card as written."""
-    data = packed(state, torch.float16 if half else torch.float32)
+    data = serialize(state, torch.float16 if half else torch.float32)
     written = replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
     write_together(folder, {BACKBONE_WEIGHTS: data, BACKBONE: written.to_json().encode()})
     return written

@@ -59,7 +59,7 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
     the card comes last, so that a folder with a card is whole. Raises ModelError for weights that are not finite as
     they would be stored, OutputError where the files cannot be written.
     """
-    data = packed(_stored(network), torch.float16 if half else torch.float32)
+    data = serialize(_stored(network), torch.float16 if half else torch.float32)
     digest = hashlib.sha256(data).hexdigest()
     written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False), int8=None)
     write_together(folder, {MODEL: data, CARD: written.to_json().encode()})
@@ -115,7 +115,7 @@ def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def packed(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
+def serialize(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
     """A safetensors file of `state`; ModelError for weights that are not finite in that type."""
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
     if too_large := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:

@@ -9,9 +9,9 @@ import torch
 from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.models.inference.cpu import CpuPredictor, image_of
 from pipeline.models.inference.fit import Scaling, model_patch
-from pipeline.models.inference.gpu import GpuPredictor, fitting_batch
-from pipeline.models.inference.numerics import PLAIN, Numerics
-from pipeline.models.inference.runtime import Ready, ready
+from pipeline.models.inference.gpu import GpuPredictor, measure_batch
+from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.store import load_model
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
@@ -22,18 +22,18 @@ def predictor_of(sweep: ViewSweep, threads: int | None, own: InputStatistics = N
     return bound(ready_for(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
-def ready_for(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> Ready:
+def ready_for(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
     """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
     callers = threads if numerics.runtime == "openvino" else None
     return _ready(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
 
 
-def plainly_ready(sweep: ViewSweep) -> Ready:
+def plainly_ready(sweep: ViewSweep) -> InferenceModel:
     """The model of a run in float32, for comparison; not kept."""
-    return ready(load_model(sweep.prepared.model), PLAIN)
+    return build_inference_model(load_model(sweep.prepared.model), REFERENCE)
 
 
-def bound(network: Ready, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
+def bound(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
     """A network that is ready, for the input of a run."""
     height, width = sweep.grid.spacing[-2:]
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
@@ -55,9 +55,9 @@ def image_for(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Te
 
 
 @lru_cache(maxsize=2)
-def _ready(ref: str, card: str, numerics: Numerics, callers: int | None) -> Ready:
+def _ready(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
     """The model `ref`; its `card`, as text, tells its versions apart."""
-    return ready(load_model(ref), numerics, callers)
+    return build_inference_model(load_model(ref), numerics, callers)
 
 
 @lru_cache(maxsize=8)
@@ -65,4 +65,4 @@ def _batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> in
     """Patches of the size `seen` that fit into a GPU with the model `ref`, tried once."""
     network = _ready(ref, card, numerics, None)
     shape = (network.card.network.in_channels, *seen)
-    return fitting_batch(network.network, shape, torch.device(numerics.device))
+    return measure_batch(network.network, shape, torch.device(numerics.device))

@@ -23,7 +23,7 @@ from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.tta import Augmentation
+from pipeline.models.inference.tta import TTA
 from pipeline.runs.limits import check_room, check_shape
 from pipeline.runs.prepared import PreparedJob, bytes_of
 from pipeline.runs.view_sweep import sweeps_of
@@ -56,7 +56,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         check_output(source.grid, output)
         _check_distinct(item, output)
         views = views_for(source, card, job)
-        augmentation = Augmentation.of(job.tta)
+        augmentation = TTA.of(job.tta)
         for view in views:
             augmentation.check(view.seen)
         prepared = PreparedJob(
@@ -189,16 +189,16 @@ def _window(kind: str) -> str:
     return kind
 
 
-def numerics_for(card: Card, views: tuple[View, ...], augmentation: Augmentation, resources: Resources) -> Numerics:
+def numerics_for(card: Card, views: tuple[View, ...], augmentation: TTA, resources: Resources) -> Numerics:
     """The numerics in which a model computes these views: as asked for, or what suits the run and the machine."""
     from pipeline.models.inference.device import (
         choose_numerics,  # torch takes a second, and errors above come without it
     )
-    from pipeline.models.networks.flops import flop_of_patch
+    from pipeline.models.networks.flops import count_flops
 
     long = sum(len(view.lattice) for view in views) >= _MANY
-    each = [len(view.lattice) * flop_of_patch(card.network, view.seen) if long else 0.0 for view in views]
-    numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.work * sum(each))
+    each = [len(view.lattice) * count_flops(card.network, view.seen) if long else 0.0 for view in views]
+    numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
     if numerics.precision == "int8":
         for size in (size for view in views for size in augmentation.sizes(view.seen)):
             int8_form(card, size)

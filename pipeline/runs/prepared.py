@@ -20,7 +20,7 @@ from pipeline.jobs.layers import Layer, checked
 from pipeline.jobs.read_options import Reading
 from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.tta import Augmentation
+from pipeline.models.inference.tta import TTA
 from pipeline.runs.views import View
 
 FORMAT = 1
@@ -50,7 +50,7 @@ class PreparedJob:
     window: str
     region: Region | None
     """Part of the scene that is segmented; None: all of it."""
-    augmentation: Augmentation
+    augmentation: TTA
     """Turns and scales in which the network sees each patch."""
     reading: Reading
     """How the input is read for the model."""

@@ -13,7 +13,7 @@ from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import write_together
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import CARD, MODEL
-from pipeline.models.inference.quantize import quantised
+from pipeline.models.inference.quantize import quantize_model
 from pipeline.models.store import load_model
 from pipeline.runs.observer import SILENT, Observer
 from pipeline.runs.predictors import image_for
@@ -68,7 +68,7 @@ def quantise(
         raise InputError(
             f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
         )
-    made = quantised(model, images[::2], images[1::2], agreement, observer.note)
+    made = quantize_model(model, images[::2], images[1::2], agreement, observer.note)
     card = replace(model.card, int8=made.form)
     write_together(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
     return Made(

@@ -16,7 +16,7 @@ from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import seen
 from pipeline.geometry import Lattice
-from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.runs.observer import Observer
 from pipeline.runs.predictors import bound, plainly_ready, ready_for
 from pipeline.runs.view_sweep import ViewSweep
@@ -36,15 +36,15 @@ def tried(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Obse
     """
     numerics = sweep.prepared.numerics
     asked = sweep.prepared.card.weights_sha256, numerics
-    if numerics == PLAIN or asked in _outcomes:
-        return _outcomes.get(asked, PLAIN)
+    if numerics == REFERENCE or asked in _outcomes:
+        return _outcomes.get(asked, REFERENCE)
     patches = list(islice(observed(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8)))
     if not patches:
         return numerics
     observer.phase("trying")
     numerics, predictor = _working(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
-    if numerics != PLAIN:
+    if numerics != REFERENCE:
         reference = bound(plainly_ready(sweep), sweep, 1, own)
         shares = list(_shares(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:

@@ -15,9 +15,9 @@ from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.device import compiler
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import GpuPredictor
-from pipeline.models.inference.numerics import PLAIN, Numerics
-from pipeline.models.inference.runtime import Ready, ready
-from pipeline.models.inference.tta import Augmentation
+from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.runtime import InferenceModel, build_inference_model
+from pipeline.models.inference.tta import TTA
 from pipeline.testing import PredictorContract
 from tests.support.fakes import Identity
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
@@ -28,8 +28,8 @@ MISSING = {"compiled": compiler() is None, "openvino": find_spec("openvino") is 
 
 
 @cache
-def made_ready(numerics: Numerics = PLAIN) -> Ready:
-    return ready(SCENES, numerics)
+def made_ready(numerics: Numerics = REFERENCE) -> InferenceModel:
+    return build_inference_model(SCENES, numerics)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -41,7 +41,7 @@ class TestCpu(PredictorContract):
     def predictor(self, request):
         if MISSING.get(request.param):
             pytest.skip(f"there is no {request.param} here")
-        numerics = replace(PLAIN, runtime=request.param)
+        numerics = replace(REFERENCE, runtime=request.param)
         return CpuPredictor(made_ready(numerics), Scaling.of(CARD_2D), threads=2)
 
     @pytest.fixture
@@ -61,7 +61,7 @@ class TestCpuAtAnotherSpacing(TestCpu):
 
     @pytest.fixture
     def predictor(self):
-        augmentation = Augmentation.of("flips")
+        augmentation = TTA.of("flips")
         return CpuPredictor(made_ready(), Scaling.of(CARD_2D), (0.7, 0.7), augmentation=augmentation, threads=2)
 
 
@@ -70,7 +70,7 @@ class TestCpuOfVolumes(PredictorContract):
 
     @pytest.fixture
     def predictor(self):
-        return CpuPredictor(ready(VOLUMES), Scaling.of(VOLUMES.card), (0.5, 0.5), threads=2)
+        return CpuPredictor(build_inference_model(VOLUMES), Scaling.of(VOLUMES.card), (0.5, 0.5), threads=2)
 
     @pytest.fixture
     def patches(self):
@@ -83,7 +83,7 @@ class TestGpu(PredictorContract):
     @pytest.fixture
     def predictor(self):
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return GpuPredictor(made_ready(replace(PLAIN, device=device)), Scaling.of(CARD_2D), batch=4)
+        return GpuPredictor(made_ready(replace(REFERENCE, device=device)), Scaling.of(CARD_2D), batch=4)
 
     @pytest.fixture
     def patches(self):

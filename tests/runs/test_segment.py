@@ -13,8 +13,8 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import ready
-from pipeline.models.inference.tta import Augmentation
+from pipeline.models.inference.runtime import build_inference_model
+from pipeline.models.inference.tta import TTA
 from pipeline.models.store import load_model
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
@@ -78,7 +78,7 @@ def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, preci
         values, valid = dataset.read(), dataset.read_masks(1) > 0
     lattice = Lattice(values.shape[1:], SCENE_CARD.patch, SCENE_CARD.overlap, (0, 0))
     model = load_model(models / "scene")
-    form, asked = ready(model, Numerics(precision=precision)), Augmentation.of(tta)
+    form, asked = build_inference_model(model, Numerics(precision=precision)), TTA.of(tta)
     network = CpuPredictor(form, Scaling.of(model.card), augmentation=asked)
     agree(labels_of(mask), reference(values, valid, lattice, network, 3), valid)
 
@@ -91,7 +91,7 @@ def test_a_volume_is_what_a_plain_loop_makes_of_it(volume, models, tmp_path):
     lattice = Lattice(values.shape[1:], (1, *VOLUME_CARD.patch), (0, *VOLUME_CARD.overlap), (1, 0, 0))
     model = load_model(models / "volume")
     scaling = Scaling.of(model.card, InputStatistics((float(values.mean()),), (float(values.std()),)))
-    network = CpuPredictor(ready(model), scaling, (1.0, 1.0))
+    network = CpuPredictor(build_inference_model(model), scaling, (1.0, 1.0))
     valid = np.ones(values.shape[1:], bool)
     found = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(job.output)).dataobj).T
     agree(found, reference(values, valid, lattice, network, 2), valid)

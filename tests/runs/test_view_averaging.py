@@ -21,7 +21,7 @@ from pipeline.io.zarr import ZarrSource
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.runtime import ready
+from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import predictors
 from pipeline.runs.plan import plan
@@ -98,7 +98,7 @@ def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, v
     values = np.asanyarray(ras.dataobj).T[None].astype(np.float32)
     model = load_model(job.model)
     scaling = Scaling.of(model.card, InputStatistics((float(values.mean()),), (float(values.std()),)))
-    predictor = CpuPredictor(ready(model), scaling)
+    predictor = CpuPredictor(build_inference_model(model), scaling)
     valid = np.ones(values.shape[1:], bool)
     total = np.zeros((2, *valid.shape))
     for view, weight in zip(views, weights or (1,) * len(views), strict=True):

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from pipeline.models.card import Card, Pair
 from pipeline.models.inference.fit import Floats, Scaling, model_patch
-from pipeline.models.inference.runtime import Ready
-from pipeline.models.inference.tta import NONE, Augmentation, Turn
+from pipeline.models.inference.runtime import InferenceModel
+from pipeline.models.inference.tta import NO_AUGMENTATION, TTA, Turn
 
 
 class CpuPredictor:
@@ -33,17 +33,17 @@ class CpuPredictor:
 
     def __init__(
         self,
-        ready: Ready,
+        model: InferenceModel,
         scaling: Scaling,
         native_spacing: tuple[float, float] | None = None,
         *,
-        augmentation: Augmentation = NONE,
+        augmentation: TTA = NO_AUGMENTATION,
         threads: int | None = None,
     ) -> None:
         """Set up for an input of `native_spacing` (height, width); as many `threads` as there are cores if None."""
-        self.classes = len(ready.card.classes)
+        self.classes = len(model.card.classes)
         self.threads = threads or os.cpu_count() or 1
-        self._ready = ready
+        self._model = model
         self._scaling = scaling
         self._spacing = native_spacing
         self._augmentation = augmentation
@@ -59,31 +59,34 @@ class CpuPredictor:
         scores = np.empty((len(stacked), self.classes, *stacked.shape[-2:]), np.float32)
         with _one_thread(), torch.inference_mode():
             for image, out in zip(torch.split(stacked, 1), scores, strict=True):
-                out[...] = scores_of(self._ready, self._spacing, image, self._augmentation)[0].numpy()
-        return scores if self._ready.card.kind == "scene" else scores[:, :, None]
+                out[...] = scores_of(self._model, self._spacing, image, self._augmentation)[0].numpy()
+        return scores if self._model.card.kind == "scene" else scores[:, :, None]
 
 
 def scores_of(
-    ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: Augmentation = NONE
+    model: InferenceModel,
+    native_spacing: tuple[float, float] | None,
+    image: Tensor,
+    augmentation: TTA = NO_AUGMENTATION,
 ) -> Tensor:
     """Scores `(n, classes, h, w)` on the pixels of scaled patches `(n, channels, h, w)` of an input.
 
     Each turn at each scale of `augmentation` gives probabilities, or logits if the card blends those. They are brought
     back to the patch's pixels and averaged in float32, in one order.
     """
-    passes = _passes(ready, native_spacing, image, augmentation)
+    passes = _passes(model, native_spacing, image, augmentation)
     return reduce(torch.add, passes) / (len(augmentation.scales) * len(augmentation.turns))
 
 
 def _passes(
-    ready: Ready, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: Augmentation
+    model: InferenceModel, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: TTA
 ) -> Iterator[Tensor]:
     native = int(image.shape[-2]), int(image.shape[-1])
-    for size in augmentation.sizes(model_patch(ready.card, native_spacing, native)):
+    for size in augmentation.sizes(model_patch(model.card, native_spacing, native)):
         resized = _resized(image, size)
         for turn in augmentation.turns:
-            scores = _resized(_unturned(ready.network(_turned(resized, turn)), turn), native)
-            yield scores.softmax(1) if ready.card.averaging == "softmax" else scores
+            scores = _resized(_unturned(model.network(_turned(resized, turn)), turn), native)
+            yield scores.softmax(1) if model.card.averaging == "softmax" else scores
 
 
 def _turned(x: Tensor, turn: Turn) -> Tensor:

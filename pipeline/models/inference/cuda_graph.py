@@ -18,7 +18,7 @@ class _Graph(NamedTuple):
     scores: Tensor
 
 
-class Graphed:
+class CudaGraphNetwork:
     """A network whose kernels are recorded once for each shape of its input and then replayed, one call at a time."""
 
     def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
@@ -36,7 +36,7 @@ class Graphed:
             graph.replay()
             return scores.clone()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Let go of all graphs and of the memory that they hold."""
         with self._lock:
             self._graphs.clear()

@@ -12,7 +12,7 @@ import torch
 from pipeline.errors import RequestError
 from pipeline.models.inference.numerics import Numerics, Precision, Runtime
 
-LONG = 1e15
+WORTH_COMPILING = 1e15
 """FLOP from which on a run repays the compiler: some twenty minutes on two cores, of which it saves a twentieth."""
 
 
@@ -54,7 +54,9 @@ def choose_numerics(
     )
     if runtime == "compiled" and not compiler():
         raise RequestError("--runtime compiled: there is no C++ compiler here; install g++, or set CXX to one")
-    compiled = runtime == "compiled" or (runtime is None and where == "cpu" and flop >= LONG and compiler() is not None)
+    compiled = runtime == "compiled" or (
+        runtime is None and where == "cpu" and flop >= WORTH_COMPILING and compiler() is not None
+    )
     return Numerics(where, numbers, "compiled" if compiled else "torch")
 
 

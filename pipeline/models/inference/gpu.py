@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.models.inference.cpu import scores_of
-from pipeline.models.inference.cuda_graph import Graphed
+from pipeline.models.inference.cuda_graph import CudaGraphNetwork
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.runtime import Ready
+from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
-from pipeline.models.inference.tta import NONE, Augmentation
+from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
 
-SHARE = 0.6
+MEMORY_SHARE = 0.6
 """Share of the GPU's free memory that a batch may take."""
-MOST = 64
+MAX_BATCH = 64
 """Patches in the largest batch: more do not make it faster."""
 
 
@@ -41,18 +41,18 @@ class GpuPredictor:
 
     def __init__(
         self,
-        ready: Ready,
+        model: InferenceModel,
         scaling: Scaling,
         native_spacing: tuple[float, float] | None = None,
         *,
-        augmentation: Augmentation = NONE,
+        augmentation: TTA = NO_AUGMENTATION,
         batch: int,
     ) -> None:
         """Set up for an input of `native_spacing` (height, width)."""
-        self.classes = len(ready.card.classes)
+        self.classes = len(model.card.classes)
         self.batch = self._step = batch
-        self.arrays = TensorArrays(torch.device(ready.numerics.device))
-        self._ready = ready
+        self.arrays = TensorArrays(torch.device(model.numerics.device))
+        self._model = model
         self._scaling = scaling
         self._spacing = native_spacing
         self._augmentation = augmentation
@@ -61,13 +61,13 @@ class GpuPredictor:
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Tensor:
         """Scores as `CpuPredictor` gives them, as a tensor on the GPU."""
-        with torch.inference_mode(), on(self.arrays.device):
+        with torch.inference_mode(), current_device(self.arrays.device):
             seen = self._upload(values)
             scaled = scaled_on_device(seen, None if valid is None else self._upload(valid), self._scaling)
             stacked = scaled.flatten(1, -3)
             with self._computing:
                 scores = self._scores(stacked)
-        return scores if self._ready.card.kind == "scene" else scores[:, :, None]
+        return scores if self._model.card.kind == "scene" else scores[:, :, None]
 
     def _scores(self, stacked: Tensor) -> Tensor:
         while True:
@@ -78,13 +78,13 @@ class GpuPredictor:
                 if self._step == 1:
                     raise
                 self._step //= 2
-                if isinstance(self._ready.network, Graphed):
-                    self._ready.network.forget()
+                if isinstance(self._model.network, CudaGraphNetwork):
+                    self._model.network.clear()
 
     def _filled(self, part: Tensor) -> Tensor:
         missing = self._step - len(part)
         full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-        return scores_of(self._ready, self._spacing, full, self._augmentation)[: len(part)]
+        return scores_of(self._model, self._spacing, full, self._augmentation)[: len(part)]
 
 
 class Upload:
@@ -144,28 +144,28 @@ def scaled_on_device(values: Tensor, valid: Tensor | None, scaling: Scaling) -> 
     return ((scaled - mean) / std).masked_fill(unseen, 0)
 
 
-def fitting_batch(network: Callable[[Tensor], Tensor], shape: tuple[int, int, int], device: torch.device) -> int:
-    """Patches of `shape` (channels, height, width) that fit into the GPU's free memory: a power of 2 up to `MOST`.
+def measure_batch(network: Callable[[Tensor], Tensor], shape: tuple[int, int, int], device: torch.device) -> int:
+    """Patches of `shape` (channels, height, width) that fit into the GPU's free memory: a power of 2 up to `MAX_BATCH`.
 
     Tried with one patch and with two: what the second takes is what each takes.
     """
-    plain = network.network if isinstance(network, Graphed) else network
+    plain = network.network if isinstance(network, CudaGraphNetwork) else network
     peaks = []
-    with torch.inference_mode(), on(device):
+    with torch.inference_mode(), current_device(device):
         for count in (1, 2):
             torch.cuda.reset_peak_memory_stats(device)
             plain(torch.zeros((count, *shape), device=device))
             peaks.append(torch.cuda.max_memory_allocated(device))
     torch.cuda.empty_cache()
-    return batch_for(torch.cuda.mem_get_info(device)[0], peaks[1] - peaks[0])
+    return largest_batch(torch.cuda.mem_get_info(device)[0], peaks[1] - peaks[0])
 
 
-def on(device: torch.device) -> AbstractContextManager[object]:
+def current_device(device: torch.device) -> AbstractContextManager[object]:
     """Makes `device` the current one of its kind."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def batch_for(free: int, each: int) -> int:
-    """The largest power of 2, from 1 to `MOST`, of patches of `each` bytes that fit into a share of `free` bytes."""
-    fitting = min(MOST, int(SHARE * free / max(1, each)))
+def largest_batch(free: int, each: int) -> int:
+    """The largest power of 2 of patches of `each` bytes, up to `MAX_BATCH`, that fit into a share of `free` bytes."""
+    fitting = min(MAX_BATCH, int(MEMORY_SHARE * free / max(1, each)))
     return 1 << max(0, fitting.bit_length() - 1)

@@ -26,5 +26,5 @@ class Numerics:
         return self.device == "cpu"
 
 
-PLAIN = Numerics()
+REFERENCE = Numerics()
 """What every other is compared with: torch, in float32, on the CPU."""

@@ -35,7 +35,7 @@ class _Compiled(NamedTuple):
     """Requests that no call is using; each holds room for one image and its scores."""
 
 
-class VinoNetwork:
+class OpenVINONetwork:
     """A network in OpenVINO, compiled for each shape of its input by the first call that brings it.
 
     A call computes on one thread, however many there are; up to `callers` calls run side by side and share the weights.
@@ -78,12 +78,12 @@ class VinoNetwork:
         return self._compiled[shape]
 
 
-def vino(model: Model, numerics: Numerics, callers: int) -> VinoNetwork:
+def build_openvino(model: Model, numerics: Numerics, callers: int) -> OpenVINONetwork:
     """The network of `model` in OpenVINO; ModelError for int8 if it has no such form, or a damaged one."""
     align_corners = model.network.spec.align_corners
     if numerics.precision != "int8":
         folded = FoldedPSPNet(model.network)
-        return VinoNetwork(
+        return OpenVINONetwork(
             lambda shape: graph_of(folded, shape), numerics.precision, callers, align_corners=align_corners
         )
     form = int8_form(model.card, model.card.patch if model.card.int8 is None else model.card.int8.patch)
@@ -93,7 +93,7 @@ def vino(model: Model, numerics: Numerics, callers: int) -> VinoNetwork:
         int8_form(model.card, (shape[-2], shape[-1]))
         return graph
 
-    return VinoNetwork(graph_for, form.rest, callers, align_corners=align_corners)
+    return OpenVINONetwork(graph_for, form.rest, callers, align_corners=align_corners)
 
 
 def graph_of(folded: FoldedPSPNet, shape: Shape) -> Graph:

@@ -22,8 +22,8 @@ from pipeline.errors import PipelineError
 from pipeline.models.card import Int8
 from pipeline.models.catalogue import INT8_GRAPH, INT8_WEIGHTS
 from pipeline.models.inference.device import fast_in_bf16
-from pipeline.models.inference.openvino import Graph, VinoNetwork, graph_of, save_graph
-from pipeline.models.inference.runtime import Network, ready
+from pipeline.models.inference.openvino import Graph, OpenVINONetwork, graph_of, save_graph
+from pipeline.models.inference.runtime import Network, build_inference_model
 from pipeline.models.networks.folded import FoldedPSPNet
 from pipeline.models.store import Model
 
@@ -37,7 +37,7 @@ _WHOLE = ("pyramid", "sums", "last convolution")
 
 
 @dataclass(frozen=True)
-class Quantised:
+class QuantizedModel:
     """A network in int8."""
 
     form: Int8
@@ -47,13 +47,13 @@ class Quantised:
     """What was left in float."""
 
 
-def quantised(
+def quantize_model(
     model: Model,
     calibration: Sequence[Tensor],
     checking: Sequence[Tensor],
     floor: float,
     tell: Callable[[str], None] = lambda _: None,
-) -> Quantised:
+) -> QuantizedModel:
     """The int8 form of `model` for images `(1, in_channels, h, w)` of one size.
 
     Its ranges are those of the `calibration` images; its labels are held against those of float32 on the `checking`
@@ -62,12 +62,12 @@ def quantised(
     """
     _quiet()
     folded = FoldedPSPNet(model.network)
-    expected = _labels(ready(model).network, checking)
+    expected = _labels(build_inference_model(model).network, checking)
     shape = tuple(checking[0].shape)
     layers = ("stem", *model.network.layers)
     best = 0.0
     for count in range(FIRST, len(layers)):
-        graph = _quantised(graph_of(folded, shape), calibration, count)
+        graph = _quantized(graph_of(folded, shape), calibration, count)
         left = (*layers[:count], *_WHOLE)
         for rest in _rests():
             share = float(np.mean(_labels(_network(graph, rest, folded), checking) == expected))
@@ -90,23 +90,23 @@ def _quiet() -> None:
             handler.setStream(sys.stderr)
 
 
-def _with_files(graph: Graph, form: Int8, left: tuple[str, ...]) -> Quantised:
+def _with_files(graph: Graph, form: Int8, left: tuple[str, ...]) -> QuantizedModel:
     with tempfile.TemporaryDirectory() as folder:
         save_graph(graph, Path(folder))
         files = {name: (Path(folder) / name).read_bytes() for name in (INT8_GRAPH, INT8_WEIGHTS)}
     digests = (hashlib.sha256(data).hexdigest() for data in files.values())
-    return Quantised(replace(form, xml_sha256=next(digests), bin_sha256=next(digests)), files, left)
+    return QuantizedModel(replace(form, xml_sha256=next(digests), bin_sha256=next(digests)), files, left)
 
 
-def _network(graph: Graph, rest: str, folded: FoldedPSPNet) -> VinoNetwork:
-    return VinoNetwork(lambda _: graph, rest, 1, align_corners=folded.align_corners)
+def _network(graph: Graph, rest: str, folded: FoldedPSPNet) -> OpenVINONetwork:
+    return OpenVINONetwork(lambda _: graph, rest, 1, align_corners=folded.align_corners)
 
 
 def _rests() -> tuple[Literal["float32", "bfloat16"], ...]:
     return ("bfloat16", "float32") if fast_in_bf16("cpu") else ("float32",)
 
 
-def _quantised(graph: Graph, calibration: Sequence[Tensor], count: int) -> Graph:
+def _quantized(graph: Graph, calibration: Sequence[Tensor], count: int) -> Graph:
     """The graph in int8, without its first `count` layers."""
     first = [rf".*\.folded\.backbone\.{i}[./].*" for i in range(count)]
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars

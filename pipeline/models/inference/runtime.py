@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pipeline.models.card import Card
-from pipeline.models.inference.cuda_graph import Graphed
-from pipeline.models.inference.numerics import PLAIN, Numerics
+from pipeline.models.inference.cuda_graph import CudaGraphNetwork
+from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.networks.folded import FoldedPSPNet
 from pipeline.models.store import Model
 
@@ -21,7 +21,7 @@ Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Ready:
+class InferenceModel:
     """A model that computes."""
 
     card: Card
@@ -30,16 +30,16 @@ class Ready:
     """May be called from many threads at once on a CPU."""
 
 
-def ready(model: Model, numerics: Numerics = PLAIN, callers: int | None = None) -> Ready:
+def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers: int | None = None) -> InferenceModel:
     """Make `model` ready to compute, on a CPU by up to `callers` calls side by side; None: one a core.
 
     Its own network is left as it is. Raises ModelError if the model has no form of this precision.
     """
     if numerics.runtime == "openvino":
-        from pipeline.models.inference.openvino import vino  # an extra, which may be missing
+        from pipeline.models.inference.openvino import build_openvino  # an extra, which may be missing
 
-        return Ready(model.card, numerics, vino(model, numerics, callers or os.cpu_count() or 1))
-    return Ready(model.card, numerics, _torch(model, numerics))
+        return InferenceModel(model.card, numerics, build_openvino(model, numerics, callers or os.cpu_count() or 1))
+    return InferenceModel(model.card, numerics, _torch(model, numerics))
 
 
 def _torch(model: Model, numerics: Numerics) -> Network:
@@ -50,7 +50,7 @@ def _torch(model: Model, numerics: Numerics) -> Network:
         _settle_cudnn()
     if numerics.runtime == "compiled":
         return _Compiled(cast)
-    return cast if numerics.on_cpu else Graphed(cast)
+    return cast if numerics.on_cpu else CudaGraphNetwork(cast)
 
 
 def _settle_cudnn() -> None:
@@ -77,7 +77,7 @@ class _Compiled:
 
     def __init__(self, network: _Cast) -> None:
         self._plain = network
-        self._made = torch.compile(network.network, dynamic=False, options={"freezing": True})
+        self._compiled = torch.compile(network.network, dynamic=False, options={"freezing": True})
         self._shapes: set[torch.Size] = set()
         self._lock = Lock()
 
@@ -90,4 +90,4 @@ class _Compiled:
         return self._compute(image)
 
     def _compute(self, image: Tensor) -> Tensor:
-        return self._made(image.to(self._plain.dtype, memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        return self._compiled(image.to(self._plain.dtype, memory_format=torch.channels_last))  # type: ignore[no-any-return]

@@ -32,7 +32,7 @@ WORDS: dict[str, tuple[Turn, ...]] = {
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class TTA:
     """Turns and scales in which the network sees each patch: every turn at every scale."""
 
     symmetry: str | None = None
@@ -41,7 +41,7 @@ class Augmentation:
     """Ascending, each once, 1 among them."""
 
     @classmethod
-    def of(cls, asked: str | Sequence[str | float] | None) -> Augmentation:
+    def of(cls, asked: str | Sequence[str | float] | None) -> TTA:
         """What "flips,0.75,1.25" or ("flips", 0.75, 1.25) asks for, in any order; the patch as it is always belongs.
 
         Raises RequestError for other words, and for scales that are not from `SMALLEST` to `LARGEST`.
@@ -72,7 +72,7 @@ class Augmentation:
         return (*([self.symmetry] if self.symmetry else []), *scales) or None
 
     @property
-    def work(self) -> float:
+    def cost(self) -> float:
         """Pixels that the network sees for each of a patch."""
         return len(self.turns) * sum(scale**2 for scale in self.scales)
 
@@ -91,7 +91,7 @@ class Augmentation:
             )
 
 
-NONE = Augmentation()
+NO_AUGMENTATION = TTA()
 """The patch as it is, alone."""
 
 

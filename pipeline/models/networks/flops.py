@@ -10,7 +10,7 @@ from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 
 
-def flop_of_patch(spec: PSPNetSpec, size: Pair) -> float:
+def count_flops(spec: PSPNetSpec, size: Pair) -> float:
     """FLOP (two for each multiply and add) of one image of `size` (height, width), before anything is folded."""
     with torch.device("meta"):
         network = PSPNet(spec).eval()

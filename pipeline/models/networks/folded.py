@@ -29,7 +29,7 @@ class FoldedPSPNet(nn.Module):
         super().__init__()
         spec = network.spec
         self.bins, self.align_corners = spec.bins, spec.align_corners
-        folded = fold_norms(deepcopy(network))
+        folded = fuse_conv_bn(deepcopy(network))
         self.backbone = nn.Sequential(folded.stem, *(folded.get_submodule(name) for name in folded.layers))
         self.levels = nn.ModuleList(nn.Sequential(*list(level.children())[1:]) for level in folded.ppm)
         first, *_, self.last = folded.head
@@ -111,10 +111,10 @@ def level_basis(bins: tuple[int, ...], size: tuple[int, int], kernel: int, *, al
     return torch.cat(rows).flatten(1)
 
 
-def fold_norms(module: Module) -> Module:
+def fuse_conv_bn(module: Module) -> Module:
     """Fold each batch norm into the convolution before it, in place; both in evaluation mode."""
     for child in module.children():
-        fold_norms(child)
+        fuse_conv_bn(child)
     for (before, convolution), (name, norm) in pairwise(list(module.named_children())):
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, before, fuse_conv_bn_eval(convolution, norm))

@@ -20,7 +20,7 @@ from pipeline.models.card import Normalisation
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.device import choose_device
 from pipeline.models.inference.fit import Scaling, native_patch
-from pipeline.models.inference.runtime import ready
+from pipeline.models.inference.runtime import build_inference_model
 from pipeline.sources.statistics import InputStatistics
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
@@ -30,7 +30,7 @@ UNIT = Scaling((0.0,), (1.0,))
 
 
 def predictor_2d(**options):
-    return CpuPredictor(ready(SCENES), Scaling.of(CARD_2D), **options)
+    return CpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D), **options)
 
 
 def patches(n, shape=(64, 48), channels=2, seed=0):
@@ -53,7 +53,7 @@ def test_scores_are_the_softmax_of_the_network():
 
 def test_logits_are_given_where_the_card_blends_those():
     model = replace(SCENES, card=replace(CARD_2D, averaging="logits"))
-    logits = CpuPredictor(ready(model), Scaling.of(CARD_2D))(patches(1), None)
+    logits = CpuPredictor(build_inference_model(model), Scaling.of(CARD_2D))(patches(1), None)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), predictor_2d()(patches(1), None), atol=1e-5)
 
@@ -123,12 +123,12 @@ def test_nodata_is_what_the_mean_would_be():
 
 def test_slices_of_the_margin_are_channels_in_order():
     values = patches(2, (3, 48, 32), 1).astype(np.float32) / 100
-    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(0.5, 0.5))(values, None)
+    scores = CpuPredictor(build_inference_model(VOLUMES), UNIT, native_spacing=(0.5, 0.5))(values, None)
     with torch.inference_mode():
         expected = VOLUMES.network(torch.from_numpy(values[:, 0])).numpy()
     assert scores.shape == (2, 2, 1, 48, 32)
     np.testing.assert_allclose(scores[:, :, 0], expected, atol=1e-5)
-    assert not np.allclose(CpuPredictor(ready(VOLUMES), UNIT)(values[:, :, ::-1], None), scores)
+    assert not np.allclose(CpuPredictor(build_inference_model(VOLUMES), UNIT)(values[:, :, ::-1], None), scores)
 
 
 def test_channels_of_a_volume_keep_their_slices_together():
@@ -138,22 +138,22 @@ def test_channels_of_a_volume_keep_their_slices_together():
     seen = []
     model = model_of(card)
     model.network.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, :, 0, 0].tolist()))
-    CpuPredictor(ready(model), Scaling((0.0, 0.0), (1.0, 1.0)))(values.reshape(1, 2, 3, 48, 32), None)
+    CpuPredictor(build_inference_model(model), Scaling((0.0, 0.0), (1.0, 1.0)))(values.reshape(1, 2, 3, 48, 32), None)
     assert seen == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("spacing", [None, (0.5, 0.5), (0.504, 0.497)])
 def test_no_resampling_within_one_percent(spacing):
     values = patches(1, (3, 48, 32), 1).astype(np.float32)
-    plain = CpuPredictor(ready(VOLUMES), UNIT)(values, None)
-    assert np.array_equal(CpuPredictor(ready(VOLUMES), UNIT, spacing)(values, None), plain)
+    plain = CpuPredictor(build_inference_model(VOLUMES), UNIT)(values, None)
+    assert np.array_equal(CpuPredictor(build_inference_model(VOLUMES), UNIT, spacing)(values, None), plain)
     assert native_patch(CARD_3D, spacing) == ((48, 32), (24, 16))
 
 
 def test_resampling_meets_the_model_and_comes_back():
     values = patches(1, (3, 24, 16), 1).astype(np.float32) / 100
     assert native_patch(CARD_3D, (1.0, 1.0)) == ((24, 16), (12, 8))
-    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(1.0, 1.0))(values, None)
+    scores = CpuPredictor(build_inference_model(VOLUMES), UNIT, native_spacing=(1.0, 1.0))(values, None)
     with torch.inference_mode():
         fine = functional.interpolate(torch.from_numpy(values[:, 0]), (48, 32), mode="bilinear")
         expected = functional.interpolate(VOLUMES.network(fine), (24, 16), mode="bilinear", antialias=True).numpy()
@@ -170,7 +170,7 @@ def test_native_patch_covers_what_the_model_was_trained_on(height, width):
 
 def test_a_patch_of_another_size_keeps_the_scale():
     values = patches(1, (3, 32, 20), 1).astype(np.float32) / 100
-    scores = CpuPredictor(ready(VOLUMES), UNIT, native_spacing=(1.0, 0.5))(values, None)
+    scores = CpuPredictor(build_inference_model(VOLUMES), UNIT, native_spacing=(1.0, 0.5))(values, None)
     with torch.inference_mode():
         fine = functional.interpolate(torch.from_numpy(values[:, 0]), (64, 20), mode="bilinear")
         expected = functional.interpolate(VOLUMES.network(fine), (32, 20), mode="bilinear", antialias=True).numpy()
@@ -217,7 +217,7 @@ def test_a_sphere_comes_back_from_a_coarser_spacing(radius):
     z, y, x = np.meshgrid(*(0.7 * (np.arange(side) - side / 2.1),) * 3, indexing="ij")
     sphere = (x**2 + y**2 + z**2 < radius**2).astype(np.float32)
     card = replace(CARD_3D, spacing=(1.5, 1.5))
-    network = replace(ready(model_of(card)), network=TwoSided())
+    network = replace(build_inference_model(model_of(card)), network=TwoSided())
     predictor = CpuPredictor(network, UNIT, (0.7, 0.7))
     below, above = sphere[[0, *range(side - 1)]], sphere[[*range(1, side), side - 1]]
     scores = predictor(np.stack([below, sphere, above], 1)[:, None], None)

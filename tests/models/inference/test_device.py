@@ -16,11 +16,11 @@ from pipeline.masks.info import describe
 from pipeline.models.card import ClassEntry
 from pipeline.models.inference import device as device_room
 from pipeline.models.inference.cpu import CpuPredictor
-from pipeline.models.inference.device import LONG, choose_numerics
+from pipeline.models.inference.device import WORTH_COMPILING, choose_numerics
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.numerics import PLAIN, Numerics
-from pipeline.models.inference.runtime import ready
-from pipeline.models.networks.flops import flop_of_patch
+from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.runtime import build_inference_model
+from pipeline.models.networks.flops import count_flops
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.runs import warm_up
@@ -51,18 +51,18 @@ def machine(monkeypatch):
 def test_bfloat16_only_where_there_are_instructions_for_it(machine, instructions, precision):
     machine(*instructions)
     assert choose_numerics("cpu") == Numerics("cpu", precision, "torch")
-    assert choose_numerics("cpu", "float32") == PLAIN
+    assert choose_numerics("cpu", "float32") == REFERENCE
     assert choose_numerics("cpu", "bfloat16").precision == "bfloat16"
 
 
 def test_a_compiler_is_used_when_the_run_repays_it(machine):
     machine()
-    assert choose_numerics("cpu", flop=LONG).runtime == "compiled"
-    assert choose_numerics("cpu", flop=LONG * 0.99).runtime == "torch"
-    assert choose_numerics("cpu", runtime="torch", flop=LONG).runtime == "torch"
+    assert choose_numerics("cpu", flop=WORTH_COMPILING).runtime == "compiled"
+    assert choose_numerics("cpu", flop=WORTH_COMPILING * 0.99).runtime == "torch"
+    assert choose_numerics("cpu", runtime="torch", flop=WORTH_COMPILING).runtime == "torch"
     assert choose_numerics("cpu", runtime="compiled").runtime == "compiled"
     machine(compiler=None)
-    assert choose_numerics("cpu", flop=LONG).runtime == "torch"
+    assert choose_numerics("cpu", flop=WORTH_COMPILING).runtime == "torch"
     with pytest.raises(RequestError, match="no C\\+\\+ compiler"):
         choose_numerics("cpu", runtime="compiled")
 
@@ -82,14 +82,16 @@ def test_what_cannot_be_had_is_refused_with_the_way_out(asked, words):
 
 def test_flop_are_those_of_the_published_table():
     mmseg = PSPNetSpec("resnet50", 3, 21, stem="v1c", ppm_channels=512, head_channels=512)
-    assert flop_of_patch(mmseg, (512, 512)) == pytest.approx(356.7e9, rel=0.01)
-    assert flop_of_patch(PSPNetSpec("resnet18", 3, 21, stem="v1c"), (480, 480)) == pytest.approx(95.3e9, rel=0.01)
+    assert count_flops(mmseg, (512, 512)) == pytest.approx(356.7e9, rel=0.01)
+    assert count_flops(PSPNetSpec("resnet18", 3, 21, stem="v1c"), (480, 480)) == pytest.approx(95.3e9, rel=0.01)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_batch_changes_no_byte(precision):
     values = np.random.default_rng(0).integers(0, 256, (5, 2, 64, 48)).astype(np.uint8)
-    predictor = CpuPredictor(ready(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D), threads=2)
+    predictor = CpuPredictor(
+        build_inference_model(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D), threads=2
+    )
     whole = predictor(values, None)
     assert whole.dtype == np.float32
     for order in ([4, 2, 0], [1]):
@@ -99,7 +101,7 @@ def test_a_batch_changes_no_byte(precision):
 def test_bfloat16_is_near_float32_and_not_the_same():
     values = np.random.default_rng(0).integers(0, 256, (1, 2, 64, 48)).astype(np.uint8)
     plain, half = (
-        CpuPredictor(ready(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D))(values, None)
+        CpuPredictor(build_inference_model(SCENES, Numerics(precision=precision)), Scaling.of(CARD_2D))(values, None)
         for precision in ("float32", "bfloat16")
     )
     assert 0 < np.abs(plain - half).max() < 0.05
@@ -108,8 +110,10 @@ def test_bfloat16_is_near_float32_and_not_the_same():
 @pytest.mark.skipif(device_room.compiler() is None, reason="needs a C++ compiler")
 def test_a_compiled_network_gives_the_same_bytes_from_any_thread():
     values = np.random.default_rng(0).integers(0, 256, (4, 2, 64, 48)).astype(np.uint8)
-    plain = CpuPredictor(ready(SCENES), Scaling.of(CARD_2D))(values, None)
-    predictor = CpuPredictor(ready(SCENES, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4)
+    plain = CpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D))(values, None)
+    predictor = CpuPredictor(
+        build_inference_model(SCENES, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4
+    )
     with ThreadPoolExecutor(4) as pool:
         threaded = list(pool.map(lambda i: predictor(values[i : i + 1], None), range(4)))
     assert np.concatenate(threaded).tobytes() == predictor(values, None).tobytes()

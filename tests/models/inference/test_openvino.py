@@ -19,7 +19,7 @@ from pipeline.masks.info import describe
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD, INT8_GRAPH, INT8_WEIGHTS
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import ready
+from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import warm_up
@@ -58,7 +58,7 @@ def scores(network, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SPECS)
 def test_float32_is_the_network_of_torch_at_any_size(name):
     model = model_of(replace(CARD_2D, network=SPECS[name]))
-    network = ready(model, FLOAT32).network
+    network = build_inference_model(model, FLOAT32).network
     for size in ((64, 48), (96, 96), (64, 48)):
         expected = scores(model.network, image(*size))
         spread = float(expected.std())
@@ -68,7 +68,7 @@ def test_float32_is_the_network_of_torch_at_any_size(name):
 def test_bfloat16_is_near():
     model = model_of(CARD_2D)
     expected = scores(model.network, image(64, 48))
-    error = (scores(ready(model, BFLOAT16).network, image(64, 48)) - expected).abs().max()
+    error = (scores(build_inference_model(model, BFLOAT16).network, image(64, 48)) - expected).abs().max()
     assert error < 0.1 * expected.std()
 
 
@@ -76,10 +76,10 @@ def test_bfloat16_is_near():
 def test_bytes_are_the_same_however_many_calls_run_side_by_side(numerics, made):
     images = [image(128, 96, seed) for seed in range(4)]
     model = load_model(made)
-    alone = [scores(ready(model, numerics, 1).network, x).numpy().tobytes() for x in images]
+    alone = [scores(build_inference_model(model, numerics, 1).network, x).numpy().tobytes() for x in images]
     assert len(set(alone)) == len(images)
     for callers, threads in ((1, 3), (4, 5)):
-        network = ready(model, numerics, callers).network
+        network = build_inference_model(model, numerics, callers).network
         with ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(lambda x, call=network: scores(call, x).numpy().tobytes(), images * 5))
         assert found == alone * 5, (callers, threads)
@@ -125,7 +125,9 @@ def test_a_quantised_model_is_whole_and_says_how_good_it_is(made, models, scenes
 def test_it_computes_in_int8(made):
     assert '"FakeQuantize"' in (made / INT8_GRAPH).read_text()
     model = load_model(made)
-    plain, int8 = (scores(ready(model, numerics).network, image(128, 96)) for numerics in (FLOAT32, INT8))
+    plain, int8 = (
+        scores(build_inference_model(model, numerics).network, image(128, 96)) for numerics in (FLOAT32, INT8)
+    )
     assert 0 < (plain - int8).abs().max() < plain.std()
 
 
@@ -154,12 +156,12 @@ def test_a_damaged_form_is_refused(made, tmp_path):
         with (folder / name).open("r+b") as to:
             to.seek(1000)
             to.write(b"\x01\x02")
-        assert ready(load_model(folder)).network
+        assert build_inference_model(load_model(folder)).network
         with pytest.raises(ModelError, match=rf"{name}: SHA-256 is .*card\.json says"):
-            ready(load_model(folder), INT8)
+            build_inference_model(load_model(folder), INT8)
         (folder / name).unlink()
         with pytest.raises(ModelError, match=f"{name}: this file of the model cannot be read"):
-            ready(load_model(folder), INT8)
+            build_inference_model(load_model(folder), INT8)
 
 
 def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, models, scenes, tmp_path):
@@ -172,9 +174,9 @@ def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, m
             prepare(other, Resources(precision="int8"))
         assert prepare(other, Resources(precision="float32", runtime="openvino")).numerics == FLOAT32
     with pytest.raises(ModelError, match="no form in int8"):
-        ready(load_model(models / "scene"), INT8)
+        build_inference_model(load_model(models / "scene"), INT8)
     with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x 48"):
-        scores(ready(load_model(made), INT8).network, image(64, 48))
+        scores(build_inference_model(load_model(made), INT8).network, image(64, 48))
 
 
 def test_a_model_saved_anew_has_no_form_of_its_old_weights(made, tmp_path):

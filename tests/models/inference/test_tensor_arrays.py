@@ -13,16 +13,16 @@ from pipeline.engine.arrays import HOST
 from pipeline.geometry import Lattice
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.gpu import GpuPredictor, batch_for, scaled_on_device
+from pipeline.models.inference.gpu import GpuPredictor, largest_batch, scaled_on_device
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import Ready, ready
+from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from tests.support.fakes import ArraySource, Identity, swept
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
 CPU = TensorArrays(torch.device("cpu"))
 SCALING = Scaling.of(CARD_2D)
-SCENES = ready(model_of(CARD_2D))
+SCENES = build_inference_model(model_of(CARD_2D))
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
 
@@ -87,7 +87,7 @@ def test_a_batch_is_filled_up_and_cut_again():
         seen.append(len(image))
         return SCENES.network(image)
 
-    predictor = GpuPredictor(Ready(CARD_2D, Numerics(), network), SCALING, batch=4)
+    predictor = GpuPredictor(InferenceModel(CARD_2D, Numerics(), network), SCALING, batch=4)
     scores = predictor(patches(6), None)
     assert seen == [4, 4]
     np.testing.assert_allclose(scores.numpy(), CpuPredictor(SCENES, SCALING)(patches(6), None), atol=1e-5)
@@ -102,7 +102,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered():
             raise torch.OutOfMemoryError("no room")
         return SCENES.network(image)
 
-    predictor = GpuPredictor(Ready(CARD_2D, Numerics(), network), SCALING, batch=8)
+    predictor = GpuPredictor(InferenceModel(CARD_2D, Numerics(), network), SCALING, batch=8)
     for _ in range(2):
         assert predictor(patches(3), None).shape == (3, 3, 64, 48)
     assert seen == [8, 4, 2, 2, 2, 2]
@@ -113,13 +113,13 @@ def test_one_patch_that_does_not_fit_is_an_error():
         raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(torch.OutOfMemoryError):
-        GpuPredictor(Ready(CARD_2D, Numerics(), network), SCALING, batch=2)(patches(1), None)
+        GpuPredictor(InferenceModel(CARD_2D, Numerics(), network), SCALING, batch=2)(patches(1), None)
 
 
 def test_volumes_have_their_axis_back():
     scaling = Scaling((0.0,), (1.0,))
     values = np.random.default_rng(0).random((2, 1, 3, 48, 32), np.float32)
-    network = ready(model_of(CARD_3D))
+    network = build_inference_model(model_of(CARD_3D))
     expected = CpuPredictor(network, scaling)(values, None)
     found = GpuPredictor(network, scaling, batch=2)(values, None)
     assert found.shape == expected.shape == (2, 2, 1, 48, 32)
@@ -130,13 +130,13 @@ def test_volumes_have_their_axis_back():
     ("free", "each", "batch"), [(100, 10, 4), (100, 200, 1), (0, 10, 1), (1 << 40, 1, 64), (107, 8, 8)]
 )
 def test_a_batch_is_a_power_of_two_that_fits(free, each, batch):
-    assert batch_for(free, each) == batch
+    assert largest_batch(free, each) == batch
 
 
 @needs_gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gpu_gives_the_same_bytes_for_any_batch_of_one_size(precision):
-    network = ready(model_of(CARD_2D), Numerics("cuda", precision))
+    network = build_inference_model(model_of(CARD_2D), Numerics("cuda", precision))
     predictor = GpuPredictor(network, SCALING, batch=4)
     whole = predictor(patches(6), None).cpu().numpy()
     for order in ([5, 0, 3], [2], [0, 1, 2, 3, 4, 5]):

@@ -17,9 +17,9 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import GpuPredictor
-from pipeline.models.inference.numerics import PLAIN
-from pipeline.models.inference.runtime import Ready, ready
-from pipeline.models.inference.tta import NONE, Augmentation
+from pipeline.models.inference.numerics import REFERENCE
+from pipeline.models.inference.runtime import InferenceModel, build_inference_model
+from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare
 from tests.support.inputs import pixels, put_scene, put_volume
@@ -45,12 +45,12 @@ def patches(n, shape=(64, 64), channels=2, seed=0):
 
 
 def predictor(tta, **options):
-    return CpuPredictor(ready(SCENES), Scaling.of(CARD_2D), augmentation=Augmentation.of(tta), **options)
+    return CpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D), augmentation=TTA.of(tta), **options)
 
 
 def plainly(model, scaled, symmetry, scales, seen):
     """Scores of one scaled patch `(channels, h, w)`: a loop over NumPy's turns, in float64."""
-    native, network = scaled.shape[1:], ready(model).network
+    native, network = scaled.shape[1:], build_inference_model(model).network
     total, count = 0.0, 0
     for scale in sorted({1.0, *scales}):
         size = [max(1, round(side * scale)) for side in seen]
@@ -88,7 +88,10 @@ def test_a_volume_is_turned_in_plane_at_the_models_spacing():
     values = patches(1, (3, 24, 16), 1).astype(np.float32) / 100
     expected = plainly(VOLUMES, values[0, 0], "flips", [0.5], (48, 32))
     found = CpuPredictor(
-        ready(VOLUMES), Scaling((0.0,), (1.0,)), (1.0, 1.0), augmentation=Augmentation.of("flips,0.5")
+        build_inference_model(VOLUMES),
+        Scaling((0.0,), (1.0,)),
+        (1.0, 1.0),
+        augmentation=TTA.of("flips,0.5"),
     )(values, None)
     np.testing.assert_allclose(found[0, :, 0], expected, atol=1e-4)
 
@@ -98,19 +101,19 @@ def test_a_volume_is_turned_in_plane_at_the_models_spacing():
 def test_a_network_that_sees_no_neighbours_gives_the_same_turned_or_not(averaging, tta):
     torch.manual_seed(0)
     convolution = torch.nn.Conv2d(2, 3, 1).requires_grad_(requires_grad=False)
-    blind = Ready(replace(CARD_2D, averaging=averaging), PLAIN, convolution)
+    blind = InferenceModel(replace(CARD_2D, averaging=averaging), REFERENCE, convolution)
     values = patches(2, (32, 32))
     if "," in tta:
         values[:] = values[:, :, :1, :1]
-    found = CpuPredictor(blind, Scaling.of(CARD_2D), augmentation=Augmentation.of(tta))(values, None)
+    found = CpuPredictor(blind, Scaling.of(CARD_2D), augmentation=TTA.of(tta))(values, None)
     np.testing.assert_allclose(found, CpuPredictor(blind, Scaling.of(CARD_2D))(values, None), atol=1e-6)
 
 
 def test_without_augmentation_nothing_changes():
     values = patches(2, (64, 48))
-    plain = CpuPredictor(ready(SCENES), Scaling.of(CARD_2D))(values, None)
+    plain = CpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D))(values, None)
     for tta in (None, (), "1", (1.0,)):
-        assert Augmentation.of(tta) == NONE
+        assert TTA.of(tta) == NO_AUGMENTATION
         assert predictor(tta)(values, None).tobytes() == plain.tobytes()
 
 
@@ -124,8 +127,8 @@ def test_same_bytes_in_any_batch_thread_and_order_of_words():
 
 
 def test_a_gpus_predictor_averages_the_same():
-    values, asked = patches(5), Augmentation.of("flips,0.5")
-    found = GpuPredictor(ready(SCENES), Scaling.of(CARD_2D), augmentation=asked, batch=2)(values, None)
+    values, asked = patches(5), TTA.of("flips,0.5")
+    found = GpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D), augmentation=asked, batch=2)(values, None)
     np.testing.assert_allclose(found.numpy(), predictor("flips,0.5")(values, None), atol=1e-5)
 
 
@@ -133,12 +136,12 @@ def test_a_gpus_predictor_averages_the_same():
 def test_words_say_all_and_each_once(asked):
     symmetry, scales = asked
     parts = (*scales, *([symmetry] if symmetry else []))
-    found = Augmentation.of(parts)
-    assert Augmentation.of(found.words) == found
-    assert Augmentation.of(",".join(map(str, parts)) or None) == found
+    found = TTA.of(parts)
+    assert TTA.of(found.words) == found
+    assert TTA.of(",".join(map(str, parts)) or None) == found
     assert found.scales == tuple(sorted({1.0, *scales}))
     assert len(set(found.turns)) == len(found.turns) == len(SQUARE[symmetry])
-    assert found.work == pytest.approx(len(SQUARE[symmetry]) * sum(scale**2 for scale in {1.0, *scales}))
+    assert found.cost == pytest.approx(len(SQUARE[symmetry]) * sum(scale**2 for scale in {1.0, *scales}))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def test_words_say_all_and_each_once(asked):
 )
 def test_what_cannot_be_asked_for_is_refused(asked, words):
     with pytest.raises(RequestError, match=words):
-        Augmentation.of(asked)
+        TTA.of(asked)
 
 
 def test_turns_need_square_patches(models, tmp_path):
@@ -162,7 +165,7 @@ def test_turns_need_square_patches(models, tmp_path):
     job = Job(str(scene), model=str(models / "scene"), tta="turns")
     with pytest.raises(RequestError, match="tta turns: needs square patches, but the network sees 128 x 96; give flip"):
         prepare(job, Resources())
-    assert prepare(replace(job, patch=(64, 64)), Resources()).augmentation == Augmentation.of("turns")
+    assert prepare(replace(job, patch=(64, 64)), Resources()).augmentation == TTA.of("turns")
 
 
 def test_a_square_is_one_at_the_models_spacing(tmp_path):

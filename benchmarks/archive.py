@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import random_model
 from pipeline.archive.archive import Archive
-from pipeline.archive.ledger import NAME, ArchiveLedger
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
 from pipeline.demo import scene_grid
 from pipeline.io.raster import write_scene
 from pipeline.jobs.inputs import jobs_of
@@ -44,7 +44,7 @@ def main(folder: Path, items: int) -> None:
     again = sorted(_seconds(command) for _ in range(3))
     request = Request(input=(str(scenes),), output=f"{masks}/", model=str(model))
     began = time.perf_counter()
-    archive = Archive(ArchiveLedger(masks / NAME))
+    archive = Archive(ArchiveLedger(masks / LEDGER_NAME))
     left = [choice for choice in archive.choose(jobs_of(request), Resources()) if choice.report is None]
     inside = time.perf_counter() - began
     archive.close()

@@ -20,13 +20,10 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task
 
-from pipeline.archive.archive import Archive, Choice
-from pipeline.archive.run import failure, go_through
+from pipeline import Job, Report, Resources, segment
+from pipeline.archive import Archive, Choice, failure, go_through
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
-from pipeline.jobs.job import Job, Resources
-from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
-from pipeline.runs.report import Report
-from pipeline.runs.segment import segment
+from pipeline.runs import SILENT, Observer, RunContext, Stoppable
 
 _SECONDS = 1.0
 """Least time between two updates of a progress artifact."""

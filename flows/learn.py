@@ -10,14 +10,12 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.item import worth_another_try
+from pipeline import Resources
 from pipeline.errors import ModelError, RequestError
-from pipeline.evaluation.request import Asked, Kept, Measures
-from pipeline.evaluation.run import evaluate_asked
-from pipeline.jobs.job import Resources
-from pipeline.models.publish import publish_model
-from pipeline.runs.observer import RunContext
-from pipeline.training.config import TrainingResources, read_training
-from pipeline.training.run import train
+from pipeline.evaluation import Asked, Kept, Measures, evaluate_asked
+from pipeline.models import publish_model
+from pipeline.runs import RunContext
+from pipeline.training import TrainingResources, read_training, train
 
 RECORD = "test"
 """Name of the figures in the model's card."""

@@ -22,9 +22,9 @@ from prefect.types.entrypoint import EntrypointType
 from flows import DEFAULTS
 from flows.item import Bounds
 from flows.watch import watch_flow
+from pipeline import Resources
 from pipeline.errors import PipelineError, RequestError
-from pipeline.jobs.job import Resources
-from pipeline.jobs.job_file import check, read_request
+from pipeline.jobs import check, read_request
 
 HOST, PORT = "127.0.0.1", 4200
 """Where a server of our own listens: Prefect's usual place."""

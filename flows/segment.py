@@ -14,14 +14,11 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.item import Bounds, segment_items
-from pipeline.archive.archive import archive_at
-from pipeline.archive.ledger import NAME
+from pipeline import Job, Report, Resources
+from pipeline.archive import LEDGER_NAME, archive_at
 from pipeline.errors import PipelineError, RequestError
-from pipeline.jobs.inputs import folder_of, jobs_of
-from pipeline.jobs.job import Job, Resources
-from pipeline.jobs.job_file import check, read_request
-from pipeline.runs.observer import RunContext
-from pipeline.runs.report import Report
+from pipeline.jobs import check, folder_of, jobs_of, read_request
+from pipeline.runs import RunContext
 
 _LISTED = 1000
 """Most rows of a table that is shown as an artifact: failures first."""
@@ -62,7 +59,7 @@ def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = 
     request = read_request(config)
     check(request)
     jobs = jobs_of(request)
-    reports: list[Report] = segment_flow.fn(jobs, means, folder_of(request, jobs) / NAME, bounds)
+    reports: list[Report] = segment_flow.fn(jobs, means, folder_of(request, jobs) / LEDGER_NAME, bounds)
     return reports
 
 

@@ -13,15 +13,11 @@ from prefect import flow, get_run_logger
 
 from flows.item import Bounds, segment_items
 from flows.segment import ItemsFailedError, show
-from pipeline.archive.archive import archive_at
-from pipeline.archive.ledger import NAME
+from pipeline import Job, Report, Resources
+from pipeline.archive import LEDGER_NAME, archive_at
 from pipeline.errors import NothingFoundError
-from pipeline.jobs.inputs import folder_of, jobs_of
-from pipeline.jobs.job import Job, Resources
-from pipeline.jobs.job_file import check, read_request
-from pipeline.jobs.request import Request
-from pipeline.runs.observer import Observer, RunContext
-from pipeline.runs.report import Report
+from pipeline.jobs import Request, check, folder_of, jobs_of, read_request
+from pipeline.runs import Observer, RunContext
 
 
 class _Before(Observer):
@@ -54,7 +50,7 @@ def watch_flow(
         get_run_logger().info("nothing is there yet")
         return []
     before = _Before()
-    with archive_at(ledger or folder_of(request, jobs) / NAME) as archive:
+    with archive_at(ledger or folder_of(request, jobs) / LEDGER_NAME) as archive:
         reports = segment_items(jobs, RunContext(means, before), bounds, archive)
     new = [report for report in reports if report.status != "skipped" and report not in before.reports]
     get_run_logger().info("%d items, %d of them new", len(reports), len(new))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,7 @@ def faults(texts: dict[str, str]) -> list[str]:
         *(f"{module} lies loose" for module in texts if _loose(module)),
         *(f"{i.importer}:{i.line} imports {i.imported}" for i in found if _outside(i) or _upward(i)),
         *(f"{i.importer}:{i.line} imports {i.imported} late" for i in found if i.late and not within(i.importer, LATE)),
+        *(f"{i.importer}:{i.line} imports {i.imported}, which is inside a package" for i in found if _behind(i)),
         *(f"{' -> '.join(loop)}" for loop in loops(found)),
     ]
 
@@ -159,10 +161,19 @@ def _outside(found: Import) -> bool:
 
 def _upward(found: Import) -> bool:
     """Whether an import goes to the same floor or a higher one, or to the root, which only hands names out."""
-    if found.imported == "a relative import" or found.imported == "pipeline":
+    if found.imported == "a relative import" or (found.imported == "pipeline" and not _of_a_flow(found)):
         return True
     here, there = _floor(found.importer), _floor(found.imported)
     return here is not None and there is not None and there >= here and not _same_part(found)
+
+
+def _behind(found: Import) -> bool:
+    """Whether a flow reaches past the names that the packages hand out."""
+    return _of_a_flow(found) and found.imported.startswith("pipeline.") and found.imported.count(".") > 1
+
+
+def _of_a_flow(found: Import) -> bool:
+    return within(found.importer, ("flows",))
 
 
 def _same_part(found: Import) -> bool:
@@ -217,6 +228,8 @@ def test_every_library_stays_in_its_room_and_imports_run_one_way():
         ("pipeline.samples.noise", "from pipeline.errors import InputError"),
         ("pipeline.archive.run", "import flows.segment"),
         ("pipeline.errors", "from .geometry import Box"),
+        ("flows.item", "from pipeline.runs.report import Report"),
+        ("flows.item", "from pipeline.runs import segment"),
         ("pipeline.runs.plan", "def f():\n    import json"),
         ("pipeline.runs.prepare", "from pipeline.runs.segment import segment"),
     ],
@@ -240,6 +253,20 @@ def test_nothing_but_tests_uses_the_contracts():
 
 def test_a_loose_module_is_seen():
     assert faults({**sources(), "pipeline.helpers": ""}) == ["pipeline.helpers lies loose"]
+
+
+@pytest.mark.parametrize(
+    "room", ["", ".archive", ".evaluation", ".jobs", ".models", ".models.importing", ".runs", ".training"]
+)
+def test_a_package_hands_out_the_names_that_type_checkers_see(room):
+    package = importlib.import_module(f"pipeline{room}")
+    tree = ast.parse(Path(package.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {name.name: node.module for node in block.body for name in node.names}
+    assert set(package.__all__) == set(seen)
+    assert all(getattr(package, name) is getattr(importlib.import_module(home), name) for name, home in seen.items())
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        package.nothing  # noqa: B018
 
 
 def test_the_root_holds_six_files():

@@ -16,7 +16,7 @@ from pipeline.errors import OutputError, RequestError
 
 FORMAT = 1
 """Version of the tables."""
-NAME = "archive.sqlite"
+LEDGER_NAME = "archive.sqlite"
 State = Literal["pending", "running", "done", "failed", "quarantined", "stale"]
 _WAIT = 60.0
 """Seconds to wait while another process writes."""

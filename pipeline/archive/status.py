@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from pipeline.archive.ledger import NAME, ArchiveLedger, Row, State
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row, State
 from pipeline.archive.outliers import Suspect, suspects_of
 from pipeline.files.atomic import atomic_write
 
@@ -48,7 +48,7 @@ class Status:
 
 def find_ledger(path: Path) -> ArchiveLedger:
     """The ledger in a file, or in a folder under its usual name; RequestError if there is none."""
-    return ArchiveLedger(path / NAME if path.is_dir() else path, create=False)
+    return ArchiveLedger(path / LEDGER_NAME if path.is_dir() else path, create=False)
 
 
 def status_of(ledger: ArchiveLedger) -> Status:

@@ -96,10 +96,10 @@ def plan(
 
 def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
     """Where the ledger is by default: with the masks of several inputs."""
-    from pipeline.archive.ledger import NAME
+    from pipeline.archive.ledger import LEDGER_NAME
     from pipeline.jobs.inputs import folder_of
 
-    return folder_of(request, jobs) / NAME if len(jobs) > 1 else None
+    return folder_of(request, jobs) / LEDGER_NAME if len(jobs) > 1 else None
 
 
 def _run_here(jobs: Sequence[Job], resources: Resources, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401

@@ -1,1 +1,19 @@
 """From labelled files to a model: what is sampled, how it is changed, and the loop. Room of torch and Lightning."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.optional import lazy
+
+if TYPE_CHECKING:
+    from pipeline.training.config import TrainingResources, read_training
+    from pipeline.training.run import train
+
+__all__ = ["TrainingResources", "read_training", "train"]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "pipeline.training.config": ("TrainingResources", "read_training"),
+        "pipeline.training.run": ("train",),
+    },
+)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline.archive import archive as choice_room
 from pipeline.archive.archive import Archive, archive_at, content_of, stamp_of
-from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.run import code_of, segment_all
 from pipeline.archive.status import status_of
 from pipeline.cli import app
@@ -72,7 +72,7 @@ KEPT = {name: "failed" if status == "failed" else "skipped" for name, status in 
 
 
 def states(folder):
-    ledger = ArchiveLedger(folder / "out" / NAME)
+    ledger = ArchiveLedger(folder / "out" / LEDGER_NAME)
     try:
         return {row.input.rpartition("/")[2][:2]: (row.state, row.code, row.tries) for row in ledger.rows().values()}
     finally:
@@ -91,7 +91,7 @@ def test_a_second_run_leaves_alone_what_is_done_and_what_is_broken(run, folder):
     assert before == {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.tif")}
     assert states(folder)["s3"] == ("quarantined", "unreadable", 1), "not tried again"
     assert listing(folder / "out") - {f"s{n}_mask.tif{more}" for n in range(ITEMS) for more in ("", ".aux.xml")} == {
-        NAME,
+        LEDGER_NAME,
         "archive.json",
     }
 
@@ -176,10 +176,10 @@ def test_a_stopped_archive_goes_on(folder, models):
                 stop.set()
             return self
 
-    with pytest.raises(Interrupted), archive_at(folder / "out" / NAME) as archive:
+    with pytest.raises(Interrupted), archive_at(folder / "out" / LEDGER_NAME) as archive:
         segment_all(jobs, RunContext(observer=Stopping(stop)), archive)
     assert [states(folder)[name][0] for name in ("s0", "s1", "s2")] == ["done", "pending", "pending"]
-    ledger = ArchiveLedger(folder / "out" / NAME)
+    ledger = ArchiveLedger(folder / "out" / LEDGER_NAME)
     (row,) = (row for row in ledger.rows().values() if "s1" in row.input)
     ledger.enter([Entry(row.input, row.output, "running")])  # as a process that is killed leaves it
     reports = segment_all(jobs, RunContext(), Archive(ledger))
@@ -206,7 +206,7 @@ def test_a_mask_of_an_older_input_is_replaced_even_after_a_crash(folder, models)
 
 def test_items_that_are_known_as_done_are_not_even_opened(tmp_path, models):
     """None of these could be read."""
-    ledger, jobs = ArchiveLedger(tmp_path / NAME), []
+    ledger, jobs = ArchiveLedger(tmp_path / LEDGER_NAME), []
     for number in range(200):
         scene, mask = tmp_path / f"{number}.tif", tmp_path / f"{number}_mask.tif"
         scene.write_bytes(b"x")
@@ -234,10 +234,10 @@ def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monke
             assert number == count or began[jobs[number].input].wait(10)
             return self
 
-    with archive_at(folder / "out" / NAME) as archive:
+    with archive_at(folder / "out" / LEDGER_NAME) as archive:
         reports = segment_all(jobs, RunContext(observer=Waiting()), archive)
     assert [report.status for report in reports] == ["done"] * 3
-    ledger = ArchiveLedger(folder / "out" / NAME)
+    ledger = ArchiveLedger(folder / "out" / LEDGER_NAME)
     assert [row.content for row in ledger.rows().values()] == [content_of(job.input) for job in jobs]
     ledger.close()
 
@@ -270,24 +270,24 @@ def test_status_counts_and_retry_selects_by_reason(run, folder):
 
 def test_many_may_write_into_one_ledger(tmp_path):
     def enter(number):
-        ledger = ArchiveLedger(tmp_path / NAME)
+        ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
         for item in range(20):
             ledger.enter([Entry(f"{number} {item}", None, "running"), Entry(f"{number} {item}", None, "done")])
         ledger.close()
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(enter, range(8)))
-    ledger = ArchiveLedger(tmp_path / NAME)
+    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
     assert {(row.state, row.tries) for row in ledger.rows().values()} == {("done", 1)}
     assert len(ledger.rows()) == 160
     ledger.close()
 
 
 def test_what_is_no_ledger_is_refused_and_left_as_it_is(tmp_path):
-    (tmp_path / NAME).write_bytes(b"something else, and long enough to be taken for a file of SQLite" * 20)
+    (tmp_path / LEDGER_NAME).write_bytes(b"something else, and long enough to be taken for a file of SQLite" * 20)
     with pytest.raises(OutputError, match="cannot be used as a ledger"):
-        ArchiveLedger(tmp_path / NAME)
-    assert (tmp_path / NAME).read_bytes().startswith(b"something else")
+        ArchiveLedger(tmp_path / LEDGER_NAME)
+    assert (tmp_path / LEDGER_NAME).read_bytes().startswith(b"something else")
     with pytest.raises(RequestError, match="there is no ledger"):
         ArchiveLedger(tmp_path / "none.sqlite", create=False)
     newer = ArchiveLedger(tmp_path / "newer.sqlite")
@@ -348,7 +348,7 @@ def test_each_error_has_a_code(error, code):
 
 
 def test_an_empty_ledger_tells_nothing_of_speed(tmp_path):
-    ledger = ArchiveLedger(tmp_path / NAME)
+    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
     assert status_of(ledger).seconds_left is None
     ledger.close()
     assert "nothing is done yet" in CliRunner().invoke(app, ["status", str(tmp_path)]).stdout

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive.ledger import NAME, ArchiveLedger, Entry
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.outliers import FEWEST, suspects_of, volumes_of
 from pipeline.archive.status import status_of, write_report
 from pipeline.cli import app
@@ -59,7 +59,7 @@ def test_of_ten_cases_the_damaged_one_alone_is_left_out_and_made_when_it_is_whol
 
 def test_the_ledger_knows_the_volumes_of_its_masks(archive, models):
     run(archive, models, 1)
-    ledger = ArchiveLedger(archive / "masks" / NAME)
+    ledger = ArchiveLedger(archive / "masks" / LEDGER_NAME)
     try:
         known = ledger.volumes()
         assert len(known) == CASES - 1
@@ -72,7 +72,7 @@ def test_the_ledger_knows_the_volumes_of_its_masks(archive, models):
 
 def entered(folder, volumes):
     """A ledger of items that are done, with those volumes."""
-    ledger = ArchiveLedger(folder / NAME)
+    ledger = ArchiveLedger(folder / LEDGER_NAME)
     for item, each in volumes.items():
         ledger.enter([Entry(item, None, "done")])
         ledger.measured(item, each)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.archive.ledger import NAME
+from pipeline.archive.ledger import LEDGER_NAME
 from pipeline.cli import app
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.evaluation.pairs import find_pairs
@@ -96,7 +96,7 @@ def test_masks_take_the_names_and_places_of_a_derivative(made):
         assert {int(row["index"]) for row in table} >= set(np.unique(labels_of(root / mask)))
         assert all(len(row["color"]) == 7 for row in table)
     assert len([name for name in listing(root) if name.endswith("_dseg.nii.gz")]) == 3
-    assert (root / NAME).is_file()
+    assert (root / LEDGER_NAME).is_file()
 
 
 def test_the_validator_accepts_derivative_and_dataset(made):

@@ -3,17 +3,20 @@
 The public names are imported when they are first used: the command line needs the options without torch.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import Any
+from pipeline.optional import lazy
 
-_HOME = {"Imported": "importer", "Wishes": "options", "import_weights": "importer"}
+if TYPE_CHECKING:
+    from pipeline.models.importing.importer import Imported, import_weights
+    from pipeline.models.importing.options import Wishes
 
-__all__ = sorted(_HOME)
+__all__ = ["Imported", "Wishes", "import_weights"]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the names)
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "pipeline.models.importing.importer": ("Imported", "import_weights"),
+        "pipeline.models.importing.options": ("Wishes",),
+    },
+)

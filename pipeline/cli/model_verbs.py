@@ -11,7 +11,7 @@ import typer
 from pipeline.cli.options import WHAT, AsJson, Panel, verb
 from pipeline.errors import RequestError
 from pipeline.jobs.request import Request
-from pipeline.models.importing.options import Wishes
+from pipeline.models.importing.options import ImportOptions
 
 
 @verb
@@ -33,14 +33,14 @@ def import_weights(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write: a model, or a backbone to start training from.")
     ],
-    wishes: Annotated[Wishes, Panel("What the file does not say")],
+    options: Annotated[ImportOptions, Panel("What the file does not say")],
     as_json: AsJson = False,
 ) -> None:
     """Convert weights of semseg, mmseg, smp, torchvision, timm and others to a model; no code in the file is run."""
     from pipeline.cli.tables import print_records
     from pipeline.models.importing.importer import import_weights as import_file
 
-    made = import_file(file, out, wishes)
+    made = import_file(file, out, options)
     record = {"input": str(file), "output": str(out), "preset": made.preset}
     print_records([{**record, "concluded": list(made.concluded), "told": list(made.told)}], as_json=as_json)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from pipeline.optional import lazy
 
 if TYPE_CHECKING:
-    from pipeline.models.importing.importer import Imported, import_weights
-    from pipeline.models.importing.options import Wishes
+    from pipeline.models.importing.importer import ImportResult, import_weights
+    from pipeline.models.importing.options import ImportOptions
 
-__all__ = ["Imported", "Wishes", "import_weights"]
+__all__ = ["ImportOptions", "ImportResult", "import_weights"]
 
 __getattr__ = lazy(
     __name__,
     {
-        "pipeline.models.importing.importer": ("Imported", "import_weights"),
-        "pipeline.models.importing.options": ("Wishes",),
+        "pipeline.models.importing.importer": ("ImportResult", "import_weights"),
+        "pipeline.models.importing.options": ("ImportOptions",),
     },
 )

@@ -1,4 +1,4 @@
-"""What is known of a model beside its weights, and who said it: the user, the file, or the habits of its project."""
+"""What is known of a model beside its weights, and who said it: the user, the file, or the defaults of its project."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.classes import hue_color
 from pipeline.models.card import ClassEntry, Normalisation, Pair
-from pipeline.models.importing.options import Wishes
+from pipeline.models.importing.options import ImportOptions
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -16,7 +16,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
-class Habits:
+class Defaults:
     """Choices that shapes do not tell; None: not said here."""
 
     where: str
@@ -52,18 +52,18 @@ def palette(count: int) -> list[tuple[int, int, int]]:
 
 @dataclass
 class Findings:
-    """Answers, each with who gave it: an option first, then the file, then the habits of its home project."""
+    """Answers, each with who gave it: an option first, then the file, then the defaults of its home project."""
 
-    wishes: Wishes
-    said: tuple[Habits, ...]
+    options: ImportOptions
+    said: tuple[Defaults, ...]
     """What the file says of itself, the most trusted first."""
-    usual: Habits
+    usual: Defaults
     concluded: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     def pick(self, what: str) -> Any:  # noqa: ANN401  (of the field `what`)
         """The value of the field `what`, and a line on where it comes from; None if nobody knows."""
-        told = getattr(self.wishes, what, None)
+        told = getattr(self.options, what, None)
         option = f"--{what.replace('_', '-')}"
         found = self.said_of(what)
         if told is not None:
@@ -75,12 +75,12 @@ class Findings:
             return getattr(found, what)
         value = getattr(self.usual, what)
         if value is not None:
-            changed = f"; {option} changes it" if hasattr(self.wishes, what) else ""
+            changed = f"; {option} changes it" if hasattr(self.options, what) else ""
             changed = "; --mean and --std change it" if what == "normalisation" else changed
             self.tell(what, value, f"{self.usual.where}, not in the file{changed}")
         return value
 
-    def said_of(self, what: str) -> Habits | None:
+    def said_of(self, what: str) -> Defaults | None:
         """The part of the file that says what the field `what` is."""
         return next((said for said in self.said if getattr(said, what) is not None), None)
 

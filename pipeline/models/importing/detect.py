@@ -8,10 +8,10 @@ from pipeline.errors import ModelError, first_of
 from pipeline.models.importing.families import FAMILIES, Family
 from pipeline.models.importing.options import Preset
 from pipeline.models.importing.read import Checkpoint
-from pipeline.models.importing.unsupported import refuse_foreign
+from pipeline.models.importing.unsupported import refuse_unsupported
 
 
-class Sniffed(NamedTuple):
+class DetectedFamily(NamedTuple):
     """A family, and how sure that is."""
 
     family: Family
@@ -19,7 +19,7 @@ class Sniffed(NamedTuple):
     """The preset whose names fit best, and how many of them, for a message."""
 
 
-def sniff(checkpoint: Checkpoint, preset: Preset | None) -> Sniffed:
+def detect_family(checkpoint: Checkpoint, preset: Preset | None) -> DetectedFamily:
     """The family that knows most names of the file, among those of `preset` if that is given.
 
     Raises ModelError for networks that are known and not built, and where no family knows half of the names.
@@ -28,11 +28,11 @@ def sniff(checkpoint: Checkpoint, preset: Preset | None) -> Sniffed:
     best = max(FAMILIES, key=lambda family: family.share(names))
     share = best.share(names)
     if share < len(names):
-        refuse_foreign(str(checkpoint.path), names)
+        refuse_unsupported(str(checkpoint.path), names)
     nearest = f"nearest preset: {best.presets[0]}, which knows {share} of the {len(names)} names"
     if 2 * share < len(names):
         raise ModelError(f"{checkpoint.path}: weights of no family that is known ({nearest}): {first_of(names)}")
     if preset is None or preset in best.presets:
-        return Sniffed(best, nearest)
+        return DetectedFamily(best, nearest)
     asked = [family for family in FAMILIES if preset in family.presets]
-    return Sniffed(max(asked, key=lambda family: family.share(names)), nearest)
+    return DetectedFamily(max(asked, key=lambda family: family.share(names)), nearest)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.models.importing import key_maps
-from pipeline.models.importing.defaults import IMAGENET, Habits, fixed
-from pipeline.models.importing.key_maps import Naming, Rules, behind
+from pipeline.models.importing.defaults import IMAGENET, Defaults, fixed
+from pipeline.models.importing.key_maps import Naming, Rules, with_prefix
 from pipeline.models.importing.options import Preset
 
 
@@ -42,7 +42,7 @@ def _whole(preset: Preset, backbone: Rules, head: Rules, ignored: str) -> Family
 
 
 def _alone(presets: tuple[Preset, ...], rules: Rules, ignored: str, prefix: str = "") -> Family:
-    return Family(presets, "backbone", Naming(behind(prefix, rules)), ignored)
+    return Family(presets, "backbone", Naming(with_prefix(prefix, rules)), ignored)
 
 
 _CLASSIFIER = r"(backbone\.)?(fc|classifier|head|pre_logits)\."
@@ -54,11 +54,11 @@ _SATLAS = r"(backbone\.)*(intermediates|upsample|heads?|fpn|resnet\.fc)\."
 
 FAMILIES = (
     _whole("semseg", key_maps.RESNET_SEMSEG, key_maps.HEAD_SEMSEG, r"aux\."),
-    _whole("mmseg", behind("backbone.", key_maps.RESNET_V1C), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
-    _whole("mmseg-b", behind("backbone.", key_maps.RESNET), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
-    _whole("mmseg-mnv2", behind("backbone.", key_maps.MOBILENET_MMSEG), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
+    _whole("mmseg", with_prefix("backbone.", key_maps.RESNET_V1C), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
+    _whole("mmseg-b", with_prefix("backbone.", key_maps.RESNET), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
+    _whole("mmseg-mnv2", with_prefix("backbone.", key_maps.MOBILENET_MMSEG), key_maps.HEAD_MMSEG, r"auxiliary_head\."),
     *(
-        _whole("smp", behind(prefix, rules), key_maps.HEAD_SMP, ignored)
+        _whole("smp", with_prefix(prefix, rules), key_maps.HEAD_SMP, ignored)
         for prefix, rules, ignored in (
             ("encoder.", key_maps.RESNET, _SMP),
             ("encoder.", key_maps.MOBILENET, _SMP_MOBILENET),
@@ -81,7 +81,7 @@ FAMILIES = (
 )
 """Where several know as many names of a file, the first of them is meant."""
 
-_MMSEG = Habits(
+_MMSEG = Defaults(
     "usual in mmseg",
     output_stride=8,
     dilation="contracted",
@@ -93,8 +93,8 @@ _MMSEG = Habits(
     dropout=0.1,
     threshold=0.3,
 )
-_HOMES: dict[Preset, Habits] = {
-    "semseg": Habits(
+_HOMES: dict[Preset, Defaults] = {
+    "semseg": Defaults(
         "usual in semseg",
         output_stride=8,
         dilation="full",
@@ -109,7 +109,7 @@ _HOMES: dict[Preset, Habits] = {
     "mmseg": _MMSEG,
     "mmseg-b": _MMSEG,
     "mmseg-mnv2": _MMSEG,
-    "smp": Habits(
+    "smp": Defaults(
         "usual in smp",
         dilation="full",
         basic_dilation="both",
@@ -120,7 +120,7 @@ _HOMES: dict[Preset, Habits] = {
         dropout=0.2,
         threshold=0.5,
     ),
-    "own": Habits(
+    "own": Defaults(
         "default of PSPNetSpec",
         output_stride=8,
         dilation="contracted",
@@ -136,9 +136,9 @@ _HOMES: dict[Preset, Habits] = {
 """As in hszhao/semseg 4f274c3, mmsegmentation 1.2.2 and segmentation-models-pytorch 0.6.0."""
 
 
-def home(preset: Preset, in_channels: int) -> Habits:
+def project_defaults(preset: Preset, in_channels: int) -> Defaults:
     """What the project of `preset` takes for granted; for three channels also that they are red, green and blue."""
-    usual = _HOMES.get(preset, Habits(f"usual in {preset}"))
+    usual = _HOMES.get(preset, Defaults(f"usual in {preset}"))
     if in_channels != 3:
         return usual
     return replace(usual, channels=("red", "green", "blue"), normalisation=fixed(*IMAGENET))

@@ -1,6 +1,6 @@
 """The first convolution for other channels than it was trained with.
 
-Ways, named by `Wishes.extend`, for the channels of `Wishes.for_channels`:
+Ways, named by `ImportOptions.extend`, for the channels of `ImportOptions.for_channels`:
 
 - none: channels that the file knows keep their filters, in whichever order; the others are left out;
 - "zero": likewise, and new channels get filters of zeros: the network computes what it did, and training does the rest;
@@ -21,11 +21,11 @@ from torch import Tensor
 from pipeline.decoding import did_you_mean
 from pipeline.errors import RequestError
 from pipeline.models.card import Normalisation
-from pipeline.models.importing.options import Wishes
+from pipeline.models.importing.options import ImportOptions
 
 
 @dataclass(frozen=True)
-class Taken:
+class InputLayer:
     """What a first convolution takes."""
 
     channels: tuple[str, ...]
@@ -34,27 +34,27 @@ class Taken:
     """`(filters, channels, h, w)`."""
 
 
-def adapted(before: Taken, wishes: Wishes) -> Taken:
+def adapt_channels(before: InputLayer, options: ImportOptions) -> InputLayer:
     """`before` for the channels that are wished for; RequestError for channels that nobody knows."""
-    wanted = _wanted(before.channels, wishes)
+    wanted = _wanted(before.channels, options)
     if wanted == before.channels:
         return before
     places = [before.channels.index(name) if name in before.channels else None for name in wanted]
-    if wishes.extend is None and None in places:
+    if options.extend is None and None in places:
         new = [name for name in wanted if name not in before.channels]
         raise RequestError(
             f"--for-channels: {', '.join(new)} {_is_are(new)} not among the file's channels, "
             f"{', '.join(before.channels)}; say with --extend zero or --extend tile how their filters are made"
         )
-    filters = _tiled(before.filters, len(wanted)) if wishes.extend == "tile" else _picked(before.filters, places)
-    return Taken(wanted, _picked_numbers(before.normalisation, places), filters)
+    filters = _tiled(before.filters, len(wanted)) if options.extend == "tile" else _picked(before.filters, places)
+    return InputLayer(wanted, _picked_numbers(before.normalisation, places), filters)
 
 
-def _wanted(channels: tuple[str, ...], wishes: Wishes) -> tuple[str, ...]:
-    if unknown := [name for name in wishes.drop_channels if name not in channels]:
+def _wanted(channels: tuple[str, ...], options: ImportOptions) -> tuple[str, ...]:
+    if unknown := [name for name in options.drop_channels if name not in channels]:
         near = did_you_mean(unknown[0], channels)
         raise RequestError(f"--drop-channels: there is no channel {unknown[0]}{near}; there are {', '.join(channels)}")
-    wanted = tuple(n for n in wishes.for_channels or channels if n not in wishes.drop_channels)
+    wanted = tuple(n for n in options.for_channels or channels if n not in options.drop_channels)
     if not wanted or len(set(wanted)) != len(wanted):
         raise RequestError(f"channels after --for-channels and --drop-channels: {wanted}; needed are different names")
     return wanted

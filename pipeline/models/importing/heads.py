@@ -21,7 +21,7 @@ def as_two_planes(findings: Findings, state: Mapping[str, Tensor]) -> tuple[dict
     Plane 0 is all zeros, plane 1 the score less the logit of the threshold: the higher plane is class 1 just where the
     probability is above the threshold.
     """
-    told = findings.wishes.threshold
+    told = findings.options.threshold
     if len(state[_BIAS]) != 1:
         if told is not None:
             raise RequestError(f"--threshold {told}: is for a head of one plane, and this has {len(state[_BIAS])}")
@@ -38,7 +38,7 @@ def name_classes(findings: Findings, count: int, *, one_plane: bool) -> tuple[Cl
     """Names and colours of `count` classes: those asked for, those in the file, or numbers."""
     said = findings.said_of("classes")
     known = said.classes if said is not None and said.classes is not None and len(said.classes) == count else None
-    told = findings.wishes.classes
+    told = findings.options.classes
     if told is not None:
         if len(told) != count or len(set(told)) != count:
             raise RequestError(f"--classes: needed are {count} different names, from class 0; got {', '.join(told)}")

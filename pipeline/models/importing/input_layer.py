@@ -9,41 +9,41 @@ from torch import Tensor
 from pipeline.errors import RequestError
 from pipeline.models.card import Normalisation
 from pipeline.models.importing.defaults import Findings, fixed
-from pipeline.models.importing.first_conv import Taken, adapted
+from pipeline.models.importing.first_conv import InputLayer, adapt_channels
 
 
-def intake_of_scenes(findings: Findings, filters: Tensor) -> Taken:
+def scene_input_layer(findings: Findings, filters: Tensor) -> InputLayer:
     """Channels, scaling and filters of a network for scenes, or of a backbone, from `filters` as they are in the file.
 
     Raises RequestError where nobody knows what the channels are or how they are scaled.
     """
-    wishes, count = findings.wishes, filters.shape[1]
-    before = Taken(_channels(findings, count), _normalisation(findings, count), filters)
-    after = adapted(before, wishes)
+    options, count = findings.options, filters.shape[1]
+    before = InputLayer(_channels(findings, count), _normalisation(findings, count), filters)
+    after = adapt_channels(before, options)
     if after.channels != before.channels:
-        way = wishes.extend or "taken by name"
+        way = options.extend or "taken by name"
         findings.tell("channels of the result", after.channels, f"--for-channels, --drop-channels; filters: {way}")
     told = _told_normalisation(findings, len(after.channels))
     return after if told is None else replace(after, normalisation=told)
 
 
-def intake_of_slices(findings: Findings, filters: Tensor) -> tuple[Taken, int]:
+def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer, int]:
     """Channel, scaling and filters of a network for volumes, and the margin of slices that it sees on each side."""
-    wishes, count = findings.wishes, filters.shape[1]
-    if wishes.orientation is None or wishes.view is None:
+    options, count = findings.options, filters.shape[1]
+    if options.orientation is None or options.view is None:
         raise RequestError("--kind volume: needs --orientation, as in RAS, and --view: axial, coronal or sagittal")
-    if wishes.for_channels or wishes.drop_channels or wishes.extend:
+    if options.for_channels or options.drop_channels or options.extend:
         raise RequestError("--for-channels, --drop-channels and --extend are for scenes; a volume has one channel")
-    if count % 2 == 0 or len(wishes.channels or ("",)) != 1:
+    if count % 2 == 0 or len(options.channels or ("",)) != 1:
         raise RequestError(
             f"--kind volume: a network sees one channel of 1, 3, 5, ... slices; the file's takes {count} channels, "
-            f"and --channels names {', '.join(wishes.channels or ('none',))}"
+            f"and --channels names {', '.join(options.channels or ('none',))}"
         )
     findings.tell("slices seen", count, "--kind volume")
     told = _told_normalisation(findings, 1)
     if told is None:
         findings.tell("normalisation", "zscore", "usual for volumes; --mean and --std change it")
-    return Taken(wishes.channels or ("value",), told or Normalisation("zscore", (), ()), filters), count // 2
+    return InputLayer(options.channels or ("value",), told or Normalisation("zscore", (), ()), filters), count // 2
 
 
 def _channels(findings: Findings, count: int) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def _channels(findings: Findings, count: int) -> tuple[str, ...]:
 
 
 def _normalisation(findings: Findings, count: int) -> Normalisation:
-    if findings.wishes.mean is not None or findings.wishes.std is not None:
+    if findings.options.mean is not None or findings.options.std is not None:
         known = findings.said_of("normalisation") or findings.usual
         if known.normalisation is not None and len(known.normalisation.mean) == count:
             return known.normalisation
@@ -73,7 +73,7 @@ def _normalisation(findings: Findings, count: int) -> Normalisation:
 
 
 def _told_normalisation(findings: Findings, count: int) -> Normalisation | None:
-    mean, std = findings.wishes.mean, findings.wishes.std
+    mean, std = findings.options.mean, findings.options.std
     if mean is None and std is None:
         return None
     if mean is None or std is None or len(mean) != count or len(std) != count or min(std) <= 0:

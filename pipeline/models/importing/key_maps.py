@@ -50,7 +50,7 @@ def _any(rules: Rules) -> re.Pattern[str]:
     return re.compile("|".join(_pattern(theirs).pattern for theirs, _ in rules))
 
 
-def behind(prefix: str, rules: Rules) -> Rules:
+def with_prefix(prefix: str, rules: Rules) -> Rules:
     """The rules of a network that is a part, `prefix`, of theirs."""
     return tuple((prefix + theirs, ours) for theirs, ours in rules)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from pipeline.errors import ModelError, first_of
-from pipeline.models.importing.detect import sniff
+from pipeline.models.importing.detect import detect_family
 from pipeline.models.importing.families import Family
 from pipeline.models.importing.options import Preset
 from pipeline.models.importing.read import Checkpoint
@@ -18,7 +18,7 @@ from pipeline.models.importing.shapes import Shapes
 
 
 @dataclass(frozen=True)
-class Fitting:
+class MatchedCheckpoint:
     """A file of weights, and the family that it is taken to be of."""
 
     checkpoint: Checkpoint
@@ -75,10 +75,10 @@ class Fitting:
         return self.family.naming.ours(name) or ""
 
 
-def fit(checkpoint: Checkpoint, preset: Preset | None) -> Fitting:
+def match_checkpoint(checkpoint: Checkpoint, preset: Preset | None) -> MatchedCheckpoint:
     """The file with the family that it is of, among those of `preset` if that is given; else ModelError."""
-    family, nearest = sniff(checkpoint, preset)
-    return Fitting(checkpoint, family, preset or family.presets[0], nearest)
+    family, nearest = detect_family(checkpoint, preset)
+    return MatchedCheckpoint(checkpoint, family, preset or family.presets[0], nearest)
 
 
 def _is_beyond(name: str, expected: Mapping[str, object]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import ModelError
 from pipeline.models.card import ClassEntry, Normalisation
-from pipeline.models.importing.defaults import Habits, fixed, palette
+from pipeline.models.importing.defaults import Defaults, fixed, palette
 
 _LONGEST = 1 << 20
 _RESNETS = {
@@ -26,7 +26,7 @@ _MOBILENETS = {
 }
 
 
-def habits_of_meta(meta: Mapping[str, Any], place: str) -> Habits:
+def meta_defaults(meta: Mapping[str, Any], place: str) -> Defaults:
     """What the entry `meta` of a checkpoint says, of 0.x (`config`, CLASSES, PALETTE) or 1.x (`cfg`, `dataset_meta`).
 
     Raises ModelError where the configuration describes a network that is not built here.
@@ -40,7 +40,7 @@ def habits_of_meta(meta: Mapping[str, Any], place: str) -> Habits:
     patch = _pair(test.get("crop_size")) or _pair(config.get("crop_size")) or _pair(before.get("size"))
     step = _pair(test.get("stride"))
     pixels = _table(config.get("img_norm_cfg")) or before
-    return Habits(
+    return Defaults(
         "the file's meta",
         output_stride=stride,
         dilation=dilation,
@@ -56,13 +56,13 @@ def habits_of_meta(meta: Mapping[str, Any], place: str) -> Habits:
     )
 
 
-def habits_of_name(name: str) -> Habits:
+def name_defaults(name: str) -> Defaults:
     """What the name of a published file says, such as `pspnet_r50-d8_769x769_40k_cityscapes`."""
     side = re.search(r"(?<![\dx])(\d{3,4})x(\d{3,4})(?!\d)", name)
     depth = re.search(r"[-_]d(8|16|32)[-_]", name + "_")
     patch = None if side is None else (int(side[1]), int(side[2]))
     strides: dict[str, Any] = {"8": 8, "16": 16, "32": 32}
-    return Habits(
+    return Defaults(
         "the file's name",
         output_stride=None if depth is None else strides[depth[1]],
         align_corners=None if patch is None else all(side % 8 == 1 for side in patch),

@@ -15,7 +15,7 @@ Preset = Literal["semseg", "mmseg", "mmseg-b", "mmseg-mnv2", "smp", "torchvision
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ImportOptions:
     """Options of an import; None: as the file says, else as its home project usually has it."""
 
     preset: Annotated[

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from pipeline.models.card import Normalisation
-from pipeline.models.importing.defaults import IMAGENET, Habits, fixed
+from pipeline.models.importing.defaults import IMAGENET, Defaults, fixed
 from pipeline.models.importing.options import Preset
 
 LEVEL_1C = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
@@ -28,13 +28,13 @@ _NO_B10 = "the bands are those of Level-1C; for Level-2A, which has no B10, impo
 _TCI = "the first three channels are the 8-bit true-colour image (TCI), not reflectances"
 
 
-class Source(NamedTuple):
+class SatelliteSource(NamedTuple):
     """One set of backbones."""
 
     preset: Preset
     tell: str
     """What the name of its files holds, as a regular expression."""
-    habits: Habits
+    defaults: Defaults
 
 
 def _source(
@@ -45,8 +45,8 @@ def _source(
     licence: str | None,
     credits_: str,
     advice: tuple[str, ...] = (),
-) -> Source:
-    habits = Habits(
+) -> SatelliteSource:
+    defaults = Defaults(
         f"usual in {credits_}",
         channels=channels,
         normalisation=normalisation,
@@ -54,7 +54,7 @@ def _source(
         credits=credits_,
         advice=advice,
     )
-    return Source(preset, tell, habits)
+    return SatelliteSource(preset, tell, defaults)
 
 
 def _over(scale: float, count: int) -> Normalisation:
@@ -75,7 +75,7 @@ def _seco() -> Normalisation:
     return Normalisation("window", mean, std, low, high)
 
 
-def _landsat(tell: str, channels: tuple[str, ...]) -> Source:
+def _landsat(tell: str, channels: tuple[str, ...]) -> SatelliteSource:
     return _source("ssl4eo", tell, channels, _over(255.0, len(channels)), "CC-BY-4.0", "SSL4EO-L")
 
 
@@ -113,12 +113,12 @@ SOURCES = (
 )
 
 
-def source_of(name: str, in_channels: int, preset: Preset | None) -> Source | None:
+def find_source(name: str, in_channels: int, preset: Preset | None) -> SatelliteSource | None:
     """The source of a backbone of so many channels, by the `name` of its file, else by the `preset` asked for or seen.
 
     A file of 13 channels whose name says nothing is taken for SSL4EO-S12's.
     """
-    fits = [source for source in SOURCES if len(source.habits.channels or ()) == in_channels]
+    fits = [source for source in SOURCES if len(source.defaults.channels or ()) == in_channels]
     for source in fits:
         if preset in (None, source.preset) and re.search(source.tell, name.lower()):
             return source
@@ -127,6 +127,6 @@ def source_of(name: str, in_channels: int, preset: Preset | None) -> Source | No
     return next((source for source in fits if source.preset == preset and source.tell != "softcon"), None)
 
 
-def advice_on(source: Source, channels: tuple[str, ...]) -> tuple[str, ...]:
+def advice_for(source: SatelliteSource, channels: tuple[str, ...]) -> tuple[str, ...]:
     """What a user of the backbone should know, who takes these `channels` of it."""
-    return tuple(advice for advice in source.habits.advice if advice != _NO_B10 or "B10" in channels)
+    return tuple(advice for advice in source.defaults.advice if advice != _NO_B10 or "B10" in channels)

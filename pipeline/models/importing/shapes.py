@@ -58,7 +58,7 @@ def read_top(shapes: Shapes) -> Top:
     )
 
 
-def cuts(spec: PSPNetSpec, shapes: Shapes) -> tuple[OutputStride, ...]:
+def truncation_strides(spec: PSPNetSpec, shapes: Shapes) -> tuple[OutputStride, ...]:
     """Output strides at which a truncated backbone has as many features as the pyramid of `shapes` reads."""
     known = _STRIDES[:2] if spec.backbone == "vgg16_bn" else _STRIDES
     expected = {s: shapes_of(replace(spec, output_stride=s, truncated=True))["ppm.0.1.weight"] for s in known}

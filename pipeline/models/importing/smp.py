@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.models.importing.defaults import Findings, Habits
+from pipeline.models.importing.defaults import Defaults, Findings
 from pipeline.models.spec import OutputStride
 
 _STRIDES: dict[int, OutputStride] = {3: 8, 4: 16, 5: 32}
 
 
-def habits_of_config(config: Mapping[str, Any], place: str) -> Habits:
+def config_defaults(config: Mapping[str, Any], place: str) -> Defaults:
     """What `config.json` says; ModelError if it is of another network than PSPNet."""
     kind = config.get("_model_class", "PSPNet")
     if kind != "PSPNet":
@@ -21,7 +21,7 @@ def habits_of_config(config: Mapping[str, Any], place: str) -> Habits:
     if stride not in (None, 8, 16, 32):
         raise ModelError(f"{place}: config.json says output_stride {stride!r}; built here are 8, 16 and 32")
     of_timm = stride is not None and str(config.get("encoder_name")).startswith("tu-")
-    return Habits(
+    return Defaults(
         "config.json",
         output_stride=stride,
         dilation="contracted" if of_timm else None,
@@ -30,7 +30,7 @@ def habits_of_config(config: Mapping[str, Any], place: str) -> Habits:
     )
 
 
-def stride_of_encoder(
+def encoder_stride(
     findings: Findings, config: Mapping[str, Any], fits: tuple[OutputStride, ...], place: str
 ) -> OutputStride:
     """The stride at which an encoder ends: by `encoder_depth`, which has to be among those that `fits` the weights."""

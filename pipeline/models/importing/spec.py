@@ -6,46 +6,46 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.errors import RequestError
-from pipeline.models.importing.defaults import Findings, Habits
-from pipeline.models.importing.matching import Fitting
-from pipeline.models.importing.mmseg import habits_of_meta, habits_of_name
-from pipeline.models.importing.options import Preset, Wishes
+from pipeline.models.importing.defaults import Defaults, Findings
+from pipeline.models.importing.matching import MatchedCheckpoint
+from pipeline.models.importing.mmseg import meta_defaults, name_defaults
+from pipeline.models.importing.options import ImportOptions, Preset
 from pipeline.models.importing.read import Checkpoint
-from pipeline.models.importing.shapes import Trunk, cuts, read_top
-from pipeline.models.importing.smp import habits_of_config, stride_of_encoder
+from pipeline.models.importing.shapes import Trunk, read_top, truncation_strides
+from pipeline.models.importing.smp import config_defaults, encoder_stride
 from pipeline.models.networks.resnet import BASIC
 from pipeline.models.spec import OutputStride, PSPNetSpec
 
 
-def said_by(checkpoint: Checkpoint, preset: Preset, wishes: Wishes) -> tuple[Habits, ...]:
+def defaults_from(checkpoint: Checkpoint, preset: Preset, options: ImportOptions) -> tuple[Defaults, ...]:
     """What configurations in or beside the file, its name and the patch asked for say, the most trusted first."""
     place = str(checkpoint.path)
     if preset == "smp":
-        return (habits_of_config(checkpoint.config, place),)
+        return (config_defaults(checkpoint.config, place),)
     if not preset.startswith("mmseg"):
         return ()
     meta = checkpoint.beside.get("meta")
-    said = [habits_of_meta(meta, place)] if isinstance(meta, Mapping) else []
-    if wishes.patch is not None and all(side % 8 == 1 for side in wishes.patch):
-        said.append(Habits("a patch of 8k + 1 pixels", align_corners=True))
-    return (*said, habits_of_name(checkpoint.name))
+    said = [meta_defaults(meta, place)] if isinstance(meta, Mapping) else []
+    if options.patch is not None and all(side % 8 == 1 for side in options.patch):
+        said.append(Defaults("a patch of 8k + 1 pixels", align_corners=True))
+    return (*said, name_defaults(checkpoint.name))
 
 
-def spec_of(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec:
+def spec_of(findings: Findings, matched: MatchedCheckpoint, trunk: Trunk) -> PSPNetSpec:
     """The network of the file, as far as its shapes show it; RequestError for choices that no network here has."""
     try:
-        spec = _undilated(findings, fitting, trunk)
+        spec = _undilated(findings, matched, trunk)
         if spec.head == "smp":
-            return _dilated(findings, _cut(findings, spec, fitting))
+            return _dilated(findings, _cut(findings, spec, matched))
         return _dilated(findings, replace(spec, output_stride=findings.pick("output_stride")))
     except RequestError:
         raise
     except ValueError as error:
-        raise RequestError(f"{fitting.checkpoint.path}: {error}") from error
+        raise RequestError(f"{matched.checkpoint.path}: {error}") from error
 
 
-def _undilated(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec:
-    top = read_top(fitting.shapes)
+def _undilated(findings: Findings, matched: MatchedCheckpoint, trunk: Trunk) -> PSPNetSpec:
+    top = read_top(matched.shapes)
     findings.conclude("backbone", f"{trunk.backbone}, stem {trunk.stem}", "names and shapes")
     findings.conclude("channels and score planes", (trunk.in_channels, top.classes), "shapes")
     return PSPNetSpec(
@@ -55,17 +55,17 @@ def _undilated(findings: Findings, fitting: Fitting, trunk: Trunk) -> PSPNetSpec
         stem=trunk.stem,
         ppm_channels=top.ppm_channels,
         head_channels=top.head_channels,
-        head="smp" if top.is_smp or fitting.preset == "smp" else "pspnet",
+        head="smp" if top.is_smp or matched.preset == "smp" else "pspnet",
         align_corners=findings.pick("align_corners"),
         bins=findings.pick("bins"),
         dropout=findings.pick("dropout"),
     )
 
 
-def _cut(findings: Findings, spec: PSPNetSpec, fitting: Fitting) -> PSPNetSpec:
+def _cut(findings: Findings, spec: PSPNetSpec, matched: MatchedCheckpoint) -> PSPNetSpec:
     """Its encoder ends where it does; only one that goes to the end can be dilated instead."""
-    config, place = fitting.checkpoint.config, str(fitting.checkpoint.path)
-    end = stride_of_encoder(findings, config, cuts(spec, fitting.shapes), place)
+    config, place = matched.checkpoint.config, str(matched.checkpoint.path)
+    end = encoder_stride(findings, config, truncation_strides(spec, matched.shapes), place)
     stride: OutputStride = findings.pick("output_stride") or end
     if stride > end or stride < end < 32:
         raise RequestError(

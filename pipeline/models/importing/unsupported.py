@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipeline.errors import ModelError
 
-_FOREIGN = (
+_UNSUPPORTED = (
     (
         r"master_branch\.0\.stages\.",
         "bubbliiiing/pspnet-pytorch",
@@ -47,9 +47,9 @@ _FOREIGN = (
 )
 
 
-def refuse_foreign(place: str, names: Iterable[str]) -> None:
+def refuse_unsupported(place: str, names: Iterable[str]) -> None:
     """Raise ModelError with the project's name and a way out, if `names` are those of a network that is not built."""
     for name in names:
-        for tell, project, way in _FOREIGN:
+        for tell, project, way in _UNSUPPORTED:
             if re.match(tell, name):
                 raise ModelError(f"{place}: {name} is a name of {project}, which is not read: {way}")

@@ -23,17 +23,17 @@ from pipeline.errors import ModelError, OutputError, RequestError
 from pipeline.files.atomic import temporary_name
 from pipeline.models.card import Normalisation
 from pipeline.models.catalogue import find_model
-from pipeline.models.importing import Wishes, import_weights
-from pipeline.models.importing.defaults import Findings, Habits, palette
-from pipeline.models.importing.detect import sniff
+from pipeline.models.importing import ImportOptions, import_weights
+from pipeline.models.importing.defaults import Defaults, Findings, palette
+from pipeline.models.importing.detect import detect_family
 from pipeline.models.importing.families import FAMILIES
-from pipeline.models.importing.first_conv import Taken, adapted
+from pipeline.models.importing.first_conv import InputLayer, adapt_channels
 from pipeline.models.importing.heads import as_two_planes
-from pipeline.models.importing.input_layer import intake_of_slices
-from pipeline.models.importing.mmseg import habits_of_meta, habits_of_name, read_config
+from pipeline.models.importing.input_layer import volume_input_layer
+from pipeline.models.importing.mmseg import meta_defaults, name_defaults, read_config
 from pipeline.models.importing.read import MOST_NAMES, Checkpoint, read_checkpoint
-from pipeline.models.importing.satellite import LEVEL_1C, LEVEL_2A, SOURCES, source_of
-from pipeline.models.importing.shapes import cuts, read_top, read_trunk, shapes_of
+from pipeline.models.importing.satellite import LEVEL_1C, LEVEL_2A, SOURCES, find_source
+from pipeline.models.importing.shapes import read_top, read_trunk, shapes_of, truncation_strides
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.networks.resnet import BLOCKS
 from pipeline.models.pretrained import load_backbone
@@ -77,11 +77,11 @@ def saved(path: Path, found: object, **how: object) -> Path:
     return path
 
 
-def refusal(path: Path, *, out: Path | None = None, wishes: Wishes = Wishes()) -> str:  # noqa: B008  (frozen)
+def refusal(path: Path, *, out: Path | None = None, options: ImportOptions = ImportOptions()) -> str:  # noqa: B008  (frozen)
     """What is said of a file that is refused; nothing is left behind."""
     out = path.parent / "refused" if out is None else out
     with pytest.raises(ModelError) as caught:
-        import_weights(path, out, wishes)
+        import_weights(path, out, options)
     assert not out.exists()
     return str(caught.value)
 
@@ -295,7 +295,7 @@ def named(state: dict[str, torch.Tensor]) -> list[str]:
 def test_a_family_is_told_by_its_names_and_names_are_mapped_there_and_back(case):
     preset, make = MAKERS[case]
     names = named(make())
-    family, nearest = sniff(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
+    family, nearest = detect_family(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
     assert family.presets[0] == preset
     assert f"{preset}, which knows {len(names)} of the {len(names)}" in nearest
     taken = [name for name in names if not family.leaves_out(name)]
@@ -309,7 +309,7 @@ def test_a_family_is_told_by_its_names_and_names_are_mapped_there_and_back(case)
 def test_the_order_of_names_tells_nothing(case):
     preset, make = MAKERS[case]
     for names in (sorted(named(make())), sorted(named(make()), reverse=True)):
-        family, _ = sniff(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
+        family, _ = detect_family(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
         assert family.presets[0] == preset
 
 
@@ -326,7 +326,7 @@ SPECS = {
 def test_our_own_names_are_known(case):
     with torch.device("meta"):
         names = named(PSPNet(SPECS[case]).state_dict())
-    family, _ = sniff(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
+    family, _ = detect_family(Checkpoint(Path("x"), dict.fromkeys(names, torch.ones(1))), None)
     assert family.presets == ("own",)
     assert [family.naming.ours(name) for name in names] == names
 
@@ -350,7 +350,7 @@ def test_shapes_tell_the_network_that_they_are_of(backbone, stem, counts, is_smp
     assert (trunk.stem, trunk.in_channels, shapes[trunk.first][1]) == (stem, channels, channels)
     assert (top.classes, top.ppm_channels, top.head_channels, top.is_smp) == (classes, ppm, head, is_smp)
     assert shapes_of(replace(spec, backbone=trunk.backbone)) == shapes
-    assert not is_smp or spec.output_stride in cuts(spec, shapes)
+    assert not is_smp or spec.output_stride in truncation_strides(spec, shapes)
 
 
 def test_timm_names_a_mobilenet_as_it_does():
@@ -415,7 +415,7 @@ def test_the_tensors_that_shapes_are_read_from_may_be_wrong_too(name, shape, mms
 
 
 def test_a_wrong_preset_names_the_right_one(mmseg):
-    assert "nearest preset: mmseg, which knows" in refusal(mmseg, wishes=Wishes(preset="semseg"))
+    assert "nearest preset: mmseg, which knows" in refusal(mmseg, options=ImportOptions(preset="semseg"))
 
 
 def test_two_names_for_one_tensor_are_refused(mmseg_state, tmp_path):
@@ -452,7 +452,7 @@ def test_a_configuration_in_the_file_is_believed_and_named(mmseg, tmp_path):
 
 
 def test_an_option_goes_before_the_file_and_says_so(mmseg, tmp_path):
-    wishes = Wishes(
+    options = ImportOptions(
         align_corners=False,
         output_stride=16,
         patch=(64, 96),
@@ -461,7 +461,7 @@ def test_an_option_goes_before_the_file_and_says_so(mmseg, tmp_path):
         licence="MIT",
         credits="me",
     )
-    made = import_weights(mmseg, tmp_path / "m", wishes)
+    made = import_weights(mmseg, tmp_path / "m", options)
     assert (made.card.network.align_corners, made.card.network.output_stride) == (False, 16)
     assert (made.card.patch, made.card.overlap) == ((64, 96), (21, 32))
     assert [entry.name for entry in made.card.classes] == ["a", "b", "c"]
@@ -482,7 +482,7 @@ def test_an_option_goes_before_the_file_and_says_so(mmseg, tmp_path):
     ],
 )
 def test_the_name_of_a_published_file_tells(name, stride, align, patch):
-    said = habits_of_name(name)
+    said = name_defaults(name)
     assert (said.output_stride, said.align_corners, said.patch) == (stride, align, patch)
 
 
@@ -494,7 +494,7 @@ model = dict(backbone=dict(type='MobileNetV2', strides=(1, 2, 2, 1, 1, 1, 1), di
              decode_head=dict(threshold=0.4), test_cfg=dict(mode='whole'))
 """
     data = {"classes": ("a", "b"), "palette": [[1, 2, 3], [4, 5, 6]]}
-    said = habits_of_meta({"cfg": config, "dataset_meta": data}, "x")
+    said = meta_defaults({"cfg": config, "dataset_meta": data}, "x")
     assert (said.output_stride, said.dilation, said.patch, said.overlap) == (8, "contracted", (512, 1024), None)
     assert (said.threshold, said.channels) == (0.4, ("red", "green", "blue"))
     assert [(entry.name, entry.colour) for entry in said.classes or ()] == [("a", (1, 2, 3)), ("b", (4, 5, 6))]
@@ -509,14 +509,14 @@ model = dict(backbone=dict(type='MobileNetV2', strides=(1, 2, 2, 1, 1, 1, 1), di
     ],
 )
 def test_a_backbone_in_a_configuration_tells_stride_and_dilation(backbone, expected):
-    said = habits_of_meta({"config": f"model = dict(backbone=dict({backbone}))"}, "x")
+    said = meta_defaults({"config": f"model = dict(backbone=dict({backbone}))"}, "x")
     assert (said.output_stride, said.dilation) == expected
 
 
 @pytest.mark.parametrize("backbone", ["style='caffe'", "strides=(1, 2, 1, 1), dilations=(1, 1, 1, 1)"])
 def test_a_backbone_that_is_not_built_is_refused(backbone):
     with pytest.raises(ModelError, match="its backbone has"):
-        habits_of_meta({"config": f"model = dict(backbone=dict({backbone}))"}, "x")
+        meta_defaults({"config": f"model = dict(backbone=dict({backbone}))"}, "x")
 
 
 JSON = st.recursive(
@@ -540,7 +540,7 @@ JSON = st.recursive(
     )
 )
 def test_whatever_lies_in_meta_is_read_without_a_fault(meta):
-    said = habits_of_meta(meta, "x")
+    said = meta_defaults(meta, "x")
     if said.classes is not None:
         assert all(
             len(entry.colour) == 3 and min(entry.colour) >= 0 <= max(entry.colour) <= 255 for entry in said.classes
@@ -557,7 +557,7 @@ def test_a_number_of_names_that_does_not_fit_is_not_taken(mmseg_state, tmp_path)
     assert [entry.name for entry in made.card.classes] == ["class 0", "class 1", "class 2"]
     assert any("names 2 classes" in line for line in made.told)
     with pytest.raises(RequestError, match="needed are 3 different names"):
-        import_weights(tmp_path / "x.pth", tmp_path / "n", Wishes(classes=("a", "b")))
+        import_weights(tmp_path / "x.pth", tmp_path / "n", ImportOptions(classes=("a", "b")))
 
 
 # segmentation-models-pytorch
@@ -604,13 +604,13 @@ def test_a_broken_config_json_is_refused(tmp_path, smp_state):
 
 def test_an_encoder_that_ends_early_cannot_be_dilated(tmp_path, smp_state):
     with pytest.raises(RequestError, match="ends at stride 8"):
-        import_weights(smp_folder(tmp_path, smp_state), tmp_path / "m", Wishes(output_stride=16))
+        import_weights(smp_folder(tmp_path, smp_state), tmp_path / "m", ImportOptions(output_stride=16))
 
 
 @given(st.floats(0.01, 0.99), st.floats(-8, 8))
 def test_one_plane_becomes_two_that_decide_alike(threshold, score):
     state = {"head.4.weight": torch.ones(1, 1, 1, 1), "head.4.bias": torch.zeros(1)}
-    findings = Findings(Wishes(threshold=threshold), (), Habits("usual"))
+    findings = Findings(ImportOptions(threshold=threshold), (), Defaults("usual"))
     two, one_plane = as_two_planes(findings, state)
     assert one_plane
     planes = torch.nn.functional.conv2d(torch.full((1, 1, 1, 1), score), two["head.4.weight"], two["head.4.bias"])
@@ -622,26 +622,28 @@ def test_one_plane_becomes_two_that_decide_alike(threshold, score):
 
 def test_a_threshold_is_for_one_plane_and_a_probability(mmseg, tmp_path, smp_state):
     with pytest.raises(RequestError, match="is for a head of one plane, and this has 3"):
-        import_weights(mmseg, tmp_path / "m", Wishes(threshold=0.5))
+        import_weights(mmseg, tmp_path / "m", ImportOptions(threshold=0.5))
     with pytest.raises(RequestError, match="above 0 and below 1"):
-        import_weights(smp_folder(tmp_path, smp_state), tmp_path / "m", Wishes(threshold=1.0))
+        import_weights(smp_folder(tmp_path, smp_state), tmp_path / "m", ImportOptions(threshold=1.0))
 
 
 # Channels
 
 
-RGB = Taken(("red", "green", "blue"), Normalisation("fixed", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), torch.randn(5, 3, 3, 3))
+RGB = InputLayer(
+    ("red", "green", "blue"), Normalisation("fixed", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), torch.randn(5, 3, 3, 3)
+)
 IMAGE = torch.randn(2, 3, 9, 9)
 NAMES = st.lists(st.sampled_from(["red", "green", "blue", "nir", "swir"]), min_size=1, unique=True).map(tuple)
 
 
-def features(taken: Taken, image: torch.Tensor) -> torch.Tensor:
+def features(taken: InputLayer, image: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.conv2d(image, taken.filters)
 
 
 @given(NAMES)
 def test_zero_keeps_what_the_network_computes_from_the_channels_that_it_has(names):
-    after = adapted(RGB, Wishes(for_channels=names, extend="zero"))
+    after = adapt_channels(RGB, ImportOptions(for_channels=names, extend="zero"))
     known = {name: IMAGE[:, i] for i, name in enumerate(RGB.channels)}
     wide = torch.stack([known.get(name, torch.full((2, 9, 9), 99.0)) for name in names], dim=1)
     kept = torch.stack([x if name in names else torch.zeros_like(x) for name, x in known.items()], dim=1)
@@ -657,23 +659,23 @@ def test_tile_is_what_smp_and_timm_do(count):
     names = tuple(f"c{i}" for i in range(count))
     if count == 3:
         names = RGB.channels
-    filters = adapted(RGB, Wishes(for_channels=names, extend="tile")).filters
+    filters = adapt_channels(RGB, ImportOptions(for_channels=names, extend="tile")).filters
     tiled = RGB.filters.repeat(1, 3, 1, 1)[:, :count] * 3 / count
     assert torch.allclose(filters, RGB.filters.sum(1, keepdim=True) if count == 1 else tiled)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("options", "said"),
     [
-        (Wishes(for_channels=("red", "nir")), "nir is not among the file's channels"),
-        (Wishes(drop_channels=("gren",)), 'no channel gren (did you mean "green"?)'),
-        (Wishes(drop_channels=("red", "green", "blue")), "needed are different names"),
-        (Wishes(for_channels=("red", "red")), "needed are different names"),
+        (ImportOptions(for_channels=("red", "nir")), "nir is not among the file's channels"),
+        (ImportOptions(drop_channels=("gren",)), 'no channel gren (did you mean "green"?)'),
+        (ImportOptions(drop_channels=("red", "green", "blue")), "needed are different names"),
+        (ImportOptions(for_channels=("red", "red")), "needed are different names"),
     ],
 )
-def test_channels_that_nobody_knows_are_refused(wishes, said):
+def test_channels_that_nobody_knows_are_refused(options, said):
     with pytest.raises(RequestError) as caught:
-        adapted(RGB, wishes)
+        adapt_channels(RGB, options)
     assert said in str(caught.value)
 
 
@@ -683,12 +685,12 @@ def test_channels_and_scaling_that_the_file_cannot_tell_have_to_be_told(tmp_path
         import_weights(path, tmp_path / "m")
     names = ("red", "green", "blue", "nir")
     with pytest.raises(RequestError, match="give --mean and --std, 4 numbers each"):
-        import_weights(path, tmp_path / "m", Wishes(channels=names))
+        import_weights(path, tmp_path / "m", ImportOptions(channels=names))
     for mean, std in (((0.0,), (1.0,)), (None, (1.0,) * 4), ((0.0,) * 4, (0.0,) * 4)):
         with pytest.raises(RequestError, match="needed are 4 numbers each"):
-            import_weights(path, tmp_path / "m", Wishes(channels=names, mean=mean, std=std))
+            import_weights(path, tmp_path / "m", ImportOptions(channels=names, mean=mean, std=std))
     assert not (tmp_path / "m").exists()
-    made = import_weights(path, tmp_path / "m", Wishes(channels=names, mean=(0.0,) * 4, std=(255.0,) * 4))
+    made = import_weights(path, tmp_path / "m", ImportOptions(channels=names, mean=(0.0,) * 4, std=(255.0,) * 4))
     assert made.card.channels == names
     assert made.card.normalisation == Normalisation("fixed", (0.0,) * 4, (255.0,) * 4)
 
@@ -697,7 +699,9 @@ def test_channels_and_scaling_that_the_file_cannot_tell_have_to_be_told(tmp_path
 def test_a_model_for_another_channel_computes_what_it_did(mmseg, tmp_path):
     import_weights(mmseg, tmp_path / "m")
     made = import_weights(
-        mmseg, tmp_path / "n", Wishes(for_channels=("nir", "red", "green", "blue"), extend="zero", patch=(48, 48))
+        mmseg,
+        tmp_path / "n",
+        ImportOptions(for_channels=("nir", "red", "green", "blue"), extend="zero", patch=(48, 48)),
     )
     assert made.card.network.in_channels == 4
     image = torch.randn(1, 3, 33, 33)
@@ -707,15 +711,15 @@ def test_a_model_for_another_channel_computes_what_it_did(mmseg, tmp_path):
 
 
 def test_a_network_for_slices(mmseg, tmp_path):
-    wishes = Wishes(kind="volume", orientation="RAS", view="axial", patch=(96, 96))
-    card = import_weights(mmseg, tmp_path / "m", wishes).card
+    options = ImportOptions(kind="volume", orientation="RAS", view="axial", patch=(96, 96))
+    card = import_weights(mmseg, tmp_path / "m", options).card
     assert (card.kind, card.margin, card.normalisation.kind) == ("volume", 1, "zscore")
     assert (card.orientation, card.views, len(card.channels)) == ("RAS", ("axial",), 1)
     for wrong in (
-        replace(wishes, view=None),
-        replace(wishes, drop_channels=("red",)),
-        replace(wishes, channels=("a", "b", "c")),
-        Wishes(orientation="RAS"),
+        replace(options, view=None),
+        replace(options, drop_channels=("red",)),
+        replace(options, channels=("a", "b", "c")),
+        ImportOptions(orientation="RAS"),
     ):
         with pytest.raises(RequestError):
             import_weights(mmseg, tmp_path / "n", wrong)
@@ -723,9 +727,9 @@ def test_a_network_for_slices(mmseg, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_network_does_not_see_an_even_number_of_slices(count):
-    wishes = Wishes(kind="volume", orientation="RAS", view="axial")
+    options = ImportOptions(kind="volume", orientation="RAS", view="axial")
     with pytest.raises(RequestError, match=f"takes {count} channels"):
-        intake_of_slices(Findings(wishes, (), Habits("usual")), torch.ones(1, count, 3, 3))
+        volume_input_layer(Findings(options, (), Defaults("usual")), torch.ones(1, count, 3, 3))
 
 
 # Backbones
@@ -753,25 +757,25 @@ def test_a_network_does_not_see_an_even_number_of_slices(count):
     ],
 )
 def test_bands_and_scaling_of_satellite_backbones(name, channels, preset, bands, scale):
-    source = source_of(name, channels, preset)
+    source = find_source(name, channels, preset)
     assert source is not None
-    assert source.habits.channels == bands
-    rule = source.habits.normalisation
+    assert source.defaults.channels == bands
+    rule = source.defaults.normalisation
     assert (rule.mean[0], rule.std[0]) == scale
 
 
 @pytest.mark.parametrize(("name", "channels"), [("resnet50-11ad3fa6", 3), ("x", 9), ("x", 4), ("x", 2)])
 def test_no_satellite_is_guessed(name, channels):
-    assert source_of(name, channels, None) is None
+    assert find_source(name, channels, None) is None
 
 
 def test_every_source_scales_each_of_its_bands():
     for source in SOURCES:
-        source.habits.normalisation.check(len(source.habits.channels))
+        source.defaults.normalisation.check(len(source.defaults.channels))
 
 
 def test_seco_scales_between_two_quantiles_and_then_as_imagenet():
-    rule = source_of("resnet50_sentinel2_rgb_seco-018bf397", 3, None).habits.normalisation
+    rule = find_source("resnet50_sentinel2_rgb_seco-018bf397", 3, None).defaults.normalisation
     for i, (low, high, mean, std) in enumerate(((3, 88, 0.485, 0.229), (2, 103, 0.456, 0.224), (0, 129, 0.406, 0.225))):
         value = 50
         assert (value - rule.mean[i]) / rule.std[i] == pytest.approx(((value - low) / (high - low) - mean) / std)
@@ -780,7 +784,7 @@ def test_seco_scales_between_two_quantiles_and_then_as_imagenet():
 
 def test_raw_files_of_satellite_backbones(tmp_path):
     moco = saved(tmp_path / "checkpoint_0099.pth.tar", {"epoch": 99, "state_dict": checkpoints.moco(18, seed=0)})
-    made = import_weights(moco, tmp_path / "moco", Wishes(drop_channels=("B10",)))
+    made = import_weights(moco, tmp_path / "moco", ImportOptions(drop_channels=("B10",)))
     assert (made.preset, made.card.channels, made.card.licence) == ("ssl4eo", LEVEL_2A, "CC-BY-4.0")
     assert not any("drop-channels B10" in line for line in made.told)
     state = torch.load(moco)["state_dict"]["module.encoder_q.conv1.weight"]
@@ -838,7 +842,7 @@ def test_a_damaged_backbone_is_refused(fault, resnet18, tmp_path):
 @torch.inference_mode()
 def test_weights_come_back_exactly_and_half_of_them_nearly(mmseg, mmseg_state, tmp_path):
     import_weights(mmseg, tmp_path / "m")
-    import_weights(mmseg, tmp_path / "h", Wishes(half=True))
+    import_weights(mmseg, tmp_path / "h", ImportOptions(half=True))
     name = "backbone.layer3.1.conv2.weight"
     assert torch.equal(load_model(tmp_path / "m").network.layer3[1].conv2.weight, mmseg_state[name])
     assert {x.dtype for x in load_file(tmp_path / "m" / "model.safetensors").values()} == {torch.float32}
@@ -860,8 +864,8 @@ def test_our_own_weights_come_back(tmp_path):
     spec = replace(CARD_2D.network, output_stride=8)
     network = network_of(replace(spec, auxiliary=True))
     path = saved(tmp_path / "mine.pt", network.state_dict())
-    wishes = Wishes(channels=("a", "b"), mean=(0.0, 0.0), std=(1.0, 1.0))
-    made = import_weights(path, tmp_path / "m", wishes)
+    options = ImportOptions(channels=("a", "b"), mean=(0.0, 0.0), std=(1.0, 1.0))
+    made = import_weights(path, tmp_path / "m", options)
     assert (made.preset, made.card.network) == ("own", spec)
     for name, x in load_model(tmp_path / "m").network.state_dict().items():
         assert torch.equal(x, network.state_dict()[name]), name
@@ -871,11 +875,11 @@ def test_a_model_that_is_there_is_not_replaced(mmseg, resnet18, tmp_path):
     out = tmp_path / "m"
     first = import_weights(mmseg, out)
     with pytest.raises(OutputError, match=r"holds card\.json and model\.safetensors already; --overwrite"):
-        import_weights(mmseg, out, Wishes(name="other"))
+        import_weights(mmseg, out, ImportOptions(name="other"))
     assert load_model(out).card == first.card
-    assert import_weights(mmseg, out, Wishes(name="other", overwrite=True)).card == load_model(out).card
+    assert import_weights(mmseg, out, ImportOptions(name="other", overwrite=True)).card == load_model(out).card
     with pytest.raises(OutputError, match="of something else"):
-        import_weights(resnet18, out, Wishes(overwrite=True))
+        import_weights(resnet18, out, ImportOptions(overwrite=True))
     assert sorted(path.name for path in out.iterdir()) == ["card.json", "model.safetensors"]
     (tmp_path / "file").touch()
     for wrong in (tmp_path / "file", tmp_path / "file" / "m"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.importing import Wishes, import_weights
+from pipeline.models.importing import ImportOptions, import_weights
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.spec import PSPNetSpec
@@ -43,7 +43,7 @@ class Published:
     write: Callable[[Path, State], Path]
     scores: Callable[[State, Tensor], Tensor]
     size: tuple[int, int]
-    wishes: Wishes = field(default_factory=Wishes)
+    options: ImportOptions = field(default_factory=ImportOptions)
     double: bool = False
     """Whether to compare in float64 as well."""
     spec: dict[str, object] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def smp_scores(state: State, image: Tensor, depth: int) -> Tensor:
 
 def of_smp(encoder: str, depth: int = 3, *, classes: int = 5, in_channels: int = 3, **other: object) -> Published:
     config = {"encoder_depth": depth, "upsampling": 2**depth, "classes": classes, "in_channels": in_channels}
-    channels = Wishes(channels=BANDS, mean=(0.0,) * 4, std=(1.0,) * 4) if in_channels == 4 else Wishes()
+    channels = ImportOptions(channels=BANDS, mean=(0.0,) * 4, std=(1.0,) * 4) if in_channels == 4 else ImportOptions()
     return Published(
         partial(checkpoints.smp, encoder, depth=depth, classes=classes, in_channels=in_channels),
         partial(smp_folder, encoder=encoder, **config),
@@ -119,7 +119,7 @@ PUBLISHED = {
         mmseg_file,
         partial(plain_networks.mmseg_resnet, rule=D32),
         (128, 96),
-        Wishes(output_stride=32),
+        ImportOptions(output_stride=32),
         double=True,
     ),
     "mmseg R18 769": Published(
@@ -127,7 +127,7 @@ PUBLISHED = {
         bare,
         partial(plain_networks.mmseg_resnet, align=True),
         ONE_MORE,
-        Wishes(align_corners=True),
+        ImportOptions(align_corners=True),
         double=True,
     ),
     "mmseg MobileNetV2": Published(
@@ -150,7 +150,7 @@ PUBLISHED = {
         partial(smp_folder, encoder="resnet18", encoder_depth=5, output_stride=8),
         partial(plain_networks.smp, depth=5, rule=SMP_D8),
         EIGHTHS,
-        Wishes(),
+        ImportOptions(),
         double=True,
         spec={"truncated": False, "dilation": "full", "basic_dilation": "both", "output_stride": 8},
     ),
@@ -163,7 +163,7 @@ def test_imported_model_scores_as_at_home(name, tmp_path):
     case = PUBLISHED[name]
     state = case.weights(seed=1)
     file = case.write(tmp_path / "weights.pth", state)
-    imported = import_weights(file, tmp_path / "model", case.wishes)
+    imported = import_weights(file, tmp_path / "model", case.options)
     model = load_model(tmp_path / "model")
     assert model.card == imported.card
     assert {key: getattr(model.card.network, key) for key in case.spec} == case.spec
@@ -182,18 +182,18 @@ def test_what_shapes_cannot_tell_changes_the_scores(tmp_path):
     state = checkpoints.mmseg_resnet(18, channels=16, seed=2)
     file, image = mmseg_file(tmp_path / "weights.pth", state), image_of(3, ONE_MORE)
     rules = {
-        "conv1": (Wishes(), MMSEG_D8),
-        "both": (Wishes(dilation="full", basic_dilation="both"), SMP_D8),
-        "timm": (Wishes(basic_dilation="timm"), TIMM_D8),
-        "full": (Wishes(dilation="full"), SEMSEG_D8),
-        "stride": (Wishes(output_stride=32), D32),
+        "conv1": (ImportOptions(), MMSEG_D8),
+        "both": (ImportOptions(dilation="full", basic_dilation="both"), SMP_D8),
+        "timm": (ImportOptions(basic_dilation="timm"), TIMM_D8),
+        "full": (ImportOptions(dilation="full"), SEMSEG_D8),
+        "stride": (ImportOptions(output_stride=32), D32),
     }
     found, expected = {}, {}
-    for name, (wishes, rule) in rules.items():
-        import_weights(file, tmp_path / name, wishes)
+    for name, (options, rule) in rules.items():
+        import_weights(file, tmp_path / name, options)
         found[name] = load_model(tmp_path / name).network(image)
         expected[name] = plain_networks.mmseg_resnet(state, image, rule=rule)
-    import_weights(file, tmp_path / "align", Wishes(align_corners=True))
+    import_weights(file, tmp_path / "align", ImportOptions(align_corners=True))
     found["align"] = load_model(tmp_path / "align").network(image)
     expected["align"] = plain_networks.mmseg_resnet(state, image, align=True)
     for name, scores in found.items():
@@ -232,7 +232,7 @@ def test_imported_backbone_gives_the_features_of_home(name, tmp_path):
         torch.save({"epoch": 100, "arch": "resnet18", "state_dict": state, "optimizer": {}}, tmp_path / file)
     else:
         torch.save(state, tmp_path / file)
-    import_weights(tmp_path / file, tmp_path / "backbone", Wishes(preset=preset))
+    import_weights(tmp_path / file, tmp_path / "backbone", ImportOptions(preset=preset))
     backbone = load_backbone(tmp_path / "backbone")
     card = backbone.card
     spec = PSPNetSpec(card.backbone, len(card.channels), 2, ppm_channels=4, head_channels=4, stem=card.stem)

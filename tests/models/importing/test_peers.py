@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
-from pipeline.models.importing import Wishes, import_weights
+from pipeline.models.importing import ImportOptions, import_weights
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.spec import PSPNetSpec
@@ -100,40 +100,44 @@ def test_training_checkpoint_of_mmengine_is_refused_with_a_way_that_works(tmp_pa
         )
 
 
-FOUR = Wishes(channels=BANDS, mean=(0.0,) * 4, std=(1.0,) * 4)
-SMP: dict[str, tuple[str, dict[str, Any], Wishes]] = {
-    "resnet18": ("resnet18", {}, Wishes()),
-    "resnet18, 1 class": ("resnet18", {"classes": 1}, Wishes()),
+FOUR = ImportOptions(channels=BANDS, mean=(0.0,) * 4, std=(1.0,) * 4)
+SMP: dict[str, tuple[str, dict[str, Any], ImportOptions]] = {
+    "resnet18": ("resnet18", {}, ImportOptions()),
+    "resnet18, 1 class": ("resnet18", {"classes": 1}, ImportOptions()),
     "resnet18, 4 channels": ("resnet18", {"in_channels": 4}, FOUR),
-    "resnet18, depth 4": ("resnet18", {"encoder_depth": 4, "upsampling": 16}, Wishes()),
-    "resnet50": ("resnet50", {}, Wishes()),
+    "resnet18, depth 4": ("resnet18", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
+    "resnet50": ("resnet50", {}, ImportOptions()),
     "resnet50, 4 channels, 1 class, depth 4": (
         "resnet50",
         {"encoder_depth": 4, "upsampling": 16, "in_channels": 4, "classes": 1},
         FOUR,
     ),
-    "vgg16_bn": ("vgg16_bn", {}, Wishes()),
-    "vgg16_bn, depth 4": ("vgg16_bn", {"encoder_depth": 4, "upsampling": 16}, Wishes()),
-    "mobilenet_v2": ("mobilenet_v2", {}, Wishes()),
-    "mobilenet_v2, depth 4, 1 class": ("mobilenet_v2", {"encoder_depth": 4, "upsampling": 16, "classes": 1}, Wishes()),
-    "tu-resnet18": ("tu-resnet18", {}, Wishes()),
-    "tu-resnet50, depth 4": ("tu-resnet50", {"encoder_depth": 4, "upsampling": 16}, Wishes()),
-    "tu-mobilenetv2_100": ("tu-mobilenetv2_100", {}, Wishes()),
-    "tu-mobilenetv2_100, depth 4": ("tu-mobilenetv2_100", {"encoder_depth": 4, "upsampling": 16}, Wishes()),
+    "vgg16_bn": ("vgg16_bn", {}, ImportOptions()),
+    "vgg16_bn, depth 4": ("vgg16_bn", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
+    "mobilenet_v2": ("mobilenet_v2", {}, ImportOptions()),
+    "mobilenet_v2, depth 4, 1 class": (
+        "mobilenet_v2",
+        {"encoder_depth": 4, "upsampling": 16, "classes": 1},
+        ImportOptions(),
+    ),
+    "tu-resnet18": ("tu-resnet18", {}, ImportOptions()),
+    "tu-resnet50, depth 4": ("tu-resnet50", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
+    "tu-mobilenetv2_100": ("tu-mobilenetv2_100", {}, ImportOptions()),
+    "tu-mobilenetv2_100, depth 4": ("tu-mobilenetv2_100", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
     "tu-resnet18, depth 5, output stride 8": (
         "tu-resnet18",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(),
+        ImportOptions(),
     ),
     "resnet18, depth 5, output stride 8": (
         "resnet18",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(),
+        ImportOptions(),
     ),
     "resnet50, depth 5, output stride 8": (
         "resnet50",
         {"encoder_depth": 5, "output_stride": 8},
-        Wishes(),
+        ImportOptions(),
     ),
 }
 
@@ -142,7 +146,7 @@ SMP: dict[str, tuple[str, dict[str, Any], Wishes]] = {
 @pytest.mark.parametrize("name", SMP)
 @torch.inference_mode()
 def test_segmentation_models_pytorch(name, tmp_path):
-    encoder, options, wishes = SMP[name]
+    encoder, options, wanted = SMP[name]
     options = {"classes": 5, "in_channels": 3, "encoder_depth": 3} | options
     peer = peers.smp_model(encoder, **options)
     shape = {"depth": options["encoder_depth"], "classes": options["classes"], "in_channels": options["in_channels"]}
@@ -154,7 +158,7 @@ def test_segmentation_models_pytorch(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peer.save_pretrained(tmp_path / "peer")
-    import_weights(tmp_path / "peer", tmp_path / "model", wishes)
+    import_weights(tmp_path / "peer", tmp_path / "model", wanted)
     model, image = load_model(tmp_path / "model"), image_of(options["in_channels"], EIGHTHS, name)
     assert_same(f"smp {name}", model.network(image), as_many(peer(image)))
     exact = as_many(peer.double()(image.double()))
@@ -211,7 +215,7 @@ def test_features_of_torchvision(name, cut, spec, tmp_path):
 
 def imported_features(folder: Path, peer: nn.Module, image: Tensor, preset: Any, spec: dict[str, Any]) -> Tensor:
     torch.save(peer.state_dict(), folder / "weights.pth")
-    import_weights(folder / "weights.pth", folder / "backbone", Wishes(preset=preset))
+    import_weights(folder / "weights.pth", folder / "backbone", ImportOptions(preset=preset))
     backbone = load_backbone(folder / "backbone")
     network = PSPNet(PSPNetSpec(backbone.card.backbone, 3, 2, ppm_channels=4, head_channels=4, **spec)).eval()
     backbone.start(network)

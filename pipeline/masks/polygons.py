@@ -105,19 +105,12 @@ class _Seam:
     def passed(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
         """Join the pieces of a slab to those above; those that are whole then, in order of their first part."""
         known = [*self._open, *pieces]
-        number = {id(piece): index for index, piece in enumerate(known)}
         sets = DisjointSets(len(known))
         below = self._along(pieces, top, len(self._open))
         for above, under in np.unique(np.stack([self._owners, below]), axis=1).T.tolist():
             if above >= 0 <= under and known[above].value == known[under].value:
                 sets.join(above, under)
-        joined: dict[int, _Piece] = {}
-        for piece in known:
-            root = sets.root(number[id(piece)])
-            if root in joined:
-                joined[root].others += [piece.first, *piece.others]
-            else:
-                joined[root] = piece
+        joined = _joined(known, sets)
         owners = self._nobody() if bottom is None else self._along(pieces, bottom, len(self._open))
         still = dict.fromkeys(sets.root(owner) for owner in np.unique(owners[owners >= 0]).tolist())
         self._open = [joined[root] for root in still]
@@ -140,6 +133,16 @@ class _Seam:
 
     def _nobody(self) -> NDArray[np.int64]:
         return np.full(self._columns, -1, np.int64)
+
+
+def _joined(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
+    """The pieces of each set as one, by its root; the sets are of places among `pieces`."""
+    joined: dict[int, _Piece] = {}
+    for index, piece in enumerate(pieces):
+        whole = joined.setdefault(sets.root(index), piece)
+        if whole is not piece:
+            whole.others += [piece.first, *piece.others]
+    return joined
 
 
 def _without_seams(polygons: Sequence[Any]) -> NDArray[Any]:

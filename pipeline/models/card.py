@@ -149,7 +149,9 @@ class Card:
 
     def __post_init__(self) -> None:
         self._check_table()
-        self._check_input()
+        self._check_patches()
+        self._check_kind()
+        self._check_views()
         self.normalisation.check(len(self.channels))
 
     def _check_table(self) -> None:
@@ -161,7 +163,7 @@ class Card:
         if any(not 0 <= value <= 255 for value in chain.from_iterable(entry.colour for entry in self.classes)):
             raise ValueError(f"classes: colours are three values from 0 to 255, got {self.classes}")
 
-    def _check_input(self) -> None:
+    def _check_patches(self) -> None:
         if self.format != FORMAT:
             raise ValueError(f"format: this version reads format {FORMAT}, got {self.format}")
         if any(not 0 <= overlap < patch for patch, overlap in zip(self.patch, self.overlap, strict=True)):
@@ -173,11 +175,15 @@ class Card:
             )
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError(f"spacing: must be above 0, got {self.spacing}")
+
+    def _check_kind(self) -> None:
         of_volumes = (self.orientation is not None, bool(self.views))
         if of_volumes != ((self.kind == "volume"),) * 2 or (self.kind == "scene" and self.margin):
             raise ValueError("kind: volumes need an orientation and views; scenes have neither, and no margin")
         if self.kind == "volume" and self.values != "raw":
             raise ValueError('values: must be "raw" for volumes, whose files are always scaled as their headers say')
+
+    def _check_views(self) -> None:
         if self.view_weights and (len(self.view_weights) != len(self.views) or min(self.view_weights) <= 0):
             raise ValueError(
                 f"view_weights: needs a number above 0 for each of {len(self.views)} views, got {self.view_weights}"

@@ -215,7 +215,7 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
     observer.phase("reading")
     rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
     source = whole.open(prepared.input)
-    seen = [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
+    seen = _counters(source, rule)
     try:
         if staging:
             stage_volume(source, prepared.work / _DRAFT, partial(count_in, seen) if counting else _unseen)
@@ -227,6 +227,11 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
             statistics.write_text(json.dumps(_numbers(source, by_channel, rule)), encoding="utf-8")
     finally:
         source.close()
+
+
+def _counters(source: Source, rule: Normalisation) -> list[Foreground | Spread]:
+    """What counts the values of each channel for `rule`."""
+    return [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
 
 
 def _unseen(_: NDArray[Any]) -> None:

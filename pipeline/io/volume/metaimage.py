@@ -55,18 +55,22 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     return found, start
 
 
-def _plain(path: Path, header: dict[str, str], start: int) -> Plain:
-    sizes = _numbers(header, "DimSize", None)
+def _check_layout(header: dict[str, str], sizes: NDArray[np.float64], name: str) -> None:
+    """Raise InputError unless the voxels are one volume of single numbers, in one file, as bytes."""
     if len(sizes) != 3:
         raise InputError(f"has {len(sizes)} axes of sizes {sizes.tolist()}; extract one volume of three axes first")
     channels = _numbers(header, "ElementNumberOfChannels", "1")
     if channels.tolist() != [1]:
         raise InputError(f"has {channels.tolist()} values per voxel; extract one channel first")
-    name = header[_LAST]
     if name.upper().startswith("LIST") or "%" in name:
         raise InputError("has its voxels in several files; write it again into one")
     if not _is(header, "BinaryData", "True"):
         raise InputError("has its voxels as text; write it again as binary data")
+
+
+def _plain(path: Path, header: dict[str, str], start: int) -> Plain:
+    sizes, name = _numbers(header, "DimSize", None), header[_LAST]
+    _check_layout(header, sizes, name)
     kind = _TYPES.get(header.get("ElementType", ""))
     if kind is None:
         raise InputError("has voxels of a type that is not read; convert it to MET_SHORT or MET_FLOAT first")

@@ -54,18 +54,11 @@ def _plain(path: Path, header: Any, start: int) -> Plain:  # noqa: ANN401  (a di
     sizes = [int(size) for size in header["sizes"]]
     if len(sizes) != 3:
         raise InputError(f"has {len(sizes)} axes of sizes {sizes}; extract one volume of three axes first")
-    space = str(header.get("space", "")).lower()
-    if space not in _SIGNS:
-        known = "left-posterior-superior, left-anterior-superior, right-anterior-superior"
-        raise InputError(f"has no anatomical space, so its axes may point anywhere; set `space` to one of {known}")
-    if any(str(unit).strip('"') != "mm" for unit in header.get("space units", ())):
-        raise InputError("has space units other than mm; convert it to mm first")
+    signs = _signs(header)
     encoding = str(header.get("encoding", "")).lower()
     if encoding not in _PACKINGS or header.get("line skip", header.get("lineskip", 0)):
         raise InputError("has an encoding other than raw and gzip, or lines to skip; write it again with gzip")
-    name = header.get("data file", header.get("datafile"))
-    if name is not None and (not isinstance(name, str) or "%" in name or name.upper().startswith("LIST")):
-        raise InputError("has its data in several files; write it again into one")
+    name = _data_file(header)
     return Plain(
         data=path if name is None else path.parent / name,
         start=(start if name is None else 0, int(header.get("byte skip", header.get("byteskip", 0)))),
@@ -74,8 +67,27 @@ def _plain(path: Path, header: Any, start: int) -> Plain:  # noqa: ANN401  (a di
         shape=(sizes[2], sizes[1], sizes[0]),
         directions=np.asarray(header.get("space directions"), np.float64),
         origin=np.asarray(header.get("space origin", np.zeros(3)), np.float64),
-        signs=_SIGNS[space],
+        signs=signs,
     )
+
+
+def _signs(header: Any) -> tuple[int, int, int]:  # noqa: ANN401
+    """What coordinates are multiplied with to be RAS+ millimetres."""
+    space = str(header.get("space", "")).lower()
+    if space not in _SIGNS:
+        known = "left-posterior-superior, left-anterior-superior, right-anterior-superior"
+        raise InputError(f"has no anatomical space, so its axes may point anywhere; set `space` to one of {known}")
+    if any(str(unit).strip('"') != "mm" for unit in header.get("space units", ())):
+        raise InputError("has space units other than mm; convert it to mm first")
+    return _SIGNS[space]
+
+
+def _data_file(header: Any) -> str | None:  # noqa: ANN401
+    """Name of the file with the voxels; None: they follow the header."""
+    name = header.get("data file", header.get("datafile"))
+    if name is not None and (not isinstance(name, str) or "%" in name or name.upper().startswith("LIST")):
+        raise InputError("has its data in several files; write it again into one")
+    return name
 
 
 def _stored(header: Any) -> np.dtype[Any]:  # noqa: ANN401  (a dictionary of anything)

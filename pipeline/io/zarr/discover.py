@@ -93,15 +93,20 @@ def split_axes(path: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> tupl
     names = tuple(name.lower() for name in axes)
     spatial = 3 if names[-3:-2] and names[-3] in _DEPTH else 2
     lead = tuple(slice(None) if name in _CHANNEL else 0 for name in names[:-spatial])
-    over = [name for name, size in zip(names[:-spatial], shape, strict=False) if size > 1 and name not in _CHANNEL]
-    known = len(names) == len(shape) >= spatial or (not names and len(shape) == 2)
-    turned = len(names) > 1 and names[-2] in _ACROSS
-    if not known or over or turned or lead.count(slice(None)) > 1:
+    if not _is_one_image(shape, names, spatial) or lead.count(slice(None)) > 1:
         raise InputError(
             f"{path}: an array of shape {shape} with the dimensions {axes or 'unnamed'}; needed are (y, x), "
             "(band, y, x), (z, y, x) or (c, z, y, x), others of size 1 before them, by their dimension names"
         )
     return lead, spatial
+
+
+def _is_one_image(shape: tuple[int, ...], names: tuple[str, ...], spatial: int) -> bool:
+    """Whether the axes before the `spatial` ones are channels or of size 1, and rows come before columns."""
+    before = zip(names[:-spatial], shape, strict=False)
+    known = len(names) == len(shape) >= spatial or (not names and len(shape) == 2)
+    turned = len(names) > 1 and names[-2] in _ACROSS
+    return known and not turned and all(size <= 1 or name in _CHANNEL for name, size in before)
 
 
 def _array_name(path: str, group: zarr.Group) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 
 import torch
@@ -37,19 +37,26 @@ def as_two_planes(findings: Findings, state: Mapping[str, Tensor]) -> tuple[dict
 def name_classes(findings: Findings, count: int, *, one_plane: bool) -> tuple[ClassEntry, ...]:
     """Names and colours of `count` classes: those asked for, those in the file, or numbers."""
     said = findings.said_of("classes")
-    known = said.classes if said is not None and said.classes is not None and len(said.classes) == count else None
-    told = findings.options.classes
-    if told is not None:
-        if len(told) != count or len(set(told)) != count:
-            raise RequestError(f"--classes: needed are {count} different names, from class 0; got {', '.join(told)}")
-        findings.tell("classes", told, "--classes")
-        colours = palette(count) if known is None else [entry.colour for entry in known]
-        return tuple(ClassEntry(name, colour) for name, colour in zip(told, colours, strict=True))
-    if known is not None and said is not None:
+    in_file = (said.classes or ()) if said is not None else ()
+    known = in_file if len(in_file) == count else ()
+    if (asked := findings.options.classes) is not None:
+        _check_names(asked, count)
+        findings.tell("classes", asked, "--classes")
+        return _entries(asked, [entry.colour for entry in known] or palette(count))
+    if known and said is not None:
         findings.conclude("classes", known, said.where)
         return known
     if said is not None:
-        findings.note(f"{said.where} names {len(said.classes or ())} classes, which are not those of the head")
-    names = ("background", "foreground") if one_plane else tuple(f"class {value}" for value in range(count))
+        findings.note(f"{said.where} names {len(in_file)} classes, which are not those of the head")
     findings.tell("classes", count, "their names are not in the file; --classes gives them")
-    return tuple(ClassEntry(name, colour) for name, colour in zip(names, palette(count), strict=True))
+    names = ("background", "foreground") if one_plane else tuple(f"class {value}" for value in range(count))
+    return _entries(names, palette(count))
+
+
+def _check_names(names: Sequence[str], count: int) -> None:
+    if len(names) != count or len(set(names)) != count:
+        raise RequestError(f"--classes: needed are {count} different names, from class 0; got {', '.join(names)}")
+
+
+def _entries(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> tuple[ClassEntry, ...]:
+    return tuple(ClassEntry(name, color) for name, color in zip(names, colors, strict=True))

@@ -43,11 +43,22 @@ class MatchedCheckpoint:
         Layers beyond the last one expected are left out of a `truncated` network. Raises ModelError with the first ten
         names, as the file has them, that are unknown, missing or of another shape, and the nearest preset.
         """
-        tensors, place = self.checkpoint.tensors, str(self.checkpoint.path)
         used = {ours: name for ours, name in self._theirs.items() if not (truncated and _is_beyond(ours, expected))}
+        faults = self._faults(used, expected)
+        if said := [f"{len(found)} {what}: {first_of(found)}" for what, found in faults.items() if found]:
+            raise ModelError(
+                f"{self.checkpoint.path}: the weights are not those of a network of {self.preset}. {'. '.join(said)}. "
+                f"{self.nearest}"
+            )
+        return {ours: self.checkpoint.tensors[name] for ours, name in used.items()}
+
+    def _faults(self, used: Mapping[str, str], expected: Shapes) -> dict[str, list[str]]:
+        """What is wrong with the tensors `used`, by our names, in a network of the names and shapes `expected`."""
+        tensors = self.checkpoint.tensors
         dropped = set(self.left_out) | (set(self._theirs.values()) - set(used.values()))
-        faults = {
-            "unknown": [name for name in tensors if name not in dropped and used.get(self._ours(name)) != name],
+        unknown = [name for name in tensors if name not in dropped and used.get(self._ours(name)) != name]
+        return {
+            "unknown": [*unknown, *(name for ours, name in used.items() if ours not in expected)],
             "missing": [self.family.naming.theirs(name) or name for name in expected if name not in used],
             "of another shape": [
                 f"{name} is {self.shapes[ours]}, the network's is {expected[ours]}"
@@ -58,12 +69,6 @@ class MatchedCheckpoint:
                 f"{name} is {tensors[name].dtype}" for name in used.values() if not tensors[name].is_floating_point()
             ],
         }
-        faults["unknown"] += [name for ours, name in used.items() if ours not in expected]
-        if said := [f"{len(found)} {what}: {first_of(found)}" for what, found in faults.items() if found]:
-            raise ModelError(
-                f"{place}: the weights are not those of a network of {self.preset}. {'. '.join(said)}. {self.nearest}"
-            )
-        return {ours: tensors[name] for ours, name in used.items()}
 
     @cached_property
     def _theirs(self) -> dict[str, str]:

@@ -49,9 +49,7 @@ def choose_numerics(
         return _openvino(where, precision)
     if precision == "int8":
         raise RequestError(f"--precision int8 needs --runtime openvino, got --runtime {runtime}")
-    numbers: Precision = (
-        "bfloat16" if precision == "bfloat16" or (precision is None and fast_in_bf16(where)) else "float32"
-    )
+    numbers = _floats(where, precision)
     if runtime == "compiled" and not compiler():
         raise RequestError("--runtime compiled: there is no C++ compiler here; install g++, or set CXX to one")
     compiled = runtime == "compiled" or (
@@ -85,8 +83,13 @@ def _openvino(device: str, precision: str | None) -> Numerics:
     check_extra("openvino", "leave --runtime and --precision out")
     if precision == "int8":
         return Numerics("cpu", "int8", "openvino")
+    return Numerics("cpu", _floats(device, precision), "openvino")
+
+
+def _floats(device: str, precision: str | None) -> Precision:
+    """The floats to compute in: those asked for, else bfloat16 where it is fast."""
     fast = precision == "bfloat16" or (precision is None and fast_in_bf16(device))
-    return Numerics("cpu", "bfloat16" if fast else "float32", "openvino")
+    return "bfloat16" if fast else "float32"
 
 
 def _check_known(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.item import worth_another_try
 from pipeline import Resources
 from pipeline.errors import ModelError, RequestError
-from pipeline.evaluation import Asked, Kept, Measures, evaluate_asked
+from pipeline.evaluation import EvaluationOutputs, EvaluationRequest, Measures, run_evaluation
 from pipeline.models import publish_model
 from pipeline.runs import RunContext
 from pipeline.training import TrainingResources, read_training, train
@@ -36,8 +36,8 @@ def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Res
 
     Cells of the truth with a value in `ignore` are not counted.
     """
-    asked = Asked(table=table, model=str(model))
-    found = evaluate_asked(asked, Measures(ignore), RunContext(means), Kept(record=RECORD))
+    asked = EvaluationRequest(table=table, model=str(model))
+    found = run_evaluation(asked, Measures(ignore), RunContext(means), EvaluationOutputs(record=RECORD))
     if found.evaluation is None or found.failed:
         raise RequestError(f"{table}: {len(found.failed)} images could not be segmented; {found.failed[0].reason}")
     figures = {name: estimate.value for name, estimate in found.evaluation.overall.figures.items()}

@@ -15,7 +15,7 @@ from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import HOW, AsJson, Panel, Quiet, verb
 from pipeline.decoding import given
 from pipeline.errors import RequestError
-from pipeline.evaluation.request import Asked, Kept, Measures
+from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 from pipeline.training.config import TrainingResources
@@ -50,9 +50,9 @@ def train(
 
 @verb
 def evaluate(
-    asked: Annotated[Asked, Panel("What is compared")],
+    asked: Annotated[EvaluationRequest, Panel("What is compared")],
     measures: Annotated[Measures, Panel("Measures")],
-    kept: Annotated[Kept, Panel("What is written")],
+    kept: Annotated[EvaluationOutputs, Panel("What is written")],
     request: Annotated[Request, Panel("How inputs are segmented", *SEGMENTING)],
     resources: Annotated[Resources, Panel(HOW, "device", "precision", "runtime")],
     as_json: AsJson = False,
@@ -61,14 +61,14 @@ def evaluate(
     """Compare masks, or what a model predicts for inputs, with their truth."""
     from pipeline.cli.screen import Screen
     from pipeline.cli.tables import print_evaluation
-    from pipeline.evaluation.run import evaluate_asked
+    from pipeline.evaluation.run import run_evaluation
     from pipeline.jobs.job_file import check_how
     from pipeline.runs.observer import RunContext
 
     check_how(request)
     asked = replace(asked, how=given(request))
     with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
-        found = evaluate_asked(asked, measures, RunContext(resources, screen), kept)
+        found = run_evaluation(asked, measures, RunContext(resources, screen), kept)
     print_evaluation(found.evaluation, found.failed, as_json=as_json)
     if found.failed:
         raise typer.Exit(SOME_FAILED)

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from pipeline.optional import lazy
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.request import Asked, Kept, Measures
-    from pipeline.evaluation.run import evaluate_asked
+    from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
+    from pipeline.evaluation.run import run_evaluation
 
-__all__ = ["Asked", "Kept", "Measures", "evaluate_asked"]
+__all__ = ["EvaluationOutputs", "EvaluationRequest", "Measures", "run_evaluation"]
 
 __getattr__ = lazy(
     __name__,
     {
-        "pipeline.evaluation.request": ("Asked", "Kept", "Measures"),
-        "pipeline.evaluation.run": ("evaluate_asked",),
+        "pipeline.evaluation.request": ("EvaluationRequest", "EvaluationOutputs", "Measures"),
+        "pipeline.evaluation.run": ("run_evaluation",),
     },
 )

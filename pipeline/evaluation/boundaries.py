@@ -12,8 +12,8 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.counts import Sums
-from pipeline.evaluation.labels import UNCOUNTED, Codes
+from pipeline.evaluation.counts import Counts
+from pipeline.evaluation.labels import UNCOUNTED, ClassIndices
 
 _BITS = 8
 
@@ -23,9 +23,9 @@ def margin_of(distance: float) -> int:
     return int(distance) + 1
 
 
-def with_margin(slabs: Iterable[Codes], margin: int) -> Iterator[tuple[Codes, slice]]:
-    """Each row once, with up to `margin` rows on both sides: codes `(2, rows, columns)`, and which rows are meant."""
-    held: Codes | None = None
+def with_margin(slabs: Iterable[ClassIndices], margin: int) -> Iterator[tuple[ClassIndices, slice]]:
+    """Each row once, with up to `margin` rows on both sides: indices `(2, rows, columns)`, and which rows are meant."""
+    held: ClassIndices | None = None
     done = 0
     for slab in slabs:
         held = slab if held is None else np.concatenate([held, slab], axis=1)
@@ -38,38 +38,38 @@ def with_margin(slabs: Iterable[Codes], margin: int) -> Iterator[tuple[Codes, sl
         yield held, slice(done, held.shape[1])
 
 
-def boundary_sums(codes: Codes, rows: slice, classes: int, distance: float) -> Sums:
+def boundary_counts(indices: ClassIndices, rows: slice, classes: int, distance: float) -> Counts:
     """Boundary cells of `rows` by class, of truth and prediction, and how many of them lie near one of the other.
 
-    `codes` `(2, rows, columns)` must reach `margin_of(distance)` rows beyond `rows`, unless the scene ends there.
+    `indices` `(2, rows, columns)` must reach `margin_of(distance)` rows beyond `rows`, unless the scene ends there.
     """
-    edges = [_boundary(plane) for plane in codes]
+    edges = [_boundary(plane) for plane in indices]
     near = [np.zeros(edge.shape, np.bool_) for edge in edges]
     for first in range(0, classes, _BITS):
-        bits = [_bits(plane, edge, first) for plane, edge in zip(codes, edges, strict=True)]
+        bits = [_bits(plane, edge, first) for plane, edge in zip(indices, edges, strict=True)]
         for one, other in ((0, 1), (1, 0)):
             near[one] |= (bits[one] & _reached(bits[other], distance)) > 0
     return {
         f"boundary_{name}{suffix}": np.bincount(plane[rows][where[rows]], minlength=classes + 1)[:classes]
-        for name, plane, edge, close in zip(("truth", "predicted"), codes, edges, near, strict=True)
+        for name, plane, edge, close in zip(("truth", "predicted"), indices, edges, near, strict=True)
         for suffix, where in (("", edge), ("_near", close))
     }
 
 
-def _boundary(codes: Codes) -> NDArray[np.bool_]:
+def _boundary(indices: ClassIndices) -> NDArray[np.bool_]:
     """Counted cells beside, above or below a counted cell of another class; the scene's own edge is no boundary."""
-    counted = codes != UNCOUNTED
-    edge = np.zeros(codes.shape, np.bool_)
+    counted = indices != UNCOUNTED
+    edge = np.zeros(indices.shape, np.bool_)
     for lower, upper in (((slice(1, None),), (slice(-1),)), ((slice(None), slice(1, None)), (slice(None), slice(-1)))):
-        differ = (codes[lower] != codes[upper]) & counted[lower] & counted[upper]
+        differ = (indices[lower] != indices[upper]) & counted[lower] & counted[upper]
         edge[lower] |= differ
         edge[upper] |= differ
     return edge
 
 
-def _bits(codes: Codes, edge: NDArray[np.bool_], first: int) -> NDArray[np.uint8]:
+def _bits(indices: ClassIndices, edge: NDArray[np.bool_], first: int) -> NDArray[np.uint8]:
     """Boundary cells of up to eight classes from `first` on, one bit for each class."""
-    place = codes - first
+    place = indices - first
     meant = edge & (place >= 0) & (place < _BITS)
     bits = np.left_shift(np.uint8(1), np.where(meant, place, 0).astype(np.uint8))
     return np.where(meant, bits, np.uint8(0))

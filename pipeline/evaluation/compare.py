@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, background_of
 from pipeline.errors import RequestError
 from pipeline.evaluation.bootstrap import intervals
-from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
-from pipeline.evaluation.counts import OF_CASES, Sums, added, by_class, confusion, count_of, over_all, overlap_sums
-from pipeline.evaluation.labels import SLAB_CELLS, Codes, Coding, class_table, coded_slabs
-from pipeline.evaluation.pairs import Opened, Pair, opened
+from pipeline.evaluation.boundaries import boundary_counts, margin_of, with_margin
+from pipeline.evaluation.counts import (
+    PER_CASE,
+    Counts,
+    add_counts,
+    by_class,
+    cases_key,
+    confusion,
+    over_all,
+    overlap_counts,
+)
+from pipeline.evaluation.labels import SLAB_CELLS, ClassIndex, ClassIndices, class_table, index_slabs
+from pipeline.evaluation.pairs import OpenPair, Pair, open_pair
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
 from pipeline.evaluation.surfaces import distances
@@ -49,19 +58,19 @@ def evaluate_pairs(pairs: Sequence[Pair], measures: Measures, observer: Observer
     """Compare all pairs; every pair is checked before the first is compared. Raises Interrupted if it is to stop."""
     sizes = _check(pairs)
     observer.started(sum(sizes), 0)
-    coding = Coding(class_table(pairs, measures.ignore), measures.ignore)
-    if not coding.classes:
+    index = ClassIndex(class_table(pairs, measures.ignore), measures.ignore)
+    if not index.classes:
         raise RequestError(
             f"{pairs[0]}, and {len(pairs) - 1} more: no class is left; look at --ignore {measures.ignore}"
         )
     compared = []
     for pair, size in zip(pairs, sizes, strict=True):
         check_stop(observer)
-        compared.append(_compared(pair, coding, measures))
+        compared.append(_compared(pair, index, measures))
         observer.advanced(size)
     if not any(one.matrix.any() for one in compared):
         raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
-    return Evaluation(tuple(_item(one, coding.classes) for one in compared), _overall(compared, coding, measures))
+    return Evaluation(tuple(_item(one, index.classes) for one in compared), _overall(compared, index, measures))
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class _Compared:
     grid: Grid
     matrix: NDArray[np.int64]
     """Cells by class of truth and prediction."""
-    sums: Sums
+    counts: Counts
 
 
 def _check(pairs: Sequence[Pair]) -> list[int]:
@@ -80,7 +89,7 @@ def _check(pairs: Sequence[Pair]) -> list[int]:
         raise RequestError("there is nothing to evaluate; give at least one prediction and its truth")
     first: tuple[Pair, bool] | None = None
     for pair in pairs:
-        with opened(pair) as files:
+        with open_pair(pair) as files:
             first = first or (pair, files.grid.is_scene)
             if files.grid.is_scene != first[1]:
                 raise RequestError(f"{first[0]} and {pair}: one is of scenes, one of volumes; evaluate them apart")
@@ -88,49 +97,49 @@ def _check(pairs: Sequence[Pair]) -> list[int]:
     return sizes
 
 
-def _compared(pair: Pair, coding: Coding, measures: Measures) -> _Compared:
-    with opened(pair) as files:
+def _compared(pair: Pair, index: ClassIndex, measures: Measures) -> _Compared:
+    with open_pair(pair) as files:
         compare = counts_of_scene if files.grid.is_scene else counts_of_volume
-        matrix, sums = compare(files, coding, measures)
-        return _Compared(pair, files.grid, matrix, sums)
+        matrix, counts = compare(files, index, measures)
+        return _Compared(pair, files.grid, matrix, counts)
 
 
 def counts_of_scene(
-    files: Opened, coding: Coding, measures: Measures, *, cells: int = SLAB_CELLS
-) -> tuple[NDArray[np.int64], Sums]:
+    files: OpenPair, index: ClassIndex, measures: Measures, *, cells: int = SLAB_CELLS
+) -> tuple[NDArray[np.int64], Counts]:
     """Counts of a scene, slab by slab of about `cells` cells."""
-    classes = len(coding.classes)
+    classes = len(index.classes)
     matrix = np.zeros((classes, classes + 1), np.int64)
-    near: Sums = {}
-    for codes, rows in with_margin(coded_slabs(files, coding, cells=cells), margin_of(measures.boundary)):
-        matrix += confusion(codes[:, rows], classes)
-        found = boundary_sums(codes, rows, classes, measures.boundary)
-        near = added([near, found]) if near else found
-    return matrix, {**overlap_sums(matrix), **near}
+    near: Counts = {}
+    for indices, rows in with_margin(index_slabs(files, index, cells=cells), margin_of(measures.boundary)):
+        matrix += confusion(indices[:, rows], classes)
+        found = boundary_counts(indices, rows, classes, measures.boundary)
+        near = add_counts([near, found]) if near else found
+    return matrix, {**overlap_counts(matrix), **near}
 
 
-def counts_of_volume(files: Opened, coding: Coding, measures: Measures) -> tuple[NDArray[np.int64], Sums]:
+def counts_of_volume(files: OpenPair, index: ClassIndex, measures: Measures) -> tuple[NDArray[np.int64], Counts]:
     """Counts of a volume, and what is taken of each case by itself, for all classes but the background.
 
     That is the class of that name; value 0 if there is none.
     """
-    codes = np.concatenate(list(coded_slabs(files, coding)), axis=1)
-    matrix = confusion(codes, len(coding.classes))
-    sums = overlap_sums(matrix)
-    background = background_of(coding.classes) or 0
+    indices = np.concatenate(list(index_slabs(files, index)), axis=1)
+    matrix = confusion(indices, len(index.classes))
+    counts = overlap_counts(matrix)
+    background = background_of(index.classes) or 0
     by_case = [
-        {} if entry.value == background else _case(codes, place, files.grid, measures.tolerance)
-        for place, entry in enumerate(coding.classes)
+        {} if entry.value == background else _case(indices, place, files.grid, measures.tolerance)
+        for place, entry in enumerate(index.classes)
     ]
-    for name in OF_CASES:
-        sums[name] = np.array([case.get(name, 0.0) for case in by_case])
-        sums[count_of(name)] = np.array([int(name in case) for case in by_case])
-    return matrix, sums
+    for name in PER_CASE:
+        counts[name] = np.array([case.get(name, 0.0) for case in by_case])
+        counts[cases_key(name)] = np.array([int(name in case) for case in by_case])
+    return matrix, counts
 
 
-def _case(codes: Codes, place: int, grid: Grid, tolerance: float) -> dict[str, float]:
+def _case(indices: ClassIndices, place: int, grid: Grid, tolerance: float) -> dict[str, float]:
     """Figures of one class in one volume, without those that are not defined; empty where nobody has the class."""
-    truth, prediction = codes == place
+    truth, prediction = indices == place
     sizes = int(truth.sum()), int(prediction.sum())
     if not any(sizes):
         return {}
@@ -146,7 +155,7 @@ def _case(codes: Codes, place: int, grid: Grid, tolerance: float) -> dict[str, f
 
 
 def _item(one: _Compared, classes: ClassTable) -> ItemResult:
-    figures = by_class(one.sums)
+    figures = by_class(one.counts)
     return ItemResult(
         prediction=one.pair.prediction,
         truth=one.pair.truth,
@@ -155,13 +164,13 @@ def _item(one: _Compared, classes: ClassTable) -> ItemResult:
         counted=int(one.matrix.sum()),
         missed=int(one.matrix[:, -1].sum()),
         seconds=one.pair.seconds,
-        figures={name: _number(value) for name, value in over_all(one.sums).items()},
+        figures={name: _number(value) for name, value in over_all(one.counts).items()},
         classes=tuple(
             ClassOfItem(
                 entry.value,
                 entry.name,
-                int(one.sums["truth"][place]),
-                int(one.sums["predicted"][place]),
+                int(one.counts["truth"][place]),
+                int(one.counts["predicted"][place]),
                 {name: _number(values[place]) for name, values in figures.items()},
             )
             for place, entry in enumerate(classes)
@@ -169,10 +178,10 @@ def _item(one: _Compared, classes: ClassTable) -> ItemResult:
     )
 
 
-def _overall(compared: Sequence[_Compared], coding: Coding, measures: Measures) -> Overall:
-    items = [one.sums for one in compared]
-    sums, matrix = added(items), np.sum([one.matrix for one in compared], axis=0)
-    means, around = over_all(sums), intervals(items, over_all, measures.bootstrap, measures.seed)
+def _overall(compared: Sequence[_Compared], index: ClassIndex, measures: Measures) -> Overall:
+    items = [one.counts for one in compared]
+    counts, matrix = add_counts(items), np.sum([one.matrix for one in compared], axis=0)
+    means, around = over_all(counts), intervals(items, over_all, measures.bootstrap, measures.seed)
     cells = [Box.whole(one.grid.shape).size for one in compared]
     timed = [(one.pair.seconds, size) for one, size in zip(compared, cells, strict=True) if one.pair.seconds]
     seconds = sum(time for time, _ in timed) if timed else None
@@ -185,23 +194,23 @@ def _overall(compared: Sequence[_Compared], coding: Coding, measures: Measures) 
         seconds=seconds,
         megapixels_per_second=sum(size for _, size in timed) / 1e6 / seconds if seconds else None,
         figures={name: _estimate(value, around[name]) for name, value in means.items()},
-        classes=_classes(items, coding.classes, measures),
+        classes=_classes(items, index.classes, measures),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
         settings=asdict(measures),
     )
 
 
-def _classes(items: Sequence[Sums], classes: ClassTable, measures: Measures) -> tuple[ClassResult, ...]:
-    sums = added(items)
-    figures, around = by_class(sums), intervals(items, by_class, measures.bootstrap, measures.seed)
+def _classes(items: Sequence[Counts], classes: ClassTable, measures: Measures) -> tuple[ClassResult, ...]:
+    counts = add_counts(items)
+    figures, around = by_class(counts), intervals(items, by_class, measures.bootstrap, measures.seed)
     have = np.stack([[item["truth"] > 0, item["predicted"] > 0] for item in items])
     return tuple(
         ClassResult(
             value=entry.value,
             name=entry.name,
             colour=entry.colour,
-            truth_cells=int(sums["truth"][place]),
-            predicted_cells=int(sums["predicted"][place]),
+            truth_cells=int(counts["truth"][place]),
+            predicted_cells=int(counts["predicted"][place]),
             items=int(have[:, :, place].any(1).sum()),
             one_sided=int((have[:, 0, place] != have[:, 1, place]).sum()),
             figures={name: _estimate(values[place], around[name][:, place]) for name, values in figures.items()},

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.labels import UNCOUNTED, Codes
+from pipeline.evaluation.labels import UNCOUNTED, ClassIndices
 
-Sums = dict[str, NDArray[Any]]
+Counts = dict[str, NDArray[Any]]
 """By name: an array `(..., classes)` that adds up over items."""
 Figures = dict[str, NDArray[np.float64]]
 """By name: an array `(..., classes)` or `(...)`; NaN where a figure is not defined."""
 
-OF_CASES = (
+PER_CASE = (
     "case_dice",
     "hd95_mm",
     "surface_dice",
@@ -27,53 +27,53 @@ OF_CASES = (
 """What is taken of each volume by itself; its sums come with the number of volumes for which it is defined."""
 
 
-def confusion(codes: Codes, classes: int) -> NDArray[np.int64]:
+def confusion(indices: ClassIndices, classes: int) -> NDArray[np.int64]:
     """Cells by class of the truth (rows) and of the prediction (columns, the last: not predicted).
 
-    `codes` are `(2, ...)`, as `labels.coded_slabs` gives them.
+    `indices` are `(2, ...)`, as `labels.index_slabs` gives them.
     """
-    truth, prediction = codes[:, codes[0] != UNCOUNTED].astype(np.int64)
+    truth, prediction = indices[:, indices[0] != UNCOUNTED].astype(np.int64)
     counts = np.bincount(truth * (classes + 1) + prediction, minlength=classes * (classes + 1))
     return counts.reshape(classes, classes + 1)
 
 
-def overlap_sums(matrix: NDArray[np.int64]) -> Sums:
+def overlap_counts(matrix: NDArray[np.int64]) -> Counts:
     """Cells that agree, that the truth has and that the prediction has, by class."""
     return {"hits": np.diagonal(matrix).copy(), "truth": matrix.sum(1), "predicted": matrix[:, :-1].sum(0)}
 
 
-def count_of(name: str) -> str:
+def cases_key(name: str) -> str:
     """The name under which a figure of cases keeps the number of cases that have it."""
     return f"{name}_cases"
 
 
-def added(items: Sequence[Sums], weights: NDArray[np.int64] | None = None) -> Sums:
-    """Sums over all items; with `weights` `(n, items)`, arrays `(n, classes)` of the items taken so many times."""
+def add_counts(items: Sequence[Counts], weights: NDArray[np.int64] | None = None) -> Counts:
+    """Counts over all items; with `weights` `(n, items)`, arrays `(n, classes)` of the items taken so many times."""
     stacked = {name: np.stack([item[name] for item in items]) for name in items[0]}
     if weights is None:
         return {name: values.sum(0) for name, values in stacked.items()}
     return {name: weights @ values for name, values in stacked.items()}
 
 
-def by_class(sums: Mapping[str, NDArray[Any]]) -> Figures:
+def by_class(counts: Mapping[str, NDArray[Any]]) -> Figures:
     """Figures of each class, of shape `(..., classes)`."""
-    hits, truth, predicted = (sums[name] for name in ("hits", "truth", "predicted"))
+    hits, truth, predicted = (counts[name] for name in ("hits", "truth", "predicted"))
     figures = {
         "iou": ratio(hits, truth + predicted - hits),
         "dice": ratio(2 * hits, truth + predicted),
         "precision": ratio(hits, predicted),
         "recall": ratio(hits, truth),
     }
-    if "boundary_truth" in sums:
-        figures["boundary_f1"] = _boundary_f1(sums)
-    cases = {name: ratio(sums[name], sums[count_of(name)]) for name in OF_CASES if name in sums}
+    if "boundary_truth" in counts:
+        figures["boundary_f1"] = _boundary_f1(counts)
+    cases = {name: ratio(counts[name], counts[cases_key(name)]) for name in PER_CASE if name in counts}
     return {**figures, **cases}
 
 
-def over_all(sums: Mapping[str, NDArray[Any]]) -> Figures:
+def over_all(counts: Mapping[str, NDArray[Any]]) -> Figures:
     """Pixel accuracy, and means over the classes for which a figure is defined; of shape `(...)`."""
-    means = {f"mean_{name}": mean(values) for name, values in by_class(sums).items() if not name.endswith("_mm3")}
-    return {"accuracy": ratio(sums["hits"].sum(-1), sums["truth"].sum(-1)), **means}
+    means = {f"mean_{name}": mean(values) for name, values in by_class(counts).items() if not name.endswith("_mm3")}
+    return {"accuracy": ratio(counts["hits"].sum(-1), counts["truth"].sum(-1)), **means}
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
@@ -89,10 +89,10 @@ def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ratio(np.where(defined, values, 0).sum(-1), defined.sum(-1))
 
 
-def _boundary_f1(sums: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+def _boundary_f1(counts: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Harmonic mean of precision and recall of boundaries; 0 where only one of both has a boundary."""
-    precision = ratio(sums["boundary_predicted_near"], sums["boundary_predicted"])
-    recall = ratio(sums["boundary_truth_near"], sums["boundary_truth"])
+    precision = ratio(counts["boundary_predicted_near"], counts["boundary_predicted"])
+    recall = ratio(counts["boundary_truth_near"], counts["boundary_truth"])
     neither = np.isnan(precision) & np.isnan(recall)
     precision, recall = np.nan_to_num(precision), np.nan_to_num(recall)
     harmonic = np.nan_to_num(ratio(2 * precision * recall, precision + recall))

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, LabelClass, hue_color
 from pipeline.engine import Pixels
 from pipeline.errors import InputError, RequestError
-from pipeline.evaluation.pairs import Opened, Pair, opened
+from pipeline.evaluation.pairs import OpenPair, Pair, open_pair
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io.mask_files import about
 
-Codes = NDArray[np.int16]
+ClassIndices = NDArray[np.int16]
 
 UNCOUNTED = -1
-"""Code of a cell whose truth is ignored or nodata, in truth and prediction alike."""
+"""Index of a cell whose truth is ignored or nodata, in truth and prediction alike."""
 _STRANGE = -2
 _LARGEST = 65535
 _MOST = 256
@@ -29,8 +29,8 @@ SLAB_CELLS = 2**22
 
 
 @dataclass(frozen=True)
-class Coding:
-    """From values to codes: class `i` of the table is code `i`; nodata and ignored values of a prediction come next."""
+class ClassIndex:
+    """From values to indices: class `i` of the table has index `i`; what is not predicted has the next one."""
 
     classes: ClassTable
     """None of them is ignored."""
@@ -38,29 +38,29 @@ class Coding:
 
     @property
     def missed(self) -> int:
-        """Code of a counted cell that has no prediction."""
+        """Index of a counted cell that has no prediction."""
         return len(self.classes)
 
     @property
-    def lookup(self) -> Codes:
-        """Code by value + 1; the first and the last entry stand for all values below 0 and above the largest."""
-        codes = np.full(_LARGEST + 3, _STRANGE, np.int16)
-        codes[[entry.value + 1 for entry in self.classes]] = np.arange(len(self.classes))
-        return codes
+    def lookup(self) -> ClassIndices:
+        """Index by value + 1; the first and the last entry stand for all values below 0 and above the largest."""
+        indices = np.full(_LARGEST + 3, _STRANGE, np.int16)
+        indices[[entry.value + 1 for entry in self.classes]] = np.arange(len(self.classes))
+        return indices
 
 
-def coded_slabs(files: Opened, coding: Coding, *, cells: int = SLAB_CELLS) -> Iterator[Codes]:
-    """Codes `(2, rows, ...)` of truth and prediction, in full-width slabs of about `cells` cells from the top.
+def index_slabs(files: OpenPair, index: ClassIndex, *, cells: int = SLAB_CELLS) -> Iterator[ClassIndices]:
+    """Indices `(2, rows, ...)` of truth and prediction, in full-width slabs of about `cells` cells from the top.
 
     Raises InputError with the pair and the values for labels that no class has.
     """
-    lookup = coding.lookup
+    lookup = index.lookup
     for box in _boxes(files, cells):
-        values, labelled = _labels(files, box, 1, coding.ignore)
-        truth = _coded(files.pair, "truth", values, labelled, lookup, coding)
-        values, observed = _labels(files, box, 0, coding.ignore)
-        prediction = _coded(files.pair, "prediction", values, observed & labelled, lookup, coding)
-        prediction[labelled & ~observed] = coding.missed
+        values, labelled = _labels(files, box, 1, index.ignore)
+        truth = _indexed(files.pair, "truth", values, labelled, lookup, index)
+        values, observed = _labels(files, box, 0, index.ignore)
+        prediction = _indexed(files.pair, "prediction", values, observed & labelled, lookup, index)
+        prediction[labelled & ~observed] = index.missed
         yield np.stack([truth, prediction])
 
 
@@ -94,7 +94,7 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
     """The values that truths hold, and predictions where the truth is labelled: one pass more over all of them."""
     found: set[int] = set()
     for pair in pairs:
-        with opened(pair) as files:
+        with open_pair(pair) as files:
             for box in _boxes(files, SLAB_CELLS):
                 truth, labelled = _labels(files, box, 1, ignore)
                 prediction, observed = _labels(files, box, 0, ignore)
@@ -108,7 +108,7 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
     return {int(value) for value in found}
 
 
-def _boxes(files: Opened, cells: int) -> tuple[Box, ...]:
+def _boxes(files: OpenPair, cells: int) -> tuple[Box, ...]:
     """Slabs of whole rows of blocks."""
     shape = files.grid.shape
     step = max(files.prediction.block[0], files.truth.block[0])
@@ -116,7 +116,7 @@ def _boxes(files: Opened, cells: int) -> tuple[Box, ...]:
     return cut_slabs(shape, step * max(1, rows // step))
 
 
-def _labels(files: Opened, box: Box, which: int, ignore: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _labels(files: OpenPair, box: Box, which: int, ignore: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Values of the prediction (0) or the truth (1), and where they stand for a class."""
     values, valid = _one_channel((files.prediction, files.truth)[which].read(box))
     unsaid = files.nodata[which]
@@ -129,23 +129,23 @@ def _one_channel(pixels: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     return values, np.ones(values.shape, np.bool_) if pixels.valid is None else pixels.valid
 
 
-def _coded(
-    pair: Pair, part: str, values: NDArray[Any], counted: NDArray[np.bool_], lookup: Codes, coding: Coding
-) -> Codes:
+def _indexed(
+    pair: Pair, part: str, values: NDArray[Any], counted: NDArray[np.bool_], lookup: ClassIndices, index: ClassIndex
+) -> ClassIndices:
     places = np.clip(np.where(counted, values, 0), -1, _LARGEST + 1).astype(np.int32) + 1
-    codes: Codes = np.where(counted, lookup[places], np.int16(UNCOUNTED))
-    strange = codes == _STRANGE
+    indices: ClassIndices = np.where(counted, lookup[places], np.int16(UNCOUNTED))
+    strange = indices == _STRANGE
     if values.dtype.kind == "f":
         strange |= counted & (values % 1 != 0)
     if strange.any():
         found = np.unique(values[strange])[:10].tolist()
-        known = ", ".join(f"{entry.value} {entry.name}" for entry in coding.classes[:20])
+        known = ", ".join(f"{entry.value} {entry.name}" for entry in index.classes[:20])
         way = "name them with --ignore" if part == "truth" else "declare its nodata"
         raise InputError(
             f"{pair}: the {part} has the values {found} at cells to be compared, but the classes are {known}; "
             f"if they stand for no class, {way}"
         )
-    return codes
+    return indices
 
 
 def unnamed_color(number: int) -> tuple[int, int, int]:

@@ -39,7 +39,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Wish:
+class UnpredictedPair:
     """An image that is still to be segmented, and the truth of it."""
 
     image: str
@@ -47,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenPair:
     """A pair whose two files are open and lie on one grid."""
 
     pair: Pair
@@ -73,16 +73,16 @@ def find_pairs(named: Iterable[str], rule: str) -> tuple[Pair, ...]:
     return tuple(Pair(mask, truth) for mask, truth in zip(found, _truths(found, rule), strict=True))
 
 
-def find_wishes(named: Iterable[str], rule: str) -> tuple[Wish, ...]:
+def find_unpredicted(named: Iterable[str], rule: str) -> tuple[UnpredictedPair, ...]:
     """The inputs that `named` stands for, as `pipeline run` finds them, each with its truth by `rule`, as above."""
     found = find_inputs(named)
-    return tuple(Wish(image, truth) for image, truth in zip(found, _truths(found, rule), strict=True))
+    return tuple(UnpredictedPair(image, truth) for image, truth in zip(found, _truths(found, rule), strict=True))
 
 
-def read_table(path: Path) -> tuple[Pair, ...] | tuple[Wish, ...]:
+def read_table(path: Path) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
     """The rows of a `.csv` or `.tsv` with the columns `truth`, and `prediction` or `image`; paths are relative to it.
 
-    Pairs if there is a column `prediction` (an `image` beside it is for the pictures), else wishes.
+    Pairs if there is a column `prediction` (an `image` beside it is for the pictures), else unpredicted pairs.
     """
     rows = read_rows(path, "--table ")
     if not rows:
@@ -96,7 +96,7 @@ def read_table(path: Path) -> tuple[Pair, ...] | tuple[Wish, ...]:
         if not row[first] or not row["truth"]:
             raise RequestError(f"--table {path}, line {number}: needs both {first} and truth")
     if first == "image":
-        return tuple(Wish(_under(path, row["image"]), _under(path, row["truth"])) for row in rows)
+        return tuple(UnpredictedPair(_under(path, row["image"]), _under(path, row["truth"])) for row in rows)
     return tuple(
         Pair(
             _under(path, row["prediction"]),
@@ -108,26 +108,26 @@ def read_table(path: Path) -> tuple[Pair, ...] | tuple[Wish, ...]:
 
 
 @contextmanager
-def opened(pair: Pair) -> Iterator[Opened]:
+def open_pair(pair: Pair) -> Iterator[OpenPair]:
     """Both files of a pair. Raises InputError with the pair if either cannot be read or their grids differ."""
     prediction = _open(pair, pair.prediction, "prediction")
     try:
         truth = _open(pair, pair.truth, "truth")
         try:
             check_grids(str(pair), prediction.grid, truth.grid)
-            yield Opened(pair, prediction, truth, (_unsaid_nodata(pair.prediction), _unsaid_nodata(pair.truth)))
+            yield OpenPair(pair, prediction, truth, (_unsaid_nodata(pair.prediction), _unsaid_nodata(pair.truth)))
         finally:
             truth.close()
     finally:
         prediction.close()
 
 
-def check_wish(wish: Wish) -> None:
+def check_unpredicted(unpredicted: UnpredictedPair) -> None:
     """Raise InputError, before anything is computed, unless image and truth can be read and lie on one grid."""
-    pair = Pair(wish.image, wish.truth)
-    truth = _open(pair, wish.truth, "truth")
+    pair = Pair(unpredicted.image, unpredicted.truth)
+    truth = _open(pair, pair.truth, "truth")
     truth.close()
-    image = open_source(wish.image, affine="sform")
+    image = open_source(unpredicted.image, affine="sform")
     image.close()
     check_grids(str(pair), image.grid, truth.grid)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Source
-from pipeline.evaluation.labels import UNCOUNTED, Codes, Coding, coded_slabs
-from pipeline.evaluation.pairs import Pair, opened
+from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, ClassIndices, index_slabs
+from pipeline.evaluation.pairs import Pair, open_pair
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box
@@ -35,7 +35,7 @@ _CELL, _HEAD, _LETTER = 64, 24, 7
 """Pixels of the matrix: a cell, a line of text, and a letter."""
 
 
-def draw(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Path]:
+def draw_pictures(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Path]:
     """Write `confusion.svg` and a picture of the best, the middle and the worst pair into `folder`; returns the files.
 
     A picture shows, from left to right: the image where it is known, the truth, the prediction, and where they agree
@@ -51,7 +51,7 @@ def draw(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Pa
     for rank, item in _chosen(ranked(evaluation)).items():
         pair = next(pair for pair in pairs if pair.prediction == item.prediction)
         made.append(folder / f"{rank}_{stem_of(pair.prediction)}.png")
-        write_png(made[-1], _panels(pair, Coding(classes, overall.settings["ignore"])).transpose(2, 0, 1))
+        write_png(made[-1], _panels(pair, ClassIndex(classes, overall.settings["ignore"])).transpose(2, 0, 1))
     return made
 
 
@@ -102,17 +102,17 @@ def _chosen(items: list[ItemResult]) -> dict[str, ItemResult]:
     return {"best": items[0], "median": items[len(items) // 2], "worst": items[-1]}
 
 
-def _panels(pair: Pair, coding: Coding) -> Picture:
-    with opened(pair) as files:
+def _panels(pair: Pair, index: ClassIndex) -> Picture:
+    with open_pair(pair) as files:
         step = _step(files.grid.shape)
         if files.grid.is_scene:
             at = None
-            codes = np.concatenate(list(_thinned(coded_slabs(files, coding), step)), axis=1)
+            indices = np.concatenate(list(_thinned(index_slabs(files, index), step)), axis=1)
         else:
-            whole = np.concatenate(list(coded_slabs(files, coding)), axis=1)
-            at = _fullest(whole[0], coding.classes)
-            codes = whole[:, at, ::step, ::step]
-    pictures = [_painted(codes[0], coding), _painted(codes[1], coding), _verdict(codes, coding)]
+            whole = np.concatenate(list(index_slabs(files, index)), axis=1)
+            at = _fullest(whole[0], index.classes)
+            indices = whole[:, at, ::step, ::step]
+    pictures = [_painted(indices[0], index), _painted(indices[1], index), _verdict(indices, index)]
     if pair.image is not None:
         pictures.insert(0, _seen(pair.image, at, step))
     return _beside([_enlarged(picture) for picture in pictures])
@@ -130,23 +130,23 @@ def _thinned(parts: Iterable[NDArray[Any]], step: int) -> Iterator[NDArray[Any]]
         done += part.shape[1]
 
 
-def _fullest(truth: Codes, classes: ClassTable) -> int:
+def _fullest(truth: ClassIndices, classes: ClassTable) -> int:
     """The slice with the most voxels of classes other than the background; the middle one where there is none."""
     wanted = [place for place, entry in enumerate(classes) if entry.value != 0]
     filled = np.isin(truth, wanted).sum(axis=(1, 2))
     return int(filled.argmax()) if filled.any() else len(truth) // 2
 
 
-def _painted(codes: Codes, coding: Coding) -> Picture:
-    colours = [*(entry.colour for entry in coding.classes), _MISSED, _LEFT_OUT]  # code -1 is the last of them
-    painted: Picture = np.array(colours, np.uint8)[codes]
+def _painted(indices: ClassIndices, index: ClassIndex) -> Picture:
+    colours = [*(entry.colour for entry in index.classes), _MISSED, _LEFT_OUT]  # index -1 is the last of them
+    painted: Picture = np.array(colours, np.uint8)[indices]
     return painted
 
 
-def _verdict(codes: Codes, coding: Coding) -> Picture:
-    truth, prediction = codes
+def _verdict(indices: ClassIndices, index: ClassIndex) -> Picture:
+    truth, prediction = indices
     verdict = np.where(truth == prediction, 0, 1)
-    verdict[prediction == coding.missed] = 2
+    verdict[prediction == index.missed] = 2
     verdict[truth == UNCOUNTED] = 3
     painted: Picture = np.array([_RIGHT, _WRONG, _MISSED, _LEFT_OUT], np.uint8)[verdict]
     return painted

@@ -13,7 +13,7 @@ from pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """Where predictions come from: masks, or inputs and a model, or a table of either."""
 
     predictions: Annotated[
@@ -73,7 +73,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Kept:
+class EvaluationOutputs:
     """What is kept of an evaluation, beside what is shown."""
 
     csv: Annotated[Path | None, Meaning("Table to write with the figures of each item and class (.csv).")] = None

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from pipeline.archive.run import segment_all
 from pipeline.errors import RequestError
 from pipeline.evaluation.compare import evaluate_pairs
-from pipeline.evaluation.pairs import Pair, Wish, check_wish, find_pairs, find_wishes, read_table
-from pipeline.evaluation.pictures import draw
-from pipeline.evaluation.request import Asked, Kept, Measures
+from pipeline.evaluation.pairs import Pair, UnpredictedPair, check_unpredicted, find_pairs, find_unpredicted, read_table
+from pipeline.evaluation.pictures import draw_pictures
+from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
 from pipeline.evaluation.result import Evaluation, summary, write_csv
 from pipeline.jobs.inputs import name_outputs
 from pipeline.jobs.job import Job
@@ -23,33 +23,33 @@ from pipeline.runs.observer import RunContext
 from pipeline.runs.report import Report
 
 
-def find(asked: Asked) -> tuple[Pair, ...] | tuple[Wish, ...]:
+def pairs_of(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
     """What is to be compared. Raises RequestError for a request that contradicts itself."""
-    if sum(map(bool, (asked.predictions, asked.inputs, asked.table))) != 1:
+    if sum(map(bool, (request.predictions, request.inputs, request.table))) != 1:
         raise RequestError("give one of --predictions, --input and --table")
-    if (asked.truth is None) != (asked.table is not None):
+    if (request.truth is None) != (request.table is not None):
         raise RequestError("--truth is needed with --predictions and --input, and stands in the table with --table")
-    found = _found(asked)
-    if isinstance(found[0], Pair) and (asked.model is not None or asked.output is not None or asked.how):
-        given = ", ".join(f"--{name}" for name in asked.how)
+    found = _find(request)
+    if isinstance(found[0], Pair) and (request.model is not None or request.output is not None or request.how):
+        given = ", ".join(f"--{name}" for name in request.how)
         raise RequestError(
             f"{given or '--model and --output'}: for inputs that are to be segmented, not for predictions"
         )
     return found
 
 
-def _found(asked: Asked) -> tuple[Pair, ...] | tuple[Wish, ...]:
-    if asked.table is not None:
-        return read_table(asked.table)
-    find_them = find_pairs if asked.predictions else find_wishes
-    return find_them(asked.predictions or asked.inputs, asked.truth or "")
+def _find(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
+    if request.table is not None:
+        return read_table(request.table)
+    find_them = find_pairs if request.predictions else find_unpredicted
+    return find_them(request.predictions or request.inputs, request.truth or "")
 
 
-NOTHING = Kept()
+NO_OUTPUTS = EvaluationOutputs()
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predictions:
     """Pairs that have their predictions, and what could not be segmented."""
 
     pairs: tuple[Pair, ...]
@@ -59,22 +59,22 @@ class Predicted:
 
 
 @contextmanager
-def predicted(asked: Asked, run: RunContext) -> Iterator[Predicted]:
-    """The pairs that `asked` stands for, with their predictions, which are removed in the end if nobody keeps them."""
-    found = find(asked)
+def predictions_for(request: EvaluationRequest, run: RunContext) -> Iterator[Predictions]:
+    """The pairs that `request` stands for with their predictions, which are removed in the end unless it keeps them."""
+    found = pairs_of(request)
     pairs = tuple(one for one in found if isinstance(one, Pair))
-    wishes = tuple(one for one in found if isinstance(one, Wish))
+    unpredicted = tuple(one for one in found if isinstance(one, UnpredictedPair))
     if pairs:
-        yield Predicted(pairs, ())
-    elif asked.output is not None:
-        yield _segmented(wishes, asked, asked.output, run)
+        yield Predictions(pairs, ())
+    elif request.output is not None:
+        yield _segmented(unpredicted, request, request.output, run)
     else:
         with TemporaryDirectory(prefix="pipeline-") as folder:
-            yield replace(_segmented(wishes, asked, Path(folder), run), kept=False)
+            yield replace(_segmented(unpredicted, request, Path(folder), run), kept=False)
 
 
 @dataclass(frozen=True)
-class Found:
+class EvaluationOutcome:
     """What became of a request."""
 
     evaluation: Evaluation | None
@@ -82,48 +82,52 @@ class Found:
     failed: tuple[Report, ...]
 
 
-def evaluate_asked(asked: Asked, measures: Measures, run: RunContext, kept: Kept = NOTHING) -> Found:
-    """Compare what `asked` stands for, and keep of it what `kept` says.
+def run_evaluation(
+    request: EvaluationRequest, measures: Measures, run: RunContext, outputs: EvaluationOutputs = NO_OUTPUTS
+) -> EvaluationOutcome:
+    """Compare what `request` stands for, and keep of it what `outputs` says.
 
     An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if it is to stop.
     """
-    if kept.record is not None:
-        _check_record(asked)
-    with predicted(asked, run) as made:
+    if outputs.record is not None:
+        _check_record(request)
+    with predictions_for(request, run) as made:
         if not made.pairs:
-            return Found(None, made.failed)
+            return EvaluationOutcome(None, made.failed)
         evaluation = evaluate_pairs(made.pairs, measures, run.observer.step("comparing"))
-        if kept.pictures is not None:
-            draw(evaluation, made.pairs, kept.pictures)
+        if outputs.pictures is not None:
+            draw_pictures(evaluation, made.pairs, outputs.pictures)
     if not made.kept:
         evaluation = replace(evaluation, items=tuple(replace(item, prediction=None) for item in evaluation.items))
-    if kept.csv is not None:
-        write_csv(evaluation, kept.csv)
-    if kept.record is not None and asked.model is not None:
-        record_evaluation(asked.model, kept.record, {**dict(asked.how), **summary(evaluation)})
-    return Found(evaluation, made.failed)
+    if outputs.csv is not None:
+        write_csv(evaluation, outputs.csv)
+    if outputs.record is not None and request.model is not None:
+        record_evaluation(request.model, outputs.record, {**dict(request.how), **summary(evaluation)})
+    return EvaluationOutcome(evaluation, made.failed)
 
 
-def _check_record(asked: Asked) -> None:
-    if asked.model is None:
+def _check_record(request: EvaluationRequest) -> None:
+    if request.model is None:
         raise RequestError("--record writes into the card of a model; give --model, and --input or --table")
-    load_card(asked.model)
+    load_card(request.model)
 
 
-def _segmented(wishes: Sequence[Wish], asked: Asked, output: Path, run: RunContext) -> Predicted:
+def _segmented(
+    unpredicted: Sequence[UnpredictedPair], request: EvaluationRequest, output: Path, run: RunContext
+) -> Predictions:
     """Segment each image into the folder `output`, after all truths were checked.
 
     A mask that this very run made before is left alone, and has no time.
     """
-    for wish in wishes:
-        check_wish(wish)
-    images = [wish.image for wish in wishes]
-    masks = name_outputs(images, f"{output}/", asked.inputs)
-    jobs = [Job(image, mask, asked.model, **asked.how) for image, mask in zip(images, masks, strict=True)]
+    for pair in unpredicted:
+        check_unpredicted(pair)
+    images = [pair.image for pair in unpredicted]
+    masks = name_outputs(images, f"{output}/", request.inputs)
+    jobs = [Job(image, mask, request.model, **request.how) for image, mask in zip(images, masks, strict=True)]
     reports = segment_all(jobs, run)
     pairs = [
-        Pair(report.output, wish.truth, wish.image, report.seconds if report.status == "done" else None)
-        for wish, report in zip(wishes, reports, strict=True)
+        Pair(report.output, pair.truth, pair.image, report.seconds if report.status == "done" else None)
+        for pair, report in zip(unpredicted, reports, strict=True)
         if report.status != "failed" and report.output is not None
     ]
-    return Predicted(tuple(pairs), tuple(report for report in reports if report.status == "failed"))
+    return Predictions(tuple(pairs), tuple(report for report in reports if report.status == "failed"))

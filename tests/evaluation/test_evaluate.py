@@ -21,8 +21,8 @@ from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.compare import counts_of_scene, counts_of_volume, evaluate_pairs
-from pipeline.evaluation.labels import SLAB_CELLS, Coding
-from pipeline.evaluation.pairs import Opened, Pair, Wish, find_pairs, read_table
+from pipeline.evaluation.labels import SLAB_CELLS, ClassIndex
+from pipeline.evaluation.pairs import OpenPair, Pair, UnpredictedPair, find_pairs, read_table
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ranked
 from pipeline.io.mask_files import Mask, publish
@@ -150,11 +150,11 @@ def test_scenes_are_held_by_slabs_only():
     peaks = []
     for rows in (600, 1200):
         values = np.broadcast_to(row, (1, rows, row.shape[-1]))
-        files = Opened(
+        files = OpenPair(
             Pair("prediction", "truth"), *(ArraySource(values, block=(7, 64)) for _ in range(2)), (None, None)
         )
         tracemalloc.start()
-        matrix, sums = counts_of_scene(files, Coding(CLASSES, ()), Measures(), cells=2**16)
+        matrix, sums = counts_of_scene(files, ClassIndex(CLASSES, ()), Measures(), cells=2**16)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert matrix.sum() == values.size
@@ -203,9 +203,9 @@ def test_a_case_worked_by_hand(tmp_path):
 @pytest.mark.parametrize(("names", "background"), [("ab", 0), (("a", "Background"), 1), (("background", "b"), 0)])
 def test_the_background_is_the_class_of_that_name_or_0(names, background):
     values = cubes((2, 2, 2))[None]
-    files = Opened(Pair("prediction", "truth"), *(ArraySource(values) for _ in range(2)), (None, None))
+    files = OpenPair(Pair("prediction", "truth"), *(ArraySource(values) for _ in range(2)), (None, None))
     classes = tuple(LabelClass(value, name, (0, 0, 0)) for value, name in enumerate(names))
-    _, sums = counts_of_volume(files, Coding(classes, ()), Measures())
+    _, sums = counts_of_volume(files, ClassIndex(classes, ()), Measures())
     assert sums["case_dice"].tolist() == [float(value != background) for value in range(2)]
 
 
@@ -373,7 +373,7 @@ def test_a_table_names_pairs_or_wishes(tmp_path):
         Pair(f"{tmp_path}/n.tif", f"{tmp_path}/u.tif", f"{tmp_path}/i.tif"),
     )
     table.write_text("image,truth\ni.tif,t.tif\n")
-    assert read_table(table) == (Wish(f"{tmp_path}/i.tif", f"{tmp_path}/t.tif"),)
+    assert read_table(table) == (UnpredictedPair(f"{tmp_path}/i.tif", f"{tmp_path}/t.tif"),)
     for text, said in (
         ("a,truth\n1,2\n", "prediction or image"),
         ("prediction,truth\n1,\n", "line 2"),

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.evaluation.bootstrap import intervals
-from pipeline.evaluation.boundaries import boundary_sums, margin_of, with_margin
-from pipeline.evaluation.counts import added, by_class, confusion, over_all, overlap_sums
+from pipeline.evaluation.boundaries import boundary_counts, margin_of, with_margin
+from pipeline.evaluation.counts import add_counts, by_class, confusion, over_all, overlap_counts
 from pipeline.evaluation.surfaces import distances, surface
 from pipeline.geometry import Grid
 
@@ -36,8 +36,8 @@ def of_slabs(both, cuts, distance, classes=CLASSES):
     """Boundary sums of slabs that end at `cuts`."""
     edges = sorted({0, both.shape[1], *(cut % both.shape[1] for cut in cuts)})
     slabs = (both[:, a:b] for a, b in itertools.pairwise(edges))
-    parts = [boundary_sums(c, rows, classes, distance) for c, rows in with_margin(slabs, margin_of(distance))]
-    return added(parts)
+    parts = [boundary_counts(c, rows, classes, distance) for c, rows in with_margin(slabs, margin_of(distance))]
+    return add_counts(parts)
 
 
 # Confusion matrix and what follows from it
@@ -54,7 +54,7 @@ def test_the_confusion_matrix_counts_what_a_loop_counts(both):
 
 @given(codes())
 def test_overlaps_are_those_of_sets_of_cells(both):
-    sums = overlap_sums(confusion(both, CLASSES))
+    sums = overlap_counts(confusion(both, CLASSES))
     figures, means = by_class(sums), over_all(sums)
     counted = set(np.flatnonzero(both[0] >= 0).tolist())
     shares = []
@@ -80,7 +80,7 @@ def test_overlaps_are_those_of_sets_of_cells(both):
 def test_a_case_worked_by_hand():
     """Truth 0 0 1 1 1 2 and one ignored; predicted 0 1 1 1 nodata 1: class 2 is never found."""
     both = np.array([[0, 0, 1, 1, 1, 2, -1], [0, 1, 1, 1, MISSED, 1, -1]], np.int16)
-    sums = overlap_sums(confusion(both, CLASSES))
+    sums = overlap_counts(confusion(both, CLASSES))
     figures, means = by_class(sums), over_all(sums)
     assert figures["iou"].tolist() == pytest.approx([1 / 2, 2 / 5, 0])
     assert figures["dice"].tolist() == pytest.approx([2 / 3, 4 / 7, 0])
@@ -97,7 +97,7 @@ def test_torchmetrics_agrees():
     both = rng.integers(0, 5, (2, 60, 70)).astype(np.int16)
     both[1] = np.where(rng.random(both[1].shape) < 0.6, both[0], both[1])
     both[:, :9] = -1
-    sums = overlap_sums(confusion(both, 5))
+    sums = overlap_counts(confusion(both, 5))
     figures, means = by_class(sums), over_all(sums)
     truth, prediction = (torch.from_numpy(plane.astype(np.int64)) for plane in both)
     prediction[prediction < 0] = 0
@@ -145,7 +145,7 @@ def test_more_classes_than_bits_keep_apart(both, cuts):
     sums = of_slabs(both, cuts, 2.0, classes=19)
     for label in range(19):
         alone = np.where(both == label, 0, np.where(both < 0, -1, 1)).astype(np.int16)
-        one = boundary_sums(alone, slice(None), 1, 2.0)
+        one = boundary_counts(alone, slice(None), 1, 2.0)
         assert {name: values[label] for name, values in sums.items()} == {name: one[name][0] for name in one}
 
 
@@ -154,10 +154,10 @@ def test_boundary_f1_worked_by_hand():
     both = np.zeros((2, 10, 20), np.int16)
     both[0, :, 10:], both[1, :, 12:] = 1, 1
     for distance, f1 in ((2.0, 1.0), (1.99, 0.0)):
-        sums = {**overlap_sums(confusion(both, 3)), **boundary_sums(both, slice(None), 3, distance)}
+        sums = {**overlap_counts(confusion(both, 3)), **boundary_counts(both, slice(None), 3, distance)}
         assert by_class(sums)["boundary_f1"].tolist() == pytest.approx([f1, f1, np.nan], nan_ok=True)
     both[1] = 0
-    sums = {**overlap_sums(confusion(both, 3)), **boundary_sums(both, slice(None), 3, 3.0)}
+    sums = {**overlap_counts(confusion(both, 3)), **boundary_counts(both, slice(None), 3, 3.0)}
     assert by_class(sums)["boundary_f1"].tolist() == pytest.approx([0, 0, np.nan], nan_ok=True)
 
 
@@ -261,7 +261,7 @@ def test_monai_agrees(spacing):
 
 def items_of(seeds):
     rng = [np.random.default_rng(seed) for seed in seeds]
-    return [overlap_sums(confusion(r.integers(0, CLASSES, (2, 5, 9)).astype(np.int16), CLASSES)) for r in rng]
+    return [overlap_counts(confusion(r.integers(0, CLASSES, (2, 5, 9)).astype(np.int16), CLASSES)) for r in rng]
 
 
 def test_the_bootstrap_is_that_of_a_plain_loop():
@@ -269,12 +269,12 @@ def test_the_bootstrap_is_that_of_a_plain_loop():
     found = intervals(items, over_all, 200, seed=3)
     weights = np.random.default_rng(3).multinomial(7, [1 / 7] * 7, 200)
     drawn = [
-        over_all(added([item for item, times in zip(items, draw, strict=True) for _ in range(times)]))["mean_iou"]
+        over_all(add_counts([item for item, times in zip(items, draw, strict=True) for _ in range(times)]))["mean_iou"]
         for draw in weights
     ]
     assert found["mean_iou"] == pytest.approx(np.percentile(drawn, (2.5, 97.5)))
     low, high = found["mean_iou"]
-    assert low < over_all(added(items))["mean_iou"] < high
+    assert low < over_all(add_counts(items))["mean_iou"] < high
 
 
 def test_the_interval_of_a_mean_is_that_of_statistics():
@@ -297,12 +297,12 @@ def test_the_same_seed_draws_the_same_and_another_does_not():
 
 def test_one_item_and_a_class_of_none_have_no_interval():
     assert np.isnan(intervals(items_of([0]), by_class, 50, 0)["iou"]).all()
-    absent = [overlap_sums(confusion(np.zeros((2, 3, 3), np.int16), CLASSES)) for _ in range(4)]
+    absent = [overlap_counts(confusion(np.zeros((2, 3, 3), np.int16), CLASSES)) for _ in range(4)]
     assert np.isnan(intervals(absent, by_class, 50, 0)["iou"]).tolist() == [[False, True, True]] * 2
 
 
 def test_draws_without_a_class_are_left_out_of_its_interval():
     both = np.zeros((4, 2, 1, 4), np.int16)
     both[0, :, 0, 0], both[0, 1, 0, 1] = 1, 1
-    items = [overlap_sums(confusion(item, CLASSES)) for item in both]
+    items = [overlap_counts(confusion(item, CLASSES)) for item in both]
     assert intervals(items, by_class, 300, 0)["iou"][:, 1].tolist() == [0.5, 0.5]

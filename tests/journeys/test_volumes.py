@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pipeline.archive.archive import content_of, key_of, recipe_of, stamp_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
-from pipeline.evaluation.pairs import Pair, opened
+from pipeline.evaluation.pairs import Pair, open_pair
 from pipeline.io.opening import identity
 from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Job, Resources
@@ -195,7 +195,7 @@ def test_a_mask_whose_forms_disagree_is_exported_compared_and_checked(tmp_path):
     for name in ("mask.zarr", "mask.nii"):
         export(scan, tmp_path / name)
         assert check(str(tmp_path / name), str(scan)) == []
-    with opened(Pair(str(tmp_path / "mask.nii"), str(scan))) as pair:
+    with open_pair(Pair(str(tmp_path / "mask.nii"), str(scan))) as pair:
         assert pair.prediction.grid == pair.truth.grid
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,7 +22,8 @@ app = typer.Typer(
 
 SOME_FAILED, WRONG_REQUEST, STOPPED = 1, 2, 130
 
-_debug = False
+_debug = ContextVar("debug", default=False)
+"""Whether the command that runs shows tracebacks."""
 
 
 @app.callback(invoke_without_command=True)
@@ -29,8 +31,7 @@ def _common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    global _debug
-    _debug = debug or bool(os.environ.get("PIPELINE_DEBUG"))
+    _debug.set(debug or bool(os.environ.get("PIPELINE_DEBUG")))
     if version:
         from importlib.metadata import version as version_of
 
@@ -56,7 +57,7 @@ def errors() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if _debug:
+    if _debug.get():
         raise
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(code)

@@ -43,11 +43,11 @@ from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
 from pipeline.training.config import Training, read_training
-from pipeline.training.dataset_statistics import gather, normalisation_of
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
 from pipeline.training.module import Learner, coarse_twin
-from pipeline.training.run import Loaders, TrainingResources, fit, spec_of
+from pipeline.training.run import TrainingDataModule, TrainingResources, fit, spec_of
 
 DECODER = (256, 128, 64, 32, 16)
 TIMED = 12
@@ -95,7 +95,7 @@ def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Traini
     trainings = [read_training(config) for config in configs]
     training = trainings[0]
     spec = spec_of(training)
-    gathered = gather(training, find_items(training.data, data))
+    gathered = collect_statistics(training, find_items(training.data, data))
     normalisation = normalisation_of(training, gathered)
     torch.manual_seed(training.seed)
     unet = UNet(spec)
@@ -104,7 +104,7 @@ def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Traini
     )
     training = replace(training, schedule=replace(training.schedule, steps=steps["unet"], coarse=0.0))
     learner = Learner(training, cast("PSPNet", unet))
-    fit(learner, Loaders(training, gathered, normalisation, resources), out, resources)
+    fit(learner, TrainingDataModule(training, gathered, normalisation, resources), out, resources)
     torch.save(learner.published.state_dict(), out / WEIGHTS)
 
 
@@ -121,7 +121,7 @@ def _fitting(trainings: Sequence[Training], pspnet: PSPNet, unet: nn.Module, *da
     *found, resources = data
     training, schedules = trainings[0], [training.schedule for training in trainings]
     device = choose_device(resources.device)
-    batches = Loaders(training, *found, resources).train_dataloader()
+    batches = TrainingDataModule(training, *found, resources).train_dataloader()
     networks = {"unet": unet, "pspnet": pspnet, "coarse": coarse_twin(pspnet)}
     optimisers = {}
     for name, network in networks.items():

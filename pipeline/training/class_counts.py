@@ -14,12 +14,12 @@ from pipeline.geometry import Box
 from pipeline.sources.passes import slabs
 from pipeline.training.items import Item
 
-SIDE = 64
+BLOCK_SIDE = 64
 """Cells of a block along the last two axes; one slice thick in volumes."""
 
 
 @dataclass(frozen=True)
-class Census:
+class ClassCounts:
     """Counts of each class by block of an item's labels."""
 
     shape: tuple[int, ...]
@@ -38,27 +38,29 @@ class Census:
         weights = self.counts[..., label].ravel()
         chosen = int(np.searchsorted(weights.cumsum(), rng.integers(weights.sum()), side="right"))
         index = np.unravel_index(chosen, self.counts.shape[:-1])
-        start = tuple(int(i) * side for i, side in zip(index, sides(len(self.shape)), strict=True))
-        stop = tuple(min(a + side, n) for a, side, n in zip(start, sides(len(self.shape)), self.shape, strict=True))
+        start = tuple(int(i) * side for i, side in zip(index, block_shape(len(self.shape)), strict=True))
+        stop = tuple(
+            min(a + side, n) for a, side, n in zip(start, block_shape(len(self.shape)), self.shape, strict=True)
+        )
         return Box(start, stop)
 
 
-def sides(axes: int) -> tuple[int, ...]:
+def block_shape(axes: int) -> tuple[int, ...]:
     """Cells of a block along each axis."""
-    return (*(1,) * (axes - 2), SIDE, SIDE)
+    return (*(1,) * (axes - 2), BLOCK_SIDE, BLOCK_SIDE)
 
 
-def take_census(item: Item, labels: Source, classes: int, ignore: tuple[int, ...]) -> Census:
+def count_classes(item: Item, labels: Source, classes: int, ignore: tuple[int, ...]) -> ClassCounts:
     """Count the classes of an item's labels.
 
     Raises InputError for a value that is neither a class, nor ignored, nor nodata; with the pair and the values.
     """
     rows = []
     scene = labels.grid.is_scene
-    step = sides(len(labels.grid.shape))[0]
+    step = block_shape(len(labels.grid.shape))[0]
     for _, pixels in slabs(labels, step):
         _check_whole(item, pixels.values[0])
-        values = known(pixels.values[0], pixels.valid, ignore)
+        values = class_numbers(pixels.values[0], pixels.valid, ignore)
         if (values >= classes).any() or (values < -1).any():
             strange = np.unique(values[(values >= classes) | (values < -1)])[:10].tolist()
             raise InputError(
@@ -67,7 +69,7 @@ def take_census(item: Item, labels: Source, classes: int, ignore: tuple[int, ...
             )
         counts = _counts(values[None] if scene else values, classes)
         rows.append(counts[0] if scene else counts)
-    return Census(labels.grid.shape, np.concatenate(rows))
+    return ClassCounts(labels.grid.shape, np.concatenate(rows))
 
 
 def _check_whole(item: Item, values: NDArray[Any]) -> None:
@@ -77,7 +79,7 @@ def _check_whole(item: Item, values: NDArray[Any]) -> None:
             raise InputError(f"{item.label}, the labels of {item.image}: must be whole numbers, got {broken[0]}")
 
 
-def known(values: NDArray[Any], valid: NDArray[np.bool_] | None, ignore: tuple[int, ...]) -> NDArray[np.int64]:
+def class_numbers(values: NDArray[Any], valid: NDArray[np.bool_] | None, ignore: tuple[int, ...]) -> NDArray[np.int64]:
     """Labels as class numbers, -1 where they are not to be learned from."""
     labels = np.where(np.isfinite(values), values, -1).astype(np.int64)
     labels[np.isin(values, ignore)] = -1
@@ -88,7 +90,7 @@ def known(values: NDArray[Any], valid: NDArray[np.bool_] | None, ignore: tuple[i
 
 def _counts(planes: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Counts `(planes, blocks down, blocks across, classes)` of planes of labels."""
-    down, across = (np.arange(0, length, SIDE) for length in planes.shape[1:])
+    down, across = (np.arange(0, length, BLOCK_SIDE) for length in planes.shape[1:])
     by_class = [
         np.add.reduceat(np.add.reduceat(planes == label, down, 1, dtype=np.int64), across, 2)
         for label in range(classes)

@@ -17,18 +17,18 @@ from pipeline.geometry.orientation import canonical, turned_grid
 from pipeline.jobs.read_options import Reading
 from pipeline.models.card import Normalisation, Pair
 from pipeline.sources.reoriented import Reoriented
-from pipeline.training.class_counts import known
+from pipeline.training.class_counts import class_numbers
 from pipeline.training.config import Training, View
-from pipeline.training.dataset_statistics import Gathered, scaling_of
-from pipeline.training.intensity import changed, draw_change, draw_pose
-from pipeline.training.patch import IGNORE, Pose, Sample, cut, footprint
+from pipeline.training.dataset_statistics import ItemStatistics, scaling_of
+from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
+from pipeline.training.patch import IGNORE, Sample, SpatialAugmentation, extract_patch, source_size
 
 OPEN = 32
 """Items that are open at a time, in each process."""
 _TRIES = 10
 
 
-class Held(Source):
+class InMemorySource(Source):
     """A `Source` that keeps all of another in memory, for those that can only be read from their beginning."""
 
     def __init__(self, source: Source) -> None:
@@ -45,18 +45,18 @@ class Held(Source):
         """Nothing is open."""
 
 
-class Samples(Dataset[Sample]):
+class TrainingPatches(Dataset[Sample]):
     """Random samples of the training items, by number."""
 
     def __init__(
-        self, training: Training, gathered: Sequence[Gathered], normalisation: Normalisation, numbers: range
+        self, training: Training, statistics: Sequence[ItemStatistics], normalisation: Normalisation, numbers: range
     ) -> None:
         self._training = training
-        self._found = [found for found in gathered if found.item.part == "train"]
-        self._scalings = [scaling_of(normalisation, found) for found in self._found]
+        self._items = [entry for entry in statistics if entry.item.part == "train"]
+        self._scalings = [scaling_of(normalisation, entry) for entry in self._items]
         self._numbers = numbers
-        self._sizes = np.array([np.prod(found.grid.shape, dtype=float) for found in self._found])
-        self._totals = np.array([found.census.totals for found in self._found])
+        self._sizes = np.array([np.prod(entry.grid.shape, dtype=float) for entry in self._items])
+        self._totals = np.array([entry.class_counts.totals for entry in self._items])
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -71,15 +71,15 @@ class Samples(Dataset[Sample]):
         present = np.flatnonzero(self._totals.sum(0))
         label = int(rng.choice(present))
         by_item = self._totals[:, label] / self._totals[:, label].sum()
-        chosen = int(rng.choice(len(self._found), p=by_item))
-        block = self._found[chosen].census.draw(rng, label)
+        chosen = int(rng.choice(len(self._items), p=by_item))
+        block = self._items[chosen].class_counts.draw(rng, label)
         return self._sample(rng, chosen, self._pixel(rng, chosen, block, label))
 
     def _anywhere(self, rng: np.random.Generator) -> Sample:
         """A patch of any place, drawn again while one class fills too much of it."""
         for _ in range(_TRIES):
-            chosen = int(rng.choice(len(self._found), p=self._sizes / self._sizes.sum()))
-            place = tuple(int(rng.integers(size)) for size in self._found[chosen].grid.shape)
+            chosen = int(rng.choice(len(self._items), p=self._sizes / self._sizes.sum()))
+            place = tuple(int(rng.integers(size)) for size in self._items[chosen].grid.shape)
             sample = self._sample(rng, chosen, place)
             learned = sample.labels[sample.labels != IGNORE]
             most = int(learned.bincount().max()) if len(learned) else 0
@@ -88,37 +88,37 @@ class Samples(Dataset[Sample]):
         return sample
 
     def _pixel(self, rng: np.random.Generator, chosen: int, block: Box, label: int) -> tuple[int, ...]:
-        _, labels = _opened(self._training, self._found[chosen], None)
+        _, labels = _opened(self._training, self._items[chosen], None)
         values, valid = labels.read(block)
-        places = np.argwhere(known(values[0], valid, self._training.data.ignore) == label)
+        places = np.argwhere(class_numbers(values[0], valid, self._training.data.ignore) == label)
         return tuple(int(i) for i in places[rng.integers(len(places))] + block.start)
 
     def _sample(self, rng: np.random.Generator, chosen: int, place: tuple[int, ...]) -> Sample:
         """The patch that holds the cell at `place`, somewhere."""
-        found, how = self._found[chosen], self._training.samples
-        view = None if found.grid.is_scene else how.views[int(rng.integers(len(how.views)))]
-        source, labels = _opened(self._training, found, view)
-        place = _in_view(place, found.grid, view, how.orientation)
+        entry, how = self._items[chosen], self._training.samples
+        view = None if entry.grid.is_scene else how.views[int(rng.integers(len(how.views)))]
+        source, labels = _opened(self._training, entry, view)
+        place = _in_view(place, entry.grid, view, how.orientation)
         cells = cells_per_pixel(self._training, source.grid)
         square = how.patch[0] == how.patch[1] and bool(np.isclose(*cells))
-        pose = draw_pose(rng, self._training.augmentation, cells, square=square)
+        spatial = draw_spatial(rng, self._training.augmentation, cells, square=square)
         mirrored = bool(rng.integers(2)) and "sides" in self._training.augmentation.flips
         if mirrored and view != "sagittal":
-            pose = replace(pose, flips=(pose.flips[0], not pose.flips[1]))
-        start = _start(rng, place, footprint(how.patch, pose), source.grid.shape)
-        sample = cut(
+            spatial = replace(spatial, flips=(spatial.flips[0], not spatial.flips[1]))
+        start = _start(rng, place, source_size(how.patch, spatial), source.grid.shape)
+        sample = extract_patch(
             source,
             labels,
             start,
             how.patch,
-            pose,
+            spatial,
             self._scalings[chosen],
             margin=how.margin,
             ignore=self._training.data.ignore,
         )
-        change = draw_change(rng, self._training.augmentation, len(self._training.channels))
+        intensity = draw_intensity(rng, self._training.augmentation, len(self._training.channels))
         image = _reversed(sample.image, 2 * how.margin + 1) if mirrored and view == "sagittal" else sample.image
-        return Sample(changed(image, change), sample.labels)
+        return Sample(apply_intensity(image, intensity), sample.labels)
 
 
 def _reversed(image: Tensor, slices: int) -> Tensor:
@@ -126,14 +126,14 @@ def _reversed(image: Tensor, slices: int) -> Tensor:
     return image.view(-1, slices, *image.shape[1:]).flip(1).view_as(image)
 
 
-class Checks(Dataset[Sample]):
+class ValidationPatches(Dataset[Sample]):
     """Patches of the validation items as the network sees them when it runs: the same ones each time."""
 
-    def __init__(self, training: Training, gathered: Sequence[Gathered], normalisation: Normalisation) -> None:
+    def __init__(self, training: Training, statistics: Sequence[ItemStatistics], normalisation: Normalisation) -> None:
         self._training = training
-        self._found = [found for found in gathered if found.item.part == "validation"]
-        self._scalings = [scaling_of(normalisation, found) for found in self._found]
-        places = [(index, *place) for index, found in enumerate(self._found) for place in _places(training, found)]
+        self._items = [entry for entry in statistics if entry.item.part == "validation"]
+        self._scalings = [scaling_of(normalisation, entry) for entry in self._items]
+        places = [(index, *place) for index, entry in enumerate(self._items) for place in _places(training, entry)]
         self._places = places[:: max(1, len(places) // max(1, training.schedule.checks))]
 
     def __len__(self) -> int:
@@ -142,27 +142,27 @@ class Checks(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """The patch of that number."""
         chosen, view, start = self._places[index]
-        image, labels = _opened(self._training, self._found[chosen], view)
+        image, labels = _opened(self._training, self._items[chosen], view)
         how = self._training.samples
-        return cut(
+        return extract_patch(
             image,
             labels,
             start,
             how.patch,
-            Pose(cells_per_pixel(self._training, image.grid)),
+            SpatialAugmentation(cells_per_pixel(self._training, image.grid)),
             self._scalings[chosen],
             margin=how.margin,
             ignore=self._training.data.ignore,
         )
 
 
-def _places(training: Training, found: Gathered) -> list[tuple[View | None, tuple[int, ...]]]:
+def _places(training: Training, entry: ItemStatistics) -> list[tuple[View | None, tuple[int, ...]]]:
     """Views and starts of patches side by side that cover an item."""
-    views: tuple[View | None, ...] = (None,) if found.grid.is_scene else training.samples.views
+    views: tuple[View | None, ...] = (None,) if entry.grid.is_scene else training.samples.views
     places = []
     for view in views:
-        grid = found.grid if view is None else _turned_grid(found.grid, view, training.samples.orientation)
-        cells = footprint(training.samples.patch, Pose(cells_per_pixel(training, grid)))
+        grid = entry.grid if view is None else _turned_grid(entry.grid, view, training.samples.orientation)
+        cells = source_size(training.samples.patch, SpatialAugmentation(cells_per_pixel(training, grid)))
         patch = (*(1,) * (len(grid.shape) - 2), *cells)
         nothing = (0,) * len(patch)
         lattice = Lattice(grid.shape, patch, nothing, nothing)
@@ -178,34 +178,34 @@ def cells_per_pixel(training: Training, grid: Grid) -> tuple[float, float]:
     return training.samples.spacing[0] / down, training.samples.spacing[1] / across
 
 
-def _opened(training: Training, found: Gathered, view: View | None) -> tuple[Source, Source]:
+def _opened(training: Training, entry: ItemStatistics, view: View | None) -> tuple[Source, Source]:
     """Image and labels of an item, in `view`; as they are stored if None."""
-    image, labels = _open(found.item.image, found.reading), _open(found.item.label, Reading())
+    image, labels = _open(entry.item.image, entry.reading), _open(entry.item.label, Reading())
     if view is None:
         return image, labels
-    turn = canonical(found.grid, view, orientation=training.samples.orientation)
+    turn = canonical(entry.grid, view, orientation=training.samples.orientation)
     return Reoriented(image, *turn), Reoriented(labels, *turn)
 
 
-_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()
+_open_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()
 
 
 def close_all() -> None:
     """Close the items that are open in this process."""
-    while _sources:
-        _sources.popitem()[1].close()
+    while _open_sources:
+        _open_sources.popitem()[1].close()
 
 
 def _open(path: str, reading: Reading) -> Source:
     """A source that is open already, or now is; the one that was not asked for longest is closed."""
     key = path, reading
-    if key not in _sources:
+    if key not in _open_sources:
         source = reading.open(path)
-        _sources[key] = Held(source) if source.info.sequential else source
-        if len(_sources) > 2 * OPEN:
-            _sources.popitem(last=False)[1].close()
-    _sources.move_to_end(key)
-    return _sources[key]
+        _open_sources[key] = InMemorySource(source) if source.info.sequential else source
+        if len(_open_sources) > 2 * OPEN:
+            _open_sources.popitem(last=False)[1].close()
+    _open_sources.move_to_end(key)
+    return _open_sources[key]
 
 
 def _turned_grid(grid: Grid, view: View, orientation: str) -> Grid:

@@ -16,7 +16,7 @@ from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics
-from pipeline.training.class_counts import Census, take_census
+from pipeline.training.class_counts import ClassCounts, count_classes
 from pipeline.training.config import Training
 from pipeline.training.items import Item, open_pair
 
@@ -24,44 +24,44 @@ Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ItemStatistics:
     """An item with what is known of it."""
 
     item: Item
     reading: Reading
     """How its image is read."""
     grid: Grid
-    census: Census
+    class_counts: ClassCounts
     own: InputStatistics
     """Of its channels, for a model that scales each input by them; else none."""
     moments: tuple[Foreground, ...]
     """Values other than 0 of each channel, clipped or stretched as the model does, to be joined over all images."""
 
 
-def gather(training: Training, items: Sequence[Item]) -> tuple[Gathered, ...]:
+def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemStatistics, ...]:
     """Look through every item once.
 
     Raises InputError naming the pair whose grids differ, whose values are no classes, or whose channels are not the
     training's; RequestError for a class that no training item has.
     """
     _rule(training, *_plainly(training))
-    gathered = tuple(_look_at(training, item) for item in items)
-    totals = sum(found.census.totals for found in gathered if found.item.part == "train")
+    statistics = tuple(_collect(training, item) for item in items)
+    totals = sum(found.class_counts.totals for found in statistics if found.item.part == "train")
     if missing := [
         entry.name for entry, total in zip(training.classes, np.atleast_1d(totals), strict=True) if not total
     ]:
         raise RequestError(
             f"classes: {', '.join(missing)}: no training item has a pixel of it; leave it out, or add data"
         )
-    return gathered
+    return statistics
 
 
-def normalisation_of(training: Training, gathered: Sequence[Gathered]) -> Normalisation:
+def normalisation_of(training: Training, statistics: Sequence[ItemStatistics]) -> Normalisation:
     """How values are scaled: as the training says, with the training images' own mean and spread where it is silent."""
     how = training.samples
     mean, std = how.mean, how.std
     if not mean and how.normalisation != "zscore":
-        by_channel = zip(*(found.moments for found in gathered if found.item.part == "train"), strict=True)
+        by_channel = zip(*(found.moments for found in statistics if found.item.part == "train"), strict=True)
         joined = [_joined(parts) for parts in by_channel]
         mean, std = tuple(m for m, _ in joined), tuple(s or 1.0 for _, s in joined)
     return _rule(training, mean, std)
@@ -86,15 +86,15 @@ def _plainly(training: Training) -> tuple[Numbers, Numbers]:
     return (0.0,) * count, (1.0,) * count
 
 
-def scaling_of(normalisation: Normalisation, found: Gathered) -> Scaling:
+def scaling_of(normalisation: Normalisation, found: ItemStatistics) -> Scaling:
     """The numbers that scale one item."""
     return Scaling.by(normalisation, found.own)
 
 
-def _look_at(training: Training, item: Item) -> Gathered:
+def _collect(training: Training, item: Item) -> ItemStatistics:
     image, labels = open_pair(item, training.data.bands)
     try:
-        reading = reading_of(image, item.image, _wanted(training))
+        reading = reading_of(image, item.image, _requirements(training))
         image = reading.applied(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
@@ -105,19 +105,19 @@ def _look_at(training: Training, item: Item) -> Gathered:
             raise InputError(
                 f"{item.image}: is a {'scene' if image.grid.is_scene else 'volume'}, not a {training.kind}"
             )
-        census = take_census(item, labels, len(training.classes), training.data.ignore)
+        class_counts = count_classes(item, labels, len(training.classes), training.data.ignore)
         how = training.samples
         own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else NO_STATISTICS
         moments = _moments(training, image, own) if _measured(training) else ()
         if how.normalisation == "zscore":
             own = InputStatistics.of_moments(moments)
-        return Gathered(item, reading, image.grid, census, own, moments)
+        return ItemStatistics(item, reading, image.grid, class_counts, own, moments)
     finally:
         image.close()
         labels.close()
 
 
-def _wanted(training: Training) -> Wanted:
+def _requirements(training: Training) -> Wanted:
     data, values = training.data, training.samples.values
     return Wanted(training.name, training.channels, data.bands, values, data.scale, data.offset, "data.bands")
 

@@ -13,7 +13,7 @@ from pipeline.models.pretrained import load_backbone
 from pipeline.models.store import load_model
 
 
-def begin_with(network: PSPNet, ref: str, base: Path) -> None:
+def initialize_from(network: PSPNet, ref: str, base: Path) -> None:
     """Copy weights into `network`: a packaged model by name, or a folder of a model or a backbone.
 
     A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
@@ -23,10 +23,10 @@ def begin_with(network: PSPNet, ref: str, base: Path) -> None:
     if isinstance(path, Path) and (path / BACKBONE).exists():
         load_backbone(path).start(network)
         return
-    _begin_with_model(network, path)
+    _copy_model(network, path)
 
 
-def _begin_with_model(network: PSPNet, ref: str | Path) -> None:
+def _copy_model(network: PSPNet, ref: str | Path) -> None:
     known = load_model(ref).network.state_dict()
     own = network.state_dict()
     wrong = [

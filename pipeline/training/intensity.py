@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.training.config import Augmentation
-from pipeline.training.patch import Pose
+from pipeline.training.patch import SpatialAugmentation
 
 
 @dataclass(frozen=True)
-class Change:
+class IntensityAugmentation:
     """How the values of one image are changed; each channel of the file alike in all of its slices."""
 
     brightness: float
@@ -28,13 +28,15 @@ class Change:
     """Of the noise."""
 
 
-def draw_pose(rng: np.random.Generator, how: Augmentation, spacing: tuple[float, float], *, square: bool) -> Pose:
-    """A pose for a patch whose model pixels have `spacing` cells of the item, down and across."""
+def draw_spatial(
+    rng: np.random.Generator, how: Augmentation, spacing: tuple[float, float], *, square: bool
+) -> SpatialAugmentation:
+    """Draw how a patch lies whose model pixels have `spacing` cells of the item, down and across."""
     low, high = np.log2(how.scale)
     zoom = 2 ** rng.uniform(low, high)
     apart = 1 + how.stretch * rng.uniform(-1, 1)
     turns = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
-    return Pose(
+    return SpatialAugmentation(
         zoom=(spacing[0] / zoom * apart, spacing[1] / zoom / apart),
         rotation=float(how.rotation * rng.uniform(-1, 1)),
         flips=(
@@ -45,13 +47,13 @@ def draw_pose(rng: np.random.Generator, how: Augmentation, spacing: tuple[float,
     )
 
 
-def draw_change(rng: np.random.Generator, how: Augmentation, channels: int) -> Change:
-    """A change for an image of so many channels."""
+def draw_intensity(rng: np.random.Generator, how: Augmentation, channels: int) -> IntensityAugmentation:
+    """Draw the change of an image of `channels` channels."""
 
     def spread(most: float) -> float:
         return float(most * rng.uniform(-1, 1))
 
-    return Change(
+    return IntensityAugmentation(
         brightness=spread(how.brightness),
         contrast=1 + spread(how.contrast),
         gamma=float(np.exp(spread(how.gamma))),
@@ -62,21 +64,21 @@ def draw_change(rng: np.random.Generator, how: Augmentation, channels: int) -> C
     )
 
 
-def changed(image: Tensor, change: Change) -> Tensor:
-    """An image `(channels times slices, h, w)` after `change`."""
-    slices = len(image) // len(change.colour)
-    gains = torch.tensor(change.colour).repeat_interleave(slices).view(-1, 1, 1)
+def apply_intensity(image: Tensor, augmentation: IntensityAugmentation) -> Tensor:
+    """An image `(channels times slices, h, w)` after `augmentation`."""
+    slices = len(image) // len(augmentation.colour)
+    gains = torch.tensor(augmentation.colour).repeat_interleave(slices).view(-1, 1, 1)
     middle = image.mean()
-    image = (image - middle) * change.contrast * gains + middle + change.brightness
-    if change.gamma != 1:
+    image = (image - middle) * augmentation.contrast * gains + middle + augmentation.brightness
+    if augmentation.gamma != 1:
         low, high = image.amin(), image.amax()
         span = (high - low).clamp(min=1e-6)
-        image = ((image - low) / span) ** change.gamma * span + low
-    if change.blur:
-        image = _blurred(image, change.blur)
-    if change.noise:
-        generator = torch.Generator().manual_seed(change.seed)
-        image = image + change.noise * torch.randn(image.shape, generator=generator)
+        image = ((image - low) / span) ** augmentation.gamma * span + low
+    if augmentation.blur:
+        image = _blurred(image, augmentation.blur)
+    if augmentation.noise:
+        generator = torch.Generator().manual_seed(augmentation.seed)
+        image = image + augmentation.noise * torch.randn(image.shape, generator=generator)
     return image
 
 

@@ -101,15 +101,15 @@ class Learner(lightning.LightningModule):
         """SGD or AdamW with two rates, and their poly fall (section 5.1 of the paper)."""
         how = self.training_config.schedule
         groups = [
-            {"params": list(_learning(self.network, new=False)), "lr": how.rate},
-            {"params": list(_learning(self.network, new=True)), "lr": how.rate * how.new_layers},
+            {"params": list(_trainable(self.network, new=False)), "lr": how.rate},
+            {"params": list(_trainable(self.network, new=True)), "lr": how.rate * how.new_layers},
         ]
         optimiser: Optimizer = (
             SGD(groups, momentum=how.momentum, weight_decay=how.decay)
             if how.optimiser == "sgd"
             else AdamW(groups, weight_decay=how.decay)
         )
-        falling = LambdaLR(optimiser, lambda step: factor(step, how))
+        falling = LambdaLR(optimiser, lambda step: rate_factor(step, how))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
     def _resting(self, network: PSPNet) -> Iterator[nn.Module]:
@@ -145,7 +145,7 @@ def _average(network: PSPNet, kept: float) -> AveragedModel | None:
     return average.requires_grad_(requires_grad=False)
 
 
-def factor(step: int, how: Schedule) -> float:
+def rate_factor(step: int, how: Schedule) -> float:
     """What the rates are multiplied with at a step: up over the warm-up, and down as `(1 - step / steps) ** power`."""
     rising = min(1.0, (step + 1) / how.warm_up) if how.warm_up else 1.0
     return float(rising * max(0.0, 1 - step / how.steps) ** how.power)
@@ -155,7 +155,7 @@ def _frozen(network: PSPNet, stages: int) -> list[nn.Module]:
     return [network.stem, *(network.get_submodule(name) for name in network.layers)][:stages]
 
 
-def _learning(network: PSPNet, *, new: bool) -> Iterator[nn.Parameter]:
+def _trainable(network: PSPNet, *, new: bool) -> Iterator[nn.Parameter]:
     """Parameters that learn: those of the pyramid and the heads, or those of the backbone."""
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and name.startswith(("ppm.", "head.", "aux.")) == new:

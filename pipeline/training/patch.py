@@ -17,14 +17,14 @@ from pipeline.engine.reader import seen
 from pipeline.geometry import Box
 from pipeline.models.card import Pair
 from pipeline.models.inference.fit import Scaling
-from pipeline.training.class_counts import known
+from pipeline.training.class_counts import class_numbers
 
 IGNORE = -1
 """Label of a pixel that is not learned from."""
 
 
 @dataclass(frozen=True)
-class Pose:
+class SpatialAugmentation:
     """How a patch lies in an item: all that moves labels and image alike."""
 
     zoom: tuple[float, float] = (1.0, 1.0)
@@ -46,25 +46,25 @@ class Sample(NamedTuple):
     """Class numbers `(h, w)`, int64; `IGNORE` where not to be learned from."""
 
 
-def reach(patch: Pair, rotation: float) -> Pair:
+def rotated_size(patch: Pair, rotation: float) -> Pair:
     """Model pixels, down and across, that hold a patch however it is turned by `rotation` degrees."""
     height, width = patch
     down, across = abs(cos(radians(rotation))), abs(sin(radians(rotation)))
     return ceil(height * down + width * across), ceil(width * down + height * across)
 
 
-def footprint(patch: Pair, pose: Pose) -> Pair:
+def source_size(patch: Pair, spatial: SpatialAugmentation) -> Pair:
     """Cells of the item, down and across, that a patch is made of."""
-    rows, columns = reach(_turned(patch, pose.turns), pose.rotation)
-    return max(1, round(rows * pose.zoom[0])), max(1, round(columns * pose.zoom[1]))
+    rows, columns = rotated_size(_turned(patch, spatial.turns), spatial.rotation)
+    return max(1, round(rows * spatial.zoom[0])), max(1, round(columns * spatial.zoom[1]))
 
 
-def cut(
+def extract_patch(
     image: Source,
     labels: Source,
     start: tuple[int, ...],
     patch: Pair,
-    pose: Pose,
+    spatial: SpatialAugmentation,
     scaling: Scaling,
     *,
     margin: int = 0,
@@ -74,16 +74,18 @@ def cut(
 
     Mirrored where it reaches outside of the item, as the network sees it when it runs.
     """
-    rows, columns = footprint(patch, pose)
+    rows, columns = source_size(patch, spatial)
     box = Box(start, (*(at + 1 for at in start[:-2]), start[-2] + rows, start[-1] + columns))
     pixels = seen(image, box.grow((*(margin,) * len(start[:-2]), 0, 0)))
     truth = seen(labels, box)
     scaled = scaling(pixels.values[None], None if pixels.valid is None else pixels.valid[None])
-    numbers = known(truth.values[0], _both(truth.valid, pixels.valid, margin, len(start)), ignore)
+    numbers = class_numbers(truth.values[0], _both(truth.valid, pixels.valid, margin, len(start)), ignore)
     sample = Sample(
         torch.from_numpy(scaled.reshape(-1, *scaled.shape[-2:])), torch.from_numpy(numbers.reshape(rows, columns))
     )
-    return _posed(_resized(sample, reach(_turned(patch, pose.turns), pose.rotation)), patch, pose)
+    return _apply_spatial(
+        _resized(sample, rotated_size(_turned(patch, spatial.turns), spatial.rotation)), patch, spatial
+    )
 
 
 def _both(
@@ -106,12 +108,12 @@ def _resized(sample: Sample, size: Pair) -> Sample:
     return Sample(image, labels)
 
 
-def _posed(sample: Sample, patch: Pair, pose: Pose) -> Sample:
+def _apply_spatial(sample: Sample, patch: Pair, spatial: SpatialAugmentation) -> Sample:
     """Turned by the small rotation, cut from the middle, then mirrored and turned by right angles."""
-    size = _turned(patch, pose.turns)
-    if pose.rotation:
-        sample = _rotated(sample, size, pose.rotation)
-    image, labels = (torch.rot90(_flipped(x, pose.flips), pose.turns, (-2, -1)) for x in sample)
+    size = _turned(patch, spatial.turns)
+    if spatial.rotation:
+        sample = _rotated(sample, size, spatial.rotation)
+    image, labels = (torch.rot90(_flipped(x, spatial.flips), spatial.turns, (-2, -1)) for x in sample)
     return Sample(image.contiguous(), labels.contiguous())
 
 

@@ -29,24 +29,24 @@ from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training, TrainingResources
-from pipeline.training.dataset import Checks, Samples, close_all
-from pipeline.training.dataset_statistics import Gathered, gather, normalisation_of
-from pipeline.training.initialize import begin_with
+from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
+from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, normalisation_of
+from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
 from pipeline.training.patch import Sample
 
-_TOLD = ("licence", "credits", "limits")
+_DESCRIPTIVE = ("licence", "credits", "limits")
 """What a training says of its model and does not depend on."""
 _RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
-_SOON = 10
+_FIRST_LINE_AFTER = 10
 """Steps after which a training tells how fast it is."""
 STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What came of a training."""
 
     folder: Path
@@ -63,7 +63,7 @@ ALL_HERE = TrainingResources()
 
 def train(
     training: Training, base: Path, out: Path, resources: TrainingResources = ALL_HERE, say: Say = print
-) -> Trained:
+) -> TrainingResult:
     """Train, and write the model into `out/model`; paths in the training are relative to `base`.
 
     Goes on from the last checkpoint in `out` of this very training. Raises RequestError, InputError or OutputError
@@ -72,17 +72,17 @@ def train(
     spec = spec_of(training)
     items = find_items(training.data, base)
     say(f"{len(items)} pairs: looking through them")
-    gathered = gather(training, items)
-    normalisation = normalisation_of(training, gathered)
-    learner = Learner(training, _begun(training, base, spec))
-    fitted = fit(learner, Loaders(training, gathered, normalisation, resources), out, resources, say)
+    statistics = collect_statistics(training, items)
+    normalisation = normalisation_of(training, statistics)
+    learner = Learner(training, _initialized(training, base, spec))
+    fitted = fit(learner, TrainingDataModule(training, statistics, normalisation, resources), out, resources, say)
     if fitted.first:
         card = card_of(training, normalisation, fitted.figures)
         save_model(out / MODEL, card, learner.published.cpu().eval())
-    return Trained(out / MODEL, *fitted)
+    return TrainingResult(out / MODEL, *fitted)
 
 
-class Fitted(NamedTuple):
+class FitResult(NamedTuple):
     """How a learner came by its weights."""
 
     steps: int
@@ -93,8 +93,8 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    learner: Learner, loaders: Loaders, out: Path, resources: TrainingResources = ALL_HERE, say: Say = print
-) -> Fitted:
+    learner: Learner, loaders: TrainingDataModule, out: Path, resources: TrainingResources = ALL_HERE, say: Say = print
+) -> FitResult:
     """Train `learner`, from the last checkpoint in `out` on; it ends with the weights that did best in validation."""
     training = learner.training_config
     _claim(out, training)
@@ -109,23 +109,23 @@ def fit(
     best = out / f"{BEST}.ckpt"
     kept = torch.load(best if best.exists() else last, weights_only=True, map_location="cpu")
     learner.load_state_dict(kept["state_dict"])
-    return Fitted(trainer.global_step, _figures(kept), trainer.is_global_zero)
+    return FitResult(trainer.global_step, _figures(kept), trainer.is_global_zero)
 
 
-class Loaders(lightning.LightningDataModule):
+class TrainingDataModule(lightning.LightningDataModule):
     """Samples in epochs of as many steps as lie between two checkpoints, so that a restart begins with a sample."""
 
     def __init__(
         self,
         training: Training,
-        gathered: Sequence[Gathered],
+        statistics: Sequence[ItemStatistics],
         normalisation: Normalisation,
         resources: TrainingResources,
     ) -> None:
         super().__init__()
-        self._training, self._gathered, self._normalisation = training, gathered, normalisation
+        self._training, self._statistics, self._normalisation = training, statistics, normalisation
         self._workers = resources.workers
-        checks = Checks(training, gathered, normalisation)
+        checks = ValidationPatches(training, statistics, normalisation)
         self.checks = checks if len(checks) else None
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -134,7 +134,7 @@ class Loaders(lightning.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         together = batch * (self.trainer.world_size if self.trainer is not None else 1)
         numbers = range(epoch * how.every * together, min((epoch + 1) * how.every, how.steps) * together)
-        samples = Samples(self._training, self._gathered, self._normalisation, numbers)
+        samples = TrainingPatches(self._training, self._statistics, self._normalisation, numbers)
         return DataLoader(samples, batch_size=batch, num_workers=self._workers)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
@@ -144,12 +144,12 @@ class Loaders(lightning.LightningDataModule):
         return DataLoader(self.checks, batch_size=self._training.samples.batch, num_workers=self._workers)
 
 
-class Lines(Callback):
+class ProgressLines(Callback):
     """A line of figures at each checkpoint; and one soon, that tells how long it will take."""
 
     def __init__(self, say: Say, training: Training) -> None:
         self._say, self._steps, self._batch = say, training.schedule.steps, training.samples.batch
-        self._soon = training.schedule.every > _SOON
+        self._soon = training.schedule.every > _FIRST_LINE_AFTER
         self._began, self._first = 0.0, 0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -169,7 +169,7 @@ class Lines(Callback):
         batch_idx: int,
     ) -> None:
         """The first line, after a few steps."""
-        if self._soon and trainer.global_step - self._first >= _SOON:
+        if self._soon and trainer.global_step - self._first >= _FIRST_LINE_AFTER:
             self._soon = False
             self._tell(trainer)
 
@@ -184,7 +184,7 @@ class Lines(Callback):
         self._say(f"step {step}/{self._steps}  {figures}  {samples:.1f} samples/s  {left:.0f} min left")
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that appear under their name when they are whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
@@ -228,7 +228,7 @@ def _claim(out: Path, training: Training) -> None:
     state, path = _plain(asdict(training)), out / STATE
     if path.exists():
         begun = decode(Training, json.loads(path.read_text(encoding="utf-8")), may_miss=True)
-        told = {name: getattr(training, name) for name in _TOLD}
+        told = {name: getattr(training, name) for name in _DESCRIPTIVE}
         if differing := differences(_plain(asdict(replace(begun, **told))), state):
             raise OutputError(f"{out}: another training was begun here, with {differing}; give another --out")
         return
@@ -239,12 +239,12 @@ def _claim(out: Path, training: Training) -> None:
         raise OutputError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
 
 
-def _begun(training: Training, base: Path, spec: PSPNetSpec) -> PSPNet:
+def _initialized(training: Training, base: Path, spec: PSPNetSpec) -> PSPNet:
     """The network before the first step: random, or with what a model or a backbone brings."""
     torch.manual_seed(training.seed)
     network = PSPNet(spec)
     if training.network.pretrained is not None:
-        begin_with(network, training.network.pretrained, base)
+        initialize_from(network, training.network.pretrained, base)
     return network
 
 
@@ -262,7 +262,7 @@ def _trainer(
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [saving, Lines(say, training)]
+    callbacks: list[Callback] = [saving, ProgressLines(say, training)]
     if resources.bar:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if how.patience and validated:
@@ -280,7 +280,7 @@ def _trainer(
         num_sanity_val_steps=0,
         callbacks=callbacks,
         logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
         default_root_dir=out,
         enable_progress_bar=resources.bar,
         enable_model_summary=False,

@@ -26,7 +26,7 @@ from pipeline.sources.components import Connected
 from pipeline.sources.reoriented import Reoriented
 from pipeline.sources.sieve import Sieved
 from pipeline.testing import SourceContract
-from pipeline.training.dataset import Held
+from pipeline.training.dataset import InMemorySource
 from tests.support.dicoms import TILTED, put_series
 from tests.support.fakes import ArraySource
 from tests.support.inputs import put_volume
@@ -151,7 +151,7 @@ WRAPPERS: dict[str, Callable[[], Source]] = {
     "sieved volume": lambda: Sieved(labels(8, 9, 10), 255, 3),
     "connected": lambda: Connected(labels(40, 8, 9), 0, 255, least=3),
     "alone": lambda: _Alone(labels(40, 50), 2, 255),
-    "held": lambda: Held(volume()),
+    "held": lambda: InMemorySource(volume()),
 }
 
 
@@ -193,7 +193,7 @@ def test_what_is_made_of_a_sequential_source_is_sequential(around):
 def test_a_packed_volume_is_sequential_until_it_is_held(tmp_path):
     source = open_source(put_volume(tmp_path / "v.nii.gz", numbers(VOLUME, "i2"), SHEARED))
     assert source.info.sequential
-    assert not Held(source).info.sequential
+    assert not InMemorySource(source).info.sequential
 
 
 def test_a_warped_scene_is_called_what_the_scene_is(tmp_path):

@@ -28,8 +28,8 @@ from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.training.config import Data, read_training
-from pipeline.training.dataset import Samples, close_all
-from pipeline.training.dataset_statistics import gather, normalisation_of
+from pipeline.training.dataset import TrainingPatches, close_all
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
 from pipeline.training.items import Item
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, undecided
 from tests.support.model_cases import network_of
@@ -239,8 +239,8 @@ def test_a_training_takes_bands_by_name_as_a_run_does(tmp_path):
     for name, asked in (("twin", None), ("other", None), ("other", ("red", "green"))):
         training = replace(SCENES, data=Data("", "", bands=asked))
         item = Item(str(tmp_path / f"{name}.tif"), str(tmp_path / "label.tif"), "train")
-        gathered = gather(training, [item])
-        samples = Samples(training, gathered, normalisation_of(training, gathered), range(3))
+        gathered = collect_statistics(training, [item])
+        samples = TrainingPatches(training, gathered, normalisation_of(training, gathered), range(3))
         found[name, asked] = [sample.image.numpy() for sample in samples]
         close_all()
     assert all(np.array_equal(found["twin", None], images) for images in found.values())
@@ -250,7 +250,7 @@ def test_a_training_takes_bands_by_name_as_a_run_does(tmp_path):
     with pytest.raises(RequestError, match=r"data.bands\[0\]: expected a whole number, got 1.5"):
         read_training(tmp_path / "a.toml")
     with pytest.raises(InputError, match=r'data\.bands = \["red", "green"\] takes them by name'):
-        gather(replace(SCENES, data=Data("", "", bands=(1, 2))), [item])
+        collect_statistics(replace(SCENES, data=Data("", "", bands=(1, 2))), [item])
 
 
 def test_every_colour_of_gdal_is_a_name_but_those_that_tell_nothing():

@@ -24,7 +24,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS, statistics_of
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.statistics import InputStatistics, Spread
-from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, pixels, put_volume, undecided
@@ -155,7 +155,7 @@ def test_a_training_scales_volumes_as_a_run_does(tmp_path):
     )
     samples = replace(VOLUMES.samples, normalisation="percentile", low=LOW, high=HIGH)
     training = replace(VOLUMES, channels=("MR", "MR"), samples=samples)
-    (found,) = gather(training, (Item(str(path), str(truth), "train"),))
+    (found,) = collect_statistics(training, (Item(str(path), str(truth), "train"),))
     assert found.reading.windows == (0, 0)
     own = stretch(ArraySource(np.stack([VALUES, VALUES]), None, (1, 60, 70)), LOW, HIGH)
     scaling = scaling_of(normalisation_of(training, (found,)), found)

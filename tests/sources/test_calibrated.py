@@ -26,8 +26,8 @@ from pipeline.runs.segment import segment
 from pipeline.sources.calibrated import Calibrated, Calibration
 from pipeline.testing import SourceContract
 from pipeline.training.config import Data
-from pipeline.training.dataset import Samples, close_all
-from pipeline.training.dataset_statistics import gather, normalisation_of
+from pipeline.training.dataset import TrainingPatches, close_all
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
 from pipeline.training.items import Item
 from pipeline.training.run import card_of
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, put_volume, undecided
@@ -201,9 +201,12 @@ def test_a_training_learns_from_physical_values_and_its_card_says_so(tmp_path):
     for name, path in files.items():
         given_ = {"scale": SCALES, "offset": OFFSETS} if name == "bare" else {}
         training = replace(SCENES, data=Data("", "", **given_), samples=replace(SCENES.samples, values="physical"))
-        gathered = gather(training, [Item(str(path), str(tmp_path / "label.tif"), "train")])
+        gathered = collect_statistics(training, [Item(str(path), str(tmp_path / "label.tif"), "train")])
         rule = normalisation_of(training, gathered)
-        found[name] = rule.mean, [sample.image.numpy() for sample in Samples(training, gathered, rule, range(3))]
+        found[name] = (
+            rule.mean,
+            [sample.image.numpy() for sample in TrainingPatches(training, gathered, rule, range(3))],
+        )
         assert card_of(training, rule, {}).values == "physical"
         close_all()
     means, images = found["ready"]

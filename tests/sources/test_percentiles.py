@@ -31,7 +31,7 @@ from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch, to_grey
 from pipeline.sources.statistics import InputStatistics
 from pipeline.training.config import Data
-from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
@@ -254,7 +254,7 @@ def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
         values = noise((150, 120), np.uint16, seed) * (1 + seed)
         path = put(tmp_path / f"{seed}.tif", values)
         items.append(Item(str(path), str(tmp_path / "label.tif"), "train"))
-    gathered = gather(training, items)
+    gathered = collect_statistics(training, items)
     rule = normalisation_of(training, gathered)
     for item, found in zip(items, gathered, strict=True):
         source = RasterSource(item.image)
@@ -269,7 +269,7 @@ def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
     with pytest.raises(
         RequestError, match="samples: normalisation: kind 'percentile' with 2 channels needs 2 values of low"
     ):
-        gather(replace(training, samples=replace(how, low=(2.0,))), items)
+        collect_statistics(replace(training, samples=replace(how, low=(2.0,))), items)
 
 
 def test_percentiles_that_are_none_are_refused():

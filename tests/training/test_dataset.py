@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError, RequestError
 from pipeline.models.inference.fit import Scaling
-from pipeline.training.class_counts import take_census
+from pipeline.training.class_counts import count_classes
 from pipeline.training.config import Augmentation
-from pipeline.training.dataset import Checks, Samples, close_all
-from pipeline.training.dataset_statistics import gather, normalisation_of, scaling_of
-from pipeline.training.intensity import changed, draw_change, draw_pose
+from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
+from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
+from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
 from pipeline.training.items import Item, find_items, open_pair
-from pipeline.training.patch import IGNORE, Pose, cut, footprint
+from pipeline.training.patch import IGNORE, SpatialAugmentation, extract_patch, source_size
 from tests.support.fakes import ArraySource
 from tests.support.inputs import PLACE, put_scene
 from tests.support.trainings import CLASSES, SCENES, STILL, VOLUMES, put_scenes, put_volumes, truth
@@ -44,13 +44,15 @@ def _closed():
 
 
 def samples_of(training, folder, numbers=range(50)):
-    gathered = gather(training, find_items(training.data, folder))
+    gathered = collect_statistics(training, find_items(training.data, folder))
     normalisation = normalisation_of(training, gathered)
-    return Samples(training, gathered, normalisation, numbers), Checks(training, gathered, normalisation)
+    return TrainingPatches(training, gathered, normalisation, numbers), ValidationPatches(
+        training, gathered, normalisation
+    )
 
 
 poses = st.builds(
-    Pose,
+    SpatialAugmentation,
     zoom=st.tuples(st.floats(0.4, 2.5), st.floats(0.4, 2.5)),
     rotation=st.floats(-45, 45) | st.just(0.0),
     flips=st.tuples(st.booleans(), st.booleans()),
@@ -64,7 +66,7 @@ def test_labels_lie_where_the_image_lies_after_any_change_of_place(pose, patch, 
     """Each class has a value of its own: where the image shows one, away from edges, the label must be its class."""
     labels = np.kron(np.random.default_rng(0).integers(0, 5, (8, 8)), np.ones((16, 16), int))[None]
     values = np.array([0, 2**0.5, 3**0.5, 7**0.5, 11**0.5], np.float32)
-    sample = cut(ArraySource(values[labels]), ArraySource(labels), (row, column), patch, pose, UNIT)
+    sample = extract_patch(ArraySource(values[labels]), ArraySource(labels), (row, column), patch, pose, UNIT)
     assert sample.image.shape == (1, *patch)
     assert sample.labels.shape == patch
     distance, nearest = (sample.image[0][..., None] - torch.from_numpy(values)).abs().min(-1)
@@ -77,7 +79,14 @@ def test_labels_lie_where_the_image_lies_after_any_change_of_place(pose, patch, 
 def test_the_pose_of_nothing_is_the_source_itself():
     values = np.random.default_rng(0).normal(size=(2, 40, 50)).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 3, (1, 40, 50))
-    sample = cut(ArraySource(values), ArraySource(labels), (7, 9), (16, 20), Pose(), Scaling((0.0,) * 2, (1.0,) * 2))
+    sample = extract_patch(
+        ArraySource(values),
+        ArraySource(labels),
+        (7, 9),
+        (16, 20),
+        SpatialAugmentation(),
+        Scaling((0.0,) * 2, (1.0,) * 2),
+    )
     assert np.array_equal(sample.image.numpy(), values[:, 7:23, 9:29])
     assert np.array_equal(sample.labels.numpy(), labels[0, 7:23, 9:29])
 
@@ -86,12 +95,12 @@ def test_the_pose_of_nothing_is_the_source_itself():
 def test_right_angles_and_mirrors_are_exact(flips, turns):
     labels = np.arange(20 * 30).reshape(1, 20, 30)
     patch = (8, 12) if turns % 2 == 0 else (12, 8)
-    sample = cut(
+    sample = extract_patch(
         ArraySource(labels.astype(np.float32)),
         ArraySource(labels),
         (3, 5),
         patch,
-        Pose((1, 1), 0.0, flips, turns),
+        SpatialAugmentation((1, 1), 0.0, flips, turns),
         UNIT,
     )
     inside = labels[0, 3:11, 5:17]
@@ -103,9 +112,9 @@ def test_right_angles_and_mirrors_are_exact(flips, turns):
 def test_a_rotation_turns_anticlockwise_about_the_middle():
     labels = np.zeros((1, 41, 41), int)
     labels[0, 20, 30] = 1
-    pose = Pose(rotation=90.0)
-    start = tuple(20 - side // 2 for side in footprint((41, 41), pose))
-    sample = cut(ArraySource(labels.astype(np.float32)), ArraySource(labels), start, (41, 41), pose, UNIT)
+    pose = SpatialAugmentation(rotation=90.0)
+    start = tuple(20 - side // 2 for side in source_size((41, 41), pose))
+    sample = extract_patch(ArraySource(labels.astype(np.float32)), ArraySource(labels), start, (41, 41), pose, UNIT)
     (place,) = sample.labels.nonzero().tolist()
     assert place == [10, 20]
 
@@ -114,7 +123,15 @@ def test_what_was_not_observed_is_not_learned(scenes):
     labels = truth((96, 80), 0)
     values, valid = np.ones((1, 96, 80), np.float32), np.ones((96, 80), bool)
     valid[40:50] = False
-    sample = cut(ArraySource(values, valid), ArraySource(labels[None]), (0, 0), (96, 80), Pose(), UNIT, ignore=(255,))
+    sample = extract_patch(
+        ArraySource(values, valid),
+        ArraySource(labels[None]),
+        (0, 0),
+        (96, 80),
+        SpatialAugmentation(),
+        UNIT,
+        ignore=(255,),
+    )
     expected = np.where(labels == 255, IGNORE, labels.astype(int))
     expected[40:50] = IGNORE
     assert np.array_equal(sample.labels.numpy(), expected)
@@ -201,7 +218,7 @@ def test_the_sides_of_the_body_are_swapped_in_every_view(volumes, view):
 
 
 def test_normalisation_is_that_of_all_training_images(scenes):
-    gathered = gather(SCENES, find_items(SCENES.data, scenes))
+    gathered = collect_statistics(SCENES, find_items(SCENES.data, scenes))
     normalisation = normalisation_of(SCENES, gathered)
     values = np.concatenate(
         [open_pair(found.item, None)[0].read(_whole(found)).values.reshape(2, -1) for found in gathered[:2]], 1
@@ -217,7 +234,7 @@ def _whole(found):
 
 
 def test_each_volume_is_scaled_by_itself(volumes):
-    gathered = gather(VOLUMES, find_items(VOLUMES.data, volumes))
+    gathered = collect_statistics(VOLUMES, find_items(VOLUMES.data, volumes))
     normalisation = normalisation_of(VOLUMES, gathered)
     one, two = (scaling_of(normalisation, found) for found in gathered)
     assert two.mean[0] == pytest.approx(2 * one.mean[0], rel=0.01)
@@ -227,7 +244,7 @@ def test_each_volume_is_scaled_by_itself(volumes):
 @given(st.integers(1, 100), st.integers(1, 200), st.integers(0, 10))
 def test_a_census_counts_every_cell_once(rows, columns, seed):
     labels = np.random.default_rng(seed).integers(0, 4, (1, rows, columns)).astype(np.uint8)
-    census = take_census(Item("a.tif", "b.tif", "train"), ArraySource(labels), 3, (3,))
+    census = count_classes(Item("a.tif", "b.tif", "train"), ArraySource(labels), 3, (3,))
     assert census.totals.tolist() == [int((labels == label).sum()) for label in range(3)]
     rng = np.random.default_rng(seed)
     for label in np.flatnonzero(census.totals):
@@ -240,19 +257,21 @@ def test_a_census_counts_every_cell_once(rows, columns, seed):
 def test_changes_of_value_keep_shape_and_are_drawn_by_number(seed, channels):
     how = Augmentation(gamma=0.3, blur=0.5)
     image = torch.randn(channels * 3, 12, 10, generator=torch.Generator().manual_seed(0))
-    one, two = (changed(image, draw_change(np.random.default_rng(seed), how, channels)) for _ in range(2))
+    one, two = (apply_intensity(image, draw_intensity(np.random.default_rng(seed), how, channels)) for _ in range(2))
     assert one.shape == image.shape
     assert one.isfinite().all()
     assert torch.equal(one, two)
     assert torch.equal(
-        changed(image, draw_change(np.random.default_rng(seed), STILL, channels)), image
-    ) or torch.allclose(changed(image, draw_change(np.random.default_rng(seed), STILL, channels)), image, atol=1e-5)
+        apply_intensity(image, draw_intensity(np.random.default_rng(seed), STILL, channels)), image
+    ) or torch.allclose(
+        apply_intensity(image, draw_intensity(np.random.default_rng(seed), STILL, channels)), image, atol=1e-5
+    )
 
 
 @given(st.integers(0, 2**32))
 def test_poses_stay_in_their_range(seed):
     how = Augmentation(scale=(0.5, 2.0), rotation=10.0)
-    pose = draw_pose(np.random.default_rng(seed), how, (2.0, 3.0), square=False)
+    pose = draw_spatial(np.random.default_rng(seed), how, (2.0, 3.0), square=False)
     assert 1.0 <= pose.zoom[0] <= 4.0
     assert pose.zoom[1] / pose.zoom[0] == pytest.approx(1.5)
     assert abs(pose.rotation) <= 10
@@ -276,7 +295,7 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
             (tmp_path / "scene0_label.tif").unlink(missing_ok=True)
             put_scene(tmp_path / "scene0_label.tif", values)
         with pytest.raises((InputError, RequestError), match=words) as raised:
-            gather(training, find_items(training.data, tmp_path))
+            collect_statistics(training, find_items(training.data, tmp_path))
         assert "scene0" in str(raised.value) or "rare" in words
 
 
@@ -284,13 +303,13 @@ def test_labels_that_lie_elsewhere_are_refused(scenes, tmp_path):
     put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
     put_scene(tmp_path / "scene0_label.tif", truth((80, 80), 2)[None], transform=PLACE @ Affine.translation(0.5, 0))
     with pytest.raises(InputError, match="lie in different places"):
-        gather(SCENES, find_items(SCENES.data, tmp_path))
+        collect_statistics(SCENES, find_items(SCENES.data, tmp_path))
 
 
 def test_channels_have_to_be_those_of_the_training(scenes):
     training = replace(SCENES, channels=("red", "green", "blue"))
     with pytest.raises(InputError, match=r"has 2 channels, the training 3 \(red, green, blue\)"):
-        gather(training, find_items(training.data, scenes))
+        collect_statistics(training, find_items(training.data, scenes))
     assert len(CLASSES) == 3
 
 

@@ -25,7 +25,7 @@ from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
 from pipeline.training.config import Loss, Schedule, read_training
 from pipeline.training.losses import loss_of, soft_dice
-from pipeline.training.module import Learner, coarse_twin, factor
+from pipeline.training.module import Learner, coarse_twin, rate_factor
 from pipeline.training.patch import IGNORE
 from pipeline.training.run import TrainingResources, spec_of, train
 from tests.support.inputs import labels_of
@@ -258,10 +258,10 @@ def test_coarse_steps_come_first_and_go_on_after_a_stop(scenes, tmp_path):
 
 def test_rates_rise_and_fall_and_new_layers_learn_faster():
     how = Schedule(steps=100, rate=0.01, new_layers=10.0, warm_up=10)
-    assert factor(0, how) == pytest.approx(0.1)
-    assert factor(9, how) == pytest.approx(0.91**0.9)
-    assert factor(50, how) == pytest.approx(0.5**0.9)
-    assert factor(100, how) == 0
+    assert rate_factor(0, how) == pytest.approx(0.1)
+    assert rate_factor(9, how) == pytest.approx(0.91**0.9)
+    assert rate_factor(50, how) == pytest.approx(0.5**0.9)
+    assert rate_factor(100, how) == 0
     training = replace(SCENES, schedule=how, network=replace(SCENES.network, frozen_stages=2))
     network = PSPNet(spec_of(training))
     optimiser = Learner(training, network).configure_optimizers()["optimizer"]

@@ -37,6 +37,7 @@ import typer.main
 import zarr
 
 import pipeline
+from docs.pictures import architecture
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.demo import scene_grid
@@ -212,6 +213,12 @@ def test_a_decision_is_one_page_of_five_parts():
 
 def test_pictures_are_small():
     assert all(picture.stat().st_size < 300_000 for picture in DOCS.rglob("*.png"))
+
+
+@pytest.mark.parametrize("name", architecture.pictures())
+def test_the_pictures_of_the_architecture_are_those_of_the_code(name):
+    """`python -m docs.pictures.architecture` draws them."""
+    assert (DOCS / "pictures" / name).read_text(encoding="utf-8") == architecture.pictures()[name]
 
 
 def section(page: str, heading: str) -> str:

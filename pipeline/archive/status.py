@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row, State
 from pipeline.archive.outliers import Suspect, suspects_of
@@ -60,20 +60,25 @@ def _counted(ledger: ArchiveLedger, suspects: Sequence[Suspect]) -> Status:
     rows = list(ledger.rows().values())
     counts = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "done"]
-    timed = [row for row in done if row.seconds]
-    seconds, cells = sum(row.seconds for row in timed), sum(row.cells for row in timed)
-    each = seconds / len(timed) if timed else None
-    left = sum(counts[state] for state in _LEFT)
     return Status(
         ledger=str(ledger.path),
         states={state: counts[state] for state in get_args(State)},
         reasons=_reasons(_strange(rows, suspects)),
         megapixels=sum(row.cells for row in done) / 1e6,
-        seconds=seconds,
-        megapixels_per_second=cells / 1e6 / seconds if seconds else None,
-        items_per_hour=3600 / each if each else None,
-        seconds_left=left * each if each is not None else None,
+        **_speed([row for row in done if row.seconds], left=sum(counts[state] for state in _LEFT)),
     )
+
+
+def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
+    """The fields of a status that are about time, of the items of which it is known."""
+    seconds, cells = sum(row.seconds for row in timed), sum(row.cells for row in timed)
+    each = seconds / len(timed) if timed else None
+    return {
+        "seconds": seconds,
+        "megapixels_per_second": cells / 1e6 / seconds if seconds else None,
+        "items_per_hour": 3600 / each if each else None,
+        "seconds_left": left * each if each is not None else None,
+    }
 
 
 def write_report(ledger: ArchiveLedger) -> Path:

@@ -49,7 +49,7 @@ def run(
     A stopped or crashed run continues where it was when the same command is given again.
     """
     from pipeline.cli.pseudonyms import without_names
-    from pipeline.cli.screen import print_failure, print_reports
+    from pipeline.cli.screen import print_reports
     from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import overridden
 
@@ -60,11 +60,9 @@ def run(
     ledger = ledger or _ledger_of(request, jobs)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger)
-        for report in reports:
-            print_failure(report)
     else:
         reports = _run_here(jobs, resources, ledger, quiet=quiet or as_json, hash_names=hash_names)
-    print_reports([without_names(report) for report in reports] if hash_names else reports, as_json=as_json)
+    print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)
     if any(report.status == "failed" for report in reports):
         raise typer.Exit(SOME_FAILED)
 
@@ -115,8 +113,12 @@ def _run_here(jobs: Sequence[Job], resources: Resources, ledger: Path | None, *,
 
 def _run_as_flow(jobs: Sequence[Job], resources: Resources, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
     from flows.segment import run_flow
+    from pipeline.cli.screen import print_failure
 
-    return run_flow(jobs, resources, ledger)
+    reports = run_flow(jobs, resources, ledger)
+    for report in reports:
+        print_failure(report)
+    return reports
 
 
 def _server_is_set_up() -> bool:

@@ -140,7 +140,11 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     if len(reports) > _LISTED:
         counts = Counter(report.status for report in reports)
         sys.stdout.write(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + "\n")
-        return
+    else:
+        _print_each(reports)
+
+
+def _print_each(reports: Sequence[Report]) -> None:
     table = table_of("input", "output", "status", "Mpx", "s", "Mpx/s")
     for report in reports:
         rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""

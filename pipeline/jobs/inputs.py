@@ -170,15 +170,12 @@ def name_outputs(
         if len(inputs) > 1:
             raise RequestError(f"--output {output}: is one file, for {len(inputs)} inputs; give a folder")
         return (Path(output),)
-    folder = Path(output)
-    if not names_folder(output):
-        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
-        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
+    _check_folder(output)
     roots = [root for name in named if (root := _root(name)) is not None]
     outputs: dict[Path, Input] = {}
     for item in inputs:
         kind = ".nii.gz" if _is_volume(item) else ".tif"
-        path = folder / _place(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
+        path = Path(output) / _place(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
         if path in outputs:
             raise RequestError(
                 f"{item.name}: shares the output {path} with another input, {outputs[path].name}; "
@@ -186,6 +183,12 @@ def name_outputs(
             )
         outputs[path] = item
     return tuple(outputs)
+
+
+def _check_folder(output: str) -> None:
+    if not names_folder(output):
+        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
+        raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
 
 
 def _is_one_file(output: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -45,22 +46,30 @@ def check(request: Request) -> None:
 
 def check_how(request: Request) -> None:
     """The same of a request that need not name inputs."""
-    word = request.window
-    if word is not None and word not in WINDOWS:
-        raise RequestError(f"unknown window {word!r}{did_you_mean(word, WINDOWS)}; choose one of {', '.join(WINDOWS)}")
+    _check_word("window", request.window, WINDOWS)
     views_of(request.view)
     TTA.of(request.tta)
     checked(request.also)
-    if request.affine is not None and request.affine not in AFFINES:
-        hint = did_you_mean(request.affine, AFFINES)
-        raise RequestError(f"unknown affine {request.affine!r}{hint}; choose one of {', '.join(AFFINES)}")
+    _check_word("affine", request.affine, AFFINES)
     if isinstance(request.volume, int) and request.volume < 0:
         raise RequestError(f"volume {request.volume}: must be at least 0, for volumes are counted from 0; or all")
+    _check_target(request)
+    _check_patch(request.patch, request.overlap)
+
+
+def _check_word(what: str, word: str | None, known: Sequence[str]) -> None:
+    if word is not None and word not in known:
+        raise RequestError(f"unknown {what} {word!r}{did_you_mean(word, known)}; choose one of {', '.join(known)}")
+
+
+def _check_target(request: Request) -> None:
     if request.like is not None and (request.resolution or request.crs):
         raise RequestError(f"like {request.like} is a grid already; leave out resolution and crs")
     if request.resolution and not all(0 < side < inf for side in request.resolution):
         raise RequestError(f"resolution {request.resolution} must be above 0, in height and in width")
-    patch, overlap = request.patch, request.overlap
+
+
+def _check_patch(patch: tuple[int, int] | None, overlap: tuple[int, int] | None) -> None:
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1, in height and in width")
     if overlap and (min(overlap) < 0 or (patch and any(o >= p for p, o in zip(patch, overlap, strict=True)))):

@@ -126,12 +126,15 @@ def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:
 def _calibration(source: Source, told: Sequence[RasterBand], wanted: Wanted) -> Calibration | None:
     """That which the user gives; else, for a model of physical values, that of the file. ValueError where none fits."""
     if wanted.scale is not None or wanted.offset is not None:
-        count = len(told) or source.channels
-        return Calibration(
-            _each("scale", wanted.scale or (1.0,), count), _each("offset", wanted.offset or (0.0,), count)
-        )
-    if wanted.values == "raw":
-        return None
+        return _given_calibration(wanted, len(told) or source.channels)
+    return None if wanted.values == "raw" else _file_calibration(source, told, wanted)
+
+
+def _given_calibration(wanted: Wanted, count: int) -> Calibration:
+    return Calibration(_each("scale", wanted.scale or (1.0,), count), _each("offset", wanted.offset or (0.0,), count))
+
+
+def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: Wanted) -> Calibration | None:
     if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in told):
         raise ValueError(
             f"the model {wanted.model} takes physical values, and these are {source.dtype.name} without scale or offset"

@@ -43,7 +43,7 @@ from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
 from pipeline.training.config import Training, read_training
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
 from pipeline.training.module import Learner, coarse_twin
@@ -96,7 +96,7 @@ def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Traini
     training = trainings[0]
     spec = spec_of(training)
     gathered = collect_statistics(training, find_items(training.data, data))
-    normalisation = normalisation_of(training, gathered)
+    normalisation = normalization_of(training, gathered)
     torch.manual_seed(training.seed)
     unet = UNet(spec)
     steps = _noted(

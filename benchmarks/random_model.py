@@ -13,14 +13,14 @@ from typing import get_args
 
 import torch
 
-from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
+from pipeline.models.card import FORMAT, Card, ClassEntry, Normalization
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import Backbone, PSPNetSpec
 from pipeline.models.store import save_model
 
 VOLUMES = {
-    "window": Normalisation("window", (50.0,), (250.0,), (-200.0,), (300.0,)),
-    "zscore": Normalisation("zscore", (), ()),
+    "window": Normalization("window", (50.0,), (250.0,), (-200.0,), (300.0,)),
+    "zscore": Normalization("zscore", (), ()),
 }
 """By kind: what needs no statistics of a volume, and what does."""
 
@@ -42,7 +42,7 @@ def write_volume(folder: Path, normalisation: str, classes: int = 3, patch: int 
     scene = _scene("resnet18", classes, patch, overlap)
     small = replace(scene.network, output_stride=32, ppm_channels=4, head_channels=8)
     of_volumes = {"kind": "volume", "channels": ("CT",), "margin": 1, "orientation": "RAS", "views": ("axial",)}
-    _save(folder, replace(scene, **of_volumes, normalisation=VOLUMES[normalisation], network=small))
+    _save(folder, replace(scene, **of_volumes, normalization=VOLUMES[normalisation], network=small))
 
 
 def _save(folder: Path, card: Card) -> None:
@@ -63,14 +63,14 @@ def _scene(backbone: Backbone, classes: int, patch: int, overlap: int, channels:
         overlap=(overlap, overlap),
         channels=("red", "green", "blue") if channels == 3 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         margin=0,
-        normalisation=Normalisation("fixed", (110.0,) * channels, (60.0,) * channels),
+        normalization=Normalization("fixed", (110.0,) * channels, (60.0,) * channels),
         spacing=None,
         orientation=None,
         views=(),
         averaging="logits",
         window="gaussian",
         weights_sha256="",
-        licence="CC0-1.0",
+        license="CC0-1.0",
         credits="none: random weights",
         evaluation={},
     )

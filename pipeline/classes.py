@@ -15,7 +15,7 @@ class LabelClass:
     value: int
     """The integer that stands in the mask."""
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     """Red, green and blue, 0 to 255."""
 
     @property
@@ -45,7 +45,7 @@ def background_of(classes: ClassTable) -> int | None:
 
 def rows_of(classes: ClassTable) -> list[dict[str, Any]]:
     """The table as JSON values."""
-    return [{"value": c.value, "name": c.name, "colour": list(c.colour)} for c in classes]
+    return [{"value": c.value, "name": c.name, "colour": list(c.color)} for c in classes]
 
 
 def class_table_of(rows: Iterable[Mapping[str, Any]]) -> ClassTable:

@@ -62,8 +62,8 @@ def show(folder: Path) -> None:
     """Print how far the mask agrees with the truth, and a picture of scene, mask and truth."""
     scene, mask, truth = (_pixels(folder / name) for name in ("scene.tif", "scene_mask.tif", "truth.tif"))
     classes = about(folder / "scene_mask.tif").classes
-    colours = _colours(classes)
-    picture = np.concatenate([scene, colours[mask[0]].transpose(2, 0, 1), colours[truth[0]].transpose(2, 0, 1)], axis=2)
+    colors = _colors(classes)
+    picture = np.concatenate([scene, colors[mask[0]].transpose(2, 0, 1), colors[truth[0]].transpose(2, 0, 1)], axis=2)
     write_png(folder / "picture.png", picture[:, ::4, ::4])
     console = Console(highlight=False)
     if console.is_terminal:
@@ -92,10 +92,10 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         source.close()
 
 
-def _colours(classes: ClassTable) -> NDArray[np.uint8]:
+def _colors(classes: ClassTable) -> NDArray[np.uint8]:
     table = np.zeros((256, 3), np.uint8)
     for entry in classes:
-        table[entry.value] = entry.colour
+        table[entry.value] = entry.color
     return table
 
 

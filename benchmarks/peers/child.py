@@ -26,7 +26,7 @@ def whole_scene(path: Path, card: Card) -> Tensor:
     """All pixels, normalised, `(1, channels, h, w)`."""
     with rasterio.open(path) as source:
         image = torch.from_numpy(source.read()).float()
-    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (card.normalisation.mean, card.normalisation.std))
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (card.normalization.mean, card.normalization.std))
     return image.sub_(mean).div_(std)[None]
 
 

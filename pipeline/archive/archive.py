@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
 from pipeline.archive.outliers import volumes_of
 from pipeline.archive.status import write_report
+from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import LASTING, Interrupted, RequestError
 from pipeline.io.address import with_paths
@@ -198,7 +199,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
-    cards = [asdict(load_card(name)) for name in models]
+    cards = [encode(load_card(name)) for name in models]
     told = {card["name"]: {name: value for name, value in card.items() if _said(name, value)} for card in cards}
     return {"format": FORMAT, **how, "models": told}
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.classes import hex_color
+from pipeline.decoding import encode
 from pipeline.engine.ledger import flat
 from pipeline.evaluation.result import ranked
 
@@ -66,12 +67,12 @@ def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
 def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     """Cards as a table, or `{"items": [...]}`."""
     if as_json:
-        print_json({"items": [asdict(card) for card in cards]})
+        print_json({"items": [encode(card) for card in cards]})
         return
-    table = table_of("model", "for", "channels", "patch", "classes", "licence")
+    table = table_of("model", "for", "channels", "patch", "classes", "license")
     for card in cards:
         classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
-        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.licence)
+        table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.license)
     console().print(table)
 
 
@@ -81,7 +82,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
         print_models(cards, as_json=True)
         return
     for card in cards:
-        classes = [{"value": value, **asdict(entry)} for value, entry in enumerate(card.classes)]
+        classes = [{"value": value, **encode(entry)} for value, entry in enumerate(card.classes)]
         figures = "\n".join(_recorded(name, found, card.kind) for name, found in card.evaluation.items())
         record = {
             "model": card.name,
@@ -94,7 +95,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "figures": figures,
             "limits": "\n".join(card.limits),
             "training": _made(card.training),
-            "licence": card.licence,
+            "license": card.license,
             "credits": card.credits,
         }
         print_records([{key: value for key, value in record.items() if value}], as_json=False)
@@ -196,7 +197,7 @@ def _pace(status: Status) -> str:
 def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:
     """Figures by class and of the worst items, or `{"items": [...], "overall": {...}, "failed": [...]}`."""
     if as_json:
-        told = {"items": [], "overall": None} if evaluation is None else asdict(evaluation)
+        told = {"items": [], "overall": None} if evaluation is None else evaluation.to_json()
         print_json({**told, "failed": [asdict(report) for report in failed]})
     elif evaluation is not None:
         overall = evaluation.overall

@@ -1,7 +1,19 @@
 """Values that users write, in files and on the command line, to frozen dataclasses: strictly, and each field once."""
 
 from pipeline.decoding.decoder import DecodeError, decode, did_you_mean, read_toml
+from pipeline.decoding.encoder import encode
 from pipeline.decoding.keys import Key, Meaning, given, keys_of
 from pipeline.decoding.readers import Reader
 
-__all__ = ["DecodeError", "Key", "Meaning", "Reader", "decode", "did_you_mean", "given", "keys_of", "read_toml"]
+__all__ = [
+    "DecodeError",
+    "Key",
+    "Meaning",
+    "Reader",
+    "decode",
+    "did_you_mean",
+    "encode",
+    "given",
+    "keys_of",
+    "read_toml",
+]

@@ -208,7 +208,7 @@ def _classes(items: Sequence[Counts], classes: ClassTable, measures: Measures) -
         ClassResult(
             value=entry.value,
             name=entry.name,
-            colour=entry.colour,
+            color=entry.color,
             truth_cells=int(counts["truth"][place]),
             predicted_cells=int(counts["predicted"][place]),
             items=int(have[:, :, place].any(1).sum()),

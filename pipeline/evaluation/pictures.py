@@ -47,7 +47,7 @@ def draw_pictures(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -
         draft.write_text(confusion_svg(evaluation.overall), encoding="utf-8")
     made = [matrix]
     overall = evaluation.overall
-    classes = tuple(LabelClass(entry.value, entry.name, entry.colour) for entry in overall.classes)
+    classes = tuple(LabelClass(entry.value, entry.name, entry.color) for entry in overall.classes)
     for rank, item in _chosen(ranked(evaluation)).items():
         pair = next(pair for pair in pairs if pair.prediction == item.prediction)
         made.append(folder / f"{rank}_{stem_of(pair.prediction)}.png")
@@ -138,8 +138,8 @@ def _fullest(truth: ClassIndices, classes: ClassTable) -> int:
 
 
 def _painted(indices: ClassIndices, index: ClassIndex) -> Picture:
-    colours = [*(entry.colour for entry in index.classes), _MISSED, _LEFT_OUT]  # index -1 is the last of them
-    painted: Picture = np.array(colours, np.uint8)[indices]
+    colors = [*(entry.color for entry in index.classes), _MISSED, _LEFT_OUT]  # index -1 is the last of them
+    painted: Picture = np.array(colors, np.uint8)[indices]
     return painted
 
 

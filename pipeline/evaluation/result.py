@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pipeline.decoding import Meaning, encode
 from pipeline.io.tables import write_rows
 
 Kind = Literal["scene", "volume"]
@@ -61,7 +62,7 @@ class ClassResult:
 
     value: int
     name: str
-    colour: tuple[int, int, int]
+    color: Annotated[tuple[int, int, int], Meaning("Red, green and blue, 0 to 255.", name="colour")]
     truth_cells: int
     predicted_cells: int
     items: int
@@ -101,7 +102,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values; what is not defined is None."""
-        return asdict(self)
+        return encode(self)
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:

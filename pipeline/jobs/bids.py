@@ -78,7 +78,7 @@ def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[st
     _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
     _write_once(derivative.root / DESCRIPTION, json.dumps(_description(derivative), indent=1) + "\n")
     table = mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
-    write_rows(table, ("index", "name", "color"), [(c.value, c.name, hex_color(c.colour)) for c in classes])
+    write_rows(table, ("index", "name", "color"), [(c.value, c.name, hex_color(c.color)) for c in classes])
     link = _link(derivative)
     place = derivative.image.relative_to(derivative.raw).as_posix()
     said = {"Description": f"Classes of {derivative.image.name}", "SpatialReference": "orig", "Manual": False}

@@ -40,7 +40,7 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     shown = _chosen(mask.labels, {background, mask.nodata})
     slices = [_slice(mask.labels, at) for at in shown]
     grey = [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _under(mask, image, shown)
-    colours = {c.value: c.colour for c in mask.classes if c.value != background}
+    colours = {c.value: c.color for c in mask.classes if c.value != background}
     zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
     pairs = zip(slices, grey, strict=True)
     tiles = [_drawn(labels, under, colours, zoom, filled=image is None) for labels, under in pairs]

@@ -46,7 +46,7 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
     renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", words)
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for entry in mask.classes:
-        words = {"value": str(entry.value), "color": hex_color(entry.colour), "label": entry.name, "alpha": "255"}
+        words = {"value": str(entry.value), "color": hex_color(entry.color), "label": entry.name, "alpha": "255"}
         ElementTree.SubElement(palette, "paletteEntry", words)
     ElementTree.indent(root)
     text = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
@@ -58,7 +58,7 @@ def _write_picture(mask: Mask, at: Path, path: Path) -> None:
     step = max(1, -(-max(mask.grid.shape) // _LONGEST))
     colours = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
     for entry in mask.classes:
-        colours[entry.value] = entry.colour
+        colours[entry.value] = entry.color
     colours[mask.nodata] = _EMPTY
     rows = [
         colours[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
@@ -78,7 +78,7 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_slicer(mask: Mask, at: Path, path: Path) -> None:
     """A colour table of 3D Slicer: number, name, and colour with its alpha, a line for each class."""
-    rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.colour))} {_alpha(c)}" for c in mask.classes]
+    rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.color))} {_alpha(c)}" for c in mask.classes]
     _write_text(path, "\n".join(["# Color", *rows]) + "\n")
 
 
@@ -87,7 +87,7 @@ def _write_snap(mask: Mask, at: Path, path: Path) -> None:
     head = ("# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL")
     rows = []
     for c in mask.classes:
-        (red, green, blue), seen = c.colour, int(_alpha(c) > 0)
+        (red, green, blue), seen = c.color, int(_alpha(c) > 0)
         rows.append(f'{c.value:5d} {red:5d} {green:4d} {blue:4d} {seen:8d} {seen:2d} {seen:2d}    "{c.name}"')
     _write_text(path, "\n".join([*head, *rows]) + "\n")
 

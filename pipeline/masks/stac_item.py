@@ -136,7 +136,7 @@ def _classes_of(mask: Mask) -> list[dict[str, Any]]:
             "value": c.value,
             "name": "".join(letter if letter.isalnum() else "_" for letter in c.name),
             "title": c.name,
-            "color_hint": hex_color(c.colour).lstrip("#").upper(),
+            "color_hint": hex_color(c.color).lstrip("#").upper(),
         }
         for c in mask.classes
     ]

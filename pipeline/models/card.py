@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pipeline.decoding import decode, did_you_mean
+from pipeline.decoding import Meaning, decode, did_you_mean, encode
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.spec import PSPNetSpec
 
@@ -27,12 +27,11 @@ class ClassEntry:
     """One class; its id is its position in the card."""
 
     name: str
-    colour: tuple[int, int, int]
-    """Red, green and blue, 0 to 255."""
+    color: Annotated[tuple[int, int, int], Meaning("Red, green and blue, 0 to 255.", name="colour")]
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How values are scaled before the network sees them: `(value - mean) / std` per channel.
 
     "fixed": with the mean and std given here, in units of the input. "zscore": with those of each volume, over its
@@ -117,7 +116,7 @@ class Card:
     """Names of the input's channels, in order."""
     margin: int
     """Neighbouring slices seen on each side (volumes); 0 for scenes."""
-    normalisation: Normalisation
+    normalization: Annotated[Normalization, Meaning("How values are scaled.", name="normalisation")]
     spacing: tuple[float, float] | None
     """Millimetres (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
     orientation: str | None
@@ -130,8 +129,7 @@ class Card:
     """Weight of a pixel by its place in the patch."""
     weights_sha256: str
     """SHA-256 of the weights' file, hexadecimal."""
-    licence: str
-    """Licence of the weights (SPDX where there is one)."""
+    license: Annotated[str, Meaning("License of the weights (SPDX where there is one).", name="licence")]
     credits: str
     """Whose data it was trained on."""
     evaluation: Mapping[str, Any]
@@ -152,7 +150,7 @@ class Card:
         self._check_patches()
         self._check_kind()
         self._check_views()
-        self.normalisation.check(len(self.channels))
+        self.normalization.check(len(self.channels))
 
     def _check_table(self) -> None:
         names = [entry.name for entry in self.classes]
@@ -160,8 +158,8 @@ class Card:
             raise ValueError(
                 f"classes: {len(names)} given, {len(set(names))} different; network has {self.network.classes}"
             )
-        if any(not 0 <= value <= 255 for value in chain.from_iterable(entry.colour for entry in self.classes)):
-            raise ValueError(f"classes: colours are three values from 0 to 255, got {self.classes}")
+        if any(not 0 <= value <= 255 for value in chain.from_iterable(entry.color for entry in self.classes)):
+            raise ValueError(f"classes: colors are three values from 0 to 255, got {self.classes}")
 
     def _check_patches(self) -> None:
         if self.format != FORMAT:
@@ -193,7 +191,7 @@ class Card:
 
     def to_json(self) -> str:
         """The card as a JSON document, one key a line."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(encode(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Card:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from pipeline.decoding import decode
+from pipeline.decoding import Meaning, decode, encode
 from pipeline.errors import ModelError, first_of
 from pipeline.files.atomic import write_together
 from pipeline.models import spec as architecture
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec, Stem
@@ -35,11 +36,10 @@ class BackboneCard:
     stem: Stem
     channels: tuple[str, ...]
     """Names of the input's channels, in order, such as the bands of a satellite."""
-    normalisation: Normalisation
+    normalization: Annotated[Normalization, Meaning("How values are scaled.", name="normalisation")]
     source: str
     """Family of weights that it came from, such as "torchvision"."""
-    licence: str
-    """Licence of the weights (SPDX where there is one)."""
+    license: Annotated[str, Meaning("License of the weights (SPDX where there is one).", name="licence")]
     credits: str
     """Whose data it was trained on."""
     weights_sha256: str
@@ -50,11 +50,11 @@ class BackboneCard:
             raise ValueError(f"format: this version reads format {FORMAT}, got {self.format}")
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError(f"channels: needed are one or more different names, got {self.channels}")
-        self.normalisation.check(len(self.channels))
+        self.normalization.check(len(self.channels))
 
     def to_json(self) -> str:
         """The card as a JSON document, one key a line."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(encode(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)

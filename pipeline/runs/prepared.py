@@ -103,7 +103,7 @@ class PreparedJob:
     @property
     def classes(self) -> ClassTable:
         """The class table of the mask."""
-        return tuple(LabelClass(value, entry.name, entry.colour) for value, entry in enumerate(self.card.classes))
+        return tuple(LabelClass(value, entry.name, entry.color) for value, entry in enumerate(self.card.classes))
 
     @property
     def told_channels(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class PreparedJob:
     @property
     def needs_statistics(self) -> bool:
         """Whether the model scales each input by numbers of its own."""
-        return self.card.normalisation.by_input
+        return self.card.normalization.by_input
 
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the bytes of the output, as JSON values."""
@@ -162,7 +162,7 @@ class PreparedJob:
 
     def _of_card(self) -> dict[str, Any]:
         return {
-            "normalisation": asdict(self.card.normalisation),
+            "normalisation": asdict(self.card.normalization),
             "network": asdict(self.card.network),
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,

@@ -102,7 +102,7 @@ def _images(sweep: ViewSweep, count: int) -> list[Any]:
 
 
 def _statistics(prepared: PreparedJob, source: Source) -> InputStatistics:
-    rule = prepared.card.normalisation
+    rule = prepared.card.normalization
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
     seen = [Foreground() for _ in range(source.channels)]

@@ -20,7 +20,7 @@ from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.geometry import Box
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.runs.lock import clear, held
 from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
@@ -213,7 +213,7 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
     if not (staging or counting):
         return
     observer.phase("reading")
-    rule, whole = prepared.card.normalisation, replace(prepared.reading, windows=None)
+    rule, whole = prepared.card.normalization, replace(prepared.reading, windows=None)
     source = whole.open(prepared.input)
     seen = _counters(source, rule)
     try:
@@ -229,7 +229,7 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
         source.close()
 
 
-def _counters(source: Source, rule: Normalisation) -> list[Foreground | Spread]:
+def _counters(source: Source, rule: Normalization) -> list[Foreground | Spread]:
     """What counts the values of each channel for `rule`."""
     return [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
 
@@ -238,7 +238,7 @@ def _unseen(_: NDArray[Any]) -> None:
     """What is done with values that nothing counts."""
 
 
-def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalisation) -> dict[str, Any]:
+def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalization) -> dict[str, Any]:
     """The statistics of each channel of an input as JSON values: of a volume, of what was `seen` of it."""
     if rule.kind != "percentile":
         found = [one for one in seen if isinstance(one, Foreground)]

@@ -50,7 +50,7 @@ def statistics_of(prepared: PreparedJob) -> InputStatistics:
     if not prepared.needs_statistics:
         return NO_STATISTICS
     numbers = json.loads((prepared.work / STATISTICS).read_text(encoding="utf-8"))
-    if prepared.card.normalisation.kind == "percentile":
+    if prepared.card.normalization.kind == "percentile":
         return InputStatistics(tuple(numbers["shift"]), tuple(numbers["spread"]))
     mean, std = (np.atleast_1d(numbers[name]).tolist() for name in ("mean", "std"))  # older folders have one number
     return InputStatistics(tuple(mean), tuple(std))

@@ -33,7 +33,7 @@ class Roof(NamedTuple):
     sine: np.float32
     half: tuple[int, int]
     """Half lengths of the two sides."""
-    colour: int
+    color: int
     """Index into the roof colours; flat from 5 on."""
 
 
@@ -61,8 +61,8 @@ def draw_roof(roof: Roof, image: Floats, labels: NDArray[np.uint8], rows: Ints, 
     dark = _footprint(roof, dy + _SHADOW, dx + _SHADOW)[0] | _footprint(roof, dy + _SHADOW // 2, dx + _SHADOW // 2)[0]
     view = image[:, *box]
     view *= np.where(dark & (labels[box] != 0), np.float32(0.5), np.float32(1))
-    tone = np.where(ridge > 0, np.float32(1.08), np.float32(1.0 if roof.colour >= _FLAT else 0.84))
-    np.copyto(view, _COLOURS[roof.colour][:, None, None] * tone, where=inside)
+    tone = np.where(ridge > 0, np.float32(1.08), np.float32(1.0 if roof.color >= _FLAT else 0.84))
+    np.copyto(view, _COLOURS[roof.color][:, None, None] * tone, where=inside)
     labels[box][inside] = 0
 
 

@@ -15,7 +15,7 @@ from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, Grid, Lattice
 from pipeline.geometry.orientation import canonical, turned_grid
 from pipeline.jobs.read_options import Reading
-from pipeline.models.card import Normalisation, Pair
+from pipeline.models.card import Normalization, Pair
 from pipeline.sources.reoriented import Reoriented
 from pipeline.training.class_counts import class_numbers
 from pipeline.training.config import Training, View
@@ -49,11 +49,11 @@ class TrainingPatches(Dataset[Sample]):
     """Random samples of the training items, by number."""
 
     def __init__(
-        self, training: Training, statistics: Sequence[ItemStatistics], normalisation: Normalisation, numbers: range
+        self, training: Training, statistics: Sequence[ItemStatistics], normalization: Normalization, numbers: range
     ) -> None:
         self._training = training
         self._items = [entry for entry in statistics if entry.item.part == "train"]
-        self._scalings = [scaling_of(normalisation, entry) for entry in self._items]
+        self._scalings = [scaling_of(normalization, entry) for entry in self._items]
         self._numbers = numbers
         self._sizes = np.array([np.prod(entry.grid.shape, dtype=float) for entry in self._items])
         self._totals = np.array([entry.class_counts.totals for entry in self._items])
@@ -129,10 +129,10 @@ def _reversed(image: Tensor, slices: int) -> Tensor:
 class ValidationPatches(Dataset[Sample]):
     """Patches of the validation items as the network sees them when it runs: the same ones each time."""
 
-    def __init__(self, training: Training, statistics: Sequence[ItemStatistics], normalisation: Normalisation) -> None:
+    def __init__(self, training: Training, statistics: Sequence[ItemStatistics], normalization: Normalization) -> None:
         self._training = training
         self._items = [entry for entry in statistics if entry.item.part == "validation"]
-        self._scalings = [scaling_of(normalisation, entry) for entry in self._items]
+        self._scalings = [scaling_of(normalization, entry) for entry in self._items]
         places = [(index, *place) for index, entry in enumerate(self._items) for place in _places(training, entry)]
         self._places = places[:: max(1, len(places) // max(1, training.schedule.checks))]
 

@@ -11,7 +11,7 @@ from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.jobs.read_options import Reading, Wanted, reading_of
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
@@ -56,7 +56,7 @@ def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemS
     return statistics
 
 
-def normalisation_of(training: Training, statistics: Sequence[ItemStatistics]) -> Normalisation:
+def normalization_of(training: Training, statistics: Sequence[ItemStatistics]) -> Normalization:
     """How values are scaled: as the training says, with the training images' own mean and spread where it is silent."""
     how = training.samples
     mean, std = how.mean, how.std
@@ -67,17 +67,17 @@ def normalisation_of(training: Training, statistics: Sequence[ItemStatistics]) -
     return _rule(training, mean, std)
 
 
-def _rule(training: Training, mean: Numbers, std: Numbers) -> Normalisation:
+def _rule(training: Training, mean: Numbers, std: Numbers) -> Normalization:
     """That of a training with this mean and std; RequestError where it makes no sense."""
     how = training.samples
     if how.normalisation == "zscore":
-        return Normalisation("zscore", (), ())
-    normalisation = Normalisation(how.normalisation, mean, std, how.low, how.high)
+        return Normalization("zscore", (), ())
+    normalization = Normalization(how.normalisation, mean, std, how.low, how.high)
     try:
-        normalisation.check(len(training.channels))
+        normalization.check(len(training.channels))
     except ValueError as error:
         raise RequestError(f"samples: {error}") from error
-    return normalisation
+    return normalization
 
 
 def _plainly(training: Training) -> tuple[Numbers, Numbers]:
@@ -86,9 +86,9 @@ def _plainly(training: Training) -> tuple[Numbers, Numbers]:
     return (0.0,) * count, (1.0,) * count
 
 
-def scaling_of(normalisation: Normalisation, found: ItemStatistics) -> Scaling:
+def scaling_of(normalization: Normalization, found: ItemStatistics) -> Scaling:
     """The numbers that scale one item."""
-    return Scaling.by(normalisation, found.own)
+    return Scaling.by(normalization, found.own)
 
 
 def _collect(training: Training, item: Item) -> ItemStatistics:

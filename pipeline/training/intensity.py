@@ -20,7 +20,7 @@ class IntensityAugmentation:
     brightness: float
     contrast: float
     gamma: float
-    colour: tuple[float, ...]
+    color: tuple[float, ...]
     noise: float
     blur: float
     """Standard deviation of the Gaussian, in pixels; 0: none."""
@@ -57,7 +57,7 @@ def draw_intensity(rng: np.random.Generator, how: Augmentation, channels: int) -
         brightness=spread(how.brightness),
         contrast=1 + spread(how.contrast),
         gamma=float(np.exp(spread(how.gamma))),
-        colour=tuple(1 + spread(how.colour) for _ in range(channels)),
+        color=tuple(1 + spread(how.colour) for _ in range(channels)),
         noise=float(how.noise * rng.uniform()),
         blur=float(rng.uniform(0.3, 1.2)) if rng.uniform() < how.blur else 0.0,
         seed=int(rng.integers(2**31)),
@@ -66,8 +66,8 @@ def draw_intensity(rng: np.random.Generator, how: Augmentation, channels: int) -
 
 def apply_intensity(image: Tensor, augmentation: IntensityAugmentation) -> Tensor:
     """An image `(channels times slices, h, w)` after `augmentation`."""
-    slices = len(image) // len(augmentation.colour)
-    gains = torch.tensor(augmentation.colour).repeat_interleave(slices).view(-1, 1, 1)
+    slices = len(image) // len(augmentation.color)
+    gains = torch.tensor(augmentation.color).repeat_interleave(slices).view(-1, 1, 1)
     middle = image.mean()
     image = (image - middle) * augmentation.contrast * gains + middle + augmentation.brightness
     if augmentation.gamma != 1:

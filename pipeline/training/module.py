@@ -76,7 +76,7 @@ class Learner(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise PipelineError(
                 f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.rate, set schedule.clip, "
-                "or look at the normalisation"
+                "or look at the normalization"
             )
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -104,13 +104,13 @@ class Learner(lightning.LightningModule):
             {"params": list(_trainable(self.network, new=False)), "lr": how.rate},
             {"params": list(_trainable(self.network, new=True)), "lr": how.rate * how.new_layers},
         ]
-        optimiser: Optimizer = (
+        optimizer: Optimizer = (
             SGD(groups, momentum=how.momentum, weight_decay=how.decay)
             if how.optimiser == "sgd"
             else AdamW(groups, weight_decay=how.decay)
         )
-        falling = LambdaLR(optimiser, lambda step: rate_factor(step, how))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
+        falling = LambdaLR(optimizer, lambda step: rate_factor(step, how))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
     def _resting(self, network: PSPNet) -> Iterator[nn.Module]:
         yield from _frozen(network, self.training_config.network.frozen_stages)

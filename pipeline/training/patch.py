@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     """What the network learns from once."""
 
     image: Tensor
-    """Normalised, `(channels times slices, h, w)`, float32; 0 where nothing was observed."""
+    """Normalized, `(channels times slices, h, w)`, float32; 0 where nothing was observed."""
     labels: Tensor
     """Class numbers `(h, w)`, int64; `IGNORE` where not to be learned from."""
 

@@ -19,18 +19,18 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from pipeline.decoding import decode
+from pipeline.decoding import decode, encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError, RequestError
 from pipeline.files.atomic import atomic_write, remove_stale_temporaries
-from pipeline.models.card import FORMAT, Card, Normalisation
+from pipeline.models.card import FORMAT, Card, Normalization
 from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training, TrainingResources
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
-from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, normalisation_of
+from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, normalization_of
 from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
@@ -73,11 +73,11 @@ def train(
     items = find_items(training.data, base)
     say(f"{len(items)} pairs: looking through them")
     statistics = collect_statistics(training, items)
-    normalisation = normalisation_of(training, statistics)
+    normalization = normalization_of(training, statistics)
     learner = Learner(training, _initialized(training, base, spec))
-    fitted = fit(learner, TrainingDataModule(training, statistics, normalisation, resources), out, resources, say)
+    fitted = fit(learner, TrainingDataModule(training, statistics, normalization, resources), out, resources, say)
     if fitted.first:
-        card = card_of(training, normalisation, fitted.figures)
+        card = card_of(training, normalization, fitted.figures)
         save_model(out / MODEL, card, learner.published.cpu().eval())
     return TrainingResult(out / MODEL, *fitted)
 
@@ -119,13 +119,13 @@ class TrainingDataModule(lightning.LightningDataModule):
         self,
         training: Training,
         statistics: Sequence[ItemStatistics],
-        normalisation: Normalisation,
+        normalization: Normalization,
         resources: TrainingResources,
     ) -> None:
         super().__init__()
-        self._training, self._statistics, self._normalisation = training, statistics, normalisation
+        self._training, self._statistics, self._normalization = training, statistics, normalization
         self._workers = resources.workers
-        checks = ValidationPatches(training, statistics, normalisation)
+        checks = ValidationPatches(training, statistics, normalization)
         self.checks = checks if len(checks) else None
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -134,7 +134,7 @@ class TrainingDataModule(lightning.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         together = batch * (self.trainer.world_size if self.trainer is not None else 1)
         numbers = range(epoch * how.every * together, min((epoch + 1) * how.every, how.steps) * together)
-        samples = TrainingPatches(self._training, self._statistics, self._normalisation, numbers)
+        samples = TrainingPatches(self._training, self._statistics, self._normalization, numbers)
         return DataLoader(samples, batch_size=batch, num_workers=self._workers)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
@@ -223,13 +223,19 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     return json.loads(json.dumps(value))
 
 
+def _words(training: Training) -> dict[str, Any]:
+    """A training as its file in the folder has it."""
+    words: dict[str, Any] = _plain({**asdict(training), "classes": [encode(entry) for entry in training.classes]})
+    return words
+
+
 def _claim(out: Path, training: Training) -> None:
     """Note in `out` which training this is; refuse if another was begun there."""
-    state, path = _plain(asdict(training)), out / STATE
+    state, path = _words(training), out / STATE
     if path.exists():
         begun = decode(Training, json.loads(path.read_text(encoding="utf-8")), may_miss=True)
         told = {name: getattr(training, name) for name in _DESCRIPTIVE}
-        if differing := differences(_plain(asdict(replace(begun, **told))), state):
+        if differing := differences(_words(replace(begun, **told)), state):
             raise OutputError(f"{out}: another training was begun here, with {differing}; give another --out")
         return
     try:
@@ -293,7 +299,7 @@ def _figures(kept: dict[str, Any]) -> dict[str, float]:
     return {state["monitor"]: round(float(state["current_score"]), 4) for state in callbacks if state.get("monitor")}
 
 
-def card_of(training: Training, normalisation: Normalisation, figures: dict[str, float]) -> Card:
+def card_of(training: Training, normalization: Normalization, figures: dict[str, float]) -> Card:
     """The card of what a training makes; `figures` are those of its validation."""
     samples = training.samples
     volume = training.kind == "volume"
@@ -307,7 +313,7 @@ def card_of(training: Training, normalisation: Normalisation, figures: dict[str,
         overlap=(samples.patch[0] // 4, samples.patch[1] // 4),
         channels=training.channels,
         margin=samples.margin,
-        normalisation=normalisation,
+        normalization=normalization,
         values=samples.values,
         spacing=samples.spacing,
         orientation=samples.orientation if volume else None,
@@ -315,7 +321,7 @@ def card_of(training: Training, normalisation: Normalisation, figures: dict[str,
         averaging=training.averaging,
         window=training.window,
         weights_sha256="",
-        licence=training.licence,
+        license=training.licence,
         credits=training.credits,
         evaluation={"validation": figures} if figures else {},
         training=_plain({name: value for name, value in asdict(training).items() if name in _RECIPE}),

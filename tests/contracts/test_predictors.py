@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.device import compiler
 from pipeline.models.inference.fit import Scaling
@@ -23,7 +23,7 @@ from tests.support.fakes import Identity
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
 SCENES = model_of(CARD_2D)
-VOLUMES = model_of(replace(CARD_3D, normalisation=Normalisation("fixed", (100.0,), (40.0,))))
+VOLUMES = model_of(replace(CARD_3D, normalization=Normalization("fixed", (100.0,), (40.0,))))
 MISSING = {"compiled": compiler() is None, "openvino": find_spec("openvino") is None}
 
 

@@ -454,7 +454,7 @@ def test_pictures_show_truth_prediction_and_what_differs(scenes, tmp_path):
     counted = np.isin(truth, (0, 1, 2))
     for panel, values in zip(panels, (truth, prediction), strict=False):
         for entry in CLASSES:
-            assert (entry.colour == panel[:, counted & (values == entry.value)].T).all()
+            assert (entry.color == panel[:, counted & (values == entry.value)].T).all()
         assert (panel[:, ~counted] == 255).all()
     red, black = np.array([200, 30, 30]), np.array([30, 30, 30])
     differs = counted & (truth != prediction) & (prediction != 255)
@@ -474,7 +474,7 @@ def test_a_large_scene_is_thinned_evenly(tmp_path):
     thin = truth[::6, ::6]
     panels = [picture[:, :, start : start + thin.shape[1]] for start in range(0, picture.shape[2], thin.shape[1] + 8)]
     assert np.array_equal(panels[0][0], thin)
-    colours = np.array([entry.colour for entry in CLASSES])
+    colours = np.array([entry.color for entry in CLASSES])
     assert np.array_equal(panels[1].transpose(1, 2, 0), colours[thin])
     assert np.array_equal(panels[2], panels[1])
 
@@ -501,7 +501,7 @@ def test_a_volume_is_shown_where_its_truth_has_most(tmp_path):
         picture = file.read()
     assert picture.shape == (3, 512, 4 * 512 + 3 * 8)
     shown = picture[:, ::32, 520 : 520 + 512 : 32]
-    assert np.array_equal((shown.transpose(1, 2, 0) == CLASSES[2].colour).all(2).T, truth[:, :, 11] == 2)
+    assert np.array_equal((shown.transpose(1, 2, 0) == CLASSES[2].color).all(2).T, truth[:, :, 11] == 2)
 
 
 def inputs_of(folder):

@@ -22,14 +22,14 @@ from pipeline.io.band_names import RasterBand, bands_named, listed
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.jobs.job import Job, Resources, parse_bands
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.training.config import Data, read_training
 from pipeline.training.dataset import TrainingPatches, close_all
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of
 from pipeline.training.items import Item
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, undecided
 from tests.support.model_cases import network_of
@@ -64,7 +64,7 @@ def rgb(tmp_path_factory):
         name="rgb",
         channels=RGB,
         network=replace(SCENE_CARD.network, in_channels=3),
-        normalisation=Normalisation("fixed", (100.0, 90.0, 110.0), (50.0, 40.0, 60.0)),
+        normalization=Normalization("fixed", (100.0, 90.0, 110.0), (50.0, 40.0, 60.0)),
     )
     folder = tmp_path_factory.mktemp("models") / "rgb"
     save_model(folder, card, undecided(network_of(card.network)))
@@ -240,7 +240,7 @@ def test_a_training_takes_bands_by_name_as_a_run_does(tmp_path):
         training = replace(SCENES, data=Data("", "", bands=asked))
         item = Item(str(tmp_path / f"{name}.tif"), str(tmp_path / "label.tif"), "train")
         gathered = collect_statistics(training, [item])
-        samples = TrainingPatches(training, gathered, normalisation_of(training, gathered), range(3))
+        samples = TrainingPatches(training, gathered, normalization_of(training, gathered), range(3))
         found[name, asked] = [sample.image.numpy() for sample in samples]
         close_all()
     assert all(np.array_equal(found["twin", None], images) for images in found.values())

@@ -66,7 +66,7 @@ def test_there_is_a_job_for_each_kind():
 def test_a_packaged_model_is_what_its_training_says_and_its_card_tells_what_it_reaches(config):
     training = read_training(config)
     card = load_card(training.name)
-    expected = asdict(card_of(training, card.normalisation, {}))
+    expected = asdict(card_of(training, card.normalization, {}))
     found = asdict(card)
     for told_later in ("weights_sha256", "evaluation", "int8"):
         del expected[told_later], found[told_later]

@@ -115,7 +115,7 @@ def style_as_qgis_reads_it(path: Path) -> dict[int, tuple[tuple[int, ...], str]]
 def test_qgis_finds_each_class_in_the_style(tmp_path):
     mask, _, _ = mask_at(tmp_path, "north-up")
     export(mask, tmp_path / "mask.qml")
-    assert style_as_qgis_reads_it(tmp_path / "mask.qml") == {c.value: (c.colour, c.name) for c in CLASSES}
+    assert style_as_qgis_reads_it(tmp_path / "mask.qml") == {c.value: (c.color, c.name) for c in CLASSES}
 
 
 def test_qgis_finds_the_same_colours_in_the_mask_itself(tmp_path):

@@ -115,8 +115,8 @@ def test_a_run_goes_on_by_other_means(tall, tmp_path):
 def test_a_run_that_did_not_stage_its_volume_goes_on_with_one_that_does(models, tmp_path):
     """Workers read a packed volume from a copy, which a run by itself has no need of."""
     card = load_card(models / "volume")
-    fixed = replace(card.normalisation, kind="fixed", mean=(100.0,), std=(50.0,))
-    save_model(tmp_path / "model", replace(card, normalisation=fixed), load_model(models / "volume").network)
+    fixed = replace(card.normalization, kind="fixed", mean=(100.0,), std=(50.0,))
+    save_model(tmp_path / "model", replace(card, normalization=fixed), load_model(models / "volume").network)
     scan = put_volume(tmp_path / "scan.nii.gz", pixels((70, 20, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     job = Job(str(scan), tmp_path / "a.nii", str(tmp_path / "model"))
     whole = replace(job, output=tmp_path / "b.nii")
@@ -207,8 +207,8 @@ def other(job, tmp_path, models, what):
         return job
     if what == "normalisation.mean":
         card = load_card(models / "scene")
-        shifted = replace(card.normalisation, mean=(1.0, 2.0))
-        save_model(tmp_path / "model", replace(card, normalisation=shifted), load_model(models / "scene").network)
+        shifted = replace(card.normalization, mean=(1.0, 2.0))
+        save_model(tmp_path / "model", replace(card, normalization=shifted), load_model(models / "scene").network)
         return replace(job, model=str(tmp_path / "model"))
     if what == "weights_sha256":
         model = load_model(models / "scene")

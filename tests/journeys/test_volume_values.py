@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.errors import InputError
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
@@ -24,7 +24,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS, statistics_of
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.statistics import InputStatistics, Spread
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, pixels, put_volume, undecided
@@ -83,15 +83,15 @@ def test_percentiles_of_real_numbers_are_near_those_of_numpy(percentile):
 def test_percentiles_are_taken_once_of_what_is_not_zero(tmp_path, views):
     """The mask is that of a window between the values that numpy finds."""
     path = scan(tmp_path / "scan.nii.gz")
-    rule = Normalisation("percentile", (0.4,), (0.3,), LOW[:1], HIGH[:1])
-    model = save(tmp_path / "percentile", normalisation=rule, views=views)
+    rule = Normalization("percentile", (0.4,), (0.3,), LOW[:1], HIGH[:1])
+    model = save(tmp_path / "percentile", normalization=rule, views=views)
     low, high = (float(np.percentile(VALUES[VALUES != 0], one[0])) for one in (LOW, HIGH))
-    fixed = Normalisation("window", (low + 0.4 * (high - low),), (0.3 * (high - low),), (low,), (high,))
-    window = save(tmp_path / "window", normalisation=fixed, views=views)
+    fixed = Normalization("window", (low + 0.4 * (high - low),), (0.3 * (high - low),), (low,), (high,))
+    window = save(tmp_path / "window", normalization=fixed, views=views)
     found = segmented(path, model, tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(found, segmented(path, window, tmp_path / "b.nii.gz"))
     assert len(np.unique(found)) > 1
-    other = save(tmp_path / "other", normalisation=replace(rule, low=(40.0,)), views=views)
+    other = save(tmp_path / "other", normalization=replace(rule, low=(40.0,)), views=views)
     assert (segmented(path, other, tmp_path / "c.nii.gz") != found).any()
 
 
@@ -100,7 +100,7 @@ def test_channels_of_one_name_are_windows_on_one_channel(tmp_path, views):
     """The mask is that of a volume that has the same channel twice."""
     how = {
         "channels": ("CT", "CT"),
-        "normalisation": Normalisation("window", (0.0, 0), (90.0, 200), (-200.0, 50), (400.0, 900)),
+        "normalization": Normalization("window", (0.0, 0), (90.0, 200), (-200.0, 50), (400.0, 900)),
     }
     model = save(tmp_path / "model", views=views, **how)
     path = scan(tmp_path / "scan.nii.gz")
@@ -109,7 +109,7 @@ def test_channels_of_one_name_are_windows_on_one_channel(tmp_path, views):
     twice = segmented(tmp_path / "twice.zarr", model, tmp_path / "twice.nii.gz")
     np.testing.assert_array_equal(found, twice)
     assert len(np.unique(found)) > 1
-    one = save(tmp_path / "one", views=views, channels=("CT", "MR"), normalisation=how["normalisation"])
+    one = save(tmp_path / "one", views=views, channels=("CT", "MR"), normalization=how["normalization"])
     with pytest.raises(InputError, match=r"has 1 channels, but the model .* takes 2 \(CT, MR\)"):
         prepare(Job(str(path), model=one), PLAIN)
 
@@ -117,10 +117,10 @@ def test_channels_of_one_name_are_windows_on_one_channel(tmp_path, views):
 @pytest.mark.parametrize("views", [("axial",), ("coronal", "axial")], ids=["streamed", "staged"])
 def test_each_channel_of_a_volume_is_scaled_by_its_own_numbers(tmp_path, views):
     other = pixels(VALUES.shape, seed=9).astype(np.int16) * 3 + 50
-    model = save(tmp_path / "model", views=views, channels=("T1", "T2"), normalisation=Normalisation("zscore", (), ()))
+    model = save(tmp_path / "model", views=views, channels=("T1", "T2"), normalization=Normalization("zscore", (), ()))
     numbers = [(float(one[one != 0].mean()), float(one[one != 0].std())) for one in (VALUES, other)]
-    rule = Normalisation("fixed", *(tuple(column) for column in zip(*numbers, strict=True)))
-    fixed = save(tmp_path / "fixed", views=views, channels=("T1", "T2"), normalisation=rule)
+    rule = Normalization("fixed", *(tuple(column) for column in zip(*numbers, strict=True)))
+    fixed = save(tmp_path / "fixed", views=views, channels=("T1", "T2"), normalization=rule)
     put_channels(tmp_path / "two.zarr", VALUES, other)
     found = segmented(tmp_path / "two.zarr", model, tmp_path / "a.nii.gz")
     expected = segmented(tmp_path / "two.zarr", fixed, tmp_path / "b.nii.gz")
@@ -137,12 +137,12 @@ def put_channels(path, *channels):
 
 
 def test_several_percentiles_are_windows_too(tmp_path):
-    rule = Normalisation("percentile", (0.5, 0.5), (0.5, 0.5), LOW, HIGH)
-    model = save(tmp_path / "model", channels=("MR", "MR"), normalisation=rule)
+    rule = Normalization("percentile", (0.5, 0.5), (0.5, 0.5), LOW, HIGH)
+    model = save(tmp_path / "model", channels=("MR", "MR"), normalization=rule)
     low, high = (np.percentile(VALUES[VALUES != 0], one) for one in (LOW, HIGH))
     middle, half = tuple((low + high) / 2), tuple((high - low) / 2)
-    fixed = Normalisation("window", middle, half, tuple(low), tuple(high))
-    window = save(tmp_path / "window", channels=("MR", "MR"), normalisation=fixed)
+    fixed = Normalization("window", middle, half, tuple(low), tuple(high))
+    window = save(tmp_path / "window", channels=("MR", "MR"), normalization=fixed)
     path = scan(tmp_path / "scan.nii.gz")
     found = segmented(path, model, tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(found, segmented(path, window, tmp_path / "b.nii.gz"))
@@ -158,7 +158,7 @@ def test_a_training_scales_volumes_as_a_run_does(tmp_path):
     (found,) = collect_statistics(training, (Item(str(path), str(truth), "train"),))
     assert found.reading.windows == (0, 0)
     own = stretch(ArraySource(np.stack([VALUES, VALUES]), None, (1, 60, 70)), LOW, HIGH)
-    scaling = scaling_of(normalisation_of(training, (found,)), found)
+    scaling = scaling_of(normalization_of(training, (found,)), found)
     assert scaling.low == own.offset
     assert scaling.high == pytest.approx(np.add(own.offset, own.scale))
     assert own.offset == pytest.approx(np.percentile(VALUES[VALUES != 0], LOW))

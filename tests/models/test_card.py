@@ -33,7 +33,7 @@ def cards(draw):
         base,
         name=draw(texts),
         classes=tuple(
-            replace(entry, colour=draw(st.tuples(*(st.integers(0, 255),) * 3)), name=f"{i}{draw(texts)}")
+            replace(entry, color=draw(st.tuples(*(st.integers(0, 255),) * 3)), name=f"{i}{draw(texts)}")
             for i, entry in enumerate(base.classes)
         ),
         patch=patch,

@@ -18,7 +18,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.job_file import read_request
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
@@ -27,7 +27,7 @@ from pipeline.sources.calibrated import Calibrated, Calibration
 from pipeline.testing import SourceContract
 from pipeline.training.config import Data
 from pipeline.training.dataset import TrainingPatches, close_all
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of
 from pipeline.training.items import Item
 from pipeline.training.run import card_of
 from tests.support.inputs import SCENE_CARD, labels_of, pixels, put_volume, undecided
@@ -61,8 +61,8 @@ def places(tmp_path_factory):
     network = undecided(network_of(SCENE_CARD.network))
     mean, std = np.array([3700.0, 3700.0]), np.array([1850.0, 1850.0])
     for name, scale, offset in (("raw", (1.0, 1.0), (0.0, 0.0)), ("physical", SCALES, OFFSETS)):
-        rule = Normalisation("fixed", tuple(map(float, mean * scale + offset)), tuple(map(float, std * scale)))
-        save_model(folder / name, replace(SCENE_CARD, name=name, values=name, normalisation=rule), network)
+        rule = Normalization("fixed", tuple(map(float, mean * scale + offset)), tuple(map(float, std * scale)))
+        save_model(folder / name, replace(SCENE_CARD, name=name, values=name, normalization=rule), network)
     return folder
 
 
@@ -202,7 +202,7 @@ def test_a_training_learns_from_physical_values_and_its_card_says_so(tmp_path):
         given_ = {"scale": SCALES, "offset": OFFSETS} if name == "bare" else {}
         training = replace(SCENES, data=Data("", "", **given_), samples=replace(SCENES.samples, values="physical"))
         gathered = collect_statistics(training, [Item(str(path), str(tmp_path / "label.tif"), "train")])
-        rule = normalisation_of(training, gathered)
+        rule = normalization_of(training, gathered)
         found[name] = (
             rule.mean,
             [sample.image.numpy() for sample in TrainingPatches(training, gathered, rule, range(3))],

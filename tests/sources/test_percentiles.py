@@ -19,7 +19,7 @@ from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box
 from pipeline.io.raster import RasterSource
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
@@ -31,7 +31,7 @@ from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch, to_grey
 from pipeline.sources.statistics import InputStatistics
 from pipeline.training.config import Data
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
@@ -39,7 +39,7 @@ from tests.support.model_cases import network_of
 from tests.support.rasters import put
 from tests.support.trainings import SCENES, truth
 
-RULE = Normalisation("percentile", (0.5, 0.4), (0.25, 0.2), (2.0, 5.0), (98.0, 90.0))
+RULE = Normalization("percentile", (0.5, 0.4), (0.25, 0.2), (2.0, 5.0), (98.0, 90.0))
 
 
 def ends(planes, valid, low=RULE.low, high=RULE.high):
@@ -63,7 +63,7 @@ def noise(shape, dtype=np.float32, seed=0):
 @pytest.fixture(scope="module")
 def stretched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "stretched"
-    save_model(folder, replace(SCENE_CARD, normalisation=RULE), undecided(network_of(SCENE_CARD.network)))
+    save_model(folder, replace(SCENE_CARD, normalization=RULE), undecided(network_of(SCENE_CARD.network)))
     return str(folder)
 
 
@@ -219,8 +219,8 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
     path = put(tmp_path / "a.tif", image, nodata=0)
     low, high = ends(image, (image > 0).any(0)).T
     size = high - low
-    rule = Normalisation("window", *map(tuple, (low + size * RULE.mean, size * RULE.std, low, high)))
-    card = replace(SCENE_CARD, normalisation=rule)
+    rule = Normalization("window", *map(tuple, (low + size * RULE.mean, size * RULE.std, low, high)))
+    card = replace(SCENE_CARD, normalization=rule)
     save_model(tmp_path / "window", card, undecided(network_of(card.network)))
     segment(Job(str(path), tmp_path / "expected.tif", str(tmp_path / "window")))
     job, stop = Job(str(path), tmp_path / "mask.tif", stretched), Event()
@@ -255,7 +255,7 @@ def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
         path = put(tmp_path / f"{seed}.tif", values)
         items.append(Item(str(path), str(tmp_path / "label.tif"), "train"))
     gathered = collect_statistics(training, items)
-    rule = normalisation_of(training, gathered)
+    rule = normalization_of(training, gathered)
     for item, found in zip(items, gathered, strict=True):
         source = RasterSource(item.image)
         assert found.own == stretch(source, RULE.low, RULE.high)

@@ -13,7 +13,7 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.store import save_model
 from tests.support.model_cases import CARD_2D, CARD_3D, network_of
@@ -27,7 +27,7 @@ VOLUME_CARD = replace(
     patch=(48, 64),
     overlap=(12, 16),
     spacing=None,
-    normalisation=Normalisation("zscore", (), ()),
+    normalization=Normalization("zscore", (), ()),
 )
 BLOT = 40
 PLACE = Affine(0.5, 0.01, 1000.25, 0.02, -0.5, 2000.75)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.models.card import FORMAT, Card, ClassEntry, Normalisation
+from pipeline.models.card import FORMAT, Card, ClassEntry, Normalization
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import Model
@@ -19,14 +19,14 @@ CARD_2D = Card(
     overlap=(16, 12),
     channels=("red", "green"),
     margin=0,
-    normalisation=Normalisation("fixed", (100.0, 50.0), (40.0, 20.0)),
+    normalization=Normalization("fixed", (100.0, 50.0), (40.0, 20.0)),
     spacing=None,
     orientation=None,
     views=(),
     averaging="softmax",
     window="gaussian",
     weights_sha256="",
-    licence="CC0-1.0",
+    license="CC0-1.0",
     credits="nobody",
     evaluation={},
 )
@@ -40,14 +40,14 @@ CARD_3D = Card(
     overlap=(24, 16),
     channels=("MR",),
     margin=1,
-    normalisation=Normalisation("zscore", (), ()),
+    normalization=Normalization("zscore", (), ()),
     spacing=(0.5, 0.5),
     orientation="RAS",
     views=("axial",),
     averaging="logits",
     window="gaussian",
     weights_sha256="",
-    licence="CC0-1.0",
+    license="CC0-1.0",
     credits="nobody",
     evaluation={},
 )

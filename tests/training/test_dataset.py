@@ -16,7 +16,7 @@ from pipeline.models.inference.fit import Scaling
 from pipeline.training.class_counts import count_classes
 from pipeline.training.config import Augmentation
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
-from pipeline.training.dataset_statistics import collect_statistics, normalisation_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
 from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
 from pipeline.training.items import Item, find_items, open_pair
 from pipeline.training.patch import IGNORE, SpatialAugmentation, extract_patch, source_size
@@ -45,9 +45,9 @@ def _closed():
 
 def samples_of(training, folder, numbers=range(50)):
     gathered = collect_statistics(training, find_items(training.data, folder))
-    normalisation = normalisation_of(training, gathered)
-    return TrainingPatches(training, gathered, normalisation, numbers), ValidationPatches(
-        training, gathered, normalisation
+    normalization = normalization_of(training, gathered)
+    return TrainingPatches(training, gathered, normalization, numbers), ValidationPatches(
+        training, gathered, normalization
     )
 
 
@@ -219,12 +219,12 @@ def test_the_sides_of_the_body_are_swapped_in_every_view(volumes, view):
 
 def test_normalisation_is_that_of_all_training_images(scenes):
     gathered = collect_statistics(SCENES, find_items(SCENES.data, scenes))
-    normalisation = normalisation_of(SCENES, gathered)
+    normalization = normalization_of(SCENES, gathered)
     values = np.concatenate(
         [open_pair(found.item, None)[0].read(_whole(found)).values.reshape(2, -1) for found in gathered[:2]], 1
     )
-    np.testing.assert_allclose(normalisation.mean, values.mean(1), rtol=1e-5)
-    np.testing.assert_allclose(normalisation.std, values.std(1), rtol=1e-5)
+    np.testing.assert_allclose(normalization.mean, values.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(normalization.std, values.std(1), rtol=1e-5)
 
 
 def _whole(found):
@@ -235,8 +235,8 @@ def _whole(found):
 
 def test_each_volume_is_scaled_by_itself(volumes):
     gathered = collect_statistics(VOLUMES, find_items(VOLUMES.data, volumes))
-    normalisation = normalisation_of(VOLUMES, gathered)
-    one, two = (scaling_of(normalisation, found) for found in gathered)
+    normalization = normalization_of(VOLUMES, gathered)
+    one, two = (scaling_of(normalization, found) for found in gathered)
     assert two.mean[0] == pytest.approx(2 * one.mean[0], rel=0.01)
 
 

@@ -87,7 +87,7 @@ def _check(labels: Source, image: DicomSource) -> None:
 def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
     """By value in the mask: name and colour; of a mask without a table, the values that there are."""
     background = background_of(classes) or 0
-    known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.colour) for c in classes}
+    known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.color) for c in classes}
     if not known:
         there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels)]))
         known = {int(value): (f"label {value}", None) for value in there}

@@ -128,7 +128,7 @@ def write_scene(path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], channels:
 
 def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Mapping[str, str]) -> None:
     if dataset.dtypes[0] == "uint8" and classes:
-        dataset.write_colormap(1, {c.value: (*c.colour, 255) for c in classes} | {nodata: (0, 0, 0, 0)})
+        dataset.write_colormap(1, {c.value: (*c.color, 255) for c in classes} | {nodata: (0, 0, 0, 0)})
     dataset.update_tags(**tags)
     dataset.update_tags(1, **{f"CLASS_{c.value}": c.name for c in classes})
     dataset.set_band_description(1, "class")

@@ -72,7 +72,7 @@ def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Att
     meaning = {
         "flag_values": [c.value for c in classes],
         "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
-        "flag_colors": " ".join(hex_color(c.colour) for c in classes),
+        "flag_colors": " ".join(hex_color(c.color) for c in classes),
     }
     named = meaning if classes else {}
     missing = {} if nodata is None else {"_FillValue": nodata}
@@ -148,7 +148,7 @@ def _label(classes: ClassTable, nodata: int | None) -> Attributes:
         "version": _OME,
         "source": {"image": "../../"},
         "colors": [
-            *({"label-value": c.value, "rgba": [*c.colour, 255]} for c in classes),
+            *({"label-value": c.value, "rgba": [*c.color, 255]} for c in classes),
             {"label-value": nodata, "rgba": [0, 0, 0, 0]},
         ],
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.classes import hue_color
-from pipeline.models.card import ClassEntry, Normalisation, Pair
+from pipeline.models.card import ClassEntry, Normalization, Pair
 from pipeline.models.importing.options import ImportOptions
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
 
@@ -30,23 +30,23 @@ class Defaults:
     overlap: Pair | None = None
     classes: tuple[ClassEntry, ...] | None = None
     channels: tuple[str, ...] | None = None
-    normalisation: Normalisation | None = None
+    normalization: Normalization | None = None
     bins: tuple[int, ...] | None = None
     dropout: float | None = None
     threshold: float | None = None
-    licence: str | None = None
+    license: str | None = None
     credits: str | None = None
     advice: tuple[str, ...] = ()
     """What a user of these weights should know."""
 
 
-def fixed(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalisation:
+def fixed(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
     """`(value - mean) / std` per channel."""
-    return Normalisation("fixed", mean, std)
+    return Normalization("fixed", mean, std)
 
 
 def palette(count: int) -> list[tuple[int, int, int]]:
-    """So many colours that are told apart, as red, green and blue: hues a golden angle apart, in three lights."""
+    """So many colors that are told apart, as red, green and blue: hues a golden angle apart, in three lights."""
     return [hue_color(index * _GOLDEN, 0.75, (0.9, 0.65, 0.4)[index % 3]) for index in range(count)]
 
 
@@ -76,7 +76,7 @@ class Findings:
         value = getattr(self.usual, what)
         if value is not None:
             changed = f"; {option} changes it" if hasattr(self.options, what) else ""
-            changed = "; --mean and --std change it" if what == "normalisation" else changed
+            changed = "; --mean and --std change it" if what == "normalization" else changed
             self.tell(what, value, f"{self.usual.where}, not in the file{changed}")
         return value
 
@@ -102,7 +102,7 @@ def _line(what: str, value: object, where: str) -> str:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, Normalisation):
+    if isinstance(value, Normalization):
         ends = f", clipped to {_plain(value.low)} .. {_plain(value.high)}" if value.low else ""
         return f"{value.kind}, mean {_plain(value.mean)}, std {_plain(value.std)}{ends}" if value.mean else value.kind
     if isinstance(value, ClassEntry):

@@ -141,4 +141,4 @@ def project_defaults(preset: Preset, in_channels: int) -> Defaults:
     usual = _HOMES.get(preset, Defaults(f"usual in {preset}"))
     if in_channels != 3:
         return usual
-    return replace(usual, channels=("red", "green", "blue"), normalisation=fixed(*IMAGENET))
+    return replace(usual, channels=("red", "green", "blue"), normalization=fixed(*IMAGENET))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.decoding import did_you_mean
 from pipeline.errors import RequestError
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.importing.options import ImportOptions
 
 
@@ -29,7 +29,7 @@ class InputLayer:
     """What a first convolution takes."""
 
     channels: tuple[str, ...]
-    normalisation: Normalisation
+    normalization: Normalization
     filters: Tensor
     """`(filters, channels, h, w)`."""
 
@@ -47,7 +47,7 @@ def adapt_channels(before: InputLayer, options: ImportOptions) -> InputLayer:
             f"{', '.join(before.channels)}; say with --extend zero or --extend tile how their filters are made"
         )
     filters = _tiled(before.filters, len(wanted)) if options.extend == "tile" else _picked(before.filters, places)
-    return InputLayer(wanted, _picked_numbers(before.normalisation, places), filters)
+    return InputLayer(wanted, _picked_numbers(before.normalization, places), filters)
 
 
 def _wanted(channels: tuple[str, ...], options: ImportOptions) -> tuple[str, ...]:
@@ -72,9 +72,9 @@ def _tiled(filters: Tensor, count: int) -> Tensor:
     return filters[:, [index % before for index in range(count)]] * (before / count)
 
 
-def _picked_numbers(rule: Normalisation, places: Sequence[int | None]) -> Normalisation:
+def _picked_numbers(rule: Normalization, places: Sequence[int | None]) -> Normalization:
     mean, std, low, high = (_numbers(part, places) for part in (rule.mean, rule.std, rule.low, rule.high))
-    return Normalisation(rule.kind, mean, std, low, high)
+    return Normalization(rule.kind, mean, std, low, high)
 
 
 def _numbers(numbers: tuple[float, ...], places: Sequence[int | None]) -> tuple[float, ...]:

@@ -35,14 +35,14 @@ def as_two_planes(findings: Findings, state: Mapping[str, Tensor]) -> tuple[dict
 
 
 def name_classes(findings: Findings, count: int, *, one_plane: bool) -> tuple[ClassEntry, ...]:
-    """Names and colours of `count` classes: those asked for, those in the file, or numbers."""
+    """Names and colors of `count` classes: those asked for, those in the file, or numbers."""
     said = findings.said_of("classes")
     in_file = (said.classes or ()) if said is not None else ()
     known = in_file if len(in_file) == count else ()
     if (asked := findings.options.classes) is not None:
         _check_names(asked, count)
         findings.tell("classes", asked, "--classes")
-        return _entries(asked, [entry.colour for entry in known] or palette(count))
+        return _entries(asked, [entry.color for entry in known] or palette(count))
     if known and said is not None:
         findings.conclude("classes", known, said.where)
         return known

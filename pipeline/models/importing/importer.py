@@ -84,14 +84,14 @@ def _import_model(matched: MatchedCheckpoint, trunk: Trunk, out: Path, options: 
             overlap=overlap,
             channels=layer.channels,
             margin=margin,
-            normalisation=layer.normalisation,
+            normalization=layer.normalization,
             spacing=None,
             orientation=options.orientation,
             views=() if options.view is None else (options.view,),
             averaging=findings.pick("averaging"),
             window="gaussian",
             weights_sha256="",
-            licence=_licence(findings),
+            license=_license(findings),
             credits=_credits(findings, checkpoint),
             evaluation={},
         )
@@ -119,9 +119,9 @@ def _import_backbone(matched: MatchedCheckpoint, trunk: Trunk, out: Path, option
             backbone=trunk.backbone,
             stem=trunk.stem,
             channels=layer.channels,
-            normalisation=layer.normalisation,
+            normalization=layer.normalization,
             source=preset,
-            licence=_licence(findings),
+            license=_license(findings),
             credits=_credits(findings, checkpoint),
             weights_sha256="",
         )
@@ -160,11 +160,11 @@ def _patch(findings: Findings) -> tuple[tuple[int, int], tuple[int, int]]:
     return patch, overlap
 
 
-def _licence(findings: Findings) -> str:
-    licence = findings.pick("licence")
-    if licence is None:
-        findings.tell("licence", "unknown", "not in the file; --licence names it")
-    return licence or "unknown"
+def _license(findings: Findings) -> str:
+    known: str | None = findings.pick("license")
+    if known is None:
+        findings.tell("license", "unknown", "not in the file; --license names it")
+    return known or "unknown"
 
 
 def _credits(findings: Findings, checkpoint: Checkpoint) -> str:

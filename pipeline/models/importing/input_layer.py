@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from pipeline.errors import RequestError
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.importing.defaults import Findings, fixed
 from pipeline.models.importing.first_conv import InputLayer, adapt_channels
 
@@ -18,13 +18,13 @@ def scene_input_layer(findings: Findings, filters: Tensor) -> InputLayer:
     Raises RequestError where nobody knows what the channels are or how they are scaled.
     """
     options, count = findings.options, filters.shape[1]
-    before = InputLayer(_channels(findings, count), _normalisation(findings, count), filters)
+    before = InputLayer(_channels(findings, count), _normalization(findings, count), filters)
     after = adapt_channels(before, options)
     if after.channels != before.channels:
         way = options.extend or "taken by name"
         findings.tell("channels of the result", after.channels, f"--for-channels, --drop-channels; filters: {way}")
-    told = _told_normalisation(findings, len(after.channels))
-    return after if told is None else replace(after, normalisation=told)
+    told = _told_normalization(findings, len(after.channels))
+    return after if told is None else replace(after, normalization=told)
 
 
 def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer, int]:
@@ -40,10 +40,10 @@ def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer,
             f"and --channels names {', '.join(options.channels or ('none',))}"
         )
     findings.tell("slices seen", count, "--kind volume")
-    told = _told_normalisation(findings, 1)
+    told = _told_normalization(findings, 1)
     if told is None:
-        findings.tell("normalisation", "zscore", "usual for volumes; --mean and --std change it")
-    return InputLayer(options.channels or ("value",), told or Normalisation("zscore", (), ()), filters), count // 2
+        findings.tell("normalization", "zscore", "usual for volumes; --mean and --std change it")
+    return InputLayer(options.channels or ("value",), told or Normalization("zscore", (), ()), filters), count // 2
 
 
 def _channels(findings: Findings, count: int) -> tuple[str, ...]:
@@ -57,13 +57,13 @@ def _channels(findings: Findings, count: int) -> tuple[str, ...]:
     return channels
 
 
-def _normalisation(findings: Findings, count: int) -> Normalisation:
+def _normalization(findings: Findings, count: int) -> Normalization:
     if findings.options.mean is not None or findings.options.std is not None:
-        known = findings.said_of("normalisation") or findings.usual
-        if known.normalisation is not None and len(known.normalisation.mean) == count:
-            return known.normalisation
+        known = findings.said_of("normalization") or findings.usual
+        if known.normalization is not None and len(known.normalization.mean) == count:
+            return known.normalization
         return fixed((0.0,) * count, (1.0,) * count)
-    rule: Normalisation | None = findings.pick("normalisation")
+    rule: Normalization | None = findings.pick("normalization")
     if rule is None or len(rule.mean) != count:
         raise RequestError(
             f"how the {count} channels are scaled is not in the file; give --mean and --std, {count} numbers each, in "
@@ -72,12 +72,12 @@ def _normalisation(findings: Findings, count: int) -> Normalisation:
     return rule
 
 
-def _told_normalisation(findings: Findings, count: int) -> Normalisation | None:
+def _told_normalization(findings: Findings, count: int) -> Normalization | None:
     mean, std = findings.options.mean, findings.options.std
     if mean is None and std is None:
         return None
     if mean is None or std is None or len(mean) != count or len(std) != count or min(std) <= 0:
         raise RequestError(f"--mean and --std: needed are {count} numbers each, std above 0; got {mean} and {std}")
     told = fixed(mean, std)
-    findings.tell("normalisation", told, "--mean, --std")
+    findings.tell("normalization", told, "--mean, --std")
     return told

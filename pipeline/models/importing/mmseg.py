@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.models.card import ClassEntry, Normalisation
+from pipeline.models.card import ClassEntry, Normalization
 from pipeline.models.importing.defaults import Defaults, fixed, palette
 
 _LONGEST = 1 << 20
@@ -49,7 +49,7 @@ def meta_defaults(meta: Mapping[str, Any], place: str) -> Defaults:
         overlap=None if patch is None or step is None else (max(0, patch[0] - step[0]), max(0, patch[1] - step[1])),
         classes=_classes(meta),
         channels=_channels(pixels),
-        normalisation=_normalisation(pixels),
+        normalization=_normalization(pixels),
         bins=_whole(head.get("pool_scales")),
         dropout=_of(float, head.get("dropout_ratio")),
         threshold=_of(float, head.get("threshold")),
@@ -123,23 +123,23 @@ def _backbone(backbone: Mapping[str, Any], place: str) -> tuple[Any, Any]:
 
 def _classes(meta: Mapping[str, Any]) -> tuple[ClassEntry, ...] | None:
     data = _table(meta.get("dataset_meta"))
-    names, colours = (meta.get(old) or data.get(new) for old, new in (("CLASSES", "classes"), ("PALETTE", "palette")))
+    names, colors = (meta.get(old) or data.get(new) for old, new in (("CLASSES", "classes"), ("PALETTE", "palette")))
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         return None
     return tuple(
-        ClassEntry(name, colour)
-        for name, colour in zip(names, _palette(colours, len(names)) or palette(len(names)), strict=True)
+        ClassEntry(name, color)
+        for name, color in zip(names, _palette(colors, len(names)) or palette(len(names)), strict=True)
     )
 
 
-def _palette(colours: object, count: int) -> list[tuple[int, int, int]] | None:
-    if not isinstance(colours, (list, tuple)) or len(colours) != count:
+def _palette(colors: object, count: int) -> list[tuple[int, int, int]] | None:
+    if not isinstance(colors, (list, tuple)) or len(colors) != count:
         return None
-    found = [_whole(colour) for colour in colours]
+    found = [_whole(color) for color in colors]
     return [
-        (colour[0], colour[1], colour[2])
-        for colour in found
-        if colour is not None and len(colour) == 3 and all(0 <= part <= 255 for part in colour)
+        (color[0], color[1], color[2])
+        for color in found
+        if color is not None and len(color) == 3 and all(0 <= part <= 255 for part in color)
     ]
 
 
@@ -150,7 +150,7 @@ def _channels(pixels: Mapping[str, Any]) -> tuple[str, ...] | None:
     return ("red", "green", "blue") if swapped else ("blue", "green", "red")
 
 
-def _normalisation(pixels: Mapping[str, Any]) -> Normalisation | None:
+def _normalization(pixels: Mapping[str, Any]) -> Normalization | None:
     mean, std = _numbers(pixels.get("mean")), _numbers(pixels.get("std"))
     return None if mean is None or std is None or len(mean) != len(std) or min(std) <= 0 else fixed(mean, std)
 

@@ -100,7 +100,9 @@ class ImportOptions:
         ),
     ] = None
     name: Annotated[str | None, Meaning("Name of the model.", unset="that of the file")] = None
-    licence: Annotated[str | None, Meaning("License of the weights.", unset="the family's, else unknown")] = None
+    license: Annotated[
+        str | None, Meaning("License of the weights.", unset="the family's, else unknown", former=("licence",))
+    ] = None
     credits: Annotated[
         str | None, Meaning("Whose data the weights were trained on.", unset="the family's, else the file")
     ] = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.importing.defaults import IMAGENET, Defaults, fixed
 from pipeline.models.importing.options import Preset
 
@@ -25,7 +25,7 @@ _OFFSET = (
     "Sentinel-2 products of processing baseline 04.00 and later add 1000 to every value: run them with --offset -1000"
 )
 _NO_B10 = "the bands are those of Level-1C; for Level-2A, which has no B10, import with --drop-channels B10"
-_TCI = "the first three channels are the 8-bit true-colour image (TCI), not reflectances"
+_TCI = "the first three channels are the 8-bit true-color image (TCI), not reflectances"
 
 
 class SatelliteSource(NamedTuple):
@@ -41,38 +41,38 @@ def _source(
     preset: Preset,
     tell: str,
     channels: tuple[str, ...],
-    normalisation: Normalisation,
-    licence: str | None,
+    normalization: Normalization,
+    license_: str | None,
     credits_: str,
     advice: tuple[str, ...] = (),
 ) -> SatelliteSource:
     defaults = Defaults(
         f"usual in {credits_}",
         channels=channels,
-        normalisation=normalisation,
-        licence=licence,
+        normalization=normalization,
+        license=license_,
         credits=credits_,
         advice=advice,
     )
     return SatelliteSource(preset, tell, defaults)
 
 
-def _over(scale: float, count: int) -> Normalisation:
+def _over(scale: float, count: int) -> Normalization:
     return fixed((0.0,) * count, (scale,) * count)
 
 
-def _satlas_ms() -> Normalisation:
+def _satlas_ms() -> Normalization:
     high = (255.0,) * 3 + (8160.0,) * 6
-    return Normalisation("window", (0.0,) * 9, high, (0.0,) * 9, high)
+    return Normalization("window", (0.0,) * 9, high, (0.0,) * 9, high)
 
 
-def _seco() -> Normalisation:
+def _seco() -> Normalization:
     """To 0 .. 1 between two quantiles, then as ImageNet."""
     low, high = (3.0, 2.0, 0.0), (88.0, 103.0, 129.0)
     span = [(top - bottom) / 255 for bottom, top in zip(low, high, strict=True)]
     mean = tuple(bottom + part * scale for bottom, part, scale in zip(low, IMAGENET[0], span, strict=True))
     std = tuple(part * scale for part, scale in zip(IMAGENET[1], span, strict=True))
-    return Normalisation("window", mean, std, low, high)
+    return Normalization("window", mean, std, low, high)
 
 
 def _landsat(tell: str, channels: tuple[str, ...]) -> SatelliteSource:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.models.card import Card, Int8, Normalisation, Pair
+from pipeline.models.card import Card, Int8, Normalization, Pair
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 Floats = NDArray[np.float32]
@@ -30,15 +30,15 @@ class Scaling:
     @classmethod
     def of(cls, card: Card, own: InputStatistics = NO_STATISTICS) -> Scaling:
         """The card's own numbers, or those that `by` makes of the input's `own`: one offset and scale per channel."""
-        if card.normalisation.by_input and not len(own.offset) == len(own.scale) == len(card.channels):
+        if card.normalization.by_input and not len(own.offset) == len(own.scale) == len(card.channels):
             raise ModelError(
-                f"model {card.name} is normalised by each input: it needs the offset and scale of each of its "
+                f"model {card.name} is normalized by each input: it needs the offset and scale of each of its "
                 f"{len(card.channels)} channels, got {own.offset} and {own.scale}"
             )
-        return cls.by(card.normalisation, own)
+        return cls.by(card.normalization, own)
 
     @classmethod
-    def by(cls, rule: Normalisation, own: InputStatistics = NO_STATISTICS) -> Scaling:
+    def by(cls, rule: Normalization, own: InputStatistics = NO_STATISTICS) -> Scaling:
         """The numbers of a rule; where that goes by input, from the input's `own`.
 
         They are mean and standard deviation for "zscore", and for "percentile" the value at the low percentile and

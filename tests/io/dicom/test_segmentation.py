@@ -100,7 +100,7 @@ def test_segments_have_names_and_colours_and_frames_their_images(tmp_path, label
     assert [one.SegmentLabel for one in seg.SegmentSequence] == ["liver", "spleen", "nowhere"]
     for one, known in zip(seg.SegmentSequence, CLASSES[1:], strict=True):
         colour = highdicom.color.CIELabColor.from_dicom_value(one.RecommendedDisplayCIELabValue).to_rgb()
-        assert np.abs(np.array(colour) - known.colour).max() <= 2
+        assert np.abs(np.array(colour) - known.color).max() <= 2
         assert one.SegmentAlgorithmName == "abdomen"
     images = [pydicom.dcmread(path) for path in series.iterdir()]
     assert seg.FrameOfReferenceUID == images[0].FrameOfReferenceUID

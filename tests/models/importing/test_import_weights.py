@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import ModelError, OutputError, RequestError
 from pipeline.files.atomic import temporary_name
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.catalogue import find_model
 from pipeline.models.importing import ImportOptions, import_weights
 from pipeline.models.importing.defaults import Defaults, Findings, palette
@@ -443,9 +443,9 @@ def test_a_configuration_in_the_file_is_believed_and_named(mmseg, tmp_path):
     )
     assert (spec.dropout, made.card.patch, made.card.overlap) == (0.2, (769, 769), (256, 256))
     assert made.card.channels == ("blue", "green", "red")
-    assert made.card.normalisation == Normalisation("fixed", (1.5, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert made.card.normalization == Normalization("fixed", (1.5, 2.0, 3.0), (4.0, 5.0, 6.0))
     assert [entry.name for entry in made.card.classes] == ["road", "house", "tree"]
-    assert made.card.classes[2].colour == (2, 253, 128)
+    assert made.card.classes[2].color == (2, 253, 128)
     assert made.card.averaging == "logits"
     assert told(made, "align corners") == "concluded align corners: yes (the file's meta)"
     assert told(made, "basic dilation").startswith("told basic dilation: conv1 (usual in mmseg")
@@ -458,15 +458,15 @@ def test_an_option_goes_before_the_file_and_says_so(mmseg, tmp_path):
         patch=(64, 96),
         classes=("a", "b", "c"),
         name="n",
-        licence="MIT",
+        license="MIT",
         credits="me",
     )
     made = import_weights(mmseg, tmp_path / "m", options)
     assert (made.card.network.align_corners, made.card.network.output_stride) == (False, 16)
     assert (made.card.patch, made.card.overlap) == ((64, 96), (21, 32))
     assert [entry.name for entry in made.card.classes] == ["a", "b", "c"]
-    assert made.card.classes[2].colour == (2, 253, 128)
-    assert (made.card.name, made.card.licence, made.card.credits) == ("n", "MIT", "me")
+    assert made.card.classes[2].color == (2, 253, 128)
+    assert (made.card.name, made.card.license, made.card.credits) == ("n", "MIT", "me")
     assert (
         told(made, "align corners") == "told align corners: no (--align-corners, where the file's meta says otherwise)"
     )
@@ -497,7 +497,7 @@ model = dict(backbone=dict(type='MobileNetV2', strides=(1, 2, 2, 1, 1, 1, 1), di
     said = meta_defaults({"cfg": config, "dataset_meta": data}, "x")
     assert (said.output_stride, said.dilation, said.patch, said.overlap) == (8, "contracted", (512, 1024), None)
     assert (said.threshold, said.channels) == (0.4, ("red", "green", "blue"))
-    assert [(entry.name, entry.colour) for entry in said.classes or ()] == [("a", (1, 2, 3)), ("b", (4, 5, 6))]
+    assert [(entry.name, entry.color) for entry in said.classes or ()] == [("a", (1, 2, 3)), ("b", (4, 5, 6))]
 
 
 @pytest.mark.parametrize(
@@ -542,9 +542,7 @@ JSON = st.recursive(
 def test_whatever_lies_in_meta_is_read_without_a_fault(meta):
     said = meta_defaults(meta, "x")
     if said.classes is not None:
-        assert all(
-            len(entry.colour) == 3 and min(entry.colour) >= 0 <= max(entry.colour) <= 255 for entry in said.classes
-        )
+        assert all(len(entry.color) == 3 and min(entry.color) >= 0 <= max(entry.color) <= 255 for entry in said.classes)
 
 
 @given(st.integers(0, 256))
@@ -631,7 +629,7 @@ def test_a_threshold_is_for_one_plane_and_a_probability(mmseg, tmp_path, smp_sta
 
 
 RGB = InputLayer(
-    ("red", "green", "blue"), Normalisation("fixed", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), torch.randn(5, 3, 3, 3)
+    ("red", "green", "blue"), Normalization("fixed", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), torch.randn(5, 3, 3, 3)
 )
 IMAGE = torch.randn(2, 3, 9, 9)
 NAMES = st.lists(st.sampled_from(["red", "green", "blue", "nir", "swir"]), min_size=1, unique=True).map(tuple)
@@ -649,7 +647,7 @@ def test_zero_keeps_what_the_network_computes_from_the_channels_that_it_has(name
     kept = torch.stack([x if name in names else torch.zeros_like(x) for name, x in known.items()], dim=1)
     assert after.channels == names
     assert torch.allclose(features(after, wide), features(RGB, kept), atol=1e-4)
-    for name, mean, std in zip(names, after.normalisation.mean, after.normalisation.std, strict=True):
+    for name, mean, std in zip(names, after.normalization.mean, after.normalization.std, strict=True):
         i = RGB.channels.index(name) if name in RGB.channels else None
         assert (mean, std) == ((2.0, 5.0) if i is None else (i + 1.0, i + 4.0))
 
@@ -692,7 +690,7 @@ def test_channels_and_scaling_that_the_file_cannot_tell_have_to_be_told(tmp_path
     assert not (tmp_path / "m").exists()
     made = import_weights(path, tmp_path / "m", ImportOptions(channels=names, mean=(0.0,) * 4, std=(255.0,) * 4))
     assert made.card.channels == names
-    assert made.card.normalisation == Normalisation("fixed", (0.0,) * 4, (255.0,) * 4)
+    assert made.card.normalization == Normalization("fixed", (0.0,) * 4, (255.0,) * 4)
 
 
 @torch.inference_mode()
@@ -713,7 +711,7 @@ def test_a_model_for_another_channel_computes_what_it_did(mmseg, tmp_path):
 def test_a_network_for_slices(mmseg, tmp_path):
     options = ImportOptions(kind="volume", orientation="RAS", view="axial", patch=(96, 96))
     card = import_weights(mmseg, tmp_path / "m", options).card
-    assert (card.kind, card.margin, card.normalisation.kind) == ("volume", 1, "zscore")
+    assert (card.kind, card.margin, card.normalization.kind) == ("volume", 1, "zscore")
     assert (card.orientation, card.views, len(card.channels)) == ("RAS", ("axial",), 1)
     for wrong in (
         replace(options, view=None),
@@ -760,7 +758,7 @@ def test_bands_and_scaling_of_satellite_backbones(name, channels, preset, bands,
     source = find_source(name, channels, preset)
     assert source is not None
     assert source.defaults.channels == bands
-    rule = source.defaults.normalisation
+    rule = source.defaults.normalization
     assert (rule.mean[0], rule.std[0]) == scale
 
 
@@ -771,11 +769,11 @@ def test_no_satellite_is_guessed(name, channels):
 
 def test_every_source_scales_each_of_its_bands():
     for source in SOURCES:
-        source.defaults.normalisation.check(len(source.defaults.channels))
+        source.defaults.normalization.check(len(source.defaults.channels))
 
 
 def test_seco_scales_between_two_quantiles_and_then_as_imagenet():
-    rule = find_source("resnet50_sentinel2_rgb_seco-018bf397", 3, None).defaults.normalisation
+    rule = find_source("resnet50_sentinel2_rgb_seco-018bf397", 3, None).defaults.normalization
     for i, (low, high, mean, std) in enumerate(((3, 88, 0.485, 0.229), (2, 103, 0.456, 0.224), (0, 129, 0.406, 0.225))):
         value = 50
         assert (value - rule.mean[i]) / rule.std[i] == pytest.approx(((value - low) / (high - low) - mean) / std)
@@ -785,15 +783,15 @@ def test_seco_scales_between_two_quantiles_and_then_as_imagenet():
 def test_raw_files_of_satellite_backbones(tmp_path):
     moco = saved(tmp_path / "checkpoint_0099.pth.tar", {"epoch": 99, "state_dict": checkpoints.moco(18, seed=0)})
     made = import_weights(moco, tmp_path / "moco", ImportOptions(drop_channels=("B10",)))
-    assert (made.preset, made.card.channels, made.card.licence) == ("ssl4eo", LEVEL_2A, "CC-BY-4.0")
+    assert (made.preset, made.card.channels, made.card.license) == ("ssl4eo", LEVEL_2A, "CC-BY-4.0")
     assert not any("drop-channels B10" in line for line in made.told)
     state = torch.load(moco)["state_dict"]["module.encoder_q.conv1.weight"]
     kept = [i for i in range(13) if i != 10]
     assert torch.equal(load_backbone(tmp_path / "moco").state["stem.0.weight"], state[:, kept])
     satlas = saved(tmp_path / "x.pth", checkpoints.satlas(18, in_channels=9, seed=0))
     card = import_weights(satlas, tmp_path / "satlas").card
-    assert (card.normalisation.kind, card.normalisation.high[2:4]) == ("window", (255.0, 8160.0))
-    assert card.licence == "ODC-By-1.0"
+    assert (card.normalization.kind, card.normalization.high[2:4]) == ("window", (255.0, 8160.0))
+    assert card.license == "ODC-By-1.0"
 
 
 def test_a_backbone_starts_a_network_and_is_no_model(resnet18, tmp_path):
@@ -922,7 +920,7 @@ def test_the_verb_prints_what_was_concluded_and_told(mmseg, tmp_path):
     assert (item["input"], item["output"], item["preset"]) == (str(mmseg), str(tmp_path / "m"), "mmseg")
     assert "align corners: no (--align-corners, where the file's meta says otherwise)" in item["told"]
     card = load_model(tmp_path / "m").card
-    assert (card.patch, card.normalisation.std) == ((96, 64), (255.0, 255.0, 255.0))
+    assert (card.patch, card.normalization.std) == ((96, 64), (255.0, 255.0, 255.0))
     assert [entry.name for entry in card.classes] == ["a", "b", "c"]
     ended = RUNNER.invoke(app, [*words, "--overwrite"])
     assert ended.exit_code == 0, ended.output

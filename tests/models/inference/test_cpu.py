@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as st_np
 from torch.nn import functional
 
 from pipeline.errors import ModelError, RequestError
-from pipeline.models.card import Normalisation
+from pipeline.models.card import Normalization
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.device import choose_device
 from pipeline.models.inference.fit import Scaling, native_patch
@@ -181,8 +181,8 @@ def test_per_volume_normalisation_needs_its_numbers():
     with pytest.raises(ModelError, match="needs the offset and scale of each of its 1 channels"):
         Scaling.of(CARD_3D)
     assert Scaling.of(CARD_3D, InputStatistics((3.0,), (0.0,))) == Scaling((3.0,), (1.0,))
-    rule = Normalisation("window", (1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
-    assert Scaling.of(replace(CARD_2D, normalisation=rule)) == Scaling((1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
+    rule = Normalization("window", (1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
+    assert Scaling.of(replace(CARD_2D, normalization=rule)) == Scaling((1.0, 2.0), (3.0, 4.0), (-5.0, -6.0), (6.0, 7.0))
 
 
 def test_scores_are_the_callers_to_change():

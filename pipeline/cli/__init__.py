@@ -5,17 +5,18 @@ from __future__ import annotations
 from pipeline.cli.app import app
 from pipeline.cli.archive_verbs import retry, status
 from pipeline.cli.mask_verbs import areas, check, export, info, measure
-from pipeline.cli.model_verbs import import_weights, models, quantise
+from pipeline.cli.model_verbs import import_weights, models, quantize
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
 from pipeline.cli.training_verbs import evaluate, train
 
 _SEGMENTING = (run, plan, status, retry, schedule)
 _AFTERWARDS = (info, check, export, areas, measure, evaluate)
-_MODELS = (models, train, import_weights, quantise)
+_MODELS = (models, train, import_weights, quantize)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS):
     app.command()(verb)
+app.command("quantise", hidden=True)(quantize)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def import_weights(
 
 
 @verb
-def quantise(
+def quantize(
     model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     request: Annotated[Request, Panel(WHAT, "input", "bands", "scale", "offset")],
@@ -62,15 +62,15 @@ def quantise(
 
     if patches < 2 or not 0 <= agreement <= 1:
         raise RequestError(
-            f"--patches {patches} --agreement {agreement}: must be at least 2, and a share from 0 to 1, as in 0.999"
+            f"--patches {patches} --agreement {agreement}: must be at least 2, and a share from 0 to 1, e.g. 0.999"
         )
     for library in ("openvino", "nncf"):
         check_extra(library, "run in bfloat16")
     from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import overridden
-    from pipeline.runs.quantize import quantise as quantise_model
+    from pipeline.runs.quantize import quantize as quantize_model
 
-    made = quantise_model(
+    made = quantize_model(
         jobs_of(overridden(None, replace(request, model=model))),
         out,
         patches=patches,

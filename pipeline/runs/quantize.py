@@ -29,8 +29,8 @@ _FLOAT = Resources(device="cpu", precision="float32", runtime="torch")
 
 
 @dataclass(frozen=True)
-class Made:
-    """A model that was quantised."""
+class QuantizationResult:
+    """A model that was quantized to int8."""
 
     input: tuple[str, ...]
     output: str
@@ -44,7 +44,7 @@ class Made:
     left_in_float: tuple[str, ...]
 
 
-def quantise(
+def quantize(
     jobs: Sequence[Job],
     out: Path,
     *,
@@ -52,7 +52,7 @@ def quantise(
     agreement: float = 0.999,
     overwrite: bool = False,
     observer: Observer = SILENT,
-) -> Made:
+) -> QuantizationResult:
     """Write the jobs' model to the folder `out`, with a form in int8 beside its weights.
 
     Of at most `patches` patches from all over the inputs, every other one tells the ranges of values; on the others,
@@ -71,7 +71,7 @@ def quantise(
     made = quantize_model(model, images[::2], images[1::2], agreement, observer.note)
     card = replace(model.card, int8=made.form)
     write_together(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})
-    return Made(
+    return QuantizationResult(
         input=tuple(job.name for job in jobs),
         output=str(out),
         model=card.name,

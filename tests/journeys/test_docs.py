@@ -233,7 +233,7 @@ def first_column(text: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
 
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = {name: verb for name, verb in typer.main.get_command(app).commands.items() if not verb.hidden}
 
 
 @pytest.mark.parametrize("verb", COMMANDS)

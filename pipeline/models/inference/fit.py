@@ -110,7 +110,7 @@ def int8_form(card: Card, seen: Pair) -> Int8:
     """The int8 form of `card`, for patches that the network sees at `seen` pixels; else ModelError with the way out."""
     if card.int8 is None:
         raise ModelError(
-            f"model {card.name} has no form in int8; `pipeline quantise` makes a model that has one, "
+            f"model {card.name} has no form in int8; `pipeline quantize` makes a model that has one, "
             "and --precision bfloat16 needs none"
         )
     if card.int8.patch != seen:

@@ -59,7 +59,7 @@ def test_faults_are_named(key, value, words):
 
 
 def test_a_model_without_a_form_names_the_ways_out():
-    with pytest.raises(ModelError, match=r"small scene has no form in int8; `pipeline quantise` .* --precision b"):
+    with pytest.raises(ModelError, match=r"small scene has no form in int8; `pipeline quantize` .* --precision b"):
         int8_form(CARD_2D, (64, 48))
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_installed_is_named_with_the_way_out(monkeypatch):
         choose_numerics("cpu", runtime="openvino")
     with pytest.raises(RequestError, match="nncf is not installed"):
         check_extra("nncf", "run in bfloat16")
-    done = CliRunner().invoke(app, ["quantise", "--model", "landcover", "--input", "a.tif", "--out", "b"])
+    done = CliRunner().invoke(app, ["quantize", "--model", "landcover", "--input", "a.tif", "--out", "b"])
     assert done.exit_code == 2
     assert "openvino is not installed; pip install 'pipeline[openvino]', or run in bfloat16" in done.stderr
 
@@ -81,8 +81,9 @@ def test_plain_installs_are_told_so():
 
 
 @pytest.mark.parametrize("given", [["--patches", "1"], ["--agreement", "99.9"]])
-def test_a_wrong_request_to_quantise_is_refused(given):
-    done = CliRunner().invoke(app, ["quantise", "--model", "landcover", "--input", "a.tif", "--out", "b", *given])
+@pytest.mark.parametrize("verb", ["quantize", "quantise"])
+def test_a_wrong_request_to_quantize_is_refused(verb, given):
+    done = CliRunner().invoke(app, [verb, "--model", "landcover", "--input", "a.tif", "--out", "b", *given])
     assert done.exit_code == 2
     assert "must be at least 2, and a share from 0 to 1" in done.stderr
 

@@ -33,7 +33,7 @@ from tests.support.observers import Callbacks
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
-from pipeline.runs.quantize import quantise
+from pipeline.runs.quantize import quantize
 
 FLOAT32 = Numerics("cpu", "float32", "openvino")
 BFLOAT16 = Numerics("cpu", "bfloat16", "openvino")
@@ -105,13 +105,13 @@ def made(scenes, models, tmp_path_factory):
     """The small model, with a form in int8."""
     folder = tmp_path_factory.mktemp("int8") / "model"
     said = []
-    record = quantise(jobs(scenes, models), folder, patches=12, agreement=0.5, observer=Callbacks(note=said.append))
+    record = quantize(jobs(scenes, models), folder, patches=12, agreement=0.5, observer=Callbacks(note=said.append))
     assert record.patches == 6
     assert said[-1].startswith(f"labels agree with float32 on {record.agreement:.3%} of 6 patches; in {record.rest}: s")
     return folder
 
 
-def test_a_quantised_model_is_whole_and_says_how_good_it_is(made, models, scenes):
+def test_a_quantized_model_is_whole_and_says_how_good_it_is(made, models, scenes):
     card, before = read_card(made / CARD), read_card(models / "scene" / CARD)
     assert replace(card, int8=None) == before
     assert card.int8.patch == before.patch
@@ -166,7 +166,7 @@ def test_a_damaged_form_is_refused(made, tmp_path):
 
 def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, models, scenes, tmp_path):
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(models / "scene"))
-    with pytest.raises(ModelError, match="has no form in int8; `pipeline quantise`"):
+    with pytest.raises(ModelError, match="has no form in int8; `pipeline quantize`"):
         prepare(job, Resources(precision="int8"))
     job = replace(job, model=str(made))
     for other in (replace(job, patch=(64, 96)), replace(job, tta=(0.5,))):
@@ -186,28 +186,28 @@ def test_a_model_saved_anew_has_no_form_of_its_old_weights(made, tmp_path):
 
 def test_what_agrees_too_little_is_not_written(scenes, models, tmp_path):
     with pytest.raises(PipelineError, match=r"agree with those of float32 on \d.*% of the pixels at best.* 100.001%"):
-        quantise(jobs(scenes, models), tmp_path / "out", patches=4, agreement=1.00001)
+        quantize(jobs(scenes, models), tmp_path / "out", patches=4, agreement=1.00001)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_is_there_is_replaced_only_on_request(made, scenes, models):
     with pytest.raises(OutputError, match="holds a model already; --overwrite"):
-        quantise(jobs(scenes, models), made, patches=12)
+        quantize(jobs(scenes, models), made, patches=12)
 
 
 def test_an_empty_input_is_refused(models, tmp_path):
     empty = put_scene(tmp_path / "empty.tif", np.zeros((2, 300, 300), np.uint8), nodata=0)
     with pytest.raises(InputError, match="has 0 patches with values; int8 needs 2"):
-        quantise([Job(str(empty), None, str(models / "scene"))], tmp_path / "out")
+        quantize([Job(str(empty), None, str(models / "scene"))], tmp_path / "out")
 
 
 def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
     affine = np.array([[0, 0, 2.0, 5], [-1, 0, 0, 3], [0, 1, 0, 2], [0, 0, 0, 1]])
     path = put_volume(tmp_path / "scan.nii.gz", pixels((70, 30, 60)), affine)
     job = Job(str(path), tmp_path / "mask.nii.gz", str(models / "volume"))
-    record = quantise([job], tmp_path / "model", patches=8, agreement=0.3)
+    record = quantize([job], tmp_path / "model", patches=8, agreement=0.3)
     assert record.patches == 4
-    quantise([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
+    quantize([replace(job, view=("axial", "coronal"))], tmp_path / "both", patches=8, agreement=0.3)
     assert (tmp_path / "both" / INT8_WEIGHTS).read_bytes() != (tmp_path / "model" / INT8_WEIGHTS).read_bytes()
     said = []
     segment(replace(job, model=str(tmp_path / "model")), Resources(precision="int8"), Callbacks(note=said.append))
@@ -216,7 +216,7 @@ def test_volumes_are_turned_and_scaled_as_in_a_run(models, tmp_path):
 
 
 def test_the_verb_prints_json_alone(scenes, models, tmp_path):
-    command = [sys.executable, "-m", "pipeline.cli", "quantise", "--model", str(models / "scene"), "--agreement", "0.5"]
+    command = [sys.executable, "-m", "pipeline.cli", "quantize", "--model", str(models / "scene"), "--agreement", "0.5"]
     command += ["--input", str(scenes / "b.tif"), "--out", str(tmp_path / "out"), "--patches", "4", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

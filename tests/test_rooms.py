@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,8 @@ LATE = (
     "pipeline.runs.segment",
 )
 """May import inside functions: verbs and doors bring libraries that not every call needs, and so does the network."""
+
+PLACE = re.compile(r"(pipeline|tests|flows|docs)/")
 
 
 class Import(NamedTuple):
@@ -315,3 +318,18 @@ def test_preparing_a_scene_loads_no_torch_dask_or_prefect():
     modules = ("jobs.inputs", "jobs.job_file", "runs.prepare", "masks.info", "models.catalogue")
     code = "; ".join(f"import pipeline.{module}" for module in modules)
     assert not loaded(code) & HEAVY
+
+
+def test_contributing_names_places_that_are_there():
+    """Paths in backticks, of code and of tests; patterns name at least one file."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = {word for span in re.findall(r"`([^`\n]+)`", text) for word in span.split() if PLACE.match(word)}
+    assert len(places) > 60
+    assert [place for place in sorted(places) if not list(ROOT.glob(place))] == []
+
+
+def test_contributing_says_which_tests_to_run_after_a_change_in_any_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {path.parent for folder in ("pipeline", "flows") for path in (ROOT / folder).rglob("__init__.py")}
+    named = {str(room.relative_to(ROOT)) for room in rooms} - {"pipeline", "pipeline/io"}
+    assert [room for room in sorted(named) if f"`{room}`" not in text] == []

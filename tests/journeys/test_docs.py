@@ -54,6 +54,7 @@ from pipeline.training.config import Training
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+FRONT = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
 SAMPLES = DOCS / "howto/sample-inputs.md"
 
 
@@ -183,15 +184,17 @@ def test_only_servers_and_clusters_excuse_a_block():
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize(
+    "page", [*PAGES, DOCS / "../README.md", DOCS / "../CONTRIBUTING.md"], ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page):
     for target in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)):
         if "://" in target:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), f"{name_of(page)}: {target}"
-        assert not anchor or anchor in anchors(file), f"{name_of(page)}: {target}"
+        assert file.exists(), f"{page}: {target}"
+        assert not anchor or anchor in anchors(file), f"{page}: {target}"
 
 
 def anchors(page: Path) -> set[str]:

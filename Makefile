@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test check clean
+.PHONY: demo test check reference clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline.demo make demo
@@ -19,6 +19,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+reference: .venv/installed-dev
+	$(BIN)/python docs/reference/make.py
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -20,177 +20,231 @@ View = Literal["axial", "coronal", "sagittal"]
 class Data:
     """Which files are learned from."""
 
-    images: str | None = None
-    """Pattern of the images, relative to the file of the training; or `table`."""
-    labels: str | None = None
-    """Where the labels of an image lie: a path with `{stem}`, the image's name without folder and suffix."""
-    table: str | None = None
-    """A `.csv` or `.tsv` with the columns `image` and `label`, and `split` ("train" or "validation") if it tells."""
-    validation: tuple[str, ...] = ()
-    """Stems, or patterns of stems, of the images kept for validation."""
-    exclude: tuple[str, ...] = ()
-    """Stems, or patterns of stems, that are not used at all: the test split."""
-    bands: tuple[int | str, ...] | None = None
-    """Bands of a raster to use, by number from 1 or by name; None: those named as the channels, or else all but
-    alpha."""
-    scale: tuple[float, ...] | None = None
-    """Scale of the values of a scene, one for all channels or one for each: `value * scale + offset` is learned from.
-    None: 1, or where `samples.values` are physical and `offset` is None too, that of the file."""
-    offset: tuple[float, ...] | None = None
-    """Offset, likewise; None: 0, or that of the file."""
-    ignore: tuple[int, ...] = (255,)
-    """Values of the labels that are not learned from, beside their nodata."""
+    images: Annotated[str | None, Meaning("Pattern of the images, relative to the training file; or give `table`.")] = (
+        None
+    )
+    labels: Annotated[
+        str | None,
+        Meaning("Path of each image's labels, with `{stem}` for the image's name without folder and suffix."),
+    ] = None
+    table: Annotated[
+        str | None,
+        Meaning(
+            'A `.csv` or `.tsv` with the columns `image` and `label`, and optionally `split` ("train" or "validation").'
+        ),
+    ] = None
+    validation: Annotated[
+        tuple[str, ...], Meaning("Stems, or patterns of stems, of the images held out for validation.")
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Meaning("Stems, or patterns of stems, that are not used at all: the test split.")
+    ] = ()
+    bands: Annotated[
+        tuple[int | str, ...] | None,
+        Meaning(
+            "Raster bands by number (from 1) or name.", unset="the bands named like the channels, else all but alpha"
+        ),
+    ] = None
+    scale: Annotated[
+        tuple[float, ...] | None,
+        Meaning(
+            "Scale of scene values, one number or one per channel: training sees `value * scale + offset`.",
+            unset='1, or that of the file if `samples.values` is "physical" and `offset` is not given',
+        ),
+    ] = None
+    offset: Annotated[
+        tuple[float, ...] | None,
+        Meaning("Offset of scene values, one number or one per channel.", unset="0, or that of the file"),
+    ] = None
+    ignore: Annotated[tuple[int, ...], Meaning("Label values to ignore, besides nodata.")] = (255,)
 
 
 @dataclass(frozen=True)
 class Network:
     """The network, as in the card of a model; channels and classes follow from the rest."""
 
-    backbone: BackboneName = "resnet18"
-    output_stride: OutputStride = 8
-    dilation: Dilation = "contracted"
-    basic_dilation: BasicDilation = "conv1"
-    align_corners: bool = False
-    stem: Stem = "torchvision"
-    bins: tuple[int, ...] = (1, 2, 3, 6)
-    ppm_channels: int = 128
-    head_channels: int = 128
-    head: Head = "pspnet"
-    truncated: bool = False
-    dropout: float = 0.1
-    auxiliary: float = 0.4
-    """Weight of the loss of the second head (section 3.3); 0: there is none."""
-    pretrained: str | None = None
-    """A model, or a folder that `import-weights` made, to begin from; None: random weights."""
-    frozen_stages: int = 0
-    """Layers of the backbone, from the stem on, that are not trained: 0 none, 1 the stem, 2 the first layer too."""
-    frozen_norms: bool = False
-    """Whether batch norms keep the statistics that they come with."""
+    backbone: Annotated[BackboneName, Meaning("As in the card of a model.")] = "resnet18"
+    output_stride: Annotated[OutputStride, Meaning("As in the card of a model.")] = 8
+    dilation: Annotated[Dilation, Meaning("As in the card of a model.")] = "contracted"
+    basic_dilation: Annotated[BasicDilation, Meaning("As in the card of a model.")] = "conv1"
+    align_corners: Annotated[bool, Meaning("As in the card of a model.")] = False
+    stem: Annotated[Stem, Meaning("As in the card of a model.")] = "torchvision"
+    bins: Annotated[tuple[int, ...], Meaning("As in the card of a model.")] = (1, 2, 3, 6)
+    ppm_channels: Annotated[int, Meaning("As in the card of a model.")] = 128
+    head_channels: Annotated[int, Meaning("As in the card of a model.")] = 128
+    head: Annotated[Head, Meaning("As in the card of a model.")] = "pspnet"
+    truncated: Annotated[bool, Meaning("As in the card of a model.")] = False
+    dropout: Annotated[float, Meaning("As in the card of a model.")] = 0.1
+    auxiliary: Annotated[
+        float, Meaning("Weight of the auxiliary loss (section 3.3 of the paper); 0: no auxiliary head.")
+    ] = 0.4
+    pretrained: Annotated[
+        str | None,
+        Meaning(
+            "A model, or a backbone made by `import-weights`, to start from; relative to the data, else to the "
+            "working directory.",
+            unset="random weights",
+        ),
+    ] = None
+    frozen_stages: Annotated[
+        int,
+        Meaning("Backbone layers that are not trained, from the stem on: 0 none, 1 the stem, 2 also the first layer."),
+    ] = 0
+    frozen_norms: Annotated[bool, Meaning("Keep the batch norm statistics of the pretrained weights.")] = False
 
 
 @dataclass(frozen=True)
 class Samples:
     """What a step sees."""
 
-    patch: Pair = (512, 512)
-    """Height and width of a patch in model pixels."""
-    batch: int = 8
-    spacing: tuple[float, float] | None = None
-    """Millimetres (volumes) or world units (scenes) per model pixel; None: the input's own."""
-    margin: int = 0
-    """Neighbouring slices seen on each side (volumes)."""
-    views: tuple[View, ...] = ("axial",)
-    """Directions in which volumes are sliced, in turn."""
-    orientation: str = "RAS"
-    """World direction of each axis of a volume."""
-    balanced: float = 0.5
-    """Share of the patches that are put around a pixel of a class drawn evenly; the others lie anywhere."""
-    most_of_one: float = 1.0
-    """Most that one class may fill of a patch that lies anywhere, or it is drawn again: 0.75 in mmseg."""
-    values: Values = "raw"
-    """What is learned from: values of a scene as they are stored, or physical ones."""
-    normalisation: Literal["fixed", "zscore", "window", "percentile"] = "fixed"
-    """All but "zscore" take the training images' own mean and spread, unless `mean` and `std` are given."""
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
+    patch: Annotated[Pair, Meaning("Patch size (height, width) in model pixels.")] = (512, 512)
+    batch: Annotated[int, Meaning("Patches per step.")] = 8
+    spacing: Annotated[
+        tuple[float, float] | None,
+        Meaning("Pixel size of the model: millimeters (volumes) or CRS units (scenes).", unset="the input's own"),
+    ] = None
+    margin: Annotated[int, Meaning("Neighboring slices seen on each side (volumes).")] = 0
+    views: Annotated[tuple[View, ...], Meaning("Slicing directions of volumes, used in turn.")] = ("axial",)
+    orientation: Annotated[str, Meaning("World direction of each axis of a volume.")] = "RAS"
+    balanced: Annotated[
+        float,
+        Meaning("Share of the patches centered on a pixel of a class drawn evenly; the others are placed at random."),
+    ] = 0.5
+    most_of_one: Annotated[
+        float,
+        Meaning(
+            "Largest share of a randomly placed patch that one class may fill, else another is drawn; 0.75 in mmseg.",
+            name="cat_max_ratio",
+        ),
+    ] = 1.0
+    values: Annotated[
+        Values,
+        Meaning('Scene values to train on: "raw" as stored, or "physical" after the scale and offset of each band.'),
+    ] = "raw"
+    normalisation: Annotated[
+        Literal["fixed", "zscore", "window", "percentile"],
+        Meaning(
+            '"fixed", "zscore" (per volume), "window", or "percentile" (per image), as in the card. '
+            'All but "zscore" use the mean and standard deviation of the training images unless `mean` and `std` '
+            "are given."
+        ),
+    ] = "fixed"
+    mean: Annotated[
+        tuple[float, ...],
+        Meaning(
+            'Mean per channel, in units of the input; for "percentile", of the stretched values (0 to 1).',
+            unset="measured",
+        ),
+    ] = ()
+    std: Annotated[tuple[float, ...], Meaning("Standard deviation per channel, above 0.", unset="measured")] = ()
+    low: Annotated[tuple[float, ...], Meaning("Lower end of the window, or lower percentile, per channel.")] = ()
+    high: Annotated[tuple[float, ...], Meaning("Upper end of the window, or upper percentile, per channel.")] = ()
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How a sample is changed; the labels follow each change of place."""
 
-    scale: tuple[float, float] = (0.5, 2.0)
-    """Range of the zoom, drawn evenly on a logarithmic scale."""
-    stretch: float = 0.0
-    """Most that height and width may be zoomed apart, as a share."""
-    rotation: float = 10.0
-    """Most degrees of a small rotation to either side."""
-    quarter_turns: bool = True
-    """Whether patches are turned by right angles."""
-    flips: tuple[Literal["vertical", "horizontal", "sides"], ...] = ("vertical", "horizontal")
-    """How a patch may be mirrored, each every other time: down, across, or from the left of the body to its right."""
-    brightness: float = 0.2
-    """Most that is added, in standard deviations of the normalised image."""
-    contrast: float = 0.2
-    """Most by which deviations from the mean are stretched, as a share."""
-    gamma: float = 0.0
-    """Most that the exponent of the image, scaled to 0..1, may differ from 1, as a logarithm."""
-    colour: float = 0.1
-    """Most by which each channel is stretched by itself, as a share; slices of a volume keep together."""
-    noise: float = 0.02
-    """Most standard deviation of added noise."""
-    blur: float = 0.0
-    """Share of the patches that are blurred, by a Gaussian of 0.3 to 1.2 pixels."""
+    scale: Annotated[tuple[float, float], Meaning("Zoom range, drawn evenly on a logarithmic scale.")] = (0.5, 2.0)
+    stretch: Annotated[float, Meaning("Largest difference in zoom between height and width, as a share.")] = 0.0
+    rotation: Annotated[float, Meaning("Largest rotation to either side, in degrees.")] = 10.0
+    quarter_turns: Annotated[bool, Meaning("Rotate patches by multiples of 90 degrees.")] = True
+    flips: Annotated[
+        tuple[Literal["vertical", "horizontal", "sides"], ...],
+        Meaning(
+            'Flips, each applied with probability 0.5: vertical, horizontal, or "sides" (left and right of the body).'
+        ),
+    ] = ("vertical", "horizontal")
+    brightness: Annotated[float, Meaning("Largest shift, in standard deviations of the normalized image.")] = 0.2
+    contrast: Annotated[float, Meaning("Largest change in contrast, as a share.")] = 0.2
+    gamma: Annotated[
+        float, Meaning("Largest absolute logarithm of the gamma exponent, which applies to the image scaled to 0..1.")
+    ] = 0.0
+    colour: Annotated[
+        float, Meaning("Largest change in scale of a single channel, as a share; slices of a volume change together.")
+    ] = 0.1
+    noise: Annotated[float, Meaning("Largest standard deviation of added Gaussian noise.")] = 0.02
+    blur: Annotated[float, Meaning("Share of the patches that are blurred, by a Gaussian of 0.3 to 1.2 pixels.")] = 0.0
 
 
 @dataclass(frozen=True)
 class Loss:
     """What is made small."""
 
-    dice: float = 0.0
-    """Weight of the soft Dice loss beside the cross-entropy."""
-    class_weights: tuple[float, ...] = ()
-    """Weights of the classes in the cross-entropy; empty: all equal."""
-    smoothing: float = 0.0
-    """Label smoothing of the cross-entropy."""
+    dice: Annotated[float, Meaning("Weight of the soft Dice loss, added to the cross-entropy.")] = 0.0
+    class_weights: Annotated[
+        tuple[float, ...], Meaning("Weights of the classes in the cross-entropy.", unset="all equal")
+    ] = ()
+    smoothing: Annotated[float, Meaning("Label smoothing of the cross-entropy.", name="label_smoothing")] = 0.0
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How the weights move."""
 
-    steps: int = 20000
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    rate: float = 0.01
-    """Learning rate of the backbone at the start."""
-    new_layers: float = 10.0
-    """By how much the pyramid and the heads learn faster (section 5.1 of the paper's code: 10)."""
-    momentum: float = 0.9
-    decay: float = 1e-4
-    """Weight decay."""
-    power: float = 0.9
-    """Rates fall as (1 - step / steps) to this power."""
-    coarse: float = 0.0
-    """Share of the steps, from the first on, that are taken at twice the output stride: three times faster."""
-    warm_up: int = 0
-    """Steps over which rates grow from 0."""
-    clip: float = 0.0
-    """Most norm of the gradient; 0: any."""
-    averaging: float = 0.0
-    """Share of the old average kept at each step in the averaged weights, which are the ones published; 0: none."""
-    every: int = 500
-    """Steps between checkpoints, each with a validation."""
-    checks: int = 200
-    """Patches of the validation items that a validation looks at, spread evenly."""
-    patience: int = 0
-    """Validations without a better figure after which training ends; 0: never."""
+    steps: Annotated[int, Meaning("Number of steps.")] = 20000
+    optimiser: Annotated[Literal["sgd", "adamw"], Meaning('"sgd" or "adamw".')] = "sgd"
+    rate: Annotated[float, Meaning("Initial learning rate of the backbone.", name="learning_rate")] = 0.01
+    new_layers: Annotated[
+        float,
+        Meaning(
+            "Learning rate multiplier of the pyramid and the heads (10 in the paper's code).", name="head_lr_multiplier"
+        ),
+    ] = 10.0
+    momentum: Annotated[float, Meaning("Momentum of SGD.")] = 0.9
+    decay: Annotated[float, Meaning("Weight decay.", name="weight_decay")] = 0.0001
+    power: Annotated[float, Meaning("The learning rate falls as (1 - step / steps) to this power.")] = 0.9
+    coarse: Annotated[
+        float,
+        Meaning(
+            "Share of the steps, from the first on, taken at twice the output stride: three times faster, same weights."
+        ),
+    ] = 0.0
+    warm_up: Annotated[int, Meaning("Steps over which the learning rate rises from 0.")] = 0
+    clip: Annotated[float, Meaning("Largest gradient norm; 0: no clipping.", name="gradient_clip_norm")] = 0.0
+    averaging: Annotated[
+        float,
+        Meaning(
+            "Decay of the exponential moving average of the weights, which is what is published; 0: no averaging.",
+            name="ema_decay",
+        ),
+    ] = 0.0
+    every: Annotated[int, Meaning("Steps between checkpoints, each with a validation.", name="checkpoint_interval")] = (
+        500
+    )
+    checks: Annotated[
+        int, Meaning("Patches of the validation items used by a validation, spread evenly.", name="validation_patches")
+    ] = 200
+    patience: Annotated[int, Meaning("Validations without improvement before training stops; 0: never.")] = 0
 
 
 @dataclass(frozen=True)
 class Training:
     """One training: everything that decides the weights."""
 
-    name: str
-    kind: Literal["scene", "volume"]
-    classes: tuple[ClassEntry, ...]
-    channels: tuple[str, ...]
-    """Names of the input's channels, in order."""
-    data: Data
-    network: Network = Network()
-    samples: Samples = Samples()
-    augmentation: Augmentation = Augmentation()
-    loss: Loss = Loss()
-    schedule: Schedule = Schedule()
-    averaging: Literal["softmax", "logits"] = "softmax"
-    """What is blended where patches overlap, when the model runs."""
-    window: Literal["gaussian", "hann", "linear", "constant"] = "gaussian"
-    seed: int = 0
-    licence: str = "unknown"
-    credits: str = "unknown"
-    limits: tuple[str, ...] = ()
-    """What the model is known to do wrongly, for its card."""
+    name: Annotated[str, Meaning("Name of the model.")]
+    kind: Annotated[Literal["scene", "volume"], Meaning('"scene" or "volume".')]
+    classes: Annotated[
+        tuple[ClassEntry, ...], Meaning("List of `{name, colour}`; the number of a class is its position, from 0.")
+    ]
+    channels: Annotated[tuple[str, ...], Meaning("Names of the input's channels, in order.")]
+    data: Annotated[Data, Meaning("See below.")]
+    network: Annotated[Network, Meaning("See below.")] = Network()
+    samples: Annotated[Samples, Meaning("See below.")] = Samples()
+    augmentation: Annotated[Augmentation, Meaning("See below.")] = Augmentation()
+    loss: Annotated[Loss, Meaning("See below.")] = Loss()
+    schedule: Annotated[Schedule, Meaning("See below.")] = Schedule()
+    averaging: Annotated[
+        Literal["softmax", "logits"],
+        Meaning('What is blended where patches overlap, when the model runs: "softmax" or "logits".'),
+    ] = "softmax"
+    window: Annotated[Literal["gaussian", "hann", "linear", "constant"], Meaning("Blend window of the model.")] = (
+        "gaussian"
+    )
+    seed: Annotated[int, Meaning("Random seed of the initial weights, the samples and dropout.")] = 0
+    licence: Annotated[str, Meaning("License of the weights, an SPDX identifier if there is one.")] = "unknown"
+    credits: Annotated[str, Meaning("Whose data the model is trained on.")] = "unknown"
+    limits: Annotated[tuple[str, ...], Meaning("Known limitations of the model, one sentence each, for its card.")] = ()
 
     def __post_init__(self) -> None:
         scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")

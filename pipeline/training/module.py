@@ -75,8 +75,8 @@ class Learner(lightning.LightningModule):
             loss = loss + how.network.auxiliary * loss_of(second, batch.labels, how.loss)
         if not torch.isfinite(loss):
             raise PipelineError(
-                f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.rate, set schedule.clip, "
-                "or look at the normalization"
+                f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.learning_rate, "
+                "set schedule.gradient_clip_norm, or look at the normalization"
             )
         self.log("loss", loss, prog_bar=True)
         return loss

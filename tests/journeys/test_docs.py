@@ -20,6 +20,7 @@ import inspect
 import io
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -236,12 +237,22 @@ def first_column(text: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
 
 
+def test_the_tables_of_the_reference_are_made_from_the_code():
+    make = runpy.run_path(str(DOCS / "reference/make.py"))
+    for name in make["PAGES"]:
+        page = (DOCS / "reference" / name).read_text(encoding="utf-8")
+        assert make["remade"](page) == page, f"{name} is older than the code; python docs/reference/make.py"
+    documented = [section for name in make["PAGES"] for section in make["tables_of"](name)]
+    assert {f"pipeline {verb}" for verb in COMMANDS} | make["TABLES"].keys() == set(documented)
+
+
 COMMANDS = {name: verb for name, verb in typer.main.get_command(app).commands.items() if not verb.hidden}
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_every_option_of_a_verb_is_documented(verb):
-    given = {name for option in COMMANDS[verb].params for name in (*option.opts, *option.secondary_opts)}
+    shown = [option for option in COMMANDS[verb].params if not getattr(option, "hidden", False)]
+    given = {name for option in shown for name in (*option.opts, *option.secondary_opts)}
     rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
     positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "asked": "MODEL", "ledger": "LEDGER"}
@@ -250,7 +261,7 @@ def test_every_option_of_a_verb_is_documented(verb):
 
 @pytest.mark.parametrize(("heading", "kind"), [("Keys", Request), ("search", Search)])
 def test_every_key_of_a_job_file_is_documented(heading, kind):
-    assert first_column(section("job-file.md", heading)) == {field.name for field in fields(kind)}
+    assert first_column(section("job-file.md", heading)) == {key.name for key in keys_of(kind)}
 
 
 @pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation", "int8"])
@@ -296,8 +307,9 @@ def test_every_key_of_a_training_is_documented_with_its_default():
             continue
         found = re.findall(r"^\| `(\w+)` \| *(?:`(.*?)`)? *\|", section("training.md", name), re.MULTILINE)
         rows = dict(found)
-        assert rows.keys() == {field.name for field in fields(kind)}
-        for field in fields(kind):
+        keys = keys_of(kind)
+        assert rows.keys() == {key.name for key in keys}
+        for name, field in ((key.name, key.field) for key in keys):
             if field.default is not MISSING and not is_dataclass(field.default):
-                shown = tomllib.loads(f"x = {rows[field.name]}")["x"] if rows[field.name] else None
+                shown = tomllib.loads(f"x = {rows[name]}")["x"] if rows[name] else None
                 assert shown == (list(field.default) if isinstance(field.default, tuple) else field.default), field.name

@@ -152,7 +152,7 @@ def test_another_training_is_not_gone_on_with(scenes, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_it_with_the_step(scenes, tmp_path):
     wild = replace(SCENES, schedule=replace(SCENES.schedule, optimiser="sgd", rate=1e30))
-    with pytest.raises(PipelineError, match=r"step \d+: the loss is (nan|inf); lower schedule.rate"):
+    with pytest.raises(PipelineError, match=r"step \d+: the loss is (nan|inf); lower schedule.learning_rate"):
         train(wild, scenes, tmp_path / "out", HERE, quiet)
 
 

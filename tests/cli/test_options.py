@@ -30,6 +30,7 @@ FORMER = {
     "evaluate": {"--affine", "--inputs"},
     "export": {"--each", "--structure"},
     "schedule": {"--at-once"},
+    "import-weights": {"--licence"},
 }
 
 

@@ -13,7 +13,7 @@ class LabelClass:
     """One class of a mask."""
 
     value: int
-    """The integer that stands in the mask."""
+    """Its value in the mask."""
     name: str
     color: tuple[int, int, int]
     """Red, green and blue, 0 to 255."""
@@ -39,15 +39,15 @@ ClassTable = tuple[LabelClass, ...]
 
 
 def background_of(classes: ClassTable) -> int | None:
-    """The value of the first class that is named background; None if there is none."""
+    """Return the value of the first class named background, or None."""
     return next((entry.value for entry in classes if entry.is_background), None)
 
 
 def rows_of(classes: ClassTable) -> list[dict[str, Any]]:
-    """The table as JSON values."""
+    """Return the table as JSON values."""
     return [{"value": c.value, "name": c.name, "colour": list(c.color)} for c in classes]
 
 
 def class_table_of(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
-    """The table that `rows_of` made JSON of."""
+    """Return the table that `rows_of` turned into JSON values."""
     return tuple(LabelClass(row["value"], row["name"], tuple(row["colour"])) for row in rows)

@@ -1,15 +1,15 @@
-"""What can go wrong.
+"""Exceptions of this package.
 
 PipelineError
 ├── RequestError (ValueError)    the request itself is wrong: exit code 2
 │   ├── NothingFoundError        it names inputs, and there are none, yet
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   └── ModelError               a model that is unknown, broken or does not fit the input
-├── OutputError (OSError)        an output that cannot be written, or stands in the way
-│   └── HeldError                one that another run is making at this moment
-├── PatchError                   patches that the network could not do; they are nodata in the output
-├── LateError (TimeoutError)     an item that took longer than it may; what is done is kept
-└── Interrupted                  stopped on request; what is done is kept and the next run goes on from it
+├── OutputError (OSError)        an output that cannot be written, or already exists
+│   └── HeldError                one that another run is writing at the moment
+├── PatchError                   patches that the network could not compute; they are nodata in the output
+├── LateError (TimeoutError)     an item that exceeded its time limit; finished work is kept
+└── Interrupted                  stopped on request; finished work is kept and the next run resumes from it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def first_of(found: Sequence[str], most: int = 10) -> str:
 
 
 class PipelineError(Exception):
-    """Any error that this package raises on purpose; its message is meant for the user."""
+    """Base class of all errors raised on purpose; the message is meant for the user."""
 
 
 class RequestError(PipelineError, ValueError):
@@ -31,11 +31,11 @@ class RequestError(PipelineError, ValueError):
 
 
 class NothingFoundError(RequestError):
-    """A folder, pattern, table or dataset that stands for nothing, yet."""
+    """A folder, pattern, table or dataset that matches nothing yet."""
 
 
 UNREACHABLE = "unreachable"
-"""Kind of a fault that may pass: a server or the network."""
+"""Code of a fault that may pass: a server or the network."""
 LASTING = (
     "unreadable",
     "unsuitable",
@@ -52,7 +52,7 @@ LASTING = (
     "uneven-slices",
     "gantry-tilt",
 )
-"""Kinds of faults of an input that stay until it changes, or is asked for in another way."""
+"""Codes of faults that last until the input changes, or is requested in another way."""
 
 
 class InputError(RequestError):
@@ -61,7 +61,7 @@ class InputError(RequestError):
     def __init__(self, message: str, code: str = "unreadable") -> None:
         super().__init__(message)
         self.code = code
-        """The kind of fault, in a word: `UNREACHABLE` for now, or one of `LASTING`."""
+        """Code of the fault: `UNREACHABLE`, which may pass, or one of `LASTING`."""
 
 
 class ModelError(RequestError):
@@ -69,23 +69,23 @@ class ModelError(RequestError):
 
 
 class OutputError(PipelineError, OSError):
-    """An output that cannot be written, or that stands in the way."""
+    """An output that cannot be written, or that already exists."""
 
 
 class HeldError(OutputError):
-    """An output that another run is making at this moment."""
+    """An output that another run is writing at the moment."""
 
 
 class PatchError(PipelineError):
-    """Patches that the network could not do: they are nodata in the output, and tried again by the next run."""
+    """Patches that the network could not compute: they are nodata in the output, and the next run retries them."""
 
 
 class LateError(PipelineError, TimeoutError):
-    """An item that took longer than it may; what is done is kept."""
+    """An item that exceeded its time limit; finished work is kept."""
 
 
 class Interrupted(PipelineError):  # noqa: N818  (an event, not a fault)
-    """Stopped on request; what is done is kept."""
+    """Stopped on request; finished work is kept."""
 
     def __init__(self, message: str = "stopped; run the same command again to go on from here") -> None:
         super().__init__(message)

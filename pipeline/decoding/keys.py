@@ -25,7 +25,7 @@ class Meaning:
     short: str | None = None
     """Short option, such as -i."""
     metavar: str | None = None
-    """What stands for the value in the help of the command line; None: that of the reader."""
+    """Placeholder of the value in the help of the command line; None: that of the reader."""
 
     @property
     def sentence(self) -> str:

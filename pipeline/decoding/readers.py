@@ -19,7 +19,7 @@ class Reader:
     parse: Callable[[str], Any] = str
     """The value of an option's text; ValueError for any other text, with words that begin with it."""
     metavar: str = "<str>"
-    """What stands for the text in the help of the command line."""
+    """Placeholder of the value in the help of the command line."""
     repeated: bool = False
     """Whether the option may be given again: its value is a tuple of what is parsed."""
 
@@ -95,14 +95,14 @@ def parse_wholes(words: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in words.split(","))
     except ValueError:
-        raise ValueError(f"{words!r} must be whole numbers with commas, as in 4,3,2") from None
+        raise ValueError(f"{words!r} must be whole numbers with commas, e.g. 4,3,2") from None
 
 
 def parse_words(words: str) -> tuple[str, ...]:
     """The words in a text such as "red,green,blue"."""
     found = tuple(part.strip() for part in words.split(","))
     if not all(found):
-        raise ValueError(f"{words!r} must be words with commas, as in red,green,blue")
+        raise ValueError(f"{words!r} must be words with commas, e.g. red,green,blue")
     return found
 
 
@@ -113,7 +113,7 @@ def parse_numbers(words: str) -> tuple[float, ...]:
     except ValueError:
         found = (nan,)
     if not all(map(isfinite, found)):
-        raise ValueError(f"{words!r} must be numbers with commas, as in 0.5,255")
+        raise ValueError(f"{words!r} must be numbers with commas, e.g. 0.5,255")
     return found
 
 
@@ -121,7 +121,7 @@ def parse_pair(words: str) -> tuple[int, int]:
     """Height and width in a text such as "512" or "512,768"."""
     found = parse_wholes(words)
     if len(found) > 2 or min(found) < 0:
-        raise ValueError(f"{words!r} must be one whole number, or height and width, as in 512,768")
+        raise ValueError(f"{words!r} must be one whole number, or height and width, e.g. 512,768")
     return found[0], found[-1]
 
 
@@ -129,7 +129,7 @@ def parse_lengths(words: str) -> tuple[float, float]:
     """Height and width in a text such as "10" or "10,20"."""
     found = parse_numbers(words)
     if len(found) > 2:
-        raise ValueError(f"{words!r} must be one number, or height and width, as in 10,20")
+        raise ValueError(f"{words!r} must be one number, or height and width, e.g. 10,20")
     return found[0], found[-1]
 
 
@@ -151,7 +151,7 @@ def parse_size(words: str) -> int:
     try:
         return int(float(words[: len(words) - len(unit)]) * units.get(unit, 1))
     except (ValueError, OverflowError):
-        raise ValueError(f"{words!r}: must be a size, as in 500MiB or 2GiB") from None
+        raise ValueError(f"{words!r}: must be a size, e.g. 500MiB or 2GiB") from None
 
 
 def parse_duration(words: str) -> float:
@@ -162,7 +162,7 @@ def parse_duration(words: str) -> float:
     except (KeyError, ValueError):
         seconds = nan
     if not 0 <= seconds < inf:
-        raise ValueError(f"{words!r}: must be a time, as in 30s, 15m, 6h or 1d")
+        raise ValueError(f"{words!r}: must be a time, e.g. 30s, 15m, 6h or 1d")
     return seconds
 
 

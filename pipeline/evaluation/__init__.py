@@ -1,4 +1,7 @@
-"""Predictions against truth: figures by class, by item and over all, in constant memory for scenes."""
+"""Compare predictions with truth: figures by class, by item and overall, in constant memory for scenes.
+
+May import archives, runs, models and everything below them; nothing of training or the command line.
+"""
 
 from typing import TYPE_CHECKING
 

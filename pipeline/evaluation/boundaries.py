@@ -1,4 +1,4 @@
-"""Boundary F1 of scenes, in bounded memory: boundaries that lie within a distance of each other.
+"""Boundary F1 of scenes, in bounded memory: boundaries within a distance of each other.
 
 The measure of Csurka et al., "What is a good evaluation measure for semantic segmentation?" (BMVC 2013), with a
 distance in pixels instead of a share of the image's diagonal, and counts that add up over slabs and items.
@@ -19,7 +19,7 @@ _BITS = 8
 
 
 def margin_of(distance: float) -> int:
-    """Rows beyond a slab that decide its boundaries and what lies near them."""
+    """Rows beyond a slab that decide its boundaries and what is near them."""
     return int(distance) + 1
 
 
@@ -39,7 +39,7 @@ def with_margin(slabs: Iterable[ClassIndices], margin: int) -> Iterator[tuple[Cl
 
 
 def boundary_counts(indices: ClassIndices, rows: slice, classes: int, distance: float) -> Counts:
-    """Boundary cells of `rows` by class, of truth and prediction, and how many of them lie near one of the other.
+    """Boundary cells of `rows` by class, of truth and prediction, and how many of them are near one of the other.
 
     `indices` `(2, rows, columns)` must reach `margin_of(distance)` rows beyond `rows`, unless the scene ends there.
     """
@@ -57,7 +57,7 @@ def boundary_counts(indices: ClassIndices, rows: slice, classes: int, distance: 
 
 
 def _boundary(indices: ClassIndices) -> NDArray[np.bool_]:
-    """Counted cells beside, above or below a counted cell of another class; the scene's own edge is no boundary."""
+    """Counted cells next to a counted cell of another class; the edge of the scene is not a boundary."""
     counted = indices != UNCOUNTED
     edge = np.zeros(indices.shape, np.bool_)
     for lower, upper in (((slice(1, None),), (slice(-1),)), ((slice(None), slice(1, None)), (slice(None), slice(-1)))):

@@ -47,8 +47,11 @@ def evaluate(
 
     `pairs` are paths of a prediction and its truth, all of scenes or all of volumes. Cells whose truth is nodata or one
     of `ignore` are not counted. `tolerance` (mm) is that of the surface Dice of volumes, `boundary` (pixels) that of
-    the boundary F1 of scenes. Scenes are read in slabs, volumes whole. Raises PipelineError with the pair, both values
-    and the way out.
+    the boundary F1 of scenes. Scenes are read in slabs, volumes whole.
+
+    Raises:
+        PipelineError: with the pair, both values and the way out.
+
     """
     measures = Measures(tuple(ignore), tolerance, boundary, bootstrap, seed)
     return evaluate_pairs([Pair(str(prediction), str(truth)) for prediction, truth in pairs], measures)
@@ -60,16 +63,14 @@ def evaluate_pairs(pairs: Sequence[Pair], measures: Measures, observer: Observer
     observer.started(sum(sizes), 0)
     index = ClassIndex(class_table(pairs, measures.ignore), measures.ignore)
     if not index.classes:
-        raise RequestError(
-            f"{pairs[0]}, and {len(pairs) - 1} more: no class is left; look at --ignore {measures.ignore}"
-        )
+        raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no class is left; check --ignore {measures.ignore}")
     compared = []
     for pair, size in zip(pairs, sizes, strict=True):
         check_stop(observer)
         compared.append(_compared(pair, index, measures))
         observer.advanced(size)
     if not any(one.matrix.any() for one in compared):
-        raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; look at --ignore")
+        raise RequestError(f"{pairs[0]}, and {len(pairs) - 1} more: no cell has a truth that counts; check --ignore")
     return Evaluation(tuple(_item(one, index.classes) for one in compared), _overall(compared, index, measures))
 
 
@@ -86,13 +87,13 @@ def _check(pairs: Sequence[Pair]) -> list[int]:
     """Cells of each pair; raises where they cannot be compared."""
     sizes = []
     if not pairs:
-        raise RequestError("there is nothing to evaluate; give at least one prediction and its truth")
+        raise RequestError("nothing to evaluate; give at least one prediction and its truth")
     first: tuple[Pair, bool] | None = None
     for pair in pairs:
         with open_pair(pair) as files:
             first = first or (pair, files.grid.is_scene)
             if files.grid.is_scene != first[1]:
-                raise RequestError(f"{first[0]} and {pair}: one is of scenes, one of volumes; evaluate them apart")
+                raise RequestError(f"{first[0]} and {pair}: one is a scene, one a volume; evaluate them separately")
             sizes.append(Box.whole(files.grid.shape).size)
     return sizes
 
@@ -138,7 +139,7 @@ def counts_of_volume(files: OpenPair, index: ClassIndex, measures: Measures) -> 
 
 
 def _case(indices: ClassIndices, place: int, grid: Grid, tolerance: float) -> dict[str, float]:
-    """Figures of one class in one volume, without those that are not defined; empty where nobody has the class."""
+    """Figures of one class in one volume, without those that are not defined; empty if neither has the class."""
     truth, prediction = indices == place
     sizes = int(truth.sum()), int(prediction.sum())
     if not any(sizes):

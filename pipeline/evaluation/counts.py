@@ -48,7 +48,7 @@ def cases_key(name: str) -> str:
 
 
 def add_counts(items: Sequence[Counts], weights: NDArray[np.int64] | None = None) -> Counts:
-    """Counts over all items; with `weights` `(n, items)`, arrays `(n, classes)` of the items taken so many times."""
+    """Counts over all items; with `weights` `(n, items)`, arrays `(n, classes)` with each item counted that often."""
     stacked = {name: np.stack([item[name] for item in items]) for name in items[0]}
     if weights is None:
         return {name: values.sum(0) for name, values in stacked.items()}

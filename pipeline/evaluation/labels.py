@@ -1,4 +1,4 @@
-"""Labels as indices into one table of classes, slab by slab: what is counted, what is missed, and what is no class."""
+"""Labels as indices into one table of classes, slab by slab: what is counted, missed, and not a class."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def index_slabs(files: OpenPair, index: ClassIndex, *, cells: int = SLAB_CELLS) 
 
 
 def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
-    """The classes that are compared: those that the predictions tell, else the truths, else the values they hold.
+    """The classes that are compared: those named by the predictions, else by the truths, else the values that occur.
 
     Raises RequestError where two files call one value by two names, or hold too many values for labels.
     """
@@ -85,7 +85,7 @@ def _merged(paths: Iterable[str]) -> ClassTable:
             if before.name != entry.name:
                 raise RequestError(
                     f"class {entry.value} is {before.name!r} in {where} and {entry.name!r} in {path}; "
-                    "evaluate them apart"
+                    "evaluate them separately"
                 )
     return tuple(found[value][0] for value in sorted(found))
 
@@ -101,7 +101,7 @@ def _values(pairs: Iterable[Pair], ignore: tuple[int, ...]) -> set[int]:
                 found.update(np.unique(truth[labelled]).tolist())
                 found.update(np.unique(prediction[labelled & observed]).tolist())
                 if len(found) > _MOST:
-                    raise RequestError(f"{pair}: hold more than {_MOST} different values; are both of them labels?")
+                    raise RequestError(f"{pair}: have more than {_MOST} different values; are both of them labels?")
     strange = sorted(value for value in found if not (0 <= value <= _LARGEST and value == int(value)))
     if strange:
         raise RequestError(f"labels must be whole numbers from 0 to {_LARGEST}, found {strange[:10]}; see --ignore")
@@ -143,11 +143,11 @@ def _indexed(
         way = "name them with --ignore" if part == "truth" else "declare its nodata"
         raise InputError(
             f"{pair}: the {part} has the values {found} at cells to be compared, but the classes are {known}; "
-            f"if they stand for no class, {way}"
+            f"if they are not classes, {way}"
         )
     return indices
 
 
 def unnamed_color(number: int) -> tuple[int, int, int]:
-    """Colours that are well apart: hues at the golden angle."""
+    """Return distinct colors: hues a golden angle apart."""
     return hue_color(number * 0.618034, 0.6, 0.9)

@@ -48,7 +48,7 @@ class UnpredictedPair:
 
 @dataclass(frozen=True)
 class OpenPair:
-    """A pair whose two files are open and lie on one grid."""
+    """A pair whose two files are open, on one grid."""
 
     pair: Pair
     prediction: Source
@@ -123,7 +123,7 @@ def open_pair(pair: Pair) -> Iterator[OpenPair]:
 
 
 def check_unpredicted(unpredicted: UnpredictedPair) -> None:
-    """Raise InputError, before anything is computed, unless image and truth can be read and lie on one grid."""
+    """Raise InputError, before anything is computed, unless image and truth can be read and have one grid."""
     pair = Pair(unpredicted.image, unpredicted.truth)
     truth = _open(pair, pair.truth, "truth")
     truth.close()
@@ -135,7 +135,7 @@ def check_unpredicted(unpredicted: UnpredictedPair) -> None:
 def check_grids(pair: str, one: Grid, truth: Grid) -> None:
     """Raise InputError with the `pair` unless both grids have the same cells in the same places."""
     if words := difference(one, truth):
-        raise InputError(f"{pair}: {words}; bring them to one grid first")
+        raise InputError(f"{pair}: {words}; resample them to one grid first")
 
 
 def _masks(name: str) -> Sequence[str]:
@@ -165,12 +165,12 @@ def _is_mask(path: Path) -> bool:
 def _truths(paths: Sequence[str], rule: str) -> list[str]:
     unknown = set(re.findall(r"\{[^}]*\}", rule)) - {"{stem}", "{folder}"}
     if unknown:
-        raise RequestError(f"--truth {rule}: only {{stem}} and {{folder}} can stand in braces, not {min(unknown)}")
+        raise RequestError(f"--truth {rule}: only {{stem}} and {{folder}} are allowed in braces, not {min(unknown)}")
     truths = [_truth(path, rule) for path in paths]
     shared = next((truth for truth in truths if truths.count(truth) > 1), None)
     if shared is not None:
         raise RequestError(
-            f"--truth {rule}: is the same file, {shared}, for several of {len(paths)}; put {{stem}} in it"
+            f"--truth {rule}: gives the same file, {shared}, for several of {len(paths)}; put {{stem}} in it"
         )
     return truths
 
@@ -188,11 +188,11 @@ def _open(pair: Pair, path: str, part: str) -> Source:
     try:
         source = open_source(path, affine="sform")
     except InputError as error:
-        raise InputError(f"{pair}: the {part} cannot be read: {error}") from error
+        raise InputError(f"{pair}: cannot read the {part}: {error}") from error
     if source.channels != 1 or source.dtype.kind not in "iufb":
         source.close()
         raise InputError(
-            f"{pair}: the {part} has {source.channels} channels of {source.dtype}; needed is one of labels"
+            f"{pair}: the {part} has {source.channels} channels of {source.dtype}; expected one channel of labels"
         )
     return source
 

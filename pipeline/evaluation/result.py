@@ -15,7 +15,7 @@ Kind = Literal["scene", "volume"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure over all items, and the interval in which 95 % of the bootstrap's draws lie."""
+    """A figure over all items, and its 95 % bootstrap interval."""
 
     value: float | None
     """None: not defined, for nothing of it is there."""

@@ -24,17 +24,20 @@ from pipeline.runs.report import Report
 
 
 def pairs_of(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
-    """What is to be compared. Raises RequestError for a request that contradicts itself."""
+    """Find the pairs of a request.
+
+    Raises:
+        RequestError: for a request that contradicts itself.
+
+    """
     if sum(map(bool, (request.predictions, request.inputs, request.table))) != 1:
         raise RequestError("give one of --predictions, --input and --table")
     if (request.truth is None) != (request.table is not None):
-        raise RequestError("--truth is needed with --predictions and --input, and stands in the table with --table")
+        raise RequestError("--truth is required with --predictions and --input; with --table it is a column")
     found = _find(request)
     if isinstance(found[0], Pair) and (request.model is not None or request.output is not None or request.how):
         given = ", ".join(f"--{name}" for name in request.how)
-        raise RequestError(
-            f"{given or '--model and --output'}: for inputs that are to be segmented, not for predictions"
-        )
+        raise RequestError(f"{given or '--model and --output'}: only for inputs to segment, not for predictions")
     return found
 
 
@@ -75,7 +78,7 @@ def predictions_for(request: EvaluationRequest, run: RunContext) -> Iterator[Pre
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """What became of a request."""
+    """Outcome of a request."""
 
     evaluation: Evaluation | None
     """None: no image could be segmented."""
@@ -87,7 +90,11 @@ def run_evaluation(
 ) -> EvaluationOutcome:
     """Compare what `request` stands for, and keep of it what `outputs` says.
 
-    An image that cannot be segmented is told, and the rest goes on. Raises PipelineError; Interrupted if it is to stop.
+    An image that cannot be segmented is reported, and the rest goes on.
+
+    Raises:
+        PipelineError: if anything else fails; Interrupted if it is to stop.
+
     """
     if outputs.record is not None:
         _check_record(request)

@@ -1,7 +1,7 @@
-"""How far the surfaces of two masks of a volume lie apart, in millimetres.
+"""Distances between the surfaces of two masks of a volume, in millimeters.
 
 A surface is made of the voxels of a mask with a face on something else, the end of the volume included, and a distance
-leads from the centre of one to the closest of the other mask. HD95 is the larger of the 95th percentiles of both
+leads from the center of one to the closest of the other mask. HD95 is the larger of the 95th percentiles of both
 directions, and surface Dice the share of both surfaces within a tolerance: the definitions of MONAI.
 """
 
@@ -22,18 +22,18 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Distances:
-    """Millimetres from each surface voxel of one mask to the closest one of the other, in both directions."""
+    """Millimeters from each surface voxel of one mask to the closest one of the other, in both directions."""
 
     from_truth: NDArray[np.float64]
     from_prediction: NDArray[np.float64]
 
     @property
     def hd95(self) -> float:
-        """95th percentile of the Hausdorff distance, in millimetres."""
+        """95th percentile of the Hausdorff distance, in millimeters."""
         return float(max(np.percentile(self.from_truth, 95), np.percentile(self.from_prediction, 95)))
 
     def surface_dice(self, tolerance: float) -> float:
-        """Share of both surfaces that lies within `tolerance` millimetres of the other."""
+        """Share of both surfaces that lies within `tolerance` millimeters of the other."""
         both = np.concatenate([self.from_truth, self.from_prediction])
         return float((both <= tolerance * (1 + _ROUNDING)).mean())
 

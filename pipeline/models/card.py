@@ -1,4 +1,4 @@
-"""The card of a model: everything about it that its weights cannot tell, as a frozen value and as JSON."""
+"""The card of a model: everything that its weights do not say, as a frozen dataclass and as JSON."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Normalization:
         return self.kind in ("zscore", "percentile")
 
     def check(self, channels: int) -> None:
-        """Raise ValueError if this cannot scale an input of so many channels."""
+        """Raise ValueError if this cannot scale an input of `channels` channels."""
         expected = 0 if self.kind == "zscore" else channels
         if len(self.mean) != expected or len(self.std) != expected or min(self.std, default=1.0) <= 0:
             raise ValueError(
@@ -76,7 +76,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Int8:
-    """The same network in int8 for OpenVINO, in two files beside the weights, and how well it does."""
+    """The int8 form of a network for OpenVINO: two files next to the weights, and how well it agrees with float32."""
 
     xml_sha256: str
     """SHA-256 of `int8.xml`, the graph, hexadecimal."""
@@ -98,7 +98,7 @@ class Int8:
 
 @dataclass(frozen=True)
 class Card:
-    """A model described: what it takes, what it gives, how it is run, where it comes from."""
+    """Description of a model: its input, its output, how it is run, and where it comes from."""
 
     format: int
     """Version of this layout: `FORMAT`."""
@@ -111,14 +111,14 @@ class Card:
     patch: Pair
     """Height and width of a patch in model pixels: the size that it was trained at."""
     overlap: Pair
-    """Height and width shared by neighbouring patches, in model pixels."""
+    """Height and width shared by neighboring patches, in model pixels."""
     channels: tuple[str, ...]
     """Names of the input's channels, in order."""
     margin: int
-    """Neighbouring slices seen on each side (volumes); 0 for scenes."""
+    """Neighboring slices seen on each side (volumes); 0 for scenes."""
     normalization: Annotated[Normalization, Meaning("How values are scaled.", name="normalisation")]
     spacing: tuple[float, float] | None
-    """Millimetres (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
+    """Millimeters (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
     orientation: str | None
     """World direction of each axis x, y, z that it was trained in, such as "RAS" (volumes); None for scenes."""
     views: tuple[ViewName, ...]
@@ -190,18 +190,28 @@ class Card:
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 
     def to_json(self) -> str:
-        """The card as a JSON document, one key a line."""
+        """Return the card as a JSON document, one key per line."""
         return json.dumps(encode(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        """Read a card; ValueError with the key's path if anything is unknown, missing or of the wrong type."""
+        """Read a card from JSON.
+
+        Raises:
+            ValueError: with the path of the key, if anything is unknown, missing or of the wrong type.
+
+        """
         document = json.loads(text)
         return decode(cls, {**_ADDED, **document} if isinstance(document, dict) else document)
 
 
 def views_of(asked: str | Sequence[str] | None) -> tuple[ViewName, ...] | None:
-    """The views that "axial,coronal" or ("axial", "coronal") names, if any; RequestError for others and for repeats."""
+    """Return the views named by "axial,coronal" or ("axial", "coronal"), or None for none.
+
+    Raises:
+        RequestError: for unknown and for repeated views.
+
+    """
     known: tuple[ViewName, ...] = get_args(ViewName)
     names = asked.split(",") if isinstance(asked, str) else asked or ()
     words = [name.strip() for name in names]
@@ -214,10 +224,15 @@ def views_of(asked: str | Sequence[str] | None) -> tuple[ViewName, ...] | None:
 
 
 def read_card(path: Path) -> Card:
-    """The card in the file `path`; ModelError with the file and the key if it cannot be used."""
+    """Read the card in the file `path`.
+
+    Raises:
+        ModelError: with the file and the key, if it cannot be used.
+
+    """
     try:
         return Card.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{path}: the card of this model cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot read the card of this model ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error

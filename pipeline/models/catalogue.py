@@ -1,4 +1,4 @@
-"""Where models lie: the packaged ones by name, others by path. Reads cards; never loads weights or torch."""
+"""Find models: the packaged ones by name, others by path. Reads cards; never loads weights or torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.models.card import Card, read_card
 WEIGHTS = Path(__file__).parent / "weights"
 CARD, MODEL = "card.json", "model.safetensors"
 INT8_GRAPH, INT8_WEIGHTS = "int8.xml", "int8.bin"
-"""Files of a model's int8 form, beside the others (see `pipeline.models.card.Int8`)."""
+"""Files of a model's int8 form, next to the others (see `pipeline.models.card.Int8`)."""
 BACKBONE, BACKBONE_WEIGHTS = "backbone.json", "backbone.safetensors"
 """Files of a backbone alone, which is trained from and cannot be run (see `pipeline.models.pretrained`)."""
 
@@ -25,15 +25,18 @@ class Files(NamedTuple):
 
 
 def names() -> tuple[str, ...]:
-    """Names of the packaged models, sorted."""
+    """Return the names of the packaged models, sorted."""
     return tuple(sorted(card.parent.name for card in WEIGHTS.glob(f"*/{CARD}")))
 
 
 def find_model(ref: str | Path) -> Files:
-    """Files of a model: a packaged name, a folder with both files, or the path of either file.
+    """Find the files of a model: a packaged name, a folder with both files, or the path of either file.
 
-    Beside a `.json` or `.safetensors` path, the other file has the same stem, or its usual name. Raises ModelError
-    where there is no such model, with the nearest name and the list.
+    The other file of a `.json` or `.safetensors` path has the same stem, or its usual name.
+
+    Raises:
+        ModelError: with the nearest name and the list, if there is no such model.
+
     """
     if ref in names():
         return _in_folder(WEIGHTS / ref)
@@ -46,13 +49,18 @@ def find_model(ref: str | Path) -> Files:
     if path.suffix == ".safetensors":
         return _checked(ref, Files(_beside(path, ".json", CARD), path))
     raise ModelError(
-        f'unknown model "{ref}"{did_you_mean(str(ref), names())}. Packaged are: {", ".join(names())}. '
-        f"Otherwise give a folder that holds {CARD} and {MODEL}, or the path of one of them."
+        f'unknown model "{ref}"{did_you_mean(str(ref), names())}. Packaged models: {", ".join(names())}. '
+        f"Otherwise give a folder with {CARD} and {MODEL}, or the path of one of them."
     )
 
 
 def load_card(ref: str | Path) -> Card:
-    """The card of the model `ref` (see `find_model`); ModelError if there is none or it cannot be used."""
+    """Read the card of the model `ref` (see `find_model`).
+
+    Raises:
+        ModelError: if there is no such model, or its card cannot be used.
+
+    """
     return read_card(find_model(ref).card)
 
 
@@ -60,8 +68,8 @@ def _check_no_backbone(path: Path) -> None:
     alone = (path / BACKBONE).is_file() and not (path / CARD).exists()
     if alone or (path.name in (BACKBONE, BACKBONE_WEIGHTS) and path.is_file()):
         raise ModelError(
-            f"{path}: is a backbone, to train a model from; it has no head and no classes, so it cannot be run. "
-            f"Packaged models are: {', '.join(names())}"
+            f"{path}: is a backbone to train from; it has no head and no classes, so it cannot be run. "
+            f"Packaged models: {', '.join(names())}"
         )
 
 

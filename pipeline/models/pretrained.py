@@ -49,11 +49,11 @@ class BackboneCard:
         if self.format != FORMAT:
             raise ValueError(f"format: this version reads format {FORMAT}, got {self.format}")
         if not self.channels or len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels: needed are one or more different names, got {self.channels}")
+            raise ValueError(f"channels: expected one or more different names, got {self.channels}")
         self.normalization.check(len(self.channels))
 
     def to_json(self) -> str:
-        """The card as a JSON document, one key a line."""
+        """Return the card as a JSON document, one key per line."""
         return json.dumps(encode(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -92,12 +92,17 @@ class Pretrained:
 
 
 def load_backbone(folder: Path) -> Pretrained:
-    """The backbone in `folder`; ModelError if there is none, or its card or weights cannot be used."""
+    """Load the backbone in `folder`.
+
+    Raises:
+        ModelError: if there is none, or its card or weights cannot be used.
+
+    """
     path = folder / BACKBONE
     try:
         card = decode(BackboneCard, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise ModelError(f"{path}: the card of this backbone cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot read the card of this backbone ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
     state = read_weights(folder / BACKBONE_WEIGHTS, card.weights_sha256, path)
@@ -105,7 +110,7 @@ def load_backbone(folder: Path) -> Pretrained:
 
 
 def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor], *, half: bool = False) -> BackboneCard:
-    """Write a backbone as `pipeline.models.store.save_model` writes a model; the card as written."""
+    """Write a backbone as `pipeline.models.store.save_model` writes a model; return the card as written."""
     data = serialize(state, torch.float16 if half else torch.float32)
     written = replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
     write_together(folder, {BACKBONE_WEIGHTS: data, BACKBONE: written.to_json().encode()})
@@ -113,7 +118,7 @@ def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor],
 
 
 def backbone_shapes(trunk: architecture.Backbone, stem: Stem, in_channels: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights of a backbone alone, by name."""
+    """Return the shapes of all weights of a backbone alone, by name."""
     with torch.device("meta"):
         state = PSPNet(PSPNetSpec(trunk, in_channels, 1, stem=stem)).state_dict()
     return {name: tuple(tensor.shape) for name, tensor in _backbone_of(state).items()}

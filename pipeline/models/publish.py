@@ -1,4 +1,4 @@
-"""Models under names that never change what they stand for."""
+"""Publish models under names that never change their meaning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ _SHOWN = 12
 
 
 def publish_model(ref: str | Path, folder: Path) -> Path:
-    """Copy the model `ref` to `folder/<name>-<digits of its weights' SHA-256>`, unless it is there; where it lies.
+    """Copy the model `ref` to `folder/<name>-<digits of its weights' SHA-256>`, unless it exists; return its path.
 
-    It appears when it is whole, and a job that names it always gets the same weights. Raises ModelError, OutputError.
+    It appears when it is complete, and a job that names it always gets the same weights.
+
+    Raises:
+        ModelError: if there is no such model.
+        OutputError: if it cannot be copied.
+
     """
     card, files = load_card(ref), find_model(ref)
     place = folder / f"{card.name}-{card.weights_sha256[:_SHOWN]}"

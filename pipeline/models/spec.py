@@ -1,4 +1,4 @@
-"""What a PSPNet is: every choice that its weights alone cannot tell."""
+"""Architecture of a PSPNet: every choice that its weights alone do not determine."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is ready to run, and its card."""
+    """A network in evaluation mode, and its card."""
 
     card: Card
     network: PSPNet
@@ -38,10 +38,12 @@ class Model:
 
 
 def load_model(ref: str | Path) -> Model:
-    """Load a packaged name, a folder, or the path of a card or of its weights.
+    """Load a model: a packaged name, a folder, or the path of a card or of its weights.
 
-    Raises ModelError if the model is unknown, its card cannot be used, the weights are not those of the card
-    (SHA-256), or their names and shapes are not those of the network.
+    Raises:
+        ModelError: if the model is unknown, its card cannot be used, the weights are not those of the card (SHA-256),
+            or their names and shapes are not those of the network.
+
     """
     files = find_model(ref)
     card = read_card(files.card)
@@ -53,11 +55,15 @@ def load_model(ref: str | Path) -> Model:
 
 
 def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) -> Card:
-    """Write `network` without its auxiliary head or an int8 form, and its card with the right SHA-256; as written.
+    """Write a network, without its auxiliary head, and its card with the right SHA-256; return the card as written.
 
-    Weights are stored as float16, or as float32 unless `half`. Both files are whole before either gets its name, and
-    the card comes last, so that a folder with a card is whole. Raises ModelError for weights that are not finite as
-    they would be stored, OutputError where the files cannot be written.
+    Weights are stored as float16, or as float32 unless `half`. Both files are complete before either gets its
+    name, and the card comes last, so that a folder with a card is complete. The card loses its int8 form.
+
+    Raises:
+        ModelError: for weights that are not finite as they would be stored.
+        OutputError: if the files cannot be written.
+
     """
     data = serialize(_stored(network), torch.float16 if half else torch.float32)
     digest = hashlib.sha256(data).hexdigest()
@@ -67,9 +73,12 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
 
 
 def record_evaluation(ref: str | Path, name: str, figures: Mapping[str, Any]) -> Card:
-    """Write `figures` into the card of a model, under `evaluation` and `name`; returns the card.
+    """Write `figures` into the card of a model, under `evaluation` and `name`, and return the card.
 
-    Raises ModelError if there is no such model, OutputError if the card cannot be written.
+    Raises:
+        ModelError: if there is no such model.
+        OutputError: if the card cannot be written.
+
     """
     path = find_model(ref).card
     card = read_card(path)
@@ -79,14 +88,19 @@ def record_evaluation(ref: str | Path, name: str, figures: Mapping[str, Any]) ->
 
 
 def read_weights(path: Path, sha256: str, card: Path) -> dict[str, Tensor]:
-    """The tensors in the safetensors file `path`, if it has the SHA-256 that its `card` names; else ModelError."""
+    """Read the tensors in the safetensors file `path`.
+
+    Raises:
+        ModelError: if it cannot be read, or its SHA-256 is not the one in its `card`.
+
+    """
     check_sha256(path, sha256, card)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
     except OSError as error:
-        raise ModelError(f"{path}: the weights of this model cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot read the weights of this model ({error.strerror})") from error
 
 
 def check_sha256(path: Path, sha256: str, card: Path) -> None:
@@ -94,7 +108,7 @@ def check_sha256(path: Path, sha256: str, card: Path) -> None:
     try:
         found = sha256_of(path)
     except OSError as error:
-        raise ModelError(f"{path}: this file of the model cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot read this file of the model ({error.strerror})") from error
     if found != sha256:
         raise ModelError(
             f"{path}: SHA-256 is {found}, but {card} says {sha256}; "
@@ -105,7 +119,7 @@ def check_sha256(path: Path, sha256: str, card: Path) -> None:
 def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:
     """The network of `spec` with the weights `state`, ready to run; names and shapes have to be its own.
 
-    Weights are copied out of the file that they may lie in: its layout would change last digits, and its loss the run.
+    Weights are copied out of the file that may hold them: its layout would change last digits, and its loss the run.
     """
     with torch.device("meta"):
         network = PSPNet(replace(spec, auxiliary=False))
@@ -116,7 +130,12 @@ def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:
 
 
 def serialize(state: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
-    """A safetensors file of `state`; ModelError for weights that are not finite in that type."""
+    """Return `state` as the bytes of a safetensors file.
+
+    Raises:
+        ModelError: for weights that are not finite in `dtype`.
+
+    """
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
     if too_large := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
         kind = str(dtype).removeprefix("torch.")

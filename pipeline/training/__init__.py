@@ -1,4 +1,7 @@
-"""From labelled files to a model: what is sampled, how it is changed, and the loop. Room of torch and Lightning."""
+"""Train a model from labeled files: sampling, augmentation, and the loop of Lightning.
+
+May import models, jobs and everything below them; nothing of runs, archives or the command line.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Where each class lies in the labels of an item, coarsely: one streamed pass, kept as counts by block."""
+"""Count the classes of an item by block, in one streamed pass over its labels."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def count_classes(item: Item, labels: Source, classes: int, ignore: tuple[int, .
             strange = np.unique(values[(values >= classes) | (values < -1)])[:10].tolist()
             raise InputError(
                 f"{item.label}, the labels of {item.image}: have the values {strange}, but the classes are 0 to "
-                f"{classes - 1} and ignored are {ignore}; name them in classes or in data.ignore"
+                f"{classes - 1} and ignored are {ignore}; add them to classes or to data.ignore"
             )
         counts = _counts(values[None] if scene else values, classes)
         rows.append(counts[0] if scene else counts)

@@ -39,10 +39,13 @@ class ItemStatistics:
 
 
 def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemStatistics, ...]:
-    """Look through every item once.
+    """Read every item once, and count its classes and measure its values.
 
-    Raises InputError naming the pair whose grids differ, whose values are no classes, or whose channels are not the
-    training's; RequestError for a class that no training item has.
+    Raises:
+        InputError: naming the pair whose grids differ, whose values are not classes, or whose channels are not those of
+            the training.
+        RequestError: for a class that no training item has.
+
     """
     _rule(training, *_plainly(training))
     statistics = tuple(_collect(training, item) for item in items)
@@ -50,9 +53,7 @@ def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemS
     if missing := [
         entry.name for entry, total in zip(training.classes, np.atleast_1d(totals), strict=True) if not total
     ]:
-        raise RequestError(
-            f"classes: {', '.join(missing)}: no training item has a pixel of it; leave it out, or add data"
-        )
+        raise RequestError(f"classes: {', '.join(missing)}: not in any training item; remove it, or add data")
     return statistics
 
 
@@ -98,7 +99,7 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
         image = reading.applied(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
-                f"{item.image}: has {image.channels} channels, the training {len(training.channels)} "
+                f"{item.image}: has {image.channels} channels, but the training has {len(training.channels)} "
                 f"({', '.join(training.channels)}); choose them with data.bands"
             )
         if image.grid.is_scene != (training.kind == "scene"):

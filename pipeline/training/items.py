@@ -43,15 +43,15 @@ def find_items(data: Data, folder: Path) -> tuple[Item, ...]:
     pairs = _of_table(data, folder) if data.table is not None else _of_pattern(data, folder)
     items = tuple(Item(*pair) for pair in pairs if not _matches(stem_of(pair[0]), data.exclude))
     if not any(item.part == "train" for item in items):
-        raise RequestError(f"data: none of {len(items)} pairs is left to train on; look at validation and exclude")
+        raise RequestError(f"data: none of {len(items)} pairs is left to train on; check validation and exclude")
     for item in items:
         if not Path(item.label).exists():
-            raise RequestError(f"data: {item.image} has no labels: there is no {item.label}")
+            raise RequestError(f"data: {item.image} has no labels: {item.label} does not exist")
     return items
 
 
 def open_pair(item: Item, bands: tuple[BandName, ...] | None) -> tuple[Source, Source]:
-    """The image and the labels of an item; InputError with both if their grids differ or the labels are no labels."""
+    """The image and the labels of an item; InputError with both if their grids differ or the labels are not labels."""
     image, label = open_source(item.image, bands=bands), open_source(item.label)
     try:
         _check_pair(item, image, label)
@@ -81,7 +81,7 @@ def _label_of(image: str, rule: str, folder: Path) -> str:
     try:
         return _under(folder, rule.format(stem=stem_of(image), folder=Path(image).parent))
     except (KeyError, IndexError, ValueError) as error:
-        raise RequestError(f"data.labels = {rule!r}: only {{stem}} and {{folder}} can stand in braces") from error
+        raise RequestError(f"data.labels = {rule!r}: only {{stem}} and {{folder}} are allowed in braces") from error
 
 
 def _of_table(data: Data, folder: Path) -> list[tuple[str, str, Part]]:

@@ -1,4 +1,4 @@
-"""What training makes small: cross-entropy, and soft Dice beside it."""
+"""Losses: cross-entropy, optionally with soft Dice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipeline.training.patch import IGNORE
 
 
 def loss_of(scores: Tensor, labels: Tensor, how: Loss) -> Tensor:
-    """Loss of scores `(n, classes, h, w)` against class numbers `(n, h, w)`, in float32; 0 where nothing is labelled.
+    """Loss of scores `(n, classes, h, w)` against class numbers `(n, h, w)`, in float32; 0 if nothing is labeled.
 
-    Cross-entropy averaged over labelled pixels (weighted by class, if the loss has weights), plus `how.dice` times the
+    Cross-entropy averaged over labeled pixels (weighted by class, if the loss has weights), plus `how.dice` times the
     soft Dice loss (Milletari et al. 2016, arXiv:1606.04797, without squares) over the whole batch.
     """
     scores = scores.float()
@@ -28,7 +28,7 @@ def loss_of(scores: Tensor, labels: Tensor, how: Loss) -> Tensor:
 
 
 def soft_dice(scores: Tensor, labels: Tensor) -> Tensor:
-    """One minus the mean over classes of `2 hits / (found + true)`, over the labelled pixels of a batch.
+    """One minus the mean over classes of `2 hits / (found + true)`, over the labeled pixels of a batch.
 
     A class that is neither there nor expected counts as right: one is added above and below.
     """

@@ -1,4 +1,4 @@
-"""A network that learns: its steps, its rates, and how well it does on what it does not learn from."""
+"""The Lightning module: training and validation steps, and the optimizer."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Learner(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise PipelineError(
                 f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.learning_rate, "
-                "set schedule.gradient_clip_norm, or look at the normalization"
+                "set schedule.gradient_clip_norm, or check the normalization"
             )
         self.log("loss", loss, prog_bar=True)
         return loss

@@ -25,7 +25,7 @@ IGNORE = -1
 
 @dataclass(frozen=True)
 class SpatialAugmentation:
-    """How a patch lies in an item: all that moves labels and image alike."""
+    """Zoom, rotation, flips and quarter turns of a patch: all that moves image and labels alike."""
 
     zoom: tuple[float, float] = (1.0, 1.0)
     """Cells of the item per model pixel, down and across."""
@@ -118,7 +118,7 @@ def _apply_spatial(sample: Sample, patch: Pair, spatial: SpatialAugmentation) ->
 
 
 def _rotated(sample: Sample, size: Pair, degrees: float) -> Sample:
-    """The middle `size` pixels after a rotation; beyond the footprint nothing is seen or learned."""
+    """The middle `size` pixels after a rotation; beyond the patch nothing is seen or learned."""
     down, across = (torch.arange(length, dtype=torch.float32) - (length - 1) / 2 for length in size)
     y, x = torch.meshgrid(down, across, indexing="ij")
     turn = radians(degrees)

@@ -1,4 +1,4 @@
-"""One training from its file to a model folder; and on from where an earlier one was stopped."""
+"""Run one training from its file to a model folder, resuming an earlier one that was stopped."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _DESCRIPTIVE = ("licence", "credits", "limits")
 """What a training says of its model and does not depend on."""
 _RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
 _FIRST_LINE_AFTER = 10
-"""Steps after which a training tells how fast it is."""
+"""Steps after which a training reports its speed."""
 STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training."""
+    """Result of a training."""
 
     folder: Path
     """Of the model."""
@@ -55,7 +55,7 @@ class TrainingResult:
     figures: dict[str, float]
     """Of the best validation; empty if nothing was kept for validation."""
     first: bool = True
-    """Whether this process speaks for all that trained together."""
+    """Whether this is the main process of those that trained together."""
 
 
 ALL_HERE = TrainingResources()
@@ -66,8 +66,12 @@ def train(
 ) -> TrainingResult:
     """Train, and write the model into `out/model`; paths in the training are relative to `base`.
 
-    Goes on from the last checkpoint in `out` of this very training. Raises RequestError, InputError or OutputError
-    before the first step for all that is wrong with the training, its data or `out`.
+    Resumes from the last checkpoint of the same training in `out`.
+
+    Raises:
+        RequestError, InputError, OutputError: before the first step, if anything is wrong with the training, its data
+            or `out`.
+
     """
     spec = spec_of(training)
     items = find_items(training.data, base)
@@ -89,7 +93,7 @@ class FitResult(NamedTuple):
     figures: dict[str, float]
     """Of the best validation; empty if nothing was kept for validation."""
     first: bool
-    """Whether this process speaks for all that trained together."""
+    """Whether this is the main process of those that trained together."""
 
 
 def fit(
@@ -145,7 +149,7 @@ class TrainingDataModule(lightning.LightningDataModule):
 
 
 class ProgressLines(Callback):
-    """A line of figures at each checkpoint; and one soon, that tells how long it will take."""
+    """Print a line of figures at each checkpoint, and an early one with the time left."""
 
     def __init__(self, say: Say, training: Training) -> None:
         self._say, self._steps, self._batch = say, training.schedule.steps, training.samples.batch
@@ -188,13 +192,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that appear under their name when they are whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401
-        """Write beside, then rename."""
+        """Write a temporary file, then rename it."""
         with atomic_write(Path(path)) as draft:
             super().save_checkpoint(checkpoint, draft, storage_options)
 
 
 def spec_of(training: Training) -> PSPNetSpec:
-    """The network of a training."""
+    """Return the architecture of a training."""
     network = asdict(training.network)
     auxiliary = network.pop("auxiliary") > 0
     for name in ("pretrained", "frozen_stages", "frozen_norms"):
@@ -236,13 +240,13 @@ def _claim(out: Path, training: Training) -> None:
         begun = decode(Training, json.loads(path.read_text(encoding="utf-8")), may_miss=True)
         told = {name: getattr(training, name) for name in _DESCRIPTIVE}
         if differing := differences(_words(replace(begun, **told)), state):
-            raise OutputError(f"{out}: another training was begun here, with {differing}; give another --out")
+            raise OutputError(f"{out}: another training was started here ({differing}); give another --out")
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written to ({error.strerror}); give another --out") from error
+        raise OutputError(f"{out}: cannot write here ({error.strerror}); give another --out") from error
 
 
 def _initialized(training: Training, base: Path, spec: PSPNetSpec) -> PSPNet:
@@ -300,7 +304,7 @@ def _figures(kept: dict[str, Any]) -> dict[str, float]:
 
 
 def card_of(training: Training, normalization: Normalization, figures: dict[str, float]) -> Card:
-    """The card of what a training makes; `figures` are those of its validation."""
+    """Return the card of a trained model; `figures` are those of its validation."""
     samples = training.samples
     volume = training.kind == "volume"
     return Card(

@@ -303,9 +303,9 @@ def test_values_below_0_and_beyond_the_largest_are_strangers(tmp_path):
 def test_files_that_are_missing_or_no_labels_are_named_with_their_pair(tmp_path):
     both = np.array([[0, 1]], np.uint8)
     mask, truth = put_pair(tmp_path, both, both)
-    with pytest.raises(InputError, match=r"a_mask.tif against .*none.tif: the truth cannot be read: .*no such file"):
+    with pytest.raises(InputError, match=r"a_mask.tif against .*none.tif: cannot read the truth: .*no such file"):
         evaluate([(mask, truth), (mask, tmp_path / "none.tif")])
-    with pytest.raises(InputError, match=r"none.tif against .*the prediction cannot be read"):
+    with pytest.raises(InputError, match=r"none.tif against .*cannot read the prediction"):
         evaluate([(tmp_path / "none.tif", truth)])
     image = put_scene(tmp_path / "image.tif", pixels((3, 1, 2)))
     with pytest.raises(InputError, match=r"the truth has 3 channels"):
@@ -315,7 +315,7 @@ def test_files_that_are_missing_or_no_labels_are_named_with_their_pair(tmp_path)
 def test_what_cannot_be_one_evaluation_is_refused(tmp_path):
     both = np.array([[0, 1]], np.uint8)
     scene, solid = put_pair(tmp_path, both, both), volume(tmp_path, cubes((2, 2, 2)), cubes((2, 2, 2)))
-    with pytest.raises(RequestError, match="one is of scenes, one of volumes"):
+    with pytest.raises(RequestError, match="one is a scene, one a volume"):
         evaluate([scene, solid])
     with pytest.raises(RequestError, match="nothing to evaluate"):
         evaluate([])
@@ -382,7 +382,7 @@ def test_a_table_names_pairs_or_wishes(tmp_path):
         table.write_text(text)
         with pytest.raises(RequestError, match=said):
             read_table(table)
-    with pytest.raises(RequestError, match="cannot be read"):
+    with pytest.raises(RequestError, match=r"cannot (be )?read"):
         read_table(tmp_path / "none.csv")
 
 
@@ -587,22 +587,22 @@ def test_truths_are_checked_before_anything_is_segmented(models, tmp_path):
     [
         ((), "give one of --predictions, --input and --table"),
         (("--predictions", "a.tif", "--input", "b.tif", "--truth", "t"), "give one of"),
-        (("--predictions", "a.tif"), "--truth is needed"),
-        (("--table", "a.csv", "--truth", "t"), "--truth is needed"),
+        (("--predictions", "a.tif"), "--truth is required"),
+        (("--table", "a.csv", "--truth", "t"), "--truth is required"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--model", "landcover"), "not for predictions"),
         (
             ("--predictions", "a.tif", "--truth", "t.tif", "--tta", "flips"),
-            "--tta: for inputs that are",
+            "--tta: only for inputs to",
         ),
         (
             ("--predictions", "a.tif", "--truth", "t.tif", "--record", "test"),
             "--record writes into the card",
         ),
         (("--input", "a.tif", "--truth", "t.tif", "--window", "ham"), "unknown window 'ham'"),
-        (("--predictions", "a.tif", "--truth", "t.tif"), "a.tif against t.tif: the prediction cannot be read"),
+        (("--predictions", "a.tif", "--truth", "t.tif"), "a.tif against t.tif: cannot read the prediction"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--ignore", "x"), "must be whole numbers"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--boundary", "-1"), "--boundary -1.0: must be 0 or more"),
-        (("--input", "none.tif", "--truth", "t.tif"), "none.tif against t.tif: the truth cannot be read"),
+        (("--input", "none.tif", "--truth", "t.tif"), "none.tif against t.tif: cannot read the truth"),
     ],
 )
 def test_a_wrong_request_ends_with_2_and_one_line(words, said, tmp_path, monkeypatch):

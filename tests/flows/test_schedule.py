@@ -37,7 +37,7 @@ def test_times_are_read(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "m", "15x", "-1s", "nan", "infs", "1m30s"])
 def test_other_times_are_refused(text):
-    with pytest.raises(ValueError, match=r"must be a time, as in 30s"):
+    with pytest.raises(ValueError, match=r"must be a time, e.g. 30s"):
         parse_duration(text)
 
 

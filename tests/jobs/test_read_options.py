@@ -120,7 +120,7 @@ def test_what_is_no_band_or_several_is_told_with_all_that_there_are(tmp_path):
 
 def test_bands_of_a_command_line_are_numbers_and_names():
     assert parse_bands("4, red,nir08") == (4, "red", "nir08")
-    with pytest.raises(ValueError, match=r"'4,,2' must be bands with commas, as in 4,3,2 or red,green,blue"):
+    with pytest.raises(ValueError, match=r"'4,,2' must be bands with commas, e.g. 4,3,2 or red,green,blue"):
         parse_bands("4,,2")
 
 

@@ -146,7 +146,7 @@ def test_an_unknown_model_is_told_the_nearest_and_all(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.models.catalogue.WEIGHTS", tmp_path)
     (tmp_path / "landcover").mkdir()
     (tmp_path / "landcover" / "card.json").write_text(CARD_2D.to_json())
-    with pytest.raises(ModelError, match=r'"landcove" \(did you mean "landcover"\?\). Packaged are: landcover'):
+    with pytest.raises(ModelError, match=r'"landcove" \(did you mean "landcover"\?\). Packaged models: landcover'):
         load_card("landcove")
 
 

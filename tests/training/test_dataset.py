@@ -282,12 +282,12 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
     labels = truth((80, 80), 2)
     put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
     cases = {
-        "there is no": None,
+        "does not exist": None,
         "their shapes differ, \\(80, 80\\) and \\(40, 80\\)": labels[None, :40],
         "have the values \\[7\\], but the classes are 0 to 2": np.where(labels == 2, 7, labels)[None],
         "must be one channel": np.stack([labels, labels]),
         "must be whole numbers, got": labels[None] * np.float32(0.5),
-        "rare: no training item has a pixel of it": np.where(labels == 2, 0, labels)[None],
+        "rare: not in any training item": np.where(labels == 2, 0, labels)[None],
     }
     training = replace(SCENES, data=replace(SCENES.data, ignore=(255, 127)))
     for words, values in cases.items():
@@ -308,7 +308,7 @@ def test_labels_that_lie_elsewhere_are_refused(scenes, tmp_path):
 
 def test_channels_have_to_be_those_of_the_training(scenes):
     training = replace(SCENES, channels=("red", "green", "blue"))
-    with pytest.raises(InputError, match=r"has 2 channels, the training 3 \(red, green, blue\)"):
+    with pytest.raises(InputError, match=r"has 2 channels, but the training has 3 \(red, green, blue\)"):
         collect_statistics(training, find_items(training.data, scenes))
     assert len(CLASSES) == 3
 

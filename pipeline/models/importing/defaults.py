@@ -1,4 +1,4 @@
-"""What is known of a model beside its weights, and who said it: the user, the file, or the defaults of its project."""
+"""Choices that weights do not determine, and their origin: the user, the file, or the defaults of its project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Defaults:
-    """Choices that shapes do not tell; None: not said here."""
+    """Choices that names and shapes do not determine; None: not given here."""
 
     where: str
     """Who says so, for the user to read."""
@@ -46,7 +46,7 @@ def fixed(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
 
 
 def palette(count: int) -> list[tuple[int, int, int]]:
-    """So many colors that are told apart, as red, green and blue: hues a golden angle apart, in three lights."""
+    """Return `count` distinct colors as red, green and blue: hues a golden angle apart, in three brightnesses."""
     return [hue_color(index * _GOLDEN, 0.75, (0.9, 0.65, 0.4)[index % 3]) for index in range(count)]
 
 
@@ -62,12 +62,12 @@ class Findings:
     told: list[str] = field(default_factory=list)
 
     def pick(self, what: str) -> Any:  # noqa: ANN401  (of the field `what`)
-        """The value of the field `what`, and a line on where it comes from; None if nobody knows."""
+        """Return the value of the field `what`, or None if it is unknown, and note where it comes from."""
         told = getattr(self.options, what, None)
         option = f"--{what.replace('_', '-')}"
         found = self.said_of(what)
         if told is not None:
-            over = "" if found is None or getattr(found, what) == told else f", where {found.where} says otherwise"
+            over = "" if found is None or getattr(found, what) == told else f", but {found.where} differs"
             self.tell(what, told, f"{option}{over}")
             return told
         if found is not None:

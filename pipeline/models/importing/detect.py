@@ -31,7 +31,7 @@ def detect_family(checkpoint: Checkpoint, preset: Preset | None) -> DetectedFami
         refuse_unsupported(str(checkpoint.path), names)
     nearest = f"nearest preset: {best.presets[0]}, which knows {share} of the {len(names)} names"
     if 2 * share < len(names):
-        raise ModelError(f"{checkpoint.path}: weights of no family that is known ({nearest}): {first_of(names)}")
+        raise ModelError(f"{checkpoint.path}: weights of an unknown family ({nearest}): {first_of(names)}")
     if preset is None or preset in best.presets:
         return DetectedFamily(best, nearest)
     asked = [family for family in FAMILIES if preset in family.presets]

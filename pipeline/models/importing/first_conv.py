@@ -3,7 +3,7 @@
 Ways, named by `ImportOptions.extend`, for the channels of `ImportOptions.for_channels`:
 
 - none: channels that the file knows keep their filters, in whichever order; the others are left out;
-- "zero": likewise, and new channels get filters of zeros: the network computes what it did, and training does the rest;
+- "zero": the same, and new channels get filters of zeros: the network computes what it did, and training does the rest;
 - "tile": as segmentation-models-pytorch and timm do it: the filters are repeated in turn and scaled by
   `channels before / channels after`; a single channel gets their sum.
 
@@ -35,7 +35,12 @@ class InputLayer:
 
 
 def adapt_channels(before: InputLayer, options: ImportOptions) -> InputLayer:
-    """`before` for the channels that are wished for; RequestError for channels that nobody knows."""
+    """Return `before` for the channels of the options.
+
+    Raises:
+        RequestError: for unknown channels.
+
+    """
     wanted = _wanted(before.channels, options)
     if wanted == before.channels:
         return before
@@ -44,7 +49,7 @@ def adapt_channels(before: InputLayer, options: ImportOptions) -> InputLayer:
         new = [name for name in wanted if name not in before.channels]
         raise RequestError(
             f"--for-channels: {', '.join(new)} {_is_are(new)} not among the file's channels, "
-            f"{', '.join(before.channels)}; say with --extend zero or --extend tile how their filters are made"
+            f"{', '.join(before.channels)}; choose with --extend zero or --extend tile how their filters are made"
         )
     filters = _tiled(before.filters, len(wanted)) if options.extend == "tile" else _picked(before.filters, places)
     return InputLayer(wanted, _picked_numbers(before.normalization, places), filters)
@@ -53,10 +58,10 @@ def adapt_channels(before: InputLayer, options: ImportOptions) -> InputLayer:
 def _wanted(channels: tuple[str, ...], options: ImportOptions) -> tuple[str, ...]:
     if unknown := [name for name in options.drop_channels if name not in channels]:
         near = did_you_mean(unknown[0], channels)
-        raise RequestError(f"--drop-channels: there is no channel {unknown[0]}{near}; there are {', '.join(channels)}")
+        raise RequestError(f"--drop-channels: unknown channel {unknown[0]}{near}; known are {', '.join(channels)}")
     wanted = tuple(n for n in options.for_channels or channels if n not in options.drop_channels)
     if not wanted or len(set(wanted)) != len(wanted):
-        raise RequestError(f"channels after --for-channels and --drop-channels: {wanted}; needed are different names")
+        raise RequestError(f"channels after --for-channels and --drop-channels: {wanted}; expected different names")
     return wanted
 
 

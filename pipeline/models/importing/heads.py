@@ -24,7 +24,7 @@ def as_two_planes(findings: Findings, state: Mapping[str, Tensor]) -> tuple[dict
     told = findings.options.threshold
     if len(state[_BIAS]) != 1:
         if told is not None:
-            raise RequestError(f"--threshold {told}: is for a head of one plane, and this has {len(state[_BIAS])}")
+            raise RequestError(f"--threshold {told}: is for a head of one plane, but this one has {len(state[_BIAS])}")
         return dict(state), False
     threshold = findings.pick("threshold")
     if not 0 < threshold < 1:
@@ -55,7 +55,7 @@ def name_classes(findings: Findings, count: int, *, one_plane: bool) -> tuple[Cl
 
 def _check_names(names: Sequence[str], count: int) -> None:
     if len(names) != count or len(set(names)) != count:
-        raise RequestError(f"--classes: needed are {count} different names, from class 0; got {', '.join(names)}")
+        raise RequestError(f"--classes: expected {count} different names, from class 0; got {', '.join(names)}")
 
 
 def _entries(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> tuple[ClassEntry, ...]:

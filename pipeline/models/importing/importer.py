@@ -28,7 +28,7 @@ from pipeline.models.store import assemble, save_model
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of a file."""
+    """Result of an import."""
 
     path: Path
     """Folder that was written."""
@@ -47,7 +47,7 @@ def import_weights(file: Path, out: Path, options: ImportOptions = ImportOptions
 
     `file` is a checkpoint (.pth, .pt, .ckpt, .bin, .safetensors) or a folder of `save_pretrained`. Weights without a
     head become a backbone (`pipeline.models.pretrained`), all others a model. Raises ModelError for weights that
-    cannot be used, RequestError for options that do not fit them, OutputError where something stands in the way.
+    cannot be used, RequestError for options that do not fit them, OutputError if something is in the way.
     """
     _check_out(out, options)
     matched = match_checkpoint(read_checkpoint(file), options.preset)
@@ -96,7 +96,7 @@ def _import_model(matched: MatchedCheckpoint, trunk: Trunk, out: Path, options: 
             evaluation={},
         )
     except ValueError as error:
-        raise RequestError(f"{checkpoint.path}: the options make no model: {error}") from error
+        raise RequestError(f"{checkpoint.path}: the options do not make a model: {error}") from error
     written = save_model(out, card, assemble(spec, state), half=options.half)
     return ImportResult(out, preset, written, tuple(findings.concluded), tuple(findings.told))
 
@@ -126,7 +126,7 @@ def _import_backbone(matched: MatchedCheckpoint, trunk: Trunk, out: Path, option
             weights_sha256="",
         )
     except ValueError as error:
-        raise RequestError(f"{checkpoint.path}: the options make no backbone: {error}") from error
+        raise RequestError(f"{checkpoint.path}: the options do not make a backbone: {error}") from error
     for advice in () if source is None else advice_for(source, layer.channels):
         findings.note(advice)
     written = save_backbone(out, card, {**state, trunk.first: layer.filters}, half=options.half)
@@ -138,12 +138,12 @@ def _input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer, int]:
     if options.kind == "volume":
         return volume_input_layer(findings, filters)
     if options.orientation is not None or options.view is not None:
-        raise RequestError("--orientation and --view are those of volumes; give them with --kind volume")
+        raise RequestError("--orientation and --view are for volumes; give them with --kind volume")
     return scene_input_layer(findings, filters), 0
 
 
 def _source(matched: MatchedCheckpoint, trunk: Trunk, options: ImportOptions) -> SatelliteSource | None:
-    """The satellite images that a ResNet was trained on, if its name, its channels or the preset tell."""
+    """The satellite images that a ResNet was trained on, if its name, its channels or the preset show it."""
     if not trunk.backbone.startswith("resnet") or options.preset == "torchvision":
         return None
     of_its_own = matched.family.presets[0] in ("ssl4eo", "satlas")
@@ -151,7 +151,7 @@ def _source(matched: MatchedCheckpoint, trunk: Trunk, options: ImportOptions) ->
 
 
 def _patch(findings: Findings) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Patch and overlap: a third of the patch where nobody says, or where the patch is another than the file's."""
+    """Patch and overlap: by default, or with another patch than the file's, a third of the patch."""
     patch = findings.pick("patch")
     if findings.options.overlap is None and findings.options.patch is None and findings.said_of("overlap") is not None:
         return patch, findings.pick("overlap")

@@ -15,7 +15,9 @@ from pipeline.models.importing.first_conv import InputLayer, adapt_channels
 def scene_input_layer(findings: Findings, filters: Tensor) -> InputLayer:
     """Channels, scaling and filters of a network for scenes, or of a backbone, from `filters` as they are in the file.
 
-    Raises RequestError where nobody knows what the channels are or how they are scaled.
+    Raises:
+        RequestError: if it is unknown what the channels are or how they are scaled.
+
     """
     options, count = findings.options, filters.shape[1]
     before = InputLayer(_channels(findings, count), _normalization(findings, count), filters)
@@ -31,7 +33,7 @@ def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer,
     """Channel, scaling and filters of a network for volumes, and the margin of slices that it sees on each side."""
     options, count = findings.options, filters.shape[1]
     if options.orientation is None or options.view is None:
-        raise RequestError("--kind volume: needs --orientation, as in RAS, and --view: axial, coronal or sagittal")
+        raise RequestError("--kind volume: needs --orientation, e.g. RAS, and --view: axial, coronal or sagittal")
     if options.for_channels or options.drop_channels or options.extend:
         raise RequestError("--for-channels, --drop-channels and --extend are for scenes; a volume has one channel")
     if count % 2 == 0 or len(options.channels or ("",)) != 1:
@@ -49,7 +51,7 @@ def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer,
 def _channels(findings: Findings, count: int) -> tuple[str, ...]:
     channels: tuple[str, ...] | None = findings.pick("channels")
     if channels is None or len(channels) != count or len(set(channels)) != count:
-        known = "nobody names them" if channels is None else f"named are {', '.join(channels)}"
+        known = "their names are unknown" if channels is None else f"the names given are {', '.join(channels)}"
         raise RequestError(
             f"the first convolution takes {count} channels, and {known}; give --channels with {count} different names, "
             f"in the order of training"
@@ -77,7 +79,7 @@ def _told_normalization(findings: Findings, count: int) -> Normalization | None:
     if mean is None and std is None:
         return None
     if mean is None or std is None or len(mean) != count or len(std) != count or min(std) <= 0:
-        raise RequestError(f"--mean and --std: needed are {count} numbers each, std above 0; got {mean} and {std}")
+        raise RequestError(f"--mean and --std: expected {count} numbers each, std above 0; got {mean} and {std}")
     told = fixed(mean, std)
     findings.tell("normalization", told, "--mean, --std")
     return told

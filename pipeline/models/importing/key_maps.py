@@ -10,7 +10,7 @@ from pipeline.models.networks.mobilenet import PLANS
 from pipeline.models.networks.vgg import CONVOLUTIONS
 
 Rules = tuple[tuple[str, str], ...]
-"""Pairs of a module's name there and here; `{}` stands for a number, the same in both. The first that fits counts."""
+"""Pairs of a module's name there and here; `{}` matches a number, the same in both. The first match counts."""
 
 
 @dataclass(frozen=True)

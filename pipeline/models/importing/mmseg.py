@@ -1,4 +1,4 @@
-"""What mmsegmentation writes beside its weights: the text of a configuration, read as values and never run."""
+"""Read what mmsegmentation writes next to its weights: configurations, parsed as literals and never executed."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _backbone(backbone: Mapping[str, Any], place: str) -> tuple[Any, Any]:
     if not backbone:
         return None, None
     if backbone.get("style", "pytorch") != "pytorch":
-        raise ModelError(f"{place}: its backbone has style {backbone['style']!r}; only 'pytorch' is built here")
+        raise ModelError(f"{place}: its backbone has style {backbone['style']!r}; only 'pytorch' is supported")
     built = _MOBILENETS if "MobileNet" in str(backbone.get("type")) else _RESNETS
     strides = _whole(backbone.get("strides")) or built[32][0]
     dilations = _whole(backbone.get("dilations")) or built[32][1]
@@ -118,7 +118,7 @@ def _backbone(backbone: Mapping[str, Any], place: str) -> tuple[Any, Any]:
         if (strides, dilations) == (there, dilated):
             contracted = built is _MOBILENETS or backbone.get("contract_dilation")
             return output_stride, "contracted" if contracted else "full"
-    raise ModelError(f"{place}: its backbone has strides {strides} and dilations {dilations}; none here has both")
+    raise ModelError(f"{place}: its backbone has strides {strides} and dilations {dilations}; no network here has both")
 
 
 def _classes(meta: Mapping[str, Any]) -> tuple[ClassEntry, ...] | None:

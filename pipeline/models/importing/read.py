@@ -21,7 +21,7 @@ from pipeline.errors import ModelError, first_of
 from pipeline.models.catalogue import BACKBONE, CARD, MODEL
 
 WRAPPERS = ("state_dict", "model_state", "model")
-"""Keys below which projects keep the table of tensors, beside epoch, optimizer and the like."""
+"""Keys below which projects keep the table of tensors, next to epoch, optimizer and the like."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What data-parallel, compiled and Lightning modules put before every name."""
 MOST_NAMES = 10_000
@@ -33,7 +33,7 @@ _LONGEST_CONFIG = 1 << 20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by the names of the project that they come from, and what lay beside them."""
+    """Tensors by the names of the project that they come from, and what was stored with them."""
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -65,10 +65,10 @@ def _weights_of(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
-        raise ModelError(f"{path}: there is no such file or folder; give a file of weights, such as a .pth")
+        raise ModelError(f"{path}: no such file or folder; give a file of weights, such as a .pth")
     for ours in (CARD, BACKBONE):
         if (path / ours).exists():
-            raise ModelError(f"{path}: holds {ours}, so it is of this project already; nothing is to be imported")
+            raise ModelError(f"{path}: holds {ours}, so it needs no import: it is of this project already")
     for name in _WEIGHTS:
         if (path / name).is_file():
             return path / name
@@ -108,14 +108,14 @@ def _check_archive(path: Path) -> None:
     if inside > path.stat().st_size:
         raise ModelError(
             f"{path}: claims {inside} bytes inside a file of {path.stat().st_size}; torch.save never compresses, so "
-            f"this is no checkpoint"
+            f"this is not a checkpoint"
         )
 
 
 def _refusal(path: Path, error: Exception) -> str:
     if wanted := _wanted(path, error):
         return (
-            f"{path}: wants the global {wanted}, which can run code, so nothing was loaded. Where you trust its maker, "
+            f"{path}: needs the global {wanted}, which can run code, so nothing was loaded. If you trust its source, "
             f"save the weights again by themselves, on the machine that made it:\n  {_resave(path, wanted)}"
         )
     said = (str(error).splitlines() or [""])[0]
@@ -171,7 +171,7 @@ def _named(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
     if len(table) > MOST_NAMES:
         raise ModelError(f"{path}: holds {len(table)} entries; no network here has more than {MOST_NAMES}")
     if others := [f"{name} ({type(x).__name__})" for name, x in table.items() if not isinstance(x, Tensor)]:
-        raise ModelError(f"{path}: {len(others)} entries are no tensors: {first_of(others)}; save a state_dict alone")
+        raise ModelError(f"{path}: {len(others)} entries are not tensors: {first_of(others)}; save a state_dict alone")
     tensors = {str(name): tensor for name, tensor in table.items() if not str(name).endswith(_COUNTER)}
     if not tensors:
         raise ModelError(f"{path}: holds no weights")

@@ -32,14 +32,14 @@ class SatelliteSource(NamedTuple):
     """One set of backbones."""
 
     preset: Preset
-    tell: str
+    pattern: str
     """What the name of its files holds, as a regular expression."""
     defaults: Defaults
 
 
 def _source(
     preset: Preset,
-    tell: str,
+    pattern: str,
     channels: tuple[str, ...],
     normalization: Normalization,
     license_: str | None,
@@ -54,7 +54,7 @@ def _source(
         credits=credits_,
         advice=advice,
     )
-    return SatelliteSource(preset, tell, defaults)
+    return SatelliteSource(preset, pattern, defaults)
 
 
 def _over(scale: float, count: int) -> Normalization:
@@ -75,8 +75,8 @@ def _seco() -> Normalization:
     return Normalization("window", mean, std, low, high)
 
 
-def _landsat(tell: str, channels: tuple[str, ...]) -> SatelliteSource:
-    return _source("ssl4eo", tell, channels, _over(255.0, len(channels)), "CC-BY-4.0", "SSL4EO-L")
+def _landsat(pattern: str, channels: tuple[str, ...]) -> SatelliteSource:
+    return _source("ssl4eo", pattern, channels, _over(255.0, len(channels)), "CC-BY-4.0", "SSL4EO-L")
 
 
 def _bands(*numbers: int | str) -> tuple[str, ...]:
@@ -114,17 +114,17 @@ SOURCES = (
 
 
 def find_source(name: str, in_channels: int, preset: Preset | None) -> SatelliteSource | None:
-    """The source of a backbone of so many channels, by the `name` of its file, else by the `preset` asked for or seen.
+    """Find the source of a backbone by the `name` of its file, else by the `preset` asked for or detected.
 
     A file of 13 channels whose name says nothing is taken for SSL4EO-S12's.
     """
     fits = [source for source in SOURCES if len(source.defaults.channels or ()) == in_channels]
     for source in fits:
-        if preset in (None, source.preset) and re.search(source.tell, name.lower()):
+        if preset in (None, source.preset) and re.search(source.pattern, name.lower()):
             return source
     if preset is None and in_channels == len(LEVEL_1C):
         preset = "ssl4eo"
-    return next((source for source in fits if source.preset == preset and source.tell != "softcon"), None)
+    return next((source for source in fits if source.preset == preset and source.pattern != "softcon"), None)
 
 
 def advice_for(source: SatelliteSource, channels: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the names and shapes of weights tell of a network. Nothing is refused here: the nearest network is named."""
+"""Read the architecture off the names and shapes of weights. Nothing is refused here: the nearest network is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What segmentation-models-pytorch writes beside its weights."""
+"""Read what segmentation-models-pytorch writes next to its weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def config_defaults(config: Mapping[str, Any], place: str) -> Defaults:
     """What `config.json` says; ModelError if it is of another network than PSPNet."""
     kind = config.get("_model_class", "PSPNet")
     if kind != "PSPNet":
-        raise ModelError(f"{place}: config.json says that it is a {kind}; only PSPNet is built here")
+        raise ModelError(f"{place}: config.json names the model {kind}; only PSPNet is supported")
     stride, dropout = config.get("output_stride"), config.get("psp_dropout")
     if stride not in (None, 8, 16, 32):
-        raise ModelError(f"{place}: config.json says output_stride {stride!r}; built here are 8, 16 and 32")
+        raise ModelError(f"{place}: config.json has output_stride {stride!r}; supported are 8, 16 and 32")
     of_timm = stride is not None and str(config.get("encoder_name")).startswith("tu-")
     return Defaults(
         "config.json",
@@ -41,8 +41,8 @@ def encoder_stride(
     stride = _STRIDES.get(depth) if isinstance(depth, int) else None
     if stride is None or (fits and stride not in fits):
         raise ModelError(
-            f"{place}: config.json says encoder_depth {depth!r}, and by its pyramid the encoder ends at stride "
-            f"{' or '.join(map(str, fits)) or 'unknown'}; built here are depths 3, 4 and 5, strides 8, 16 and 32"
+            f"{place}: config.json has encoder_depth {depth!r}, but by its pyramid the encoder ends at stride "
+            f"{' or '.join(map(str, fits)) or 'unknown'}; supported are depths 3, 4 and 5, strides 8, 16 and 32"
         )
     findings.conclude("encoder's end", f"stride {stride}", "encoder_depth in config.json")
     if config.get("upsampling") not in (None, stride):

@@ -20,8 +20,8 @@ _UNSUPPORTED = (
     ),
     (
         r"convbnrelu1_1\.|cbr_final\.|fcn\.layer\d|pyramid_pooling\.",
-        "the Caffe network, as in pytorch-semseg and kazuto1011's",
-        "its stride lies on another convolution and its inputs are blue, green, red; hszhao/semseg has the same models",
+        "the Caffe network, e.g. in pytorch-semseg and kazuto1011's",
+        "its stride is on another convolution and its inputs are blue, green, red; hszhao/semseg has the same models",
     ),
     (
         r"final_block\.conv1|pool\.branches\.branch\d|features\.pool\.branches",
@@ -50,6 +50,6 @@ _UNSUPPORTED = (
 def refuse_unsupported(place: str, names: Iterable[str]) -> None:
     """Raise ModelError with the project's name and a way out, if `names` are those of a network that is not built."""
     for name in names:
-        for tell, project, way in _UNSUPPORTED:
-            if re.match(tell, name):
-                raise ModelError(f"{place}: {name} is a name of {project}, which is not read: {way}")
+        for pattern, project, way in _UNSUPPORTED:
+            if re.match(pattern, name):
+                raise ModelError(f"{place}: {name} is a tensor of {project}, which is not supported: {way}")

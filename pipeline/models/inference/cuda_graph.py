@@ -1,4 +1,4 @@
-"""CUDA graphs: what a GPU is told once, it repeats without being told every kernel again."""
+"""CUDA graphs: kernels are recorded once and replayed without launching each one again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CudaGraphNetwork:
         self._lock = Lock()
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Scores of an image that lies on the GPU."""
+        """Return the scores of an image on the GPU."""
         with self._lock:
             if image.shape not in self._graphs:
                 self._graphs[image.shape] = self._record(image)
@@ -37,7 +37,7 @@ class CudaGraphNetwork:
             return scores.clone()
 
     def clear(self) -> None:
-        """Let go of all graphs and of the memory that they hold."""
+        """Drop all graphs and free their memory."""
         with self._lock:
             self._graphs.clear()
             torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Where torch computes, and in what numbers it is fastest there."""
+"""Choose the device, precision and runtime of inference."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from pipeline.errors import RequestError
 from pipeline.models.inference.numerics import Numerics, Precision, Runtime
 
 WORTH_COMPILING = 1e15
-"""FLOP from which on a run repays the compiler: some twenty minutes on two cores, of which it saves a twentieth."""
+"""FLOP above which compiling pays off: about twenty minutes on two cores, of which it saves a twentieth."""
 
 
 def choose_device(asked: str | None) -> str:
-    """The device `asked` for, if it is there; a GPU where there is one, else the CPU, if none is asked for.
+    """Return the requested device, or a GPU if there is one, else the CPU.
 
-    Raises RequestError for a name that torch does not know and for a GPU that is not there.
+    Raises:
+        RequestError: for a name that torch does not know, or a GPU that does not exist.
+
     """
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(asked)
     except RuntimeError as error:
-        raise RequestError(f"--device {asked}: torch knows no such device; give cpu, cuda or cuda:1") from error
+        raise RequestError(f"--device {asked}: not a device of torch; give cpu, cuda or cuda:1") from error
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise RequestError(
-            f"--device {asked}: there are {count} GPUs that torch can use here; give cpu, or see to CUDA"
+            f"--device {asked}: torch can use {count} GPUs here; give cpu, or check the CUDA installation"
         )
     return asked
 
@@ -38,9 +40,13 @@ def choose_device(asked: str | None) -> str:
 def choose_numerics(
     device: str | None = None, precision: str | None = None, runtime: str | None = None, flop: float = 0.0
 ) -> Numerics:
-    """What is asked for, where it can be had; what suits this machine and a run of `flop` where nothing is.
+    """Return the requested numerics; where nothing is requested, what suits this machine and a run of `flop` FLOP.
 
-    The same machine and run give the same answer. Raises RequestError with the way out for what cannot be had.
+    The same machine and run give the same answer.
+
+    Raises:
+        RequestError: with the way out, for what is not available.
+
     """
     where = choose_device(device)
     _check_known("--precision", precision, get_args(Precision))
@@ -51,7 +57,7 @@ def choose_numerics(
         raise RequestError(f"--precision int8 needs --runtime openvino, got --runtime {runtime}")
     numbers = _floats(where, precision)
     if runtime == "compiled" and not compiler():
-        raise RequestError("--runtime compiled: there is no C++ compiler here; install g++, or set CXX to one")
+        raise RequestError("--runtime compiled: no C++ compiler found; install g++, or set CXX")
     compiled = runtime == "compiled" or (
         runtime is None and where == "cpu" and flop >= WORTH_COMPILING and compiler() is not None
     )
@@ -59,7 +65,7 @@ def choose_numerics(
 
 
 def fast_in_bf16(device: str) -> bool:
-    """Whether the device has instructions for products of bfloat16: AMX or AVX-512 BF16 on a CPU."""
+    """Return whether the device multiplies bfloat16 in hardware: on a CPU, with AMX or AVX-512 BF16."""
     if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has = torch.cpu.get_capabilities()
@@ -67,12 +73,12 @@ def fast_in_bf16(device: str) -> bool:
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch would call, if there is one."""
+    """Return the C++ compiler that torch would call, or None."""
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
 def check_extra(library: str, otherwise: str) -> None:
-    """Raise RequestError with the way out, or `otherwise`, if a library of the extra `openvino` is not installed."""
+    """Raise RequestError if a library of the extra `openvino` is not installed; `otherwise` is the other way out."""
     if find_spec(library) is None:
         raise RequestError(f"{library} is not installed; pip install 'pipeline[openvino]', or {otherwise}")
 

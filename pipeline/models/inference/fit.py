@@ -1,4 +1,4 @@
-"""How a card meets one input: the numbers that scale its values, and the patch in its own pixels. NumPy only."""
+"""Fit a model to one input: how its values are scaled, and the patch in its own pixels. NumPy only."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Scaling:
         """The card's own numbers, or those that `by` makes of the input's `own`: one offset and scale per channel."""
         if card.normalization.by_input and not len(own.offset) == len(own.scale) == len(card.channels):
             raise ModelError(
-                f"model {card.name} is normalized by each input: it needs the offset and scale of each of its "
-                f"{len(card.channels)} channels, got {own.offset} and {own.scale}"
+                f"model {card.name} scales each input by its own statistics: it needs the offset and scale of each of "
+                f"its {len(card.channels)} channels, got {own.offset} and {own.scale}"
             )
         return cls.by(card.normalization, own)
 
@@ -110,12 +110,11 @@ def int8_form(card: Card, seen: Pair) -> Int8:
     """The int8 form of `card`, for patches that the network sees at `seen` pixels; else ModelError with the way out."""
     if card.int8 is None:
         raise ModelError(
-            f"model {card.name} has no form in int8; `pipeline quantize` makes a model that has one, "
-            "and --precision bfloat16 needs none"
+            f"model {card.name} has no int8 form; make one with `pipeline quantize`, or give --precision bfloat16"
         )
     if card.int8.patch != seen:
         raise ModelError(
-            f"model {card.name}: its form in int8 takes patches of {_sides(card.int8.patch)} model pixels, and this "
+            f"model {card.name}: its int8 form takes patches of {_sides(card.int8.patch)} model pixels, but this "
             f"run needs {_sides(seen)}; leave out --patch and scales of --tta, or --precision int8"
         )
     return card.int8

@@ -79,7 +79,12 @@ class OpenVINONetwork:
 
 
 def build_openvino(model: Model, numerics: Numerics, callers: int) -> OpenVINONetwork:
-    """The network of `model` in OpenVINO; ModelError for int8 if it has no such form, or a damaged one."""
+    """Build the network of `model` in OpenVINO.
+
+    Raises:
+        ModelError: for int8, if the model has no such form, or a damaged one.
+
+    """
     align_corners = model.network.spec.align_corners
     if numerics.precision != "int8":
         folded = FoldedPSPNet(model.network)

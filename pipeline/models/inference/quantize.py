@@ -1,4 +1,4 @@
-"""The room of NNCF: a network in int8, fitted to patches, and held against float32 on others."""
+"""Quantize a network to int8 with NNCF: fitted to some patches, and compared with float32 on others."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _WHOLE = ("pyramid", "sums", "last convolution")
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """A network in int8."""
+    """The int8 form of a network, and its files."""
 
     form: Int8
     files: Mapping[str, bytes]
-    """What lies beside the model's weights, by name."""
+    """Files to put next to the model's weights, by name."""
     left: tuple[str, ...]
     """What was left in float."""
 
@@ -76,8 +76,8 @@ def quantize_model(
                 return _with_files(graph, Int8("", "", (shape[-2], shape[-1]), rest, share, len(checking)), left)
             best = max(best, share)
     raise PipelineError(
-        f"model {model.card.name}: labels of int8 agree with those of float32 on {best:.3%} of the pixels at best, "
-        f"and --agreement asks for {floor:.3%}; give a smaller one, or run in bfloat16"
+        f"model {model.card.name}: labels of int8 agree with float32 on at most {best:.3%} of the pixels, "
+        f"but --agreement is {floor:.3%}; give a smaller one, or run in bfloat16"
     )
 
 

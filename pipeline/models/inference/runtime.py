@@ -1,4 +1,4 @@
-"""A network made ready to compute: folded, in its numbers and layout, on its device."""
+"""Build a model for inference: folded, in its precision and memory layout, on its device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class InferenceModel:
-    """A model that computes."""
+    """A model built for inference: card, numerics and a callable network."""
 
     card: Card
     numerics: Numerics
@@ -31,9 +31,16 @@ class InferenceModel:
 
 
 def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers: int | None = None) -> InferenceModel:
-    """Make `model` ready to compute, on a CPU by up to `callers` calls side by side; None: one a core.
+    """Build a model for inference; the network of `model` itself stays as it is.
 
-    Its own network is left as it is. Raises ModelError if the model has no form of this precision.
+    Args:
+        model: the model as it was loaded.
+        numerics: device, precision and runtime.
+        callers: concurrent calls on a CPU; None: one per core.
+
+    Raises:
+        ModelError: if the model has no form of this precision.
+
     """
     if numerics.runtime == "openvino":
         from pipeline.models.inference.openvino import build_openvino  # an extra, which may be missing

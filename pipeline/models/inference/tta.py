@@ -54,7 +54,7 @@ class TTA:
             word = unknown[0]
             raise RequestError(
                 f"unknown tta {word!r}{did_you_mean(word, WORDS)}; give {' or '.join(WORDS)}, scales or both, "
-                "as in flips,0.75,1.25"
+                "e.g. flips,0.75,1.25"
             )
         if not all(SMALLEST <= scale <= LARGEST for scale in scales):
             raise RequestError(f"tta {', '.join(map(str, parts))}: scales must be from {SMALLEST:g} to {LARGEST:g}")

@@ -120,7 +120,7 @@ def test_a_crafted_pickle_runs_nothing_and_its_global_is_named(way, place, tmp_p
     path = WAYS[way](tmp_path / "evil.pth", found)
     said = refusal(path)
     assert not mark.exists()
-    assert "wants the global posix.system" in said
+    assert "needs the global posix.system" in said
     assert "nothing was loaded" in said
     assert "torch.save(" in said
 
@@ -219,12 +219,12 @@ def test_a_truncated_checkpoint_is_refused(mmseg, tmp_path):
         ({"state_dict": {}}, "holds no weights"),
         ([torch.ones(1)], "holds a list"),
         (torch.ones(1), "holds a Tensor"),
-        ({"a": torch.ones(1), "epoch": 3}, r"1 entries are no tensors: epoch (int)"),
+        ({"a": torch.ones(1), "epoch": 3}, r"1 entries are not tensors: epoch (int)"),
         ({"a": torch.zeros(1).expand(10**12)}, "not stored in full: a"),
         ({"a": torch.zeros(3, device="meta")}, "not stored in full: a"),
         ({f"a{i}": torch.ones(()) for i in range(MOST_NAMES + 1)}, f"holds {MOST_NAMES + 1} entries"),
-        ({f"a{i}": torch.ones(()) for i in range(MOST_NAMES)}, "of no family"),
-        ({3: torch.ones(1), None: torch.ones(1)}, "of no family"),
+        ({f"a{i}": torch.ones(()) for i in range(MOST_NAMES)}, "of an unknown family"),
+        ({3: torch.ones(1), None: torch.ones(1)}, "of an unknown family"),
     ],
     ids=["nothing", "no weights", "list", "tensor", "others", "expanded", "meta", "too many", "many", "odd names"],
 )
@@ -256,7 +256,7 @@ def test_whole_numbers_and_what_is_not_finite_are_no_weights(mmseg_state, tmp_pa
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: path, "there is no such file"),
+        (lambda path: path, "no such file"),
         (lambda path: path.mkdir() or path, "has no model.safetensors"),
     ],
 )
@@ -467,9 +467,7 @@ def test_an_option_goes_before_the_file_and_says_so(mmseg, tmp_path):
     assert [entry.name for entry in made.card.classes] == ["a", "b", "c"]
     assert made.card.classes[2].color == (2, 253, 128)
     assert (made.card.name, made.card.license, made.card.credits) == ("n", "MIT", "me")
-    assert (
-        told(made, "align corners") == "told align corners: no (--align-corners, where the file's meta says otherwise)"
-    )
+    assert told(made, "align corners") == "told align corners: no (--align-corners, but the file's meta differs)"
 
 
 @pytest.mark.parametrize(
@@ -554,7 +552,7 @@ def test_a_number_of_names_that_does_not_fit_is_not_taken(mmseg_state, tmp_path)
     made = import_weights(checkpoints.mmseg_file(tmp_path / "x.pth", mmseg_state, ("a", "b")), tmp_path / "m")
     assert [entry.name for entry in made.card.classes] == ["class 0", "class 1", "class 2"]
     assert any("names 2 classes" in line for line in made.told)
-    with pytest.raises(RequestError, match="needed are 3 different names"):
+    with pytest.raises(RequestError, match="expected 3 different names"):
         import_weights(tmp_path / "x.pth", tmp_path / "n", ImportOptions(classes=("a", "b")))
 
 
@@ -585,8 +583,8 @@ def test_a_folder_of_smp_becomes_its_own_kind_of_network(tmp_path, smp_state):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"_model_class": "Unet"}, "is a Unet"),
-        ({"encoder_depth": 4}, "encoder_depth 4, and by its pyramid the encoder ends at stride 8"),
+        ({"_model_class": "Unet"}, "names the model Unet"),
+        ({"encoder_depth": 4}, "encoder_depth 4, but by its pyramid the encoder ends at stride 8"),
         ({"encoder_depth": "x"}, "encoder_depth 'x'"),
     ],
 )
@@ -619,7 +617,7 @@ def test_one_plane_becomes_two_that_decide_alike(threshold, score):
 
 
 def test_a_threshold_is_for_one_plane_and_a_probability(mmseg, tmp_path, smp_state):
-    with pytest.raises(RequestError, match="is for a head of one plane, and this has 3"):
+    with pytest.raises(RequestError, match="is for a head of one plane, but this one has 3"):
         import_weights(mmseg, tmp_path / "m", ImportOptions(threshold=0.5))
     with pytest.raises(RequestError, match="above 0 and below 1"):
         import_weights(smp_folder(tmp_path, smp_state), tmp_path / "m", ImportOptions(threshold=1.0))
@@ -666,9 +664,9 @@ def test_tile_is_what_smp_and_timm_do(count):
     ("options", "said"),
     [
         (ImportOptions(for_channels=("red", "nir")), "nir is not among the file's channels"),
-        (ImportOptions(drop_channels=("gren",)), 'no channel gren (did you mean "green"?)'),
-        (ImportOptions(drop_channels=("red", "green", "blue")), "needed are different names"),
-        (ImportOptions(for_channels=("red", "red")), "needed are different names"),
+        (ImportOptions(drop_channels=("gren",)), 'unknown channel gren (did you mean "green"?)'),
+        (ImportOptions(drop_channels=("red", "green", "blue")), "expected different names"),
+        (ImportOptions(for_channels=("red", "red")), "expected different names"),
     ],
 )
 def test_channels_that_nobody_knows_are_refused(options, said):
@@ -679,13 +677,13 @@ def test_channels_that_nobody_knows_are_refused(options, said):
 
 def test_channels_and_scaling_that_the_file_cannot_tell_have_to_be_told(tmp_path):
     path = saved(tmp_path / "x.pth", checkpoints.torchvision_resnet(18, in_channels=4, fc=False, seed=0))
-    with pytest.raises(RequestError, match="takes 4 channels, and nobody names them; give --channels"):
+    with pytest.raises(RequestError, match="takes 4 channels, and their names are unknown; give --channels"):
         import_weights(path, tmp_path / "m")
     names = ("red", "green", "blue", "nir")
     with pytest.raises(RequestError, match="give --mean and --std, 4 numbers each"):
         import_weights(path, tmp_path / "m", ImportOptions(channels=names))
     for mean, std in (((0.0,), (1.0,)), (None, (1.0,) * 4), ((0.0,) * 4, (0.0,) * 4)):
-        with pytest.raises(RequestError, match="needed are 4 numbers each"):
+        with pytest.raises(RequestError, match="expected 4 numbers each"):
             import_weights(path, tmp_path / "m", ImportOptions(channels=names, mean=mean, std=std))
     assert not (tmp_path / "m").exists()
     made = import_weights(path, tmp_path / "m", ImportOptions(channels=names, mean=(0.0,) * 4, std=(255.0,) * 4))
@@ -798,7 +796,7 @@ def test_a_backbone_starts_a_network_and_is_no_model(resnet18, tmp_path):
     made = import_weights(resnet18, tmp_path / "b")
     assert (made.preset, made.card.backbone, made.card.source) == ("torchvision", "resnet18", "torchvision")
     for path in (tmp_path / "b", tmp_path / "b" / "backbone.json", tmp_path / "b" / "backbone.safetensors"):
-        with pytest.raises(ModelError, match="is a backbone, to train a model from"):
+        with pytest.raises(ModelError, match="is a backbone to train from"):
             find_model(path)
     assert "already" in refusal(tmp_path / "b", out=tmp_path / "refused")
     pretrained = load_backbone(tmp_path / "b")
@@ -918,7 +916,7 @@ def test_the_verb_prints_what_was_concluded_and_told(mmseg, tmp_path):
     assert ended.exit_code == 0, ended.output
     (item,) = json.loads(ended.stdout)["items"]
     assert (item["input"], item["output"], item["preset"]) == (str(mmseg), str(tmp_path / "m"), "mmseg")
-    assert "align corners: no (--align-corners, where the file's meta says otherwise)" in item["told"]
+    assert "align corners: no (--align-corners, but the file's meta differs)" in item["told"]
     card = load_model(tmp_path / "m").card
     assert (card.patch, card.normalization.std) == ((96, 64), (255.0, 255.0, 255.0))
     assert [entry.name for entry in card.classes] == ["a", "b", "c"]

@@ -196,9 +196,9 @@ def test_scores_are_the_callers_to_change():
 def test_a_device_that_is_not_there_is_refused():
     assert choose_device("cpu") == "cpu"
     assert choose_device(None) in ("cpu", "cuda")
-    with pytest.raises(RequestError, match="torch knows no such device"):
+    with pytest.raises(RequestError, match="not a device of torch"):
         choose_device("gpu")
-    with pytest.raises(RequestError, match="GPUs that torch can use here"):
+    with pytest.raises(RequestError, match=r"torch can use \d+ GPUs here"):
         choose_device("cuda:99")
 
 

@@ -160,22 +160,22 @@ def test_a_damaged_form_is_refused(made, tmp_path):
         with pytest.raises(ModelError, match=rf"{name}: SHA-256 is .*card\.json says"):
             build_inference_model(load_model(folder), INT8)
         (folder / name).unlink()
-        with pytest.raises(ModelError, match=f"{name}: this file of the model cannot be read"):
+        with pytest.raises(ModelError, match=f"{name}: cannot read this file of the model"):
             build_inference_model(load_model(folder), INT8)
 
 
 def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, models, scenes, tmp_path):
     job = Job(str(scenes / "a.tif"), tmp_path / "mask.tif", str(models / "scene"))
-    with pytest.raises(ModelError, match="has no form in int8; `pipeline quantize`"):
+    with pytest.raises(ModelError, match="has no int8 form; make one with `pipeline quantize`"):
         prepare(job, Resources(precision="int8"))
     job = replace(job, model=str(made))
     for other in (replace(job, patch=(64, 96)), replace(job, tta=(0.5,))):
-        with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x "):
+        with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, but this run needs 64 x "):
             prepare(other, Resources(precision="int8"))
         assert prepare(other, Resources(precision="float32", runtime="openvino")).numerics == FLOAT32
     with pytest.raises(ModelError, match="no form in int8"):
         build_inference_model(load_model(models / "scene"), INT8)
-    with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, and this run needs 64 x 48"):
+    with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, but this run needs 64 x 48"):
         scores(build_inference_model(load_model(made), INT8).network, image(64, 48))
 
 

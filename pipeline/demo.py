@@ -15,7 +15,7 @@ from rich.style import Style
 from pipeline.classes import ClassTable, hex_color
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import from_geotransform, from_ijk, from_transform
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png, write_scene
 from pipeline.io.volume.nifti import write_nifti
@@ -61,7 +61,7 @@ def volume_grid(shape: tuple[int, int, int]) -> Grid:
 def show(folder: Path) -> None:
     """Print how far the mask agrees with the truth, and a picture of scene, mask and truth."""
     scene, mask, truth = (_pixels(folder / name) for name in ("scene.tif", "scene_mask.tif", "truth.tif"))
-    classes = about(folder / "scene_mask.tif").classes
+    classes = mask_info(folder / "scene_mask.tif").classes
     colors = _colors(classes)
     picture = np.concatenate([scene, colors[mask[0]].transpose(2, 0, 1), colors[truth[0]].transpose(2, 0, 1)], axis=2)
     write_png(folder / "picture.png", picture[:, ::4, ::4])

@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from benchmarks.simulator.costs import Costs
 from pipeline.engine.reader import READERS
 from pipeline.geometry import Box, Lattice, cut_slabs, split_runs
-from pipeline.geometry.partition import patches_of, runs_for
+from pipeline.geometry.partition import patches_of, split_for_workers
 from pipeline.geometry.slabs import Run
 from pipeline.runs.view_sweep import STRIP
 
@@ -50,7 +50,7 @@ class Scene:
 
     def runs(self, workers: int) -> tuple[Run, ...]:
         """Its bands, shared out among workers."""
-        return runs_for(self.lattice, self.bands, workers, STRIP[2])
+        return split_for_workers(self.lattice, self.bands, workers, STRIP[2])
 
     @property
     def mpx(self) -> float:

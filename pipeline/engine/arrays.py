@@ -21,7 +21,7 @@ class Arrays(Protocol):
         """Room for float32 values."""
         ...
 
-    def put(self, weights: NDArray[np.float32]) -> Any:  # noqa: ANN401
+    def to_device(self, weights: NDArray[np.float32]) -> Any:  # noqa: ANN401
         """Weights of a patch, in that place; not to be written to."""
         ...
 
@@ -29,7 +29,7 @@ class Arrays(Protocol):
         """The product of both, into `out`."""
         ...
 
-    def highest(self, scores: Any, out: NDArray[Any]) -> None:  # noqa: ANN401
+    def argmax(self, scores: Any, out: NDArray[Any]) -> None:  # noqa: ANN401
         """Index of the highest of `scores` `(classes, *cells)` into `out`, the lowest of equal ones."""
         ...
 
@@ -41,7 +41,7 @@ class Arrays(Protocol):
         """Whether all are numbers, and none infinite."""
         ...
 
-    def host(self, scores: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def to_numpy(self, scores: Any) -> NDArray[np.float32]:  # noqa: ANN401
         """The scores as an array of NumPy."""
         ...
 
@@ -53,7 +53,7 @@ class HostArrays:
         """Room for float32 values."""
         return np.empty(shape, np.float32)
 
-    def put(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_device(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """The weights as they are."""
         return weights
 
@@ -61,7 +61,7 @@ class HostArrays:
         """The product of both, into `out`."""
         np.multiply(scores, weights, out=out)
 
-    def highest(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
+    def argmax(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
         """Index of the highest of `scores`, found a few rows at a time to stay in the cache."""
         rows = max(1, _CELLS // max(1, out[0].size))
         for first in range(0, len(out), rows):
@@ -77,7 +77,7 @@ class HostArrays:
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(scores.sum()) or np.isfinite(scores).all())
 
-    def host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_numpy(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores themselves."""
         return scores
 

@@ -33,7 +33,7 @@ class Blend:
         """Expect the patches of `lattice` that touch `region`, with scores in `arrays`."""
         patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
         starts = lattice.touching(region)
-        planes = 2 if lattice.depth > MANY else 1
+        planes = 2 if lattice.max_overlaps > MANY else 1
         self._before = [
             dict(zip(axis[1:], [start + side for start in axis], strict=False))
             for axis, side in zip(starts, patch, strict=True)
@@ -73,7 +73,7 @@ class Blend:
         if scores is None:
             self._tile[0] = 0
         else:
-            self._arrays.multiply(scores, self._arrays.put(weights), self._tile[0])
+            self._arrays.multiply(scores, self._arrays.to_device(weights), self._tile[0])
 
     def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:
         """Where the cells of `box` are carried over along `axis`, of which the first row is `first`."""

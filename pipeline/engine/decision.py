@@ -32,7 +32,7 @@ class Decision(Protocol):
         """Value of cells without an observation."""
 
     @property
-    def squares(self) -> bool:
+    def needs_second_moment(self) -> bool:
         """Whether it needs, after the planes of the classes, that of the blended sums of their squares."""
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
@@ -47,11 +47,11 @@ class Labels:
     dtype: np.dtype[Any] = _U8
     nodata: float = 255
     planes: tuple[int, ...] = ()
-    squares: bool = False
+    needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide where the scores are."""
-        arrays.highest(scores, out)
+        arrays.argmax(scores, out)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Scores:
     planes: tuple[int, ...]
     dtype: np.dtype[Any] = np.dtype(np.float32)  # noqa: RUF009  (immutable)
     nodata: float = float("nan")
-    squares: bool = False
+    needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Copy."""
-        out[...] = arrays.host(scores)
+        out[...] = arrays.to_numpy(scores)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Probabilities:
     """Whether scores become probabilities by a softmax first."""
     dtype: np.dtype[Any] = _U8
     nodata: float = 0
-    squares: bool = False
+    needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide on the host."""
-        out[...] = _stepped(_probabilities(arrays.host(scores), self.logits))
+        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits))
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Confidence:
     dtype: np.dtype[Any] = _U8
     nodata: float = 0
     planes: tuple[int, ...] = ()
-    squares: bool = False
+    needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide on the host."""
-        out[...] = _stepped(_probabilities(arrays.host(scores), self.logits).max(0))
+        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits).max(0))
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class Disagreement:
     dtype: np.dtype[Any] = _U8
     nodata: float = 0
     planes: tuple[int, ...] = ()
-    squares: bool = True
+    needs_second_moment: bool = True
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide on the host."""
-        planes = arrays.host(scores)
+        planes = arrays.to_numpy(scores)
         variance = planes[-1] - sum_of_squares(planes[:-1])
         out[...] = _stepped(np.sqrt(np.maximum(variance, np.float32(0))))
 

@@ -18,7 +18,7 @@ READERS = 2
 """Pieces that are decoded at the same time."""
 
 
-class Rows:
+class RowBuffer:
     """A window of input rows that rolls along axis 0, filled ahead of need and emptied behind it."""
 
     def __init__(self, source: Source, needed: Box, step: int, pool: Executor) -> None:
@@ -42,7 +42,7 @@ class Rows:
         """Let go of the pieces that end at or before row `start`."""
         self._held = tuple(piece for piece in self._held if piece[0].stop[0] > start)
 
-    def seen(self, box: Box) -> Pixels:
+    def read_patch(self, box: Box) -> Pixels:
         """Pixels of `box`, mirrored at the grid's edges where it reaches outside; freshly copied."""
         inside = box.clip(self._whole)
         return _mirrored(self._cut(inside), inside, box, self._whole.stop)
@@ -78,7 +78,7 @@ class Rows:
             self._coming.append((box, self._pool.submit(self._source.read, box)))
 
 
-def seen(source: Source, box: Box) -> Pixels:
+def read_patch(source: Source, box: Box) -> Pixels:
     """Pixels of `box`, mirrored at the grid's edges where it reaches outside: what the network sees of a patch."""
     inside = box.clip(Box.whole(source.grid.shape))
     return _mirrored(source.read(inside), inside, box, source.grid.shape)

@@ -17,9 +17,9 @@ from pipeline.engine.arrays import arrays_of
 from pipeline.engine.blend import Blend
 from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, as_source
-from pipeline.engine.reader import READERS, Rows
+from pipeline.engine.reader import READERS, RowBuffer
 from pipeline.engine.windows import Weights
-from pipeline.engine.writer import Deciding, SlabWriter
+from pipeline.engine.writer import OutputStage, SlabWriter
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.geometry import Box, Lattice
 from pipeline.geometry.slabs import Run
@@ -38,9 +38,9 @@ class Recipe:
     """What is written: of each slab, an array for each."""
 
     @property
-    def squares(self) -> bool:
+    def needs_second_moment(self) -> bool:
         """Whether the squares of the scores are blended too."""
-        return any(decision.squares for decision in self.decisions)
+        return any(decision.needs_second_moment for decision in self.decisions)
 
 
 class Watch:
@@ -91,15 +91,15 @@ def sweep(
         network = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, network)
-        held = Rows(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
+        held = RowBuffer(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = arrays_of(predictor)
-        deciding = Deciding(recipe.decisions, predictor.classes, arrays)
+        deciding = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, deciding, writer, watch.slab_done)
         work = _Network(held, predictor, recipe, network, watch)
-        blend = Blend(predictor.classes + recipe.squares, recipe.lattice, region, arrays)
+        blend = Blend(predictor.classes + recipe.needs_second_moment, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
             _settle(scored.row, held, recipe.lattice, slabs)
-            slabs.spoil(failure.patch for failure in scored.failures)
+            slabs.mark_failed(failure.patch for failure in scored.failures)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
                     cells, final = blend.add(patch, scores, weights)
@@ -142,13 +142,13 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
-def _settle(row: int, held: Rows, lattice: Lattice, slabs: SlabWriter) -> None:
+def _settle(row: int, held: RowBuffer, lattice: Lattice, slabs: SlabWriter) -> None:
     """Pass on the rows before the lattice row at `row`, and let go of what no later patch needs."""
     slabs.complete(row)
     held.drop(row - lattice.margin[0])
 
 
-def _decide(inside: Box, cells: Box, scores: Any, held: Rows, slabs: SlabWriter) -> None:  # noqa: ANN401
+def _decide(inside: Box, cells: Box, scores: Any, held: RowBuffer, slabs: SlabWriter) -> None:  # noqa: ANN401
     if inside.size:
         slabs.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
 
@@ -167,10 +167,10 @@ class _Network:
     """Scores of the patches in lattice order, computed ahead on a pool with a bounded number in flight."""
 
     def __init__(
-        self, held: Rows, predictor: Predictor, recipe: Recipe, pool: ThreadPoolExecutor, watch: Watch
+        self, held: RowBuffer, predictor: Predictor, recipe: Recipe, pool: ThreadPoolExecutor, watch: Watch
     ) -> None:
         self._held, self._predictor, self._pool, self._watch = held, predictor, pool, watch
-        self._lattice, self._squares = recipe.lattice, recipe.squares
+        self._lattice, self._squares = recipe.lattice, recipe.needs_second_moment
         self._weights = Weights(recipe.lattice, recipe.window)
         self._arrays = arrays_of(predictor)
         self._failures: list[Failure] = []
@@ -208,7 +208,7 @@ class _Network:
         return tuple(self._failures)
 
     def _score(self, row: int, group: Sequence[Box]) -> _Scored:
-        pixels = [self._held.seen(self._lattice.seen_at(patch.start)) for patch in group]
+        pixels = [self._held.read_patch(self._lattice.input_box(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
         planes, errors = self._planes([pixels[i] for i in observed])
         scores = {observed[at]: _clipped(plane, group[observed[at]]) for at, plane in planes.items()}

@@ -18,31 +18,31 @@ from pipeline.engine.reader import Slices
 from pipeline.geometry import Box
 from pipeline.geometry.slabs import Run
 
-Room = tuple[NDArray[Any], ...]
+Buffers = tuple[NDArray[Any], ...]
 """Of a slab, an array for each decision."""
 
 
 @dataclass(frozen=True)
-class Deciding:
+class OutputStage:
     """All decisions at once."""
 
     decisions: tuple[Decision, ...]
     classes: int
     arrays: Arrays
 
-    def room(self, shape: tuple[int, ...]) -> Room:
+    def room(self, shape: tuple[int, ...]) -> Buffers:
         """Room for cells of `shape`; nodata until they are decided."""
         return tuple(np.full((*each.planes, *shape), each.nodata, each.dtype) for each in self.decisions)
 
-    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, room: Room, at: Slices) -> None:  # noqa: ANN401
+    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, room: Buffers, at: Slices) -> None:  # noqa: ANN401
         """Decide `scores` into the cells `at` of `room`, but for those that are not valid."""
         for decision, values in zip(self.decisions, room, strict=True):
             out = values[(slice(None),) * len(decision.planes) + at]
-            decision(scores if decision.squares else scores[: self.classes], out, self.arrays)
+            decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
             if valid is not None:
                 out[..., ~valid] = decision.nodata
 
-    def forget(self, room: Room, at: Slices) -> None:
+    def fill_nodata(self, room: Buffers, at: Slices) -> None:
         """Make the cells `at` of `room` nodata."""
         for decision, values in zip(self.decisions, room, strict=True):
             values[(slice(None),) * len(decision.planes) + at] = decision.nodata
@@ -52,12 +52,12 @@ class SlabWriter:
     """The output side: results are decided into the slab under way, and full slabs are written behind the sweep."""
 
     def __init__(
-        self, run: Run, sink: Sink, deciding: Deciding, pool: Executor, committed: Callable[[Box], None]
+        self, run: Run, sink: Sink, deciding: OutputStage, pool: Executor, committed: Callable[[Box], None]
     ) -> None:
         """Expect the cells of `run`, and write its slabs to `sink` on `pool`, one at a time."""
         self._slabs = deque(run)
         self._sink, self._deciding, self._pool, self._committed = sink, deciding, pool, committed
-        self._open: dict[Box, Room] = {}
+        self._open: dict[Box, Buffers] = {}
         self._spoilt: list[Box] = []
         self._writing: Future[None] | None = None
 
@@ -81,15 +81,15 @@ class SlabWriter:
             room = self._room(slab)
             failed = [at for patch in self._spoilt if (at := patch.clip(slab)).size]
             for at in failed:
-                self._deciding.forget(room, at.within(slab.start).slices)
+                self._deciding.fill_nodata(room, at.within(slab.start).slices)
             self._writing = self._pool.submit(self._write, slab, room, not failed)
             del self._open[slab]
 
-    def spoil(self, patches: Iterable[Box]) -> None:
+    def mark_failed(self, patches: Iterable[Box]) -> None:
         """Leave the cells of `patches` nodata, whatever other patches say of them."""
         self._spoilt += patches
 
-    def _room(self, slab: Box) -> Room:
+    def _room(self, slab: Box) -> Buffers:
         """What is decided of a slab under way."""
         if slab not in self._open:
             self._open[slab] = self._deciding.room(slab.shape)
@@ -100,6 +100,6 @@ class SlabWriter:
         if self._writing is not None:
             self._writing.result()
 
-    def _write(self, slab: Box, room: Room, whole: bool) -> None:
+    def _write(self, slab: Box, room: Buffers, whole: bool) -> None:
         self._sink.write(slab, room, whole=whole)
         self._committed(slab)

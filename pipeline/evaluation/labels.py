@@ -14,7 +14,7 @@ from pipeline.engine import Pixels
 from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.pairs import OpenPair, Pair, open_pair
 from pipeline.geometry import Box, cut_slabs
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import mask_info
 
 ClassIndices = NDArray[np.int16]
 
@@ -80,7 +80,7 @@ def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
 def _merged(paths: Iterable[str]) -> ClassTable:
     found: dict[int, tuple[LabelClass, str]] = {}
     for path in paths:
-        for entry in about(path).classes:
+        for entry in mask_info(path).classes:
             before, where = found.setdefault(entry.value, (entry, path))
             if before.name != entry.name:
                 raise RequestError(

@@ -16,7 +16,7 @@ from pipeline.geometry import Grid
 from pipeline.geometry.grid import difference
 from pipeline.io.address import is_remote, with_paths
 from pipeline.io.formats import mask_format
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import STORES, is_store, stem_of
 from pipeline.io.tables import read_rows
@@ -200,7 +200,7 @@ def _open(pair: Pair, path: str, part: str) -> Source:
 def _unsaid_nodata(path: str) -> int | None:
     """The nodata of a NIfTI mask, which stands in the JSON beside it; sources of other formats know theirs."""
     found = mask_format(path)
-    return None if found is None or found.sidecar is None else about(path).nodata
+    return None if found is None or found.sidecar is None else mask_info(path).nodata
 
 
 def _some(found: list[str], otherwise: str) -> list[str]:

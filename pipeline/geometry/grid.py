@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.geometry.affine import Matrix, cell_volume, corner_distance, spacing_of
 
-CLOSE = 0.01
+SAME_GRID_TOLERANCE = 0.01
 """Cells by which the corners of two grids may lie apart: what the rounding of headers makes of one grid."""
 
 
@@ -44,7 +44,7 @@ class Grid:
         """Whether this is a two-dimensional scene; a volume otherwise."""
         return len(self.shape) == 2
 
-    def apart(self, other: Grid) -> float:
+    def max_corner_distance(self, other: Grid) -> float:
         """How far the corners of this and another grid of the same shape lie apart, in cells of this one."""
         return corner_distance(self.shape, self.affine, other.affine) / min(self.spacing)
 
@@ -63,7 +63,7 @@ def difference(one: Grid, other: Grid) -> str | None:
     """In what two grids differ, beyond the rounding of headers, with the values of both; None: they are the same."""
     if one.shape != other.shape:
         return f"their shapes differ, {one.shape} and {other.shape}"
-    if one.apart(other) <= CLOSE:
+    if one.max_corner_distance(other) <= SAME_GRID_TOLERANCE:
         return None
     spacings, affines = ([describe(grid) for grid in (one, other)] for describe in (_spacing, _rows))
     return (

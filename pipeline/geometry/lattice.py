@@ -48,12 +48,12 @@ class Lattice:
         return tuple(_starts(n, p, p - o) for n, p, o in zip(self.shape, self.patch, self.overlap, strict=True))
 
     @cached_property
-    def seen_shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> tuple[int, ...]:
         """What the network is given: the patch with its margin, per axis."""
         return tuple(p + 2 * m for p, m in zip(self.patch, self.margin, strict=True))
 
     @cached_property
-    def depth(self) -> int:
+    def max_overlaps(self) -> int:
         """About the most patches that meet in one cell."""
         return prod(-(-p // (p - o)) for p, o in zip(self.patch, self.overlap, strict=True))
 
@@ -65,7 +65,7 @@ class Lattice:
         stop = tuple(min(a + p, n) for a, p, n in zip(start, self.patch, self.shape, strict=True))
         return Box(start, stop)
 
-    def seen_at(self, start: tuple[int, ...]) -> Box:
+    def input_box(self, start: tuple[int, ...]) -> Box:
         """Cells shown to the network for the patch at `start`; may reach outside the grid."""
         stop = tuple(a + p for a, p in zip(start, self.patch, strict=True))
         return Box(start, stop).grow(self.margin)

@@ -16,7 +16,7 @@ _EACH = (4, 3, 2)
 """Runs for each worker, if they can be had: the last to end keeps the others waiting for less."""
 
 
-def runs_for(lattice: Lattice, slabs: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
+def split_for_workers(lattice: Lattice, slabs: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
     """Runs for so many workers, at least one for each where the input can be cut that often.
 
     There are several for each as long as no more than a share `MOST` of the patches is computed twice. Where rows alone

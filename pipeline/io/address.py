@@ -86,13 +86,13 @@ def beside(path: str | Path) -> Path:
     return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent
 
 
-def shown(address: str | Path) -> str:
+def redact_url(address: str | Path) -> str:
     """The address without user, password and parameters that sign a request; anything else as it is.
 
     Two signatures of one object give the same text, so it also tells one input from another.
     """
     if is_stack(address):
-        return stack_of((name, shown(part)) for name, part in parts_of_stack(address))
+        return stack_of((name, redact_url(part)) for name, part in parts_of_stack(address))
     head, parts = _split(str(address))
     if parts is None:
         return str(address)
@@ -103,9 +103,9 @@ def shown(address: str | Path) -> str:
     return head + urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
 
 
-def hidden(text: str, address: str | Path = "") -> str:
+def redact(text: str, address: str | Path = "") -> str:
     """A message with its addresses as they may be shown, and without any secret of `address`."""
-    text = re.sub(r"[^\s'\"(),]+://[^\s'\"(),]+", lambda found: shown(found[0]), text)
+    text = re.sub(r"[^\s'\"(),]+://[^\s'\"(),]+", lambda found: redact_url(found[0]), text)
     _, parts = _split(str(address))
     if parts is None:
         return text

@@ -32,7 +32,7 @@ class RasterBand:
 
 
 @runtime_checkable
-class Banded(Protocol):
+class HasBands(Protocol):
     """A `Source` of which bands are known."""
 
     about: tuple[RasterBand, ...]
@@ -81,7 +81,7 @@ def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) 
     return any(numbers and number not in numbers for number, numbers in enumerate(found, 1))
 
 
-def units_of(raster: Banded) -> list[tuple[float, float]]:
+def units_of(raster: HasBands) -> list[tuple[float, float]]:
     """Scale and offset of each band that is read."""
     return [(band.scale, band.offset) for band in (raster.about[number - 1] for number in raster.bands)]
 

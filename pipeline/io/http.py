@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from pipeline.errors import UNREACHABLE, InputError
-from pipeline.io.address import hidden, shown
+from pipeline.io.address import redact, redact_url
 
 _DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait before each further try."""
@@ -39,7 +39,8 @@ def version_at(address: str) -> dict[str, Any]:
         if delay is not None:
             time.sleep(delay)
     raise InputError(
-        f"{shown(address)}: its server does not answer ({hidden(reason, address)}); the same command goes on from here",
+        f"{redact_url(address)}: its server does not answer ({redact(reason, address)}); "
+        "run the same command again to continue",
         code=UNREACHABLE,
     )
 

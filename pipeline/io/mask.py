@@ -36,7 +36,7 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class About:
+class MaskInfo:
     """What a mask says of itself, beside its cells."""
 
     nodata: int | None = None

@@ -14,10 +14,10 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import Kind, MaskFormat, mask_format, mask_suffixes
 from pipeline.io.formats.zarr import ZARR
-from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 from pipeline.io.suffixes import suffix_of
 
-__all__ = ["About", "Mask", "about", "check_mask", "check_output", "in_the_way", "publish", "publish_layer"]
+__all__ = ["Mask", "MaskInfo", "check_mask", "check_output", "in_the_way", "mask_info", "publish", "publish_layer"]
 
 _HINT = "give one that `pipeline run` made"
 
@@ -42,13 +42,13 @@ def check_output(grid: Grid, path: Path) -> None:
     _format(grid, path)
 
 
-def about(path: str | Path) -> About:
+def mask_info(path: str | Path) -> MaskInfo:
     """What the mask at `path` says of itself; nothing where it does not, or is none."""
     found = ZARR.mask if (Path(path) / "zarr.json").is_file() else mask_format(path)
     try:
-        return About() if found is None else found.about(Path(path))
+        return MaskInfo() if found is None else found.about(Path(path))
     except (KeyError, ValueError, InputError, OSError):
-        return About()
+        return MaskInfo()
 
 
 def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint: str = _HINT) -> None:

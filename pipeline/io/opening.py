@@ -42,9 +42,9 @@ def open_source(
         raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
     if onto is None or "onto" in item.format.takes:
         return source
-    from pipeline.io.raster.warped import Warped
+    from pipeline.io.raster.warped import ReprojectedSource
 
-    return Warped(source, onto)
+    return ReprojectedSource(source, onto)
 
 
 def _check(item: Input, options: OpenOptions) -> None:
@@ -69,21 +69,21 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: is empty (0 bytes); fetch or write it again")
 
 
-def form_apart(one: Grid, other: Grid, form: str) -> float | None:
+def max_form_distance(one: Grid, other: Grid, form: str) -> float | None:
     """Millimetres between two grids that were read from NIfTI, by their "sform" or "qform", at the farthest corner.
 
     None where that of one of them is broken.
     """
-    from pipeline.io.volume.nifti_header import placed
+    from pipeline.io.volume.nifti_header import with_form
 
     try:
-        first, second = placed(one, form), placed(other, form)
+        first, second = with_form(one, form), with_form(other, form)
     except InputError:
         return None
-    return first.apart(second) * min(first.spacing)
+    return first.max_corner_distance(second) * min(first.spacing)
 
 
-def identity(path: str | Path | Input, series: str | None = None) -> dict[str, Any]:
+def input_version(path: str | Path | Input, series: str | None = None) -> dict[str, Any]:
     """What tells one version of an input from another, without reading it: name, size and time of change.
 
     Of a DICOM series, a digest of the UIDs of its instances. Of an http(s) address, what its server tells; of any
@@ -91,7 +91,7 @@ def identity(path: str | Path | Input, series: str | None = None) -> dict[str, A
     """
     item = look(path)
     if item.parts:
-        return {"name": item.name, "parts": [identity(part) for _, part in item.parts]}
+        return {"name": item.name, "parts": [input_version(part) for _, part in item.parts]}
     if item.format.version is not None:
         return item.format.version(item, series)
     if item.remote:

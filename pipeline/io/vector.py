@@ -22,7 +22,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import atomic_write
-from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, moved, projjson
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, projjson, transform_points
 
 Table = Mapping[str, NDArray[Any]]
 """Attributes by name, each with one value for each polygon."""
@@ -158,7 +158,7 @@ class _GeoJson(_File):
     def add(self, shapes: NDArray[Any], table: Table) -> None:
         crs = self._crs
         if crs is not None:
-            shapes = shapely.transform(shapes, lambda points: moved(points, crs, LONGITUDE_LATITUDE))
+            shapes = shapely.transform(shapes, lambda points: transform_points(points, crs, LONGITUDE_LATITUDE))
         rows = zip(*(values.tolist() for values in table.values()), strict=True)
         for shape, values in zip(shapely.to_geojson(shapely.orient_polygons(shapes)), rows, strict=True):
             known = dict(zip(table, values, strict=True))

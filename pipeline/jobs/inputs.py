@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
-from pipeline.io.address import beside, is_path, shown, with_paths
+from pipeline.io.address import beside, is_path, redact_url, with_paths
 from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
@@ -200,17 +200,17 @@ def _beside(item: Input, name: str) -> Path:
 
 
 def _stac(place: str, asset: str | None) -> Named:
-    need("stac", shown(place))
+    need("stac", redact_url(place))
     from pipeline.jobs.stac import read_items
 
-    return _some(dict(read_items(place, asset)), f"{shown(place)}: has no items")
+    return _some(dict(read_items(place, asset)), f"{redact_url(place)}: has no items")
 
 
 def _searched(search: Search, asset: str | None) -> Named:
-    need("stac", shown(search.url))
+    need("stac", redact_url(search.url))
     from pipeline.jobs.stac import search_items
 
-    return _some(dict(search_items(search, asset)), f"{shown(search.url)}: finds no items")
+    return _some(dict(search_items(search, asset)), f"{redact_url(search.url)}: finds no items")
 
 
 def _root(name: str) -> Path | None:

@@ -18,7 +18,7 @@ from pipeline.decoding.readers import (
     WORDS,
     WORDS_AND_NUMBERS,
 )
-from pipeline.io.address import shown
+from pipeline.io.address import redact_url
 from pipeline.io.band_names import BandName, band_names
 
 
@@ -167,7 +167,7 @@ class Job(JobOptions):
     @property
     def name(self) -> str:
         """The input as it may be shown and kept: an address without what gives access to it."""
-        return shown(self.input)
+        return redact_url(self.input)
 
     def plain(self) -> Job:
         """The same job, with defaults that were said left unsaid: it is one job either way."""

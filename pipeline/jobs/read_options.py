@@ -10,12 +10,12 @@ from typing import Any, Literal
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
-from pipeline.io.band_names import Banded, BandName, RasterBand, bands_named
+from pipeline.io.band_names import BandName, HasBands, RasterBand, bands_named
 from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
 from pipeline.models.card import Values
-from pipeline.sources.calibrated import Calibrated, Calibration
-from pipeline.sources.channels import Repeated
+from pipeline.sources.calibrated import CalibratedSource, Calibration
+from pipeline.sources.channels import RepeatedChannels
 
 _WAY_OUT = (
     "give one scale and one offset for all channels, or one for each, as in --scale 0.0001 --offset -0.1, or --scale 1"
@@ -73,17 +73,17 @@ class Reading:
 
     def applied(self, source: Source, path: str | Input) -> Source:
         """The same of an input that is open already: itself, or another in its place."""
-        if self.bands is None or (isinstance(source, Banded) and self.bands == source.bands):
+        if self.bands is None or (isinstance(source, HasBands) and self.bands == source.bands):
             return self._calibrated(source)
         source.close()
         return self.open(path)
 
     def _calibrated(self, source: Source) -> Source:
-        return self.windowed(source if self.calibration is None else Calibrated(source, self.calibration))
+        return self.windowed(source if self.calibration is None else CalibratedSource(source, self.calibration))
 
     def windowed(self, source: Source) -> Source:
         """A volume with each channel as often as the model takes it."""
-        return source if self.windows is None else Repeated(source, self.windows)
+        return source if self.windows is None else RepeatedChannels(source, self.windows)
 
 
 def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
@@ -94,7 +94,7 @@ def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
     for that a model would take as physical values.
     """
     bands = _bands(source, path, wanted)
-    told = [source.about[number - 1] for number in bands or source.bands] if isinstance(source, Banded) else []
+    told = [source.about[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
     try:
         calibration = _calibration(source, told, wanted)
     except ValueError as error:
@@ -112,7 +112,7 @@ def _windows(source: Source, wanted: Wanted) -> tuple[int, ...] | None:
 
 
 def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:
-    if not isinstance(source, Banded):
+    if not isinstance(source, HasBands):
         return None
     named = [bands_named(source.about, channel) for channel in wanted.channels]
     by_name = tuple(numbers[0] for numbers in named if len(numbers) == 1)

@@ -15,7 +15,7 @@ from pystac_client.stac_api_io import StacApiIO
 from requests.exceptions import RequestException
 
 from pipeline.errors import InputError, RequestError
-from pipeline.io.address import shown, stack_of
+from pipeline.io.address import redact_url, stack_of
 from pipeline.jobs.request import Search
 
 _USUAL = ("visual", "image", "data")
@@ -45,7 +45,7 @@ def read_items(place: str, asset: str | None) -> list[Found]:
         raise
     except (STACError, STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{shown(place)}: cannot be read as STAC Item or ItemCollection ({reason})") from error
+        raise InputError(f"{redact_url(place)}: cannot be read as STAC Item or ItemCollection ({reason})") from error
 
 
 def search_items(search: Search, asset: str | None) -> list[Found]:
@@ -58,7 +58,9 @@ def search_items(search: Search, asset: str | None) -> list[Found]:
         pages = client.search(**asked, datetime=_time_of(search), max_items=search.limit)
         items = [item for item in pages.items() if _clear(item, search.cloud_cover)]
     except (APIError, RequestException, STACError, STACTypeError, OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{shown(search.url)}: the search fails ({error}); see to its address and words") from error
+        raise InputError(
+            f"{redact_url(search.url)}: the search fails ({error}); see to its address and words"
+        ) from error
     return [_found(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
 
 

@@ -15,11 +15,11 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.affine import points_to_world
 from pipeline.geometry.region import Ring
-from pipeline.io.mask_files import about, check_mask
+from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.coordinates import rings_to_pixels
-from pipeline.io.raster.shapes import equal_area, moved
+from pipeline.io.raster.shapes import local_equal_area_crs, transform_points
 from pipeline.io.tables import write_rows
 from pipeline.optional import need
 from pipeline.sources.passes import slabs
@@ -63,7 +63,7 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
     source = open_source(mask)
     try:
         check_mask(mask, source, "scene")
-        said = about(mask)
+        said = mask_info(mask)
         parts = [Zone("", None)] if zones is None else zones_of(zones, name, source.grid)
         return _measured(source, parts, said.nodata, said.classes)
     finally:
@@ -125,13 +125,13 @@ def cell_areas(grid: Grid, box: Box) -> Floats:
 
     Blocks of cells are taken as parallelograms in an equal-area system around the middle of the grid.
     """
-    system = equal_area(grid)
+    system = local_equal_area_crs(grid)
     if system is None or grid.crs is None:
         return np.full(box.shape, grid.cell_volume)
     side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
     rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
     at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = moved(points_to_world(grid.affine, at), grid.crs, system).reshape(len(rows), len(columns), 2)
+    corners = transform_points(points_to_world(grid.affine, at), grid.crs, system).reshape(len(rows), len(columns), 2)
     down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
     heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)

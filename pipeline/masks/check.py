@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.engine import Source
 from pipeline.geometry import Grid
 from pipeline.io.formats import look
-from pipeline.io.opening import form_apart, open_source
+from pipeline.io.opening import max_form_distance, open_source
 from pipeline.io.raster.georeference import same_crs
 
 _SFORM = ("srow_x", "srow_y", "srow_z")
@@ -75,7 +75,7 @@ def _of_volumes(one: Grid, other: Grid) -> Iterator[Difference]:
         return
     for form, parts in (("sform", _sform), ("qform", _qform)):
         if parts(words) != parts(others):
-            yield Difference(form, parts(words), parts(others), form_apart(one, other, form))
+            yield Difference(form, parts(words), parts(others), max_form_distance(one, other, form))
     yield from _values(*({f"{form} code": of[f"{form}_code"] for form in ("sform", "qform")} for of in (words, others)))
     yield from _values(*({"units": of["xyzt_units"] & _UNITS} for of in (words, others)))
 
@@ -100,7 +100,7 @@ def _rounded(grid: Grid) -> list[list[float]]:
 
 
 def _apart(one: Grid, other: Grid) -> float:
-    return one.apart(other) * min(one.spacing)
+    return one.max_corner_distance(other) * min(one.spacing)
 
 
 def _values(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
-from pipeline.io.mask_files import Mask, about, check_mask, in_the_way, publish
+from pipeline.io.mask_files import Mask, check_mask, in_the_way, mask_info, publish
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
 from pipeline.masks.postprocess import Cleaning, cleaned
@@ -59,7 +59,7 @@ def export(
     labels: Any = open_source(path, affine="sform")
     try:
         check_mask(path, labels)
-        said = about(path)
+        said = mask_info(path)
         if output.parent.is_dir():
             remove_stale_temporaries(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
@@ -81,7 +81,7 @@ def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # no
     labels: Any = open_source(path, affine="sform")
     labels.close()
     kind = ".tif" if labels.grid.is_scene else ".nii.gz"
-    chosen = [entry.name for entry in about(path).classes if not entry.is_background]
+    chosen = [entry.name for entry in mask_info(path).classes if not entry.is_background]
     if not chosen:
         raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
     files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]

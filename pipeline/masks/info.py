@@ -10,9 +10,9 @@ from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.orientation import orientation_of
-from pipeline.io.band_names import Banded, RasterBand, listed
+from pipeline.io.band_names import HasBands, RasterBand, listed
 from pipeline.io.formats import Input, look
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import open_source
 
 
@@ -21,7 +21,7 @@ def describe(path: str) -> dict[str, Any]:
     item = look(path)
     source, problem = _opened(item)
     try:
-        said = about(path) if not item.remote and item.path.exists() else None
+        said = mask_info(path) if not item.remote and item.path.exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
         made = {} if said is None or said.made is None else {"made": dict(said.made)}
         volumes = source.info.volumes
@@ -57,12 +57,12 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 def _values(source: Source) -> dict[str, Any]:
     values = {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
-    return {**values, **(_bands(source.about) if isinstance(source, Banded) else {})}
+    return {**values, **(_bands(source.about) if isinstance(source, HasBands) else {})}
 
 
-def _bands(about: Sequence[RasterBand]) -> dict[str, Any]:
+def _bands(mask_info: Sequence[RasterBand]) -> dict[str, Any]:
     """Names of bands, with their numbers, where several have any; scales and offsets, where any has one."""
-    names = {"bands": listed(about)} if len(about) > 1 and any(band.name for band in about) else {}
-    if all((band.scale, band.offset) == (1.0, 0.0) for band in about):
+    names = {"bands": listed(mask_info)} if len(mask_info) > 1 and any(band.name for band in mask_info) else {}
+    if all((band.scale, band.offset) == (1.0, 0.0) for band in mask_info):
         return names
-    return {**names, "scale": [band.scale for band in about], "offset": [band.offset for band in about]}
+    return {**names, "scale": [band.scale for band in mask_info], "offset": [band.offset for band in mask_info]}

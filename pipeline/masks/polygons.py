@@ -20,7 +20,7 @@ from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_pixels, to_world
-from pipeline.io.raster.shapes import equal_area, moved, traced
+from pipeline.io.raster.shapes import local_equal_area_crs, polygonize, transform_points
 from pipeline.io.vector import writing_polygons
 from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
@@ -71,7 +71,7 @@ def patches_of(labels: Source, nodata: int, rows: int | None = None) -> Iterator
     for box, pixels in slabs(labels, rows):
         pieces = [
             _Piece(value, shapely.Polygon(rings[0], rings[1:]))
-            for value, rings in traced(pixels.values[0], nodata, box.start[0])
+            for value, rings in polygonize(pixels.values[0], nodata, box.start[0])
         ]
         last = box.stop[0] == labels.grid.shape[0]
         whole = seam.passed(pieces, box.start[0], None if last else box.stop[0])
@@ -175,11 +175,11 @@ def _features(
 
 
 def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    system, crs = equal_area(grid), grid.crs
+    system, crs = local_equal_area_crs(grid), grid.crs
     if system is None or crs is None:
         return np.asarray(shapely.area(shapes) * grid.cell_volume, np.float64)
     fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
-    areas = shapely.area(shapely.transform(fine, lambda corners: moved(_placed(corners, grid), crs, system)))
+    areas = shapely.area(shapely.transform(fine, lambda corners: transform_points(_placed(corners, grid), crs, system)))
     return np.asarray(areas, np.float64)
 
 

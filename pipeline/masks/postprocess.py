@@ -16,8 +16,8 @@ from pipeline.engine import Pixels, Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
 from pipeline.io.mask_files import Mask
-from pipeline.sources.components import Connected
-from pipeline.sources.sieve import Sieved
+from pipeline.sources.components import ComponentFilter
+from pipeline.sources.sieve import SievedLabels
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cleaning:
 def cleaned(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
     """The mask that was read from `path`, cleaned; its record tells how. Raises RequestError for what cannot be."""
     if how.sieve:
-        mask = _changed(mask, Sieved(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
+        mask = _changed(mask, SievedLabels(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
     if how.largest or how.min_volume:
         mask = _connected(mask, path, how)
     return mask if how.structure is None else _alone(mask, path, how.structure)
@@ -52,7 +52,9 @@ def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
         raise RequestError(f"{path}: --largest and --min-volume are for volumes; this is a scene, see --sieve")
     voxel = mask.grid.cell_volume / 1000
     least = ceil(how.min_volume / voxel)
-    pieces = Connected(mask.labels, _background_of(path, mask.classes), mask.nodata, least=least, largest=how.largest)
+    pieces = ComponentFilter(
+        mask.labels, _background_of(path, mask.classes), mask.nodata, least=least, largest=how.largest
+    )
     return _changed(mask, pieces, {"largest": how.largest, "min_volume": how.min_volume})
 
 
@@ -74,11 +76,11 @@ def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:
         hint = did_you_mean(structure, there)
         raise RequestError(f"{path}: has no class {structure!r}{hint}; there are {', '.join(there) or 'none'}")
     table = (LabelClass(0, "background", (0, 0, 0)), replace(found[0], value=1))
-    alone = _Alone(mask.labels, found[0].value, mask.nodata)
+    alone = SingleClass(mask.labels, found[0].value, mask.nodata)
     return replace(_changed(mask, alone, {"structure": structure}), classes=table)
 
 
-class _Alone(Source):
+class SingleClass(Source):
     """One class of a mask: 1 where it is, 0 where another is; nodata stays."""
 
     def __init__(self, labels: Source, value: int, nodata: int) -> None:
@@ -86,9 +88,11 @@ class _Alone(Source):
         self.info = labels.info
 
     def read(self, box: Box) -> Pixels:
+        """Return the labels of `box`, `(1, *box.shape)`."""
         values, valid = self._labels.read(box)
         alone = np.where(values == self._nodata, self._nodata, values == self._value)
         return Pixels(alone.astype(self.dtype), valid)
 
     def close(self) -> None:
+        """Close the mask."""
         self._labels.close()

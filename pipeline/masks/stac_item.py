@@ -17,7 +17,7 @@ from pipeline.classes import hex_color
 from pipeline.geometry import Grid
 from pipeline.io.mask import Mask
 from pipeline.io.raster.georeference import transform_of
-from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, moved, world_of
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, transform_points, world_of
 from pipeline.io.suffixes import stem_of, suffix_of
 
 _TYPES = {
@@ -157,7 +157,7 @@ def _footprint(grid: Grid) -> NDArray[np.float64] | None:
     left, right = np.full(_EDGE + 1, columns[0]), np.full(_EDGE + 1, columns[-1])
     sides = [(rows, left), (bottom, columns), (rows[::-1], right), (top, columns[::-1])]
     at = np.concatenate([np.column_stack(side)[:-1] for side in sides])
-    points = moved(world_of(grid, at), grid.crs, LONGITUDE_LATITUDE).round(9)
+    points = transform_points(world_of(grid, at), grid.crs, LONGITUDE_LATITUDE).round(9)
     if not np.isfinite(points).all():
         return None
     x, y = points.T

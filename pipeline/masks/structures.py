@@ -14,7 +14,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import difference
-from pipeline.io.mask_files import about, check_mask
+from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.tables import write_rows
 from pipeline.sources.passes import slabs
@@ -60,7 +60,7 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
     scan = None if image is None else open_source(image)
     try:
         _check(mask, labels, image, scan)
-        said = about(mask)
+        said = mask_info(mask)
         seen = _first_pass(labels, scan, said.nodata)
         medians = {} if scan is None else _second_pass(labels, scan, seen)
         return _rows(seen, medians, said.classes, labels.grid, measured=scan is not None)

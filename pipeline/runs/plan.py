@@ -99,7 +99,7 @@ def _seconds(sweep: ViewSweep) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
     channels = sweep.prepared.channels
     predictor = predictor_of(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
-    noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.seen_shape))
+    noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.input_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()
     predictor(noise.astype(np.float32), None)

@@ -11,10 +11,10 @@ from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.orientation import Orientation
 from pipeline.io.address import beside
-from pipeline.io.band_names import Banded, listed
+from pipeline.io.band_names import HasBands, listed
 from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import check_output
-from pipeline.io.opening import identity
+from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layers_of
@@ -62,7 +62,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         prepared = PreparedJob(
             job=replace(job, output=output, model=model),
             input=item,
-            version=identity(item, job.series),
+            version=input_version(item, job.series),
             card=card,
             grid=source.grid,
             views=views,
@@ -135,7 +135,7 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
     if len(card.channels) != source.channels:
         more = card.kind == "scene" and source.channels > len(card.channels)
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
-        about = source.about if more and isinstance(source, Banded) else ()
+        about = source.about if more and isinstance(source, HasBands) else ()
         named = listed(about) if any(band.name for band in about) else []
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "

@@ -12,14 +12,14 @@ from pipeline.errors import OutputError
 from pipeline.files.atomic import remove
 from pipeline.geometry.orientation import inverse
 from pipeline.io.formats.nifti import header_beside
-from pipeline.io.mask_files import Mask, about, in_the_way, publish_layer
+from pipeline.io.mask_files import Mask, in_the_way, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
 from pipeline.jobs.bids import derivative_of, describe
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 
 FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""
@@ -53,7 +53,7 @@ def create(prepared: PreparedJob) -> None:
 
 def has_failed(path: Path) -> bool:
     """Whether the mask at `path` says that the network could not do all of it."""
-    return FAILED in (about(path).made or {})
+    return FAILED in (mask_info(path).made or {})
 
 
 def check_free(prepared: PreparedJob) -> None:
@@ -71,7 +71,7 @@ def check_free(prepared: PreparedJob) -> None:
 
 def made_otherwise(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
     """In what the file at `path`, `but` for these fields, differs from what this run would write; empty if in none."""
-    made = about(path).made
+    made = mask_info(path).made
     if made is None:
         return "something else"
     left = {name: value for name, value in made.items() if name not in but}
@@ -111,7 +111,7 @@ def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bo
         return
     labels: Source = ZarrSource(store)
     if turned is not None:
-        labels = Reoriented(labels, *inverse(*turned))
+        labels = ReorientedSource(labels, *inverse(*turned))
     derivative = derivative_of(prepared.job.input, prepared.output)
     told = {} if derivative is None else describe(derivative, prepared.output, prepared.classes)
     publish_mask(

@@ -22,8 +22,8 @@ from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.warm_up import observed
 from pipeline.sources.percentiles import stretch
-from pipeline.sources.reoriented import Reoriented
-from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics, count_volume
+from pipeline.sources.reoriented import ReorientedSource
+from pipeline.sources.statistics import NO_STATISTICS, InputStatistics, MomentAccumulator, count_volume
 
 _FLOAT = Resources(device="cpu", precision="float32", runtime="torch")
 
@@ -94,7 +94,7 @@ def _images(sweep: ViewSweep, count: int) -> list[Any]:
     try:
         own = _statistics(prepared, source) if prepared.needs_statistics else NO_STATISTICS
         if orientation is not None:
-            source = Reoriented(source, *orientation)
+            source = ReorientedSource(source, *orientation)
         patches = islice(observed(sweep.lattice, source, max(count, 1)), count)
         return [image_for(sweep, own, pixels) for pixels in patches]
     finally:
@@ -105,6 +105,6 @@ def _statistics(prepared: PreparedJob, source: Source) -> InputStatistics:
     rule = prepared.card.normalization
     if rule.kind == "percentile":
         return stretch(source, rule.low, rule.high)
-    seen = [Foreground() for _ in range(source.channels)]
+    seen = [MomentAccumulator() for _ in range(source.channels)]
     count_volume(seen, source)
     return InputStatistics.of_moments(seen)

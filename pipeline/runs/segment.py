@@ -31,7 +31,7 @@ from pipeline.runs.view_averaging import average, begin_views
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
 from pipeline.sources.percentiles import ends_of, stretch
-from pipeline.sources.statistics import Foreground, Spread, count_in, count_volume
+from pipeline.sources.statistics import Histogram, MomentAccumulator, count_in, count_volume
 
 _DRAFT = "volume.new.zarr"
 _SHOWN = 5
@@ -229,20 +229,22 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
         source.close()
 
 
-def _counters(source: Source, rule: Normalization) -> list[Foreground | Spread]:
+def _counters(source: Source, rule: Normalization) -> list[MomentAccumulator | Histogram]:
     """What counts the values of each channel for `rule`."""
-    return [Spread(source.dtype) if rule.kind == "percentile" else Foreground() for _ in range(source.channels)]
+    return [
+        Histogram(source.dtype) if rule.kind == "percentile" else MomentAccumulator() for _ in range(source.channels)
+    ]
 
 
 def _unseen(_: NDArray[Any]) -> None:
     """What is done with values that nothing counts."""
 
 
-def _numbers(source: Source, seen: Sequence[Foreground | Spread], rule: Normalization) -> dict[str, Any]:
+def _numbers(source: Source, seen: Sequence[MomentAccumulator | Histogram], rule: Normalization) -> dict[str, Any]:
     """The statistics of each channel of an input as JSON values: of a volume, of what was `seen` of it."""
     if rule.kind != "percentile":
-        found = [one for one in seen if isinstance(one, Foreground)]
+        found = [one for one in seen if isinstance(one, MomentAccumulator)]
         return {"mean": [one.mean for one in found], "std": [one.std for one in found]}
-    counted = [one for one in seen if isinstance(one, Spread)]
+    counted = [one for one in seen if isinstance(one, Histogram)]
     ends = stretch(source, rule.low, rule.high) if source.grid.is_scene else ends_of(counted, rule.low, rule.high)
     return {"shift": ends.offset, "spread": ends.scale}

@@ -11,7 +11,7 @@ from pipeline.engine import Decision, Recipe, Scores
 from pipeline.engine.blend import MANY
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_slabs
-from pipeline.geometry.partition import runs_for
+from pipeline.geometry.partition import split_for_workers
 from pipeline.geometry.slabs import Run
 from pipeline.jobs.job import Resources
 from pipeline.runs.prepared import PreparedJob, bytes_of
@@ -69,7 +69,7 @@ class ViewSweep:
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
         """Slabs of the grid, shared out among workers."""
-        return runs_for(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
+        return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
 
     def memory(self, width: int | None = None) -> int:
         """Bytes that the sweep holds: overlaps carried over, rows read ahead, slabs on their way out.
@@ -83,8 +83,10 @@ class ViewSweep:
 
     def _carried(self) -> int:
         """Bytes of the sums that are carried over, for each column."""
-        planes = 2 if self.lattice.depth > MANY else 1
-        return 4 * planes * (len(self.prepared.card.classes) + self.recipe.squares) * self.lattice.overlap[0]
+        planes = 2 if self.lattice.max_overlaps > MANY else 1
+        return (
+            4 * planes * (len(self.prepared.card.classes) + self.recipe.needs_second_moment) * self.lattice.overlap[0]
+        )
 
     def _read(self) -> int:
         """Bytes of the rows that are read, for each column."""

@@ -11,7 +11,7 @@ from pipeline.geometry.orientation import Orientation, canonical
 from pipeline.jobs.job import Job
 from pipeline.models.card import Card, ViewName, views_of
 from pipeline.models.inference.fit import model_patch, native_patch
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 
 THICK = 3.0
 """Longest over shortest side of a voxel, above which other views than that of the slices see little."""
@@ -64,7 +64,7 @@ def _sharp(grid: Grid, card: Card) -> tuple[ViewName, ...]:
 
 def _view(name: ViewName | None, source: Source, card: Card, job: Job) -> View:
     turned = None if name is None else _orientation(source.grid, card, name)
-    grid = source.grid if turned is None else Reoriented(source, *turned).grid
+    grid = source.grid if turned is None else ReorientedSource(source, *turned).grid
     lattice = _lattice(grid, card, job)
     rows, columns = lattice.patch[-2:]
     return View(name, turned, grid, lattice, model_patch(card, _in_plane(grid), (rows, columns)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.engine import Pixels, Source
 from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
-from pipeline.engine.reader import seen
+from pipeline.engine.reader import read_patch
 from pipeline.geometry import Lattice
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.runs.observer import Observer
@@ -83,7 +83,7 @@ def observed(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
     starts = [patch.start for _, row in lattice.rows() for patch in row]
     step = max(1, len(starts) // count)
     for start in (starts[i] for first in range(step) for i in range(first, len(starts), step)):
-        pixels = seen(source, lattice.seen_at(start))
+        pixels = read_patch(source, lattice.input_box(start))
         if pixels.valid is None or pixels.valid.any():
             yield pixels
 
@@ -91,7 +91,7 @@ def observed(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
 def _labels(dtype: np.dtype[Any], predictor: Predictor, patch: Pixels) -> NDArray[Any]:
     scores = predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
     labels = np.empty(scores.shape[1:], dtype)
-    arrays_of(predictor).highest(scores, labels)
+    arrays_of(predictor).argmax(scores, labels)
     return labels
 
 

@@ -15,12 +15,12 @@ from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box
 from pipeline.geometry.orientation import inverse
-from pipeline.io.raster.clipped import Clipped
+from pipeline.io.raster.clipped import ClippedSource
 from pipeline.io.zarr import SlabStore, ZarrSource
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
@@ -34,15 +34,15 @@ def swept_source(sweep: ViewSweep) -> Source:
     staged = ZarrSource(prepared.work / VOLUME) if prepared.staged else None
     source = reading.open(prepared.input) if staged is None else reading.windowed(staged)
     if prepared.region is not None:
-        source = Clipped(source, prepared.region)
-    return source if orientation is None else Reoriented(source, *orientation)
+        source = ClippedSource(source, prepared.region)
+    return source if orientation is None else ReorientedSource(source, *orientation)
 
 
 def scores_source(sweep: ViewSweep) -> Source:
     """The scores of one of several views, in the axes of the input."""
     source: Source = ZarrSource(sweep.folder / SCORES)
     orientation = sweep.view.orientation
-    return source if orientation is None else Reoriented(source, *inverse(*orientation))
+    return source if orientation is None else ReorientedSource(source, *inverse(*orientation))
 
 
 def statistics_of(prepared: PreparedJob) -> InputStatistics:

@@ -34,7 +34,7 @@ class Calibration:
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 
 
-class Calibrated(Source):
+class CalibratedSource(Source):
     """An input in physical values, float32; they are computed in float64 and rounded once."""
 
     def __init__(self, source: Source, calibration: Calibration) -> None:
@@ -53,7 +53,7 @@ class Calibrated(Source):
     def overview(self, cells: int) -> Source | None:
         """The finest overview, if it has at least so many cells, in physical values too."""
         found = overview_of(self._source, cells)
-        return None if found is None else Calibrated(found, self._calibration)
+        return None if found is None else CalibratedSource(found, self._calibration)
 
     def close(self) -> None:
         """Release the file."""

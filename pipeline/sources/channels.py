@@ -8,7 +8,7 @@ from pipeline.engine import Pixels, Source
 from pipeline.geometry import Box
 
 
-class Repeated(Source):
+class RepeatedChannels(Source):
     """A source whose channels are those of another, in another order or number."""
 
     def __init__(self, source: Source, channels: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ Labels = NDArray[Any]
 Numbers = NDArray[np.int64]
 
 
-class Connected(Source):
+class ComponentFilter(Source):
     """A mask whose pieces that are too small have become background.
 
     A piece is what touches along faces, edges or corners, of one class. Two forward passes: the first numbers the

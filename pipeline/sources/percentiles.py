@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
-from pipeline.sources.statistics import InputStatistics, Spread, count_volume
+from pipeline.sources.statistics import Histogram, InputStatistics, count_volume
 
 CELLS = 1 << 21
 """Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
@@ -26,10 +26,10 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
     Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
     the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
     the scene itself, every n-th row and column. The same file gives the same numbers. Of a volume, all finite values
-    other than 0 are counted, in one pass, as `Spread` does.
+    other than 0 are counted, in one pass, as `Histogram` does.
     """
     if not source.grid.is_scene:
-        seen = [Spread(source.dtype) for _ in range(source.channels)]
+        seen = [Histogram(source.dtype) for _ in range(source.channels)]
         count_volume(seen, source)
         return ends_of(seen, low, high)
     overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
@@ -45,7 +45,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
     return InputStatistics(tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends))
 
 
-def ends_of(seen: Sequence[Spread], low: Sequence[float], high: Sequence[float]) -> InputStatistics:
+def ends_of(seen: Sequence[Histogram], low: Sequence[float], high: Sequence[float]) -> InputStatistics:
     """Return the same for a volume whose values were counted, channel by channel."""
     ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
     return InputStatistics(tuple(a for a, _ in ends), tuple(b - a for a, b in ends))

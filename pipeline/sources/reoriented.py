@@ -10,7 +10,7 @@ from pipeline.geometry import Box
 from pipeline.geometry.orientation import inverse, orient, turned_grid
 
 
-class Reoriented(Source):
+class ReorientedSource(Source):
     """A `Source` whose axes are a permutation and reversal of another's; each cell stays where it is in the world.
 
     Axes keep their names by place: the first is the one that is swept. The grid carries no file's own words for its

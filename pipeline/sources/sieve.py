@@ -18,7 +18,7 @@ SIDE = {2: 1024, 3: 64}
 Labels = NDArray[np.generic]
 
 
-class Sieved(Source):
+class SievedLabels(Source):
     """A mask in which each patch has at least so many cells, or no neighbour that has.
 
     Cells of one class that touch along faces are a patch. One that is too small takes the class that most of the faces

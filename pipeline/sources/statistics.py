@@ -15,7 +15,7 @@ from pipeline.sources.passes import slabs
 
 
 @dataclass
-class Foreground:
+class MomentAccumulator:
     """Mean and standard deviation of the finite values other than 0, gathered slice by slice.
 
     Slices must come in order: then the same volume gives the same numbers however it is stored and read.
@@ -60,7 +60,7 @@ class InputStatistics:
     """Standard deviation, or the distance from there to the value at a high percentile."""
 
     @classmethod
-    def of_moments(cls, channels: Sequence[Foreground]) -> InputStatistics:
+    def of_moments(cls, channels: Sequence[MomentAccumulator]) -> InputStatistics:
         """Mean and standard deviation of each channel."""
         return cls(tuple(channel.mean for channel in channels), tuple(channel.std for channel in channels))
 
@@ -71,7 +71,7 @@ _HALF = 1 << 16
 
 
 @dataclass
-class Spread:
+class Histogram:
     """Percentiles of the finite values other than 0, gathered slice by slice, in any order: they only are counted.
 
     Exact for integers of up to 16 bits; others are counted by the upper half of their float32, in which a percentile is
@@ -118,13 +118,13 @@ class Spread:
         return low + (high - low) * (rank - int(ends[at] - self.counts[at]) + 0.5) / int(self.counts[at])
 
 
-def count_in(seen: Sequence[Foreground | Spread], values: NDArray[Any]) -> None:
+def count_in(seen: Sequence[MomentAccumulator | Histogram], values: NDArray[Any]) -> None:
     """Add the values of one slice, `(channels, ...)`, to what was seen of each channel."""
     for one, plane in zip(seen, values, strict=True):
         one.add(plane)
 
 
-def count_volume(seen: Sequence[Foreground | Spread], source: Source) -> None:
+def count_volume(seen: Sequence[MomentAccumulator | Histogram], source: Source) -> None:
     """Add all slices of a volume to what was seen of each channel, in order: one forward pass."""
     for _, pixels in slabs(source, 1):
         count_in(seen, pixels.values)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def observed(
+def valid_mask(
     values: NDArray[Any], nodata: Sequence[float | None], shown: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_] | None:
     """Cells of `values` `(channels, *cells)` with an observation, True in the array `cells`; None: all of them.

@@ -69,7 +69,7 @@ class PredictorContract:
         """`valid` is None where every cell was observed, which gives what an array of True does."""
         for group in _groups(predictor, patches):
             every = np.ones((len(group), *group.shape[2:]), np.bool_)
-            masked = arrays_of(predictor).host(predictor(group, every))
+            masked = arrays_of(predictor).to_numpy(predictor(group, every))
             assert masked.tobytes() == _scores(predictor, group).tobytes()
 
 
@@ -79,4 +79,4 @@ def _groups(predictor: Predictor, patches: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _scores(predictor: Predictor, group: NDArray[Any]) -> NDArray[np.float32]:
-    return arrays_of(predictor).host(predictor(group, None))
+    return arrays_of(predictor).to_numpy(predictor(group, None))

@@ -16,7 +16,7 @@ from pipeline.geometry import Box, Grid, Lattice
 from pipeline.geometry.orientation import canonical, turned_grid
 from pipeline.jobs.read_options import Reading
 from pipeline.models.card import Normalization, Pair
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 from pipeline.training.class_counts import class_numbers
 from pipeline.training.config import Training, View
 from pipeline.training.dataset_statistics import ItemStatistics, scaling_of
@@ -184,7 +184,7 @@ def _opened(training: Training, entry: ItemStatistics, view: View | None) -> tup
     if view is None:
         return image, labels
     turn = canonical(entry.grid, view, orientation=training.samples.orientation)
-    return Reoriented(image, *turn), Reoriented(labels, *turn)
+    return ReorientedSource(image, *turn), ReorientedSource(labels, *turn)
 
 
 _open_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()

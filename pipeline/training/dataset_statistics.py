@@ -15,7 +15,7 @@ from pipeline.models.card import Normalization
 from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
-from pipeline.sources.statistics import NO_STATISTICS, Foreground, InputStatistics
+from pipeline.sources.statistics import NO_STATISTICS, InputStatistics, MomentAccumulator
 from pipeline.training.class_counts import ClassCounts, count_classes
 from pipeline.training.config import Training
 from pipeline.training.items import Item, open_pair
@@ -34,7 +34,7 @@ class ItemStatistics:
     class_counts: ClassCounts
     own: InputStatistics
     """Of its channels, for a model that scales each input by them; else none."""
-    moments: tuple[Foreground, ...]
+    moments: tuple[MomentAccumulator, ...]
     """Values other than 0 of each channel, clipped or stretched as the model does, to be joined over all images."""
 
 
@@ -127,8 +127,8 @@ def _measured(training: Training) -> bool:
     return training.samples.normalisation == "zscore" or not training.samples.mean
 
 
-def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[Foreground, ...]:
-    moments = tuple(Foreground() for _ in training.channels)
+def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[MomentAccumulator, ...]:
+    moments = tuple(MomentAccumulator() for _ in training.channels)
     how = training.samples
     stretched = Scaling.by(_rule(training, *_plainly(training)), own) if how.normalisation == "percentile" else None
     for _, pixels in slabs(image, 1 if training.kind == "volume" else 256):
@@ -139,7 +139,7 @@ def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[F
     return moments
 
 
-def _joined(parts: Sequence[Foreground]) -> tuple[float, float]:
+def _joined(parts: Sequence[MomentAccumulator]) -> tuple[float, float]:
     """Mean and standard deviation of several sets together."""
     counts, means, stds = (np.array(column) for column in zip(*((p.count, p.mean, p.std) for p in parts), strict=True))
     total = max(1, counts.sum())

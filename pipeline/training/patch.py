@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.engine.protocols import Source
-from pipeline.engine.reader import seen
+from pipeline.engine.reader import read_patch
 from pipeline.geometry import Box
 from pipeline.models.card import Pair
 from pipeline.models.inference.fit import Scaling
@@ -76,8 +76,8 @@ def extract_patch(
     """
     rows, columns = source_size(patch, spatial)
     box = Box(start, (*(at + 1 for at in start[:-2]), start[-2] + rows, start[-1] + columns))
-    pixels = seen(image, box.grow((*(margin,) * len(start[:-2]), 0, 0)))
-    truth = seen(labels, box)
+    pixels = read_patch(image, box.grow((*(margin,) * len(start[:-2]), 0, 0)))
+    truth = read_patch(labels, box)
     scaled = scaling(pixels.values[None], None if pixels.valid is None else pixels.valid[None])
     numbers = class_numbers(truth.values[0], _both(truth.valid, pixels.valid, margin, len(start)), ignore)
     sample = Sample(

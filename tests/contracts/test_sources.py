@@ -15,16 +15,16 @@ from affine import Affine
 from pipeline.engine import Source
 from pipeline.geometry import Region
 from pipeline.io.opening import open_source
-from pipeline.io.raster.clipped import Clipped
+from pipeline.io.raster.clipped import ClippedSource
 from pipeline.io.raster.georeference import grid_at
-from pipeline.io.raster.warped import Warped
+from pipeline.io.raster.warped import ReprojectedSource
 from pipeline.io.zarr.stage import stage_volume
-from pipeline.masks.postprocess import _Alone
-from pipeline.sources.calibrated import Calibrated, Calibration
-from pipeline.sources.channels import Repeated
-from pipeline.sources.components import Connected
-from pipeline.sources.reoriented import Reoriented
-from pipeline.sources.sieve import Sieved
+from pipeline.masks.postprocess import SingleClass
+from pipeline.sources.calibrated import CalibratedSource, Calibration
+from pipeline.sources.channels import RepeatedChannels
+from pipeline.sources.components import ComponentFilter
+from pipeline.sources.reoriented import ReorientedSource
+from pipeline.sources.sieve import SievedLabels
 from pipeline.testing import SourceContract
 from pipeline.training.dataset import InMemorySource
 from tests.support.dicoms import TILTED, put_series
@@ -143,14 +143,14 @@ TRIANGLE = (((5.0, 5.0), (60.0, 10.0), (30.0, 65.0), (5.0, 5.0)),)
 REGION = Region((TRIANGLE,))
 WRAPPERS: dict[str, Callable[[], Source]] = {
     "array": scene,
-    "calibrated": lambda: Calibrated(scene(), Calibration((0.5, 2.0), (1.0, -3.0))),
-    "clipped": lambda: Clipped(scene(), REGION),
-    "repeated": lambda: Repeated(scene(), (1, 0, 1)),
-    "reoriented": lambda: Reoriented(volume(), (2, 0, 1), (True, False, True)),
-    "sieved": lambda: Sieved(labels(40, 50), 255, 4),
-    "sieved volume": lambda: Sieved(labels(8, 9, 10), 255, 3),
-    "connected": lambda: Connected(labels(40, 8, 9), 0, 255, least=3),
-    "alone": lambda: _Alone(labels(40, 50), 2, 255),
+    "calibrated": lambda: CalibratedSource(scene(), Calibration((0.5, 2.0), (1.0, -3.0))),
+    "clipped": lambda: ClippedSource(scene(), REGION),
+    "repeated": lambda: RepeatedChannels(scene(), (1, 0, 1)),
+    "reoriented": lambda: ReorientedSource(volume(), (2, 0, 1), (True, False, True)),
+    "sieved": lambda: SievedLabels(labels(40, 50), 255, 4),
+    "sieved volume": lambda: SievedLabels(labels(8, 9, 10), 255, 3),
+    "connected": lambda: ComponentFilter(labels(40, 8, 9), 0, 255, least=3),
+    "alone": lambda: SingleClass(labels(40, 50), 2, 255),
     "held": lambda: InMemorySource(volume()),
 }
 
@@ -176,13 +176,13 @@ class Packed(ArraySource):
 @pytest.mark.parametrize(
     "around",
     [
-        lambda source: Calibrated(source, Calibration((0.5,), (1.0,))),
-        lambda source: Clipped(source, REGION),
-        lambda source: Repeated(source, (0, 0)),
-        lambda source: Reoriented(source, (1, 0), (True, False)),
-        lambda source: Sieved(source, 255, 4),
-        lambda source: Connected(source, 0, 255),
-        lambda source: _Alone(source, 2, 255),
+        lambda source: CalibratedSource(source, Calibration((0.5,), (1.0,))),
+        lambda source: ClippedSource(source, REGION),
+        lambda source: RepeatedChannels(source, (0, 0)),
+        lambda source: ReorientedSource(source, (1, 0), (True, False)),
+        lambda source: SievedLabels(source, 255, 4),
+        lambda source: ComponentFilter(source, 0, 255),
+        lambda source: SingleClass(source, 2, 255),
     ],
     ids=["calibrated", "clipped", "repeated", "reoriented", "sieved", "connected", "alone"],
 )
@@ -198,5 +198,5 @@ def test_a_packed_volume_is_sequential_until_it_is_held(tmp_path):
 
 def test_a_warped_scene_is_called_what_the_scene_is(tmp_path):
     source = open_source(raster(tmp_path))
-    assert Warped(source, ONTO).info.path == source.info.path == str(tmp_path / "scene.tif")
+    assert ReprojectedSource(source, ONTO).info.path == source.info.path == str(tmp_path / "scene.tif")
     source.close()

@@ -13,7 +13,7 @@ from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
 from pipeline.engine.windows import FLOOR, Weights, window
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box, Lattice, cut_slabs, reflect
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 from tests.support.fakes import ArraySink, ArraySource, Identity, swept
 from tests.support.observers import Callbacks
 from tests.support.properties import LATTICES_2D, LATTICES_3D, identity_error, image
@@ -154,7 +154,7 @@ def test_a_packed_source_is_read_by_one_thread_from_front_to_back(turn):
             return super().read(box)
 
     packed = Packed(image((90, 4, 4), 0))
-    source = packed if turn is None else Reoriented(packed, *turn)
+    source = packed if turn is None else ReorientedSource(packed, *turn)
     swept(source, Identity(2, (1, 0, 0)), Lattice((90, 4, 4), (1, 4, 4), (0, 0, 0), (1, 0, 0)), height=16)
     starts = [box.start[0] for box in packed.reads]
     assert starts == sorted(starts)

@@ -38,7 +38,7 @@ from pipeline.geometry.affine import (
     to_transform,
     to_world,
 )
-from pipeline.geometry.grid import CLOSE, difference
+from pipeline.geometry.grid import SAME_GRID_TOLERANCE, difference
 
 sizes = st.floats(1 / 3600, 1000)
 places = st.floats(-1e7, 1e7)
@@ -248,14 +248,14 @@ def test_corners_of_a_shifted_volume_are_as_far_apart_as_it_was_shifted(matrix, 
     other[:3, 3] += shift
     assert corner_distance(shape, matrix, other) == pytest.approx(float(np.linalg.norm(shift)), abs=1e-9)
     one, two = (Grid(shape, from_ijk(one), ("z", "y", "x")) for one in (matrix, other))
-    assert one.apart(two) == pytest.approx(np.linalg.norm(shift) / min(one.spacing), abs=1e-9)
+    assert one.max_corner_distance(two) == pytest.approx(np.linalg.norm(shift) / min(one.spacing), abs=1e-9)
 
 
 def test_grids_differ_in_shape_or_place_and_not_by_the_rounding_of_a_header():
     grid = Grid((4, 5), from_transform([10.0, 0.0, 500.0, 0.0, -10.0, 900.0]), ("y", "x"))
     assert difference(grid, grid) is None
     assert difference(grid, Grid((4, 6), grid.affine, ("y", "x"))) == "their shapes differ, (4, 5) and (4, 6)"
-    near = Grid((4, 5), from_transform([10.0, 0.0, 500.0 + 9.9 * CLOSE, 0.0, -10.0, 900.0]), ("y", "x"))
+    near = Grid((4, 5), from_transform([10.0, 0.0, 500.0 + 9.9 * SAME_GRID_TOLERANCE, 0.0, -10.0, 900.0]), ("y", "x"))
     assert difference(grid, near) is None
     coarse = Grid((4, 5), from_transform([20.0, 0.0, 500.0, 0.0, -10.0, 900.0]), ("y", "x"))
     assert difference(grid, coarse) == (

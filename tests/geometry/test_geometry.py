@@ -35,7 +35,7 @@ def test_every_patch_is_whole_where_the_grid_is_large_enough(lattice):
     for _, row in lattice.rows():
         for patch in row:
             assert patch.shape == tuple(map(min, lattice.patch, lattice.shape))
-            assert lattice.seen_at(patch.start).shape == lattice.seen_shape
+            assert lattice.input_box(patch.start).shape == lattice.input_shape
 
 
 @given(st.integers(1, 400), st.integers(1, 40), st.data())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Lattice, covered, cut_slabs
-from pipeline.geometry.partition import MOST, patches_of, recomputed, runs_for
+from pipeline.geometry.partition import MOST, patches_of, recomputed, split_for_workers
 from pipeline.runs.cluster import map_out
 
 ROWS = SIDE = 1024
@@ -21,7 +21,7 @@ ROWS = SIDE = 1024
 def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(rows, columns, patch, overlap, workers):
     lattice = Lattice((rows, columns), (patch, patch), (overlap, overlap), (0, 0))
     slabs = cut_slabs((rows, columns), ROWS)
-    runs = runs_for(lattice, slabs, workers, SIDE)
+    runs = split_for_workers(lattice, slabs, workers, SIDE)
     parts = [slab for run in runs for slab in run]
     assert sum(part.size for part in parts) == rows * columns
     assert covered(slabs, parts) == set(slabs)
@@ -34,7 +34,7 @@ def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(ro
 
 def test_an_input_of_few_rows_is_cut_across():
     lattice = Lattice((1100, 8000), (512, 512), (128, 128), (0, 0))
-    runs = runs_for(lattice, cut_slabs((1100, 8000), ROWS), 4, SIDE)
+    runs = split_for_workers(lattice, cut_slabs((1100, 8000), ROWS), 4, SIDE)
     assert len(runs) == 4
     assert recomputed(lattice, runs) < 0.2
 
@@ -43,10 +43,10 @@ def test_large_inputs_have_runs_to_spare_and_little_is_computed_twice():
     lattice = Lattice((100_000, 100_000), (512, 512), (128, 128), (0, 0))
     slabs = cut_slabs((100_000, 100_000), ROWS)
     for workers in (1, 2, 4, 8, 16, 32):
-        runs = runs_for(lattice, slabs, workers, SIDE)
+        runs = split_for_workers(lattice, slabs, workers, SIDE)
         assert len(runs) >= (2 * workers if workers < 16 else workers)
         assert recomputed(lattice, runs) <= MOST
-    assert recomputed(lattice, runs_for(lattice, slabs, 64, SIDE)) < 0.07
+    assert recomputed(lattice, split_for_workers(lattice, slabs, 64, SIDE)) < 0.07
 
 
 @given(st.data())

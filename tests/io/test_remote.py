@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.io import http as remote_room
-from pipeline.io.address import hidden, name_of, shown
-from pipeline.io.opening import identity
+from pipeline.io.address import name_of, redact, redact_url
+from pipeline.io.opening import input_version
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_room
 from pipeline.io.suffixes import stem_of, suffix_of
@@ -135,9 +135,9 @@ def test_an_address_without_anything_says_so(server, run):
 def test_a_server_that_never_answers_is_an_error(server):
     server.fault = lambda number: "fail"
     with pytest.raises(InputError, match=r"its server does not answer \(HTTP Error 503"):
-        identity(address_of(server))
+        input_version(address_of(server))
     server.fault = lambda number: "gone"
-    assert identity(address_of(server)) == {"name": address_of(server)}
+    assert input_version(address_of(server)) == {"name": address_of(server)}
 
 
 def test_s3_is_read_by_ranges_and_signed(server, run, expected, monkeypatch):
@@ -208,15 +208,15 @@ def test_names_come_without_parameters():
     ],
 )
 def test_an_address_is_shown_without_what_gives_access(address, told):
-    assert shown(address) == told
-    assert shown(told) == told
+    assert redact_url(address) == told
+    assert redact_url(told) == told
 
 
 @given(st.text("abcXYZ0189-._~", min_size=4, max_size=12), st.sampled_from(["sig", "token", "X-Amz-Signature"]))
 def test_messages_are_told_without_secrets(secret, parameter):
     address = f"https://user:{secret}@host/scene.tif?{parameter}={secret}"
     for message in (f"{address}: 403", f"'/vsicurl/{address}' not recognised", f"HTTP 403 for {parameter}={secret}"):
-        assert secret not in hidden(message, address).replace("https://host/scene.tif", "").replace("vsicurl", "")
+        assert secret not in redact(message, address).replace("https://host/scene.tif", "").replace("vsicurl", "")
 
 
 def test_an_option_of_the_environment_goes_before_our_own(server, monkeypatch):

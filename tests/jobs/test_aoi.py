@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box, Region
-from pipeline.io.raster.clipped import Clipped, cells_of
+from pipeline.io.raster.clipped import ClippedSource, cells_of
 from pipeline.io.raster.source import RasterSource
 from pipeline.jobs.aoi import read_aoi
 from pipeline.jobs.job import Job, Resources
@@ -52,7 +52,7 @@ def test_any_box_has_the_region_of_the_whole_and_nothing_else_is_read(box):
     values = np.arange(1, 1 + 2 * SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(2, *SHAPE)
     observed = pixels((1, *SHAPE))[0] > 0
     source = ArraySource(values, observed)
-    found = Clipped(source, REGION).read(box)
+    found = ClippedSource(source, REGION).read(box)
     seen = (expected(REGION) & observed)[box.slices]
     np.testing.assert_array_equal(seen, True if found.valid is None else found.valid)
     np.testing.assert_array_equal(found.values, np.where(seen, values[(slice(None), *box.slices)], 0))

@@ -17,7 +17,7 @@ from pipeline.engine import Confidence, Disagreement, Labels, Probabilities, Rec
 from pipeline.engine.windows import Weights
 from pipeline.errors import OutputError, PatchError, RequestError
 from pipeline.geometry import Lattice, cut_slabs, split_runs
-from pipeline.io.mask_files import about
+from pipeline.io.mask_files import mask_info
 from pipeline.io.zarr import ZarrSource
 from pipeline.jobs.inputs import find_inputs
 from pipeline.jobs.job import Job, Resources
@@ -124,7 +124,7 @@ def test_layers_lie_beside_the_mask_with_its_place_and_say_what_they_are(layered
     mask, report = layered
     with rasterio.open(scene) as dataset:
         place, seen = (dataset.transform, dataset.crs, dataset.shape), dataset.read_masks(1) > 0
-    names = [entry.name for entry in about(mask).classes]
+    names = [entry.name for entry in mask_info(mask).classes]
     for name in LAYERS:
         with rasterio.open(layer(mask, name)) as dataset:
             values = dataset.read()

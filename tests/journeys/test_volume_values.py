@@ -23,7 +23,7 @@ from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS, statistics_of
 from pipeline.sources.percentiles import stretch
-from pipeline.sources.statistics import InputStatistics, Spread
+from pipeline.sources.statistics import Histogram, InputStatistics
 from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
 from pipeline.training.items import Item
 from tests.support.fakes import ArraySource
@@ -60,7 +60,7 @@ def segmented(path, model, output, **how):
     percentile=st.floats(0, 100),
 )
 def test_percentiles_of_whole_numbers_are_those_of_numpy(values, percentile):
-    seen = Spread(values.dtype)
+    seen = Histogram(values.dtype)
     for plane in values[::-1]:
         seen.add(plane[None, None])
     there = values[values != 0]
@@ -72,7 +72,7 @@ def test_percentiles_of_whole_numbers_are_those_of_numpy(values, percentile):
 def test_percentiles_of_real_numbers_are_near_those_of_numpy(percentile):
     values = np.random.default_rng(0).gamma(2, 300, (5, 80, 90)).astype(np.float32)
     values[0], values[1, 0] = 0, np.nan
-    seen = Spread(values.dtype)
+    seen = Histogram(values.dtype)
     for plane in values:
         seen.add(plane[None])
     expected = np.percentile(values[np.isfinite(values) & (values != 0)], percentile)

@@ -23,7 +23,7 @@ from pipeline.models.store import save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
-from pipeline.sources.calibrated import Calibrated, Calibration
+from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.testing import SourceContract
 from pipeline.training.config import Data
 from pipeline.training.dataset import TrainingPatches, close_all
@@ -77,14 +77,14 @@ def scaled(request, tmp_path_factory):
 class TestContract(SourceContract):
     @pytest.fixture
     def source(self, scaled):
-        return Calibrated(RasterSource(scaled), Calibration(SCALES, OFFSETS))
+        return CalibratedSource(RasterSource(scaled), Calibration(SCALES, OFFSETS))
 
     def test_its_values_are_float32(self, source):
         assert source.dtype == np.float32
 
 
 def test_physical_values_are_those_of_numpy_and_nodata_is_that_of_the_file(scaled):
-    source = Calibrated(RasterSource(scaled), Calibration(SCALES, OFFSETS))
+    source = CalibratedSource(RasterSource(scaled), Calibration(SCALES, OFFSETS))
     found, seen = source.read(Box.whole(SHAPE))
     with rasterio.open(scaled) as dataset:
         raw, valid = dataset.read(), dataset.dataset_mask() > 0

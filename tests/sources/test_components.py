@@ -17,10 +17,10 @@ from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
-from pipeline.io.mask_files import Mask, about, publish
+from pipeline.io.mask_files import Mask, mask_info, publish
 from pipeline.masks.check import check
 from pipeline.masks.export import export, export_each
-from pipeline.sources.components import Connected
+from pipeline.sources.components import ComponentFilter
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import contents
 
@@ -57,7 +57,7 @@ def test_what_is_left_is_what_whole_arrays_leave(shape, seed, crowd, least, larg
     labels = np.where(rng.random(shape) < crowd, 0, rng.choice([1, 2, 2, 255], shape)).astype(np.uint8)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pipeline.sources.components, "_ROWS", {3: data.draw(st.integers(1, 5))})
-        connected = Connected(ArraySource(labels[None]), 0, 255, least=least, largest=largest)
+        connected = ComponentFilter(ArraySource(labels[None]), 0, 255, least=least, largest=largest)
     expected = whole(labels, least, largest)
     np.testing.assert_array_equal(connected.read(Box.whole(shape)).values[0], expected)
     start = [data.draw(st.integers(0, size - 1)) for size in shape]
@@ -93,7 +93,7 @@ def test_the_largest_piece_of_each_structure_is_kept(mask, tmp_path):
     expected = whole(voxels(mask), 0, True)
     np.testing.assert_array_equal(voxels(tmp_path / "out.nii.gz"), expected)
     assert (expected == 1).sum() == 30 * 25
-    assert about(tmp_path / "out.nii.gz").made == {"model": "m", "largest": True, "min_volume": 0.0}
+    assert mask_info(tmp_path / "out.nii.gz").made == {"model": "m", "largest": True, "min_volume": 0.0}
 
 
 def test_pieces_below_a_volume_become_background(mask, tmp_path):
@@ -108,7 +108,10 @@ def test_pieces_below_a_volume_become_background(mask, tmp_path):
 def test_one_structure_becomes_a_mask_of_its_own(mask, tmp_path):
     export(mask, tmp_path / "spleen.nii.gz", structure="spleen")
     np.testing.assert_array_equal(voxels(tmp_path / "spleen.nii.gz"), voxels(mask) == 2)
-    assert [(c.value, c.name) for c in about(tmp_path / "spleen.nii.gz").classes] == [(0, "background"), (1, "spleen")]
+    assert [(c.value, c.name) for c in mask_info(tmp_path / "spleen.nii.gz").classes] == [
+        (0, "background"),
+        (1, "spleen"),
+    ]
 
 
 def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):

@@ -26,7 +26,7 @@ from pipeline.runs.plan import plan
 from pipeline.runs.segment import segment
 from pipeline.runs.work_folder import STATISTICS
 from pipeline.sources import percentiles as room
-from pipeline.sources.calibrated import Calibrated, Calibration
+from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch, to_grey
 from pipeline.sources.statistics import InputStatistics
@@ -175,7 +175,7 @@ def test_an_overview_is_looked_at_where_there_is_one(large, monkeypatch):
 def test_physical_values_are_stretched_alike(large):
     _, seen, _ = large
     calibration = Calibration((0.5, 2.0), (10.0, -3.0))
-    found = found_ends(Calibrated(RasterSource(seen), calibration))
+    found = found_ends(CalibratedSource(RasterSource(seen), calibration))
     plain = found_ends(RasterSource(seen)) * np.array([[0.5], [2.0]]) + np.array([[10.0], [-3.0]])
     np.testing.assert_allclose(found, plain, rtol=1e-5)
 

@@ -14,7 +14,7 @@ from pipeline.geometry import Box, Grid
 from pipeline.geometry.orientation import canonical, inverse, orient
 from pipeline.io.volume.nifti import open_volume
 from pipeline.sources.passes import slabs
-from pipeline.sources.reoriented import Reoriented
+from pipeline.sources.reoriented import ReorientedSource
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.real import ZOO
 
@@ -71,7 +71,7 @@ ALL_TURNS = st.sampled_from(TURNS)
 @given(shape=SHAPES, affine=affines(), turn=ALL_TURNS)
 def test_every_cell_keeps_its_value_and_its_place_in_the_world(shape, affine, turn):
     source = source_of(shape, affine)
-    view = Reoriented(source, *turn)
+    view = ReorientedSource(source, *turn)
     pixels = view.read(Box.whole(view.grid.shape))
 
     def cells(grid, values, valid):
@@ -89,7 +89,7 @@ def test_every_cell_keeps_its_value_and_its_place_in_the_world(shape, affine, tu
 
 @given(data=st.data(), shape=SHAPES, turn=ALL_TURNS)
 def test_a_box_of_a_view_is_that_box_of_the_whole_view(data, shape, turn):
-    view = Reoriented(source_of(shape, grid_of(shape).affine), *turn)
+    view = ReorientedSource(source_of(shape, grid_of(shape).affine), *turn)
     box = data.draw(boxes(view.grid.shape))
     whole, part = view.read(Box.whole(view.grid.shape)), view.read(box)
     np.testing.assert_array_equal(part.values, whole.values[(slice(None), *box.slices)])
@@ -100,7 +100,7 @@ def test_a_box_of_a_view_is_that_box_of_the_whole_view(data, shape, turn):
 @given(data=st.data(), shape=SHAPES, turn=ALL_TURNS)
 def test_what_is_oriented_back_belongs_at_to_source(data, shape, turn):
     source = source_of(shape, grid_of(shape).affine)
-    view = Reoriented(source, *turn)
+    view = ReorientedSource(source, *turn)
     box = data.draw(boxes(view.grid.shape))
     back = view.to_source(box)
     undone = inverse(*turn)
@@ -113,7 +113,7 @@ def test_what_is_oriented_back_belongs_at_to_source(data, shape, turn):
 @given(shape=SHAPES, affine=affines(), turn=ALL_TURNS)
 def test_the_inverse_undoes_a_view(shape, affine, turn):
     source = source_of(shape, affine)
-    twice = Reoriented(Reoriented(source, *turn), *inverse(*turn))
+    twice = ReorientedSource(ReorientedSource(source, *turn), *inverse(*turn))
     np.testing.assert_array_equal(twice.read(Box.whole(shape)).values, source.values)
     np.testing.assert_allclose(twice.grid.affine, affine, atol=1e-9)
     assert twice.block == source.block
@@ -121,7 +121,7 @@ def test_the_inverse_undoes_a_view(shape, affine, turn):
 
 
 def test_a_view_does_not_carry_the_words_of_its_sources_geometry():
-    assert Reoriented(source_of((2, 3, 4), _affine(0)), *TURNS[1]).grid.reference == {}
+    assert ReorientedSource(source_of((2, 3, 4), _affine(0)), *TURNS[1]).grid.reference == {}
 
 
 @given(affine=affines(), shape=SHAPES)
@@ -129,7 +129,7 @@ def test_the_canonical_orientation_is_the_one_that_nibabel_finds(affine, shape):
     grid = Grid(shape, affine, ("z", "y", "x"))
     order, flips = canonical(grid)
     array = np.arange(np.prod(shape)).reshape(shape)
-    view = Reoriented(ArraySource(array[None]), order, flips).read(Box.whole(tuple(shape[a] for a in order)))
+    view = ReorientedSource(ArraySource(array[None]), order, flips).read(Box.whole(tuple(shape[a] for a in order)))
     by_nibabel = nibabel.as_closest_canonical(nibabel.Nifti1Image(array.T.astype(np.int32), nibabel_affine(grid)))
     np.testing.assert_array_equal(view.values[0].T, np.asarray(by_nibabel.dataobj))
 
@@ -144,8 +144,8 @@ def test_a_volume_stored_in_any_of_48_orientations_looks_the_same(view, seed, or
     source = source_of((2, 3, 4), nearly_straight(seed))
     first = None
     for turn in TURNS:
-        stored = Reoriented(source, *turn)
-        seen = Reoriented(stored, *canonical(stored.grid, view, orientation=orientation))
+        stored = ReorientedSource(source, *turn)
+        seen = ReorientedSource(stored, *canonical(stored.grid, view, orientation=orientation))
         values = seen.read(Box.whole(seen.grid.shape)).values
         first = values if first is None else first
         np.testing.assert_array_equal(values, first)
@@ -163,7 +163,7 @@ def test_one_real_volume_in_its_stored_orientations_looks_the_same():
     seen = {}
     for path in sorted(SPACE.glob("*.nii.gz")):
         source = open_volume(path)
-        view = Reoriented(source, *canonical(source.grid))
+        view = ReorientedSource(source, *canonical(source.grid))
         seen[path.name] = (view.read(Box.whole(view.grid.shape)).values[0], view.grid)
         source.close()
     reference, grid = seen["RAS.nii.gz"]
@@ -176,7 +176,7 @@ def test_one_real_volume_in_its_stored_orientations_looks_the_same():
 @pytest.mark.parametrize(("order", "flips"), [((0, 1, 1), (False,) * 3), ((0, 1), (False,) * 2)])
 def test_an_order_that_is_no_permutation_is_refused(order, flips):
     with pytest.raises(RequestError, match="once"):
-        Reoriented(source_of((2, 2, 2), grid_of((2, 2, 2)).affine), order, flips)
+        ReorientedSource(source_of((2, 2, 2), grid_of((2, 2, 2)).affine), order, flips)
 
 
 @given(shape=SHAPES, rows=st.integers(1, 6))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.sources.statistics import Foreground, InputStatistics, count_in
+from pipeline.sources.statistics import InputStatistics, MomentAccumulator, count_in
 
 SLICES = arrays(np.float32, st.tuples(st.integers(1, 3), st.just(4), st.just(5)), elements=st.floats(1, 1e4, width=32))
 
@@ -13,7 +13,7 @@ SLICES = arrays(np.float32, st.tuples(st.integers(1, 3), st.just(4), st.just(5))
 @given(volume=SLICES)
 def test_mean_and_deviation_of_each_channel_are_those_of_numpy(volume):
     """Channels of slices that are counted one after the other; nothing is 0 here."""
-    seen = [Foreground() for _ in volume]
+    seen = [MomentAccumulator() for _ in volume]
     for rows in np.array_split(volume, 2, axis=1):
         count_in(seen, rows)
     own = InputStatistics.of_moments(seen)

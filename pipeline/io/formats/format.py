@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pipeline.engine import Source
 from pipeline.geometry import Grid
-from pipeline.io.address import shown
-from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.io.address import redact_url
+from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 
 Kind = Literal["scene", "volume"]
 Option = Literal["bands", "onto", "volume", "series"]
@@ -54,7 +54,7 @@ class Input:
     @property
     def name(self) -> str:
         """The input as it may be shown: an address without what gives access to it."""
-        return shown(self.text)
+        return redact_url(self.text)
 
     @property
     def first_volume(self) -> int | None:
@@ -76,7 +76,7 @@ class MaskFormat:
 
     write: Callable[[Mask, Path], None]
     """Writes a mask; the file appears under its name when it is whole."""
-    about: Callable[[Path], About]
+    about: Callable[[Path], MaskInfo]
     """What the mask in a file says of itself; KeyError, ValueError, InputError or OSError where it is none."""
     write_layer: Callable[[Path, Path, LayerRecord], None] | None = None
     """Copies the layer in a Zarr store to a file, likewise."""

@@ -13,7 +13,7 @@ from pipeline.engine import Source
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
-from pipeline.io.mask import About, Mask
+from pipeline.io.mask import Mask, MaskInfo
 from pipeline.io.suffixes import stem_of, suffix_of
 from pipeline.io.volume.nifti_pairs import HEADERS, PAIRS, halves, parts
 
@@ -59,9 +59,9 @@ def _write(mask: Mask, path: Path) -> None:
         raise
 
 
-def _about(path: Path) -> About:
+def _about(path: Path) -> MaskInfo:
     beside = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-    return About(beside["nodata"], class_table_of(beside["labels"]), beside["made"])
+    return MaskInfo(beside["nodata"], class_table_of(beside["labels"]), beside["made"])
 
 
 def header_beside(grid: Grid, dtype: np.dtype[Any]) -> bytes:

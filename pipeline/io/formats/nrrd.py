@@ -26,9 +26,9 @@ def _header(item: Input) -> Any:  # noqa: ANN401  (what a header says, in its ow
 
 def _open(item: Input, options: OpenOptions) -> Source:
     need("nrrd", item.text)
-    from pipeline.io.volume.raw import open_plain
+    from pipeline.io.volume.raw import open_raw
 
-    return open_plain(item.path, item.header)
+    return open_raw(item.path, item.header)
 
 
 def _files(item: Input) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.engine import Source
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
-from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 from pipeline.sources.passes import slabs
 
 _RECORD = "PIPELINE"
@@ -44,7 +44,7 @@ def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
     write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
 
 
-def _about(path: Path) -> About:
+def _about(path: Path) -> MaskInfo:
     from pipeline.io.raster import RasterSource
 
     source = RasterSource(path)
@@ -52,7 +52,7 @@ def _about(path: Path) -> About:
     made = json.loads(source.tags[_RECORD]) if _RECORD in source.tags else None
     nodata = source.info.nodata
     known = nodata is not None and float(nodata).is_integer()
-    return About(int(nodata or 0) if known else None, source.classes, made)
+    return MaskInfo(int(nodata or 0) if known else None, source.classes, made)
 
 
 RASTER = Format(

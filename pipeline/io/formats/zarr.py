@@ -11,7 +11,7 @@ from pipeline.files.atomic import atomic_folder
 from pipeline.geometry import cut_slabs
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.formats.nifti import header_beside
-from pipeline.io.mask import About, LayerRecord, Mask
+from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 from pipeline.io.suffixes import STORES
 
 
@@ -45,12 +45,12 @@ def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
         note_made(draft, record.made)
 
 
-def _about(path: Path) -> About:
+def _about(path: Path) -> MaskInfo:
     from pipeline.io.zarr import ZarrSource
 
     source = ZarrSource(path)
     nodata: Any = source.info.nodata
-    return About(nodata, source.classes, source.made or None)
+    return MaskInfo(nodata, source.classes, source.made or None)
 
 
 ZARR = Format("Zarr", matches=_matches, open=_open, suffixes=STORES, mask=MaskFormat(_write, _about, _write_layer))

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, Region
-from pipeline.io.raster.shapes import burnt
+from pipeline.io.raster.shapes import rasterize
 
 
 def cells_of(region: Region, box: Box) -> NDArray[np.bool_]:
     """Which cells of `box` belong to the region: those whose centre does."""
     shapes = [({"type": "Polygon", "coordinates": rings}, 1) for rings in region.meeting(box)]
-    return np.asarray(burnt(shapes, (box.shape[0], box.shape[1]), (box.start[0], box.start[1])) > 0)
+    return np.asarray(rasterize(shapes, (box.shape[0], box.shape[1]), (box.start[0], box.start[1])) > 0)
 
 
-class Clipped(Source):
+class ClippedSource(Source):
     """A scene of which only a region is observed."""
 
     def __init__(self, source: Source, region: Region) -> None:

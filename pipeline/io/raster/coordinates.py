@@ -12,7 +12,7 @@ from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import solve_index, to_index, to_pixels, to_world
 from pipeline.geometry.region import Ring
 from pipeline.io.raster.georeference import same_crs, transform_of
-from pipeline.io.raster.shapes import Points, moved
+from pipeline.io.raster.shapes import Points, transform_points
 
 Places = NDArray[np.float64]
 """Array `(2, ...)` of rows and columns."""
@@ -23,17 +23,17 @@ _EDGE = 1 / 64
 """Longest part of an outline, as a share of its extent, that is taken to another system as a straight line."""
 
 
-def places_of(at: Places, grid: Grid, other: Grid) -> Places:
+def transform_indices(at: Places, grid: Grid, other: Grid) -> Places:
     """Where places of `grid`, in rows and columns of centres, lie on the grid `other`; not finite where nowhere."""
     world = to_world(grid.affine, at)
     if grid.crs is not None and other.crs is not None and not same_crs(grid.crs, other.crs):
-        world = moved(world.reshape(2, -1).T, grid.crs, other.crs).T.reshape(world.shape)
+        world = transform_points(world.reshape(2, -1).T, grid.crs, other.crs).T.reshape(world.shape)
     return to_index(other.affine, world)
 
 
 def footprint(grid: Grid, other: Grid) -> Box:
     """The box of `other` in which a scene on `grid` lies, with some room; of no cells where they do not meet."""
-    ends = places_of(spread(grid), grid, other).reshape(2, -1)
+    ends = transform_indices(spread(grid), grid, other).reshape(2, -1)
     ends = ends[:, np.isfinite(ends).all(0)]
     if not ends.size:
         return Box((0, 0), (0, 0))
@@ -46,7 +46,9 @@ def footprint(grid: Grid, other: Grid) -> Box:
 def steps_of(grid: Grid, other: Grid) -> NDArray[np.float64]:
     """How far a step of one cell of `grid` goes on `other`, all over: `(n, axis of other, axis of grid)`."""
     here, halves = spread(grid), 0.5 * np.eye(2)[:, :, None, None]
-    steps = np.stack([places_of(here + half, grid, other) - places_of(here - half, grid, other) for half in halves])
+    steps = np.stack(
+        [transform_indices(here + half, grid, other) - transform_indices(here - half, grid, other) for half in halves]
+    )
     steps = steps.reshape(2, 2, -1).T
     steps = steps[np.isfinite(steps).all((1, 2))]
     found: NDArray[np.float64] = steps[np.abs(np.linalg.det(steps)) > 0]
@@ -71,7 +73,7 @@ def rings_to_pixels(rings: Sequence[Points], crs: str | None, grid: Grid) -> tup
 
 def _ring_to_pixels(ring: Points, crs: str | None, grid: Grid) -> Ring:
     if crs is not None and grid.crs is not None:
-        ring = moved(_dense(ring), crs, grid.crs)
+        ring = transform_points(_dense(ring), crs, grid.crs)
     if not np.isfinite(ring).all():
         raise RequestError("an outline has corners that lie nowhere in the scene's system; cut it to where they do")
     return tuple((column, row) for column, row in to_pixels(solve_index(grid.affine, ring.T)).tolist())

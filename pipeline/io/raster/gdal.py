@@ -20,7 +20,7 @@ from rasterio._path import _parse_path, _vsi_path
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from pipeline.errors import UNREACHABLE, InputError, OutputError
-from pipeline.io.address import hidden, is_remote, shown
+from pipeline.io.address import is_remote, redact, redact_url
 
 CACHE = 32 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
@@ -67,13 +67,13 @@ def reading(address: str, part: str = "") -> Iterator[None]:
         with rasterio.Env(**said):
             yield
     except _ERRORS as error:
-        reason = "; ".join((hidden(str(error.__cause__ or error), address), *_answers(address)))
-        told = f"{shown(address)}{part}: GDAL cannot read it ({reason})"
+        reason = "; ".join((redact(str(error.__cause__ or error), address), *_answers(address)))
+        told = f"{redact_url(address)}{part}: GDAL cannot read it ({reason})"
         if not remote:
             raise InputError(f"{told}; try `gdalinfo -checksum` on the file") from error
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
         way_out = "see to the address, your access and the network"
-        raise InputError(f"{told}; {way_out}", code) from (error if shown(address) == address else None)
+        raise InputError(f"{told}; {way_out}", code) from (error if redact_url(address) == address else None)
 
 
 def _options(address: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class _Discretion(logging.Filter):
     """Takes from GDAL's warnings what gives access to an address, and keeps the last of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = hidden(record.getMessage()), ()
+        record.msg, record.args = redact(record.getMessage()), ()
         _warned.append(record.msg)
         return True
 
@@ -97,7 +97,7 @@ _warned: deque[str] = deque(maxlen=100)
 
 def _answers(address: str) -> list[str]:
     """What a server answered last, if that was warned of: one text or none."""
-    place = shown(address).removeprefix("/vsicurl/")
+    place = redact_url(address).removeprefix("/vsicurl/")
     return [found[0].strip() for text in _warned if place in text and (found := _ANSWER.search(text))][-1:]
 
 

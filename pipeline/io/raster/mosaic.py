@@ -23,7 +23,7 @@ from pipeline.io.address import MOSAIC
 from pipeline.io.band_names import BandName, in_another_order, listed, units_of
 from pipeline.io.raster.coordinates import footprint
 from pipeline.io.raster.source import RasterSource
-from pipeline.io.raster.warped import Warped
+from pipeline.io.raster.warped import ReprojectedSource
 
 _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 OPEN = 32
@@ -87,7 +87,7 @@ class MosaicSource(Source):
         """
         self._path, self._asked, self._onto, self._most_open = name, bands, onto, most_open
         self._local = threading.local()
-        self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | Warped](), False
+        self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | ReprojectedSource](), False
         paths = tiles_of(name)
         first = RasterSource(paths[0], bands)
         self.bands, self.about = first.bands, first.about
@@ -127,7 +127,7 @@ class MosaicSource(Source):
         self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
         if not self.tiles:
             raise InputError(f"{self._path}: has no cell in common with the grid that it is to be put on", "unsuitable")
-        warped = [Warped(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
+        warped = [ReprojectedSource(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
         for one in warped:
             one.close()
         dtype = np.result_type(*(one.dtype for one in warped))
@@ -189,24 +189,24 @@ class MosaicSource(Source):
             valid[at] |= fresh
         return Pixels(values, None if valid.all() else valid)
 
-    def _opened(self, path: str) -> RasterSource | Warped:
+    def _opened(self, path: str) -> RasterSource | ReprojectedSource:
         """A tile of this thread's own; of many, those used last stay open."""
         if self._closed:
             raise ValueError(f"{self._path}: is closed")
         if not hasattr(self._local, "held"):
             self._local.held = OrderedDict()
-        held: OrderedDict[str, RasterSource | Warped] = self._local.held
+        held: OrderedDict[str, RasterSource | ReprojectedSource] = self._local.held
         if path not in held:
             while len(held) >= self._most_open:
                 self._forget(held.popitem(last=False)[1])
             tile = RasterSource(path, self._asked)
-            held[path] = tile if self._onto is None else Warped(tile, self._onto)
+            held[path] = tile if self._onto is None else ReprojectedSource(tile, self._onto)
             with self._lock:
                 self._every.add(held[path])
         held.move_to_end(path)
         return held[path]
 
-    def _forget(self, source: RasterSource | Warped) -> None:
+    def _forget(self, source: RasterSource | ReprojectedSource) -> None:
         source.close()
         with self._lock:
             self._every.discard(source)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio import features
 from rasterio._err import CPLE_BaseError
-from rasterio.features import rasterize, shapes
+from rasterio.features import shapes
 from rasterio.warp import transform
 
 from pipeline.geometry import Grid
@@ -23,7 +24,7 @@ _TOGETHER = 8
 LONGITUDE_LATITUDE = "OGC:CRS84"
 
 
-def traced(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, list[Ring]]]:
+def polygonize(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, list[Ring]]]:
     """Value and rings of each patch of equal `labels` `(rows, columns)`, joined along edges, but for `nodata`.
 
     Corners are columns and rows of the grid, in which the first of these rows is `top`; the outer ring comes first.
@@ -33,18 +34,18 @@ def traced(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, l
     return ((int(value), shape["coordinates"]) for shape, value in found)
 
 
-def burnt(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, int], origin: tuple[int, int]) -> Any:  # noqa: ANN401
+def rasterize(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, int], origin: tuple[int, int]) -> Any:  # noqa: ANN401
     """Values of shapes, in corners of a grid, at the cells `(rows, columns)` from `origin`, else 0; uint32.
 
-    A cell belongs to the shape that holds its centre; where several do, to the last one.
+    A cell belongs to the shape that contains its center; where several do, to the last one.
     """
     pairs = list(shapes_and_values)
     if not pairs:
         return np.zeros(shape, np.uint32)
-    return rasterize(pairs, shape, transform=Affine.translation(origin[1], origin[0]), dtype=np.uint32)
+    return features.rasterize(pairs, shape, transform=Affine.translation(origin[1], origin[0]), dtype=np.uint32)
 
 
-def moved(points: Points, source: str, target: str) -> Points:
+def transform_points(points: Points, source: str, target: str) -> Points:
     """Points of the system `source` in the system `target`; not finite where they have no place there.
 
     One point without a place fails a whole call of GDAL, so that the rest is found by halves; up to `_TOGETHER`
@@ -55,7 +56,7 @@ def moved(points: Points, source: str, target: str) -> Points:
     except CPLE_BaseError:
         if len(points) <= _TOGETHER:
             return np.full(points.shape, np.nan)
-        return np.concatenate([moved(half, source, target) for half in np.array_split(points, 2)])
+        return np.concatenate([transform_points(half, source, target) for half in np.array_split(points, 2)])
     return np.column_stack([xs, ys])
 
 
@@ -64,12 +65,12 @@ def world_of(grid: Grid, cells: NDArray[np.float64]) -> NDArray[np.float64]:
     return to_world(grid.affine, cells.T).T
 
 
-def equal_area(grid: Grid) -> str | None:
+def local_equal_area_crs(grid: Grid) -> str | None:
     """A system of true areas around the middle of a scene, in metres; None where nobody knows where it lies."""
     if grid.crs is None or not ((crs := parse_crs(grid.crs)).is_geographic or crs.is_projected):
         return None
     middle = world_of(grid, np.array([[length / 2 for length in grid.shape]]))
-    longitude, latitude = moved(middle, grid.crs, LONGITUDE_LATITUDE)[0]
+    longitude, latitude = transform_points(middle, grid.crs, LONGITUDE_LATITUDE)[0]
     if not (np.isfinite(longitude) and np.isfinite(latitude)):
         return None
     return f"+proj=laea +lat_0={latitude:.6f} +lon_0={longitude:.6f} +datum=WGS84 +units=m"
@@ -77,12 +78,12 @@ def equal_area(grid: Grid) -> str | None:
 
 def ground_size(grid: Grid) -> float | None:
     """Side of a pixel in the middle of a scene in metres, the mean of both; None where nobody knows where it lies."""
-    system = equal_area(grid)
+    system = local_equal_area_crs(grid)
     if system is None or grid.crs is None:
         return None
     row, column = (length / 2 for length in grid.shape)
     at = np.array([[row, column], [row + 1, column], [row, column + 1]])
-    middle, below, beside = moved(world_of(grid, at), grid.crs, system)
+    middle, below, beside = transform_points(world_of(grid, at), grid.crs, system)
     size = float(np.hypot(*(below - middle)) + np.hypot(*(beside - middle))) / 2
     return size if np.isfinite(size) else None
 

@@ -22,12 +22,12 @@ from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box, Grid
-from pipeline.io.address import shown
+from pipeline.io.address import redact_url
 from pipeline.io.band_names import BandName, RasterBand, numbers_of
 from pipeline.io.raster.bands import bands_of
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
-from pipeline.sources.validity import observed
+from pipeline.sources.validity import valid_mask
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
@@ -49,7 +49,7 @@ class RasterSource(Source):
         Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
         numbers, no usable transform, or blocks of more than 1 GiB.
         """
-        self.address, self._path = str(path), shown(path)
+        self.address, self._path = str(path), redact_url(path)
         self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
@@ -115,7 +115,7 @@ class RasterSource(Source):
             seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
         if self._shown:
             values, seen = values[:-1], values[-1] > 0
-        return Pixels(values, observed(values, self._nodata, seen))
+        return Pixels(values, valid_mask(values, self._nodata, seen))
 
     def overview(self, cells: int) -> RasterSource | None:
         """The finest overview, if it has at least so many cells.

@@ -15,7 +15,7 @@ from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import relative
-from pipeline.io.address import parts_of_stack, shown
+from pipeline.io.address import parts_of_stack, redact_url
 from pipeline.io.band_names import BandName, RasterBand, numbers_of
 from pipeline.io.raster.source import RasterSource
 
@@ -46,7 +46,7 @@ class StackSource(Source):
 
     def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
         """Open what `name` stands for; InputError where a raster cannot lie on the grid of the first."""
-        self._path = shown(name)
+        self._path = redact_url(name)
         parts = parts_of_stack(name)
         opened = [RasterSource(address) for _, address in parts]
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
-from pipeline.io.raster.coordinates import Places, places_of, spread, steps_of
+from pipeline.io.raster.coordinates import Places, spread, steps_of, transform_indices
 from pipeline.io.raster.georeference import grid_at, transform_of
 
 Size = tuple[float, float]
@@ -50,7 +50,7 @@ def _ends(grid: Grid, world: Grid) -> Places:
         raise RequestError(
             f"--crs {world.crs}: the scene does not say where it lies; `gdal_edit.py -a_srs` sets its system"
         )
-    ends = places_of(spread(grid), grid, world)
+    ends = transform_indices(spread(grid), grid, world)
     if not np.isfinite(ends).all():
         raise RequestError(
             f"--crs {world.crs}: part of the scene has no place in that system; choose one that holds it"

@@ -35,7 +35,7 @@ def check_blocks(draft: Path, path: Path, overviews: int) -> None:
             raise OutputError(f"{path}: block {missing} of level {level} could not be written; is the disk full?")
 
 
-def check_whole(draft: Path, path: Path, overviews: int, expected: Sequence[int]) -> None:
+def verify_written(draft: Path, path: Path, overviews: int, expected: Sequence[int]) -> None:
     """Raise OutputError for `path` unless `draft` has all its blocks, and cells with the `expected` checksums.
 
     Overviews are read too: a block that was written by half cannot be decoded.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
-from pipeline.io.band_names import Banded, RasterBand
-from pipeline.io.raster.coordinates import Places, footprint, places_of, steps_of
+from pipeline.io.band_names import HasBands, RasterBand
+from pipeline.io.raster.coordinates import Places, footprint, steps_of, transform_indices
 from pipeline.io.raster.georeference import transform_of
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ _SNAP = 1e-6
 """Cells by which a place may lie off a cell's centre and count as there."""
 
 
-class Warped(Source):
+class ReprojectedSource(Source):
     """A scene on the grid `target`: the mean of its four nearest cells by nearness, observed where all needed are.
 
     Where cells of `target` are larger than the scene's by a whole factor or more, the scene's are averaged first in
@@ -49,7 +49,7 @@ class Warped(Source):
         if fault := _fault(source.grid, target):
             raise InputError(f"{source.info.path or 'the scene'}: {fault}", "unsuitable")
         self._source, self._at_once = source, at_once
-        if isinstance(source, Banded):
+        if isinstance(source, HasBands):
             self.about, self.bands = source.about, source.bands
         wide = source.dtype.kind in "iu" and source.dtype.itemsize == 8
         dtype = np.dtype(np.float64) if wide else source.dtype
@@ -66,7 +66,7 @@ class Warped(Source):
             tile = Box((row * _TILE, column * _TILE), ((row + 1) * _TILE, (column + 1) * _TILE))
             tile = tile.clip(Box.whole(self.grid.shape))
             part = tile.clip(box)
-            places = places_of(np.mgrid[tile.slices].astype(np.float64), self.grid, self._source.grid)
+            places = transform_indices(np.mgrid[tile.slices].astype(np.float64), self.grid, self._source.grid)
             at, to = part.within(tile.start).slices, part.within(box.start).slices
             self._fill(places[(slice(None), *at)], values[(slice(None), *to)], valid[to])
         return Pixels(values, None if valid.all() else valid)

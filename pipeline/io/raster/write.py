@@ -23,7 +23,7 @@ from pipeline.geometry import Grid
 from pipeline.io.raster.gdal import writing
 from pipeline.io.raster.georeference import georeference
 from pipeline.io.raster.sidecar import publish_sidecar, sidecar_of
-from pipeline.io.raster.verify import check_blocks, check_whole, checksums
+from pipeline.io.raster.verify import check_blocks, checksums, verify_written
 
 _SIDE = 512
 _TILES = {"tiled": True, "blockxsize": _SIDE, "blockysize": _SIDE, "bigtiff": "if_safer", "num_threads": "all_cpus"}
@@ -100,7 +100,7 @@ def _write(
             overviews = _add_overviews(stage, look.overviews)
             check_blocks(stage, path, overviews)
             rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG, **predictor)
-            check_whole(temporary, path, overviews, expected)
+            verify_written(temporary, path, overviews, expected)
             publish_sidecar(temporary, path, look.classes)
         finally:
             for made in (stage, sidecar_of(stage), sidecar_of(temporary)):
@@ -123,7 +123,7 @@ def write_scene(path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], channels:
     with atomic_write(path) as temporary, writing(path):
         with _created(temporary, grid, channels, dtype, {"compress": "deflate", "zlevel": 1}) as dataset:
             expected = _fill(dataset, path, slabs)
-        check_whole(temporary, path, 0, expected)
+        verify_written(temporary, path, 0, expected)
 
 
 def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Mapping[str, str]) -> None:

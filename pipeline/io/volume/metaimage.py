@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.io.volume.raw import Plain
+from pipeline.io.volume.raw import RawVolumeHeader
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -26,7 +26,7 @@ _MOST_LINES, _LONGEST = 200, 4096
 _SIGNS = (-1, -1, 1)  # the world of ITK is LPS, whatever AnatomicalOrientation says: ITK does not read that either
 
 
-def read_metaimage(path: Path) -> Plain:
+def read_metaimage(path: Path) -> RawVolumeHeader:
     """What the header of the MetaImage volume at `path` says; its data are in it or beside it.
 
     Raises InputError, with the path, the fault and the way out: other than three axes, several values per voxel, text
@@ -68,7 +68,7 @@ def _check_layout(header: dict[str, str], sizes: NDArray[np.float64], name: str)
         raise InputError("has its voxels as text; write it again as binary data")
 
 
-def _plain(path: Path, header: dict[str, str], start: int) -> Plain:
+def _plain(path: Path, header: dict[str, str], start: int) -> RawVolumeHeader:
     sizes, name = _numbers(header, "DimSize", None), header[_LAST]
     _check_layout(header, sizes, name)
     kind = _TYPES.get(header.get("ElementType", ""))
@@ -80,7 +80,7 @@ def _plain(path: Path, header: dict[str, str], start: int) -> Plain:
     if turned.shape != (9,) or spacing.shape != (3,):
         raise InputError("has no TransformMatrix of 9 numbers and ElementSpacing of 3; write it again")
     local = name.upper() == "LOCAL"
-    return Plain(
+    return RawVolumeHeader(
         data=path if local else path.parent / name,
         start=(start if local else 0, int(_numbers(header, "HeaderSize", "0")[0])),
         packing="zlib" if _is(header, "CompressedData", "False") else "raw",

@@ -10,11 +10,11 @@ from math import prod
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, times_of, voxels_of
+from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, volume_count, voxels_of
 from pipeline.io.volume.nifti_pairs import halves
 from pipeline.io.volume.nifti_text import text_of
 from pipeline.io.volume.nifti_write import write_nifti
-from pipeline.io.volume.stream import ByteStream, NiftiSource, Voxels, open_stream
+from pipeline.io.volume.stream import ByteStream, NiftiSource, VoxelLayout, open_stream
 
 __all__ = ["NiftiSource", "open_volume", "write_nifti"]
 
@@ -34,7 +34,7 @@ def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, 
         with closing(_stream(head)) as stream:
             header = read_header(stream, paired=pair is not None)
             text = text_of(header, stream, paired=pair is not None) if keep_text else {}
-        grid, voxels, times = grid_of(header, affine, volume, text), voxels_of(header), times_of(header)
+        grid, voxels, times = grid_of(header, affine, volume, text), voxels_of(header), volume_count(header)
         stream = _stream(body)
         try:
             _check_length(voxels, times * prod(grid.shape), header["dim"].tolist(), stream)
@@ -57,7 +57,7 @@ def _stream(path: Path) -> ByteStream:
         raise InputError(f"cannot be opened ({error.strerror}); check the path and the rights") from error
 
 
-def _check_length(voxels: Voxels, count: int, dim: list[int], stream: ByteStream) -> None:
+def _check_length(voxels: VoxelLayout, count: int, dim: list[int], stream: ByteStream) -> None:
     needed = voxels.offset + count * voxels.stored.itemsize
     if needed > stream.most:
         raise InputError(

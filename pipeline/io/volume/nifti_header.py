@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import corner_distance, from_ijk, is_flat
-from pipeline.io.volume.stream import UNREADABLE, ByteStream, Voxels, stream_of
+from pipeline.io.volume.stream import UNREADABLE, ByteStream, VoxelLayout, stream_of
 
 Header = Any
 """A nibabel header of either version (nibabel leaves its methods untyped)."""
@@ -70,12 +70,12 @@ def grid_of(header: Header, affine: str, volume: int | None, text: Mapping[str, 
     with np.errstate(all="ignore"):  # absurd numbers overflow here and are refused by what they become
         form, disagree, world = _world(header, shape, affine)
     words = {**_words(header), "form": form, "disagree": disagree, **text}
-    if volume is not None and times_of(header) > 1:
+    if volume is not None and volume_count(header) > 1:
         words["dim"] = [3, *dim[1:4], 1, 1, 1, 1]
     return _grid(shape, world, words)
 
 
-def placed(grid: Grid, form: str) -> Grid:
+def with_form(grid: Grid, form: str) -> Grid:
     """A grid that was read from NIfTI, by the sform or the qform of its words alone; InputError if that is broken."""
     words = grid.reference["nifti"]
     return _grid(grid.shape, _matrix(header_of(words), form), words)
@@ -89,7 +89,7 @@ def header_of(words: Mapping[str, Any]) -> Header:
     return header
 
 
-def times_of(header: Header) -> int:
+def volume_count(header: Header) -> int:
     """Volumes in a file: 1 unless it is 4-D."""
     dim = header["dim"].tolist()
     return int(dim[4]) if dim[0] > 3 else 1
@@ -103,7 +103,7 @@ def still_holds(header: Header, grid: Grid, form: str) -> bool:
         return False
 
 
-def voxels_of(header: Header) -> Voxels:
+def voxels_of(header: Header) -> VoxelLayout:
     """Type, place and scale of the voxels."""
     try:
         stored = header.get_data_dtype()
@@ -123,7 +123,7 @@ def voxels_of(header: Header) -> Voxels:
     paired = header["magic"].item() == header.pair_magic
     if not isfinite(offset) or offset < (0 if paired else header.sizeof_hdr):
         raise InputError(f"has its voxels at byte {offset}, inside its header; set vox_offset right")
-    return Voxels(stored, int(offset), scale)
+    return VoxelLayout(stored, int(offset), scale)
 
 
 def _grid(shape: tuple[int, ...], world: Floats, words: Mapping[str, Any]) -> Grid:

@@ -9,7 +9,7 @@ import nrrd
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.io.volume.raw import Plain
+from pipeline.io.volume.raw import RawVolumeHeader
 
 _SIGNS = {
     "left-posterior-superior": (-1, -1, 1),
@@ -33,7 +33,7 @@ _TYPES = {
 _PACKINGS: dict[str, Any] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 
 
-def read_nrrd(path: Path) -> Plain:
+def read_nrrd(path: Path) -> RawVolumeHeader:
     """What the header of the NRRD volume at `path` says; its data are in it or, of a `.nhdr`, beside it.
 
     Raises InputError, with the path, the fault and the way out: other than three axes, no anatomical space, a type or
@@ -50,7 +50,7 @@ def read_nrrd(path: Path) -> Plain:
         raise InputError(f"{path}: {error}", error.code) from None
 
 
-def _plain(path: Path, header: Any, start: int) -> Plain:  # noqa: ANN401  (a dictionary of anything)
+def _plain(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN401  (a dictionary of anything)
     sizes = [int(size) for size in header["sizes"]]
     if len(sizes) != 3:
         raise InputError(f"has {len(sizes)} axes of sizes {sizes}; extract one volume of three axes first")
@@ -59,7 +59,7 @@ def _plain(path: Path, header: Any, start: int) -> Plain:  # noqa: ANN401  (a di
     if encoding not in _PACKINGS or header.get("line skip", header.get("lineskip", 0)):
         raise InputError("has an encoding other than raw and gzip, or lines to skip; write it again with gzip")
     name = _data_file(header)
-    return Plain(
+    return RawVolumeHeader(
         data=path if name is None else path.parent / name,
         start=(start if name is None else 0, int(header.get("byte skip", header.get("byteskip", 0)))),
         packing=_PACKINGS[encoding],

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_directions, is_flat
-from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, Voxels, open_stream
+from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, VoxelLayout, open_stream
 
 
 @dataclass(frozen=True)
-class Plain:
+class RawVolumeHeader:
     """What a header says."""
 
     data: Path
@@ -38,16 +38,16 @@ class Plain:
     """What coordinates are multiplied with to be RAS+."""
 
 
-def open_plain(path: Path, plain: Plain) -> NiftiSource:
+def open_raw(path: Path, plain: RawVolumeHeader) -> NiftiSource:
     """The volume at `path` that `plain` tells of. Raises InputError with the fault and the way out."""
     try:
         grid, stream = _grid(plain), _stream(plain)
     except InputError as error:
         raise InputError(f"{path}: {error}", error.code) from None
-    return NiftiSource(path, stream, grid, Voxels(plain.stored, 0, None))
+    return NiftiSource(path, stream, grid, VoxelLayout(plain.stored, 0, None))
 
 
-def _stream(plain: Plain) -> ByteStream:
+def _stream(plain: RawVolumeHeader) -> ByteStream:
     header, skipped = plain.start
     needed = prod(plain.shape) * plain.stored.itemsize
     try:
@@ -70,7 +70,7 @@ def _stream(plain: Plain) -> ByteStream:
     return stream
 
 
-def _grid(plain: Plain) -> Grid:
+def _grid(plain: RawVolumeHeader) -> Grid:
     if plain.directions.shape != (3, 3) or plain.origin.shape != (3,):
         raise InputError("has no direction of three numbers for each of its axes; write it again with its geometry")
     finite = np.isfinite(plain.directions).all() and np.isfinite(plain.origin).all()

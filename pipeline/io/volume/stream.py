@@ -155,7 +155,7 @@ class _Inflated(RawIOBase):
 
 
 @dataclass(frozen=True)
-class Voxels:
+class VoxelLayout:
     """How the voxels lie in the file, and what their numbers mean."""
 
     stored: np.dtype[Any]
@@ -165,7 +165,7 @@ class Voxels:
     scale: tuple[float, float] | None
     """Slope and intercept by which stored numbers become values; None: they are the values."""
 
-    def after(self, count: int) -> Voxels:
+    def after(self, count: int) -> VoxelLayout:
         """The voxels that lie `count` further on."""
         return replace(self, offset=self.offset + count * self.stored.itemsize)
 
@@ -177,7 +177,7 @@ class NiftiSource(Source):
     in a gzip file that may be only the read of the last slice, where the checksum is.
     """
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: Voxels, volumes: int = 1) -> None:
+    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: VoxelLayout, volumes: int = 1) -> None:
         self._path = path
         self._stream = stream
         self._voxels = voxels

@@ -22,7 +22,7 @@ _ACROSS = ("x", "lon", "longitude", "easting", "column")
 
 
 @dataclass(frozen=True)
-class Found:
+class ZarrArray:
     """An array, and the group that it lies in."""
 
     array: zarr.Array[Any]
@@ -70,19 +70,19 @@ class Found:
         return _number(value)
 
 
-def find(path: str) -> Found:
+def find(path: str) -> ZarrArray:
     """The array at `path`, or the one that the group there holds or puts first.
 
     Raises InputError where there is none, or several and nothing to choose by.
     """
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
-        return Found(node, _parent(path), Path(path).name)
+        return ZarrArray(node, _parent(path), Path(path).name)
     name = _array_name(path, node)
     found = node.get(name)
     if not isinstance(found, zarr.Array):
         raise InputError(f"{path}: has no array {name!r}, of which its attributes tell; fetch or write it again")
-    return Found(found, node, name)
+    return ZarrArray(found, node, name)
 
 
 def split_axes(path: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> tuple[tuple[int | slice, ...], int]:

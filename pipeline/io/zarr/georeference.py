@@ -9,14 +9,14 @@ import zarr
 
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_geotransform, from_spacing, from_transform, to_transform
-from pipeline.io.zarr.discover import Found
+from pipeline.io.zarr.discover import ZarrArray
 
 _HEADER = 540
 """Bytes of the longer of both headers of NIfTI."""
 _MILLIMETRES = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
 
 
-def grid_of(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
+def grid_of(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
     """The grid of an array whose spatial axes have this `shape`; cells of 1 at the origin where nothing is said.
 
     `affine` is what holds where the sform and the qform of a NIfTI header in the store disagree.
@@ -24,7 +24,7 @@ def grid_of(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
     return _volume(found, shape, affine) if len(shape) == 3 else _scene(found, shape)
 
 
-def _scene(found: Found, shape: tuple[int, ...]) -> Grid:
+def _scene(found: ZarrArray, shape: tuple[int, ...]) -> Grid:
     """A scene by its CF grid mapping, else by GeoZarr, else by coordinates, else without a place."""
     said: dict[str, Any] = {**(found.group.attrs if found.group else {}), **found.array.attrs}
     mapping = _mapping(found)
@@ -36,7 +36,7 @@ def _scene(found: Found, shape: tuple[int, ...]) -> Grid:
     return Grid(shape, from_transform(corner), ("y", "x"), crs, {"gdal": words})
 
 
-def _mapping(found: Found) -> dict[str, Any]:
+def _mapping(found: ZarrArray) -> dict[str, Any]:
     mapping = _beside(found, str(found.array.attrs.get("grid_mapping", "spatial_ref")))
     return dict(mapping.attrs) if mapping is not None else {}
 
@@ -47,7 +47,7 @@ def _geotransform(mapping: dict[str, Any]) -> list[float] | None:
     return from_geotransform([float(word) for word in str(mapping["GeoTransform"]).split()])
 
 
-def _by_coordinates(found: Found) -> list[float] | None:
+def _by_coordinates(found: ZarrArray) -> list[float] | None:
     """The transform whose cell centres are the coordinates of the two last axes, if these are evenly spaced."""
     steps = [step for name in found.axes[-2:] if (step := _spacing(_beside(found, name)))]
     if len(steps) != 2:
@@ -66,12 +66,12 @@ def _spacing(coordinates: zarr.Array[Any] | None) -> tuple[float, float] | None:
     return (float(values[0]), float(step)) if even else None
 
 
-def _beside(found: Found, name: str) -> zarr.Array[Any] | None:
+def _beside(found: ZarrArray, name: str) -> zarr.Array[Any] | None:
     array = found.group.get(name) if found.group else None
     return array if isinstance(array, zarr.Array) else None
 
 
-def _volume(found: Found, shape: tuple[int, ...], affine: str) -> Grid:
+def _volume(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
     """A volume by its NIfTI header, as nifti-zarr keeps it, else by OME-Zarr, else with cells of 1 mm."""
     header = _beside(found, "nifti")
     if header is not None and found.is_first and header.ndim == 1 and header.dtype.kind in "iu":

@@ -15,9 +15,9 @@ from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.zarr.attributes import grid_from_json
-from pipeline.io.zarr.discover import Found, find, split_axes
+from pipeline.io.zarr.discover import ZarrArray, find, split_axes
 from pipeline.io.zarr.georeference import grid_of
-from pipeline.sources.validity import observed
+from pipeline.sources.validity import valid_mask
 
 _LARGEST_CHUNK = 1 << 30
 _BROKEN = (
@@ -67,7 +67,7 @@ class ZarrSource(Source):
         self.made: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
 
-    def _placed(self, found: Found, shape: tuple[int, ...], affine: str) -> Grid:
+    def _placed(self, found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
         try:
             return grid_of(found, shape, affine)
         except InputError as error:
@@ -92,7 +92,7 @@ class ZarrSource(Source):
         except _BROKEN as error:
             raise InputError(f"{self._path}, rows {box.start[0]} to {box.stop[0]}: cannot be read ({error})") from error
         values = values.reshape(self.channels, *box.shape)
-        return Pixels(values, observed(values, [self.info.nodata] * self.channels))
+        return Pixels(values, valid_mask(values, [self.info.nodata] * self.channels))
 
     def close(self) -> None:
         """Nothing is held open."""

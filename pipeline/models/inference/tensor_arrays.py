@@ -24,7 +24,7 @@ class TensorArrays:
         """Room for float32 values."""
         return torch.empty(shape, dtype=torch.float32, device=self.device)
 
-    def put(self, weights: NDArray[np.float32]) -> Tensor:
+    def to_device(self, weights: NDArray[np.float32]) -> Tensor:
         """Weights of a patch on the device; those of recent patches are kept there."""
         return _sent(weights.tobytes(), weights.shape, self.device)
 
@@ -32,7 +32,7 @@ class TensorArrays:
         """The product of both, into `out`."""
         torch.mul(scores, weights, out=out)
 
-    def highest(self, scores: Tensor, out: NDArray[Any]) -> None:
+    def argmax(self, scores: Tensor, out: NDArray[Any]) -> None:
         """Index of the highest of `scores` into `out`, the lowest of equal ones: labels alone leave the device."""
         labels = scores.argmax(0)
         out[...] = labels.to(torch.uint8 if out.dtype == np.uint8 else torch.int32).cpu().numpy()
@@ -45,7 +45,7 @@ class TensorArrays:
         """Whether all are finite."""
         return bool(scores.sum(dtype=torch.float64).isfinite() or scores.isfinite().all())
 
-    def host(self, scores: Tensor) -> NDArray[np.float32]:
+    def to_numpy(self, scores: Tensor) -> NDArray[np.float32]:
         """The scores on the host."""
         return scores.cpu().numpy()
 

@@ -25,7 +25,7 @@ from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.formats import look
-from pipeline.io.opening import identity, open_source
+from pipeline.io.opening import input_version, open_source
 from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
 from pipeline.jobs.job_file import read_request
@@ -285,7 +285,7 @@ def test_of_several_series_one_is_chosen(two, tmp_path):
     with pytest.raises(InputError, match=rf"holds no series 9; it holds {listed}"):
         open_source(two, series="9")
     assert whole(two, "1.2.31")[0].shape == (2, 6, 7)
-    assert identity(two, "1.2.30") != identity(two, "1.2.31")
+    assert input_version(two, "1.2.30") != input_version(two, "1.2.31")
     put_volume(tmp_path / "v.nii", np.zeros((3, 3, 3), np.int16), np.eye(4))
     with pytest.raises(RequestError, match="--series is for folders of DICOM"):
         open_source(tmp_path / "v.nii", series="1.2.30")
@@ -360,13 +360,13 @@ def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
 
 def test_the_identity_is_that_of_the_instances(tmp_path):
     folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
-    before = identity(folder)
+    before = input_version(folder)
     (folder / "IM0000").rename(folder / "Z")
-    assert identity(folder) == before
+    assert input_version(folder) == before
     one = pydicom.dcmread(folder / "Z")
     one.SOPInstanceUID = "1.2.3.4.5"
     one.save_as(folder / "Z")
-    assert identity(folder) != before
+    assert input_version(folder) != before
 
 
 def test_a_series_is_segmented_as_the_nifti_of_it(tmp_path, models):

@@ -20,7 +20,7 @@ from pipeline.cli import app
 from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
-from pipeline.io.address import beside, is_remote, name_of, shown
+from pipeline.io.address import beside, is_remote, name_of, redact_url
 from pipeline.io.opening import open_source
 from pipeline.io.raster.stack import StackSource
 from pipeline.jobs.job import Job
@@ -152,7 +152,7 @@ def test_names_in_a_stack_are_not_told_where_none_may_be(folder):
 def test_a_stack_is_an_item_like_others(folder, tmp_path, monkeypatch):
     name = stack(folder, "ten", "twenty")
     assert (beside(name), name_of(name), is_remote("stack:a=https://h/x.tif")) == (folder, "ten.tif", False)
-    assert shown("stack:a=https://u:p@h/x.tif|b=/y.tif") == "stack:a=https://h/x.tif|b=/y.tif"
+    assert redact_url("stack:a=https://u:p@h/x.tif|b=/y.tif") == "stack:a=https://h/x.tif|b=/y.tif"
     monkeypatch.chdir(folder)
     assert key_of(Job("stack:ten=ten.tif|twenty=twenty.tif")) == key_of(Job(name)) == name
     assert None not in (stamp_of(name), content_of(name))

@@ -21,7 +21,7 @@ from pipeline.geometry import Box, Grid
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster.georeference import grid_at, transform_of
-from pipeline.io.raster.warped import Warped
+from pipeline.io.raster.warped import ReprojectedSource
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.target_grid import target_of
 from pipeline.runs.prepare import prepare
@@ -80,7 +80,7 @@ def case(request, tmp_path_factory):
     of = CASES[request.param]
     path = tmp_path_factory.mktemp("warp") / "scene.tif"
     put(path, image(SIZES.get(request.param, SHAPE)), transform=of.transform, crs=of.crs, nodata=0, tiled=True)
-    source = Warped(RasterSource(path), grid_at(of.shape, tuple(of.onto)[:6], of.system))
+    source = ReprojectedSource(RasterSource(path), grid_at(of.shape, tuple(of.onto)[:6], of.system))
     return of, path, source, shown(source)
 
 
@@ -116,13 +116,13 @@ class TestContract(SourceContract):
     @pytest.fixture
     def source(self, case):
         _, path, source, _ = case
-        return Warped(RasterSource(path), source.grid)
+        return ReprojectedSource(RasterSource(path), source.grid)
 
 
 def test_far_places_are_read_in_parts_that_change_no_byte(case):
     _, path, source, (values, valid) = case
     box = Box((30, 20), (110, 140))
-    part, seen = shown(Warped(RasterSource(path), source.grid, at_once=3000), box)
+    part, seen = shown(ReprojectedSource(RasterSource(path), source.grid, at_once=3000), box)
     assert part.tobytes() == np.ascontiguousarray(values[(slice(None), *box.slices)]).tobytes()
     np.testing.assert_array_equal(seen, valid[box.slices])
 

@@ -23,7 +23,7 @@ from pipeline.classes import LabelClass
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.raster import RasterSource, write_cog, write_png, write_scene
-from pipeline.io.raster.verify import check_blocks, check_whole, checksums
+from pipeline.io.raster.verify import check_blocks, checksums, verify_written
 from tests.support.rasters import NORTH_UP, PLACES, pixels, put
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -246,11 +246,11 @@ def test_what_is_missing_in_a_file_is_found(tmp_path: Path) -> None:
     tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
     with rasterio.open(put(draft, values, **tiles), "r+") as dataset:
         dataset.build_overviews([2, 4])
-    check_whole(draft, path, 2, sums)
+    verify_written(draft, path, 2, sums)
     with pytest.raises(OutputError, match=r"mask\.tif: only 2 of 3 overviews"):
         check_blocks(draft, path, 3)
     with pytest.raises(OutputError, match=r"mask\.tif: other cells"):
-        check_whole(draft, path, 2, [sums[0] + 1])
+        verify_written(draft, path, 2, [sums[0] + 1])
     whole = draft.read_bytes()
     draft.write_bytes(whole[:-1])
     with pytest.raises(OutputError, match=r"mask\.tif: block \(1, \d, \d\) of level 2"):

@@ -20,7 +20,7 @@ from pipeline.archive.archive import stamp_of, version_of
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.opening import identity, open_source
+from pipeline.io.opening import input_version, open_source
 from pipeline.io.volume.stream import open_stream
 from pipeline.jobs.inputs import find_inputs, name_outputs
 from pipeline.testing import SourceContract
@@ -264,11 +264,11 @@ def test_memory_does_not_grow_with_the_slices(tmp_path, name):
 @pytest.mark.parametrize("name", ["v.nhdr", "v.mhd"])
 def test_the_identity_is_that_of_header_and_voxels(tmp_path, name):
     path = put(tmp_path / name, pixels((3, 4, 5), "i2"))
-    before, stamp, version = identity(path), stamp_of(str(path)), version_of(str(path))
+    before, stamp, version = input_version(path), stamp_of(str(path)), version_of(str(path))
     at = stored(path)
     at.write_bytes(b"\1" + at.read_bytes()[1:])
     os.utime(at, (1, 1))
-    assert identity(path) != before
+    assert input_version(path) != before
     assert stamp_of(str(path)) != stamp
     assert version_of(str(path))[1] != version[1]
 

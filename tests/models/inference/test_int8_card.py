@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.engine.reader import seen
+from pipeline.engine.reader import read_patch
 from pipeline.errors import ModelError, RequestError
 from pipeline.io.opening import open_source
 from pipeline.jobs.job import Job, Resources
@@ -96,7 +96,9 @@ def test_patches_come_from_all_over_where_something_was_observed(models, tmp_pat
     scene = put_scene(tmp_path / "scene.tif", values, nodata=0)
     (sweep,) = sweeps_of(prepare(Job(str(scene), None, str(models / "scene")), Resources(precision="float32")))
     source = open_source(str(scene))
-    every = [seen(source, sweep.lattice.seen_at(patch.start)) for _, row in sweep.lattice.rows() for patch in row]
+    every = [
+        read_patch(source, sweep.lattice.input_box(patch.start)) for _, row in sweep.lattice.rows() for patch in row
+    ]
     empty = [patch.valid is not None and not patch.valid.any() for patch in every]
     assert any(empty)
     found = [patch.values.tobytes() for patch in observed(sweep.lattice, source, 4)]

@@ -21,7 +21,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task
 
 from pipeline import Job, Report, Resources, segment
-from pipeline.archive import Archive, Choice, failure, go_through
+from pipeline.archive import Archive, WorkItem, failure_report, run_items
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
 from pipeline.runs import SILENT, Observer, RunContext, Stoppable
 
@@ -101,15 +101,15 @@ def _in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> R
         raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
 
 
-def _tried(choice: Choice, bounds: Bounds, stop: Event) -> Report:
+def _tried(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
     """The report of an item as a task, however it ended. Raises Interrupted if `stop` is set."""
-    state = segment_item(choice.job, choice.resources, bounds, stop, return_state=True)
+    state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
     if isinstance(error, Interrupted):
         raise error
-    return failure(choice.job, error)
+    return failure_report(work.job, error)
 
 
 def segment_items(
@@ -125,10 +125,10 @@ def segment_items(
     progress = _tracked("Items that are done")
     stop = Event()
 
-    def each(choice: Choice, number: int, count: int) -> Report:
+    def each(work: WorkItem, number: int, count: int) -> Report:
         if number == 1:
             progress.started(count, 0)
-        report = _tried(choice, bounds, stop)
+        report = _tried(work, bounds, stop)
         progress.advanced(1)
         return report
 
@@ -141,7 +141,7 @@ def segment_items(
             )
 
         try:
-            return go_through(jobs, run, each, archive, mapped)
+            return run_items(jobs, run, each, archive, mapped)
         except BaseException:
             stop.set()
             raise

@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.item import Bounds, segment_items
 from pipeline import Job, Report, Resources
-from pipeline.archive import LEDGER_NAME, archive_at
+from pipeline.archive import LEDGER_NAME, open_archive
 from pipeline.errors import PipelineError, RequestError
 from pipeline.jobs import check, folder_of, jobs_of, read_request
 from pipeline.runs import RunContext
@@ -42,7 +42,7 @@ def segment_flow(
     With the `ledger` of an archive, what is done is left alone. Raises ItemsFailedError if any failed, after all were
     tried.
     """
-    with archive_at(ledger) as archive:
+    with open_archive(ledger) as archive:
         reports = segment_items(jobs, RunContext(means), bounds, archive)
     show(reports, "masks", "Results by item")
     if any(report.status == "failed" for report in reports):

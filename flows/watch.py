@@ -14,7 +14,7 @@ from prefect import flow, get_run_logger
 from flows.item import Bounds, segment_items
 from flows.segment import ItemsFailedError, show
 from pipeline import Job, Report, Resources
-from pipeline.archive import LEDGER_NAME, archive_at
+from pipeline.archive import LEDGER_NAME, open_archive
 from pipeline.errors import NothingFoundError
 from pipeline.jobs import Request, check, folder_of, jobs_of, read_request
 from pipeline.runs import Observer, RunContext
@@ -50,7 +50,7 @@ def watch_flow(
         get_run_logger().info("nothing is there yet")
         return []
     before = _Before()
-    with archive_at(ledger or folder_of(request, jobs) / LEDGER_NAME) as archive:
+    with open_archive(ledger or folder_of(request, jobs) / LEDGER_NAME) as archive:
         reports = segment_items(jobs, RunContext(means, before), bounds, archive)
     new = [report for report in reports if report.status != "skipped" and report not in before.reports]
     get_run_logger().info("%d items, %d of them new", len(reports), len(new))

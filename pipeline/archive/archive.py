@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
-from pipeline.archive.outliers import volumes_of
+from pipeline.archive.outliers import measure_volumes
 from pipeline.archive.status import write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
@@ -29,12 +29,12 @@ HELD = "held"
 """Reason of items that another run is making at this moment."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
-_UNSAID = ("evaluation", "training", "limits", "licence", "credits", "int8")
+_NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8")
 """Fields of a card that decide no byte of a mask."""
 
 
 @contextmanager
-def archive_at(ledger: Path | None) -> Iterator[Archive | None]:
+def open_archive(ledger: Path | None) -> Iterator[Archive | None]:
     """The archive with that ledger, if there is one; in the end counts and failures are written beside it."""
     if ledger is None:
         yield None
@@ -51,7 +51,7 @@ def archive_at(ledger: Path | None) -> Iterator[Archive | None]:
 
 
 @dataclass(frozen=True)
-class Choice:
+class WorkItem:
     """What is to be done with one item."""
 
     job: Job
@@ -78,12 +78,12 @@ class Archive:
         self._ahead.shutdown(cancel_futures=True)
         self._ledger.close()
 
-    def read_ahead(self, choice: Choice) -> None:
+    def read_ahead(self, work: WorkItem) -> None:
         """Read the input of an item that comes next, for its content; so it is in the machine's memory by its turn."""
-        item = choice.job.input
+        item = work.job.input
         self._read[item] = self._ahead.submit(version_of, self._inputs[item])
 
-    def choose(self, jobs: Sequence[Job], resources: Resources) -> list[Choice]:
+    def choose(self, jobs: Sequence[Job], resources: Resources) -> list[WorkItem]:
         """What is to be done with each job; new ones are entered as pending.
 
         Raises RequestError if masks that are done were made with another model or in another way.
@@ -94,15 +94,15 @@ class Archive:
         self._refuse_others(jobs, resources, rows)
         new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
         self._ledger.enter(new)
-        return [self._choice(job, resources, rows.get(key_of(job))) for job in jobs]
+        return [self._work_item(job, resources, rows.get(key_of(job))) for job in jobs]
 
     @contextmanager
-    def running(self, choice: Choice) -> Iterator[Entry]:
+    def running(self, work: WorkItem) -> Iterator[Entry]:
         """Note that an item is under way; if it is stopped, that it is to be gone on with. Gives what was noted."""
-        job = choice.job
+        job = work.job
         stamp, content = self._version(job.input)
         entry = Entry(key_of(job), _output(job), "running", None, None, stamp, content, self._recipe(job))
-        entry = replace(entry, stale=choice.stale)
+        entry = replace(entry, stale=work.stale)
         self._ledger.enter([entry])
         try:
             yield entry
@@ -110,20 +110,20 @@ class Archive:
             self._ledger.enter([replace(entry, state="pending")])
             raise
 
-    def ended(self, choice: Choice, running: Entry, report: Report) -> Report:
+    def finish(self, work: WorkItem, running: Entry, report: Report) -> Report:
         """Note how an item ended, and what is to be told of it: what another run is making is that one's to note."""
         if report.code == HELD:
             return replace(report, status="skipped")
         entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
         if report.status == "failed":
             state: State = "quarantined" if report.code in LASTING else "failed"
-            entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=choice.stale)
-        elif stamp_of(self._inputs[choice.job.input]) != running.stamp:
+            entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=work.stale)
+        elif stamp_of(self._inputs[work.job.input]) != running.stamp:
             entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
         if entry.state == "done":
-            self._ledger.measured(entry.input, volumes_of(entry.output))
+            self._ledger.set_volumes(entry.input, measure_volumes(entry.output))
         self._ledger.enter([entry])
         return report
 
@@ -133,21 +133,21 @@ class Archive:
         version = version_of(known) if ahead is None else ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
 
-    def _choice(self, job: Job, resources: Resources, row: Row | None) -> Choice:
+    def _work_item(self, job: Job, resources: Resources, row: Row | None) -> WorkItem:
         if row is None:
-            return Choice(job, resources)
+            return WorkItem(job, resources)
         stamp = stamp_of(self._inputs[job.input])
         touched = row.stamp not in (None, stamp)
         if row.state == "done" and not resources.overwrite and row.output is not None and Path(row.output).exists():
             if touched and row.content != content_of(self._inputs[job.input]):
-                return Choice(job, replace(resources, overwrite=True, restart=True), stale=True)
+                return WorkItem(job, replace(resources, overwrite=True, restart=True), stale=True)
             if touched:
-                self._ledger.enter([_touched(row, stamp)])
-            return Choice(job, resources, _skipped(job, row))
+                self._ledger.enter([_with_stamp(row, stamp)])
+            return WorkItem(job, resources, _skipped_report(job, row))
         if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
-            return Choice(job, resources, _still(job, row, self._ledger.path))
+            return WorkItem(job, resources, _quarantined_report(job, row, self._ledger.path))
         again = replace(resources, overwrite=resources.overwrite or row.stale, restart=resources.restart or touched)
-        return Choice(job, again, stale=row.stale)
+        return WorkItem(job, again, stale=row.stale)
 
     def _refuse_others(self, jobs: Sequence[Job], resources: Resources, rows: dict[str, Row]) -> None:
         if resources.overwrite:
@@ -200,13 +200,13 @@ def recipe_of(job: Job) -> dict[str, Any]:
         how["aoi"] = content_of(job.aoi)
     models = DEFAULTS.values() if job.model is None else (job.model,)
     cards = [encode(load_card(name)) for name in models]
-    told = {card["name"]: {name: value for name, value in card.items() if _said(name, value)} for card in cards}
+    told = {card["name"]: {name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards}
     return {"format": FORMAT, **how, "models": told}
 
 
-def _said(name: str, value: object) -> bool:
+def _is_in_recipe(name: str, value: object) -> bool:
     """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
-    return name not in _UNSAID and (name, value) not in (("values", "raw"), ("view_weights", ()))
+    return name not in _NOT_IN_RECIPE and (name, value) not in (("values", "raw"), ("view_weights", ()))
 
 
 def version_of(item: str | Input) -> Version:
@@ -219,16 +219,16 @@ def _output(job: Job) -> str | None:
     return None if job.output is None else str(job.output)
 
 
-def _touched(row: Row, stamp: str | None) -> Entry:
+def _with_stamp(row: Row, stamp: str | None) -> Entry:
     """A done item whose input has another date, but the same bytes."""
     known = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
     return Entry(**{**known, "stamp": stamp})
 
 
-def _skipped(job: Job, row: Row) -> Report:
+def _skipped_report(job: Job, row: Row) -> Report:
     return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
 
 
-def _still(job: Job, row: Row, ledger: Path) -> Report:
+def _quarantined_report(job: Job, row: Row, ledger: Path) -> Report:
     reason = f"{row.reason} (quarantined: not tried again until it changes, or `pipeline retry {ledger}`)"
     return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

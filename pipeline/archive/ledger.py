@@ -136,7 +136,7 @@ class ArchiveLedger:
                 [(*(getattr(entry, name) for name in fields), int(entry.state == "running")) for entry in entries],
             )
 
-    def measured(self, item: str, volumes: Mapping[str, float]) -> None:
+    def set_volumes(self, item: str, volumes: Mapping[str, float]) -> None:
         """Write millilitres of the structures of an item's mask, instead of those that were known."""
         with self._transaction():
             self._base.execute("DELETE FROM structures WHERE input = ?", (item,))

@@ -24,7 +24,7 @@ Volumes = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Suspect:
+class Outlier:
     """An item that is done, and what is strange about its mask."""
 
     input: str
@@ -32,7 +32,7 @@ class Suspect:
     reason: str
 
 
-def volumes_of(mask: str | None) -> dict[str, float]:
+def measure_volumes(mask: str | None) -> dict[str, float]:
     """Millilitres of each structure of a volume's mask, without background; nothing of what is none."""
     if mask is None or mask_format(mask, "volume") is None:
         return {}
@@ -42,18 +42,18 @@ def volumes_of(mask: str | None) -> dict[str, float]:
         return {}
 
 
-def suspects_of(items: Volumes) -> list[Suspect]:
+def find_outliers(items: Volumes) -> list[Outlier]:
     """Items without any structure, and those of which one is far larger or smaller than in the others, by item."""
     empty = {item for item, volumes in items.items() if not any(volumes.values())}
-    found = [Suspect(item, "empty-mask", f"{item}: has none of {', '.join(items[item])}") for item in empty]
+    found = [Outlier(item, "empty-mask", f"{item}: has none of {', '.join(items[item])}") for item in empty]
     filled = {item: volumes for item, volumes in items.items() if item not in empty}
     names = {name: None for volumes in filled.values() for name in volumes}
     for name in names:
         found += _unusual(name, {item: volumes[name] for item, volumes in filled.items() if name in volumes})
-    return sorted(found, key=lambda suspect: (suspect.input, suspect.code, suspect.reason))
+    return sorted(found, key=lambda outlier: (outlier.input, outlier.code, outlier.reason))
 
 
-def _unusual(name: str, volumes: Mapping[str, float]) -> list[Suspect]:
+def _unusual(name: str, volumes: Mapping[str, float]) -> list[Outlier]:
     """By the items that have the structure; those that have none of it count only where nearly all have it."""
     having = {item: ml for item, ml in volumes.items() if ml}
     if len(having) < FEWEST:
@@ -62,7 +62,7 @@ def _unusual(name: str, volumes: Mapping[str, float]) -> list[Suspect]:
     spread = _OF_NORMAL * median(abs(ml - middle) for ml in having.values())
     least = max(_DEVIATIONS * spread, _SHARE * middle)
     return [
-        Suspect(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(having)} is {middle:.3g}")
+        Outlier(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(having)} is {middle:.3g}")
         for item, ml in (volumes if len(having) >= _USUAL * len(volumes) else having).items()
         if abs(ml - middle) > least
     ]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pipeline.archive.archive import HELD, Archive, Choice
+from pipeline.archive.archive import HELD, Archive, WorkItem
 from pipeline.errors import (
     HeldError,
     InputError,
@@ -27,20 +27,20 @@ _log = logging.getLogger(__name__)
 
 
 def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = None) -> list[Report]:
-    """Segment each job; the reports in order. Raises Interrupted; see `go_through` for `archive`."""
+    """Segment each job; the reports in order. Raises Interrupted; see `run_items` for `archive`."""
 
-    def each(choice: Choice, number: int, count: int) -> Report:
-        report = segment_one(choice.job, RunContext(choice.resources, run.observer.item(choice.job, number, count)))
+    def each(work: WorkItem, number: int, count: int) -> Report:
+        report = segment_one(work.job, RunContext(work.resources, run.observer.item(work.job, number, count)))
         run.observer.finished(report)
         return report
 
-    return go_through(jobs, run, each, archive)
+    return run_items(jobs, run, each, archive)
 
 
-def go_through(
+def run_items(
     jobs: Sequence[Job],
     run: RunContext,
-    each: Callable[[Choice, int, int], Report],
+    each: Callable[[WorkItem, int, int], Report],
     archive: Archive | None = None,
     mapped: Callable[..., Iterable[Any]] = map,
 ) -> list[Report]:
@@ -51,21 +51,23 @@ def go_through(
     the items, one after the other or several at once. Raises RequestError, before the first, for masks that were made
     otherwise.
     """
-    choices = [Choice(job, run.resources) for job in jobs] if archive is None else archive.choose(jobs, run.resources)
-    left = [choice for choice in choices if choice.report is None]
-    for report in (choice.report for choice in choices if choice.report is not None):
+    work_items = (
+        [WorkItem(job, run.resources) for job in jobs] if archive is None else archive.choose(jobs, run.resources)
+    )
+    left = [work for work in work_items if work.report is None]
+    for report in (work.report for work in work_items if work.report is not None):
         run.observer.known(report)
 
-    def make(number: int, choice: Choice) -> Report:
+    def make(number: int, work: WorkItem) -> Report:
         if archive is None:
-            return each(choice, number, len(left))
-        with archive.running(choice) as entry:
+            return each(work, number, len(left))
+        with archive.running(work) as entry:
             if number < len(left):
                 archive.read_ahead(left[number])
-            return archive.ended(choice, entry, each(choice, number, len(left)))
+            return archive.finish(work, entry, each(work, number, len(left)))
 
     now = iter(list(mapped(make, range(1, len(left) + 1), left)))
-    return [choice.report or next(now) for choice in choices]
+    return [work.report or next(now) for work in work_items]
 
 
 def segment_one(job: Job, run: RunContext) -> Report:
@@ -76,19 +78,19 @@ def segment_one(job: Job, run: RunContext) -> Report:
         raise
     except Exception as error:
         _log.debug("%s", job.name, exc_info=True)
-        return failure(job, error)
+        return failure_report(job, error)
 
 
-def failure(job: Job, error: object) -> Report:
+def failure_report(job: Job, error: object) -> Report:
     """The report of a job that ended with `error`."""
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
     if job.name not in reason:
         reason = f"{job.name}: {reason}"
     output = None if job.output is None else str(job.output)
-    return Report(job.name, output, "failed", reason, 0.0, 0, code=code_of(error))
+    return Report(job.name, output, "failed", reason, 0.0, 0, code=error_code(error))
 
 
-def code_of(error: object) -> str:
+def error_code(error: object) -> str:
     """The kind of an error, in a word: "unreadable" and "unsuitable" inputs will fail again, others may not."""
     if isinstance(error, InputError):
         return error.code

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row, State
-from pipeline.archive.outliers import Suspect, suspects_of
+from pipeline.archive.outliers import Outlier, find_outliers
 from pipeline.files.atomic import atomic_write
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
@@ -53,17 +53,17 @@ def find_ledger(path: Path) -> ArchiveLedger:
 
 def status_of(ledger: ArchiveLedger) -> Status:
     """Count an archive."""
-    return _counted(ledger, suspects_of(ledger.volumes()))
+    return _count(ledger, find_outliers(ledger.volumes()))
 
 
-def _counted(ledger: ArchiveLedger, suspects: Sequence[Suspect]) -> Status:
+def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
     rows = list(ledger.rows().values())
     counts = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "done"]
     return Status(
         ledger=str(ledger.path),
         states={state: counts[state] for state in get_args(State)},
-        reasons=_reasons(_strange(rows, suspects)),
+        reasons=_reasons(_rows_to_review(rows, outliers)),
         megapixels=sum(row.cells for row in done) / 1e6,
         **_speed([row for row in done if row.seconds], left=sum(counts[state] for state in _LEFT)),
     )
@@ -86,21 +86,21 @@ def write_report(ledger: ArchiveLedger) -> Path:
 
     Raises OutputError.
     """
-    suspects = suspects_of(ledger.volumes())
-    told = asdict(_counted(ledger, suspects))
+    outliers = find_outliers(ledger.volumes())
+    told = asdict(_count(ledger, outliers))
     told["failed"] = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
-    told["suspects"] = [asdict(suspect) for suspect in suspects]
+    told["suspects"] = [asdict(outlier) for outlier in outliers]
     path = ledger.path.with_suffix(".json")
     with atomic_write(path) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def _strange(rows: Iterable[Row], suspects: Iterable[Suspect]) -> list[Row]:
+def _rows_to_review(rows: Iterable[Row], outliers: Iterable[Outlier]) -> list[Row]:
     """The rows that failed, and those that are done with a mask that is strange, each for its reason."""
     by_input = {row.input: row for row in rows}
     failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
-    known = [each for each in suspects if each.input in by_input]
+    known = [each for each in outliers if each.input in by_input]
     return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in known]
 
 

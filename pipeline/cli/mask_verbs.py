@@ -133,7 +133,7 @@ def export(
 ) -> None:
     """Convert a mask to another format, with its location, classes and history; or to polygons."""
     from pipeline.masks.export import export as export_mask
-    from pipeline.masks.export import export_each
+    from pipeline.masks.export import export_per_class
 
     if not per_class.each:
         export_mask(mask, output, **asdict(options))
@@ -142,5 +142,5 @@ def export(
     if options.structure or options.simplify or options.min_area or options.image:
         raise RequestError("--per-class writes a mask of each class; --class, vectors and images go without it")
     cleaning = {name: getattr(options, name) for name in ("sieve", "largest", "min_volume", "overwrite")}
-    written = [str(file) for file in export_each(mask, output, **cleaning)]
+    written = [str(file) for file in export_per_class(mask, output, **cleaning)]
     typer.echo(json.dumps({"input": mask, "output": written}) if as_json else "\n".join(written))

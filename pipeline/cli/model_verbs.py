@@ -67,11 +67,11 @@ def quantize(
     for library in ("openvino", "nncf"):
         check_extra(library, "run in bfloat16")
     from pipeline.jobs.inputs import jobs_of
-    from pipeline.jobs.job_file import overridden
+    from pipeline.jobs.job_file import load_request
     from pipeline.runs.quantize import quantize as quantize_model
 
     made = quantize_model(
-        jobs_of(overridden(None, replace(request, model=model))),
+        jobs_of(load_request(None, replace(request, model=model))),
         out,
         patches=patches,
         agreement=agreement,

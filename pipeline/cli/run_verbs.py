@@ -51,11 +51,11 @@ def run(
     from pipeline.cli.pseudonyms import without_names
     from pipeline.cli.screen import print_reports
     from pipeline.jobs.inputs import jobs_of
-    from pipeline.jobs.job_file import overridden
+    from pipeline.jobs.job_file import load_request
 
     if hash_names and prefect:
         raise RequestError("--hash-names: Prefect keeps the names of its items; run with --no-prefect")
-    request = overridden(config, request)
+    request = load_request(config, request)
     jobs = jobs_of(request)
     ledger = ledger or _ledger_of(request, jobs)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
@@ -78,11 +78,11 @@ def plan(
     """Show patches, slabs, memory, disk and time of a run without reading a pixel."""
     from pipeline.cli.tables import print_plans
     from pipeline.jobs.inputs import jobs_of
-    from pipeline.jobs.job_file import overridden
+    from pipeline.jobs.job_file import load_request
     from pipeline.runs.plan import plan as plan_job
 
     plans, failed = [], []
-    for job in jobs_of(overridden(config, request)):
+    for job in jobs_of(load_request(config, request)):
         try:
             plans.append(plan_job(job, resources, probe=probe))
         except InputError as error:
@@ -101,13 +101,13 @@ def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
 
 
 def _run_here(jobs: Sequence[Job], resources: Resources, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401
-    from pipeline.archive.archive import archive_at
+    from pipeline.archive.archive import open_archive
     from pipeline.archive.run import segment_all
     from pipeline.cli.screen import Screen
     from pipeline.runs.observer import RunContext
 
     screen = Screen(quiet=quiet, stop_on_signals=True, hash_names=hash_names)
-    with screen, archive_at(ledger) as archive:
+    with screen, open_archive(ledger) as archive:
         return segment_all(jobs, RunContext(resources, screen), archive)
 
 

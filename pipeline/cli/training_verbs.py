@@ -62,10 +62,10 @@ def evaluate(
     from pipeline.cli.screen import Screen
     from pipeline.cli.tables import print_evaluation
     from pipeline.evaluation.run import run_evaluation
-    from pipeline.jobs.job_file import check_how
+    from pipeline.jobs.job_file import check_options
     from pipeline.runs.observer import RunContext
 
-    check_how(request)
+    check_options(request)
     asked = replace(asked, how=given(request))
     with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
         found = run_evaluation(asked, measures, RunContext(resources, screen), kept)

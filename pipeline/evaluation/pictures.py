@@ -22,7 +22,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.io.suffixes import stem_of
 from pipeline.sources.passes import slabs
-from pipeline.sources.percentiles import to_grey
+from pipeline.sources.percentiles import to_gray
 
 Picture = NDArray[np.uint8]
 """`(rows, columns, 3)`."""
@@ -174,7 +174,7 @@ def _values(source: Source, at: int | None, step: int) -> NDArray[Any]:
 
 def _stretched(plane: NDArray[Any]) -> Picture:
     values = np.nan_to_num(plane.astype(np.float64))
-    return to_grey(values, *np.percentile(values, (2, 98)))
+    return to_gray(values, *np.percentile(values, (2, 98)))
 
 
 def _enlarged(picture: Picture) -> Picture:

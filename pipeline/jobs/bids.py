@@ -38,7 +38,7 @@ class Derivative:
     image: Path
 
 
-def images_of(root: Path, suffix: str) -> list[Path]:
+def find_images(root: Path, suffix: str) -> list[Path]:
     """The NIfTI images of a dataset with that suffix, sorted, without those of its derivatives.
 
     Raises RequestError where `root` is no dataset, NothingFoundError where it has none.
@@ -47,7 +47,7 @@ def images_of(root: Path, suffix: str) -> list[Path]:
         raise RequestError(
             f"{root}: is no BIDS dataset, for it has no {DESCRIPTION}; leave out --bids for other folders"
         )
-    named = dict(_named(root))
+    named = dict(_iter_images(root))
     found = sorted(path for path, its in named.items() if its == suffix)
     if not found:
         there = ", ".join(sorted(set(named.values()))) or "no NIfTI image at all"
@@ -55,13 +55,13 @@ def images_of(root: Path, suffix: str) -> list[Path]:
     return found
 
 
-def mask_of(image: Path, root: Path, folder: Path) -> Path:
+def mask_path(image: Path, root: Path, folder: Path) -> Path:
     """Where the mask of an image of the dataset `root` goes in the derivative `folder`."""
     entities = _parts(image.name)[0]
     return folder / image.parent.relative_to(root) / f"{entities}_{SEGMENTATION}.nii.gz"
 
 
-def derivative_of(image: str, mask: Path) -> Derivative | None:
+def find_derivative(image: str, mask: Path) -> Derivative | None:
     """The derivative that a mask belongs to, by its name and place and those of its image; None where it is of none."""
     root, raw = _root_of(mask.absolute()), _root_of(Path(image).absolute())
     if root is None or raw is None or _parts(mask.name)[1] != SEGMENTATION or not (raw / DESCRIPTION).is_file():
@@ -69,7 +69,7 @@ def derivative_of(image: str, mask: Path) -> Derivative | None:
     return Derivative(root, raw, Path(image).absolute())
 
 
-def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[str, Any]:
+def write_description(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[str, Any]:
     """Write the table of labels that goes beside a mask, and what its dataset says of itself if that is not there.
 
     What the JSON file beside the mask should tell too.
@@ -85,7 +85,7 @@ def describe(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[st
     return {**said, **({} if link is None else {"Sources": [f"bids:{link}:{place}"]})}
 
 
-def _named(root: Path) -> Iterator[tuple[Path, str]]:
+def _iter_images(root: Path) -> Iterator[tuple[Path, str]]:
     for subject in root.glob("sub-*"):
         for path in subject.rglob("*.nii*"):
             suffix = _parts(path.name)[1]
@@ -122,12 +122,12 @@ def _link(derivative: Derivative) -> str | None:
     try:
         said = json.loads((derivative.root / DESCRIPTION).read_text(encoding="utf-8"))
         links: Mapping[str, str] = said.get("DatasetLinks", {})
-        return next((name for name, place in links.items() if _is(derivative, place)), None)
+        return next((name for name, place in links.items() if _is_raw_dataset(derivative, place)), None)
     except (ValueError, AttributeError, TypeError):
         return None
 
 
-def _is(derivative: Derivative, place: str) -> bool:
+def _is_raw_dataset(derivative: Derivative, place: str) -> bool:
     return (derivative.root / place.removeprefix("file://")).resolve() == derivative.raw.resolve()
 
 

@@ -18,11 +18,11 @@ from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
 from pipeline.io.volume.nifti_pairs import parts
-from pipeline.jobs.bids import SEGMENTATION, images_of, mask_of
+from pipeline.jobs.bids import SEGMENTATION, find_images, mask_path
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import LAYERS
 from pipeline.jobs.request import Request, Search
-from pipeline.jobs.time_series import each_volume
+from pipeline.jobs.time_series import expand_4d
 from pipeline.models.catalogue import find_model
 from pipeline.optional import need
 
@@ -34,9 +34,9 @@ _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
 
-Named = dict[str | Input, str | None]
+NamedInputs = dict[str | Input, str | None]
 """The name that the mask of each input is to have; None: that of the input."""
-Stands = TypeVar("Stands", list[str], list[str | Input], Named)
+Inputs = TypeVar("Inputs", list[str], list[str | Input], NamedInputs)
 
 
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
@@ -47,35 +47,35 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
     and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
     `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
     """
-    return tuple(item.text for item in _found(Request(input=tuple(named))))
+    return tuple(item.text for item in _expand(Request(input=tuple(named))))
 
 
-def _found(request: Request) -> dict[Input, str | None]:
+def _expand(request: Request) -> dict[Input, str | None]:
     """Each input, looked at once, with the name that its mask is to have; None: that of the input."""
     found: dict[Input, str | None] = {}
-    for stands in _stands(request):
+    for stands in _expand_each(request):
         for item, name in stands.items():
             found.setdefault(look(item), name)
     return found
 
 
-def _stands(request: Request) -> Iterator[Named]:
+def _expand_each(request: Request) -> Iterator[NamedInputs]:
     for name in request.input:
         if request.bids is not None:
-            yield dict.fromkeys(map(str, images_of(Path(name), request.bids)))
+            yield dict.fromkeys(map(str, find_images(Path(name), request.bids)))
             continue
         yield _stac(name, request.asset) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
     if request.search is not None:
-        yield _searched(request.search, request.asset)
+        yield _search(request.search, request.asset)
 
 
 def jobs_of(request: Request) -> list[Job]:
     """One job for each input that a request stands for; RequestError for a model or inputs that are not there."""
     if request.model is not None:
         find_model(request.model)
-    found = _found(request)
+    found = _expand(request)
     if request.series is not None:
-        found = _holding(found, request.series)
+        found = _with_series(found, request.series)
     said = {field.name: getattr(request, field.name) for field in fields(Job)}
     said["volume"] = None if request.volume == "all" else request.volume
     outputs = _outputs(request, found)
@@ -83,7 +83,7 @@ def jobs_of(request: Request) -> list[Job]:
     jobs = [Job(**{**said, "input": item.text, "output": output}).plain() for item, output in named]
     if request.volume != "all":
         return jobs
-    each = [one for item, job in zip(found, jobs, strict=True) for one in each_volume(job, item)]
+    each = [one for item, job in zip(found, jobs, strict=True) for one in expand_4d(job, item)]
     if len(each) > 1 and request.output is not None and _is_one_file(request.output):
         raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
     return each
@@ -93,7 +93,7 @@ def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path 
     if request.bids is None:
         return name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
-    masks = tuple(mask_of(image.path, Path(request.input[0]), _derivative(request)) for image in found)
+    masks = tuple(mask_path(image.path, Path(request.input[0]), _derivative(request)) for image in found)
     of_masks = dict(zip(masks, found, strict=True))
     for path, image in zip(masks, found, strict=True):
         if of_masks[path] != image:
@@ -115,7 +115,7 @@ def _derivative(request: Request) -> Path:
     return Path(request.input[0], "derivatives", "pipeline") if request.output is None else Path(request.output)
 
 
-def _holding(found: dict[Input, str | None], series: str) -> dict[Input, str | None]:
+def _with_series(found: dict[Input, str | None], series: str) -> dict[Input, str | None]:
     """Of several inputs, those that hold a DICOM series; one alone says itself what it holds."""
     if len(found) < 2:
         return found
@@ -165,7 +165,7 @@ def name_outputs(
     """
     inputs = tuple(map(look, items))
     if output is None:
-        return tuple(_beside(item, name) if (name := names.get(item)) else None for item in inputs)
+        return tuple(_default_output(item, name) if (name := names.get(item)) else None for item in inputs)
     if _is_one_file(output):
         if len(inputs) > 1:
             raise RequestError(f"--output {output}: is one file, for {len(inputs)} inputs; give a folder")
@@ -175,7 +175,7 @@ def name_outputs(
     outputs: dict[Path, Input] = {}
     for item in inputs:
         kind = ".nii.gz" if _is_volume(item) else ".tif"
-        path = Path(output) / _place(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
+        path = Path(output) / _relative_folder(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
         if path in outputs:
             raise RequestError(
                 f"{item.name}: shares the output {path} with another input, {outputs[path].name}; "
@@ -195,22 +195,22 @@ def _is_one_file(output: str) -> bool:
     return mask_format(output) is not None and not output.endswith("/")
 
 
-def _beside(item: Input, name: str) -> Path:
+def _default_output(item: Input, name: str) -> Path:
     return beside(item.text) / f"{name}_mask.tif"
 
 
-def _stac(place: str, asset: str | None) -> Named:
+def _stac(place: str, asset: str | None) -> NamedInputs:
     need("stac", redact_url(place))
     from pipeline.jobs.stac import read_items
 
-    return _some(dict(read_items(place, asset)), f"{redact_url(place)}: has no items")
+    return _require(dict(read_items(place, asset)), f"{redact_url(place)}: has no items")
 
 
-def _searched(search: Search, asset: str | None) -> Named:
+def _search(search: Search, asset: str | None) -> NamedInputs:
     need("stac", redact_url(search.url))
     from pipeline.jobs.stac import search_items
 
-    return _some(dict(search_items(search, asset)), f"{redact_url(search.url)}: finds no items")
+    return _require(dict(search_items(search, asset)), f"{redact_url(search.url)}: finds no items")
 
 
 def _root(name: str) -> Path | None:
@@ -222,7 +222,7 @@ def _root(name: str) -> Path | None:
     return path if path.is_dir() else Path(*fixed)
 
 
-def _place(item: Input, roots: Sequence[Path]) -> Path:
+def _relative_folder(item: Input, roots: Sequence[Path]) -> Path:
     parent = item.path.parent  # of a folder that is an item itself, this may lie above
     root = next((root for root in roots if item.path.is_relative_to(root)), parent)
     placed = item.is_path and parent.is_relative_to(root)
@@ -234,18 +234,20 @@ def _items(name: str) -> Sequence[str | Input]:
         return [name]
     path = Path(name)
     if path.is_dir() and not is_store(path):
-        return _some(
-            sorted(_below(path), key=str), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM"
+        return _require(
+            sorted(_walk(path), key=str), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM"
         )
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
-        return _some([str(item) for item in _whole(found) if _is_item(item)], f"{name}: no file matches")
+        return _require(
+            [str(item) for item in _without_pair_images(found) if _is_item(item)], f"{name}: no file matches"
+        )
     if path.suffix in _TABLES:
-        return _some(_column(path), f"{name}: has no rows")
+        return _require(_column(path), f"{name}: has no rows")
     return [name]
 
 
-def _below(folder: Path) -> Iterator[str | Input]:
+def _walk(folder: Path) -> Iterator[str | Input]:
     """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs.
 
     A folder of DICOM files is one item, unless it holds files of other formats: then it is one of those that were made
@@ -255,12 +257,12 @@ def _below(folder: Path) -> Iterator[str | Input]:
         named = [Path(parent, name) for name in (*files, *folders)]
         folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
         found = [str(path) for path in named if is_input(path) and _is_item(path)]
-        yield from found or _gathered(_folder_name(Path(parent)))
+        yield from found or _as_one_input(_folder_name(Path(parent)))
         for path in named:
-            yield from _gathered(str(path)) if path.suffix.lower() == ".zip" else []
+            yield from _as_one_input(str(path)) if path.suffix.lower() == ".zip" else []
 
 
-def _gathered(name: str) -> list[Input]:
+def _as_one_input(name: str) -> list[Input]:
     """A folder or zip, if all in it is one input."""
     item = look(name)
     return [item] if item.format.gathers else []
@@ -271,7 +273,7 @@ def _folder_name(folder: Path) -> str:
     return str(folder if folder.name not in ("", "..") else folder.resolve())
 
 
-def _whole(found: Sequence[Path]) -> Iterator[Path]:
+def _without_pair_images(found: Sequence[Path]) -> Iterator[Path]:
     """What was found, without the voxels of pairs whose header was found too."""
     known = set(found)
     return (item for item in found if (header := parts(item)[0]) == item or header not in known)
@@ -296,14 +298,14 @@ def _column(path: Path) -> list[str]:
     rows = read_rows(path)
     if rows and "input" not in rows[0]:
         raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
-    return [with_paths(item, lambda name: _under(path.parent, name)) for row in rows if (item := row["input"])]
+    return [with_paths(item, lambda name: _resolve(path.parent, name)) for row in rows if (item := row["input"])]
 
 
-def _under(folder: Path, name: str) -> str:
+def _resolve(folder: Path, name: str) -> str:
     return name if Path(name).is_absolute() else str(folder / name)
 
 
-def _some(found: Stands, otherwise: str) -> Stands:
+def _require(found: Inputs, otherwise: str) -> Inputs:
     if not found:
         raise NothingFoundError(otherwise)
     return found

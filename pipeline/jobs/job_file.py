@@ -11,7 +11,7 @@ from pipeline.decoding import did_you_mean, given, read_toml
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.io.address import with_paths
-from pipeline.jobs.layers import checked
+from pipeline.jobs.layers import parse_layers
 from pipeline.jobs.request import UNKNOWN, Request
 from pipeline.models.card import views_of
 from pipeline.models.inference.tta import TTA
@@ -24,10 +24,10 @@ def read_request(path: Path) -> Request:
 
     Raises RequestError with the key, what stands there and what is expected.
     """
-    return _beside(read_toml(Request, path, "job file", unknown=UNKNOWN), path.parent)
+    return _resolve_paths(read_toml(Request, path, "job file", unknown=UNKNOWN), path.parent)
 
 
-def overridden(config: Path | None, options: Request) -> Request:
+def load_request(config: Path | None, options: Request) -> Request:
     """The request in the job file `config`, if there is one, with what `options` says in its place; checked."""
     request = Request() if config is None else read_request(config)
     request = replace(request, **given(options))
@@ -41,15 +41,15 @@ def check(request: Request) -> None:
         raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
     if request.bids is not None and request.search is not None:
         raise RequestError("bids and search are both given; a search finds no dataset")
-    check_how(request)
+    check_options(request)
 
 
-def check_how(request: Request) -> None:
+def check_options(request: Request) -> None:
     """The same of a request that need not name inputs."""
     _check_word("window", request.window, WINDOWS)
     views_of(request.view)
     TTA.of(request.tta)
-    checked(request.also)
+    parse_layers(request.also)
     _check_word("affine", request.affine, AFFINES)
     if isinstance(request.volume, int) and request.volume < 0:
         raise RequestError(f"volume {request.volume}: must be at least 0, for volumes are counted from 0; or all")
@@ -76,7 +76,7 @@ def _check_patch(patch: tuple[int, int] | None, overlap: tuple[int, int] | None)
         raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch or ''}, in height and in width")
 
 
-def _beside(request: Request, folder: Path) -> Request:
+def _resolve_paths(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         return with_paths(name, lambda path: path if path.startswith("/") else str(folder / path))
 

@@ -40,7 +40,7 @@ class Layer:
         return with_stem(output, f"{stem_of(output)}_{self.name}")
 
 
-def checked(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
+def parse_layers(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """The layers that "confidence,scores" or ("confidence", "scores") names, in one order; RequestError for others."""
     words = [word.strip() for word in (also.split(",") if isinstance(also, str) else also or ())]
     for word in words:
@@ -64,7 +64,7 @@ def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]
         "scores": (Scores((len(names),)), names),
         DISAGREEMENT: (Disagreement(), (DISAGREEMENT,)),
     }
-    return tuple(Layer(name, *known[name]) for name in checked(also) or ())
+    return tuple(Layer(name, *known[name]) for name in parse_layers(also) or ())
 
 
 def seam_index(disagreement: Source, lattice: Lattice) -> float | None:

@@ -23,7 +23,7 @@ _WAY_OUT = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InputRequirements:
     """What a model takes, and what the user says of it."""
 
     model: str
@@ -46,7 +46,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How an input is read: the same in every process."""
 
     bands: tuple[BandName, ...] | None = None
@@ -86,7 +86,7 @@ class Reading:
         return source if self.windows is None else RepeatedChannels(source, self.windows)
 
 
-def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
+def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -> ReadOptions:
     """How an input is read that is open with the bands that the user asks for, if any.
 
     Where none are asked for, and the file names a band for every channel, these are taken. Raises InputError where a
@@ -100,10 +100,10 @@ def reading_of(source: Source, path: str, wanted: Wanted) -> Reading:
     except ValueError as error:
         raise InputError(f"{path}: {error}; {_WAY_OUT}", code="unsuitable") from error
     calibration = None if calibration is None or calibration.nothing else calibration
-    return Reading(bands, calibration, windows=_windows(source, wanted))
+    return ReadOptions(bands, calibration, windows=_windows(source, wanted))
 
 
-def _windows(source: Source, wanted: Wanted) -> tuple[int, ...] | None:
+def _windows(source: Source, wanted: InputRequirements) -> tuple[int, ...] | None:
     """Channels of one name are one of a volume, through several windows."""
     names = tuple(dict.fromkeys(wanted.channels))
     if source.grid.is_scene or len(names) == len(wanted.channels) or source.channels != len(names):
@@ -111,7 +111,7 @@ def _windows(source: Source, wanted: Wanted) -> tuple[int, ...] | None:
     return tuple(map(names.index, wanted.channels))
 
 
-def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:
+def _bands(source: Source, path: str, wanted: InputRequirements) -> tuple[int, ...] | None:
     if not isinstance(source, HasBands):
         return None
     named = [bands_named(source.about, channel) for channel in wanted.channels]
@@ -123,18 +123,18 @@ def _bands(source: Source, path: str, wanted: Wanted) -> tuple[int, ...] | None:
     return None if wanted.bands is None else source.bands
 
 
-def _calibration(source: Source, told: Sequence[RasterBand], wanted: Wanted) -> Calibration | None:
+def _calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
     """That which the user gives; else, for a model of physical values, that of the file. ValueError where none fits."""
     if wanted.scale is not None or wanted.offset is not None:
         return _given_calibration(wanted, len(told) or source.channels)
     return None if wanted.values == "raw" else _file_calibration(source, told, wanted)
 
 
-def _given_calibration(wanted: Wanted, count: int) -> Calibration:
+def _given_calibration(wanted: InputRequirements, count: int) -> Calibration:
     return Calibration(_each("scale", wanted.scale or (1.0,), count), _each("offset", wanted.offset or (0.0,), count))
 
 
-def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: Wanted) -> Calibration | None:
+def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
     if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in told):
         raise ValueError(
             f"the model {wanted.model} takes physical values, and these are {source.dtype.name} without scale or offset"
@@ -149,7 +149,7 @@ def _each(what: str, numbers: tuple[float, ...], count: int) -> tuple[float, ...
     return numbers if len(numbers) == count else numbers * count
 
 
-def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], wanted: Wanted) -> None:
+def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], wanted: InputRequirements) -> None:
     """Raise InputError for a band that is taken by its number, and has the name of another channel."""
     others = {numbers[0]: channel for channel, numbers in zip(wanted.channels, named, strict=True) if len(numbers) == 1}
     words = [str(word) for word in wanted.bands or taken]

@@ -24,14 +24,14 @@ _CLOUDS = "eo:cloud_cover"
 _TRIES, _PATIENCE = 5, 30.0
 
 
-class Found(NamedTuple):
+class NamedInput(NamedTuple):
     """An input, and the name that its mask is to have."""
 
     input: str
     name: str
 
 
-def read_items(place: str, asset: str | None) -> list[Found]:
+def read_items(place: str, asset: str | None) -> list[NamedInput]:
     """The inputs of an Item or an ItemCollection in a file or at an address, in its order.
 
     Raises InputError where it cannot be read, RequestError where an item has no such asset.
@@ -39,8 +39,8 @@ def read_items(place: str, asset: str | None) -> list[Found]:
     try:
         said = pystac.StacIO.default().read_json(place)
         features = [said] if said.get("type") == "Feature" else said["features"]
-        items = [pystac.Item.from_dict(_placed(feature, place)) for feature in features]
-        return [_found(item, asset) for item in items]
+        items = [pystac.Item.from_dict(_with_self_link(feature, place)) for feature in features]
+        return [_named_input(item, asset) for item in items]
     except RequestError:
         raise
     except (STACError, STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -48,7 +48,7 @@ def read_items(place: str, asset: str | None) -> list[Found]:
         raise InputError(f"{redact_url(place)}: cannot be read as STAC Item or ItemCollection ({reason})") from error
 
 
-def search_items(search: Search, asset: str | None) -> list[Found]:
+def search_items(search: Search, asset: str | None) -> list[NamedInput]:
     """The inputs that a STAC API finds, oldest first. Raises InputError where it does not answer."""
     try:
         client = Client.open(search.url, stac_io=StacApiIO(max_retries=_TRIES, timeout=_PATIENCE))
@@ -61,31 +61,31 @@ def search_items(search: Search, asset: str | None) -> list[Found]:
         raise InputError(
             f"{redact_url(search.url)}: the search fails ({error}); see to its address and words"
         ) from error
-    return [_found(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
+    return [_named_input(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
 
 
-def _placed(item: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _with_self_link(item: Mapping[str, Any], place: str) -> dict[str, Any]:
     """An item that says where it lies, so that relative addresses in it can be found."""
     links = item.get("links", [])
     known = any(link.get("rel") == "self" for link in links)
     return {**item, "links": links if known else [*links, {"rel": "self", "href": place}]}
 
 
-def _found(item: pystac.Item, asset: str | None) -> Found:
+def _named_input(item: pystac.Item, asset: str | None) -> NamedInput:
     """The input of an item: the asset that is asked for, or all of several, with commas, as the bands of one scene."""
     if asset is not None:
         words = [word.strip() for word in asset.split(",")]
-        parts = [(word, _href(item.assets[_asked(item, word)])) for word in words]
-        return Found(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
+        parts = [(word, _href(item.assets[_find_asset(item, word)])) for word in words]
+        return NamedInput(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
     images = [name for name, about in item.assets.items() if _is_tiff(about)]
     usual = [name for name in _USUAL if name in item.assets]
     chosen = usual or (images if len(images) == 1 else [])
     if not chosen:
-        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset")
-    return Found(_href(item.assets[chosen[0]]), _file_name(item.id))
+        raise RequestError(f"STAC item {item.id}: has the assets {_asset_list(item)}; choose one with --asset")
+    return NamedInput(_href(item.assets[chosen[0]]), _file_name(item.id))
 
 
-def _asked(item: pystac.Item, word: str) -> str:
+def _find_asset(item: pystac.Item, word: str) -> str:
     """The name of an asset, by that name or by the common name of its only band, of GeoTIFFs before others."""
     if word in item.assets:
         return word
@@ -96,7 +96,9 @@ def _asked(item: pystac.Item, word: str) -> str:
             f"STAC item {item.id}: {word} may be any of the assets {', '.join(chosen)}; name one of them"
         )
     if not chosen:
-        raise RequestError(f"STAC item {item.id}: has the assets {_listed(item)}; choose one with --asset, not {word}")
+        raise RequestError(
+            f"STAC item {item.id}: has the assets {_asset_list(item)}; choose one with --asset, not {word}"
+        )
     return chosen[0]
 
 
@@ -108,7 +110,7 @@ def _common_names(asset: pystac.Asset) -> set[str]:
     return {str(bands[0][key]).lower() for key in ("name", "common_name", "eo:common_name") if bands[0].get(key)}
 
 
-def _listed(item: pystac.Item) -> str:
+def _asset_list(item: pystac.Item) -> str:
     """The assets, with the common names of those that have one."""
     names = {name: sorted(_common_names(about) - {name.lower()}) for name, about in item.assets.items()}
     return ", ".join(f"{name} ({', '.join(common)})" if common else name for name, common in names.items()) or "none"

@@ -12,7 +12,7 @@ from pipeline.io.raster.target_grids import in_system, resized
 from pipeline.jobs.job import Job
 
 
-def target_of(job: Job, item: Input | None = None) -> Grid | None:
+def find_target_grid(job: Job, item: Input | None = None) -> Grid | None:
     """The grid of the raster that a job names, or one in the system and of the pixel size that it names; else None.
 
     Reads headers only. Raises InputError for what cannot be opened, and RequestError for what has no such grid.
@@ -21,7 +21,7 @@ def target_of(job: Job, item: Input | None = None) -> Grid | None:
     if job.like is not None:
         if job.resolution or job.crs:
             raise RequestError(f"--like {job.like}: is a grid already; leave out --resolution and --crs")
-        return _like(job.like)
+        return _read_grid(job.like)
     if job.crs is not None:
         known = item or look(job.input)
         return in_system([_grid_of(scene, "--crs") for scene in known.format.scenes(known)], job.crs, job.resolution)
@@ -30,7 +30,7 @@ def target_of(job: Job, item: Input | None = None) -> Grid | None:
     return None
 
 
-def _like(path: str) -> Grid:
+def _read_grid(path: str) -> Grid:
     """The grid of a raster, without coefficients that tell of the raster itself."""
     grid = _grid_of(path, "--like")
     words = grid.reference.get("gdal")

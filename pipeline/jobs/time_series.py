@@ -15,7 +15,7 @@ from pipeline.jobs.job import Job
 _SUFFIX = "_mask"
 
 
-def each_volume(job: Job, item: Input | None = None) -> list[Job]:
+def expand_4d(job: Job, item: Input | None = None) -> list[Job]:
     """A job for each volume of its input, whose mask is named `<stem>_t0000_mask`, `<stem>_t0001_mask` and so on.
 
     The job itself where there is but one volume, and where the input cannot be read: it says so when its turn comes.
@@ -29,8 +29,8 @@ def each_volume(job: Job, item: Input | None = None) -> list[Job]:
     if count == 1:
         return [job]
     mask = job.output or beside(job.input) / f"{stem_of(job.input)}{_SUFFIX}.nii.gz"
-    return [replace(job, volume=number, output=_numbered(mask, number)) for number in range(count)]
+    return [replace(job, volume=number, output=_numbered_path(mask, number)) for number in range(count)]
 
 
-def _numbered(mask: Path, number: int) -> Path:
+def _numbered_path(mask: Path, number: int) -> Path:
     return with_stem(mask, f"{stem_of(mask).removesuffix(_SUFFIX)}_t{number:04}{_SUFFIX}")

@@ -57,15 +57,15 @@ class Zone:
 def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) -> list[Area]:
     """The area of each class, zone by zone: those of a file of polygons, named by its column `name`.
 
-    Zones may overlap; features of one name are one zone. A cell belongs to each zone that holds its centre. Raises
+    Zones may overlap; features of one name are one zone. A cell belongs to each zone that holds its center. Raises
     PipelineError.
     """
     source = open_source(mask)
     try:
         check_mask(mask, source, "scene")
         said = mask_info(mask)
-        parts = [Zone("", None)] if zones is None else zones_of(zones, name, source.grid)
-        return _measured(source, parts, said.nodata, said.classes)
+        parts = [Zone("", None)] if zones is None else read_zones(zones, name, source.grid)
+        return _measure_zones(source, parts, said.nodata, said.classes)
     finally:
         source.close()
 
@@ -75,7 +75,7 @@ def write_csv(path: Path, found: Sequence[Area]) -> None:
     write_rows(path, [field.name for field in fields(Area)], map(astuple, found))
 
 
-def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:
+def read_zones(path: Path, name: str | None, grid: Grid) -> list[Zone]:
     """The zones of a file of polygons, in order of their first feature."""
     need("vectors", f"--zones {path}")
     from pipeline.io.vector import read_polygons
@@ -90,7 +90,7 @@ def zones_of(path: Path, name: str | None, grid: Grid) -> list[Zone]:
     return [Zone(word, Region(tuple(parts))) for word, parts in polygons.items()]
 
 
-def _measured(source: Source, zones: Sequence[Zone], nodata: int | None, classes: ClassTable) -> list[Area]:
+def _measure_zones(source: Source, zones: Sequence[Zone], nodata: int | None, classes: ClassTable) -> list[Area]:
     size = 1 << 8 * source.dtype.itemsize
     counts = np.zeros((len(zones), size), np.int64)
     sums = np.zeros((len(zones), size))

@@ -59,7 +59,7 @@ def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
         yield from _affine(one, other)
         words, others = {"crs": one.crs}, {"crs": other.crs}
     elif words.get("transform") != others.get("transform"):
-        apart = _apart(one, other) if words["transform"] and others["transform"] else None
+        apart = _max_distance(one, other) if words["transform"] and others["transform"] else None
         yield Difference("transform", words["transform"], others["transform"], apart)
     for name in ("crs", "gcps_crs"):
         if not same_crs(words.get(name), others.get(name)):
@@ -90,7 +90,7 @@ def _qform(words: Mapping[str, Any]) -> list[Any]:
 
 def _affine(one: Grid, other: Grid) -> Iterator[Difference]:
     if one.affine != other.affine:
-        yield Difference("affine", list(one.affine), list(other.affine), _apart(one, other))
+        yield Difference("affine", list(one.affine), list(other.affine), _max_distance(one, other))
 
 
 def _rounded(grid: Grid) -> list[list[float]]:
@@ -99,7 +99,7 @@ def _rounded(grid: Grid) -> list[list[float]]:
     return rows
 
 
-def _apart(one: Grid, other: Grid) -> float:
+def _max_distance(one: Grid, other: Grid) -> float:
     return one.max_corner_distance(other) * min(one.spacing)
 
 

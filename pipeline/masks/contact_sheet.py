@@ -18,12 +18,12 @@ from pipeline.io.mask_files import Mask
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.sources.passes import slabs
-from pipeline.sources.percentiles import to_grey
+from pipeline.sources.percentiles import to_gray
 
 SLICES = 20
 """Most slices of a sheet."""
 _SIDE, _GAP, _PLAIN = 160, 4, 40
-"""Pixels that the shorter side of a slice has at least, and between slices; grey where there is no image."""
+"""Pixels that the shorter side of a slice has at least, and between slices; gray where there is no image."""
 _SHOWN = "LPS"
 """To the right and downwards a slice grows to the left and the back of the body, as radiologists hold it."""
 Picture = NDArray[np.uint8]
@@ -37,24 +37,26 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     Raises InputError where the image lies on another grid.
     """
     background = background_of(mask.classes) or 0
-    shown = _chosen(mask.labels, {background, mask.nodata})
+    shown = _choose_slices(mask.labels, {background, mask.nodata})
     slices = [_slice(mask.labels, at) for at in shown]
-    grey = [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _under(mask, image, shown)
-    colours = {c.value: c.color for c in mask.classes if c.value != background}
+    gray = (
+        [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _gray_image(mask, image, shown)
+    )
+    colors = {c.value: c.color for c in mask.classes if c.value != background}
     zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
-    pairs = zip(slices, grey, strict=True)
-    tiles = [_drawn(labels, under, colours, zoom, filled=image is None) for labels, under in pairs]
-    write_png(path, _laid_out([tile[(slice(None), *_held(mask.grid))] for tile in tiles]))
+    pairs = zip(slices, gray, strict=True)
+    tiles = [_draw(labels, under, colors, zoom, filled=image is None) for labels, under in pairs]
+    write_png(path, _arrange([tile[(slice(None), *_display_flips(mask.grid))] for tile in tiles]))
 
 
-def _held(grid: Grid) -> tuple[slice, ...]:
+def _display_flips(grid: Grid) -> tuple[slice, ...]:
     """How rows and columns of axial slices are turned to be looked at."""
     order, flips = canonical(grid, "axial", orientation=_SHOWN)
     return tuple(slice(None, None, -1 if flip and order == (0, 1, 2) else 1) for flip in flips[1:])
 
 
-def _under(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
-    """The slices of the image in grey."""
+def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
+    """The slices of the image in gray."""
     source = open_source(image)
     try:
         words = difference(mask.grid, source.grid)
@@ -64,12 +66,12 @@ def _under(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
                 "volume that the mask was made of",
                 code="unsuitable",
             )
-        return _grey([_slice(source, at) for at in shown])
+        return _to_gray([_slice(source, at) for at in shown])
     finally:
         source.close()
 
 
-def _chosen(labels: Source, empty: set[int]) -> list[int]:
+def _choose_slices(labels: Source, empty: set[int]) -> list[int]:
     """Slices evenly spaced from the first to the last with a structure; of all slices, where there is none."""
     with_some = [
         box.start[0] + index
@@ -87,15 +89,15 @@ def _slice(source: Source, at: int) -> NDArray[np.generic]:
     return found
 
 
-def _grey(slices: list[NDArray[np.generic]]) -> list[Picture]:
+def _to_gray(slices: list[NDArray[np.generic]]) -> list[Picture]:
     values = [np.asarray(one, np.float32) for one in slices]
     seen = np.concatenate([one[np.isfinite(one)] for one in values]) if values else np.zeros(1)
     low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
-    return [to_grey(one, low, high) for one in values]
+    return [to_gray(one, low, high) for one in values]
 
 
-def _drawn(
-    labels: NDArray[np.generic], under: Picture, colours: dict[int, tuple[int, int, int]], zoom: int, *, filled: bool
+def _draw(
+    labels: NDArray[np.generic], under: Picture, colors: dict[int, tuple[int, int, int]], zoom: int, *, filled: bool
 ) -> Picture:
     """A slice `(3, rows, columns)`, each cell `zoom` pixels wide; outlines are one pixel, inside of the structure."""
     block = np.ones((zoom, zoom), np.uint8)
@@ -108,13 +110,13 @@ def _drawn(
         for part in (slice(1, None), slice(None, -1)):
             near[axis] = part
             edge[tuple(near)] |= step
-    for value, colour in colours.items():
+    for value, color in colors.items():
         at = (large == value) & (edge | filled)
-        picture[:, at] = np.array(colour, np.uint8)[:, None]
+        picture[:, at] = np.array(color, np.uint8)[:, None]
     return picture
 
 
-def _laid_out(tiles: list[Picture]) -> Picture:
+def _arrange(tiles: list[Picture]) -> Picture:
     across = ceil(sqrt(len(tiles)))
     _, rows, columns = tiles[0].shape
     down = ceil(len(tiles) / across)

@@ -15,7 +15,7 @@ from pipeline.io.formats import look
 from pipeline.io.mask_files import Mask, check_mask, in_the_way, mask_info, publish
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
-from pipeline.masks.postprocess import Cleaning, cleaned
+from pipeline.masks.postprocess import CleaningOptions, clean_mask
 from pipeline.optional import need
 
 SEGMENTS = ".dcm"
@@ -41,10 +41,10 @@ def export(
     largest piece of each structure alone, `min_volume` those of at least so many millilitres; what goes becomes
     background. `structure` keeps one class alone, as 1, and what else was observed as 0.
 
-    Class names, colours, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
+    Class names, colors, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
     `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
     square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene;
-    `.ctbl` and `.label` names and colours of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
+    `.ctbl` and `.label` names and colors of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
     `image`. `.dcm` is a DICOM Segmentation over the series `image`. Raises PipelineError.
     """
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
@@ -64,13 +64,13 @@ def export(
             remove_stale_temporaries(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
         mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
-        how = Cleaning(sieve, largest, min_volume, structure)
-        _write(cleaned(mask, path, how), Path(path), asked)
+        how = CleaningOptions(sieve, largest, min_volume, structure)
+        _write(clean_mask(mask, path, how), Path(path), asked)
     finally:
         labels.close()
 
 
-def export_each(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # noqa: ANN401  (as of `export`)
+def export_per_class(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # noqa: ANN401  (as of `export`)
     """Write each class of the mask at `path` but the background alone, as `structure` of `export` does.
 
     The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
@@ -123,9 +123,9 @@ def _write(mask: Mask, at: Path, asked: _Output) -> None:
     output, suffix, finish, image = asked
     if suffix in VECTORS:
         need("vectors", f"{output}")
-        from pipeline.masks.polygons import Finish, write_vectors
+        from pipeline.masks.polygons import PolygonOptions, write_vectors
 
-        write_vectors(mask.labels, output, mask.nodata, mask.classes, Finish(*finish))
+        write_vectors(mask.labels, output, mask.nodata, mask.classes, PolygonOptions(*finish))
     elif suffix == SEGMENTS:
         _write_segments(mask, output, image)
     elif suffix == ".png" and not mask.grid.is_scene:
@@ -133,9 +133,9 @@ def _write(mask: Mask, at: Path, asked: _Output) -> None:
 
         write_sheet(mask, output, image)
     elif suffix in SIDECARS:
-        from pipeline.masks.sidecars import write_companion
+        from pipeline.masks.sidecars import write_sidecar
 
-        write_companion(mask, at, output)
+        write_sidecar(mask, at, output)
     else:
         publish(mask, output)
 

@@ -19,7 +19,7 @@ from pipeline.io.opening import open_source
 def describe(path: str) -> dict[str, Any]:
     """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
     item = look(path)
-    source, problem = _opened(item)
+    source, problem = _open(item)
     try:
         said = mask_info(path) if not item.remote and item.path.exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
@@ -31,7 +31,7 @@ def describe(path: str) -> dict[str, Any]:
         source.close()
 
 
-def _opened(item: Input) -> tuple[Source, dict[str, str]]:
+def _open(item: Input) -> tuple[Source, dict[str, str]]:
     """The input, of a 4-D file its first volume; and what a run would refuse about its place."""
     first = item.first_volume
     try:

@@ -30,7 +30,7 @@ _EDGE = 1 / 64
 
 
 @dataclass(frozen=True)
-class Finish:
+class PolygonOptions:
     """What is done to whole polygons."""
 
     simplify: float = 0.0
@@ -40,18 +40,20 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Polygons:
     """Polygons of a mask, in corners of its grid: x is a column, y a row."""
 
     values: NDArray[np.int64]
     shapes: NDArray[Any]
 
 
-_NOTHING = Patches(np.zeros(0, np.int64), np.zeros(0, object))
+_NO_POLYGONS = Polygons(np.zeros(0, np.int64), np.zeros(0, object))
 """What a file begins with, so that one of a mask without patches has its columns too."""
 
 
-def write_vectors(labels: Source, path: Path, nodata: int, classes: ClassTable, finish: Finish = Finish()) -> None:
+def write_vectors(
+    labels: Source, path: Path, nodata: int, classes: ClassTable, finish: PolygonOptions = PolygonOptions()
+) -> None:
     """Write the patches of equal labels as polygons, joined along edges, but for nodata.
 
     Each has the attributes `value`, `class`, `cells` and `area`, which is in square metres where the place is known.
@@ -60,12 +62,12 @@ def write_vectors(labels: Source, path: Path, nodata: int, classes: ClassTable, 
         raise RequestError(f"{path}: outlines are made of scenes; the mask of a volume has none")
     names = {entry.value: entry.name for entry in classes}
     with writing_polygons(path, labels.grid.crs) as file:
-        for patches in chain([_NOTHING], patches_of(labels, nodata)):
-            if patches is _NOTHING or len(patches.values):
+        for patches in chain([_NO_POLYGONS], trace_polygons(labels, nodata)):
+            if patches is _NO_POLYGONS or len(patches.values):
                 file.add(*_features(patches, labels.grid, names, finish))
 
 
-def patches_of(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Patches]:
+def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Polygons]:
     """The polygons that are whole with each slab of `rows`."""
     seam = _Seam(labels.grid.shape[1])
     for box, pixels in slabs(labels, rows):
@@ -74,9 +76,9 @@ def patches_of(labels: Source, nodata: int, rows: int | None = None) -> Iterator
             for value, rings in polygonize(pixels.values[0], nodata, box.start[0])
         ]
         last = box.stop[0] == labels.grid.shape[0]
-        whole = seam.passed(pieces, box.start[0], None if last else box.stop[0])
-        yield Patches(
-            np.array([one.value for one in whole], np.int64), _without_seams([one.polygon() for one in whole])
+        whole = seam.advance(pieces, box.start[0], None if last else box.stop[0])
+        yield Polygons(
+            np.array([one.value for one in whole], np.int64), _drop_straight_corners([one.polygon() for one in whole])
         )
 
 
@@ -100,9 +102,9 @@ class _Seam:
     def __init__(self, columns: int) -> None:
         self._columns = columns
         self._open: list[_Piece] = []
-        self._owners = self._nobody()
+        self._owners = self._no_owners()
 
-    def passed(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
+    def advance(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
         """Join the pieces of a slab to those above; those that are whole then, in order of their first part."""
         known = [*self._open, *pieces]
         sets = DisjointSets(len(known))
@@ -110,8 +112,8 @@ class _Seam:
         for above, under in np.unique(np.stack([self._owners, below]), axis=1).T.tolist():
             if above >= 0 <= under and known[above].value == known[under].value:
                 sets.join(above, under)
-        joined = _joined(known, sets)
-        owners = self._nobody() if bottom is None else self._along(pieces, bottom, len(self._open))
+        joined = _merge(known, sets)
+        owners = self._no_owners() if bottom is None else self._along(pieces, bottom, len(self._open))
         still = dict.fromkeys(sets.root(owner) for owner in np.unique(owners[owners >= 0]).tolist())
         self._open = [joined[root] for root in still]
         places = {root: index for index, root in enumerate(still)}
@@ -120,7 +122,7 @@ class _Seam:
 
     def _along(self, pieces: Sequence[_Piece], row: int, first: int) -> NDArray[np.int64]:
         """By column, which of `pieces`, counted from `first`, has an edge on the line above `row`; -1: none."""
-        owners = self._nobody()
+        owners = self._no_owners()
         for index, piece in enumerate(pieces):
             _, upper, _, lower = piece.first.bounds
             if row in (upper, lower):
@@ -131,11 +133,11 @@ class _Seam:
                     owners[left:right] = first + index
         return owners
 
-    def _nobody(self) -> NDArray[np.int64]:
+    def _no_owners(self) -> NDArray[np.int64]:
         return np.full(self._columns, -1, np.int64)
 
 
-def _joined(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
+def _merge(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
     """The pieces of each set as one, by its root; the sets are of places among `pieces`."""
     joined: dict[int, _Piece] = {}
     for index, piece in enumerate(pieces):
@@ -145,7 +147,7 @@ def _joined(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
     return joined
 
 
-def _without_seams(polygons: Sequence[Any]) -> NDArray[Any]:
+def _drop_straight_corners(polygons: Sequence[Any]) -> NDArray[Any]:
     """The polygons without corners at which no edge turns, rings and corners in one order."""
     if not polygons:
         return np.zeros(0, object)
@@ -160,12 +162,12 @@ def _without_seams(polygons: Sequence[Any]) -> NDArray[Any]:
 
 
 def _features(
-    patches: Patches, grid: Grid, names: dict[int, str], finish: Finish
+    patches: Polygons, grid: Grid, names: dict[int, str], finish: PolygonOptions
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Polygons in the world with their attributes."""
     cells = np.rint(shapely.area(patches.shapes)).astype(np.int64)
     areas = _areas(patches.shapes, grid)
-    shapes = shapely.transform(patches.shapes, lambda corners: _placed(corners, grid))
+    shapes = shapely.transform(patches.shapes, lambda corners: _to_world(corners, grid))
     if finish.simplify:
         shapes = shapely.simplify(shapes, finish.simplify)
     kept = (areas >= finish.least) & ~shapely.is_empty(shapes)
@@ -179,9 +181,11 @@ def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     if system is None or crs is None:
         return np.asarray(shapely.area(shapes) * grid.cell_volume, np.float64)
     fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
-    areas = shapely.area(shapely.transform(fine, lambda corners: transform_points(_placed(corners, grid), crs, system)))
+    areas = shapely.area(
+        shapely.transform(fine, lambda corners: transform_points(_to_world(corners, grid), crs, system))
+    )
     return np.asarray(areas, np.float64)
 
 
-def _placed(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+def _to_world(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     return to_world(grid.affine, from_pixels(corners)).T

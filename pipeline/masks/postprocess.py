@@ -21,7 +21,7 @@ from pipeline.sources.sieve import SievedLabels
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class CleaningOptions:
     """What is to be done, in this order; nothing by default."""
 
     sieve: int = 0
@@ -34,20 +34,20 @@ class Cleaning:
     """The one class that is kept, as 1."""
 
 
-def cleaned(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
+def clean_mask(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
     """The mask that was read from `path`, cleaned; its record tells how. Raises RequestError for what cannot be."""
     if how.sieve:
-        mask = _changed(mask, SievedLabels(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
+        mask = _with_labels(mask, SievedLabels(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
     if how.largest or how.min_volume:
-        mask = _connected(mask, path, how)
-    return mask if how.structure is None else _alone(mask, path, how.structure)
+        mask = _keep_components(mask, path, how)
+    return mask if how.structure is None else _keep_class(mask, path, how.structure)
 
 
-def _changed(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
+def _with_labels(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
     return replace(mask, labels=labels, made={**mask.made, **how})
 
 
-def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
+def _keep_components(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
     if mask.grid.is_scene:
         raise RequestError(f"{path}: --largest and --min-volume are for volumes; this is a scene, see --sieve")
     voxel = mask.grid.cell_volume / 1000
@@ -55,7 +55,7 @@ def _connected(mask: Mask, path: str | Path, how: Cleaning) -> Mask:
     pieces = ComponentFilter(
         mask.labels, _background_of(path, mask.classes), mask.nodata, least=least, largest=how.largest
     )
-    return _changed(mask, pieces, {"largest": how.largest, "min_volume": how.min_volume})
+    return _with_labels(mask, pieces, {"largest": how.largest, "min_volume": how.min_volume})
 
 
 def _background_of(path: str | Path, classes: ClassTable) -> int:
@@ -69,7 +69,7 @@ def _background_of(path: str | Path, classes: ClassTable) -> int:
     return background
 
 
-def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:
+def _keep_class(mask: Mask, path: str | Path, structure: str) -> Mask:
     found = [entry for entry in mask.classes if entry.name == structure]
     if not found:
         there = [entry.name for entry in mask.classes]
@@ -77,7 +77,7 @@ def _alone(mask: Mask, path: str | Path, structure: str) -> Mask:
         raise RequestError(f"{path}: has no class {structure!r}{hint}; there are {', '.join(there) or 'none'}")
     table = (LabelClass(0, "background", (0, 0, 0)), replace(found[0], value=1))
     alone = SingleClass(mask.labels, found[0].value, mask.nodata)
-    return replace(_changed(mask, alone, {"structure": structure}), classes=table)
+    return replace(_with_labels(mask, alone, {"structure": structure}), classes=table)
 
 
 class SingleClass(Source):

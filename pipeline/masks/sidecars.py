@@ -1,4 +1,4 @@
-"""What goes beside a mask: names and colours for other programs, a picture to look at, and a STAC Item."""
+"""What goes beside a mask: names and colors for other programs, a picture to look at, and a STAC Item."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.files.atomic import atomic_write
 from pipeline.io.mask import Mask
 from pipeline.io.raster import write_png
 from pipeline.io.suffixes import suffix_of
-from pipeline.masks.stac_item import item_of
+from pipeline.masks.stac_item import build_item
 from pipeline.sources.passes import slabs
 
 _LONGEST = 2048
 """Pixels of the longer side of a picture, at most."""
 _EMPTY = (255, 255, 255)
-"""Colour of nodata in a picture."""
+"""Color of nodata in a picture."""
 
 
-def write_companion(mask: Mask, at: Path, path: Path) -> None:
+def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
     """Write what the suffix of `path` stands for, of the mask that lies `at`.
 
     `.qml`, `.png` or `.json` of a scene, `.ctbl` or `.label` of a volume, whose `.png` is a sheet of its own. Raises
@@ -54,21 +54,21 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
 
 
 def _write_picture(mask: Mask, at: Path, path: Path) -> None:
-    """Every so many-th cell in the colour of its class."""
+    """Every so many-th cell in the color of its class."""
     step = max(1, -(-max(mask.grid.shape) // _LONGEST))
-    colours = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
+    colors = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
     for entry in mask.classes:
-        colours[entry.value] = entry.color
-    colours[mask.nodata] = _EMPTY
+        colors[entry.value] = entry.color
+    colors[mask.nodata] = _EMPTY
     rows = [
-        colours[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
+        colors[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
         for box, pixels in slabs(mask.labels)
     ]
     write_png(path, np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1)))
 
 
 def _write_item(mask: Mask, at: Path, path: Path) -> None:
-    _write_text(path, json.dumps(item_of(mask, at, path), indent=1) + "\n")
+    _write_text(path, json.dumps(build_item(mask, at, path), indent=1) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -77,13 +77,13 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _write_slicer(mask: Mask, at: Path, path: Path) -> None:
-    """A colour table of 3D Slicer: number, name, and colour with its alpha, a line for each class."""
+    """A color table of 3D Slicer: number, name, and color with its alpha, a line for each class."""
     rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.color))} {_alpha(c)}" for c in mask.classes]
     _write_text(path, "\n".join(["# Color", *rows]) + "\n")
 
 
 def _write_snap(mask: Mask, at: Path, path: Path) -> None:
-    """Label descriptions of ITK-SNAP: number, colour, alpha, whether it is visible and meshed, name."""
+    """Label descriptions of ITK-SNAP: number, color, alpha, whether it is visible and meshed, name."""
     head = ("# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL")
     rows = []
     for c in mask.classes:

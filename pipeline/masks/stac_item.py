@@ -39,7 +39,7 @@ _SETTINGS = ("patch", "overlap", "window", "normalisation", "spacing", "tta", "p
 _TASK = "semantic-segmentation"
 
 
-def item_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
+def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
     """The mask that lies `at`, as a STAC 1.1 Item for a file at `path`; without a known place its geometry is null."""
     grid = mask.grid
     properties: dict[str, Any] = {

@@ -40,7 +40,7 @@ class Structure:
 
 
 @dataclass
-class _Seen:
+class _ClassAccumulator:
     """What was seen of a class so far."""
 
     voxels: int = 0
@@ -86,8 +86,8 @@ def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Sou
         )
 
 
-def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict[int, _Seen]:
-    seen: dict[int, _Seen] = {}
+def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict[int, _ClassAccumulator]:
+    seen: dict[int, _ClassAccumulator] = {}
     for box, pixels in slabs(labels):
         values = pixels.values[0]
         intensities = None if scan is None else scan.read(box).values[0].astype(np.float32)
@@ -95,7 +95,7 @@ def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict
         for value in np.unique(values).tolist():
             if value == nodata:
                 continue
-            here, known = values == value, seen.setdefault(value, _Seen())
+            here, known = values == value, seen.setdefault(value, _ClassAccumulator())
             known.voxels += int(here.sum())
             known.border |= bool((here & at_end).any())
             if intensities is not None:
@@ -105,7 +105,7 @@ def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict
     return seen
 
 
-def _second_pass(labels: Source, scan: Source, seen: dict[int, _Seen]) -> dict[int, float]:
+def _second_pass(labels: Source, scan: Source, seen: dict[int, _ClassAccumulator]) -> dict[int, float]:
     """Medians: the values whose upper half is that of the middle are counted by their lower half."""
     middles = {value: _middles(known.halves) for value, known in seen.items() if known.halves.any()}
     lower = {(value, half): np.zeros(_HALF, np.int64) for value, pair in middles.items() for half, _ in pair}
@@ -150,7 +150,7 @@ def _border(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _rows(
-    seen: dict[int, _Seen],
+    seen: dict[int, _ClassAccumulator],
     medians: dict[int, float],
     classes: ClassTable,
     grid: Grid,
@@ -161,7 +161,7 @@ def _rows(
     voxel = grid.cell_volume / 1000
     rows = []
     for value in sorted({*names, *seen}):
-        known = seen.get(value, _Seen())
+        known = seen.get(value, _ClassAccumulator())
         count = int(known.halves.sum())
         mean = known.total / count if measured and count else None
         told = value, names.get(value, str(value)), known.voxels, known.voxels * voxel

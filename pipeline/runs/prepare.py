@@ -18,7 +18,7 @@ from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layers_of
-from pipeline.jobs.read_options import Reading, Wanted, reading_of
+from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Card
 from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
@@ -40,7 +40,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
     """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
     job = job.plain()
     item = look(job.input)
-    asked = _asked(job, item)
+    asked = _user_read_options(job, item)
     source = asked.open(item)
     try:
         job = _where_it_matters(job, source)
@@ -48,7 +48,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
         _check_kind(source, card, job)
-        found = reading_of(source, job.name, _wanted(card, job))
+        found = resolve_read_options(source, job.name, _input_requirements(card, job))
         reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
         source = reading.applied(source, item)
         _check_channels(source, card, job)
@@ -105,16 +105,16 @@ def default_output(path: str, grid: Grid) -> Path:
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
-def _asked(job: Job, item: Input) -> Reading:
+def _user_read_options(job: Job, item: Input) -> ReadOptions:
     """How the input is read as far as the user says so."""
     keep = bool(job.keep_header_text)
-    return Reading(
+    return ReadOptions(
         job.bands, onto=_target(job, item), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
     )
 
 
-def _wanted(card: Card, job: Job) -> Wanted:
-    return Wanted(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
+def _input_requirements(card: Card, job: Job) -> InputRequirements:
+    return InputRequirements(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
 
 
 def _check_kind(source: Source, card: Card, job: Job) -> None:
@@ -149,9 +149,9 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
 def _target(job: Job, item: Input) -> Grid | None:
     if job.like is None and job.resolution is None and job.crs is None:
         return None
-    from pipeline.jobs.target_grid import target_of
+    from pipeline.jobs.target_grid import find_target_grid
 
-    return target_of(job, item)
+    return find_target_grid(job, item)
 
 
 def _region(job: Job, grid: Grid) -> Region | None:

@@ -16,8 +16,8 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Region
 from pipeline.io.formats import Input
 from pipeline.jobs.job import Job
-from pipeline.jobs.layers import Layer, checked
-from pipeline.jobs.read_options import Reading
+from pipeline.jobs.layers import Layer, parse_layers
+from pipeline.jobs.read_options import ReadOptions
 from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
@@ -52,7 +52,7 @@ class PreparedJob:
     """Part of the scene that is segmented; None: all of it."""
     augmentation: TTA
     """Turns and scales in which the network sees each patch."""
-    reading: Reading
+    reading: ReadOptions
     """How the input is read for the model."""
     channels: int
     itemsize: int
@@ -135,7 +135,7 @@ class PreparedJob:
             **self._of_card(),
             "view": self._of_views([view.told for view in self.views]),
             "tta": self.augmentation.words,
-            "also": checked(self.job.also),
+            "also": parse_layers(self.job.also),
             **self._of_numerics(),
         }
 

@@ -15,7 +15,7 @@ from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask_files import Mask, in_the_way, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
-from pipeline.jobs.bids import derivative_of, describe
+from pipeline.jobs.bids import find_derivative, write_description
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
@@ -112,8 +112,8 @@ def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bo
     labels: Source = ZarrSource(store)
     if turned is not None:
         labels = ReorientedSource(labels, *inverse(*turned))
-    derivative = derivative_of(prepared.job.input, prepared.output)
-    told = {} if derivative is None else describe(derivative, prepared.output, prepared.classes)
+    derivative = find_derivative(prepared.job.input, prepared.output)
+    told = {} if derivative is None else write_description(derivative, prepared.output, prepared.classes)
     publish_mask(
         Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, made, told), prepared.output
     )

@@ -20,7 +20,7 @@ def key(seed: int, salt: int) -> int:
 
 
 def random_bits(field: int, *index: NDArray[Any]) -> NDArray[np.uint32]:
-    """32 uniform random bits per index tuple, broadcast: MurmurHash3's finaliser after each axis."""
+    """32 uniform random bits per index tuple, broadcast: MurmurHash3's finalizer after each axis."""
     bits = np.full(1, field, np.uint32)
     for axis in index:
         bits = bits * np.uint32(0x9E3779B1) + (axis & _MASK).astype(np.uint32)

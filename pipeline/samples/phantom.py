@@ -17,7 +17,7 @@ PHANTOM_AFFINE = (
     (0.0, 0.224, 2.4, -60.0),
     (0.0, 0.0, 0.0, 1.0),
 )
-"""Affine of a phantom: voxel index `(i, j, k)` = `(x, y, z)` to RAS+ millimetres; 0.8 x 0.8 x 2.5 mm, tilted."""
+"""Affine of a phantom: voxel index `(i, j, k)` = `(x, y, z)` to RAS+ millimeters; 0.8 x 0.8 x 2.5 mm, tilted."""
 
 _AIR, _LUNG, _FAT, _MUSCLE = -1000, -820, -90, 45
 
@@ -25,7 +25,7 @@ _AIR, _LUNG, _FAT, _MUSCLE = -1000, -820, -90, 45
 class _Organ(NamedTuple):
     label: int
     hounsfield: int
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     """`(z, y, x)`, from -1 to 1 across the volume."""
     radius: tuple[float, float, float]
 
@@ -64,9 +64,9 @@ def phantom_slices(
 def _vary(organ: _Organ, at: int, seed: int) -> _Organ:
     bits = random_bits(key(seed, 110 + at), np.arange(6))
     shift, scale = bits[:3] / 2**32 * 0.08 - 0.04, bits[3:] / 2**32 * 0.2 + 0.9
-    z, y, x = (float(a + b) for a, b in zip(organ.centre, shift, strict=True))
+    z, y, x = (float(a + b) for a, b in zip(organ.center, shift, strict=True))
     dz, dy, dx = (float(a * b) for a, b in zip(organ.radius, scale, strict=True))
-    return organ._replace(centre=(z, y, x), radius=(dz, dy, dx))
+    return organ._replace(center=(z, y, x), radius=(dz, dy, dx))
 
 
 def _slice(
@@ -84,9 +84,9 @@ def _slice(
 def _covers(organ: _Organ, z: int, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Which places of slice `z` lie in the organ, `(ny, nx)`."""
     dz, dy, dx = (
-        ((2 * at + 1) / size - 1 - centre) / radius
-        for at, size, centre, radius in zip(
-            (np.array([z]), np.arange(shape[1]), np.arange(shape[2])), shape, organ.centre, organ.radius, strict=True
+        ((2 * at + 1) / size - 1 - center) / radius
+        for at, size, center, radius in zip(
+            (np.array([z]), np.arange(shape[1]), np.arange(shape[2])), shape, organ.center, organ.radius, strict=True
         )
     )
     inside: NDArray[np.bool_] = (dy * dy)[:, None] + (dx * dx)[None, :] < 1 - dz * dz

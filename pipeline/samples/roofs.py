@@ -13,7 +13,7 @@ from pipeline.samples.streets import PLOTS, TOWN, Streets
 from pipeline.samples.terrain import BLOCK_UNITS, FINE, STEP, Terrain
 
 _PLOT = BLOCK_UNITS * FINE // PLOTS
-_COLOURS = np.array(
+_COLORS = np.array(
     [(168, 84, 62), (150, 72, 54), (184, 104, 78), (122, 110, 106), (112, 82, 70), (150, 148, 146), (206, 203, 198)],
     np.float32,
 )
@@ -34,11 +34,11 @@ class Roof(NamedTuple):
     half: tuple[int, int]
     """Half lengths of the two sides."""
     color: int
-    """Index into the roof colours; flat from 5 on."""
+    """Index into the roof colors; flat from 5 on."""
 
 
 def find_roofs(terrain: Terrain, streets: Streets, seed: int) -> list[Roof]:
-    """All roofs whose centre lies on the terrain's lattice: at most one to a plot or to a group of 2 x 2."""
+    """All roofs whose center lies on the terrain's lattice: at most one to a plot or to a group of 2 x 2."""
     small, large = _sites(terrain, _PLOT), _sites(terrain, 2 * _PLOT)
     hall = _draw(large.u, large.v, seed) % 100 < _HALLS
     house = _draw(small.u >> 1, small.v >> 1, seed) % 100 >= _HALLS
@@ -62,7 +62,7 @@ def draw_roof(roof: Roof, image: Floats, labels: NDArray[np.uint8], rows: Ints, 
     view = image[:, *box]
     view *= np.where(dark & (labels[box] != 0), np.float32(0.5), np.float32(1))
     tone = np.where(ridge > 0, np.float32(1.08), np.float32(1.0 if roof.color >= _FLAT else 0.84))
-    np.copyto(view, _COLOURS[roof.color][:, None, None] * tone, where=inside)
+    np.copyto(view, _COLORS[roof.color][:, None, None] * tone, where=inside)
     labels[box][inside] = 0
 
 
@@ -75,7 +75,7 @@ def _footprint(roof: Roof, dy: Ints, dx: Ints) -> tuple[NDArray[np.bool_], Float
 
 
 class _Sites(NamedTuple):
-    """Cells of the street grid whose centre lies within half a step of a lattice point; all arrays are flat."""
+    """Cells of the street grid whose center lies within half a step of a lattice point; all arrays are flat."""
 
     y: NDArray[np.float64]
     x: NDArray[np.float64]
@@ -122,12 +122,12 @@ def _roofs(
 ) -> Iterator[Roof]:
     bits = random_bits(key(seed, 82), sites.u, sites.v)
     half = least[0] + (bits >> 8) % spread[0], least[1] + (bits >> 16) % spread[1]
-    colour = (bits >> 24) % len(_COLOURS)
+    color = (bits >> 24) % len(_COLORS)
     y, x = np.rint(sites.y).astype(np.int64), np.rint(sites.x).astype(np.int64)
     for at in np.flatnonzero(keep):
         sides = int(half[0][at]), int(half[1][at])
         yield Roof(
-            int(y[at]), int(x[at]), np.float32(sites.cosine[at]), np.float32(sites.sine[at]), sides, int(colour[at])
+            int(y[at]), int(x[at]), np.float32(sites.cosine[at]), np.float32(sites.sine[at]), sides, int(color[at])
         )
 
 

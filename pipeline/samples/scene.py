@@ -20,7 +20,7 @@ from pipeline.samples.streets import (
     TOWN,
     VERGE,
     Streets,
-    colour_code,
+    color_code,
     make_streets,
 )
 from pipeline.samples.terrain import BLOCK_UNITS, FINE, STEP, Terrain, make_terrain, stretch
@@ -95,14 +95,14 @@ class _Cover(NamedTuple):
 
 _LAND, _ROAD, _VEGETATION, _WATER = range(1, len(CLASSES))
 _COVERS = (
-    (colour_code(124, 130, 82), _LAND),
-    (colour_code(54, 84, 90), _WATER),
-    (colour_code(58, 80, 44), _VEGETATION),
-    (colour_code(136, 135, 136), _ROAD),
-    (colour_code(104, 104, 107), _ROAD),
-    (colour_code(206, 206, 200), _ROAD),
+    (color_code(124, 130, 82), _LAND),
+    (color_code(54, 84, 90), _WATER),
+    (color_code(58, 80, 44), _VEGETATION),
+    (color_code(136, 135, 136), _ROAD),
+    (color_code(104, 104, 107), _ROAD),
+    (color_code(206, 206, 200), _ROAD),
 )
-"""Colour and label of each field of `_Cover`."""
+"""Color and label of each field of `_Cover`."""
 
 
 def _ground(place: _Place) -> tuple[Floats, NDArray[np.uint8]]:
@@ -110,8 +110,8 @@ def _ground(place: _Place) -> tuple[Floats, NDArray[np.uint8]]:
     cover = _cover(place)
     shade = _shade(place, cover)
     looks, labels = place.looks, np.full(shade.shape, _LAND, np.uint8)
-    for where, (colour, label) in zip(cover, _COVERS, strict=True):
-        np.copyto(looks, np.int32(colour), where=where)
+    for where, (color, label) in zip(cover, _COVERS, strict=True):
+        np.copyto(looks, np.int32(color), where=where)
         np.copyto(labels, np.uint8(label), where=where)
     image = np.empty((3, *shade.shape), np.float32)
     for band in range(3):

@@ -48,7 +48,7 @@ class Streets(NamedTuple):
     land: Codes
     """Looks of each parcel, then of each plot, `(2, blocks, 64)`.
 
-    Bits 0-23 are a colour code, 24-26 the depth of its ribs, 27 their axis, 28-30 how freely trees grow there.
+    Bits 0-23 are a color code, 24-26 the depth of its ribs, 27 their axis, 28-30 how freely trees grow there.
     """
 
 
@@ -111,8 +111,8 @@ def _land(i: Ints, j: Ints, seed: int) -> Codes:
     return np.stack([fields, _looks(_GARDENS, garden, garden & 0, garden >> 27 & 3)])
 
 
-def colour_code(red: int, green: int, blue: int) -> int:
-    """Colour as one integer, red in the lowest byte."""
+def color_code(red: int, green: int, blue: int) -> int:
+    """Color as one integer, red in the lowest byte."""
     return red | green << 8 | blue << 16
 
 

@@ -51,7 +51,7 @@ def ends_of(seen: Sequence[Histogram], low: Sequence[float], high: Sequence[floa
     return InputStatistics(tuple(a for a, _ in ends), tuple(b - a for a, b in ends))
 
 
-def to_grey(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+def to_gray(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Shades of grey for a picture: black at `low`, white at `high`; NaN is black."""
     share = np.nan_to_num((values - low) / max(high - low, 1e-9))
     return (255 * np.clip(share, 0, 1)).astype(np.uint8)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, Grid, Lattice
 from pipeline.geometry.orientation import canonical, turned_grid
-from pipeline.jobs.read_options import Reading
+from pipeline.jobs.read_options import ReadOptions
 from pipeline.models.card import Normalization, Pair
 from pipeline.sources.reoriented import ReorientedSource
 from pipeline.training.class_counts import class_numbers
@@ -180,14 +180,14 @@ def cells_per_pixel(training: Training, grid: Grid) -> tuple[float, float]:
 
 def _opened(training: Training, entry: ItemStatistics, view: View | None) -> tuple[Source, Source]:
     """Image and labels of an item, in `view`; as they are stored if None."""
-    image, labels = _open(entry.item.image, entry.reading), _open(entry.item.label, Reading())
+    image, labels = _open(entry.item.image, entry.reading), _open(entry.item.label, ReadOptions())
     if view is None:
         return image, labels
     turn = canonical(entry.grid, view, orientation=training.samples.orientation)
     return ReorientedSource(image, *turn), ReorientedSource(labels, *turn)
 
 
-_open_sources: OrderedDict[tuple[str, Reading], Source] = OrderedDict()
+_open_sources: OrderedDict[tuple[str, ReadOptions], Source] = OrderedDict()
 
 
 def close_all() -> None:
@@ -196,7 +196,7 @@ def close_all() -> None:
         _open_sources.popitem()[1].close()
 
 
-def _open(path: str, reading: Reading) -> Source:
+def _open(path: str, reading: ReadOptions) -> Source:
     """A source that is open already, or now is; the one that was not asked for longest is closed."""
     key = path, reading
     if key not in _open_sources:

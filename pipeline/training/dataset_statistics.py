@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
-from pipeline.jobs.read_options import Reading, Wanted, reading_of
+from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Normalization
 from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
@@ -28,7 +28,7 @@ class ItemStatistics:
     """An item with what is known of it."""
 
     item: Item
-    reading: Reading
+    reading: ReadOptions
     """How its image is read."""
     grid: Grid
     class_counts: ClassCounts
@@ -95,7 +95,7 @@ def scaling_of(normalization: Normalization, found: ItemStatistics) -> Scaling:
 def _collect(training: Training, item: Item) -> ItemStatistics:
     image, labels = open_pair(item, training.data.bands)
     try:
-        reading = reading_of(image, item.image, _requirements(training))
+        reading = resolve_read_options(image, item.image, _requirements(training))
         image = reading.applied(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
@@ -118,9 +118,11 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
         labels.close()
 
 
-def _requirements(training: Training) -> Wanted:
+def _requirements(training: Training) -> InputRequirements:
     data, values = training.data, training.samples.values
-    return Wanted(training.name, training.channels, data.bands, values, data.scale, data.offset, "data.bands")
+    return InputRequirements(
+        training.name, training.channels, data.bands, values, data.scale, data.offset, "data.bands"
+    )
 
 
 def _measured(training: Training) -> bool:

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.archive import archive as choice_room
-from pipeline.archive.archive import Archive, archive_at, content_of, stamp_of
+from pipeline.archive.archive import Archive, content_of, open_archive, stamp_of
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
-from pipeline.archive.run import code_of, segment_all
+from pipeline.archive.run import error_code, segment_all
 from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
@@ -176,7 +176,7 @@ def test_a_stopped_archive_goes_on(folder, models):
                 stop.set()
             return self
 
-    with pytest.raises(Interrupted), archive_at(folder / "out" / LEDGER_NAME) as archive:
+    with pytest.raises(Interrupted), open_archive(folder / "out" / LEDGER_NAME) as archive:
         segment_all(jobs, RunContext(observer=Stopping(stop)), archive)
     assert [states(folder)[name][0] for name in ("s0", "s1", "s2")] == ["done", "pending", "pending"]
     ledger = ArchiveLedger(folder / "out" / LEDGER_NAME)
@@ -234,7 +234,7 @@ def test_the_next_input_is_read_while_this_one_is_computed(folder, models, monke
             assert number == count or began[jobs[number].input].wait(10)
             return self
 
-    with archive_at(folder / "out" / LEDGER_NAME) as archive:
+    with open_archive(folder / "out" / LEDGER_NAME) as archive:
         reports = segment_all(jobs, RunContext(observer=Waiting()), archive)
     assert [report.status for report in reports] == ["done"] * 3
     ledger = ArchiveLedger(folder / "out" / LEDGER_NAME)
@@ -344,7 +344,7 @@ def test_the_content_of_a_store_is_that_of_its_files_and_their_names(tmp_path):
     ],
 )
 def test_each_error_has_a_code(error, code):
-    assert code_of(error) == code
+    assert error_code(error) == code
 
 
 def test_an_empty_ledger_tells_nothing_of_speed(tmp_path):

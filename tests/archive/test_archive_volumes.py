@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
-from pipeline.archive.outliers import FEWEST, suspects_of, volumes_of
+from pipeline.archive.outliers import FEWEST, find_outliers, measure_volumes
 from pipeline.archive.status import status_of, write_report
 from pipeline.cli import app
 from pipeline.masks.structures import measure
@@ -75,7 +75,7 @@ def entered(folder, volumes):
     ledger = ArchiveLedger(folder / LEDGER_NAME)
     for item, each in volumes.items():
         ledger.enter([Entry(item, None, "done")])
-        ledger.measured(item, each)
+        ledger.set_volumes(item, each)
     return ledger
 
 
@@ -98,7 +98,7 @@ def test_empty_and_unusual_masks_are_told_in_status_and_report(tmp_path):
             ("07", "volume-outlier"),
         ]
         ledger.enter([Entry("07", None, "failed", "memory", "too much")])
-        ledger.measured("03", {"liver": 1.5e3, "spleen": 204.0})
+        ledger.set_volumes("03", {"liver": 1.5e3, "spleen": 204.0})
         assert [(reason.code, reason.state) for reason in status_of(ledger).reasons] == [("memory", "failed")]
     finally:
         ledger.close()
@@ -106,29 +106,29 @@ def test_empty_and_unusual_masks_are_told_in_status_and_report(tmp_path):
 
 def test_few_items_have_no_outlier_and_what_is_no_volume_has_none(tmp_path):
     few = {str(number): {"liver": 1500.0} for number in range(FEWEST - 1)}
-    assert suspects_of({**few, "0": {"liver": 1.0}}) == []
-    assert len(suspects_of({**few, "0": {"liver": 1.0}, "9": {"liver": 1500.0}})) == 1
-    assert volumes_of(str(put_scene(tmp_path / "s.tif", pixels((2, 6, 5))))) == {}
-    assert volumes_of(str(tmp_path / "gone.nii.gz")) == volumes_of(None) == {}
+    assert find_outliers({**few, "0": {"liver": 1.0}}) == []
+    assert len(find_outliers({**few, "0": {"liver": 1.0}, "9": {"liver": 1500.0}})) == 1
+    assert measure_volumes(str(put_scene(tmp_path / "s.tif", pixels((2, 6, 5))))) == {}
+    assert measure_volumes(str(tmp_path / "gone.nii.gz")) == measure_volumes(None) == {}
 
 
 def test_a_structure_that_is_often_missing_has_no_outliers_but_its_own():
     items = {f"{number:02}": {"tumour": 5.0 + number % 3, "liver": 1500.0} for number in range(12)}
     items |= {f"{number}": {"tumour": 0.0, "liver": 1500.0} for number in range(12, 40)}
-    assert suspects_of(items) == []
+    assert find_outliers(items) == []
     items["05"] = {"tumour": 60.0, "liver": 1500.0}
-    assert [suspect.input for suspect in suspects_of(items)] == ["05"]
+    assert [suspect.input for suspect in find_outliers(items)] == ["05"]
     items["39"] = {"tumour": 0.0, "liver": 0.0}
-    assert {suspect.code for suspect in suspects_of(items)} == {"volume-outlier", "empty-mask"}
+    assert {suspect.code for suspect in find_outliers(items)} == {"volume-outlier", "empty-mask"}
     items["39"] = {"tumour": 5.0, "liver": 0.0}
-    assert suspects_of(items)[-1].reason == "39: liver has 0 ml; the median of 39 is 1.5e+03"
+    assert find_outliers(items)[-1].reason == "39: liver has 0 ml; the median of 39 is 1.5e+03"
 
 
 def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path):
     ledger = entered(tmp_path, {"a": {"liver": 0.0}})
     rows = ledger.rows()
     ledger.enter([Entry("new", None, "done")])
-    ledger.measured("new", {"liver": 0.0})
+    ledger.set_volumes("new", {"liver": 0.0})
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ledger, "rows", lambda states=(): rows)
@@ -140,7 +140,7 @@ def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path):
 @given(st.lists(st.floats(95, 105), min_size=FEWEST, max_size=40), st.floats(0.5, 2), st.randoms())
 def test_the_one_that_is_unlike_the_others_is_found_in_any_unit_and_order(volumes, unit, random):
     items = [(str(number), {"x": ml * unit}) for number, ml in enumerate(volumes)]
-    assert suspects_of(dict(items)) == []
+    assert find_outliers(dict(items)) == []
     items.append(("odd", {"x": 300 * unit}))
     random.shuffle(items)
-    assert [suspect.input for suspect in suspects_of(dict(items))] == ["odd"]
+    assert [suspect.input for suspect in find_outliers(dict(items))] == ["odd"]

@@ -304,9 +304,9 @@ def test_what_cannot_be_exported_is_refused(made, words, code, said):
 
 
 def test_the_reason_of_a_failure_names_its_input_once():
-    assert archive.failure(Job("b.tif"), ValueError("oh")).reason == "b.tif: ValueError: oh; --debug shows where"
-    assert archive.failure(Job("b.tif"), OutputError("c.tif: no room")).reason == "b.tif: c.tif: no room"
-    assert archive.failure(Job("a.tif"), InputError("a.tif: is red")).reason == "a.tif: is red"
+    assert archive.failure_report(Job("b.tif"), ValueError("oh")).reason == "b.tif: ValueError: oh; --debug shows where"
+    assert archive.failure_report(Job("b.tif"), OutputError("c.tif: no room")).reason == "b.tif: c.tif: no room"
+    assert archive.failure_report(Job("a.tif"), InputError("a.tif: is red")).reason == "a.tif: is red"
 
 
 @pytest.mark.parametrize(

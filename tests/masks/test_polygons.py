@@ -24,7 +24,7 @@ from pipeline.errors import RequestError
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
 from pipeline.masks.export import export
-from pipeline.masks.polygons import Finish, patches_of, write_vectors
+from pipeline.masks.polygons import PolygonOptions, trace_polygons, write_vectors
 from tests.support.fakes import ArraySource
 from tests.support.rasters import PLACES, put
 
@@ -36,7 +36,7 @@ FORMATS = [".gpkg", ".parquet", ".geojson"]
 
 def found(labels, rows) -> list[tuple[int, object]]:
     source = ArraySource(labels[None])
-    return [pair for patches in patches_of(source, NODATA, rows) for pair in zip(patches.values, patches.shapes)]  # noqa: B905
+    return [pair for patches in trace_polygons(source, NODATA, rows) for pair in zip(patches.values, patches.shapes)]  # noqa: B905
 
 
 @given(MASKS, st.integers(1, 9))
@@ -143,7 +143,7 @@ def test_small_patches_are_left_out_and_outlines_are_smoothed_after_they_are_who
     labels[1022:1026, 1:3] = 1  # lies across a band
     labels[5, 1] = 1
     source = mask_at("north-up", labels, tmp_path / "m.tif")
-    write_vectors(source, tmp_path / "m.parquet", NODATA, CLASSES, Finish(simplify=15.0, least=700.0))
+    write_vectors(source, tmp_path / "m.parquet", NODATA, CLASSES, PolygonOptions(simplify=15.0, least=700.0))
     table = parquet.read_table(tmp_path / "m.parquet").to_pydict()
     assert sorted(zip(table["value"], table["cells"], strict=True)) == [(0, 11991), (1, 8)]
 

@@ -19,7 +19,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box
 from pipeline.io.mask_files import Mask, mask_info, publish
 from pipeline.masks.check import check
-from pipeline.masks.export import export, export_each
+from pipeline.masks.export import export, export_per_class
 from pipeline.sources.components import ComponentFilter
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import contents
@@ -134,17 +134,17 @@ def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):
 def test_structures_that_would_share_a_file_or_go_into_one_are_refused(mask, tmp_path):
     for output in (tmp_path / "o.nii.gz", mask):
         with pytest.raises(RequestError, match="several structures go into a folder"):
-            export_each(mask, output)
+            export_per_class(mask, output)
     (tmp_path / "out.v1").mkdir()
-    assert len(export_each(mask, tmp_path / "out.v1")) == 2
+    assert len(export_per_class(mask, tmp_path / "out.v1")) == 2
     said = json.loads((tmp_path / "mask.json").read_text())
     said["labels"][1]["name"], said["labels"][2]["name"] = "left lung", "left_lung"
     (tmp_path / "mask.json").write_text(json.dumps(said))
     with pytest.raises(RequestError, match="two of left lung, left_lung would be one file"):
-        export_each(mask, tmp_path / "parts")
+        export_per_class(mask, tmp_path / "parts")
     (tmp_path / "mask.json").unlink()
     with pytest.raises(RequestError, match="has no names of classes"):
-        export_each(mask, tmp_path / "parts")
+        export_per_class(mask, tmp_path / "parts")
     ended = CliRunner().invoke(app, ["export", str(mask), "-o", str(tmp_path / "p"), "--per-class", "--class", "liver"])
     assert "--per-class writes a mask of each class" in ended.output
     assert not (tmp_path / "parts").exists()

@@ -28,7 +28,7 @@ from pipeline.runs.work_folder import STATISTICS
 from pipeline.sources import percentiles as room
 from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.sources.passes import slabs
-from pipeline.sources.percentiles import stretch, to_grey
+from pipeline.sources.percentiles import stretch, to_gray
 from pipeline.sources.statistics import InputStatistics
 from pipeline.training.config import Data
 from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
@@ -282,10 +282,10 @@ def test_percentiles_that_are_none_are_refused():
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20), st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_shades_of_grey_go_from_black_to_white_in_order(values, low, distance):
-    shades = to_grey(np.array(sorted(values), np.float32), low, low + distance)
+    shades = to_gray(np.array(sorted(values), np.float32), low, low + distance)
     seen = [shade for shade, value in zip(shades.tolist(), sorted(values), strict=True) if value == value]
     assert seen == sorted(seen)
-    assert to_grey(np.array([low, np.nan, np.inf]), low, low + distance).tolist() == [0, 0, 255]
+    assert to_gray(np.array([low, np.nan, np.inf]), low, low + distance).tolist() == [0, 0, 255]
 
 
 def test_a_pass_takes_more_rows_of_a_scene_than_slices_of_a_volume():

@@ -23,7 +23,7 @@ from pipeline.io.raster import RasterSource
 from pipeline.io.raster.georeference import grid_at, transform_of
 from pipeline.io.raster.warped import ReprojectedSource
 from pipeline.jobs.job import Job, Resources
-from pipeline.jobs.target_grid import target_of
+from pipeline.jobs.target_grid import find_target_grid
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.testing import SourceContract
@@ -133,7 +133,7 @@ def test_far_places_are_read_in_parts_that_change_no_byte(case):
 def test_a_scene_on_its_own_grid_is_itself(place, tmp_path):
     path = str(put(tmp_path / "scene.tif", image((70, 140), np.uint8), nodata=0, **PLACES[place]))
     own = RasterSource(path)
-    put_on = open_source(path, onto=target_of(Job(path, like=path)))
+    put_on = open_source(path, onto=find_target_grid(Job(path, like=path)))
     assert put_on.grid == own.grid
     for found, expected in zip(shown(put_on), shown(own), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -146,7 +146,7 @@ def test_a_scene_on_its_own_grid_is_itself(place, tmp_path):
 def test_larger_pixels_are_means_of_whole_blocks(dtype, kind, factor, tmp_path):
     values = image((150, 140), dtype)
     path = str(put(tmp_path / "scene.tif", values, transform=Affine(2, 0, 7, 0, -3, 9), crs=UTM, nodata=0))
-    source = open_source(path, onto=target_of(Job(path, resolution=(3 * factor[0], 2 * factor[1]))))
+    source = open_source(path, onto=find_target_grid(Job(path, resolution=(3 * factor[0], 2 * factor[1]))))
     found, valid = shown(source)
     blocks = values.reshape(2, 150 // factor[0], factor[0], 140 // factor[1], factor[1])
     means = blocks.mean((2, 4), dtype=np.float64)
@@ -161,7 +161,7 @@ def test_a_pixel_that_is_not_a_number_spreads_no_further_than_it_is_needed(tmp_p
     values = image((60, 140))
     values[1, 30, 30] = np.nan
     path = str(put(tmp_path / "scene.tif", values, transform=WHERE, crs=UTM))
-    found, valid = shown(open_source(path, onto=target_of(Job(path, resolution=(5, 5)))))
+    found, valid = shown(open_source(path, onto=find_target_grid(Job(path, resolution=(5, 5)))))
     assert np.isfinite(found).all()
     assert np.argwhere(~valid).min(0).tolist() == [59, 59]
     assert np.argwhere(~valid).max(0).tolist() == [62, 62]
@@ -172,7 +172,7 @@ def test_a_pixel_that_is_not_a_number_spreads_no_further_than_it_is_needed(tmp_p
 @pytest.mark.parametrize("system", ["EPSG:3857", "EPSG:32632"])
 def test_another_system_holds_the_scene_and_little_more(place, system, tmp_path):
     path = str(put(tmp_path / "scene.tif", image((70, 140)), **PLACES[place]))
-    grid = target_of(Job(path, crs=system))
+    grid = find_target_grid(Job(path, crs=system))
     with rasterio.open(path) as dataset:
         rows, columns = dataset.shape
         corners = [dataset.transform @ corner for corner in ((0, 0), (columns, 0), (columns, rows), (0, rows))]
@@ -189,7 +189,7 @@ def test_another_system_holds_the_scene_and_little_more(place, system, tmp_path)
     if place != "rotated":
         assert 0.6 < side / usual.a < 1.6
     assert shown(open_source(path, onto=grid))[1].mean() > 0.4
-    sized = target_of(Job(path, crs=system, resolution=(2 * side, side)))
+    sized = find_target_grid(Job(path, crs=system, resolution=(2 * side, side)))
     assert sized.spacing == pytest.approx((2 * side, side))
 
 
@@ -200,7 +200,7 @@ def test_a_mask_is_that_of_the_scene_on_the_grid(grid, models, tmp_path):
     words = {name: str(tmp_path / value) if name == "like" else value for name, value in grid.items()}
     job = Job(str(tmp_path / "scene.tif"), tmp_path / "mask.tif", str(models / "scene"), **words)
     segment(job)
-    onto = target_of(job)
+    onto = find_target_grid(job)
     values, valid = shown(open_source(job.input, onto=onto))
     placed = {"transform": Affine(*transform_of(onto)), "crs": onto.crs, "nodata": 0}
     put(tmp_path / "warped.tif", np.where(valid, values, 0), **placed)
@@ -281,11 +281,11 @@ def test_a_scene_without_a_transform_is_put_on_no_grid(place, tmp_path):
     path = str(put(tmp_path / "scene.tif", image((70, 140)), **PLACES[place]))
     other = str(put(tmp_path / "other.tif", image((70, 140)), **PLACES["degrees"]))
     with pytest.raises(InputError, match="has no transform to put it on another grid by"):
-        open_source(path, onto=target_of(Job(path, like=other)))
+        open_source(path, onto=find_target_grid(Job(path, like=other)))
     with pytest.raises(RequestError, match="nobody can say how large"):
-        target_of(Job(path, resolution=(1.0, 1.0)))
+        find_target_grid(Job(path, resolution=(1.0, 1.0)))
     with pytest.raises(RequestError, match="does not say where it lies"):
-        target_of(Job(path, crs="EPSG:3857"))
+        find_target_grid(Job(path, crs="EPSG:3857"))
 
 
 @pytest.fixture(scope="module")
@@ -329,14 +329,14 @@ def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     assert prepare(replace(job, like=like), Resources()).grid == onto
     with pytest.raises(InputError, match=r"different systems.*with --crs, or a raster on whose grid with --like"):
         prepare(job, Resources())
-    grid = target_of(Job(f"mosaic:{folder}/[ab].tif", crs=UTM, resolution=(20.0, 10.0)))
+    grid = find_target_grid(Job(f"mosaic:{folder}/[ab].tif", crs=UTM, resolution=(20.0, 10.0)))
     _, valid = shown(open_source(f"mosaic:{folder}/[ab].tif", onto=grid))
     assert valid[:4].any()
     assert valid[-4:].any()
     assert valid[:, :4].any()
     assert valid[:, -4:].any()
     assert grid.spacing == (20, 10)
-    assert target_of(Job(f"mosaic:{folder}/[ab].tif", crs=UTM)).spacing == pytest.approx((10, 10))
+    assert find_target_grid(Job(f"mosaic:{folder}/[ab].tif", crs=UTM)).spacing == pytest.approx((10, 10))
     far = Grid((9, 9), ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), UTM)
     with pytest.raises(InputError, match="has no cell in common"):
         open_source(f"mosaic:{folder}", onto=far)

@@ -35,7 +35,7 @@ def _copy_model(network: PSPNet, ref: str | Path) -> None:
         if not name.startswith(("head.4.", "aux.")) and (name not in known or known[name].shape != tensor.shape)
     ]
     if wrong:
-        raise ModelError(f"network.pretrained = {ref}: is another network. {'; '.join(wrong[:10])}")
+        raise ModelError(f"network.pretrained = {ref}: is of another network. {'; '.join(wrong[:10])}")
     with torch.no_grad():
         for name, tensor in own.items():
             if name in known and known[name].shape == tensor.shape:

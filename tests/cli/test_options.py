@@ -95,7 +95,7 @@ def test_options_are_one_value():
     ("words", "said"),
     [
         ((), "--name"),
-        (("--name", "x", "--size", "much"), "error: --size 'much': must be a size, as in 500MiB or 2GiB"),
+        (("--name", "x", "--size", "much"), "error: --size 'much': must be a size, e.g. 500MiB or 2GiB"),
         (("--name", "x", "--wait", "soon"), "error: --wait 'soon': must be a time"),
         (("--name", "x", "--count", "many"), "--count"),
         (("--name", "x", "--inner", "8"), "--inner"),

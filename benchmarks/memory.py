@@ -30,7 +30,7 @@ from pipeline.runs.view_sweep import sweeps_of
 def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
     (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Resources()))
-    predictor = NullNetwork() if null else pipeline.runs.predictors.predictor_of(sweep, None)
+    predictor = NullNetwork() if null else pipeline.runs.predictors.build_predictor(sweep, None)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: predictor):

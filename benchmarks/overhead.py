@@ -24,7 +24,7 @@ from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.spec import Backbone
-from pipeline.runs.predictors import predictor_of
+from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 
@@ -38,7 +38,7 @@ def run(scene: Path, mask: Path, model: Path) -> float:
 
 def network_alone(scene: Path, mask: Path, model: Path) -> float:
     (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Resources()))
-    predictor = predictor_of(sweep, None)
+    predictor = build_predictor(sweep, None)
     source = open_source(scene)
     whole = source.read(Box.whole(source.grid.shape)).values
     patches = [whole[(slice(None), *patch.slices)][None] for _, row in sweep.lattice.rows() for patch in row]

@@ -49,7 +49,7 @@ class Bounds:
         return nullcontext() if self.limit is None else concurrency(self.limit, occupy=1, strict=True)
 
 
-def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether a failure may pass: what is wrong with the request stays wrong, and what is held is another run's."""
     try:
         state.result()
@@ -68,14 +68,14 @@ def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     retries=2,
     retry_delay_seconds=[5, 60],
     retry_jitter_factor=0.5,
-    retry_condition_fn=worth_another_try,
+    retry_condition_fn=is_retryable,
     cache_policy=NO_CACHE,
 )
 def segment_item(job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
     """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
-    observer = _tracked("Cells that are done")
+    observer = _create_tracker("Cells that are done")
     with bounds.slot():
-        report = _in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
+        report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
     return report
 
@@ -91,7 +91,7 @@ class _Deadline(Stoppable):
         return super().should_stop() or monotonic() > self._end
 
 
-def _in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> Report:
+def _segment_in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> Report:
     """The report of a job, which is stopped between two patches when its time is over."""
     try:
         return segment(job, run.resources, _Deadline(run.observer, stop, seconds))
@@ -101,7 +101,7 @@ def _in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> R
         raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
 
 
-def _tried(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
+def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
     """The report of an item as a task, however it ended. Raises Interrupted if `stop` is set."""
     state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
     if state.is_completed():
@@ -122,13 +122,13 @@ def segment_items(
 
     Ctrl-C, or a flow that is cancelled, stops the items under way between two patches.
     """
-    progress = _tracked("Items that are done")
+    progress = _create_tracker("Items that are done")
     stop = Event()
 
     def each(work: WorkItem, number: int, count: int) -> Report:
         if number == 1:
             progress.started(count, 0)
-        report = _tried(work, bounds, stop)
+        report = _run_item(work, bounds, stop)
         progress.advanced(1)
         return report
 
@@ -164,6 +164,6 @@ class _Tracker(Observer):
             update_progress_artifact(self._artifact, 100 * min(1.0, self._done / self._total))
 
 
-def _tracked(description: str) -> Observer:
+def _create_tracker(description: str) -> Observer:
     artifact = create_progress_artifact(0.0, description=description)
     return _Tracker(artifact) if isinstance(artifact, UUID) else SILENT

@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.item import worth_another_try
+from flows.item import is_retryable
 from pipeline import Resources
 from pipeline.errors import ModelError, RequestError
 from pipeline.evaluation import EvaluationOutputs, EvaluationRequest, Measures, run_evaluation
@@ -22,7 +22,7 @@ RECORD = "test"
 _DELAYS: list[float] = [10, 60]
 
 
-@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
+@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def train_model(config: Path, out: Path, data: Path | None, device: str | None) -> Path:
     """The folder of the trained model; a retry goes on from the last checkpoint."""
     return train(
@@ -30,7 +30,7 @@ def train_model(config: Path, out: Path, data: Path | None, device: str | None) 
     ).folder
 
 
-@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=worth_another_try, cache_policy=NO_CACHE)
+@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Resources) -> dict[str, float | None]:
     """Figures over all items of a table with the columns image and truth; they go into the model's card too.
 

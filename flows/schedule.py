@@ -35,7 +35,7 @@ _ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStra
 
 
 @dataclass(frozen=True)
-class When:
+class Schedule:
     """When ticks come: one of the two."""
 
     every: timedelta | None = None
@@ -47,7 +47,7 @@ class When:
 
 
 @dataclass(frozen=True)
-class Watching:
+class WatchParameters:
     """What each tick does."""
 
     config: Path
@@ -58,7 +58,9 @@ class Watching:
     bounds: Bounds = Bounds()
 
 
-def deployment_of(watching: Watching, when: When, name: str | None = None, pool: str | None = None) -> RunnerDeployment:
+def create_deployment(
+    watching: WatchParameters, when: Schedule, name: str | None = None, pool: str | None = None
+) -> RunnerDeployment:
     """The deployment `watch/<name>`, which by default is named after the job file. Raises RequestError.
 
     Nothing is asked of a server, and the job file is read to see whether it can be used.
@@ -80,13 +82,13 @@ def deployment_of(watching: Watching, when: When, name: str | None = None, pool:
     return cast("RunnerDeployment", made)  # a coroutine only where one is awaited
 
 
-def serve_here(deployment: RunnerDeployment) -> None:
+def serve_deployment(deployment: RunnerDeployment) -> None:
     """Run the flow when its time comes, until this process is stopped; on the server that is set up, or on our own."""
-    with a_server():
+    with prefect_server():
         serve(deployment, limit=1)
 
 
-def leave_to(deployment: RunnerDeployment) -> str:
+def apply_to_pool(deployment: RunnerDeployment) -> str:
     """Create the deployment on the server that is set up, for the workers of its pool; its name there."""
     if PREFECT_API_URL.value() is None:
         raise RequestError("--pool needs a Prefect server; tell of it by `prefect config set PREFECT_API_URL=...`")
@@ -101,7 +103,7 @@ def leave_to(deployment: RunnerDeployment) -> str:
 
 
 @contextmanager
-def a_server() -> Iterator[str]:
+def prefect_server() -> Iterator[str]:
     """Address of the server that is set up; of one that answers here; or of one that runs meanwhile."""
     if (known := PREFECT_API_URL.value()) is not None:
         yield known

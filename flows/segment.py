@@ -44,7 +44,7 @@ def segment_flow(
     """
     with open_archive(ledger) as archive:
         reports = segment_items(jobs, RunContext(means), bounds, archive)
-    show(reports, "masks", "Results by item")
+    create_reports_artifact(reports, "masks", "Results by item")
     if any(report.status == "failed" for report in reports):
         raise ItemsFailedError(reports)
     return reports
@@ -80,7 +80,7 @@ def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) 
         ) from error
 
 
-def show(reports: Sequence[Report], key: str, description: str) -> None:
+def create_reports_artifact(reports: Sequence[Report], key: str, description: str) -> None:
     """A table of reports as an artifact, failures first where there are too many."""
     rows = sorted(reports, key=lambda report: report.status != "failed") if len(reports) > _LISTED else reports
     more = "" if len(rows) <= _LISTED else f" ({_LISTED} of {len(rows)}; the ledger has all)"

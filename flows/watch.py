@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from flows.item import Bounds, segment_items
-from flows.segment import ItemsFailedError, show
+from flows.segment import ItemsFailedError, create_reports_artifact
 from pipeline import Job, Report, Resources
 from pipeline.archive import LEDGER_NAME, open_archive
 from pipeline.errors import NothingFoundError
@@ -20,7 +20,7 @@ from pipeline.jobs import Request, check, folder_of, jobs_of, read_request
 from pipeline.runs import Observer, RunContext
 
 
-class _Before(Observer):
+class _KnownReports(Observer):
     """Keeps what the ledger says of items that are left alone."""
 
     def __init__(self) -> None:
@@ -45,17 +45,17 @@ def watch_flow(
     """
     request = read_request(config)
     check(request)
-    jobs = _settled(_jobs(request), settle)
+    jobs = _without_recent(_jobs(request), settle)
     if not jobs:
         get_run_logger().info("nothing is there yet")
         return []
-    before = _Before()
+    before = _KnownReports()
     with open_archive(ledger or folder_of(request, jobs) / LEDGER_NAME) as archive:
         reports = segment_items(jobs, RunContext(means, before), bounds, archive)
     new = [report for report in reports if report.status != "skipped" and report not in before.reports]
     get_run_logger().info("%d items, %d of them new", len(reports), len(new))
     if new:
-        show(new, "new-masks", "What this run found")
+        create_reports_artifact(new, "new-masks", "What this run found")
     if any(report.status == "failed" for report in new):
         raise ItemsFailedError(new)
     return reports
@@ -68,7 +68,7 @@ def _jobs(request: Request) -> list[Job]:
         return []
 
 
-def _settled(jobs: list[Job], settle: float) -> list[Job]:
+def _without_recent(jobs: list[Job], settle: float) -> list[Job]:
     """Those whose input has not changed for so many seconds; addresses as they are."""
     now = time.time()
     return [job for job in jobs if not (path := Path(job.input)).exists() or now - path.stat().st_mtime > settle]

@@ -31,8 +31,8 @@ from pipeline.io.zarr import create_labels, mask_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.masks.export import export
 from pipeline.models.spec import Backbone
-from pipeline.runs.cluster import map_out
-from pipeline.runs.predictors import predictor_of
+from pipeline.runs.cluster import map_distributed
+from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import MASK, labels_sink, swept_source
@@ -74,7 +74,7 @@ def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
         _megabytes(view.prepared.work / MASK / mask_of(view.prepared.grid)),
         _megabytes(view.prepared.output),
     )
-    real = _swept(view, predictor_of(view, 1))
+    real = _swept(view, build_predictor(view, 1))
     patch_s = median(real.network.seconds)
     patch_mpx = (len(view.lattice) - len(less.lattice)) * prod(view.lattice.patch) / 1e6
     return Costs(
@@ -153,11 +153,13 @@ def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float
 
 
 def _map(function: Callable[[Task], None], task: Task, count: int) -> None:
-    map_out(function, lambda _: {f"task-{number}": task for number in range(count)}, workers=1, tick=lambda: None)
+    map_distributed(
+        function, lambda _: {f"task-{number}": task for number in range(count)}, workers=1, tick=lambda: None
+    )
 
 
 def _load(view: ViewSweep) -> None:
-    predictor_of(view, 1)
+    build_predictor(view, 1)
 
 
 def _cpu(work: Callable[[], object]) -> tuple[float, float]:

@@ -47,16 +47,16 @@ def errors() -> Iterator[None]:
     except typer.Exit:
         raise
     except (Interrupted, KeyboardInterrupt) as error:
-        _fail(f"{error}" or f"{Interrupted()}", STOPPED)
+        _exit(f"{error}" or f"{Interrupted()}", STOPPED)
     except RequestError as error:
-        _fail(f"{error}", WRONG_REQUEST)
+        _exit(f"{error}", WRONG_REQUEST)
     except PipelineError as error:
-        _fail(f"{error}", SOME_FAILED)
+        _exit(f"{error}", SOME_FAILED)
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error}; --debug shows where", SOME_FAILED)
+        _exit(f"{type(error).__name__}: {error}; --debug shows where", SOME_FAILED)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _exit(message: str, code: int) -> NoReturn:
     if _debug.get():
         raise
     typer.echo(f"error: {message}", err=True)

@@ -71,11 +71,11 @@ class Group:
             yield _parameter(key.field.name, Annotated[_type_of(key), self._info(key)], _default_of(key))
             for word in key.former:
                 hidden = typer.Option(_flag(word), hidden=True)
-                yield _parameter(_formerly(word), Annotated[_type_of(key) | None, hidden], None)
+                yield _parameter(_former_parameter(word), Annotated[_type_of(key) | None, hidden], None)
 
     def value(self, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (of the kind)
         """The dataclass with all that was given."""
-        chosen = {key: _chosen(key, options) for key in self.keys}
+        chosen = {key: _choose(key, options) for key in self.keys}
         return self.kind(**{key.field.name: _read(key, said) for key, said in chosen.items() if said not in (None, [])})
 
     def _info(self, key: Key) -> Any:  # noqa: ANN401  (typer's)
@@ -103,7 +103,7 @@ def _flag(word: str) -> str:
     return f"--{word.replace('_', '-')}"
 
 
-def _formerly(word: str) -> str:
+def _former_parameter(word: str) -> str:
     return f"formerly_{word}"
 
 
@@ -120,11 +120,11 @@ def _default_of(key: Key) -> Any:  # noqa: ANN401  (of the field)
     return None if key.reader is not None and key.bare is not bool else key.field.default
 
 
-def _chosen(key: Key, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer has read)
+def _choose(key: Key, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer has read)
     """What was given of a field, under whatever name."""
     said = options[key.field.name]
     for word in key.former:
-        if (former := options[_formerly(word)]) in (None, []):
+        if (former := options[_former_parameter(word)]) in (None, []):
             continue
         if said != _default_of(key):
             raise RequestError(f"{_flag(word)} is the older name of {_flag(key.name)}; give that one alone")

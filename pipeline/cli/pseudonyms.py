@@ -16,7 +16,7 @@ from pipeline.runs.report import Report
 _DIGITS = 12
 
 
-def digest_of(path: str | Path) -> str:
+def pseudonym(path: str | Path) -> str:
     """Digits of a SHA-256 that stand for a file, with its suffix: the same ones in every run."""
     suffix = name_of(path)[len(stem_of(path)) :].lower()  # a folder has none, for after its points a name may go on
     return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix
@@ -26,12 +26,12 @@ def without_names(report: Report) -> Report:
     """A report that tells digits instead of names."""
     instead: dict[str, str] = {}
     for path in _files(report):
-        instead |= _instead(path)
+        instead |= _replacements(path)
     longest_first = sorted(instead, key=len, reverse=True)
     any_name = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in longest_first))
     reason = report.reason and any_name.sub(lambda found: instead[found[0]], report.reason)
-    output = report.output and digest_of(report.output)
-    return replace(report, input=digest_of(report.input), output=output, reason=reason)
+    output = report.output and pseudonym(report.output)
+    return replace(report, input=pseudonym(report.input), output=output, reason=reason)
 
 
 def _files(report: Report) -> Iterable[Path]:
@@ -42,9 +42,9 @@ def _files(report: Report) -> Iterable[Path]:
     return path, *parts, output, *(output.with_name(stem_of(output) + suffix) for suffix in ("", ".tif", ".nii.gz"))
 
 
-def _instead(path: Path) -> dict[str, str]:
+def _replacements(path: Path) -> dict[str, str]:
     """All under which a file and its folder may be told, and what is told instead."""
-    digits = digest_of(path)
+    digits = pseudonym(path)
     names = dict.fromkeys((str(path), str(path.absolute()), path.name), digits)
     folders = {str(folder): "..." for folder in (path.parent, path.absolute().parent) if len(folder.parts) > 1}
     item = look(path)

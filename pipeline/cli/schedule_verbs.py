@@ -51,15 +51,15 @@ def schedule(
     Nothing is done twice, and a broken input fails once. See the flow `watch`.
     """
     from flows.item import Bounds
-    from flows.schedule import Watching, When, deployment_of, leave_to, serve_here
+    from flows.schedule import Schedule, WatchParameters, apply_to_pool, create_deployment, serve_deployment
 
     bounds = Bounds(timetable.at_once, timetable.limit, timetable.timeout)
-    watching = Watching(config, timetable.settle, resources, bounds)
-    when = When(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
-    deployment = deployment_of(watching, when, name, pool)
+    watching = WatchParameters(config, timetable.settle, resources, bounds)
+    when = Schedule(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
+    deployment = create_deployment(watching, when, name, pool)
     if pool is None:
-        serve_here(deployment)
+        serve_deployment(deployment)
         return
-    made = leave_to(deployment)
+    made = apply_to_pool(deployment)
     record = {"deployment": made, "pool": pool}
     typer.echo(json.dumps(record) if as_json else f"{made}: `prefect worker start --pool {pool}` does it")

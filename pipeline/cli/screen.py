@@ -16,7 +16,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from pipeline.cli.pseudonyms import digest_of, without_names
+from pipeline.cli.pseudonyms import pseudonym, without_names
 from pipeline.runs.observer import Observer
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Screen(Observer):
 
     def item(self, job: Job, number: int, count: int) -> Observer:
         """A line for the next item."""
-        name = digest_of(job.name) if self._hash_names else job.name
+        name = pseudonym(job.name) if self._hash_names else job.name
         return self._line(name if count == 1 else f"{number}/{count} {name}")
 
     def step(self, name: str) -> Observer:
@@ -141,10 +141,10 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         counts = Counter(report.status for report in reports)
         sys.stdout.write(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + "\n")
     else:
-        _print_each(reports)
+        _print_table(reports)
 
 
-def _print_each(reports: Sequence[Report]) -> None:
+def _print_table(reports: Sequence[Report]) -> None:
     table = table_of("input", "output", "status", "Mpx", "s", "Mpx/s")
     for report in reports:
         rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""

@@ -83,7 +83,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
         return
     for card in cards:
         classes = [{"value": value, **encode(entry)} for value, entry in enumerate(card.classes)]
-        figures = "\n".join(_recorded(name, found, card.kind) for name, found in card.evaluation.items())
+        figures = "\n".join(_figure_lines(name, found, card.kind) for name, found in card.evaluation.items())
         record = {
             "model": card.name,
             "for": card.kind + "s",
@@ -94,7 +94,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "classes": classes,
             "figures": figures,
             "limits": "\n".join(card.limits),
-            "training": _made(card.training),
+            "training": _flat_lines(card.training),
             "license": card.license,
             "credits": card.credits,
         }
@@ -106,10 +106,10 @@ def _patch(card: Card) -> str:
     return " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} {unit}" if card.spacing else "")
 
 
-def _recorded(name: str, found: object, kind: str) -> str:
+def _figure_lines(name: str, found: object, kind: str) -> str:
     """Figures that `evaluate --record` wrote: a line for each class; others as they stand."""
     if not isinstance(found, Mapping) or not isinstance(found.get("classes"), Mapping):
-        return _made({name: found})
+        return _flat_lines({name: found})
     shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
     rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
     lines = [f"{name}, {_count(found['items'])}:"]
@@ -301,7 +301,7 @@ def _affine(rows: Sequence[Sequence[float]]) -> str:
     return "\n".join("  ".join(word.rjust(width) for word in row) for row in words)
 
 
-def _made(record: Mapping[str, Any]) -> str:
+def _flat_lines(record: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ()))
 
 
@@ -327,7 +327,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "recomputed": "{:.1%}".format,
     "classes": _classes,
     "affine": _affine,
-    "made": _made,
+    "made": _flat_lines,
     "crs": _crs,
     "concluded": _lines,
     "told": _lines,

@@ -28,12 +28,12 @@ _TICK, _PATIENCE = 0.3, 10.0
 """Seconds between two looks at the tasks, and to wait for a scheduler."""
 
 
-def map_here(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+def map_local(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     """Call `function` with each task on Dask's threads, one at a time: a task brings threads of its own."""
     return list(compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1))
 
 
-def map_out(
+def map_distributed(
     function: Callable[[Task], Result],
     tasks: Callable[[int], Mapping[str, Task]],
     *,
@@ -56,7 +56,7 @@ def map_out(
             for name, task in tasks(max(1, slots)).items()
         ]
         try:
-            _follow(futures, tick)
+            _wait_for(futures, tick)
         except BaseException:
             client.cancel(futures, force=True)
             raise
@@ -75,7 +75,7 @@ def _workers(client: Client) -> list[dict[str, Any]]:
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
 
 
-def _follow(futures: list[Future[Any]], tick: Callable[[], None]) -> None:
+def _wait_for(futures: list[Future[Any]], tick: Callable[[], None]) -> None:
     waiting = set(futures)
     while waiting:
         with suppress(TimeoutError):
@@ -86,18 +86,18 @@ def _follow(futures: list[Future[Any]], tick: Callable[[], None]) -> None:
 @contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     if scheduler is not None:
-        with _elsewhere(scheduler) as client:
+        with _connect(scheduler) as client:
             yield client
         return
     quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
-    with dask.config.set({"distributed.worker.daemon": False}), _undisturbed():
+    with dask.config.set({"distributed.worker.daemon": False}), _block_interrupts():
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
     with cluster, Client(cluster, set_as_default=False) as client:
         yield client
 
 
 @contextmanager
-def _elsewhere(scheduler: str) -> Iterator[Client]:
+def _connect(scheduler: str) -> Iterator[Client]:
     """A client of a scheduler at an address or of a scheduler file (.json), or of a cluster that a file describes."""
     if Path(scheduler).suffix == ".toml":
         with _cluster(Path(scheduler)) as cluster, Client(cluster, set_as_default=False) as client:
@@ -136,7 +136,7 @@ def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Processes that begin meanwhile never see Ctrl-C, which a terminal sends to all: to stop them is our business."""
     resource_tracker.ensure_running()  # would otherwise begin with the first process, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

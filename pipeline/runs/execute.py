@@ -38,14 +38,14 @@ def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
     done = Ledger(view.folder).done(task.run)
     source, sink = swept_source(view), swept_sink(view)
     try:
-        predictor = predictors.predictor_of(view, task.threads, statistics_of(view.prepared))
+        predictor = predictors.build_predictor(view, task.threads, statistics_of(view.prepared))
         runs = split_runs([slab for slab in task.run if slab not in done], 1)
         return tuple(chain(*(sweep(source, predictor, sink, view.recipe, run, observer) for run in runs)))
     finally:
         source.close()
 
 
-class _Left(NamedTuple):
+class _Remaining(NamedTuple):
     """What is to be done of a view."""
 
     view: ViewSweep
@@ -54,37 +54,37 @@ class _Left(NamedTuple):
     """Cells that an earlier run did."""
 
 
-def sweep_left(prepared: PreparedJob, run: RunContext) -> tuple[Failure, ...]:
+def sweep_remaining(prepared: PreparedJob, run: RunContext) -> tuple[Failure, ...]:
     """Sweep what is left of each view: here one after the other, with workers all at once.
 
     The patches that the network could not do, each once. Raises Interrupted if the run is to stop.
     """
-    left = [_left(view, view.slabs(run.resources)) for view in sweeps_of(prepared)]
+    left = [_remaining(view, view.slabs(run.resources)) for view in sweeps_of(prepared)]
     done = sum(part.done for part in left)
     run.observer.phase("segmenting")
     run.observer.started(done + sum(slab.size for part in left for slab in part.todo), done)
     left = [part for part in left if part.todo]
     if run.resources.workers is None and run.resources.scheduler is None:
-        failures = _sweep_here(left, run.observer)
+        failures = _sweep_local(left, run.observer)
     else:
-        failures = _sweep_out(left, run) if left else []
+        failures = _sweep_distributed(left, run) if left else []
     return tuple(dict.fromkeys(chain(*failures)))
 
 
-def _left(view: ViewSweep, slabs: Sequence[Box]) -> _Left:
+def _remaining(view: ViewSweep, slabs: Sequence[Box]) -> _Remaining:
     done = Ledger(view.folder).done(slabs)
-    return _Left(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
+    return _Remaining(view, [slab for slab in slabs if slab not in done], sum(slab.size for slab in done))
 
 
-def _sweep_here(left: Sequence[_Left], observer: Observer) -> list[tuple[Failure, ...]]:
+def _sweep_local(left: Sequence[_Remaining], observer: Observer) -> list[tuple[Failure, ...]]:
     failures: list[tuple[Failure, ...]] = []
     for view, todo, _ in left:
         followed = partial(sweep_task, observer=PatchProgress(observer, view.lattice, todo))
-        failures += cluster.map_here(followed, [Task(view, run, None) for run in split_runs(todo, 1)])
+        failures += cluster.map_local(followed, [Task(view, run, None) for run in split_runs(todo, 1)])
     return failures
 
 
-def _sweep_out(left: Sequence[_Left], run: RunContext) -> list[tuple[Failure, ...]]:
+def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tuple[Failure, ...]]:
     followed: list[LedgerProgress] = []
 
     def look() -> None:
@@ -94,14 +94,14 @@ def _sweep_out(left: Sequence[_Left], run: RunContext) -> list[tuple[Failure, ..
     def tasks(workers: int) -> dict[str, Task]:
         shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
         followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
-        return {_named(view, part): Task(view, part, 1) for view, runs in shared for part in runs}
+        return {_task_name(view, part): Task(view, part, 1) for view, runs in shared for part in runs}
 
-    return cluster.map_out(
+    return cluster.map_distributed(
         sweep_task, tasks, workers=run.resources.workers, scheduler=run.resources.scheduler, tick=look
     )
 
 
-def _named(view: ViewSweep, run: Run) -> str:
+def _task_name(view: ViewSweep, run: Run) -> str:
     """Name of a task on the dashboard, where those of one kind stand together: all before the first hyphen is it."""
     first, last = run[0], run[-1]
     place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))

@@ -10,7 +10,7 @@ import psutil
 
 from pipeline.errors import InputError
 
-MOST, LONGEST = 1 << 43, 1 << 27
+MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
 """Cells of an input, and of a side: more than the Earth has in pixels of ten metres, and around it of one."""
 _PACKED = 1000
 """Times that labels may shrink by being packed, generously."""
@@ -20,14 +20,15 @@ _LOOK = "see with `pipeline info` whether the header tells the truth"
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
     """Raise InputError for an input larger than any."""
-    if max(shape) > LONGEST or prod(shape) > MOST:
+    if max(shape) > MAX_SIDE or prod(shape) > MAX_CELLS:
         sides = " x ".join(f"{side:,}" for side in shape)
         raise InputError(
-            f"{name}: has {sides} cells; a side may have {LONGEST:,}, and all {MOST:,}; {_LOOK}", code="unsuitable"
+            f"{name}: has {sides} cells; a side may have {MAX_SIDE:,}, and all {MAX_CELLS:,}; {_LOOK}",
+            code="unsuitable",
         )
 
 
-def check_room(name: str, labels: int, memory: int, output: Path, *, cut: bool) -> None:
+def check_space(name: str, labels: int, memory: int, output: Path, *, cut: bool) -> None:
     """Raise InputError where the sweep, or that many bytes of labels, could not find room here.
 
     `memory` bytes are needed for whole rows; `cut`: rows will be cut into strips that need less.

@@ -19,7 +19,7 @@ _LOCK, _HOLDER = "lock", "holder.json"
 
 
 @contextmanager
-def held(work: Path, output: Path) -> Iterator[None]:
+def output_lock(work: Path, output: Path) -> Iterator[None]:
     """Hold the work folder of `output`, which is made if it is not there; a crash lets go of it.
 
     Raises HeldError naming process, machine and time where another run holds it, OutputError where it cannot be made.
@@ -28,10 +28,10 @@ def held(work: Path, output: Path) -> Iterator[None]:
     try:
         work.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        (work / _HOLDER).write_text(json.dumps(_myself()), encoding="utf-8")
+        (work / _HOLDER).write_text(json.dumps(_holder()), encoding="utf-8")
     except Timeout as error:
         raise HeldError(
-            f"{output}: is being made by {_who(work)}; wait for it, stop it, or give another --output"
+            f"{output}: is being made by {_describe_holder(work)}; wait for it, stop it, or give another --output"
         ) from error
     except OSError as error:
         raise OutputError(f"{work}: cannot be created ({error.strerror}); give another --output") from error
@@ -41,19 +41,19 @@ def held(work: Path, output: Path) -> Iterator[None]:
         lock.release()
 
 
-def clear(work: Path) -> None:
+def clear_work_folder(work: Path) -> None:
     """Empty a work folder, but for who holds it."""
     for path in work.iterdir():
         if path.name not in (_LOCK, _HOLDER):
             remove(path)
 
 
-def _myself() -> dict[str, object]:
+def _holder() -> dict[str, object]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"process": os.getpid(), "machine": socket.gethostname(), "since": now}
 
 
-def _who(work: Path) -> str:
+def _describe_holder(work: Path) -> str:
     try:
         told = json.loads((work / _HOLDER).read_text(encoding="utf-8"))
         return f"process {told['process']} on {told['machine']} since {told['since']}"

@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
-from pipeline.runs.predictors import predictor_of
+from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
-from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.sources.statistics import InputStatistics
 
@@ -70,8 +70,8 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         input=job.name,
         output=str(prepared.output),
         model=prepared.card.name,
-        channels=prepared.told_channels,
-        values=prepared.told_values,
+        channels=prepared.channel_descriptions,
+        values=prepared.values_description,
         shape=prepared.grid.shape,
         patch=sweeps[0].lattice.patch,
         overlap=sweeps[0].lattice.overlap,
@@ -89,7 +89,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
 
 
 def _disk(prepared: PreparedJob) -> int:
-    written = 2 * bytes_of(prepared.decisions)
+    written = 2 * bytes_per_cell(prepared.decisions)
     staged = prepared.itemsize * prepared.channels if prepared.staged else 0
     scores = 4 * len(prepared.card.classes) * len(prepared.views) if prepared.averaged else 0
     return Box.whole(prepared.grid.shape).size * (written + staged + scores)
@@ -98,7 +98,7 @@ def _disk(prepared: PreparedJob) -> int:
 def _seconds(sweep: ViewSweep) -> float:
     """Patches by the time of the second of two, for the first also warms up."""
     channels = sweep.prepared.channels
-    predictor = predictor_of(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
+    predictor = build_predictor(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
     noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.input_shape))
     predictor(noise.astype(np.float32), None)
     began = time.perf_counter()

@@ -17,23 +17,23 @@ from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 
-def predictor_of(sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS) -> Predictor:
+def build_predictor(sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS) -> Predictor:
     """The network of a run; `own` are the input's statistics, for a model that scales each input by them."""
-    return bound(ready_for(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
+    return bind_predictor(inference_model(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
-def ready_for(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
+def inference_model(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
     """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
     callers = threads if numerics.runtime == "openvino" else None
-    return _ready(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
+    return _build_model(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
 
 
-def plainly_ready(sweep: ViewSweep) -> InferenceModel:
+def reference_model(sweep: ViewSweep) -> InferenceModel:
     """The model of a run in float32, for comparison; not kept."""
     return build_inference_model(load_model(sweep.prepared.model), REFERENCE)
 
 
-def bound(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
+def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
     """A network that is ready, for the input of a run."""
     height, width = sweep.grid.spacing[-2:]
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
@@ -41,11 +41,11 @@ def bound(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: I
         return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
     rows, columns = sweep.lattice.patch[-2:]
     largest = augmentation.sizes(model_patch(sweep.prepared.card, (height, width), (rows, columns)))[-1]
-    batch = _batch(sweep.prepared.model, sweep.prepared.card.to_json(), network.numerics, largest)
+    batch = _measure_batch(sweep.prepared.model, sweep.prepared.card.to_json(), network.numerics, largest)
     return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
 
 
-def image_for(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Tensor:
+def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Tensor:
     """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
     scaled = Scaling.of(sweep.prepared.card, own)(
         patch.values[None], None if patch.valid is None else patch.valid[None]
@@ -55,14 +55,14 @@ def image_for(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Te
 
 
 @lru_cache(maxsize=2)
-def _ready(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
+def _build_model(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
     """The model `ref`; its `card`, as text, tells its versions apart."""
     return build_inference_model(load_model(ref), numerics, callers)
 
 
 @lru_cache(maxsize=8)
-def _batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> int:
+def _measure_batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> int:
     """Patches of the size `seen` that fit into a GPU with the model `ref`, tried once."""
-    network = _ready(ref, card, numerics, None)
+    network = _build_model(ref, card, numerics, None)
     shape = (network.card.network.in_channels, *seen)
     return measure_batch(network.network, shape, torch.device(numerics.device))

@@ -24,8 +24,8 @@ from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
-from pipeline.runs.limits import check_room, check_shape
-from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.limits import check_shape, check_space
+from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import View, views_for
 
@@ -43,7 +43,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
     asked = _user_read_options(job, item)
     source = asked.open(item)
     try:
-        job = _where_it_matters(job, source)
+        job = _without_unused(job, source)
         check_shape(job.name, source.grid.shape)
         model = job.model or DEFAULTS[source.grid.is_scene]
         card = load_card(model)
@@ -76,7 +76,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
             numerics=numerics_for(card, views, augmentation, resources),
             layers=layers_of(job.also, card),
         )
-        if _is_cut(prepared, resources) and source.info.sequential:
+        if _needs_strips(prepared, resources) and source.info.sequential:
             prepared = replace(prepared, staged=True)
         _check_sweeps(prepared, resources)
         return prepared
@@ -88,12 +88,12 @@ def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
     """Raise where a sweep finds no room here, or cannot be cut as asked."""
     cells = Box.whole(prepared.grid.shape).size
     for sweep in sweeps_of(prepared):
-        labels, cut = cells * bytes_of(sweep.decisions), resources.memory is not None
-        check_room(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
+        labels, cut = cells * bytes_per_cell(sweep.decisions), resources.memory is not None
+        check_space(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
         sweep.slabs(resources)
 
 
-def _where_it_matters(job: Job, source: Source) -> Job:
+def _without_unused(job: Job, source: Source) -> Job:
     """The job without what decides nothing of this input: which form holds where they agree, the volume of but one."""
     disagree = source.grid.reference.get("nifti", {}).get("disagree", False)
     several = source.info.volumes > 1
@@ -179,7 +179,7 @@ def _needs_staging(source: Source, turned: Orientation | None, resources: Resour
     return source.info.sequential and (flips[0] or bool(resources.workers or resources.scheduler))
 
 
-def _is_cut(prepared: PreparedJob, resources: Resources) -> bool:
+def _needs_strips(prepared: PreparedJob, resources: Resources) -> bool:
     """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
     return resources.memory is not None and any(sweep.memory() > resources.memory for sweep in sweeps_of(prepared))
 

@@ -106,7 +106,7 @@ class PreparedJob:
         return tuple(LabelClass(value, entry.name, entry.color) for value, entry in enumerate(self.card.classes))
 
     @property
-    def told_channels(self) -> tuple[str, ...]:
+    def channel_descriptions(self) -> tuple[str, ...]:
         """Channels of the model, each with the number of the band that is taken for it, where bands were chosen."""
         if self.reading.bands is None:
             return self.card.channels
@@ -114,7 +114,7 @@ class PreparedJob:
         return tuple(f"{channel} (band {number})" for channel, number in pairs)
 
     @property
-    def told_values(self) -> str:
+    def values_description(self) -> str:
         """Which values of the input the model takes."""
         return "as stored" if self.reading.calibration is None else str(self.reading.calibration)
 
@@ -133,7 +133,7 @@ class PreparedJob:
             "weights_sha256": self.card.weights_sha256,
             **self._of_lattices(),
             **self._of_card(),
-            "view": self._of_views([view.told for view in self.views]),
+            "view": self._of_views([view.label for view in self.views]),
             "tta": self.augmentation.words,
             "also": parse_layers(self.job.also),
             **self._of_numerics(),
@@ -183,6 +183,6 @@ class PreparedJob:
         return values if self.averaged else values[0]
 
 
-def bytes_of(decisions: Sequence[Decision]) -> int:
+def bytes_per_cell(decisions: Sequence[Decision]) -> int:
     """Bytes that are written of a cell."""
     return sum(each.dtype.itemsize * prod(each.planes) for each in decisions)

@@ -27,7 +27,7 @@ SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
 
 
-def create(prepared: PreparedJob) -> None:
+def create_stores(prepared: PreparedJob) -> None:
     """Make the stores of labels and layers in the work folder, all nodata."""
     create_labels(
         prepared.work / MASK,
@@ -51,7 +51,7 @@ def create(prepared: PreparedJob) -> None:
         )
 
 
-def has_failed(path: Path) -> bool:
+def has_failed_patches(path: Path) -> bool:
     """Whether the mask at `path` says that the network could not do all of it."""
     return FAILED in (mask_info(path).made or {})
 
@@ -61,7 +61,7 @@ def check_free(prepared: PreparedJob) -> None:
     other = in_the_way(prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
-        if other is None and path.exists() and made_otherwise(prepared, path, but=(FAILED, SEAMS)):
+        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, SEAMS)):
             other = path
     if other is not None:
         raise OutputError(
@@ -69,7 +69,7 @@ def check_free(prepared: PreparedJob) -> None:
         )
 
 
-def made_otherwise(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
+def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
     """In what the file at `path`, `but` for these fields, differs from what this run would write; empty if in none."""
     made = mask_info(path).made
     if made is None:

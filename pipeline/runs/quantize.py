@@ -16,11 +16,11 @@ from pipeline.models.catalogue import CARD, MODEL
 from pipeline.models.inference.quantize import quantize_model
 from pipeline.models.store import load_model
 from pipeline.runs.observer import SILENT, Observer
-from pipeline.runs.predictors import image_for
+from pipeline.runs.predictors import network_input
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
-from pipeline.runs.warm_up import observed
+from pipeline.runs.warm_up import observed_patches
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.reoriented import ReorientedSource
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics, MomentAccumulator, count_volume
@@ -95,8 +95,8 @@ def _images(sweep: ViewSweep, count: int) -> list[Any]:
         own = _statistics(prepared, source) if prepared.needs_statistics else NO_STATISTICS
         if orientation is not None:
             source = ReorientedSource(source, *orientation)
-        patches = islice(observed(sweep.lattice, source, max(count, 1)), count)
-        return [image_for(sweep, own, pixels) for pixels in patches]
+        patches = islice(observed_patches(sweep.lattice, source, max(count, 1)), count)
+        return [network_input(sweep, own, pixels) for pixels in patches]
     finally:
         source.close()
 

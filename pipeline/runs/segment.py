@@ -21,13 +21,13 @@ from pipeline.geometry import Box
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
-from pipeline.runs.lock import clear, held
+from pipeline.runs.lock import clear_work_folder, output_lock
 from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.publish import check_free, create, has_failed, made_otherwise, publish
+from pipeline.runs.publish import check_free, create_stores, difference_from, has_failed_patches, publish
 from pipeline.runs.report import Report
-from pipeline.runs.view_averaging import average, begin_views
+from pipeline.runs.view_averaging import average, create_view_stores
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
 from pipeline.sources.percentiles import ends_of, stretch
@@ -57,19 +57,19 @@ def segment_in(run: RunContext, job: Job) -> Report:
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
     if ledger.begun and not resources.restart:
-        prepared = _as_begun(prepared, resources, ledger)
+        prepared = _with_begun_numerics(prepared, resources, ledger)
     told = job.name, str(prepared.output)
     cells = Box.whole(prepared.grid.shape).size
-    if _is_made(prepared, resources, ledger):
+    if _is_done(prepared, resources, ledger):
         _clear_up(prepared, ledger)
         return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
     if job.bands is None and prepared.reading.bands is not None:
-        run.observer.note(f"by their names the model takes {', '.join(prepared.told_channels)}")
-    with held(prepared.work, prepared.output):
+        run.observer.note(f"by their names the model takes {', '.join(prepared.channel_descriptions)}")
+    with output_lock(prepared.work, prepared.output):
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
         try:
-            seams = _make(prepared, run, ledger)
+            seams = _run(prepared, run, ledger)
         except OSError as error:
             if isinstance(error, PipelineError):
                 raise
@@ -80,30 +80,32 @@ def segment_in(run: RunContext, job: Job) -> Report:
     return Report(*told, "done", None, time.monotonic() - began, cells, prepared.card.name, seam_index=seams)
 
 
-def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
+def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
     """Make the output, or what is left of it; its seam index, if that is asked for."""
-    from pipeline.runs.execute import sweep_left  # Dask takes a second, and what is made already needs none
+    from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
     _open(prepared, ledger, restart=run.resources.restart)
-    with _tidied(prepared):
+    with _remove_if_empty(prepared):
         prepared = _begin(prepared, ledger, run.observer)
-        failures = sweep_left(prepared, run)
+        failures = sweep_remaining(prepared, run)
     if prepared.averaged:
         if failures:
-            raise PatchError(f"{_told(prepared, failures)}; nothing is written, and the same command tries them again")
+            raise PatchError(
+                f"{_describe_failures(prepared, failures)}; nothing is written; the same command retries them"
+            )
         run.observer.phase("averaging")
         average(prepared, run)
     run.observer.phase("writing")
     seams = publish(prepared, len(failures))
     if failures:
         raise PatchError(
-            f"{_told(prepared, failures)}; they are nodata in the mask, and the same command tries them again"
+            f"{_describe_failures(prepared, failures)}; they are nodata in the mask; the same command retries them"
         )
     remove(prepared.work)
     return seams
 
 
-def _told(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
+def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
     """Which patches failed, and why: the first few."""
     axes = "/".join(prepared.views[0].grid.axes)
     places = ", ".join(f"{axes} {_place(patch)}" for patch, _ in failures[:_SHOWN])
@@ -119,20 +121,20 @@ def _place(patch: Box) -> str:
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
     """Remove what is left of a run that made its output and ended before it could."""
     if prepared.work.exists() and not (ledger.begun and ledger.differences(prepared.fingerprint())):
-        with suppress(HeldError), held(prepared.work, prepared.output):
+        with suppress(HeldError), output_lock(prepared.work, prepared.output):
             remove(prepared.work)
 
 
-def _is_made(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
+def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
     """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
     if resources.overwrite:
         return False
     check_free(prepared)
     if not prepared.output.exists() or (
-        has_failed(prepared.output) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
+        has_failed_patches(prepared.output) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
     ):
         return False
-    if differing := made_otherwise(prepared, prepared.output):
+    if differing := difference_from(prepared, prepared.output):
         raise OutputError(
             f"{prepared.output}: is there already, made with {differing}; "
             "--overwrite replaces it, or give another --output"
@@ -153,13 +155,13 @@ def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
         ledger.check(prepared.fingerprint())
         return
     try:
-        clear(prepared.work)
+        clear_work_folder(prepared.work)
     except OSError as error:
         raise OutputError(f"{prepared.work}: cannot be emptied ({error.strerror}); give another --output") from error
 
 
 @contextmanager
-def _tidied(prepared: PreparedJob) -> Iterator[None]:
+def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
     """Where something goes wrong before any slab is done, no work folder stays behind."""
     try:
         yield
@@ -171,7 +173,7 @@ def _tidied(prepared: PreparedJob) -> Iterator[None]:
         raise
 
 
-def _as_begun(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
+def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
     """The job in the numerics of the run that was begun, unless the user asks for others."""
     begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
     asked = {"precision": resources.precision, "runtime": resources.runtime}
@@ -187,25 +189,25 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
 
     The job as it is to be run: its numerics are tried first.
     """
-    from pipeline.runs.warm_up import tried
+    from pipeline.runs.warm_up import verify_numerics
 
-    _look_through(prepared, observer)
+    _stage_and_count(prepared, observer)
     if ledger.begun:
         return prepared
     first, *_ = sweeps_of(prepared)
     source = swept_source(first)
     try:
-        prepared = replace(prepared, numerics=tried(first, source, statistics_of(prepared), observer))
+        prepared = replace(prepared, numerics=verify_numerics(first, source, statistics_of(prepared), observer))
     finally:
         source.close()
-    create(prepared)
+    create_stores(prepared)
     if prepared.averaged:
-        begin_views(prepared)
+        create_view_stores(prepared)
     ledger.begin(prepared.fingerprint())
     return prepared
 
 
-def _look_through(prepared: PreparedJob, observer: Observer) -> None:
+def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
     """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
     volume, statistics = prepared.work / VOLUME, prepared.work / STATISTICS
     staging = prepared.staged and not volume.exists()
@@ -218,13 +220,13 @@ def _look_through(prepared: PreparedJob, observer: Observer) -> None:
     seen = _counters(source, rule)
     try:
         if staging:
-            stage_volume(source, prepared.work / _DRAFT, partial(count_in, seen) if counting else _unseen)
+            stage_volume(source, prepared.work / _DRAFT, partial(count_in, seen) if counting else _ignore)
             (prepared.work / _DRAFT).rename(volume)
         elif not prepared.grid.is_scene:
             count_volume(seen, source)
         if counting:
             by_channel = [seen[at] for at in prepared.reading.windows or range(source.channels)]
-            statistics.write_text(json.dumps(_numbers(source, by_channel, rule)), encoding="utf-8")
+            statistics.write_text(json.dumps(_statistics_json(source, by_channel, rule)), encoding="utf-8")
     finally:
         source.close()
 
@@ -236,11 +238,13 @@ def _counters(source: Source, rule: Normalization) -> list[MomentAccumulator | H
     ]
 
 
-def _unseen(_: NDArray[Any]) -> None:
+def _ignore(_: NDArray[Any]) -> None:
     """What is done with values that nothing counts."""
 
 
-def _numbers(source: Source, seen: Sequence[MomentAccumulator | Histogram], rule: Normalization) -> dict[str, Any]:
+def _statistics_json(
+    source: Source, seen: Sequence[MomentAccumulator | Histogram], rule: Normalization
+) -> dict[str, Any]:
     """The statistics of each channel of an input as JSON values: of a volume, of what was `seen` of it."""
     if rule.kind != "percentile":
         found = [one for one in seen if isinstance(one, MomentAccumulator)]

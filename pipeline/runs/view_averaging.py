@@ -23,7 +23,7 @@ _TILE = 64
 """Columns and rows of a slice that are averaged at a time."""
 
 
-def begin_views(prepared: PreparedJob) -> None:
+def create_view_stores(prepared: PreparedJob) -> None:
     """Make the store and the ledger of each view."""
     for sweep in sweeps_of(prepared):
         create_scores(sweep.folder / SCORES, sweep.grid, len(prepared.card.classes))

@@ -14,7 +14,7 @@ from pipeline.geometry import Box, Grid, Lattice, cut_slabs
 from pipeline.geometry.partition import split_for_workers
 from pipeline.geometry.slabs import Run
 from pipeline.jobs.job import Resources
-from pipeline.runs.prepared import PreparedJob, bytes_of
+from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.views import View
 
 SLAB_ROWS = {2: 1024, 3: 32}
@@ -78,7 +78,7 @@ class ViewSweep:
         """
         *rows, columns = self.grid.shape
         across = prod(rows[1:]) * min(columns, (width or columns) + self.lattice.patch[-1])
-        written = 3 * bytes_of(self.decisions) * SLAB_ROWS[len(self.grid.shape)]
+        written = 3 * bytes_per_cell(self.decisions) * SLAB_ROWS[len(self.grid.shape)]
         return across * (self._carried() + self._read() + written)
 
     def _carried(self) -> int:

@@ -34,7 +34,7 @@ class View:
     """Weight of its scores among those of other views."""
 
     @property
-    def told(self) -> str | None:
+    def label(self) -> str | None:
         """Its name, with its weight if that is another than 1."""
         return self.name if self.weight == 1 else f"{self.name} x {self.weight:g}"
 
@@ -46,7 +46,7 @@ def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
     """
     if source.grid.is_scene:
         return (_view(None, source, card, job),)
-    names = views_of(job.view) or _sharp(source.grid, card)
+    names = views_of(job.view) or _default_views(source.grid, card)
     views = [_view(name, source, card, job) for name in names]
     if len(views) == 1 or not (card.view_weights and set(names) <= set(card.views)):
         return tuple(views)
@@ -54,7 +54,7 @@ def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
     return tuple(replace(view, weight=weights[name]) for name, view in zip(names, views, strict=True))
 
 
-def _sharp(grid: Grid, card: Card) -> tuple[ViewName, ...]:
+def _default_views(grid: Grid, card: Card) -> tuple[ViewName, ...]:
     """The model's views; of a volume of thick slices, the one whose slices these are, if it is among them."""
     if max(grid.spacing) <= THICK * min(grid.spacing):
         return card.views

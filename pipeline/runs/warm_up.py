@@ -18,7 +18,7 @@ from pipeline.engine.reader import read_patch
 from pipeline.geometry import Lattice
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.runs.observer import Observer
-from pipeline.runs.predictors import bound, plainly_ready, ready_for
+from pipeline.runs.predictors import bind_predictor, inference_model, reference_model
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import InputStatistics
 
@@ -28,7 +28,7 @@ _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 """By SHA-256 of the weights and the numerics that were tried: those that work in this process."""
 
 
-def tried(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Observer) -> Numerics:
+def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Observer) -> Numerics:
     """The numerics of a run as they work here, after its first patches; `source` is what is swept.
 
     Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
@@ -38,22 +38,24 @@ def tried(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Obse
     asked = sweep.prepared.card.weights_sha256, numerics
     if numerics == REFERENCE or asked in _outcomes:
         return _outcomes.get(asked, REFERENCE)
-    patches = list(islice(observed(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8)))
+    patches = list(
+        islice(observed_patches(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8))
+    )
     if not patches:
         return numerics
     observer.phase("trying")
-    numerics, predictor = _working(sweep, patches[0], own, observer)
+    numerics, predictor = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
     if numerics != REFERENCE:
-        reference = bound(plainly_ready(sweep), sweep, 1, own)
-        shares = list(_shares(sweep.prepared.labels.dtype, predictor, reference, patches))
+        reference = bind_predictor(reference_model(sweep), sweep, 1, own)
+        shares = list(_label_agreement(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
-            observer.note(f"{_words(numerics)}: {words}")
+            observer.note(f"{_describe(numerics)}: {words}")
     return numerics
 
 
-def _shares(
+def _label_agreement(
     dtype: np.dtype[Any], predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]
 ) -> Iterator[float]:
     """Share of labels on which both agree, of each patch that both can do: of others the sweep will tell."""
@@ -62,10 +64,12 @@ def _shares(
             yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
 
 
-def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer) -> tuple[Numerics, Predictor]:
+def _working_numerics(
+    sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer
+) -> tuple[Numerics, Predictor]:
     """Numerics in which the network can do a patch, and the network in them."""
     numerics = sweep.prepared.numerics
-    predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
+    predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
     if numerics.runtime != "compiled":
         return numerics, predictor
     try:
@@ -74,11 +78,11 @@ def _working(sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Ob
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         observer.note(f"the network could not be compiled and runs without ({first})")
         numerics = replace(numerics, runtime="torch")
-        predictor = bound(ready_for(sweep, numerics), sweep, 1, own)
+        predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
     return numerics, predictor
 
 
-def observed(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
+def observed_patches(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
     """What the network sees of patches where anything was observed: `count` from all over the lattice, then others."""
     starts = [patch.start for _, row in lattice.rows() for patch in row]
     step = max(1, len(starts) // count)
@@ -95,6 +99,6 @@ def _labels(dtype: np.dtype[Any], predictor: Predictor, patch: Pixels) -> NDArra
     return labels
 
 
-def _words(numerics: Numerics) -> str:
+def _describe(numerics: Numerics) -> str:
     parts = (numerics.device, numerics.precision, numerics.runtime)
     return " ".join(part for part in parts if part != "torch")

@@ -64,18 +64,18 @@ def store_of(prepared: PreparedJob, layer: Layer) -> Path:
 def labels_sink(prepared: PreparedJob) -> Sink:
     """Where labels and layers go."""
     paths = (prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers))
-    return Marking(tuple(map(SlabStore, paths)), Ledger(prepared.work))
+    return CommittingSink(tuple(map(SlabStore, paths)), Ledger(prepared.work))
 
 
 def swept_sink(sweep: ViewSweep) -> Sink:
     """Where what is decided in a view goes: labels and layers, or scores to be averaged."""
     if not sweep.prepared.averaged:
         return labels_sink(sweep.prepared)
-    return Marking((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder))
+    return CommittingSink((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder))
 
 
 @dataclass(frozen=True)
-class Marking:
+class CommittingSink:
     """A sink that notes each slab in the ledger once its stores have it."""
 
     stores: tuple[SlabStore, ...]

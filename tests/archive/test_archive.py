@@ -25,7 +25,7 @@ from pipeline.errors import InputError, Interrupted, ModelError, OutputError, Re
 from pipeline.jobs.inputs import folder_of, jobs_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.request import Request
-from pipeline.runs.lock import held
+from pipeline.runs.lock import output_lock
 from pipeline.runs.observer import Observer, RunContext
 from tests.support.inputs import contents, listing, pixels, put_scene
 from tests.support.observers import Callbacks
@@ -128,7 +128,7 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, models):
 
 
 def test_what_another_run_is_making_is_left_to_it(run, folder):
-    with held(folder / "out/s1_mask.tif.partial", folder / "out/s1_mask.tif"):
+    with output_lock(folder / "out/s1_mask.tif.partial", folder / "out/s1_mask.tif"):
         told = run()
         assert statuses(told) == {**DONE, "s1": "skipped"}
         assert f"is being made by process {os.getpid()} on " in told["s1"]["reason"]

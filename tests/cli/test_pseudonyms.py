@@ -13,7 +13,7 @@ from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.cli.pseudonyms import digest_of, without_names
+from pipeline.cli.pseudonyms import pseudonym, without_names
 from pipeline.runs.report import Report
 from tests.support.inputs import pixels, put_volume
 
@@ -44,7 +44,7 @@ def test_no_name_is_told(archive, models, monkeypatch, tmp_path, output, told):
         assert "miller" not in ended.output.lower()
         assert "anne" not in ended.output.lower()
         paths = sorted(Path("in", PATIENT).glob("*.nii.gz"))
-        assert all(digest_of(path) in ended.output for path in paths if "_mask" not in path.name)
+        assert all(pseudonym(path) in ended.output for path in paths if "_mask" not in path.name)
     if told:
         items = json.loads(ended.stdout)["items"]
         assert {item["status"] for item in items} <= {"skipped", "failed"}
@@ -54,8 +54,8 @@ def test_a_reason_is_told_without_the_names_in_it(archive):
     path = archive / PATIENT / f"{PATIENT}_1.nii.gz"
     report = Report(str(path), None, "failed", f"{path}: broken, and {PATIENT}_1_mask.json is there", 0.0, 0)
     told = without_names(report)
-    assert told.input == digest_of(path)
-    assert told.reason.startswith(f"{digest_of(path)}: broken, and ")
+    assert told.input == pseudonym(path)
+    assert told.reason.startswith(f"{pseudonym(path)}: broken, and ")
     assert PATIENT not in told.reason
 
 

@@ -10,7 +10,7 @@ from pipeline.engine import Confidence, Decision, Labels, Scores
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Grid, cut_slabs
 from pipeline.io.zarr import SlabStore, ZarrSource, create_labels, create_layer, create_scores
-from pipeline.runs.work_folder import Marking
+from pipeline.runs.work_folder import CommittingSink
 from pipeline.testing import Output, SinkContract
 from tests.support.fakes import grid_of
 
@@ -24,7 +24,7 @@ def output_of(folder: Path, grid: Grid, stores: dict[str, Decision]) -> Output:
     ledger.begin({"lattice": 1})
     slabs = cut_slabs(grid.shape, HEIGHT[len(grid.shape)])
     return Output(
-        open=lambda: Marking(tuple(map(SlabStore, paths)), Ledger(folder)),
+        open=lambda: CommittingSink(tuple(map(SlabStore, paths)), Ledger(folder)),
         read=lambda slab: [
             ZarrSource(path).read(slab).values.reshape(*decision.planes, *slab.shape)
             for path, decision in zip(paths, stores.values(), strict=True)

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows import schedule as room
-from flows.schedule import Watching, When, deployment_of
+from flows.schedule import Schedule, WatchParameters, create_deployment
 from pipeline.cli import app
 from pipeline.decoding.readers import parse_duration
 from pipeline.errors import RequestError
@@ -59,13 +59,13 @@ def test_a_schedule_that_cannot_be_is_refused_before_anything_starts(watched, wo
 
 
 def test_a_deployment_says_where_to_look_and_is_named_after_it(watched):
-    made = deployment_of(Watching(watched, settle=3.0), When(timedelta(minutes=15)))
+    made = create_deployment(WatchParameters(watched, settle=3.0), Schedule(timedelta(minutes=15)))
     assert made.full_name == "watch/job"
     assert made.parameters["config"] == str(watched)
     assert made.parameters["settle"] == 3.0
     assert made.entrypoint == "flows.watch.watch_flow"
     with pytest.raises(RequestError, match="the job file cannot be read"):
-        deployment_of(Watching(watched.with_name("none.toml")), When(cron="0 3 * * *"))
+        create_deployment(WatchParameters(watched.with_name("none.toml")), Schedule(cron="0 3 * * *"))
 
 
 def free_port() -> int:
@@ -77,9 +77,9 @@ def free_port() -> int:
 def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, tmp_path):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(room, "PORT", free_port())
-    with room.a_server() as address:
+    with room.prefect_server() as address:
         assert httpx.get(f"{address}/health").json() is True
-        with room.a_server() as again:
+        with room.prefect_server() as again:
             assert again == address
         assert httpx.get(f"{address}/health").json() is True, "the second did not end what the first began"
     with pytest.raises(httpx.ConnectError):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.errors import RequestError
 from pipeline.geometry import Lattice, covered, cut_slabs
 from pipeline.geometry.partition import MOST, patches_of, recomputed, split_for_workers
-from pipeline.runs.cluster import map_out
+from pipeline.runs.cluster import map_distributed
 
 ROWS = SIDE = 1024
 
@@ -76,7 +76,7 @@ resources = {GPU = 1}
 def test_a_file_describes_a_cluster_and_its_workers_take_one_task_for_each_gpu(tmp_path):
     (tmp_path / "cluster.toml").write_text(SPEC)
     asked, files = [], [tmp_path / f"{number}.done" for number in range(5)]
-    map_out(
+    map_distributed(
         Path.touch,
         lambda workers: asked.append(workers) or {f"sweep-{file.name}": file for file in files},
         scheduler=str(tmp_path / "cluster.toml"),
@@ -92,9 +92,9 @@ def test_a_file_describes_a_cluster_and_its_workers_take_one_task_for_each_gpu(t
 def test_what_describes_no_cluster_is_refused(tmp_path, text):
     (tmp_path / "cluster.toml").write_text(text)
     with pytest.raises(RequestError, match="does not describe a cluster"):
-        map_out(print, lambda _: {}, scheduler=str(tmp_path / "cluster.toml"), tick=lambda: None)
+        map_distributed(print, lambda _: {}, scheduler=str(tmp_path / "cluster.toml"), tick=lambda: None)
 
 
 def test_a_scheduler_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(RequestError, match=r"none\.json: there is no scheduler file"):
-        map_out(print, lambda _: {}, scheduler=str(tmp_path / "none.json"), tick=lambda: None)
+        map_distributed(print, lambda _: {}, scheduler=str(tmp_path / "none.json"), tick=lambda: None)

@@ -91,8 +91,8 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkey
     assert 0 < len(marks) < SLABS
     assert not job.output.exists()
     networks = []
-    make = network_room.predictor_of
-    monkeypatch.setattr(network_room, "predictor_of", lambda *a: networks.append(Counting(make(*a))) or networks[-1])
+    make = network_room.build_predictor
+    monkeypatch.setattr(network_room, "build_predictor", lambda *a: networks.append(Counting(make(*a))) or networks[-1])
     begun = []
     assert segment(job, observer=Callbacks(started=lambda *cells: begun.append(cells))).status == "done"
     assert contents(job.output) == contents(tall.output)
@@ -316,7 +316,7 @@ def _fails_at(output):
 
 def test_a_run_that_fails_later_keeps_its_bands(tall, tmp_path, monkeypatch):
     job = replace(tall, output=tmp_path / "out.tif")
-    make = network_room.predictor_of
+    make = network_room.build_predictor
 
     def failing(*args):
         class Failing(Counting):
@@ -328,7 +328,7 @@ def test_a_run_that_fails_later_keeps_its_bands(tall, tmp_path, monkeypatch):
         return Failing(make(*args))
 
     with monkeypatch.context() as patch:
-        patch.setattr(network_room, "predictor_of", failing)
+        patch.setattr(network_room, "build_predictor", failing)
         with pytest.raises(ValueError, match="no"):
             segment(job)
     assert marks_of(job)
@@ -339,7 +339,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(job, monkeypatch):
     def fails(*_):
         raise MemoryError("no")
 
-    monkeypatch.setattr(network_room, "predictor_of", fails)
+    monkeypatch.setattr(network_room, "build_predictor", fails)
     with pytest.raises(MemoryError):
         segment(job)
     assert listing(job.output.parent) == set()
@@ -371,7 +371,7 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     networks = []
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
-        one, two = (network_room.predictor_of(*sweeps_of(prepare(job, Resources())), 1) for _ in range(2))
+        one, two = (network_room.build_predictor(*sweeps_of(prepare(job, Resources())), 1) for _ in range(2))
         assert one._ready.card.averaging == averaging
         assert one._ready is two._ready
         networks.append(one._ready)
@@ -426,7 +426,7 @@ def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(mod
     assert gap[rows].all()
     np.testing.assert_array_equal(labels[~gap], expected[~gap])
 
-    with pytest.raises(PatchError, match="tries them again"):
+    with pytest.raises(PatchError, match="retries them"):
         segment(job)
     all_calls = -(-(4000 - 16) // 48)
     network.trouble, network.calls = False, 0

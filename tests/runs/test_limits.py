@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import cut_slabs, split_runs
-from pipeline.runs.limits import LONGEST, MOST, check_room, check_shape
+from pipeline.runs.limits import MAX_CELLS, MAX_SIDE, check_shape, check_space
 from tests.support.inputs import listing
 
 CLAIMED = {
@@ -53,13 +53,13 @@ def test_a_header_that_claims_absurd_sizes_is_refused_and_nothing_allocated(mode
 
 def test_labels_that_cannot_find_room_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.tif: its labels take 1,073,741,824 GiB before .* GiB are free for "):
-        check_room("a.tif", 2**60, 1, tmp_path / "new/folder/mask.tif", cut=False)
+        check_space("a.tif", 2**60, 1, tmp_path / "new/folder/mask.tif", cut=False)
 
 
 def test_what_has_room_is_let_through(tmp_path):
-    check_shape("a.tif", (LONGEST, MOST // LONGEST))
-    check_room("a.tif", 10**9, 2**20, tmp_path / "mask.tif", cut=False)
-    check_room("a.tif", 10**9, 2**60, tmp_path / "mask.tif", cut=True)
+    check_shape("a.tif", (MAX_SIDE, MAX_CELLS // MAX_SIDE))
+    check_space("a.tif", 10**9, 2**20, tmp_path / "mask.tif", cut=False)
+    check_space("a.tif", 10**9, 2**60, tmp_path / "mask.tif", cut=True)
 
 
 def test_very_many_bands_are_shared_out_in_time_that_grows_with_them():

@@ -249,14 +249,14 @@ def test_a_failure_before_any_band_leaves_nothing(whole, tmp_path, monkeypatch):
     def fails(*_):
         raise MemoryError("no")
 
-    monkeypatch.setattr(predictors, "predictor_of", fails)
+    monkeypatch.setattr(predictors, "build_predictor", fails)
     with pytest.raises(MemoryError):
         segment(again(whole, tmp_path), PLAIN)
     assert listing(tmp_path) == set()
 
 
 def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
-    job, make = again(whole, tmp_path), predictors.predictor_of
+    job, make = again(whole, tmp_path), predictors.build_predictor
 
     def failing(sweep, *rest):
         if sweep.view.name != "axial":
@@ -264,7 +264,7 @@ def test_a_failure_after_a_band_keeps_it(whole, tmp_path, monkeypatch):
         return make(sweep, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predictors, "predictor_of", failing)
+        patch.setattr(predictors, "build_predictor", failing)
         with pytest.raises(MemoryError):
             segment(job, PLAIN)
     assert marks_of(job, "axial") == SLABS["axial"]

@@ -22,7 +22,7 @@ from pipeline.models.inference.device import check_extra, choose_numerics
 from pipeline.models.inference.fit import int8_form
 from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.runs.warm_up import observed
+from pipeline.runs.warm_up import observed_patches
 from tests.support.inputs import pixels, put_scene
 from tests.support.model_cases import CARD_2D
 
@@ -101,7 +101,7 @@ def test_patches_come_from_all_over_where_something_was_observed(models, tmp_pat
     ]
     empty = [patch.valid is not None and not patch.valid.any() for patch in every]
     assert any(empty)
-    found = [patch.values.tobytes() for patch in observed(sweep.lattice, source, 4)]
+    found = [patch.values.tobytes() for patch in observed_patches(sweep.lattice, source, 4)]
     assert sorted(found) == sorted(
         patch.values.tobytes() for patch, without in zip(every, empty, strict=True) if not without
     )

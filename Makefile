@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test check reference clean
+.PHONY: demo test test-fast check reference clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline.demo make demo
@@ -13,7 +13,11 @@ demo: .venv/installed
 	$(BIN)/python -m pipeline.demo show demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal --durations=15
+
+# All but what starts servers, kills processes or takes long: two minutes on two cores.
+test-fast: .venv/installed-dev
+	$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow and not server and not kill"
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

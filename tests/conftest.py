@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Tests run beside each other, so each process computes on one thread; said before anything imports torch.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples in every run: what is being tested decides whether a change lands, not what was drawn that day.
 # `pytest --hypothesis-profile=search` looks for new ones.

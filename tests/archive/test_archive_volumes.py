@@ -17,6 +17,8 @@ from pipeline.cli import app
 from pipeline.masks.structures import measure
 from tests.support.inputs import contents, pixels, put_scene, put_volume
 
+pytestmark = pytest.mark.slow
+
 CASES = 10
 
 

@@ -26,7 +26,7 @@ from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, listing, pixels, put_scene
 from tests.support.trainings import TOML, put_scenes
 
-pytestmark = pytest.mark.prefect
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")

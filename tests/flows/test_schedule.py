@@ -23,7 +23,7 @@ from pipeline.decoding.readers import parse_duration
 from pipeline.errors import RequestError
 from tests.support.inputs import labels_of, pixels, put_scene
 
-pytestmark = pytest.mark.prefect
+pytestmark = pytest.mark.server
 PATIENCE = 240
 ROOT = Path(__file__).parents[2]
 

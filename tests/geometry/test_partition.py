@@ -68,7 +68,7 @@ workers = 2
 n_workers = 0
 threads_per_worker = 1
 processes = false
-dashboard_address = ""
+dashboard_address = ":0"
 resources = {GPU = 1}
 """
 

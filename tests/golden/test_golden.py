@@ -17,6 +17,8 @@ import rasterio
 from tests.golden.decode import array, cells
 from tests.golden.record import SCENES, VOLUMES, called, outside, put_inputs, resumed
 
+pytestmark = pytest.mark.slow
+
 HASHES = Path(__file__).parent / "hashes.json"
 ROUNDED = {"landcover", "hippocampus", "hippocampus averaged", "scene tta scales", "scene resolution", "scene crs"}
 """Cases in which numbers are rounded on the way to a label."""

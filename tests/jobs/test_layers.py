@@ -28,6 +28,8 @@ from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySource, Identity
 from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
 
+pytestmark = pytest.mark.slow
+
 CPU = Resources(device="cpu", precision="float32")
 
 

@@ -19,6 +19,8 @@ from pipeline.training.config import read_training
 from pipeline.training.run import card_of, spec_of
 from tests.support.inputs import labels_of, put_scene, put_volume
 
+pytestmark = pytest.mark.slow
+
 ALL = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 TRAININGS = [path for path in ALL if path.stem.startswith("train-")]
 CONFIGS = [path for path in ALL if path not in TRAININGS]

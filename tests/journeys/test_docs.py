@@ -53,6 +53,8 @@ from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 FRONT = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]

@@ -27,6 +27,8 @@ from pipeline.runs.observer import RunContext
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = 5
 """At which each fault is tried, spread over a run."""
 PLAIN = Resources(precision="float32", runtime="torch")

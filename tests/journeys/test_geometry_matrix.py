@@ -29,6 +29,8 @@ from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySink, ArraySource
 from tests.support.rasters import COEFFICIENTS, MASKS, NORTH_UP, PLACES, POINTS, put
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 70, 90
 CLASSES = tuple(LabelClass(value, f"class {value}", (40 * value, 0, 0)) for value in range(5))
 NODATA = 255

@@ -13,6 +13,8 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 
+pytestmark = pytest.mark.kill
+
 KILLS = 17
 """Of each kind of run; 51 in all."""
 WARM = [

@@ -15,6 +15,8 @@ from pipeline.models import store
 from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, pixels, put_volume
 
+pytestmark = pytest.mark.slow
+
 VALUES = pixels((3, 40, 50), seed=3).T.astype(np.int16)
 """(x, y, z), all growing towards R, A and S."""
 AFFINE = np.array([[0.9, 0.02, 0.1, -20], [-0.02, 1.1, -0.2, 30], [0.1, 0.2, 2.5, 5], [0, 0, 0, 1]])

@@ -37,6 +37,8 @@ from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
 
+pytestmark = pytest.mark.slow
+
 STOPPED = 130
 ROWS, COLUMNS, SLABS = 4500, 90, 5
 

@@ -31,6 +31,8 @@ from tests.support.inputs import VOLUME_CARD, contents, labels_of, pixels, put_v
 from tests.support.model_cases import network_of
 from tests.support.trainings import VOLUMES
 
+pytestmark = pytest.mark.slow
+
 PLAIN = Resources(device="cpu", precision="float32")
 LOW, HIGH = (2.0, 30.0), (98.0, 75.0)
 VALUES = pixels((12, 60, 70), seed=5).astype(np.int16) * 13 - 700

@@ -25,6 +25,7 @@ from pipeline.masks.export import export
 from pipeline.models import store
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
+from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import labels_of, listing, pixels
 
 VALUES = pixels((4, 30, 40), seed=3).T.astype(np.int16)
@@ -267,9 +268,10 @@ def test_a_packed_volume_that_is_swept_in_strips_is_copied(model, tmp_path):
     for name, staged in (("wide.nii.gz", True), ("wide.nii", False)):
         job = Job(str(put(tmp_path / name, wide)), model=model)
         whole = prepare(job, Resources())
+        (sweep,) = sweeps_of(whole)
         assert not whole.staged
-        assert prepare(job, Resources(memory=whole.memory() - 1)).staged == staged
-        assert not prepare(job, Resources(memory=whole.memory())).staged
+        assert prepare(job, Resources(memory=sweep.memory() - 1)).staged == staged
+        assert not prepare(job, Resources(memory=sweep.memory())).staged
 
 
 @pytest.mark.parametrize("slices", [50, 4000])
@@ -283,4 +285,5 @@ def test_a_volume_takes_the_memory_of_some_slices(model, tmp_path, slices):
     path.write_bytes(header.binaryblock + bytes(4))
     with path.open("r+b") as file:
         file.truncate(352 + 2 * 512 * 512 * slices)
-    assert prepare(Job(str(path), model=model), Resources()).memory() < 150 * 2**20
+    (sweep,) = sweeps_of(prepare(Job(str(path), model=model), Resources()))
+    assert sweep.memory() < 150 * 2**20

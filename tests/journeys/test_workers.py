@@ -20,6 +20,8 @@ from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["scene", "volume"])
 def job(request, models, tmp_path_factory):

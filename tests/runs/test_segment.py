@@ -22,6 +22,8 @@ from pipeline.runs.view_sweep import sweeps_of
 from pipeline.sources.statistics import InputStatistics
 from tests.support.inputs import SCENE_CARD, VOLUME_CARD, contents, labels_of, pixels, put_scene, put_volume
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def volume(tmp_path_factory):

@@ -33,6 +33,8 @@ from tests.runs.test_segment import agree, reference
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.support.observers import Callbacks
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (70, 44, 50)
 """(z, y, x), in axes that are nobody's."""
 TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -1.7, 30], [0, 0, 0, 1]])

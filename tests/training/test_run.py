@@ -31,6 +31,8 @@ from pipeline.training.run import TrainingResources, spec_of, train
 from tests.support.inputs import labels_of
 from tests.support.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, put_volumes, truth
 
+pytestmark = pytest.mark.slow
+
 HERE = TrainingResources("cpu")
 
 

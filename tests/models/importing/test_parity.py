@@ -22,6 +22,8 @@ from tests.support import checkpoints, plain_networks
 from tests.support.checkpoints import State, mmseg_file, semseg_file
 from tests.support.plain_networks import D32, MMSEG_D8, SEMSEG_D8, SMP_D8, TIMM_D8
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-6
 EIGHTHS, ONE_MORE = (64, 56), (65, 57)
 BANDS = ("red", "green", "blue", "near infrared")

@@ -24,6 +24,8 @@ from pipeline.models.inference.runtime import build_inference_model
 from pipeline.sources.statistics import InputStatistics
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
+pytestmark = pytest.mark.slow
+
 SCENES = model_of(CARD_2D)
 VOLUMES = model_of(CARD_3D)
 UNIT = Scaling((0.0,), (1.0,))

@@ -30,6 +30,8 @@ from tests.support.inputs import pixels, put_scene
 from tests.support.model_cases import CARD_2D, model_of
 from tests.support.observers import Callbacks
 
+pytestmark = pytest.mark.slow
+
 SCENES = model_of(CARD_2D)
 
 

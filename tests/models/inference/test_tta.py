@@ -25,6 +25,8 @@ from pipeline.runs.prepare import prepare
 from tests.support.inputs import pixels, put_scene, put_volume
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of, network_of
 
+pytestmark = pytest.mark.slow
+
 SCENES = model_of(CARD_2D)
 VOLUMES = model_of(CARD_3D)
 SCALES = st.floats(0.25, 4).map(lambda scale: round(scale, 2))

@@ -14,6 +14,8 @@ from pipeline.models.networks.folded import FoldedPSPNet, level_basis
 from pipeline.models.spec import PSPNetSpec
 from tests.support.model_cases import network_of
 
+pytestmark = pytest.mark.slow
+
 R18 = PSPNetSpec("resnet18", 3, 4, ppm_channels=8, head_channels=8)
 SPECS = {
     "mmseg": R18,

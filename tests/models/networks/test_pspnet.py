@@ -16,6 +16,8 @@ from tests.support import checkpoints, plain_networks
 from tests.support.model_cases import network_of
 from tests.support.plain_networks import MOBILENET_D8, MOBILENET_D32, VGG_POOLS, Heads, Rule
 
+pytestmark = pytest.mark.slow
+
 R18 = PSPNetSpec("resnet18", 3, 4, ppm_channels=8, head_channels=8)
 R34 = replace(R18, backbone="resnet34")
 R50 = replace(R18, backbone="resnet50")

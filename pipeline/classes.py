@@ -1,4 +1,4 @@
-"""The table of classes: what the integers of a mask mean."""
+"""The class table: value, name and color of each class of a mask."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ class LabelClass:
 
 
 def hex_color(color: Iterable[int]) -> str:
-    """Write red, green and blue as in HTML: `#rrggbb`."""
+    """Return red, green and blue in the notation of HTML, `#rrggbb`.
+
+    >>> hex_color((255, 128, 0))
+    '#ff8000'
+    """
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def hue_color(turns: float, saturation: float, value: float) -> tuple[int, int, int]:
-    """Red, green and blue, 0 to 255, of a hue in turns of the color wheel."""
+    """Return red, green and blue, 0 to 255, of a hue in turns of the color wheel."""
     red, green, blue = hsv_to_rgb(turns % 1, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -44,10 +48,10 @@ def background_of(classes: ClassTable) -> int | None:
 
 
 def rows_of(classes: ClassTable) -> list[dict[str, Any]]:
-    """Return the table as JSON values."""
+    """Return the class table as JSON values, one object per class."""
     return [{"value": c.value, "name": c.name, "colour": list(c.color)} for c in classes]
 
 
 def class_table_of(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
-    """Return the table that `rows_of` turned into JSON values."""
+    """Return the class table from the JSON values of `rows_of`."""
     return tuple(LabelClass(row["value"], row["name"], tuple(row["colour"])) for row in rows)

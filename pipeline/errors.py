@@ -2,11 +2,11 @@
 
 PipelineError
 ├── RequestError (ValueError)    the request itself is wrong: exit code 2
-│   ├── NothingFoundError        it names inputs, and there are none, yet
+│   ├── NothingFoundError        it names inputs, and there are none (yet)
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or already exists
-│   └── HeldError                one that another run is writing at the moment
+│   └── HeldError                another run is writing it at the moment
 ├── PatchError                   patches that the network could not compute; they are nodata in the output
 ├── LateError (TimeoutError)     an item that exceeded its time limit; finished work is kept
 └── Interrupted                  stopped on request; finished work is kept and the next run resumes from it
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 
 def first_of(found: Sequence[str], most: int = 10) -> str:
-    """The first of many names, for a message."""
+    """Join the first of many names for a message; "..." stands for the rest."""
     return "; ".join(found[:most]) + ("; ..." if len(found) > most else "")
 
 
@@ -31,7 +31,7 @@ class RequestError(PipelineError, ValueError):
 
 
 class NothingFoundError(RequestError):
-    """A folder, pattern, table or dataset that matches nothing yet."""
+    """A folder, pattern, table or dataset matches no input (yet)."""
 
 
 UNREACHABLE = "unreachable"
@@ -52,7 +52,7 @@ LASTING = (
     "uneven-slices",
     "gantry-tilt",
 )
-"""Codes of faults that last until the input changes, or is requested in another way."""
+"""Codes of faults that last until the input, or the request for it, changes."""
 
 
 class InputError(RequestError):
@@ -87,5 +87,5 @@ class LateError(PipelineError, TimeoutError):
 class Interrupted(PipelineError):  # noqa: N818  (an event, not a fault)
     """Stopped on request; finished work is kept."""
 
-    def __init__(self, message: str = "stopped; run the same command again to go on from here") -> None:
+    def __init__(self, message: str = "stopped; run the same command again to resume") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What is imported only when it is needed: names of a package, and libraries that an extra of this one brings."""
+"""Lazy imports: public names of a package, and libraries that are installed by an extra."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BRINGS = {
 
 
 def lazy(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package: it imports a name, listed by its module, when it is first used."""
+    """Return a `__getattr__` for a package that imports each name from its module on first use."""
     homes = {name: module for module, own in names.items() for name in own}
 
     def resolve(name: str) -> Any:  # noqa: ANN401  (any of the names)
@@ -30,7 +30,12 @@ def lazy(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], An
 
 
 def need(extra: str, what: str) -> None:
-    """Raise RequestError, saying `what` needs them, where libraries of an extra are not installed."""
+    """Check that the libraries of an extra are installed.
+
+    Raises:
+        RequestError: if any is missing; the message begins with `what`, the feature that requires them.
+
+    """
     missing = [name for name in _BRINGS[extra] if find_spec(name) is None]
     if missing:
-        raise RequestError(f"{what}: needs {', '.join(missing)}, not installed here; pip install 'pipeline[{extra}]'")
+        raise RequestError(f"{what}: requires {', '.join(missing)}, not installed; run pip install 'pipeline[{extra}]'")

@@ -1,4 +1,4 @@
-"""Where scores live until they are decided: NumPy's arrays here, or those of a device."""
+"""The arrays that hold scores until they are decided: NumPy arrays here, or those of a device."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ _CELLS = 1 << 15
 
 
 class Arrays(Protocol):
-    """Arrays of one place. They take slices, `+`, `-`, `+=` and assignment as NumPy's do."""
+    """Operations on the arrays of one device, which take slices, `+`, `-`, `+=` and assignment like NumPy arrays."""
 
     def empty(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401  (an array of that place)
-        """Room for float32 values."""
+        """Return an uninitialized float32 array of `shape`."""
         ...
 
     def to_device(self, weights: NDArray[np.float32]) -> Any:  # noqa: ANN401
-        """Weights of a patch, in that place; not to be written to."""
+        """Return the weights of a patch as a read-only array of the device."""
         ...
 
     def multiply(self, scores: Any, weights: Any, out: Any) -> None:  # noqa: ANN401
-        """The product of both, into `out`."""
+        """Write the product of both into `out`."""
         ...
 
     def argmax(self, scores: Any, out: NDArray[Any]) -> None:  # noqa: ANN401
-        """Index of the highest of `scores` `(classes, *cells)` into `out`, the lowest of equal ones."""
+        """Write the index of the highest of `scores`, `(classes, *cells)`, into `out`; the lowest index wins a tie."""
         ...
 
     def with_squares(self, scores: Any) -> Any:  # noqa: ANN401
-        """Scores `(n, classes, *cells)` with one plane more, of `sum_of_squares` over the classes."""
+        """Return `(n, classes + 1, *cells)`: scores `(n, classes, *cells)` and their `sum_of_squares` over classes."""
         ...
 
     def finite(self, scores: Any) -> bool:  # noqa: ANN401
-        """Whether all are numbers, and none infinite."""
+        """Return whether all scores are finite."""
         ...
 
     def to_numpy(self, scores: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        """The scores as an array of NumPy."""
+        """Return the scores as a NumPy array."""
         ...
 
 
 class HostArrays:
-    """Arrays of NumPy."""
+    """NumPy arrays, on the host."""
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Room for float32 values."""
+        """Return an uninitialized float32 array of `shape`."""
         return np.empty(shape, np.float32)
 
     def to_device(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The weights as they are."""
+        """Return the weights themselves."""
         return weights
 
     def multiply(self, scores: NDArray[np.float32], weights: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """The product of both, into `out`."""
+        """Write the product of both into `out`."""
         np.multiply(scores, weights, out=out)
 
     def argmax(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
-        """Index of the highest of `scores`, found a few rows at a time to stay in the cache."""
+        """Write the index of the highest of `scores` into `out`, a few rows at a time to stay in the cache."""
         rows = max(1, _CELLS // max(1, out[0].size))
         for first in range(0, len(out), rows):
             cells = slice(first, first + rows)
             out[cells] = _highest(scores[:, cells], out.dtype)
 
     def with_squares(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A copy with one plane more."""
+        """Return a copy with the plane of squares appended."""
         return np.concatenate([scores, sum_of_squares(np.moveaxis(scores, 1, 0))[:, None]], 1)
 
     def finite(self, scores: NDArray[np.float32]) -> bool:
-        """Whether all are finite: one sum tells in most cases."""
+        """Return whether all scores are finite; in most cases one sum shows it."""
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(scores.sum()) or np.isfinite(scores).all())
 
     def to_numpy(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The scores themselves."""
+        """Return the scores themselves."""
         return scores
 
 
@@ -87,18 +87,18 @@ HOST = HostArrays()
 
 @runtime_checkable
 class HasArrays(Protocol):
-    """A `Predictor` whose scores are arrays of its own."""
+    """A `Predictor` whose scores are not NumPy arrays."""
 
     arrays: Arrays
 
 
 def arrays_of(predictor: object) -> Arrays:
-    """The arrays in which a predictor gives its scores: its own, or NumPy's."""
+    """Return the arrays of a predictor's scores: its own, or NumPy's."""
     return predictor.arrays if isinstance(predictor, HasArrays) else HOST
 
 
 def sum_of_squares(planes: Iterable[Any]) -> Any:  # noqa: ANN401  (of any `Arrays`)
-    """The sum of the squares of planes, one after the other."""
+    """Return the sum of the squares of `planes`, added in order."""
     return reduce(add, (plane * plane for plane in planes))
 
 

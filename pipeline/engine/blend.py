@@ -1,4 +1,4 @@
-"""Blending with what is carried over: only cells that a patch to come still touches are kept between patches."""
+"""Blending of overlapping patches: only cells that a later patch still touches are kept between patches."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pipeline.engine.arrays import HOST, Arrays
 from pipeline.geometry import Box, Lattice
 
 Plane = Any
-"""Scores as an array of `Arrays`, float32."""
+"""Scores, a float32 array of `Arrays`."""
 
 MANY = 16
-"""Patches in one cell from which on additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
+"""Patches per cell above which additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
 
 
 class Blend:
-    """Weighted sums of scores, in float32, for patches that come in lattice order.
+    """Weighted sums of scores, in float32, of patches that are added in lattice order.
 
-    When a patch comes, some of its cells hold sums from patches before it, and some will be touched by patches after
+    When a patch is added, some of its cells hold sums from patches before it, and some will be touched by patches after
     it. The latter are carried over: along the last axis to the next patch, along the first to the next lattice row.
     The rest is final. So what is kept is the overlap of one lattice row, however high the patch and long the image.
 
@@ -52,7 +52,9 @@ class Blend:
     def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> tuple[Box, Plane]:
         """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
-        The cells that are final with this patch, and their scores, which are valid until the next call.
+        Returns:
+            The cells that are final with this patch, and their scores, which are valid until the next call.
+
         """
         self._weigh(scores, weights)
         rest = patch

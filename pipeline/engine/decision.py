@@ -1,4 +1,4 @@
-"""What becomes of finished scores: labels, how sure they are, or the scores themselves."""
+"""Decisions: finished scores to labels, confidence or disagreement, or the scores themselves."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from pipeline.engine.arrays import HOST, Arrays, sum_of_squares
 
 STEPS = 254
-"""Steps from 0 to 1 of a value that is kept as 1 to 255, where 0 is nodata."""
+"""Steps from 0 to 1 of a value that is stored as 1 to 255, where 0 is nodata."""
 _U8 = np.dtype(np.uint8)
 
 
 class Decision(Protocol):
-    """Turns the blended scores of finished rows into what is written."""
+    """Turns the blended scores of finished cells into the values to write."""
 
     @property
     def planes(self) -> tuple[int, ...]:
-        """Leading axes of what is written: `()` for labels, `(classes,)` for scores."""
+        """Leading axes of the output: `()` for labels, `(classes,)` for scores."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of what is written."""
+        """Type of the output."""
 
     @property
     def nodata(self) -> float:
@@ -33,16 +33,16 @@ class Decision(Protocol):
 
     @property
     def needs_second_moment(self) -> bool:
-        """Whether it needs, after the planes of the classes, that of the blended sums of their squares."""
+        """Whether `scores` has a last plane beside those of the classes: the blended sums of their squares."""
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
-        """Decide `scores` of shape `(classes, *cells)`, of `arrays`, into `out` of shape `(*planes, *cells)`."""
+        """Decide `scores` `(classes, *cells)`, of `arrays`, into `out` `(*planes, *cells)`."""
         ...
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The class of highest score; the lowest class wins a tie."""
+    """The class with the highest score; the lowest class wins a tie."""
 
     dtype: np.dtype[Any] = _U8
     nodata: float = 255
@@ -50,7 +50,7 @@ class Labels:
     needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
-        """Decide where the scores are."""
+        """Write the labels into `out`, decided on the device of the scores."""
         arrays.argmax(scores, out)
 
 
@@ -64,17 +64,17 @@ class Scores:
     needs_second_moment: bool = False
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
-        """Copy."""
+        """Copy the scores into `out`."""
         out[...] = arrays.to_numpy(scores)
 
 
 @dataclass(frozen=True)
 class Probabilities:
-    """The probability of each class, in steps of 1/254: 1 is none, 255 is certain."""
+    """The probability of each class in steps of 1/254: 1 is impossible, 255 is certain."""
 
     planes: tuple[int, ...]
     logits: bool
-    """Whether scores become probabilities by a softmax first."""
+    """Whether the scores are logits, which need a softmax."""
     dtype: np.dtype[Any] = _U8
     nodata: float = 0
     needs_second_moment: bool = False
@@ -86,7 +86,7 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Confidence:
-    """The probability of the class of highest score, in the steps of `Probabilities`."""
+    """The probability of the class with the highest score, in the steps of `Probabilities`."""
 
     logits: bool
     dtype: np.dtype[Any] = _U8
@@ -101,10 +101,10 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """How far the patches that saw a cell are from each other, in the steps of `Probabilities`.
+    """The spread of the scores of overlapping patches, in the steps of `Probabilities`.
 
-    The standard deviation of their scores, by the weights of the blend and over all classes together: 0 where all give
-    the same probabilities, 0.71 where two of equal weight are certain of different classes.
+    Their standard deviation, weighted as in the blend, over all classes together: 0 where all patches give the same
+    probabilities, 0.71 where two of equal weight are certain of different classes.
     """
 
     dtype: np.dtype[Any] = _U8

@@ -1,4 +1,4 @@
-"""The ledger: which slabs are safe on the disk, and what the run that wrote them was."""
+"""The ledger of a run: its fingerprint, and which slabs are safe on disk."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box, covered
 
 Fingerprint = Mapping[str, Any]
-"""What decides the bytes of an output, as JSON values by name."""
+"""Everything that decides the bytes of an output, as JSON values by name."""
 
 _RUN, _DONE = "run.json", "done"
 
 
 class Ledger:
-    """A folder with the fingerprint of a run and an empty file for each slab that is done.
+    """A folder with the fingerprint of a run, and an empty file for each slab that is done.
 
-    Many workers may mark at once: each slab has one writer, and a file is there or not.
+    Many workers may mark slabs at the same time: each slab has one writer, and a file either exists or does not.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the ledger in `folder`; `begin` makes a new one."""
+        """Open the ledger in `folder`; `begin` creates it."""
         self._folder = folder
 
     @property
@@ -34,45 +34,50 @@ class Ledger:
         return (self._folder / _RUN).exists()
 
     def begin(self, fingerprint: Fingerprint) -> None:
-        """Begin a run; the last step of its preparation, since only its fingerprint makes a ledger."""
+        """Write the fingerprint of a new run: the last step of its preparation, since only this makes a ledger."""
         (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
         with atomic_write(self._folder / _RUN) as draft:
             draft.write_text(json.dumps(fingerprint, indent=1), encoding="utf-8")
 
     def check(self, fingerprint: Fingerprint) -> None:
-        """Refuse to go on if the run that was begun here is another one, and say in what it differs."""
+        """Check that the run that was begun here has this fingerprint.
+
+        Raises:
+            OutputError: if it has another one; the message gives each setting that differs, with both values.
+
+        """
         if differing := self.differences(fingerprint):
             raise OutputError(
-                f"{self._folder}: a run was begun here with {differing}. "
-                "Give the same again to go on, or --restart to begin anew"
+                f"{self._folder}: an unfinished run here used other settings: {differing}. "
+                "Rerun with the same settings to resume, or with --restart to start over"
             )
 
     def differences(self, fingerprint: Fingerprint) -> str:
-        """In what the run that was begun here differs from another; empty if it is the same."""
+        """Return the settings in which the run begun here differs from another; empty if there are none."""
         return differences(self.fingerprint, fingerprint)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """The fingerprint of the run that was begun here."""
+        """The fingerprint of the run begun here."""
         found: dict[str, Any] = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
         return found
 
     @property
     def any_done(self) -> bool:
-        """Whether any slab is safe."""
+        """Whether any slab is done."""
         return (self._folder / _DONE).is_dir() and any((self._folder / _DONE).iterdir())
 
     def done(self, slabs: Iterable[Box]) -> set[Box]:
-        """Those of `slabs` that are safe, by slabs of any height and width."""
+        """Return those of `slabs` that are safe on disk, whatever the size of the slabs that were marked."""
         return covered(slabs, [_marked(file.name) for file in (self._folder / _DONE).iterdir()])
 
     def mark(self, slab: Box) -> None:
-        """Note that the bytes of `slab` are safe."""
+        """Record that the bytes of `slab` are safe on disk."""
         os.close(os.open(self._folder / _DONE / _mark(slab), os.O_CREAT | os.O_WRONLY, 0o644))
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:
-    """The fields in which two fingerprints differ, with both values; empty if they are equal."""
+    """Return the fields in which two fingerprints differ, with both values; empty if they are equal."""
     before, now = flat(before), flat(json.loads(json.dumps(now)))
     return ", ".join(
         f"{name} {before.get(name)!r} (now {now.get(name)!r})"
@@ -82,7 +87,7 @@ def differences(before: Fingerprint, now: Fingerprint) -> str:
 
 
 def flat(record: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """A record of records as one, with dotted names."""
+    """Flatten nested mappings into one with dotted names."""
     fields: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The whole plug-in surface: what the engine asks of an input, of a network and of an output."""
+"""The plug-in interface: what the engine needs of an input, of a network and of an output."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pipeline.geometry import Box, Grid
 
 
 class Pixels(NamedTuple):
-    """Values of a box, and which of its cells were observed."""
+    """Values of a box, and which of its cells are valid."""
 
     values: NDArray[Any]
-    """Array of shape `(channels, *box.shape)` in the input's own type, or float32 where it is scaled."""
+    """Array `(channels, *box.shape)` in the type of the input, or float32 where it is scaled."""
     valid: NDArray[np.bool_] | None
-    """Array of `box.shape`, False where there is no observation (nodata, NaN, mask, alpha); None: all observed."""
+    """Array `box.shape`, False where there is no observation (nodata, NaN, mask, alpha); None: all cells are valid."""
 
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What an input is: known once it is open, and constant from then on.
+    """Description of an input: known once it is open, and constant from then on.
 
-    A source made of another one describes itself by `replace(other.info, ...)`, so that it drops nothing.
+    A source that wraps another one uses `replace(other.info, ...)`, so that it drops nothing.
     """
 
     grid: Grid
@@ -34,15 +34,15 @@ class SourceInfo:
     dtype: np.dtype[Any]
     """Type of the values that `read` returns."""
     block: tuple[int, ...]
-    """Shape of the pieces in which the file is stored, per grid axis: reads aligned to it decode nothing twice."""
+    """Shape of the blocks or chunks of the file, per grid axis: reads aligned to it decode nothing twice."""
     sequential: bool = False
-    """Whether reads in ascending order are much cheaper than any other, as in a gzip file: one thread reads it."""
+    """Whether reads in ascending order are much cheaper than others (e.g. in gzip files): one thread reads it."""
     volumes: int = 1
-    """Volumes in the file, of which this is one."""
+    """Number of volumes in the file, of which this is one."""
     nodata: float | None = None
-    """Value of a cell without an observation, in the first channel; None: there is none, or it is not known."""
+    """Nodata value of the first channel; None: there is none, or it is unknown."""
     path: str | None = None
-    """What messages call the input, without any secrets; None: it has no name."""
+    """Name of the input in messages, without secrets; None: it has no name."""
 
 
 @runtime_checkable
@@ -56,12 +56,12 @@ class Source(Protocol):
 
     @abstractmethod
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`, which lies inside the grid."""
+        """Read the pixels of `box`, which is inside the grid."""
         ...
 
     @abstractmethod
     def close(self) -> None:
-        """Release the file; further reads are errors. Closing twice does no harm."""
+        """Close the file; reads are errors from then on. Closing twice does no harm."""
         ...
 
     @property
@@ -86,14 +86,14 @@ class Source(Protocol):
 
 
 class PlainSource(Protocol):
-    """An input that is no `Source` by inheritance: it has `info`, or else the fields of `SourceInfo` as attributes."""
+    """An input that does not inherit from `Source`: it has `info`, or the fields of `SourceInfo` as attributes."""
 
     def read(self, box: Box) -> Pixels: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
 def as_source(source: Source | PlainSource) -> Source:
-    """The source itself, or one around an input that does not inherit from `Source`."""
+    """Return `source` itself, or wrap an input that does not inherit from `Source`."""
     return source if isinstance(source, Source) else _Adapted(source)
 
 
@@ -120,21 +120,21 @@ def _info_of(source: Any) -> SourceInfo:  # noqa: ANN401  (whatever has the attr
 class Predictor(Protocol):
     """A network: patches in, scores out. The same patch gives the same bytes, in any batch and thread.
 
-    One whose scores are not NumPy's but those of a device is `pipeline.engine.arrays.HasArrays`, too.
+    If its scores are on a device rather than NumPy arrays, it is a `pipeline.engine.arrays.HasArrays` too.
     `pipeline.testing.PredictorContract` tests it.
     """
 
     classes: int
-    """Number of score planes."""
+    """Number of classes: planes of the scores."""
     batch: int
     """Patches per call."""
     threads: int
     """Calls that may run at the same time."""
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Any:  # noqa: ANN401
-        """Scores of shape `(n, classes, *patch)` for values of shape `(n, channels, *seen)`, valid of `(n, *seen)`.
+        """Return scores `(n, classes, *patch)` of `values` `(n, channels, *seen)`, with `valid` `(n, *seen)`.
 
-        Float32, an array of NumPy or of `arrays`, and the caller's to change.
+        They are float32, an array of NumPy or of `arrays`, which the caller may change.
         """
         ...
 
@@ -143,8 +143,8 @@ class Sink(Protocol):
     """An output; each slab is written once, by one worker. `pipeline.testing.SinkContract` tests it."""
 
     def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        """Write `values`, of `(*planes, *slab.shape)` for each decision; their bytes are safe when this returns.
+        """Write `values`, `(*planes, *slab.shape)` for each decision; their bytes are safe when this returns.
 
-        Not `whole`: the network failed on some of it, so that the slab will be made again.
+        Not `whole`: the network failed on part of it, and the next run writes the slab again.
         """
         ...

@@ -1,4 +1,4 @@
-"""The input side of the sweep: pieces read ahead of the network, each file block once, and patches cut from them."""
+"""The input side of the sweep: reads ahead of the network, each file block once, and cuts patches."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipeline.geometry import Box, reflect
 Slices = tuple[slice, ...]
 
 READERS = 2
-"""Pieces that are decoded at the same time."""
+"""Pieces that are read at the same time."""
 
 
 class RowBuffer:
-    """A window of input rows that rolls along axis 0, filled ahead of need and emptied behind it."""
+    """A rolling window of input rows along axis 0, filled ahead of need and emptied behind it."""
 
     def __init__(self, source: Source, needed: Box, step: int, pool: Executor) -> None:
         """Hold rows of `needed`, read on `pool` in pieces of about `step` rows that end with the file's blocks."""
@@ -39,16 +39,16 @@ class RowBuffer:
             self._ask()
 
     def drop(self, start: int) -> None:
-        """Let go of the pieces that end at or before row `start`."""
+        """Drop the pieces that end at or before row `start`."""
         self._held = tuple(piece for piece in self._held if piece[0].stop[0] > start)
 
     def read_patch(self, box: Box) -> Pixels:
-        """Pixels of `box`, mirrored at the grid's edges where it reaches outside; freshly copied."""
+        """Return a copy of the pixels of `box`, mirrored at the edges of the grid where it reaches outside."""
         inside = box.clip(self._whole)
         return _mirrored(self._cut(inside), inside, box, self._whole.stop)
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
-        """Which cells of `box`, which lies in the rows held, were observed; None: all."""
+        """Return which cells of `box`, inside the rows held, are valid; None: all of them."""
         parts = self._parts(box)
         if all(valid is None for _, _, (_, valid) in parts):
             return None
@@ -65,7 +65,7 @@ class RowBuffer:
         return Pixels(values, self.valid(box))
 
     def _parts(self, box: Box) -> list[tuple[Slices, Slices, Pixels]]:
-        """Where in `box` each piece that it touches lies, where in the piece, and the piece."""
+        """Slices in `box` and in the piece of each piece that it touches, and the piece."""
         touching = [(box.clip(piece), piece, pixels) for piece, pixels in self._held]
         return [
             (part.within(box.start).slices, part.within(piece.start).slices, pixels)
@@ -79,7 +79,7 @@ class RowBuffer:
 
 
 def read_patch(source: Source, box: Box) -> Pixels:
-    """Pixels of `box`, mirrored at the grid's edges where it reaches outside: what the network sees of a patch."""
+    """Read the pixels of `box`, mirrored at the edges of the grid where it reaches outside: the input of a patch."""
     inside = box.clip(Box.whole(source.grid.shape))
     return _mirrored(source.read(inside), inside, box, source.grid.shape)
 

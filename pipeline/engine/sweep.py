@@ -29,13 +29,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the bytes of the output, beside the pixels and the network."""
+    """Everything that decides the bytes of the output, beside the pixels and the network."""
 
     lattice: Lattice
     window: str
     """Name of the blend window."""
     decisions: tuple[Decision, ...]
-    """What is written: of each slab, an array for each."""
+    """What to write: one array per slab for each decision."""
 
     @property
     def needs_second_moment(self) -> bool:
@@ -44,16 +44,16 @@ class Recipe:
 
 
 class Watch:
-    """Follows a sweep, and may stop it. Every method does nothing here; they are called from threads of the sweep."""
+    """Observer of a sweep, which may stop it. Every method does nothing here; threads of the sweep call them."""
 
     def patches_done(self, count: int) -> None:
-        """Called with the number of patches that were just blended."""
+        """Receive the number of patches that were just blended."""
 
     def slab_done(self, slab: Box) -> None:
-        """Called when a slab has been written."""
+        """Receive a slab that has just been written."""
 
     def should_stop(self) -> bool:
-        """Whether the sweep is to end with `Interrupted` before the next patch."""
+        """Return whether the sweep should end with `Interrupted` before the next patch."""
         return False
 
 
@@ -61,26 +61,31 @@ UNWATCHED = Watch()
 
 
 class Failure(NamedTuple):
-    """A patch that the network could not do, twice."""
+    """A patch on which the network failed twice."""
 
     patch: Box
     reason: str
 
 
 _SLICES = 8
-"""Slices of a volume to read at a time, at least."""
+"""Fewest slices of a volume to read at a time."""
 MOST_FAILED = 16
-"""Patches of a run that may fail: of more, it is not the patches that are at fault."""
+"""Most patches of a run that may fail; if more do, the cause is not the patches."""
 
 
 def sweep(
     source: Source | PlainSource, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = UNWATCHED
 ) -> tuple[Failure, ...]:
-    """Segment the consecutive slabs of `run` into `sink`; the patches that failed.
+    """Segment the consecutive slabs of `run` into `sink`, and return the patches that failed.
 
-    Their cells are nodata, and slabs that hold such cells are written, but not as whole ones. Raises whatever the
-    source or the sink raises, and what the predictor does if no patch succeeds, or more than `MOST_FAILED` fail. Slabs
-    committed by then stay committed.
+    The cells of failed patches are nodata, and slabs with such cells are written, but not as whole ones. Slabs that
+    are committed stay committed, whatever is raised later.
+
+    Raises:
+        Interrupted: if `watch` stops the sweep.
+        Exception: whatever the source or the sink raises, and what the predictor raises if no patch succeeds, or if
+            more than `MOST_FAILED` fail.
+
     """
     source = as_source(source)
     region = Box(run[0].start, run[-1].stop)
@@ -115,7 +120,7 @@ Row = tuple[int, list[list[Box]]]
 def _rows_of(lattice: Lattice, region: Box, batch: int) -> list[Row]:
     """Lattice rows that touch `region`, as groups of patches for one call each.
 
-    Groups are cut from the whole lattice row, so a patch meets the same neighbours in its batch in every run.
+    Groups are cut from the whole lattice row, so a patch meets the same neighbors in its batch in every run.
     """
     rows = []
     for start, patches in lattice.rows():
@@ -143,7 +148,7 @@ def _step(lattice: Lattice) -> int:
 
 
 def _settle(row: int, held: RowBuffer, lattice: Lattice, slabs: SlabWriter) -> None:
-    """Pass on the rows before the lattice row at `row`, and let go of what no later patch needs."""
+    """Pass on the rows before the lattice row at `row`, and drop what no later patch needs."""
     slabs.complete(row)
     held.drop(row - lattice.margin[0])
 
@@ -242,7 +247,7 @@ class _Network:
 
 
 def _clipped(scores: Any, patch: Box) -> Any:  # noqa: ANN401  (of the predictor's arrays)
-    """Scores of the cells that lie in the grid, where it is smaller than a patch."""
+    """Scores of the cells inside the grid, where it is smaller than a patch."""
     return scores[(slice(None), *(slice(0, length) for length in patch.shape))]
 
 

@@ -1,4 +1,4 @@
-"""How much each cell of a patch counts where patches overlap."""
+"""Blend windows: the weight of each cell of a patch where patches overlap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box, Lattice
 
 FLOOR = 1e-3
-"""Least weight of any cell, relative to the centre: a cell seen only by a patch's corner still has a clear score."""
+"""Least weight of any cell, relative to the center: a cell seen only by a patch's corner still has a clear score."""
 
 Vector = NDArray[np.float64]
 
@@ -45,17 +45,22 @@ WINDOWS = tuple(_SHAPES)
 
 
 def window(kind: str, length: int) -> Vector:
-    """Weights of `length` cells along one axis: symmetric about the patch's middle, from `FLOOR` to 1."""
+    """Return the weights `(length,)` of one axis: symmetric about the middle, from `FLOOR` to 1.
+
+    Raises:
+        RequestError: if `kind` is not one of `WINDOWS`.
+
+    """
     if kind not in _SHAPES:
-        raise RequestError(f"window {kind!r} is unknown; choose one of {', '.join(WINDOWS)}")
+        raise RequestError(f"unknown window {kind!r}; choose one of {', '.join(WINDOWS)}")
     at = (np.arange(length) + 0.5) * 2 / length - 1
     return np.maximum(_SHAPES[kind](at), FLOOR)
 
 
 class Weights:
-    """Weights of every patch of a lattice, such that they sum to 1 in every cell.
+    """Weights of every patch of a lattice, which sum to 1 in every cell.
 
-    Separable: one vector per axis, divided by that axis's total, so that no plane of weights or counts exists and
+    Separable: one vector per axis, divided by the total of that axis. So there is no plane of weights or counts, and
     blended scores need no division.
     """
 
@@ -67,7 +72,7 @@ class Weights:
         ]
 
     def of(self, patch: Box) -> NDArray[np.float32]:
-        """Weights of `patch`, of its shape; not to be written to."""
+        """Return the weights of `patch`, of shape `patch.shape`, read-only."""
         return _outer(
             tuple(
                 (vector[: stop - start] / total[start:stop]).astype(np.float32).tobytes()

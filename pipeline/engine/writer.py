@@ -1,4 +1,4 @@
-"""The output side of the sweep: finished scores are decided into slabs, which are written behind it."""
+"""The output side of the sweep: decides finished scores into slabs, and writes them behind it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from pipeline.geometry import Box
 from pipeline.geometry.slabs import Run
 
 Buffers = tuple[NDArray[Any], ...]
-"""Of a slab, an array for each decision."""
+"""The arrays of a slab, one per decision."""
 
 
 @dataclass(frozen=True)
 class OutputStage:
-    """All decisions at once."""
+    """The decisions of a sweep, applied together."""
 
     decisions: tuple[Decision, ...]
     classes: int
     arrays: Arrays
 
     def room(self, shape: tuple[int, ...]) -> Buffers:
-        """Room for cells of `shape`; nodata until they are decided."""
+        """Return buffers for cells of `shape`, filled with nodata."""
         return tuple(np.full((*each.planes, *shape), each.nodata, each.dtype) for each in self.decisions)
 
     def decide(self, scores: Any, valid: NDArray[np.bool_] | None, room: Buffers, at: Slices) -> None:  # noqa: ANN401
-        """Decide `scores` into the cells `at` of `room`, but for those that are not valid."""
+        """Decide `scores` into the cells `at` of `room`, except for those that are not valid."""
         for decision, values in zip(self.decisions, room, strict=True):
             out = values[(slice(None),) * len(decision.planes) + at]
             decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
@@ -43,13 +43,13 @@ class OutputStage:
                 out[..., ~valid] = decision.nodata
 
     def fill_nodata(self, room: Buffers, at: Slices) -> None:
-        """Make the cells `at` of `room` nodata."""
+        """Fill the cells `at` of `room` with nodata."""
         for decision, values in zip(self.decisions, room, strict=True):
             values[(slice(None),) * len(decision.planes) + at] = decision.nodata
 
 
 class SlabWriter:
-    """The output side: results are decided into the slab under way, and full slabs are written behind the sweep."""
+    """Collects decided cells in the current slabs, and writes complete slabs behind the sweep."""
 
     def __init__(
         self, run: Run, sink: Sink, deciding: OutputStage, pool: Executor, committed: Callable[[Box], None]
@@ -86,11 +86,11 @@ class SlabWriter:
             del self._open[slab]
 
     def mark_failed(self, patches: Iterable[Box]) -> None:
-        """Leave the cells of `patches` nodata, whatever other patches say of them."""
+        """Leave the cells of `patches` nodata, whatever other patches give for them."""
         self._spoilt += patches
 
     def _room(self, slab: Box) -> Buffers:
-        """What is decided of a slab under way."""
+        """The buffers of a slab that is not complete yet."""
         if slab not in self._open:
             self._open[slab] = self._deciding.room(slab.shape)
         return self._open[slab]

@@ -1,4 +1,4 @@
-"""The orientation of a volume: which axes of the body its own follow, and how they are permuted and reversed."""
+"""The orientation of a volume: which anatomical axes its own follow, and how to permute and reverse them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,32 @@ _VIEWS = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 
 
 def inverse(order: tuple[int, ...], flips: tuple[bool, ...]) -> Orientation:
-    """The order and flips that undo these."""
+    """Return the order and flips that undo these.
+
+    >>> inverse((2, 0, 1), (True, False, False))
+    ((1, 2, 0), (False, False, True))
+    """
     back = tuple(order.index(axis) for axis in range(len(order)))
     return back, tuple(flips[axis] for axis in back)
 
 
 def canonical(grid: Grid, view: str = "axial", *, orientation: str = "RAS") -> Orientation:
-    """The order and flips that turn a volume to one same orientation, however its file is stored.
+    """Return the order and flips that bring a volume to one orientation, however its file stores it.
 
     "axial" gives the axes (z, y, x), with x growing towards the first letter of `orientation`, y towards the second and
     z towards the third; "coronal" sweeps y with rows z and columns x, "sagittal" sweeps x with rows z and columns y.
-    An oblique volume is turned by whole axes to the closest. Raises RequestError for a word it does not know.
+    An oblique volume is brought to the closest orientation, without resampling.
+
+    Raises:
+        RequestError: for a scene, or an unknown `view` or `orientation`.
+
     """
     if grid.is_scene:
         raise RequestError(f"a scene of shape {grid.shape} has no {view} view; give a volume")
     if view not in _VIEWS:
         raise RequestError(f"unknown view {view!r}; choose one of {', '.join(_VIEWS)}")
     if sorted(_LETTERS.get(letter, (-1, True))[0] for letter in orientation) != [0, 1, 2]:
-        raise RequestError(f"unknown orientation {orientation!r}; give one of R/L, A/P and S/I each, for instance RAS")
+        raise RequestError(f"unknown orientation {orientation!r}; give one letter each of R/L, A/P and S/I, e.g. RAS")
     nearest = _nearest_axes(grid)
     wanted = [_LETTERS[orientation[place]] for place in _VIEWS[view]]
     order = tuple(nearest[world][0] for world, _ in wanted)
@@ -46,7 +54,7 @@ def canonical(grid: Grid, view: str = "axial", *, orientation: str = "RAS") -> O
 
 
 def orientation_of(grid: Grid) -> str:
-    """Where the axes x, y and z of a volume grow towards, as three letters: "RAS", "LPS" and so on."""
+    """Return the directions in which the axes x, y and z of a volume grow, e.g. "RAS" or "LPS"."""
     towards = {axis: letters[grows] for (axis, grows), letters in zip(_by_world(grid), ("LR", "PA", "IS"), strict=True)}
     return "".join(towards[axis] for axis in (2, 1, 0))
 
@@ -57,7 +65,7 @@ def _by_world(grid: Grid) -> list[tuple[int, bool]]:
 
 
 def _nearest_axes(grid: Grid) -> dict[int, tuple[int, bool]]:
-    """By world axis: the array axis that runs closest to it, and whether they grow together."""
+    """By world axis: the array axis closest to it, and whether they grow together."""
     matrix = linear(grid.affine)
     left, _, right = np.linalg.svd(matrix / np.linalg.norm(matrix, axis=0))
     turn = left @ right  # the closest rotation: without spacing and shear
@@ -71,7 +79,7 @@ def _nearest_axes(grid: Grid) -> dict[int, tuple[int, bool]]:
 
 
 def turned_grid(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> Grid:
-    """A grid whose axes are a permutation and reversal of another's; each cell stays where it is in the world."""
+    """Return a grid with its axes permuted and reversed; each cell stays where it is in the world."""
     shape = tuple(grid.shape[axis] for axis in order)
     to_source = np.zeros((len(order) + 1, len(order) + 1))
     to_source[-1, -1] = 1
@@ -82,7 +90,7 @@ def turned_grid(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> 
 
 
 def orient(array: NDArray[Any], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:
-    """An array with its last axes permuted, then reversed; contiguous."""
+    """Return a contiguous array with its last axes permuted, then reversed."""
     leading = array.ndim - len(order)
     turned = array.transpose(*range(leading), *(leading + axis for axis in order))
     return np.ascontiguousarray(np.flip(turned, tuple(leading + axis for axis, flip in enumerate(flips) if flip)))

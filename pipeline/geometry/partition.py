@@ -1,4 +1,4 @@
-"""How the slabs of an input are shared out among workers."""
+"""The partition of the slabs of an input among workers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pipeline.geometry import Box, Lattice, cut_across, split_runs
 from pipeline.geometry.slabs import Run
 
 MOST = 0.05
-"""Share of patches that may be computed twice for the sake of shorter runs."""
+"""Largest share of patches that may be computed twice for the sake of shorter runs."""
 _EACH = (4, 3, 2)
-"""Runs for each worker, if they can be had: the last to end keeps the others waiting for less."""
+"""Runs per worker, in order of preference: with more of them, workers wait less for the last one."""
 
 
 def split_for_workers(lattice: Lattice, slabs: Sequence[Box], workers: int, side: int) -> tuple[Run, ...]:
-    """Runs for so many workers, at least one for each where the input can be cut that often.
+    """Return runs for `workers` workers, at least one for each if the input has enough slabs.
 
-    There are several for each as long as no more than a share `MOST` of the patches is computed twice. Where rows alone
-    would cost more, or are too few, slabs are cut into strips too, at multiples of `side`: two runs share fewer patches
-    the squarer they are. Where nothing is cheap, what ends first is taken.
+    There are several per worker as long as no more than a share `MOST` of the patches is computed twice. Where rows
+    alone would cost more, or are too few, slabs are also cut into strips at multiples of `side`: the squarer runs are,
+    the fewer patches they share. If nothing is that cheap, the runs that end first are returned.
     """
     least, best = inf, split_runs(slabs, workers)
     for runs in _choices(slabs, workers, side):
@@ -35,7 +35,7 @@ def split_for_workers(lattice: Lattice, slabs: Sequence[Box], workers: int, side
 
 
 def _choices(slabs: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Run, ...]]:
-    """Ways to share slabs out, the best first if they cost nothing."""
+    """Partitions of the slabs, in order of preference if no patch were computed twice."""
     widest = max((slab.shape[-1] for slab in slabs), default=0)
     widths = dict.fromkeys(-(-widest // (side * parts)) * side for parts in range(1, 2 + isqrt(_EACH[0] * workers)))
     cuts = [slabs, *(cut_across(slabs, width) for width in list(widths)[1:])]
@@ -44,7 +44,7 @@ def _choices(slabs: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Ru
 
 
 def recomputed(lattice: Lattice, runs: Sequence[Run]) -> float:
-    """Patches that are computed more than once, as a share of those that are needed: they lie across two runs."""
+    """Return the share of patches that are computed again, since they extend across two runs."""
     needed = np.zeros(tuple(map(len, lattice.starts)), bool)
     for run in runs:
         needed[lattice.touched(_region(run))] = True
@@ -52,7 +52,7 @@ def recomputed(lattice: Lattice, runs: Sequence[Run]) -> float:
 
 
 def patches_of(lattice: Lattice, runs: Sequence[Run]) -> int:
-    """Patches that are computed for runs, each by itself."""
+    """Return the number of patches that the runs compute, each by itself."""
     return sum(prod(map(len, lattice.touching(_region(run)))) for run in runs)
 
 

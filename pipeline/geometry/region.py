@@ -1,4 +1,4 @@
-"""A part of a scene."""
+"""Regions: parts of a scene, as polygons."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Ring = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Region:
-    """Polygons in corners of a grid: x is a column, y a row. A cell belongs to it if its centre does."""
+    """Polygons in GDAL's pixel coordinates (column, row), from the first corner; cells belong by their center."""
 
     polygons: tuple[tuple[Ring, ...], ...]
-    """Rings of each, the outer one first."""
+    """The rings of each polygon, the outer one first."""
 
     @cached_property
     def digest(self) -> str:
-        """What tells it from others: digits of the SHA-256 of its corners."""
+        """First 16 digits of the SHA-256 of its coordinates, which identify it."""
         return sha256(json.dumps(self.polygons).encode()).hexdigest()[:16]
 
     @cached_property
@@ -34,7 +34,7 @@ class Region:
         return np.array([(*outer.min(0)[::-1], *outer.max(0)[::-1]) for outer in outers])
 
     def within(self, box: Box) -> Box:
-        """The part of `box` that can hold cells of the region; of zero size if none can."""
+        """Return the part of `box` that can have cells of the region; of zero size if none can."""
         meeting = self._bounds[self._meeting(box)]
         if not len(meeting):
             return Box(box.start, box.start)
@@ -42,7 +42,7 @@ class Region:
         return Box(tuple(map(int, first)), tuple(map(int, last))).clip(box)
 
     def meeting(self, box: Box) -> list[tuple[Ring, ...]]:
-        """The polygons that may hold cells of `box`."""
+        """Return the polygons that may have cells of `box`."""
         return [self.polygons[index] for index in np.flatnonzero(self._meeting(box))]
 
     def _meeting(self, box: Box) -> NDArray[np.bool_]:

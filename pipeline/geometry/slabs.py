@@ -1,4 +1,4 @@
-"""Slabs (what is written once) and runs (the consecutive slabs that one worker sweeps)."""
+"""Slabs (boxes that are written once) and runs (consecutive slabs that one worker sweeps)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def cut_slabs(shape: tuple[int, ...], height: int, width: int | None = None) -> 
 
     `width` also cuts the last axis, into strips, for rows too wide for the memory. Slabs are ordered strip by strip,
     so that consecutive slabs of one strip follow each other.
+
+    >>> [slab.shape for slab in cut_slabs((10, 6), 4)]
+    [(4, 6), (4, 6), (2, 6)]
     """
     if height < 1 or (width is not None and width < 1):
         raise ValueError(f"a slab needs at least one row and one column, got {height} and {width}")
@@ -41,9 +44,9 @@ def cut_across(slabs: Iterable[Box], width: int) -> tuple[Box, ...]:
 
 
 def covered(slabs: Iterable[Box], done: Sequence[Box]) -> set[Box]:
-    """Those of `slabs` that `done`, slabs too and maybe of other heights and widths, cover together.
+    """Return those of `slabs` that the slabs `done`, maybe of another height and width, cover together.
 
-    All span the axes between the first and the last.
+    All of them span the axes between the first and the last.
     """
     rows, columns = (
         sorted({-1, *(edge for box in done for edge in (box.start[axis], box.stop[axis]))}) for axis in (0, -1)
@@ -60,7 +63,7 @@ def _between(edges: list[int], box: Box, axis: int) -> slice:
 
 
 def split_runs(slabs: Iterable[Box], parts: int) -> tuple[Run, ...]:
-    """Group slabs into runs of consecutive slabs of one strip, at least `parts` of them where there are enough slabs.
+    """Group slabs into runs of consecutive slabs of one strip, at least `parts` runs if there are enough slabs.
 
     Gaps (slabs that are already done) end a run.
     """

@@ -23,7 +23,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not all(map(isfinite, (*self.scale, *self.offset))) or 0 in self.scale:
-            raise ValueError(f"scales must be numbers other than 0, and offsets numbers, got {self}")
+            raise ValueError(f"scales must be finite and not 0, and offsets finite, got {self}")
 
     def __str__(self) -> str:
         return f"scale {_words(self.scale)}, offset {_words(self.offset)}"

@@ -20,7 +20,9 @@ class ReorientedSource(Source):
     def __init__(self, source: Source, order: tuple[int, ...], flips: tuple[bool, ...]) -> None:
         shape = source.grid.shape
         if sorted(order) != list(range(len(shape))) or len(flips) != len(shape):
-            raise RequestError(f"order {order} and flips {flips} do not name each axis of {source.grid.axes} once")
+            raise RequestError(
+                f"order {order} and flips {flips} must name each axis of {source.grid.axes} exactly once"
+            )
         self.source = source
         self.order = order
         self.flips = flips

@@ -29,7 +29,9 @@ class SievedLabels(Source):
     def __init__(self, labels: Source, nodata: int, least: int, *, side: int | None = None) -> None:
         """Sieve `labels`: patches below `least` cells go. `side` is the least side of a tile, else that of `SIDE`."""
         if least < 1:
-            raise RequestError(f"sieve is {least}; it is the least number of cells of a patch, and at least 1")
+            raise RequestError(
+                f"sieve is {least}; it is the smallest number of cells of a patch, and must be at least 1"
+            )
         self._labels, self._nodata, self._least = labels, nodata, least
         self.info = labels.info
         self._side = max(side or SIDE[len(self.grid.shape)], 4 * least)

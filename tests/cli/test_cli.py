@@ -120,7 +120,7 @@ def test_a_stopped_run_ends_with_130(made, models, monkeypatch, how, code):
     monkeypatch.setattr(archive, "segment_in", stops)
     ended = RUNNER.invoke(app, ["run", "--input", str(made / "scene.tif"), "--model", str(models / "scene")])
     assert ended.exit_code == code
-    assert ended.stderr == "error: stopped; run the same command again to go on from here\n"
+    assert ended.stderr == "error: stopped; run the same command again to resume\n"
 
 
 def test_signals_stop_a_run_once_and_then_at_once(capsys):

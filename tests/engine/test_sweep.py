@@ -53,7 +53,7 @@ def test_windows_are_symmetric_and_floored(kind, length):
 
 
 def test_an_unknown_window_names_the_known_ones():
-    with pytest.raises(RequestError, match="'box' is unknown; choose one of constant, linear, hann, gaussian"):
+    with pytest.raises(RequestError, match="unknown window 'box'; choose one of constant, linear, hann, gaussian"):
         window("box", 4)
 
 

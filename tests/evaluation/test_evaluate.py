@@ -274,7 +274,7 @@ def test_rounding_of_a_header_is_no_other_grid(tmp_path):
     assert evaluate([(mask, put_volume(tmp_path / "near.nii", values, SPACING * (1 + 1e-6)))])
     moved = SPACING.copy()
     moved[0, 3] = 0.375
-    with pytest.raises(InputError, match="lie in different places"):
+    with pytest.raises(InputError, match="cells are in different places"):
         evaluate([(mask, put_volume(tmp_path / "half.nii", values, moved))])
 
 

@@ -259,6 +259,6 @@ def test_grids_differ_in_shape_or_place_and_not_by_the_rounding_of_a_header():
     assert difference(grid, near) is None
     coarse = Grid((4, 5), from_transform([20.0, 0.0, 500.0, 0.0, -10.0, 900.0]), ("y", "x"))
     assert difference(grid, coarse) == (
-        "their cells lie in different places, spacing [10.0, 10.0] and [10.0, 20.0], affine [[0.0, 10.0, 505.0], "
+        "their cells are in different places, spacing [10.0, 10.0] and [10.0, 20.0], affine [[0.0, 10.0, 505.0], "
         "[-10.0, 0.0, 895.0]] and [[0.0, 20.0, 510.0], [-10.0, 0.0, 895.0]] (array order, cell centers)"
     )

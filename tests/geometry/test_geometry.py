@@ -86,7 +86,7 @@ def test_clip_is_the_cells_in_both(box, data):
 def test_values_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="must not stop before it starts"):
         Box((3,), (2,))
-    with pytest.raises(ValueError, match="overlap 4 from 0 to below the patch"):
+    with pytest.raises(ValueError, match="overlap 4 from 0 to less than the patch"):
         Lattice((9, 9), (4, 4), (4, 0), (0, 0))
     with pytest.raises(ValueError, match="affine of 3 x 3"):
         Grid((4, 4), ((1.0, 0.0), (0.0, 1.0)), ("y", "x"))

@@ -192,7 +192,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == STOPPED, said
-    assert said.decode().splitlines()[-1] == "error: stopped; run the same command again to go on from here"
+    assert said.decode().splitlines()[-1] == "error: stopped; run the same command again to resume"
     assert len(said.splitlines()) <= 3, said.decode()
     assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
@@ -245,7 +245,9 @@ def test_another_run_is_refused_with_the_field_and_both_values(models, tmp_path,
     job = Job(str(small), tmp_path / "out.tif", str(models / "scene"))
     begin(job)
     another = other(job, tmp_path, models, what)
-    with pytest.raises(OutputError, match=rf"begun here with {FIELDS[what]}\..*--restart") as error:
+    with pytest.raises(
+        OutputError, match=rf"unfinished run here used other settings: {FIELDS[what]}\..*--restart"
+    ) as error:
         segment(another)
     assert str(error.value).count(" (now ") == 1
     assert len(marks_of(job)) == 1

@@ -159,7 +159,7 @@ def test_integers_that_nobody_explains_are_no_physical_values(places, tmp_path):
     [
         ((1.0, 2.0, 3.0), None, "scale has 3 numbers for 2 channels"),
         (None, (1.0,) * 4, "offset has 4 numbers for 2 channels"),
-        ((0.0,), None, "scales must be numbers other than 0"),
+        ((0.0,), None, "scales must be finite and not 0"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(places, tmp_path, scale, offset, said):
@@ -170,7 +170,7 @@ def test_numbers_that_do_not_fit_are_refused(places, tmp_path, scale, offset, sa
 
 def test_tags_that_are_no_numbers_are_refused(places, tmp_path):
     path = put_scaled(tmp_path / "a.tif", stored(), (np.nan, 1.0))
-    with pytest.raises(InputError, match=r"a\.tif: scales must be numbers other than 0"):
+    with pytest.raises(InputError, match=r"a\.tif: scales must be finite and not 0"):
         prepare(Job(str(path), None, str(places / "physical")), Resources())
 
 

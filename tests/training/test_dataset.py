@@ -302,7 +302,7 @@ def test_bad_pairs_are_named_before_the_first_step(scenes, tmp_path):
 def test_labels_that_lie_elsewhere_are_refused(scenes, tmp_path):
     put_scene(tmp_path / "scene0.tif", np.ones((2, 80, 80), np.uint8))
     put_scene(tmp_path / "scene0_label.tif", truth((80, 80), 2)[None], transform=PLACE @ Affine.translation(0.5, 0))
-    with pytest.raises(InputError, match="lie in different places"):
+    with pytest.raises(InputError, match="cells are in different places"):
         collect_statistics(SCENES, find_items(SCENES.data, tmp_path))
 
 

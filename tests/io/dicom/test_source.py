@@ -348,7 +348,7 @@ def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
     folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
     monkeypatch.setattr("pipeline.optional.find_spec", lambda name: None)
     with pytest.raises(
-        RequestError, match=r"needs pydicom, highdicom, not installed here; pip install 'pipeline\[dicom\]'"
+        RequestError, match=r"requires pydicom, highdicom, not installed; run pip install 'pipeline\[dicom\]'"
     ):
         open_source(folder)
     (tmp_path / "v.nrrd").write_text("NRRD0004")

@@ -333,3 +333,13 @@ def test_contributing_says_which_tests_to_run_after_a_change_in_any_room():
     rooms = {path.parent for folder in ("pipeline", "flows") for path in (ROOT / folder).rglob("__init__.py")}
     named = {str(room.relative_to(ROOT)) for room in rooms} - {"pipeline", "pipeline/io"}
     assert [room for room in sorted(named) if f"`{room}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/concepts/architecture.md"])
+def test_names_of_the_guides_are_those_of_the_code(page):
+    """Names in backticks with a capital or an underscore, such as `FORMATS` and `check_options`."""
+    spans = re.findall(r"`([^`\n]+)`", (ROOT / page).read_text(encoding="utf-8"))
+    named = {word for span in spans for word in re.findall(r"^_?[A-Za-z]\w*", span) if re.search(r"[A-Z_]", word)}
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    known = {word for text in [*sources().values(), *tests] for word in re.findall(r"\w+", text)}
+    assert sorted(named - known - {"CHANGELOG"}) == []

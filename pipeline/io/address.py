@@ -53,7 +53,7 @@ def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
     """Name and file or address of each raster of a stack; RequestError for one without a name."""
     parts = [part.partition("=") for part in str(path).removeprefix(STACK).split("|")]
     if not all(name and address for name, _, address in parts):
-        raise RequestError(f"{path}: each raster of a stack has a name, as in 'stack:red=B04.tif|nir=B08.tif'")
+        raise RequestError(f"{path}: each raster of a stack needs a name, e.g. 'stack:red=B04.tif|nir=B08.tif'")
     return [(name.strip(), address) for name, _, address in parts]
 
 

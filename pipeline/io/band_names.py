@@ -70,7 +70,7 @@ def numbers_of(path: str, bands: Sequence[RasterBand], asked: Sequence[BandName]
     """The number of each band that is `asked` for; InputError, with all that there are, for one that is not there."""
     if not asked:
         raise InputError(
-            f"{path}: there is no band asked for; it has the bands {', '.join(listed(bands))}", "unsuitable"
+            f"{path}: there is no band selected; it has the bands {', '.join(listed(bands))}", "unsuitable"
         )
     return [_number(path, bands, one) for one in band_names(asked)]
 

@@ -33,7 +33,7 @@ def publish_layer(
     """Write the layer in `store` in the format of `path`'s suffix; it appears under its name when it is whole."""
     found = mask_format(path)
     if found is None or found.write_layer is None:
-        raise RequestError(f"{path}: layers are written beside the masks of scenes")
+        raise RequestError(f"{path}: layers are only written for scenes, as .tif or .zarr")
     found.write_layer(store, path, LayerRecord(tuple(bands), scaling, made))
 
 
@@ -81,6 +81,6 @@ def _format(grid: Grid, path: Path) -> MaskFormat:
     kind: Kind = "scene" if grid.is_scene else "volume"
     found = mask_format(path, kind)
     if found is None:
-        fitting, said = ", ".join(mask_suffixes(kind)), suffix_of(path) or "without"
+        fitting, said = ", ".join(mask_suffixes(kind)), suffix_of(path) or "without a suffix"
         raise RequestError(f"{path}: a mask of a {kind} is written as {fitting}, not {said}")
     return found

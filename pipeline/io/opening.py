@@ -39,7 +39,9 @@ def open_source(
     source = item.format.open(item, options)
     if bands is not None and "bands" not in item.format.takes:
         source.close()
-        raise RequestError(f"{path}: bands can be chosen of GDAL's rasters only; this input has {source.channels}")
+        raise RequestError(
+            f"{path}: bands can only be selected from GDAL rasters; this input has {source.channels} channels"
+        )
     if onto is None or "onto" in item.format.takes:
         return source
     from pipeline.io.raster.warped import ReprojectedSource
@@ -52,17 +54,17 @@ def _check(item: Input, options: OpenOptions) -> None:
     if not item.remote:
         _check_file(item.path)
     elif item.format.local:
-        raise InputError(f"{item.name}: volumes are read from files; download it first, as with `curl -LO`")
+        raise InputError(f"{item.name}: volumes are read from files; download it first, e.g. with `curl -LO`")
     if options.volume is not None and "volume" not in item.format.takes:
-        raise RequestError(f"{item.name}: --volume chooses one of a 4-D NIfTI file; this is none")
+        raise RequestError(f"{item.name}: --volume selects a volume of a 4-D NIfTI file, which this is not")
     if options.series is not None and "series" not in item.format.takes:
-        raise RequestError(f"{item.name}: --series is for folders of DICOM files; this is none")
+        raise RequestError(f"{item.name}: --series is for folders of DICOM files, which this is not")
 
 
 def _check_file(path: Path) -> None:
     at = next((part for part in (path, *path.parents) if part.exists()), path)
     if path.is_symlink() and at != path:
-        raise InputError(f"{path}: is a link to a file that is not there; fetch that, as with `git annex get`")
+        raise InputError(f"{path}: is a link to a file that does not exist; fetch it, e.g. with `git annex get`")
     if at != path and suffix_of(at) not in STORES:
         raise InputError(f"{path}: there is no such file; look for it with `ls {at}`")
     if path.is_file() and path.stat().st_size == 0:

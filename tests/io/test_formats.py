@@ -124,7 +124,7 @@ def test_a_stack_is_looked_at_with_its_parts(tmp_path):
         ("nir", "https://u:p@h/b.tif", True, False),
     ]
     assert item.name == "stack:red=a.tif|nir=https://h/b.tif"
-    with pytest.raises(RequestError, match="each raster of a stack has a name"):
+    with pytest.raises(RequestError, match="each raster of a stack needs a name"):
         look("stack:a.tif")
 
 
@@ -190,11 +190,11 @@ def test_a_folder_found_by_its_content_is_named_as_a_volume(tmp_path):
 
 def test_options_of_other_formats_are_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"II*\0")
-    with pytest.raises(RequestError, match="--volume chooses one of a 4-D NIfTI file; this is none"):
+    with pytest.raises(RequestError, match="--volume selects a volume of a 4-D NIfTI file, which this is not"):
         open_source(tmp_path / "a.tif", volume=0)
-    with pytest.raises(RequestError, match="--series is for folders of DICOM files; this is none"):
+    with pytest.raises(RequestError, match="--series is for folders of DICOM files, which this is not"):
         open_source(tmp_path / "a.tif", series="1.2")
-    with pytest.raises(InputError, match="MINC is not read; convert it to NIfTI first, as with `mnc2nii`"):
+    with pytest.raises(InputError, match=r"MINC is not supported; convert it to NIfTI first, e\.g\. with `mnc2nii`"):
         open_source(put_bytes(tmp_path / "a.mnc"), volume=0, series="1.2")
 
 

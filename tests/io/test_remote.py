@@ -112,7 +112,7 @@ def test_what_does_not_pass_is_told_with_the_address_and_gone_on_with(server, ru
     (item,) = json.loads(ended.stdout)["items"]
     assert item["reason"].startswith(f"{address_of(server)}, rows ")
     assert "503" in item["reason"]
-    assert "see to the address, your access and the network" in item["reason"]
+    assert "check the address, your access and the network" in item["reason"]
     assert item["code"] == "unreachable"
     assert not mask.exists()
     server.fault = lambda number: None
@@ -222,7 +222,7 @@ def test_messages_are_told_without_secrets(secret, parameter):
 def test_an_option_of_the_environment_goes_before_our_own(server, monkeypatch):
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
     server.fault = lambda number: "fail"
-    with pytest.raises(InputError, match="see to the address"):
+    with pytest.raises(InputError, match="check the address"):
         RasterSource(address_of(server))
     assert len(server.asked) == 3, "each of our own tries once"
     assert os.environ["GDAL_HTTP_MAX_RETRY"] == "0"

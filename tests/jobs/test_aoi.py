@@ -106,7 +106,7 @@ def test_a_box_is_in_degrees_or_in_the_system_that_it_says(scene):
         ("1,2,3", "there is no such file"),
         ("10,50,9,51", "has no area"),
         ("0,0,1,1", "names no cell of the scene"),
-        ("0,0,1,1,EPSG:99999", "is no coordinate system"),
+        ("0,0,1,1,EPSG:99999", "is not a CRS"),
     ],
 )
 def test_what_is_no_area_of_the_scene_is_refused(words, said, scene):
@@ -166,5 +166,5 @@ def test_an_outline_beyond_the_poles_is_refused_in_words(words, tmp_path):
     polar = put(
         tmp_path / "polar.tif", pixels((1, 40, 40)), transform=Affine(1e4, 0, -2e5, 0, -1e4, 2e5), crs="EPSG:3995"
     )
-    with pytest.raises(RequestError, match="has corners that lie nowhere"):
+    with pytest.raises(RequestError, match="has corners that cannot be projected"):
         read_aoi(words, RasterSource(polar).grid)

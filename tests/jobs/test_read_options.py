@@ -114,7 +114,7 @@ def test_what_is_no_band_or_several_is_told_with_all_that_there_are(tmp_path):
         RasterSource(path, ["red", "blue"])
     with pytest.raises(InputError, match=r"a\.tif: the bands 2, 3 are all named nir; give the number of one"):
         RasterSource(path, ["nir"])
-    with pytest.raises(InputError, match="there is no band asked for"):
+    with pytest.raises(InputError, match="there is no band selected; it has"):
         RasterSource(path, [])
 
 
@@ -201,7 +201,7 @@ def test_tiles_of_another_order_are_refused(rgb, tmp_path):
     for name, order in (("a", RGB), ("b", RGB[::-1])):
         put_bands(tmp_path / f"t/{name}.tif", pixels((3, 9, 9)), order)
     for asked in (None, [1, 2, 3], ["red"]):
-        with pytest.raises(InputError, match=r"b\.tif has the bands 1 blue, 2 green, 3 red, and .*a\.tif 1 red, 2"):
+        with pytest.raises(InputError, match=r"b\.tif has the bands 1 blue, 2 green, 3 red, but .*a\.tif has 1 red, 2"):
             open_source(f"mosaic:{tmp_path / 't'}", bands=asked)
 
 

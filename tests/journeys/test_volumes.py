@@ -223,7 +223,7 @@ def test_a_wrong_word_is_named(tmp_path, words, said):
 
 def test_a_volume_of_what_has_none_is_refused(scene, models):
     ended = run("--input", scene, "--model", models / "scene", "--volume", "0", code=1)
-    assert "--volume chooses one of a 4-D NIfTI file; this is none" in ended.stderr
+    assert "--volume selects a volume of a 4-D NIfTI file, which this is not" in ended.stderr
 
 
 def test_info_tells_of_several_volumes_and_of_forms_that_disagree(tmp_path):

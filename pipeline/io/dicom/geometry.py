@@ -42,7 +42,7 @@ def stack(slices: Sequence[Slice]) -> tuple[tuple[Slice, ...], Grid]:
         step = (places[-1] - places[0]) / (len(places) - 1)
         _check_tilt(places, step, normal, min(ordered[0].spacing))
     if not step.any():
-        raise InputError("has a thickness of 0 mm and one slice, so nobody knows how thick it is")
+        raise InputError("is one slice of a thickness of 0 mm; set SliceThickness to its true value")
     return ordered, _grid(ordered, step)
 
 
@@ -95,8 +95,8 @@ def _check_depths(depths: Vectors, ordered: Sequence[Slice]) -> None:
     if same.any():
         at = int(np.argmax(same))
         raise InputError(
-            f"has {int(same.sum())} slices more than places: {_named(ordered[at])} and {_named(ordered[at + 1])} both "
-            f"lie at {depths[at]:.3f} mm; put one of each, one time or one echo, into a folder of its own",
+            f"has {int(same.sum())} slices too many: {_named(ordered[at])} and {_named(ordered[at + 1])} are both "
+            f"at {depths[at]:.3f} mm; put one of each, one time or one echo, into a folder of its own",
             "duplicate-slices",
         )
     even = np.linspace(depths[0], depths[-1], len(depths))
@@ -106,7 +106,7 @@ def _check_depths(depths: Vectors, ordered: Sequence[Slice]) -> None:
     if steps.min() >= 1 and np.abs(gaps - steps * usual).max() <= 2 * _UNEVEN * usual and steps.max() > 1:
         at = int(np.argmax(steps > 1))
         raise InputError(
-            f"lacks {int((steps - 1).sum())} slices: {usual:.3f} mm lie between slices, and {gaps[at]:.3f} mm between "
+            f"lacks {int((steps - 1).sum())} slices: slices are {usual:.3f} mm apart, but {gaps[at]:.3f} mm between "
             f"{_named(ordered[at])} at {depths[at]:.3f} and {_named(ordered[at + 1])} at {depths[at + 1]:.3f} mm; "
             "fetch the series again from where it came",
             "missing-slices",
@@ -126,8 +126,8 @@ def _check_tilt(places: Vectors, step: Vectors, normal: Vectors, pixel: float) -
     if aside * (len(places) - 1) > _SHIFTED * pixel:
         angle = np.degrees(np.arctan2(aside, abs(float(step @ normal))))
         raise InputError(
-            f"is sheared, as by a gantry tilted by {angle:.2f} degrees: each slice lies {aside:.3f} mm aside of the "
-            "one before; make an upright volume first, e.g. with `dcm2niix`, and segment that",
+            f"is sheared, as if by a gantry tilted by {angle:.2f} degrees: each slice is offset by {aside:.3f} mm from "
+            "the one before; make an upright volume first, e.g. with `dcm2niix`, and segment that",
             "gantry-tilt",
         )
     off = places - places[0] - np.outer(np.arange(len(places)), step)
@@ -135,8 +135,8 @@ def _check_tilt(places: Vectors, step: Vectors, normal: Vectors, pixel: float) -
     most = float(np.linalg.norm(off, axis=1).max())
     if most > _SHIFTED * pixel:
         raise InputError(
-            f"has slices up to {most:.3f} mm aside of each other, with pixels of {pixel:.3f} mm; put those of one "
-            "stack into a folder of their own",
+            f"has slices offset by up to {most:.3f} mm from each other, with pixels of {pixel:.3f} mm; put those of "
+            "one stack into a folder of their own",
             "mixed-slices",
         )
 

@@ -104,7 +104,7 @@ def _is_image(files: Files, name: str) -> bool:
     except BROKEN:
         raise InputError("cannot be read; fetch it again from where it came") from None
     if not head:
-        raise InputError("is empty (0 bytes); fetch it again, or take it away")
+        raise InputError("is empty (0 bytes); fetch it again, or remove it")
     return may_be_image(head)
 
 
@@ -155,7 +155,7 @@ def _frames(header: Any, files: Files) -> int:  # noqa: ANN401  (a data set of p
     frames = _Tags(header, 0).whole("NumberOfFrames")
     told = len(header.PerFrameFunctionalGroupsSequence)
     if frames != told or frames > _MOST_FRAMES:
-        raise InputError(f"claims {frames} frames, and tells of {told}; fetch the file again from where it came")
+        raise InputError(f"declares {frames} frames, but describes {told}; fetch the file again from where it came")
     if frames > 1 and files.packed:
         raise InputError(
             f"holds {frames} frames in a zip, where each is found only by unpacking those before; unzip it"
@@ -204,13 +204,13 @@ class _Tags:
         except (TypeError, ValueError):
             values = ()
         if len(values) != count or not all(map(isfinite, values)):
-            raise InputError(f"has no {name} of {count} finite numbers; without it no voxel has a place")
+            raise InputError(f"has no {name} of {count} finite numbers; without it voxels have no position")
         return values
 
     def whole(self, name: str) -> int:
         found = self._found(name)
         if not isinstance(found, int) or found < 0:
-            raise InputError(f"has no whole number as {name}; fetch the file again from where it came")
+            raise InputError(f"has no integer {name}; fetch the file again from where it came")
         return int(found)
 
     def text(self, name: str, *, needed: bool = True) -> str:

@@ -75,13 +75,15 @@ def write_segmentation(
 def _check(labels: Source, image: DicomSource) -> None:
     if words := difference(labels.grid, image.grid):
         raise InputError(
-            f"the mask lies on another grid than the images: {words}; give the series that the mask was made of",
+            f"the mask is on another grid than the images: {words}; give the series that it was made from",
             "unsuitable",
         )
     if not all(one.world and one.study for one in image.slices):
-        raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID that a segmentation could name")
+        raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID for a segmentation to refer to")
     if any(one.frame for one in image.slices) and len({one.file for one in image.slices}) > 1:
-        raise InputError("the series has frames in several files, and a segmentation can refer to those of one alone")
+        raise InputError(
+            "the series has frames in several files, but a segmentation can only refer to one file of frames"
+        )
 
 
 def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
@@ -93,7 +95,7 @@ def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tup
         known = {int(value): (f"label {value}", None) for value in there}
     chosen = {value: said for value, said in known.items() if value not in (background, nodata)}
     if not chosen:
-        raise InputError("the mask has nothing but background, so there is no segment to write", "unsuitable")
+        raise InputError("the mask has nothing but background, so it has no segment to write", "unsuitable")
     return chosen
 
 

@@ -74,13 +74,13 @@ class DicomSource(Source):
                 f"{self._path}, file {one.file}: its pixels are damaged or cut short; fetch it again from where it came"
             ) from None
         if stored.shape != one.shape:
-            raise InputError(f"{self._path}, file {one.file}: tells of {one.shape} pixels, and has {stored.shape}")
+            raise InputError(f"{self._path}, file {one.file}: declares {one.shape} pixels, but has {stored.shape}")
         return stored
 
     def _scaled(self, one: Slice, stored: NDArray[Any]) -> NDArray[Any]:
         low, high = one.stored
         if stored.size and not (low <= int(stored.min()) and int(stored.max()) <= high):
-            raise InputError(f"{self._path}, file {one.file}: has numbers outside of {low} to {high}, its own range")
+            raise InputError(f"{self._path}, file {one.file}: has values outside its own range of {low} to {high}")
         slope, intercept = one.scale
         if self.dtype.kind == "f":
             scaled: NDArray[Any] = stored * np.float64(slope) + intercept

@@ -31,9 +31,9 @@ def _matches(text: str) -> bool:
 def _refuse(item: Input, options: OpenOptions) -> NoReturn:
     suffix = _suffix(item.text)
     if suffix == _ONE_SLICE:
-        raise InputError(f"{item.name}: is one file of DICOM; give the folder that holds its series")
+        raise InputError(f"{item.name}: is a single DICOM file; give the folder that holds its series")
     name, converter = _CONVERTERS[suffix]
-    raise InputError(f"{item.name}: {name} is not read; convert it to NIfTI first, as with {converter}")
+    raise InputError(f"{item.name}: {name} is not supported; convert it to NIfTI first, e.g. with {converter}")
 
 
 UNSUPPORTED = Format("unsupported", matches=_matches, open=_refuse, takes=("volume", "series"))

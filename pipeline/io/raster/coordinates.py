@@ -67,7 +67,7 @@ def rings_to_pixels(rings: Sequence[Points], crs: str | None, grid: Grid) -> tup
     without a transform, and for corners that can't be projected.
     """
     if transform_of(grid) is None:
-        raise RequestError("the scene has no transform, so nobody can say where in it an outline lies")
+        raise RequestError("the scene has no transform, so outlines cannot be placed in it")
     return tuple(_ring_to_pixels(ring, crs, grid) for ring in rings)
 
 
@@ -75,7 +75,7 @@ def _ring_to_pixels(ring: Points, crs: str | None, grid: Grid) -> Ring:
     if crs is not None and grid.crs is not None:
         ring = transform_points(_dense(ring), crs, grid.crs)
     if not np.isfinite(ring).all():
-        raise RequestError("an outline has corners that lie nowhere in the scene's system; cut it to where they do")
+        raise RequestError("an outline has corners that cannot be projected to the scene's CRS; clip it first")
     return tuple((column, row) for column, row in to_pixels(solve_index(grid.affine, ring.T)).tolist())
 
 

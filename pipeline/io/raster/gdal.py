@@ -72,7 +72,7 @@ def reading(address: str, part: str = "") -> Iterator[None]:
         if not remote:
             raise InputError(f"{told}; try `gdalinfo -checksum` on the file") from error
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
-        way_out = "see to the address, your access and the network"
+        way_out = "check the address, your access and the network"
         raise InputError(f"{told}; {way_out}", code) from (error if redact_url(address) == address else None)
 
 
@@ -109,4 +109,6 @@ def writing(path: Path) -> Iterator[None]:
         with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
             yield
     except _ERRORS as error:
-        raise OutputError(f"{path}: GDAL cannot write it ({error}); is there room, and may you write there?") from error
+        raise OutputError(
+            f"{path}: GDAL cannot write it ({error}); is the disk full, or the folder read-only?"
+        ) from error

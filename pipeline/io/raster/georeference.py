@@ -28,8 +28,8 @@ def grid_of(dataset: DatasetReader) -> Grid:
     a, b, _, d, e, _ = corner = tuple(dataset.transform)[:6]
     if not all(map(isfinite, corner)) or a * e == b * d:
         raise InputError(
-            f"{dataset.name}: its transform {corner} folds the scene flat; set it right, or remove it with "
-            "`gdal_edit.py -unsetgt`"
+            f"{dataset.name}: its transform {corner} is not finite or folds the scene flat; correct it, or "
+            "remove it with `gdal_edit.py -unsetgt`"
         )
     words = _reference(dataset)
     return Grid(dataset.shape, from_transform(corner), ("y", "x"), words["crs"], {"gdal": words})
@@ -97,9 +97,7 @@ def parse_crs(words: str) -> CRS:
     try:
         return CRS.from_user_input(words)
     except CRSError as error:
-        raise RequestError(
-            f"{words[:80]}: is no coordinate system that PROJ knows; give one as in EPSG:32633"
-        ) from error
+        raise RequestError(f"{words[:80]}: is not a CRS that PROJ knows; give one such as EPSG:32633") from error
 
 
 def _wkt(crs: CRS | None) -> str | None:

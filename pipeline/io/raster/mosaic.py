@@ -56,7 +56,7 @@ def tiles_of(name: str) -> list[str]:
         and (not folder.is_dir() or path.suffix.lower() in _SUFFIXES)
     ]
     if not found:
-        raise InputError(f"{name}: holds no tiles; give a folder of GeoTIFFs or a pattern, as in '{MOSAIC}tiles/*.tif'")
+        raise InputError(f"{name}: holds no tiles; give a folder of GeoTIFFs or a pattern, e.g. '{MOSAIC}tiles/*.tif'")
     return found
 
 
@@ -109,16 +109,16 @@ class MosaicSource(Source):
     def _check_alike(self, first: str, path: str, tile: RasterSource) -> None:
         """Raise InputError where a tile has other channels than the first one, or other units."""
         if tile.channels != self.channels:
-            raise InputError(f"{self._path}: {path} has {tile.channels} channels, and {first} {self.channels}")
+            raise InputError(f"{self._path}: {path} has {tile.channels} channels, but {first} has {self.channels}")
         if tile.bands != self.bands or in_another_order(tile.about, self.about):
             raise InputError(
-                f"{self._path}: {path} has the bands {', '.join(listed(tile.about))}, and {first} "
-                f"{', '.join(listed(self.about))}; bring them into one order with `gdal_translate -b`"
+                f"{self._path}: {path} has the bands {', '.join(listed(tile.about))}, but {first} has "
+                f"{', '.join(listed(self.about))}; put them in the same order with `gdal_translate -b`"
             )
         if (units := units_of(tile)) != (first_units := units_of(self)):
             raise InputError(
-                f"{self._path}: {path} has the scales and offsets {units}, and {first} {first_units}, so that their "
-                "numbers mean different things; bring them to one first with `gdal_translate -unscale`"
+                f"{self._path}: {path} has the scales and offsets {units}, but {first} has {first_units}, so their "
+                "numbers mean different things; rescale them first with `gdal_translate -unscale`"
             )
 
     def _warp(self, found: Sequence[tuple[str, Grid]], onto: Grid) -> None:
@@ -126,7 +126,7 @@ class MosaicSource(Source):
         boxes = [(path, footprint(grid, onto)) for path, grid in found]
         self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
         if not self.tiles:
-            raise InputError(f"{self._path}: has no cell in common with the grid that it is to be put on", "unsuitable")
+            raise InputError(f"{self._path}: does not overlap the target grid", "unsuitable")
         warped = [ReprojectedSource(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
         for one in warped:
             one.close()
@@ -152,23 +152,23 @@ class MosaicSource(Source):
         name, grid = first
         if tile.crs != grid.crs:
             raise InputError(
-                f"{self._path}: {path} and {name} are in different systems; bring them into one first with `gdalwarp`, "
-                "or name a system to put them into with --crs, or a raster on whose grid with --like"
+                f"{self._path}: {path} and {name} have different CRSs; reproject them to one first with `gdalwarp`, "
+                "or give the CRS to put them in with --crs, or a raster with the grid to put them on with --like"
             )
         if any(one.reference.get("gdal", {}).get("transform") is None for one in (grid, tile)):
-            raise InputError(f"{self._path}: {path} or {name} has no transform, so nobody knows how they lie together")
+            raise InputError(f"{self._path}: {path} or {name} has no transform, so their relative position is unknown")
         row, column = solve_index(grid.affine, offset(tile.affine))
         turned = np.linalg.solve(linear(grid.affine), linear(tile.affine)) - np.eye(2)
         nearest = round(row), round(column)
         if np.abs(turned).max() * max(tile.shape) > _APART:
             raise InputError(
-                f"{self._path}: {path} has cells of {tile.spacing}, and {name} of {grid.spacing}; name a system to put "
-                "them into with --crs, or a raster on whose grid with --like"
+                f"{self._path}: {path} has cells of {tile.spacing}, but {name} of {grid.spacing}; give the CRS to put "
+                "them in with --crs, or a raster with the grid to put them on with --like"
             )
         if max(abs(row - nearest[0]), abs(column - nearest[1])) > _APART:
             raise InputError(
-                f"{self._path}: {path} lies {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
-                f"grid of {name}; bring both onto one with `gdalwarp -tap`"
+                f"{self._path}: {path} is {row - nearest[0]:.3f} rows and {column - nearest[1]:.3f} columns off the "
+                f"grid of {name}; align both with `gdalwarp -tap`"
             )
         return nearest
 

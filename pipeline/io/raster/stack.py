@@ -71,19 +71,19 @@ class StackSource(Source):
         """The row of another raster for each row of the first, and the column for each column."""
         if other.grid.crs != first.grid.crs:
             raise InputError(
-                f"{self._path}: {other.info.path} and {first.info.path} are in different systems; bring them into one "
-                "first with `gdalwarp`"
+                f"{self._path}: {other.info.path} and {first.info.path} have different CRSs; reproject them "
+                "to one first with `gdalwarp`"
             )
         placed = _placed(first.grid), _placed(other.grid)
         if any(placed) != all(placed) or not (all(placed) or first.grid.shape == other.grid.shape):
             raise InputError(
                 f"{self._path}: {other.info.path} has the shape {other.grid.shape} and {first.info.path} "
-                f"{first.grid.shape}, and one has no transform, so nobody knows how they lie together"
+                f"{first.grid.shape}, and one has no transform, so their relative position is unknown"
             )
         to_other = relative(first.grid.affine, other.grid.affine)
         if abs(to_other[0, 1]) * first.grid.shape[1] > _APART or abs(to_other[1, 0]) * first.grid.shape[0] > _APART:
             raise InputError(
-                f"{self._path}: {other.info.path} is turned against {first.info.path}; bring both onto one grid "
+                f"{self._path}: {other.info.path} is rotated against {first.info.path}; put both on one grid "
                 "with `gdalwarp`"
             )
         rows, columns = (

@@ -22,7 +22,7 @@ def resized(grid: Grid, size: Size) -> Grid:
     """The grid from the same corner in the same directions with cells of `size`; RequestError without a transform."""
     transform = transform_of(grid)
     if transform is None:
-        raise RequestError("the scene has no transform, so nobody can say how large its pixels are")
+        raise RequestError("the scene has no transform, so the size of its pixels is unknown")
     a, b, c, d, e, f = transform
     (height, width), (rows, columns) = grid.spacing, grid.shape
     high, wide = size
@@ -48,12 +48,12 @@ def _ends(grid: Grid, world: Grid) -> Places:
     """Where a scene lies in the system of `world`: y and x of places all over it."""
     if transform_of(grid) is None or grid.crs is None:
         raise RequestError(
-            f"--crs {world.crs}: the scene does not say where it lies; `gdal_edit.py -a_srs` sets its system"
+            f"--crs {world.crs}: the scene has no transform or CRS; set its CRS with `gdal_edit.py -a_srs`"
         )
     ends = transform_indices(spread(grid), grid, world)
     if not np.isfinite(ends).all():
         raise RequestError(
-            f"--crs {world.crs}: part of the scene has no place in that system; choose one that holds it"
+            f"--crs {world.crs}: part of the scene cannot be projected to this CRS; choose one that covers it"
         )
     return ends.reshape(2, -1)
 

@@ -48,7 +48,7 @@ def verify_written(draft: Path, path: Path, overviews: int, expected: Sequence[i
             window = Window(0, top, dataset.width, min(height, dataset.height - top))
             found = checksums(dataset.read(window=window), found)
         if level == 0 and found != list(expected):
-            raise OutputError(f"{path}: other cells stand in it than were written; is the disk full, or failing?")
+            raise OutputError(f"{path}: its cells differ from those that were written; is the disk full, or failing?")
 
 
 def _levels(path: Path) -> Iterator[tuple[int, DatasetReader]]:

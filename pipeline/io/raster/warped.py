@@ -110,15 +110,15 @@ class ReprojectedSource(Source):
 def _fault(grid: Grid, target: Grid) -> str | None:
     """Why a scene cannot be put on a grid, in words; None: it can."""
     if not grid.is_scene:
-        return "is a volume, and only scenes are put on another grid"
+        return "is a volume, and only scenes can be put on another grid"
     if transform_of(grid) is None:
-        return "has no transform to put it on another grid by; make one first with `gdalwarp`"
+        return "has no transform, so it cannot be put on another grid; make one first with `gdalwarp`"
     if (grid.crs is None) != (target.crs is None):
         return (
-            f"is in {_told(grid.crs)}, and the other grid in {_told(target.crs)}, so nobody knows how they lie "
-            "together; set it right with `gdal_edit.py -a_srs`"
+            f"has {_crs_name(grid.crs)}, but the target grid has {_crs_name(target.crs)}, so their relative position "
+            "is unknown; set the missing CRS with `gdal_edit.py -a_srs`"
         )
-    return None if footprint(grid, target).size else "has no cell in common with the grid that it is to be put on"
+    return None if footprint(grid, target).size else "does not overlap the target grid"
 
 
 def _between(planes: Floats, seen: NDArray[np.bool_], at: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -172,5 +172,5 @@ def _factors(grid: Grid, target: Grid) -> tuple[int, int]:
     return rows, columns
 
 
-def _told(crs: str | None) -> str:
-    return "a system that it does not tell" if crs is None else crs.split('"')[1] if '"' in crs else crs
+def _crs_name(crs: str | None) -> str:
+    return "no CRS" if crs is None else "the CRS " + (crs.split('"')[1] if '"' in crs else crs)

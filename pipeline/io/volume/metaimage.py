@@ -49,7 +49,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
                 found[key.strip()] = value.strip()
             start = file.tell()
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror}); check the path and the rights") from None
+        raise InputError(f"cannot be opened ({error.strerror}); check the path and its permissions") from None
     if _LAST not in found or "DimSize" not in found:
         raise InputError("has no MetaImage header with DimSize and ElementDataFile; write it again")
     return found, start
@@ -73,7 +73,7 @@ def _plain(path: Path, header: dict[str, str], start: int) -> RawVolumeHeader:
     _check_layout(header, sizes, name)
     kind = _TYPES.get(header.get("ElementType", ""))
     if kind is None:
-        raise InputError("has voxels of a type that is not read; convert it to MET_SHORT or MET_FLOAT first")
+        raise InputError("has voxels of a type that is not supported; convert it to MET_SHORT or MET_FLOAT first")
     big = _is(header, "BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False"))
     turned = _numbers(header, "TransformMatrix", _other(header, ("Rotation", "Orientation"), "1 0 0 0 1 0 0 0 1"))
     spacing = _numbers(header, "ElementSpacing", header.get("ElementSize", "1 1 1"))
@@ -106,5 +106,5 @@ def _numbers(header: dict[str, str], key: str, otherwise: str | None) -> NDArray
     except ValueError:
         found = np.array([np.nan])
     if not len(found) or not np.isfinite(found).all():
-        raise InputError(f"has no finite numbers as {key}; write it again")
+        raise InputError(f"has no finite numbers for {key}; write it again")
     return found

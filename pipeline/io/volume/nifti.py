@@ -51,10 +51,10 @@ def _stream(path: Path) -> ByteStream:
         return open_stream(path)
     except FileNotFoundError as error:
         raise InputError(
-            f"cannot be opened: {path.name} is not there; check the path, and lay both halves of a pair side by side"
+            f"cannot be opened: {path.name} does not exist; check the path, and keep both halves together"
         ) from error
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror}); check the path and the rights") from error
+        raise InputError(f"cannot be opened ({error.strerror}); check the path and its permissions") from error
 
 
 def _check_length(voxels: VoxelLayout, count: int, dim: list[int], stream: ByteStream) -> None:
@@ -62,6 +62,6 @@ def _check_length(voxels: VoxelLayout, count: int, dim: list[int], stream: ByteS
     if needed > stream.most:
         raise InputError(
             f"needs {needed} bytes for its dimensions {dim[1 : dim[0] + 1]}, but holds "
-            f"{'at most ' * stream.packed}{stream.most}: cut short, or its header is damaged; fetch the file again "
-            "from where it came"
+            f"{'at most ' * stream.packed}{stream.most}: it is cut short, or its header is damaged; fetch the file "
+            "again from where it came"
         )

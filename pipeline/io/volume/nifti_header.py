@@ -58,7 +58,7 @@ def grid_in(block: bytes, shape: tuple[int, ...], affine: str) -> Grid:
     """The grid that the bytes of a header tell, for an array of `shape` `(z, y, x)`, whatever their own dimensions."""
     header = read_header(stream_of(block), paired=False)
     if max(shape) > np.iinfo(header["dim"].dtype).max:
-        raise InputError(f"is of a version that has no words for the shape {shape}; write it as NIfTI-2")
+        raise InputError(f"is NIfTI-1, which cannot hold the shape {shape}; write it as NIfTI-2")
     header["dim"] = [3, *shape[::-1], 1, 1, 1, 1]
     return grid_of(header, affine, None, {})
 
@@ -118,11 +118,13 @@ def voxels_of(header: Header) -> VoxelLayout:
     if scale and stored.kind in "iu":
         most = abs(slope) * 2.0 ** (8 * stored.itemsize) + abs(inter)
         if most > float(np.finfo(np.float32).max):
-            raise InputError(f"has the scale {slope} and offset {inter}, beyond float32; set scl_slope and scl_inter")
+            raise InputError(
+                f"has the scale {slope} and offset {inter}, beyond float32; correct scl_slope and scl_inter"
+            )
     offset = float(header["vox_offset"])
     paired = header["magic"].item() == header.pair_magic
     if not isfinite(offset) or offset < (0 if paired else header.sizeof_hdr):
-        raise InputError(f"has its voxels at byte {offset}, inside its header; set vox_offset right")
+        raise InputError(f"has its voxels at byte {offset}, inside its header; correct vox_offset")
     return VoxelLayout(stored, int(offset), scale)
 
 
@@ -142,13 +144,13 @@ def _read(stream: ByteStream, target: NDArray[np.uint8]) -> None:
 def _checked(header: Header, paired: bool) -> Header:
     magic = header["magic"].item()
     if not magic and paired:
-        raise InputError("is Analyze 7.5, which does not tell left from right; convert it to NIfTI first")
+        raise InputError("is Analyze 7.5, which does not distinguish left from right; convert it to NIfTI first")
     if magic == header.pair_magic and not paired:
         raise InputError("is one half of a .hdr/.img pair; give both halves these suffixes, and name the .hdr")
     if magic not in (header.single_magic, header.pair_magic):
         raise InputError(f"is not NIfTI: its magic is {magic!r}, not {header.single_magic!r}; convert it first")
     if magic == header.single_magic and paired:
-        raise InputError(f"is no half of a pair: its magic is {magic!r}; rename it to .nii")
+        raise InputError(f"is not half of a pair: its magic is {magic!r}; rename it to .nii")
     return header
 
 
@@ -184,7 +186,7 @@ def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, bo
     except InputError as error:
         if affine == STRICT:
             raise InputError(
-                f"{error}, or say with --nifti-affine sform or --nifti-affine qform which holds", error.code
+                f"{error}, or choose one with --nifti-affine sform or --nifti-affine qform", error.code
             ) from error
         return affine, True, _matrix(header, affine)
     return FORMS[0], False, matrices[FORMS[0]]
@@ -195,7 +197,7 @@ def _check_agreement(header: Header, shape: tuple[int, ...], sform: Floats, qfor
     if apart > _APART * np.linalg.norm(sform[:3, :3], axis=0).min():
         codes = (f"{form} (code {_code(header, form)})" for form in FORMS)
         raise InputError(
-            f"its {' and its '.join(codes)} disagree, by {apart:.4g} mm at the far corner; set both alike",
+            f"its {' and its '.join(codes)} disagree, by {apart:.4g} mm at the far corner; make them equal",
             "forms-disagree",
         )
 
@@ -210,12 +212,12 @@ def _matrix(header: Header, form: str) -> Floats:
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     shown = affine[:3].tolist()
     if not (np.abs(affine) < _LARGEST).all():  # also False for NaN
-        raise InputError(f"its {form} is not finite: {shown}; set it right", "affine-not-finite")
+        raise InputError(f"its {form} is not finite: {shown}; correct it", "affine-not-finite")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() * _LARGEST < 1:
-        raise InputError(f"its {form} has voxels of size 0 (singular): {shown}; set it right", "spacing-zero")
+        raise InputError(f"its {form} has voxels of size 0 (singular): {shown}; correct it", "spacing-zero")
     if is_flat(affine[:3, :3]):
-        raise InputError(f"its {form} folds the volume flat (singular): {shown}; set it right", "affine-singular")
+        raise InputError(f"its {form} folds the volume flat (singular): {shown}; correct it", "affine-singular")
     return affine
 
 
@@ -228,14 +230,14 @@ def _without_sform(header: Header, form: str) -> Floats:
     unsaid[~(unsaid > 0)] = 1
     if not (np.isfinite(sizes[1:4]) & (sizes[1:4] > 0)).all():
         raise InputError(
-            f"has voxels of size {sizes[1:4].tolist()} (pixdim, for its {form}); set it right", "spacing-zero"
+            f"has voxels of size {sizes[1:4].tolist()} (pixdim, for its {form}); correct it", "spacing-zero"
         )
     if form == "pixdim":
         return np.asarray(header.get_base_affine(), np.float64)
     try:
         return np.asarray(header.get_qform(), np.float64)
     except (ValueError, HeaderDataError) as error:
-        raise InputError(f"has a broken qform ({error}); set it right", "affine-not-finite") from error
+        raise InputError(f"has a broken qform ({error}); correct it", "affine-not-finite") from error
 
 
 def _words(header: Header) -> dict[str, Any]:

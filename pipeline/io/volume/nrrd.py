@@ -93,5 +93,5 @@ def _data_file(header: Any) -> str | None:  # noqa: ANN401
 def _stored(header: Any) -> np.dtype[Any]:  # noqa: ANN401  (a dictionary of anything)
     kind = _TYPES.get(str(header.get("type")).lower())
     if kind is None:
-        raise InputError("has voxels of a type that is not read; convert it to short or float first")
+        raise InputError("has voxels of a type that is not supported; convert it to short or float first")
     return np.dtype((">" if header.get("endian") == "big" else "<") + kind)

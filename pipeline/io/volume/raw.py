@@ -55,7 +55,7 @@ def _stream(plain: RawVolumeHeader) -> ByteStream:
         if skipped == -1 and plain.packing == "raw":
             header, skipped = max(0, size - needed), 0
         elif skipped < 0 or (skipped and plain.packing != "raw"):
-            raise InputError(f"skips {skipped} bytes before packed voxels, which is not read; write it again")
+            raise InputError(f"skips {skipped} bytes before packed voxels, which is not supported; write it again")
         stream = open_stream(plain.data, header + skipped, plain.packing)
     except OSError as error:
         raise InputError(
@@ -75,9 +75,9 @@ def _grid(plain: RawVolumeHeader) -> Grid:
         raise InputError("has no direction of three numbers for each of its axes; write it again with its geometry")
     finite = np.isfinite(plain.directions).all() and np.isfinite(plain.origin).all()
     if not finite or not np.linalg.norm(plain.directions, axis=1).all():
-        raise InputError(f"has directions that are not finite, or 0: {plain.directions.tolist()}; set right ones")
+        raise InputError(f"has directions that are not finite, or 0: {plain.directions.tolist()}; correct them")
     if is_flat(plain.directions.T):
-        raise InputError(f"has directions that fold it flat: {plain.directions.tolist()}; set right ones")
+        raise InputError(f"has directions that fold it flat: {plain.directions.tolist()}; correct them")
     if min(plain.shape) < 1:
         raise InputError(f"has the impossible shape {plain.shape}; its header is damaged")
     return Grid(plain.shape, from_directions(plain.directions, plain.origin, plain.signs), ("z", "y", "x"))

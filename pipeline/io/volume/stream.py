@@ -195,7 +195,7 @@ class NiftiSource(Source):
     def read(self, box: Box) -> Pixels:
         """Pixels of `box`; values of shape `(1, *box.shape)`, valid only for files of floats. Thread-safe."""
         if not Box.whole(self.grid.shape).holds(box):
-            raise ValueError(f"{box} does not lie within the shape {self.grid.shape}")
+            raise ValueError(f"{box} is not within the shape {self.grid.shape}")
         values = np.empty((1, *box.shape), self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, hence not valid
             for plane, z in zip(values[0], range(box.start[0], box.stop[0]), strict=True):

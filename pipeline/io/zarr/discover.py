@@ -81,7 +81,7 @@ def find(path: str) -> ZarrArray:
     name = _array_name(path, node)
     found = node.get(name)
     if not isinstance(found, zarr.Array):
-        raise InputError(f"{path}: has no array {name!r}, of which its attributes tell; fetch or write it again")
+        raise InputError(f"{path}: has no array {name!r}, which its attributes name; fetch or write it again")
     return ZarrArray(found, node, name)
 
 
@@ -95,7 +95,7 @@ def split_axes(path: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> tupl
     lead = tuple(slice(None) if name in _CHANNEL else 0 for name in names[:-spatial])
     if not _is_one_image(shape, names, spatial) or lead.count(slice(None)) > 1:
         raise InputError(
-            f"{path}: an array of shape {shape} with the dimensions {axes or 'unnamed'}; needed are (y, x), "
+            f"{path}: an array of shape {shape} with the dimensions {axes or 'unnamed'}; expected (y, x), "
             "(band, y, x), (z, y, x) or (c, z, y, x), others of size 1 before them, by their dimension names"
         )
     return lead, spatial
@@ -118,7 +118,7 @@ def _array_name(path: str, group: zarr.Group) -> str:
     images = [key for key, array in group.arrays() if array.ndim >= 2]
     if len(images) != 1:
         inside = images or [f"{key}/" for key in group.group_keys()] or "no arrays"
-        raise InputError(f"{path}: holds {inside}; name one array in it, as {path}/<array>")
+        raise InputError(f"{path}: holds {inside}; name one of its arrays: {path}/<array>")
     return images[0]
 
 

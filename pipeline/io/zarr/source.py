@@ -77,7 +77,9 @@ class ZarrSource(Source):
         if self.dtype.kind not in "buif":
             raise InputError(f"{self._path}: cells are {self.dtype}; only integers and real numbers can be segmented")
         if self.grid.shape != shape:
-            raise InputError(f"{self._path}: its record tells of a grid of {self.grid.shape}, its array has {shape}")
+            raise InputError(
+                f"{self._path}: its record declares a grid of {self.grid.shape}, but its array has {shape}"
+            )
         size = prod(self._array.chunks) * self.dtype.itemsize
         if size > _LARGEST_CHUNK:
             raise InputError(

@@ -28,5 +28,5 @@ def test_no_system_is_the_same_as_none_alone():
 
 def test_words_that_name_no_system_are_refused_unless_they_are_the_same():
     assert same_crs("site grid", "site grid")
-    with pytest.raises(RequestError, match="site grid: is no coordinate system"):
+    with pytest.raises(RequestError, match="site grid: is not a CRS"):
         same_crs(UTM, "site grid")

@@ -105,11 +105,11 @@ def test_more_tiles_than_stay_open_are_read_all_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"crs": "EPSG:32633"}, "are in different systems; bring them into one"),
-        ({"transform": WHERE @ Affine.translation(0.3, 7)}, "lies 0.000 rows and 0.300 columns off the grid of"),
+        ({"crs": "EPSG:32633"}, "have different CRSs; reproject them to one"),
+        ({"transform": WHERE @ Affine.translation(0.3, 7)}, "is 0.000 rows and 0.300 columns off the grid of"),
         ({"transform": WHERE @ Affine.scale(2)}, "has cells of"),
         ({"transform": None}, "has no transform"),
-        ({"bands": 3}, "has 3 channels, and"),
+        ({"bands": 3}, "has 3 channels, but"),
     ],
 )
 def test_tiles_that_do_not_lie_on_one_grid_are_named(tiles, change, said):

@@ -122,9 +122,9 @@ def test_a_mask_is_that_of_the_same_bands_in_one_file(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"crs": "EPSG:32633"}, "are in different systems; bring them into one first"),
-        ({"transform": WHERE @ Affine.rotation(1)}, "is turned against"),
-        ({"transform": None}, "one has no transform, so nobody knows how they lie together"),
+        ({"crs": "EPSG:32633"}, "have different CRSs; reproject them to one first"),
+        ({"transform": WHERE @ Affine.rotation(1)}, "is rotated against"),
+        ({"transform": None}, "one has no transform, so their relative position is unknown"),
     ],
 )
 def test_rasters_that_do_not_lie_together_are_named(folder, tmp_path, change, said):
@@ -164,7 +164,7 @@ def test_a_stack_is_an_item_like_others(folder, tmp_path, monkeypatch):
     (tmp_path / "job.toml").write_text('input = "stack:a=x.tif|b=/y.tif|c=https://h/z.tif"\n')
     assert read_request(tmp_path / "job.toml").input == (f"stack:a={tmp_path}/x.tif|b=/y.tif|c=https://h/z.tif",)
     for wrong in ("stack:a.tif|b=c.tif", "stack:", "stack:=a.tif"):
-        with pytest.raises(RequestError, match="each raster of a stack has a name"):
+        with pytest.raises(RequestError, match="each raster of a stack needs a name"):
             open_source(wrong)
     (told,) = json.loads(CliRunner().invoke(app, ["info", name, "--json"]).stdout)["items"]
     assert told["bands"] == ["1 ten", "2 twenty"]

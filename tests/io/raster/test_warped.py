@@ -241,12 +241,12 @@ def test_the_command_line_and_a_job_file_say_the_same(models, tmp_path):
         (["--like", "x.tif", "--crs", "EPSG:4326"], "like x.tif is a grid already"),
         (["--resolution", "0"], "must be above 0"),
         (["--resolution", "1,2,3"], "must be one number, or height and width"),
-        (["--crs", "EPSG:99999999"], "is no coordinate system that PROJ knows"),
+        (["--crs", "EPSG:99999999"], "is not a CRS that PROJ knows"),
         (["--like", "nowhere.tif"], "has no transform, so it is no grid"),
-        (["--like", "far.tif"], "has no cell in common"),
+        (["--like", "far.tif"], "does not overlap the target grid"),
         (
             ["--like", "unknown.tif"],
-            "is in WGS 84 / UTM zone 32N, and the other grid in a system that it does not tell",
+            "has the CRS WGS 84 / UTM zone 32N, but the target grid has no CRS",
         ),
         (["--like", "scan.nii.gz"], "is for scenes; scan.nii.gz is a volume"),
         (["--like", "missing.tif"], "there is no such file"),
@@ -280,11 +280,11 @@ def test_what_cannot_be_is_refused(words, said, models, tmp_path, monkeypatch):
 def test_a_scene_without_a_transform_is_put_on_no_grid(place, tmp_path):
     path = str(put(tmp_path / "scene.tif", image((70, 140)), **PLACES[place]))
     other = str(put(tmp_path / "other.tif", image((70, 140)), **PLACES["degrees"]))
-    with pytest.raises(InputError, match="has no transform to put it on another grid by"):
+    with pytest.raises(InputError, match="has no transform, so it cannot be put on another grid"):
         open_source(path, onto=find_target_grid(Job(path, like=other)))
-    with pytest.raises(RequestError, match="nobody can say how large"):
+    with pytest.raises(RequestError, match="the size of its pixels is unknown"):
         find_target_grid(Job(path, resolution=(1.0, 1.0)))
-    with pytest.raises(RequestError, match="does not say where it lies"):
+    with pytest.raises(RequestError, match="has no transform or CRS"):
         find_target_grid(Job(path, crs="EPSG:3857"))
 
 
@@ -327,7 +327,7 @@ def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     like = str(put(tmp_path / "like.tif", pixels((1, *onto.shape)), **placed))
     job = Job(f"mosaic:{folder}", tmp_path / "m.tif", str(models / "scene"))
     assert prepare(replace(job, like=like), Resources()).grid == onto
-    with pytest.raises(InputError, match=r"different systems.*with --crs, or a raster on whose grid with --like"):
+    with pytest.raises(InputError, match=r"different CRSs.*with --crs, or a raster with the grid .* with --like"):
         prepare(job, Resources())
     grid = find_target_grid(Job(f"mosaic:{folder}/[ab].tif", crs=UTM, resolution=(20.0, 10.0)))
     _, valid = shown(open_source(f"mosaic:{folder}/[ab].tif", onto=grid))
@@ -338,5 +338,5 @@ def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     assert grid.spacing == (20, 10)
     assert find_target_grid(Job(f"mosaic:{folder}/[ab].tif", crs=UTM)).spacing == pytest.approx((10, 10))
     far = Grid((9, 9), ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), UTM)
-    with pytest.raises(InputError, match="has no cell in common"):
+    with pytest.raises(InputError, match="does not overlap the target grid"):
         open_source(f"mosaic:{folder}", onto=far)

@@ -249,7 +249,7 @@ def test_what_is_missing_in_a_file_is_found(tmp_path: Path) -> None:
     verify_written(draft, path, 2, sums)
     with pytest.raises(OutputError, match=r"mask\.tif: only 2 of 3 overviews"):
         check_blocks(draft, path, 3)
-    with pytest.raises(OutputError, match=r"mask\.tif: other cells"):
+    with pytest.raises(OutputError, match=r"mask\.tif: its cells differ from those that were written"):
         verify_written(draft, path, 2, [sums[0] + 1])
     whole = draft.read_bytes()
     draft.write_bytes(whole[:-1])

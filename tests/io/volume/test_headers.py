@@ -216,11 +216,11 @@ def test_a_pair_that_is_not_whole_is_refused(tmp_path):
     with pytest.raises(InputError, match="cut short"):
         open_source(header)
     voxels.unlink()
-    with pytest.raises(InputError, match=r"scan\.img is not there; .* both halves"):
+    with pytest.raises(InputError, match=r"scan\.img does not exist; .* both halves"):
         open_source(header)
     voxels.write_bytes(content)
     header.write_bytes(header.read_bytes()[:344] + bytes(8))
-    with pytest.raises(InputError, match=r"Analyze 7\.5, which does not tell left from right"):
+    with pytest.raises(InputError, match=r"Analyze 7\.5, which does not distinguish left from right"):
         open_source(header)
 
 

@@ -111,7 +111,7 @@ def test_forms_that_disagree_need_a_word_in_a_store_too(tmp_path):
     image.set_qform(SHEARED + np.array([[0, 0, 0, 40]] + [[0] * 4] * 3), 1)
     nibabel.save(image, path)
     nii2zarr(str(path), str(tmp_path / "a.zarr"), nb_levels=1, zarr_version=3, ome_version="0.5", no_time=True)
-    with pytest.raises(InputError, match=r"a\.zarr: its array nifti its sform .* --nifti-affine qform which holds"):
+    with pytest.raises(InputError, match=r"a\.zarr: its array nifti its sform .* --nifti-affine qform$"):
         open_source(tmp_path / "a.zarr")
     for form in ("sform", "qform"):
         expected, found = open_source(path, affine=form), open_source(tmp_path / "a.zarr", affine=form)
@@ -130,7 +130,7 @@ def test_an_array_of_that_name_that_is_no_header_is_left_alone(other, tmp_path):
 
 def test_a_header_without_words_for_the_shape_is_refused():
     block = bytes(nibabel.Nifti1Header().binaryblock)
-    with pytest.raises(InputError, match=r"no words for the shape .*write it as NIfTI-2"):
+    with pytest.raises(InputError, match=r"cannot hold the shape .*write it as NIfTI-2"):
         grid_in(block, (1, 1, 40000), "strict")
 
 

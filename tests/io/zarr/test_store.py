@@ -209,7 +209,7 @@ def test_a_store_that_is_none_is_named(tmp_path: Path) -> None:
         create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
     zarr.create_group(tmp_path / "other.zarr")
     for name in ("missing.zarr", "other.zarr"):
-        with pytest.raises(OutputError, match=rf"{name}: is no mask that was begun"):
+        with pytest.raises(OutputError, match=rf"{name}: is not a mask that was begun"):
             SlabStore(tmp_path / name)
 
 
@@ -262,7 +262,7 @@ def test_a_record_that_tells_of_another_array_is_refused(tmp_path: Path) -> None
     attributes = zarr.open_group(path).attrs
     record: Any = attributes["pipeline"]
     attributes["pipeline"] = record | {"grid": record["grid"] | {"shape": [5, 6, 8]}}
-    with pytest.raises(InputError, match=r"a grid of \(5, 6, 8\), its array has \(5, 6, 7\)"):
+    with pytest.raises(InputError, match=r"a grid of \(5, 6, 8\), but its array has \(5, 6, 7\)"):
         ZarrSource(path)
 
 
@@ -394,7 +394,7 @@ def test_a_group_of_several_arrays_lists_them(tmp_path: Path) -> None:
 )
 def test_axes_that_are_not_known_are_refused(shape: tuple[int, ...], names: Any, tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", shape=shape, dtype="uint8", dimension_names=names)
-    with pytest.raises(InputError, match=r"a\.zarr: an array of shape .* needed are \(y, x\), \(band, y, x\)"):
+    with pytest.raises(InputError, match=r"a\.zarr: an array of shape .* expected \(y, x\), \(band, y, x\)"):
         ZarrSource(tmp_path / "a.zarr")
 
 

@@ -36,6 +36,7 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
+@pytest.mark.slow
 class TestCpu(PredictorContract):
     @pytest.fixture(params=["torch", "compiled", "openvino"])
     def predictor(self, request):

@@ -369,6 +369,7 @@ def test_the_identity_is_that_of_the_instances(tmp_path):
     assert input_version(folder) != before
 
 
+@pytest.mark.slow
 def test_a_series_is_segmented_as_the_nifti_of_it(tmp_path, models):
     stored = pixels((5, 60, 70))
     folder = put_series(tmp_path / "CT 1.2", stored, orientation=TILTED)

@@ -110,6 +110,7 @@ def test_it_is_what_gdal_makes_of_it(case, tmp_path):
     assert 0.1 < valid.mean() < 1
 
 
+@pytest.mark.slow
 class TestContract(SourceContract):
     max_examples = 10
 
@@ -312,6 +313,7 @@ def test_tiles_of_several_systems_are_put_on_one_grid(tiles):
     assert source.grid == onto
 
 
+@pytest.mark.slow
 class TestContractOfTiles(SourceContract):
     max_examples = 10
 

@@ -218,6 +218,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_on_a_full_disk_a_file_is_whole_or_not_there(name: str, tmp_path: Path) -> None:
     """GDAL itself says nothing if what it holds back cannot be written when it closes the file."""

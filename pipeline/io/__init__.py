@@ -1,1 +1,4 @@
-"""The doors: one library each, and one place that picks the door."""
+"""Read inputs and write masks: a subpackage for each library, `formats` to choose between them, `opening` to open.
+
+May import the packages below it (geometry, classes, engine protocols, sources, files), never jobs, runs or archive.
+"""

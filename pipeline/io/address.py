@@ -1,4 +1,4 @@
-"""Addresses of inputs that lie elsewhere: which they are, what they are named, and what of them may be shown."""
+"""Addresses of inputs: which kind they are, their names, and how to show them without secrets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, u
 from pipeline.errors import RequestError
 
 MOSAIC = "mosaic:"
-"""Before a folder or a pattern of tiles that are one scene."""
+"""Prefix of a folder or a pattern of tiles that are one scene."""
 STACK = "stack:"
-"""Before rasters that are the bands of one scene: `name=` and a file or address of each, with `|` between them."""
+"""Prefix of rasters that are the bands of one scene: `name=` and a file or address of each, separated by `|`."""
 _SIGNING = ("x-amz-", "x-goog-", "x-oss-")
 _SECRET = re.compile(
     r"(.*[-_])?(token|secret|sig|signature|auth|password|pwd|credentials?|policy|expires|apikey|accesskeyid)"
@@ -22,35 +22,40 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _LEAST = 4
-"""Letters of a secret that is looked for in messages: shorter ones stand in too many words."""
+"""Fewest letters of a secret to replace in messages: shorter ones occur in ordinary words."""
 _SAS = frozenset(
     ["sv", "ss", "srt", "sp", "se", "st", "spr", "sip", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv"]
 )
-"""Parameters that stand beside Azure's `sig` and change with it; alone they mean something else."""
+"""Parameters that come with Azure's `sig` and change with it; alone they mean something else."""
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether GDAL is asked for an address and not for a file here."""
+    """Return whether an input is an address for GDAL rather than a local file."""
     return not is_stack(path) and ("://" in str(path) or str(path).startswith("/vsi"))
 
 
 def is_mosaic(path: str | Path) -> bool:
-    """Whether an input is a folder or a pattern of tiles that are one scene."""
+    """Return whether an input is a folder or a pattern of tiles that are one scene."""
     return str(path).startswith(MOSAIC)
 
 
 def is_stack(path: str | Path) -> bool:
-    """Whether an input is several rasters that are the bands of one scene."""
+    """Return whether an input is several rasters that are the bands of one scene."""
     return str(path).startswith(STACK)
 
 
 def is_path(path: str | Path) -> bool:
-    """Whether an input is named by its path, or a pattern of paths: not an address, a mosaic or a stack."""
+    """Return whether an input is a local path or a pattern of paths: not an address, a mosaic or a stack."""
     return not (is_remote(path) or is_mosaic(path) or is_stack(path))
 
 
 def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
-    """Name and file or address of each raster of a stack; RequestError for one without a name."""
+    """Return the name and the file or address of each raster of a stack.
+
+    Raises:
+        RequestError: A raster has no name.
+
+    """
     parts = [part.partition("=") for part in str(path).removeprefix(STACK).split("|")]
     if not all(name and address for name, _, address in parts):
         raise RequestError(f"{path}: each raster of a stack needs a name, e.g. 'stack:red=B04.tif|nir=B08.tif'")
@@ -58,12 +63,12 @@ def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
 
 
 def stack_of(parts: Iterable[tuple[str, str]]) -> str:
-    """The stack of rasters with these names and files or addresses."""
+    """Return the stack of rasters with these names and files or addresses."""
     return STACK + "|".join(f"{name}={address}" for name, address in parts)
 
 
 def with_paths(text: str, change: Callable[[str], str]) -> str:
-    """An input with each path in it changed: a mosaic's pattern and a stack's files too, but no address."""
+    """Apply `change` to each path in an input, including a mosaic's pattern and a stack's files, but not addresses."""
     if is_mosaic(text):
         return MOSAIC + with_paths(text.removeprefix(MOSAIC), change)
     if is_stack(text):
@@ -72,13 +77,13 @@ def with_paths(text: str, change: Callable[[str], str]) -> str:
 
 
 def folder_of_tiles(path: str | Path) -> Path:
-    """The folder of the tiles of a mosaic: of a pattern, what stands before its first wildcard."""
+    """Return the folder of the tiles of a mosaic: of a pattern, the part before its first wildcard."""
     named = Path(str(path).removeprefix(MOSAIC))
     return Path(*takewhile(lambda part: not glob.has_magic(part), named.parts))
 
 
 def beside(path: str | Path) -> Path:
-    """The folder for what is made of an input: that of the file, or of the folder of tiles, or else the current one."""
+    """Return the folder for outputs of an input: that of the file or of the folder of tiles, else the current one."""
     if is_stack(path):
         return beside(parts_of_stack(path)[0][1])
     if is_remote(path):
@@ -87,9 +92,9 @@ def beside(path: str | Path) -> Path:
 
 
 def redact_url(address: str | Path) -> str:
-    """The address without user, password and parameters that sign a request; anything else as it is.
+    """Return an address without user, password and parameters that sign a request; anything else unchanged.
 
-    Two signatures of one object give the same text, so it also tells one input from another.
+    Two signatures of one object give the same text, so it also identifies an input.
     """
     if is_stack(address):
         return stack_of((name, redact_url(part)) for name, part in parts_of_stack(address))
@@ -104,7 +109,7 @@ def redact_url(address: str | Path) -> str:
 
 
 def redact(text: str, address: str | Path = "") -> str:
-    """A message with its addresses as they may be shown, and without any secret of `address`."""
+    """Return a message with its addresses redacted, and without any secret of `address`."""
     text = re.sub(r"[^\s'\"(),]+://[^\s'\"(),]+", lambda found: redact_url(found[0]), text)
     _, parts = _split(str(address))
     if parts is None:
@@ -117,7 +122,7 @@ def redact(text: str, address: str | Path = "") -> str:
 
 
 def name_of(path: str | Path) -> str:
-    """The name of a file, of the folder of tiles, or of what an address stands for: no folder, no parameters."""
+    """Return the name of a file, of a folder of tiles, or of the object at an address, without parameters."""
     if is_stack(path):
         return name_of(parts_of_stack(path)[0][1])
     if is_mosaic(path):
@@ -127,7 +132,7 @@ def name_of(path: str | Path) -> str:
 
 
 def _secrets(parts: SplitResult) -> dict[str, str]:
-    """Parameters of an address that give access, or belong to what does."""
+    """Return the parameters of an address that give access, and those that come with them."""
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     azure = _SAS if "sig" in asked else frozenset()
     return {name: value for name, value in asked.items() if name in azure or _secret(name)}
@@ -138,7 +143,7 @@ def _secret(name: str) -> bool:
 
 
 def _split(address: str) -> tuple[str, SplitResult | None]:
-    """What stands before an address, such as `/vsicurl/`, and its parts; None for a file."""
+    """Return the prefix of an address, e.g. `/vsicurl/`, and its parts; None for a file."""
     scheme = address.find("://")
     if scheme < 0:
         return address, None

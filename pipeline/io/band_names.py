@@ -1,4 +1,4 @@
-"""The bands of a raster: what they are called, which of them a name means, and what their numbers stand for."""
+"""The bands of a raster: their names, the numbers that a name selects, and the units of their values."""
 
 from __future__ import annotations
 
@@ -15,34 +15,39 @@ BandName = int | str
 
 @dataclass(frozen=True)
 class RasterBand:
-    """What a file says of one of its bands."""
+    """The metadata of one band of a file."""
 
     names: tuple[str, ...] = ()
     """Its description, and the names in its tags."""
-    colour: str | None = None
-    """GDAL's colour interpretation, where it tells bands apart: red, nir."""
+    color: str | None = None
+    """GDAL's color interpretation, where it distinguishes bands: red, nir."""
     scale: float = 1.0
     """Physical values are `value * scale + offset`."""
     offset: float = 0.0
 
     @property
     def name(self) -> str | None:
-        """What it is called first of all."""
-        return next(iter((*self.names, *filter(None, [self.colour]))), None)
+        """Its first name, else its color; None without either."""
+        return next(iter((*self.names, *filter(None, [self.color]))), None)
 
 
 @runtime_checkable
 class HasBands(Protocol):
-    """A `Source` of which bands are known."""
+    """A `Source` whose bands are known."""
 
     about: tuple[RasterBand, ...]
-    """What the file says of each of its bands."""
+    """The metadata of each band of the file."""
     bands: tuple[int, ...]
-    """Numbers, from 1, of those that are read."""
+    """Numbers, from 1, of the bands that are read."""
 
 
 def band_names(words: Sequence[object]) -> tuple[BandName, ...]:
-    """Bands as a user says them: a whole number, also as a text, or else a name. TypeError or ValueError for others."""
+    """Return bands as given by a user: an integer, also as text, or else a name.
+
+    Raises:
+        TypeError, ValueError: Something is neither.
+
+    """
     return tuple(map(_band_name, words))
 
 
@@ -57,17 +62,22 @@ def _band_name(word: object) -> BandName:
 
 
 def bands_named(bands: Sequence[RasterBand], name: str) -> tuple[int, ...]:
-    """Numbers of the bands that `name` means, without regard to case, spaces, hyphens and zeros (B04 is b4).
+    """Return the numbers of the bands called `name`, ignoring case, spaces, hyphens and zeros (B04 is b4).
 
-    Descriptions and tags go before colours: those, a writer of RGB files fills in by itself.
+    Descriptions and tags take precedence over colors, which a writer of RGB files fills in by itself.
     """
     wanted = _bare(name)
-    told = tuple(number for number, band in enumerate(bands, 1) if wanted in map(_bare, band.names))
-    return told or tuple(number for number, band in enumerate(bands, 1) if band.colour and wanted == _bare(band.colour))
+    named = tuple(number for number, band in enumerate(bands, 1) if wanted in map(_bare, band.names))
+    return named or tuple(number for number, band in enumerate(bands, 1) if band.color and wanted == _bare(band.color))
 
 
 def numbers_of(path: str, bands: Sequence[RasterBand], asked: Sequence[BandName]) -> list[int]:
-    """The number of each band that is `asked` for; InputError, with all that there are, for one that is not there."""
+    """Return the number of each band that is `asked` for.
+
+    Raises:
+        InputError: A band does not exist, or its name is ambiguous; the message lists all bands.
+
+    """
     if not asked:
         raise InputError(
             f"{path}: there is no band selected; it has the bands {', '.join(listed(bands))}", "unsuitable"
@@ -76,18 +86,18 @@ def numbers_of(path: str, bands: Sequence[RasterBand], asked: Sequence[BandName]
 
 
 def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) -> bool:
-    """Whether a band of one raster has the name of another band of the other."""
+    """Return whether a band of one raster has the name of a different band of the other."""
     found = [bands_named(others, band.name) if band.name else () for band in bands]
     return any(numbers and number not in numbers for number, numbers in enumerate(found, 1))
 
 
 def units_of(raster: HasBands) -> list[tuple[float, float]]:
-    """Scale and offset of each band that is read."""
+    """Return the scale and offset of each band that is read."""
     return [(band.scale, band.offset) for band in (raster.about[number - 1] for number in raster.bands)]
 
 
 def listed(bands: Sequence[RasterBand]) -> list[str]:
-    """Number and name of each band, as in "1 red"."""
+    """Return the number and name of each band, e.g. "1 red"."""
     return [f"{number} {band.name}" if band.name else f"{number}" for number, band in enumerate(bands, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Which version of a file lies at an address, asked of its server."""
+"""The version of a file at an http(s) address, as its server reports it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ _PATIENCE = 20.0
 
 
 def version_at(address: str) -> dict[str, Any]:
-    """Size, ETag and time of change that a server tells of what lies at an http(s) address; only what it tells.
+    """Return the size, ETag and time of change that a server reports for an http(s) address, where it does.
 
-    The first byte is asked for, since signed addresses often allow nothing else. Nothing is told where access is
-    refused, as GDAL may have been given other ways in. Raises InputError where no answer comes.
+    Only the first byte is requested, since signed addresses often allow nothing else. The result is empty where access
+    is refused, as GDAL may have other credentials.
+
+    Raises:
+        InputError: The server does not answer.
+
     """
     for delay in (*_DELAYS, None):
         try:
             with urlopen(_request(address), timeout=_PATIENCE) as answer:
-                return _told(answer.headers)
+                return _version(answer.headers)
         except HTTPError as error:
             if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return {}
@@ -54,9 +58,9 @@ def _request(address: str) -> Request:
     return Request(urlunsplit(parts._replace(netloc=host)), headers=headers)
 
 
-def _told(headers: Mapping[str, str]) -> dict[str, Any]:
+def _version(headers: Mapping[str, str]) -> dict[str, Any]:
     ranged = headers.get("Content-Range", "").rpartition("/")[2]
     size = ranged or headers.get("Content-Length", "")
-    told: dict[str, Any] = {"bytes": int(size) if size.isdigit() else None}
-    told |= {"etag": headers.get("ETag"), "changed": headers.get("Last-Modified")}
-    return {name: value for name, value in told.items() if value is not None}
+    version: dict[str, Any] = {"bytes": int(size) if size.isdigit() else None}
+    version |= {"etag": headers.get("ETag"), "changed": headers.get("Last-Modified")}
+    return {name: value for name, value in version.items() if value is not None}

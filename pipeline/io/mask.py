@@ -1,4 +1,4 @@
-"""What is written as a mask, and what a file says of the mask that is in it."""
+"""A mask to write, and the metadata of a mask in a file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pipeline.sources.passes import SCENE_ROWS, VOLUME_ROWS, slabs
 
 @dataclass(frozen=True)
 class Mask:
-    """Labels with all that goes beside them into a file."""
+    """Labels with the metadata to write with them."""
 
     labels: Source
     grid: Grid
-    """Where the labels lie: the input's own grid, with its file's words."""
+    """The grid of the labels: that of the input, with its exact reference."""
     nodata: int
     classes: ClassTable
     made: Mapping[str, Any]
     """How they were made, as JSON values."""
-    told: Mapping[str, Any] = field(default_factory=dict)
-    """What else the JSON file beside a volume says."""
+    sidecar_extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the JSON file beside a volume."""
 
     def slabs(self) -> Iterator[NDArray[Any]]:
-        """The labels from the top, in slabs that end where blocks end."""
+        """Yield the labels from the top, in slabs that end at block edges."""
         step = self.labels.block[0]
         height = step * max(1, (SCENE_ROWS if self.grid.is_scene else VOLUME_ROWS) // step)
         return (pixels.values[0] for _, pixels in slabs(self.labels, height))
@@ -37,17 +37,17 @@ class Mask:
 
 @dataclass(frozen=True)
 class MaskInfo:
-    """What a mask says of itself, beside its cells."""
+    """The metadata of a mask."""
 
     nodata: int | None = None
     classes: ClassTable = ()
     made: Mapping[str, Any] | None = None
-    """How it was made, as JSON values; None where it does not say."""
+    """How it was made, as JSON values; None where that is unknown."""
 
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What goes into a file beside the values of a layer."""
+    """The metadata to write with the values of a layer."""
 
     bands: tuple[str, ...]
     """Name of each band."""

@@ -1,4 +1,4 @@
-"""Masks and their layers as files: written in the format that a suffix says, and asked what they say of themselves."""
+"""Write masks and their layers in the format of a suffix, and read the metadata of masks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_output(grid: Grid, path: Path) -> None:
 
 
 def mask_info(path: str | Path) -> MaskInfo:
-    """What the mask at `path` says of itself; nothing where it does not, or is none."""
+    """Return the metadata of the mask at `path`; an empty `MaskInfo` without metadata, or if it is not a mask."""
     found = ZARR.mask if (Path(path) / "zarr.json").is_file() else mask_format(path)
     try:
         return MaskInfo() if found is None else found.about(Path(path))
@@ -66,7 +66,7 @@ def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint:
 
 
 def in_the_way(path: Path) -> Path | None:
-    """A file that goes beside a mask at `path` and stands there already, written by something else."""
+    """Return the sidecar of a mask at `path` if it exists already and was written by another program."""
     found = mask_format(path)
     if found is None or found.sidecar is None or not (beside := found.sidecar(path)).exists():
         return None

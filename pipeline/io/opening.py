@@ -1,4 +1,4 @@
-"""Opening an input through the door of its format, and telling one version of it from another."""
+"""Open an input by its format, and identify its version."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def _check_file(path: Path) -> None:
 
 
 def max_form_distance(one: Grid, other: Grid, form: str) -> float | None:
-    """Millimetres between two grids that were read from NIfTI, by their "sform" or "qform", at the farthest corner.
+    """Return the distance in millimeters, at the farthest corner, of two NIfTI grids by their "sform" or "qform".
 
-    None where that of one of them is broken.
+    None where that of one of them is invalid.
     """
     from pipeline.io.volume.nifti_header import with_form
 
@@ -86,10 +86,10 @@ def max_form_distance(one: Grid, other: Grid, form: str) -> float | None:
 
 
 def input_version(path: str | Path | Input, series: str | None = None) -> dict[str, Any]:
-    """What tells one version of an input from another, without reading it: name, size and time of change.
+    """Return what identifies the version of an input without reading it: name, size and time of change.
 
-    Of a DICOM series, a digest of the UIDs of its instances. Of an http(s) address, what its server tells; of any
-    other, the name alone.
+    For a DICOM series, a digest of the UIDs of its instances; for an http(s) address, what its server reports; for any
+    other address, the name alone.
     """
     item = look(path)
     if item.parts:
@@ -113,7 +113,7 @@ def _served(address: str) -> dict[str, Any]:
 
 
 def stamp_of(path: str | Path | Input) -> str | None:
-    """Size and time of change of an input; None for an address, and where there is nothing."""
+    """Return the size and time of change of an input; None for an address, and where nothing exists."""
     item = look(path)
     try:
         if item.parts:
@@ -126,7 +126,7 @@ def stamp_of(path: str | Path | Input) -> str | None:
 
 
 def content_of(path: str | Path | Input) -> str | None:
-    """SHA-256 of a file, or of all files of a store with their names; None where it cannot be read, or is remote."""
+    """Return the SHA-256 of a file, or of all files of a store; None where it cannot be read, or is remote."""
     item = look(path)
     if item.parts:
         return _joined(content_of(part) for _, part in item.parts)

@@ -1,6 +1,6 @@
-"""The door of vectors: polygons with their attributes, out as GeoPackage, GeoParquet or GeoJSON, in as GDAL reads them.
+"""Read polygons with their attributes as GDAL does, and write them as GeoPackage, GeoParquet or GeoJSON.
 
-Only this module knows pyogrio and pyarrow.
+The only module that imports pyogrio and pyarrow.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Table = Mapping[str, NDArray[Any]]
 """Attributes by name, each with one value for each polygon."""
 _LAYER = "classes"
 _DATE = "2000-01-01T00:00:00Z"
-"""When a GeoPackage says that it was made: the same mask is to give the same bytes."""
+"""The date that a GeoPackage records: fixed, so that the same mask gives the same bytes."""
 
 
 class Polygons(NamedTuple):
-    """What a file of vectors holds."""
+    """The polygons of a vector file."""
 
     rings: list[list[NDArray[np.float64]]]
-    """Corners `(n, 2)`, x and y, of the rings of each polygon, the outer one first."""
+    """Vertices `(n, 2)`, x and y, of the rings of each polygon, the outer one first."""
     features: list[int]
     """Which feature of the file each polygon belongs to."""
     table: dict[str, NDArray[Any]]
@@ -44,7 +44,12 @@ class Polygons(NamedTuple):
 
 
 def read_polygons(path: Path) -> Polygons:
-    """All polygons of the first layer of any file that GDAL reads; InputError where there are none."""
+    """Read all polygons of the first layer of any file that GDAL reads.
+
+    Raises:
+        InputError: The file cannot be read, or holds no polygons.
+
+    """
     try:
         about, _, shapes, values = pyogrio.raw.read(path)
     except (DataSourceError, DataLayerError) as error:
@@ -63,13 +68,18 @@ class Writer(Protocol):
     """A file of polygons that grows."""
 
     def add(self, shapes: NDArray[Any], table: Table) -> None:
-        """Add polygons of shapely with their attributes, of which the names and types stay the same."""
+        """Add shapely polygons with their attributes, whose names and types must not change."""
         ...
 
 
 @contextmanager
 def writing_polygons(path: Path, crs: str | None) -> Iterator[Writer]:
-    """A file of polygons, in the format of its suffix, that appears under its name when it is whole."""
+    """Open a file of polygons for writing, in the format of its suffix; it appears under its name when complete.
+
+    Raises:
+        OutputError: The file cannot be written.
+
+    """
     with atomic_write(path) as draft:
         growing = draft.with_name(draft.name + path.suffix)
         try:

@@ -1,4 +1,4 @@
-"""The CT and MR images of a folder, or of a zip of one, told by their first bytes. No library."""
+"""Find the CT and MR images of a folder or a zip by their first bytes, without a library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ class Files:
     """The files directly in a folder, or all in a zip; hidden ones are left out. Any thread may open one."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError for a damaged zip."""
+        """Open a folder or zip.
+
+        Raises:
+            InputError: The zip is damaged.
+
+        """
         self.path = path
         try:
             self._zip = None if path.is_dir() else ZipFile(path)
@@ -44,7 +49,7 @@ class Files:
         return self._zip is not None
 
     def names(self) -> list[str]:
-        """Name of each file, in order."""
+        """Return the name of each file, in order."""
         if self._zip is None:
             found = [file.name for file in self.path.iterdir() if file.is_file()]
         else:
@@ -52,12 +57,12 @@ class Files:
         return sorted(name for name in found if not PurePosixPath(name).name.startswith("."))
 
     def head(self, name: str) -> bytes:
-        """The first bytes of a file, of which `may_be_image` tells what it is."""
+        """Return the first bytes of a file, for `may_be_image`."""
         with self.open(name) as file:
             return file.read(_HEAD)
 
     def open(self, name: str) -> IO[bytes]:
-        """A file, to be read."""
+        """Open a file for reading."""
         return (self.path / name).open("rb") if self._zip is None else self._zip.open(name)
 
     def close(self) -> None:
@@ -67,14 +72,14 @@ class Files:
 
 
 def may_be_image(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM and, as far as it says there, a CT or MR image."""
+    """Return whether a file with these first bytes is DICOM and, as far as they say, a CT or MR image."""
     before, found, after = head[_AT:].partition(_KIND)
     kind = after[2 : 2 + int.from_bytes(after[:2], "little")].rstrip(b"\0 ").decode("latin-1")
     return before.startswith(_MAGIC) and (not found or kind in IMAGES)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether `path` is a folder with CT or MR images in DICOM directly in it, or a zip that holds some."""
+    """Return whether `path` is a folder with CT or MR images in DICOM directly in it, or a zip that holds some."""
     zipped = path.suffix.lower() == ".zip" and path.is_file()
     if not zipped and (not path.is_dir() or any((path / name).exists() for name in _OF_ZARR)):
         return False
@@ -98,7 +103,7 @@ def _may_be_image(files: Files, name: str) -> bool:
 
 
 def names_inside(path: Path) -> list[str]:
-    """Name of each file of a folder or zip."""
+    """Return the name of each file of a folder or zip."""
     files = Files(path)
     try:
         return files.names()

@@ -1,4 +1,4 @@
-"""From slices to a volume: their order, whether they lie evenly, and the grid that they make. NumPy only."""
+"""Stack slices to a volume: their order, even spacing, and grid. NumPy only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pipeline.geometry.affine import from_directions
 from pipeline.io.dicom.headers import Slice
 
 _UNEVEN = 0.05
-"""Slices by which one may lie off its place in an even stack: what the rounding of positions makes."""
+"""Slices by which one may be off its place in an even stack: the effect of rounded positions."""
 _SHIFTED = 0.5
-"""Pixels by which the last slice may lie aside of the first, and any slice aside of the line between them."""
+"""Pixels by which the last slice may be offset from the first, and any slice from the line between them."""
 _TURNED = 1e-3
 """By which direction cosines may differ."""
 _FROM_LPS = (-1, -1, 1)
@@ -25,10 +25,12 @@ Vectors = NDArray[np.float64]
 
 
 def stack(slices: Sequence[Slice]) -> tuple[tuple[Slice, ...], Grid]:
-    """The slices of one series in order along their normal, and their grid: RAS+, exact to the tags.
+    """Return the slices of one series in order along their normal, and their grid: RAS+, exact to the tags.
 
-    Raises InputError, with numbers, its own code and the way out, for slices of several shapes or directions, at the
-    same place, missing, uneven, or shifted against each other as by a tilted gantry.
+    Raises:
+        InputError: Slices differ in shape or direction, are at the same position, missing, uneven, or sheared as if by
+            a tilted gantry; each with its own code.
+
     """
     _check_alike(slices)
     normal = _normal(slices[0])

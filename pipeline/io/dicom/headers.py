@@ -1,7 +1,7 @@
-"""What is read of the header of a CT or MR slice: geometry, type and scale of its values, and UIDs. No patient text.
+"""Read the header of a CT or MR slice: geometry, type and scale of its values, and UIDs. No patient text.
 
-Only the tags in `_TAGS` are parsed, so nothing else of a file can reach an output, a log or a message; messages tell
-names of tags, and never the text that stands in them.
+Only the tags in `_TAGS` are parsed, so nothing else of a file can reach an output, a log or a message; messages have
+the names of tags, never their text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: a file, or a frame of one. Millimetres, in DICOM's world (LPS)."""
+    """One slice: a file, or a frame of one. Millimeters, in DICOM's world (LPS)."""
 
     file: str
     frame: int
@@ -69,13 +69,13 @@ class Slice:
     shape: tuple[int, int]
     """Rows and columns."""
     position: Numbers
-    """Centre of the first pixel."""
+    """Center of the first pixel."""
     orientation: Numbers
     """Direction of a row, along which columns grow, then that of a column."""
     spacing: Numbers
     """Between rows, and between columns."""
     thickness: float
-    """Distance to the next slice as the file tells it; of use for a single slice only."""
+    """Distance to the next slice according to the file; used for a single slice only."""
     stored: tuple[int, int]
     """Least and largest number that can be stored."""
     scale: tuple[float, float]
@@ -83,11 +83,14 @@ class Slice:
 
 
 def read_slices(files: Files) -> list[Slice]:
-    """The slices of all CT and MR images among `files`, in order of their names.
+    """Read the slices of all CT and MR images among `files`, in order of their names.
 
-    Other DICOM objects (DICOMDIR, reports, segmentations) and other files are passed over. Raises InputError, with the
-    file and the way out, for a file that is empty or cannot be read, for it might be a slice; and for an image that is
-    damaged, in colour, without a place, or packed in a way that is not known here.
+    Other DICOM objects (DICOMDIR, reports, segmentations) and other files are skipped.
+
+    Raises:
+        InputError: A file is empty or unreadable, since it might be a slice; or an image is damaged, in color, without
+            a position, or in an unknown transfer syntax.
+
     """
     found = []
     for name in files.names():
@@ -111,9 +114,9 @@ def _is_image(files: Files, name: str) -> bool:
 @cache
 def configure() -> None:
     """Quiet pydicom and its decoders in this process, the first time that a file is read."""
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote what stands in tags
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # its warnings quote the text of tags
     for name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg"):
-        getLogger(name).setLevel(CRITICAL)  # they tell of what is raised as well, with its traceback
+        getLogger(name).setLevel(CRITICAL)  # they log what is raised as well, with its traceback
 
 
 def _slices(files: Files, name: str) -> Iterator[Slice]:
@@ -153,9 +156,11 @@ def _frames(header: Any, files: Files) -> int:  # noqa: ANN401  (a data set of p
     if "PerFrameFunctionalGroupsSequence" not in header:
         return 1
     frames = _Tags(header, 0).whole("NumberOfFrames")
-    told = len(header.PerFrameFunctionalGroupsSequence)
-    if frames != told or frames > _MOST_FRAMES:
-        raise InputError(f"declares {frames} frames, but describes {told}; fetch the file again from where it came")
+    described = len(header.PerFrameFunctionalGroupsSequence)
+    if frames != described or frames > _MOST_FRAMES:
+        raise InputError(
+            f"declares {frames} frames, but describes {described}; fetch the file again from where it came"
+        )
     if frames > 1 and files.packed:
         raise InputError(
             f"holds {frames} frames in a zip, where each is found only by unpacking those before; unzip it"

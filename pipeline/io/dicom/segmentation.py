@@ -1,4 +1,4 @@
-"""A mask as DICOM Segmentation, frame by frame over the slices that it was made of. The only room of highdicom."""
+"""Write a mask as DICOM Segmentation over the slices that it was made from. The only module that uses highdicom."""
 
 from __future__ import annotations
 
@@ -36,12 +36,15 @@ _UNSAID = (
 def write_segmentation(
     path: Path, labels: Source, nodata: int, classes: ClassTable, image: DicomSource, model: str
 ) -> None:
-    """Write a mask as one binary segment per class, with its name and colour; background and nodata are none.
+    """Write a mask as one binary segment per class, with its name and color, except background and nodata.
 
-    Each frame refers to the slice of `image` on which it lies, by UIDs alone: the patient's name and all other text are
-    left empty. Every call makes a new instance. A segmentation is made in memory, a byte for each voxel. Raises
-    InputError where the mask lies on another grid than the images, or these have no common world; OutputError where the
-    system refuses.
+    Each frame refers to its slice of `image`, by UIDs alone: the patient's name and all other text are
+    left empty. Every call makes a new instance. A segmentation is made in memory, a byte for each voxel.
+
+    Raises:
+        InputError: The mask is on another grid than the images, or these have no common frame of reference.
+        OutputError: The file cannot be written.
+
     """
     _check(labels, image)
     chosen = _segments(labels, nodata, classes)
@@ -87,7 +90,7 @@ def _check(labels: Source, image: DicomSource) -> None:
 
 
 def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
-    """By value in the mask: name and colour; of a mask without a table, the values that there are."""
+    """By value in the mask: name and color; of a mask without a table, the values that there are."""
     background = background_of(classes) or 0
     known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.color) for c in classes}
     if not known:
@@ -113,14 +116,14 @@ def _descriptions(
             segmented_property_type=codes.SCT.Tissue,
             algorithm_type="AUTOMATIC",
             algorithm_identification=by,
-            display_color=None if colour is None else CIELabColor.from_rgb(*colour),
+            display_color=None if color is None else CIELabColor.from_rgb(*color),
         )
-        for number, (name, colour) in enumerate(chosen.values(), 1)
+        for number, (name, color) in enumerate(chosen.values(), 1)
     ]
 
 
 def _images(slices: Sequence[Slice]) -> tuple[list[Dataset], NDArray[np.intp]]:
-    """What highdicom asks of the images, made anew of what was read; and the slice of each of their frames."""
+    """Return data sets as highdicom needs them, rebuilt from the headers, and the slice of each of their frames."""
     if len({one.file for one in slices}) > 1 or len(slices) == 1:
         return [_image(one, _plane(one)) for one in slices], np.arange(len(slices))
     order = np.argsort([one.frame for one in slices])

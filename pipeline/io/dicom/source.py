@@ -33,9 +33,11 @@ class DicomSource(Source):
     def __init__(self, path: Path, series: str | None = None, slices: Sequence[Slice] | None = None) -> None:
         """Open the folder or zip at `path`; `series` is the UID of one of several.
 
-        `slices` are those of its files where they were read already, by `slices_of`.
+        `slices` are those of its files where `slices_of` has read them already.
 
-        Raises InputError with the path, what was found and the way out; its codes are in `stack` and `several_series`.
+        Raises:
+            InputError: The slices are not one even stack (see `stack`), or those of several series.
+
         """
         self._files = Files(path)
         try:
@@ -53,7 +55,12 @@ class DicomSource(Source):
         self.info = SourceInfo(grid, channels=1, dtype=dtype, block=block, path=str(path))
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values of shape `(1, *box.shape)`, all observed. Raises InputError for a damaged slice."""
+        """Return the pixels of `box`, `(1, *box.shape)`, all observed.
+
+        Raises:
+            InputError: A slice is damaged.
+
+        """
         values = np.empty((1, *box.shape), self.dtype)
         for plane, one in zip(values[0], self.slices[box.start[0] : box.stop[0]], strict=True):
             plane[...] = self._scaled(one, self._stored(one)[box.slices[1:]])
@@ -89,7 +96,7 @@ class DicomSource(Source):
 
 
 def slices_of(path: Path) -> tuple[Slice, ...]:
-    """The slices of all series in a folder or zip."""
+    """Read the slices of all series in a folder or zip."""
     files = Files(path)
     try:
         return tuple(read_slices(files))
@@ -98,7 +105,7 @@ def slices_of(path: Path) -> tuple[Slice, ...]:
 
 
 def series_identity(path: Path, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
-    """What tells one version of a series from others: a digest of its SOP instance UIDs, which change with pixels."""
+    """Return what identifies the version of a series: a digest of its SOP instance UIDs, which change with pixels."""
     instances = sorted({one.instance for one in _chosen(path, slices, series)})
     return {"instances_sha256": sha256("\n".join(instances).encode()).hexdigest()}
 
@@ -110,13 +117,13 @@ def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Sli
         raise InputError(f"{path}: holds no CT or MR image in DICOM; give the folder of a CT or MR series")
     if series in kinds or (len(kinds) == 1 and series is None):
         return [one for one in slices if series in (None, one.series)]
-    listed = "; ".join(f"{uid} ({_told([one for one in slices if one.series == uid])})" for uid in kinds)
+    listed = "; ".join(f"{uid} ({_summary([one for one in slices if one.series == uid])})" for uid in kinds)
     if series is None:
         raise InputError(f"{path}: holds {len(kinds)} series: {listed}; choose one with --series", "several-series")
     raise InputError(f"{path}: holds no series {series}; it holds {listed}", "several-series")
 
 
-def _told(slices: Sequence[Slice]) -> str:
+def _summary(slices: Sequence[Slice]) -> str:
     first = slices[0]
     return f"{first.modality}, {len(slices)} slices of {first.shape[0]} x {first.shape[1]}"
 

@@ -1,6 +1,6 @@
-"""The formats of inputs and masks, in one table. A new one is a module beside these, and a line in `FORMATS`.
+"""The formats of inputs and masks, in one table. To add one, add a module here and an entry in `FORMATS`.
 
-The rooms of the libraries (`raster`, `volume`, `dicom`, `zarr`) are imported when a file is opened or written.
+The packages of the libraries (`raster`, `volume`, `dicom`, `zarr`) are imported when a file is opened or written.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ FORMATS = (MOSAIC, STACK, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, UNSUPPORTED, ZA
 
 
 def look(path: str | Path | Input) -> Input:
-    """Find out what an input is: by its name, and where that leaves it open by a first look at its files.
+    """Find the format of an input by its name or, where that is not enough, by a first look at its files.
 
-    What nothing matches is left to GDAL, and so is an input that is not there. Raises RequestError for a stack of which
-    a raster has no name.
+    What no format matches is left to GDAL, and so is an input that does not exist.
+
+    Raises:
+        RequestError: A raster of a stack has no name.
+
     """
     if isinstance(path, Input):
         return path
@@ -52,19 +55,19 @@ def look(path: str | Path | Input) -> Input:
 
 
 def is_input(path: Path) -> bool:
-    """Whether a file in a folder is an input, by its suffix; of a NIfTI pair the header is, for both halves."""
+    """Return whether a file in a folder is an input, by its suffix; the header of a NIfTI pair is, for both halves."""
     suffix = suffix_of(path)
     return any(suffix in each.suffixes or (suffix in each.unsure and each.matches(str(path))) for each in FORMATS)
 
 
 def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:
-    """How a mask is kept under a name; None where its suffix is not that of a mask, or not of one of this kind."""
+    """Return how masks are written under a name; None where its suffix is not that of a mask of this kind."""
     suffix = suffix_of(path)
     return next((each.mask for each in _of_masks(kind) if suffix in each.suffixes), None)
 
 
 def mask_suffixes(kind: Kind | None = None) -> tuple[str, ...]:
-    """The suffixes of masks of scenes, or of volumes; or of all."""
+    """Return the suffixes of masks of a kind, or of all masks."""
     return tuple(suffix for each in _of_masks(kind) for suffix in each.suffixes)
 
 

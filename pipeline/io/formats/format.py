@@ -1,4 +1,4 @@
-"""What a format is, and an input whose format is known."""
+"""The record of a format, and an input whose format is known."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class OpenOptions:
 
 @dataclass(frozen=True)
 class Input:
-    """An input that was asked once what it is: `pipeline.io.formats.look` makes one of a path."""
+    """An input whose format is known: `pipeline.io.formats.look` makes one from a path."""
 
     text: str
-    """A path, an address, or what `mosaic:` and `stack:` stand before."""
+    """A path, an address, or a mosaic or stack with its prefix."""
     format: Format = field(compare=False)
     remote: bool = field(default=False, compare=False)
-    """Whether it is an address, and not a file here."""
+    """Whether it is an address rather than a local file."""
     parts: tuple[tuple[str, Input], ...] = field(default=(), compare=False)
     """Name and file of each raster of a stack."""
 
@@ -63,7 +63,7 @@ class Input:
 
     @cached_property
     def header(self) -> Any:  # noqa: ANN401  (each format knows its own)
-        """What opening it and telling its version both need of its header, which is read once."""
+        """The part of its header that opening and versioning share, read once."""
         return self.format.header(self)
 
     def __str__(self) -> str:
@@ -72,14 +72,14 @@ class Input:
 
 @dataclass(frozen=True)
 class MaskFormat:
-    """How masks are kept in a format."""
+    """How masks are written in a format."""
 
     write: Callable[[Mask, Path], None]
     """Writes a mask; the file appears under its name when it is whole."""
     about: Callable[[Path], MaskInfo]
-    """What the mask in a file says of itself; KeyError, ValueError, InputError or OSError where it is none."""
+    """Returns the metadata of a mask; KeyError, ValueError, InputError or OSError if it is not one."""
     write_layer: Callable[[Path, Path, LayerRecord], None] | None = None
-    """Copies the layer in a Zarr store to a file, likewise."""
+    """Copies the layer in a Zarr store to a file, which appears under its name when it is whole."""
     sidecar: Callable[[Path], Path] | None = None
     """The file that is written beside a mask."""
 
@@ -135,8 +135,8 @@ class Format:
     series: Callable[[Input], Sequence[str]] = _nothing
     """UIDs of the series that it holds."""
     version: Callable[[Input, str | None], dict[str, Any]] | None = None
-    """What tells one version of an input, or of a series in it, from others; None: name, size and date of its files."""
+    """Identifies the version of an input, or of a series in it; None: by name, size and date of its files."""
     digest: Callable[[Input], str] | None = None
-    """The same in one word; None: what the files say."""
+    """The same as one string; None: from the files."""
     mask: MaskFormat | None = None
-    """How masks are kept; None: they are not written in this format."""
+    """How masks are written; None: not in this format."""

@@ -43,10 +43,10 @@ def _sidecar(path: Path) -> Path:
 def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.volume.nifti import write_nifti
 
-    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made, **mask.told}
+    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made, **mask.sidecar_extra}
 
     def describe() -> None:
-        """Never beside an older volume, which it would tell of as well."""
+        """Remove an older volume first: the new sidecar does not describe it."""
         path.unlink(missing_ok=True)
         with atomic_write(_sidecar(path)) as draft:
             draft.write_text(json.dumps(beside, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The door of scenes: anything that GDAL opens comes in, GeoTIFF goes out. Only this folder knows rasterio."""
+"""Read scenes with GDAL, and write GeoTIFF.
+
+The only package that imports rasterio. May import the modules of `pipeline.io`, but no other format's package.
+"""
 
 from pipeline.io.raster.source import RasterSource
 from pipeline.io.raster.write import write_cog, write_layer, write_png, write_scene

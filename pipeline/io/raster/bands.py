@@ -1,4 +1,4 @@
-"""What GDAL tells of each band of a file."""
+"""The metadata of each band of a file, as GDAL reports it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipeline.io.band_names import RasterBand
 
 _TAGS = frozenset(["commonname", "bandname", "name"])
 """Tags of a band that name it, in lower case and without hyphens: `common_name` of STAC, `BANDNAME` of SAFE."""
-_NO_COLOUR = frozenset([ColorInterp.undefined, ColorInterp.gray, ColorInterp.palette, ColorInterp.alpha])
+_NO_COLOR = frozenset([ColorInterp.undefined, ColorInterp.gray, ColorInterp.palette, ColorInterp.alpha])
 
 
 def bands_of(dataset: DatasetReader) -> tuple[RasterBand, ...]:
-    """The bands of a dataset, in order."""
+    """Return the bands of a dataset, in order."""
     return tuple(_band(dataset, number) for number in dataset.indexes)
 
 
@@ -25,7 +25,7 @@ def _band(dataset: DatasetReader, number: int) -> RasterBand:
     kind = dataset.colorinterp[at]
     return RasterBand(
         tuple(name.strip() for name in (dataset.descriptions[at], *tags) if name and name.strip()),
-        None if kind in _NO_COLOUR else kind.name,
+        None if kind in _NO_COLOR else kind.name,
         float(dataset.scales[at]),
         float(dataset.offsets[at]),
     )

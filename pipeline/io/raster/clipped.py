@@ -1,4 +1,4 @@
-"""A scene of which only a region is an input: what lies outside is neither read nor predicted."""
+"""A scene clipped to a region: nothing outside it is read or predicted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.io.raster.shapes import rasterize
 
 
 def cells_of(region: Region, box: Box) -> NDArray[np.bool_]:
-    """Which cells of `box` belong to the region: those whose centre does."""
+    """Return which cells of `box` belong to the region: those whose center does, as `(rows, columns)`."""
     shapes = [({"type": "Polygon", "coordinates": rings}, 1) for rings in region.meeting(box)]
     return np.asarray(rasterize(shapes, (box.shape[0], box.shape[1]), (box.start[0], box.start[1])) > 0)
 
@@ -27,7 +27,7 @@ class ClippedSource(Source):
         self.info = replace(source.info, nodata=None)
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; zeros, and not observed, outside of the region."""
+        """Return the pixels of `box`; zeros, and not observed, outside the region."""
         inside = self._region.within(box)
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)

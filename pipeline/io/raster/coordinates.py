@@ -1,4 +1,4 @@
-"""Where cells of one grid, or outlines, lie on another grid, in whatever systems both are."""
+"""The position of cells and outlines on another grid, in any CRS."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Places = NDArray[np.float64]
 _POINTS = 65
 """Points of each side by which a scene's outline is found on the other grid."""
 _EDGE = 1 / 64
-"""Longest part of an outline, as a share of its extent, that is taken to another system as a straight line."""
+"""Longest part of an outline, as a share of its extent, that is projected to another CRS as a straight line."""
 
 
 def transform_indices(at: Places, grid: Grid, other: Grid) -> Places:
-    """Where places of `grid`, in rows and columns of centres, lie on the grid `other`; not finite where nowhere."""
+    """Return positions of `grid`, as rows and columns of centers, on the grid `other`; not finite where undefined."""
     world = to_world(grid.affine, at)
     if grid.crs is not None and other.crs is not None and not same_crs(grid.crs, other.crs):
         world = transform_points(world.reshape(2, -1).T, grid.crs, other.crs).T.reshape(world.shape)
@@ -32,7 +32,7 @@ def transform_indices(at: Places, grid: Grid, other: Grid) -> Places:
 
 
 def footprint(grid: Grid, other: Grid) -> Box:
-    """The box of `other` in which a scene on `grid` lies, with some room; of no cells where they do not meet."""
+    """Return the box of `other` that a scene on `grid` covers, with a margin; empty where they do not meet."""
     ends = transform_indices(spread(grid), grid, other).reshape(2, -1)
     ends = ends[:, np.isfinite(ends).all(0)]
     if not ends.size:
@@ -44,7 +44,7 @@ def footprint(grid: Grid, other: Grid) -> Box:
 
 
 def steps_of(grid: Grid, other: Grid) -> NDArray[np.float64]:
-    """How far a step of one cell of `grid` goes on `other`, all over: `(n, axis of other, axis of grid)`."""
+    """Return the length of one cell of `grid` on `other`, all over it: `(n, axis of other, axis of grid)`."""
     here, halves = spread(grid), 0.5 * np.eye(2)[:, :, None, None]
     steps = np.stack(
         [transform_indices(here + half, grid, other) - transform_indices(here - half, grid, other) for half in halves]
@@ -56,15 +56,18 @@ def steps_of(grid: Grid, other: Grid) -> NDArray[np.float64]:
 
 
 def spread(grid: Grid) -> Places:
-    """Places all over a grid, from corner to corner."""
+    """Return positions all over a grid, from corner to corner."""
     return np.stack(np.meshgrid(*(np.linspace(-0.5, size - 0.5, _POINTS) for size in grid.shape), indexing="ij"))
 
 
 def rings_to_pixels(rings: Sequence[Points], crs: str | None, grid: Grid) -> tuple[Ring, ...]:
-    """The rings of a polygon in pixel coordinates of a grid, `(column, row)` from the corner of its first cell.
+    """Return the rings of a polygon in pixel coordinates of a grid, `(column, row)` from the corner of its first cell.
 
-    Where `crs`, that of the rings, or the grid's own is not known they count as one. Raises RequestError for a scene
-    without a transform, and for corners that can't be projected.
+    Where `crs`, that of the rings, or the grid's own is unknown, they are taken to be the same.
+
+    Raises:
+        RequestError: The scene has no transform, or corners cannot be projected.
+
     """
     if transform_of(grid) is None:
         raise RequestError("the scene has no transform, so outlines cannot be placed in it")

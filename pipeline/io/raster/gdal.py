@@ -1,4 +1,4 @@
-"""How GDAL is used here: its cache bounded, its options by address, its errors by file."""
+"""GDAL's settings: a bounded cache, options for addresses, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -56,9 +56,13 @@ def configure() -> None:
 
 @contextmanager
 def reading(address: str, part: str = "") -> Iterator[None]:
-    """GDAL set to read a file or `address`; its errors become InputError that names it, and the `part` of it.
+    """Set up GDAL to read a file or `address`.
 
-    At an address no other files are looked for beside it, so that a mask in a `.msk` is seen of local files only.
+    At an address no sidecar files are looked for, so a mask in a `.msk` is only found for local files.
+
+    Raises:
+        InputError: GDAL failed; the message names the address and the `part` of it.
+
     """
     configure()
     remote = is_remote(address)
@@ -68,12 +72,12 @@ def reading(address: str, part: str = "") -> Iterator[None]:
             yield
     except _ERRORS as error:
         reason = "; ".join((redact(str(error.__cause__ or error), address), *_answers(address)))
-        told = f"{redact_url(address)}{part}: GDAL cannot read it ({reason})"
+        fault = f"{redact_url(address)}{part}: GDAL cannot read it ({reason})"
         if not remote:
-            raise InputError(f"{told}; try `gdalinfo -checksum` on the file") from error
+            raise InputError(f"{fault}; try `gdalinfo -checksum` on the file") from error
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
         way_out = "check the address, your access and the network"
-        raise InputError(f"{told}; {way_out}", code) from (error if redact_url(address) == address else None)
+        raise InputError(f"{fault}; {way_out}", code) from (error if redact_url(address) == address else None)
 
 
 def _options(address: str) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _options(address: str) -> dict[str, Any]:
 
 
 class _Discretion(logging.Filter):
-    """Takes from GDAL's warnings what gives access to an address, and keeps the last of them."""
+    """Redacts GDAL's warnings, and keeps the last of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
@@ -92,18 +96,23 @@ class _Discretion(logging.Filter):
 
 
 _warned: deque[str] = deque(maxlen=100)
-"""GDAL asks again by itself, and in the end tells that it failed, but not what it was answered."""
+"""GDAL retries by itself, and in the end reports that it failed, but not the last answer."""
 
 
 def _answers(address: str) -> list[str]:
-    """What a server answered last, if that was warned of: one text or none."""
+    """Return the last answer of a server, if GDAL warned of it: one text or none."""
     place = redact_url(address).removeprefix("/vsicurl/")
     return [found[0].strip() for text in _warned if place in text and (found := _ANSWER.search(text))][-1:]
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """GDAL set to write, with all cores; its errors become OutputError that names `path`."""
+    """Set up GDAL to write with all cores.
+
+    Raises:
+        OutputError: GDAL failed; the message names `path`.
+
+    """
     configure()
     try:
         with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):

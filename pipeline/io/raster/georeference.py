@@ -1,4 +1,4 @@
-"""Grids in GDAL's words and back, without a rounding: the words themselves are kept."""
+"""Convert grids from and to GDAL's georeference without rounding: the original is kept with the grid."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_transform, to_transform
 
-_NO_SYSTEM = 'LOCAL_CS["unnamed",'
-"""How GDAL reads a GeoTIFF that says it is of points or areas, and nothing of a system."""
+_NO_CRS = 'LOCAL_CS["unnamed",'
+"""How GDAL reads a GeoTIFF that says it is of points or areas, without a CRS."""
 
 
 def grid_of(dataset: DatasetReader) -> Grid:
-    """The grid of a dataset: cell centres instead of GDAL's corners, and GDAL's own words as the reference.
+    """Return the grid of a dataset: cell centers instead of GDAL's corners, and GDAL's georeference as the reference.
 
-    Raises InputError for a transform that is no number or folds the scene flat, and for coefficients that are none.
+    Raises:
+        InputError: The transform is not finite or folds the scene flat, or RPC coefficients are damaged.
+
     """
     a, b, _, d, e, _ = corner = tuple(dataset.transform)[:6]
     if not all(map(isfinite, corner)) or a * e == b * d:
@@ -36,14 +38,14 @@ def grid_of(dataset: DatasetReader) -> Grid:
 
 
 def grid_at(shape: tuple[int, int], transform: Sequence[float], crs: str | None) -> Grid:
-    """The grid of cells that GDAL would place by `transform`, of corners, as rasterio orders it."""
+    """Return the grid of cells with GDAL's `transform`, of corners, in rasterio's order."""
     wkt = _wkt(_crs(crs))
     words = {"transform": list(transform), "crs": wkt, "area_or_point": "Area"}
     return Grid(shape, from_transform(transform), ("y", "x"), wkt, {"gdal": words})
 
 
 def transform_of(grid: Grid) -> list[float] | None:
-    """GDAL's transform of a grid, of corners, as rasterio orders it; None where it has none."""
+    """Return GDAL's transform of a grid, of corners, in rasterio's order; None where it has none."""
     found: list[float] | None = grid.reference.get("gdal", {"transform": to_transform(grid.affine)})["transform"]
     return found
 
@@ -74,7 +76,7 @@ def _reference(dataset: DatasetReader) -> dict[str, Any]:
 
 
 def georeference(grid: Grid) -> dict[str, Any]:
-    """What rasterio needs to write the georeference of `grid`: GDAL's own words if it came through this door."""
+    """Return rasterio's keywords for the georeference of `grid`: GDAL's original if it was read by GDAL."""
     words = grid.reference.get("gdal") or {"transform": to_transform(grid.affine), "crs": grid.crs}
     where: dict[str, Any] = {"area_or_point": words.get("area_or_point"), "rpcs": words.get("rpcs")}
     if words.get("gcps"):
@@ -88,12 +90,17 @@ def georeference(grid: Grid) -> dict[str, Any]:
 
 
 def same_crs(one: str | None, other: str | None) -> bool:
-    """Whether two coordinate systems, each as WKT or an authority code, are the same; None is only the same as None."""
+    """Return whether two CRSs, each as WKT or an authority code, are the same; None only equals None."""
     return one == other or (one is not None and other is not None and bool(parse_crs(one) == parse_crs(other)))
 
 
 def parse_crs(words: str) -> CRS:
-    """A coordinate system from WKT, an authority code or a PROJ string; RequestError for what is none of these."""
+    """Return a CRS from WKT, an authority code or a PROJ string.
+
+    Raises:
+        RequestError: PROJ does not know it.
+
+    """
     try:
         return CRS.from_user_input(words)
     except CRSError as error:
@@ -102,7 +109,7 @@ def parse_crs(words: str) -> CRS:
 
 def _wkt(crs: CRS | None) -> str | None:
     wkt: str | None = crs.to_wkt() if crs else None
-    return None if wkt and wkt.startswith(_NO_SYSTEM) else wkt
+    return None if wkt and wkt.startswith(_NO_CRS) else wkt
 
 
 def _crs(words: str | None) -> CRS | None:

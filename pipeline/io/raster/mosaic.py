@@ -1,4 +1,4 @@
-"""Many rasters as one scene, without a mosaic being written."""
+"""Many rasters as one scene, without writing a mosaic."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 OPEN = 32
 """Tiles that a thread holds open."""
 _APART = 1e-3
-"""Cells by which a tile may lie off the grid of the first: what the rounding of headers makes of one grid."""
+"""Cells by which a tile may be off the grid of the first: the effect of rounding in headers."""
 
 
 class Tile(NamedTuple):
-    """A raster and where it lies."""
+    """A raster and its place in the mosaic."""
 
     path: str
     box: Box
@@ -43,7 +43,12 @@ class Tile(NamedTuple):
 
 
 def tiles_of(name: str) -> list[str]:
-    """The files of `mosaic:FOLDER` or `mosaic:PATTERN`, sorted; InputError where there are none."""
+    """Return the files of `mosaic:FOLDER` or `mosaic:PATTERN`, sorted.
+
+    Raises:
+        InputError: There are none.
+
+    """
     named = name.removeprefix(MOSAIC)
     folder = Path(named)
     paths = sorted(folder.iterdir()) if folder.is_dir() else [Path(p) for p in sorted(glob.glob(named, recursive=True))]  # noqa: PTH207
@@ -61,14 +66,14 @@ def tiles_of(name: str) -> list[str]:
 
 
 def versions(name: str) -> dict[str, Any]:
-    """What tells one version of a mosaic from another: its tiles by name, size and time of change."""
+    """Return what identifies the version of a mosaic: a digest of its tiles by name, size and time of change."""
     paths = [Path(path) for path in tiles_of(name)]
     listed = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return {"name": name, "tiles": len(listed), "tiles_sha256": sha256(repr(listed).encode()).hexdigest()}
 
 
 class MosaicSource(Source):
-    """Rasters on one grid, or each put on one, as an input; of those that observed a cell the first is taken."""
+    """Rasters on one grid, or each put on one, as an input; each cell is from the first raster that observed it."""
 
     classes: ClassTable = ()
 
@@ -80,10 +85,13 @@ class MosaicSource(Source):
         *,
         most_open: int = OPEN,
     ) -> None:
-        """Open what `name` stands for, its tiles put on the grid `onto` if there is one.
+        """Open the tiles of `name`, put on the grid `onto` if there is one.
 
         Each thread that reads holds up to `most_open` tiles open.
-        InputError, naming both, where two tiles have other channels or, without `onto`, do not lie on one grid.
+
+        Raises:
+            InputError: Two tiles differ in channels or, without `onto`, in their grid; the message names both.
+
         """
         self._path, self._asked, self._onto, self._most_open = name, bands, onto, most_open
         self._local = threading.local()
@@ -173,7 +181,7 @@ class MosaicSource(Source):
         return nearest
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; zeros, and not observed, where there is no tile."""
+        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, and not observed, where there is no tile."""
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)
         meeting = (self._boxes[:, :2] < box.stop).all(1) & (self._boxes[:, 2:] > box.start).all(1)

@@ -1,4 +1,4 @@
-"""Rasters as outlines and back, and where points lie in another system: what GDAL knows of vectors."""
+"""Polygonize and rasterize with GDAL, and transform points between CRSs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ LONGITUDE_LATITUDE = "OGC:CRS84"
 
 
 def polygonize(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, list[Ring]]]:
-    """Value and rings of each patch of equal `labels` `(rows, columns)`, joined along edges, but for `nodata`.
+    """Yield the value and rings of each patch of equal `labels` `(rows, columns)`, joined along edges, except `nodata`.
 
-    Corners are columns and rows of the grid, in which the first of these rows is `top`; the outer ring comes first.
+    Vertices are columns and rows of the grid, in which the first of these rows is `top`; the outer ring comes first.
     """
     kind = labels.dtype if labels.dtype in (np.uint8, np.uint16) else np.int32
     found = shapes(labels.astype(kind, copy=False), labels != nodata, 4, Affine.translation(0, top))
@@ -35,7 +35,7 @@ def polygonize(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[in
 
 
 def rasterize(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, int], origin: tuple[int, int]) -> Any:  # noqa: ANN401
-    """Values of shapes, in corners of a grid, at the cells `(rows, columns)` from `origin`, else 0; uint32.
+    """Return the values of shapes, in pixel coordinates, at the cells `(rows, columns)` from `origin`, else 0; uint32.
 
     A cell belongs to the shape that contains its center; where several do, to the last one.
     """
@@ -46,10 +46,10 @@ def rasterize(shapes_and_values: Iterable[tuple[Any, int]], shape: tuple[int, in
 
 
 def transform_points(points: Points, source: str, target: str) -> Points:
-    """Points of the system `source` in the system `target`; not finite where they have no place there.
+    """Transform points `(n, 2)` from the CRS `source` to the CRS `target`; not finite where that fails.
 
-    One point without a place fails a whole call of GDAL, so that the rest is found by halves; up to `_TOGETHER`
-    neighbours are given up with it.
+    One point that cannot be transformed fails a whole call of GDAL, so the rest is found by halves; up to `_TOGETHER`
+    neighbors are given up with it.
     """
     try:
         xs, ys = transform(parse_crs(source), parse_crs(target), points[:, 0], points[:, 1])
@@ -61,12 +61,12 @@ def transform_points(points: Points, source: str, target: str) -> Points:
 
 
 def world_of(grid: Grid, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World coordinates `(n, 2)` of places in a scene, rows and columns `(n, 2)`."""
+    """Return the world coordinates `(n, 2)` of positions in a scene, rows and columns `(n, 2)`."""
     return to_world(grid.affine, cells.T).T
 
 
 def local_equal_area_crs(grid: Grid) -> str | None:
-    """A system of true areas around the middle of a scene, in metres; None where nobody knows where it lies."""
+    """Return an equal-area CRS centered on a scene, in meters; None where its location is unknown."""
     if grid.crs is None or not ((crs := parse_crs(grid.crs)).is_geographic or crs.is_projected):
         return None
     middle = world_of(grid, np.array([[length / 2 for length in grid.shape]]))
@@ -77,18 +77,18 @@ def local_equal_area_crs(grid: Grid) -> str | None:
 
 
 def ground_size(grid: Grid) -> float | None:
-    """Side of a pixel in the middle of a scene in metres, the mean of both; None where nobody knows where it lies."""
-    system = local_equal_area_crs(grid)
-    if system is None or grid.crs is None:
+    """Return the mean side of the center pixel of a scene in meters; None where its location is unknown."""
+    crs = local_equal_area_crs(grid)
+    if crs is None or grid.crs is None:
         return None
     row, column = (length / 2 for length in grid.shape)
     at = np.array([[row, column], [row + 1, column], [row, column + 1]])
-    middle, below, beside = transform_points(world_of(grid, at), grid.crs, system)
+    middle, below, beside = transform_points(world_of(grid, at), grid.crs, crs)
     size = float(np.hypot(*(below - middle)) + np.hypot(*(beside - middle))) / 2
     return size if np.isfinite(size) else None
 
 
-def projjson(system: str) -> dict[str, Any]:
-    """A system in the words of PROJ's JSON."""
-    words: dict[str, Any] = parse_crs(system).to_dict(projjson=True)
+def projjson(crs: str) -> dict[str, Any]:
+    """Return a CRS as PROJJSON."""
+    words: dict[str, Any] = parse_crs(crs).to_dict(projjson=True)
     return words

@@ -1,4 +1,4 @@
-"""What GDAL keeps beside a GeoTIFF, in `<name>.aux.xml`: class names, and georeferences that TIFF has no words for."""
+"""GDAL's sidecar of a GeoTIFF, `<name>.aux.xml`: class names, and georeferences that TIFF cannot hold."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline.files.atomic import atomic_write
 
 
 def sidecar_of(path: Path) -> Path:
-    """The name of the sidecar of the file at `path`."""
+    """Return the path of the sidecar of the file at `path`."""
     return path.with_name(path.name + ".aux.xml")
 
 
 def publish_sidecar(draft: Path, path: Path, classes: ClassTable) -> None:
     """Write the sidecar of `path`: what GDAL put beside `draft`, with class names as GDAL's categories of band 1.
 
-    Where there is nothing to say, a sidecar that an earlier file left is removed.
+    Without content, the sidecar of an earlier file is removed.
     """
     made = sidecar_of(draft)
     root = ElementTree.parse(made).getroot() if made.exists() else ElementTree.Element("PAMDataset")

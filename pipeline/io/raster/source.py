@@ -1,4 +1,4 @@
-"""Anything that GDAL opens, as an input."""
+"""Rasters that GDAL opens, as inputs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DELAYS = (0.5, 2.0)
 """Seconds before a part of an address is read again."""
 
 _NOWHERE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-"""Affine of an overview: rasterio does not know where one lies whose file has no transform."""
+"""Affine of an overview: rasterio does not place one whose file has no transform."""
 
 
 class RasterSource(Source):
@@ -45,9 +45,12 @@ class RasterSource(Source):
     def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None, level: int | None = None) -> None:
         """Open `path`, a file or a GDAL address; `bands` are numbers from 1 or names, all but alpha by default.
 
-        `level` opens one of its overviews instead, from 0, the finest, with a grid that lies nowhere.
-        Raises InputError, with the path, the fault and the way out, for what is no image, has other bands or no real
-        numbers, no usable transform, or blocks of more than 1 GiB.
+        `level` opens one of its overviews instead, from 0, the finest, without a georeference.
+
+        Raises:
+            InputError: It is not an image, lacks a band, is not of real numbers, has no usable transform, or has blocks
+                of more than 1 GiB.
+
         """
         self.address, self._path = str(path), redact_url(path)
         self._options = {} if level is None else {"overview_level": level}
@@ -62,9 +65,9 @@ class RasterSource(Source):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
             self.about: tuple[RasterBand, ...] = bands_of(dataset)
-            """What the file says of each of its bands."""
+            """The metadata of each band of the file."""
             self.bands = self._choose(dataset, bands)
-            """Numbers, from 1, of those that are read."""
+            """Numbers, from 1, of the bands that are read."""
             self._masks = _masks(dataset, self.bands)
             self._shown = [] if self._masks else self._alpha
             self._nodata = [dataset.nodatavals[band - 1] for band in self.bands]
@@ -83,9 +86,13 @@ class RasterSource(Source):
             self._factors = [] if self._masks else dataset.overviews(self.bands[0])
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values `(channels, rows, columns)`. Raises InputError where the file is damaged.
+        """Return the pixels of `box`, `(channels, *box.shape)`.
 
-        What lies at an address is asked for again, with a handle of its own, when an answer was cut short.
+        At an address, a read that was cut short is repeated with a new handle.
+
+        Raises:
+            InputError: The file is damaged.
+
         """
         return self._patiently(self._pixels, box)
 
@@ -118,9 +125,9 @@ class RasterSource(Source):
         return Pixels(values, valid_mask(values, self._nodata, seen))
 
     def overview(self, cells: int) -> RasterSource | None:
-        """The finest overview, if it has at least so many cells.
+        """Return the finest overview, if it has at least `cells` cells.
 
-        None of a file with a mask, for its overviews need not have one.
+        None for a file with a mask, since its overviews need not have one.
         """
         if not self._factors:
             return None
@@ -184,7 +191,7 @@ def _alpha(dataset: DatasetReader) -> list[int]:
 
 
 def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
-    """The bands whose masks tell what was observed; none where alpha or nodata values do, or where all was."""
+    """Return the bands whose masks show what was observed; none where alpha or nodata values do, or where all was."""
     flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []
@@ -192,9 +199,9 @@ def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
 
 
 def _classes(dataset: DatasetReader) -> ClassTable:
-    """Class names from the tags of band 1, with the colours of its table."""
+    """Class names from the tags of band 1, with the colors of its table."""
     names = {int(key[6:]): name for key, name in dataset.tags(1).items() if re.fullmatch(r"CLASS_\d+", key)}
     if not names:
         return ()
-    colours = dataset.colormap(1) if dataset.colorinterp[0] == ColorInterp.palette else {}
-    return tuple(LabelClass(value, names[value], tuple(colours.get(value, (0, 0, 0)))[:3]) for value in sorted(names))
+    colors = dataset.colormap(1) if dataset.colorinterp[0] == ColorInterp.palette else {}
+    return tuple(LabelClass(value, names[value], tuple(colors.get(value, (0, 0, 0)))[:3]) for value in sorted(names))

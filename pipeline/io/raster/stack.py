@@ -22,7 +22,7 @@ from pipeline.io.raster.source import RasterSource
 _APART = 1e-3
 """Cells by which the rows and columns of two rasters may run apart over the whole scene."""
 _DIGITS = 6
-"""Decimals of a cell: a centre on the edge of two cells is then on the same side for every box."""
+"""Decimals of a cell: a center on the edge of two cells is then on the same side for every box."""
 
 
 class Part(NamedTuple):
@@ -30,22 +30,27 @@ class Part(NamedTuple):
 
     source: RasterSource
     places: tuple[int, ...]
-    """Where its bands stand among those that are read of the stack."""
+    """Positions of its bands among those that are read from the stack."""
     cells: tuple[NDArray[np.intp], NDArray[np.intp]]
     """Its row by row of the scene, and its column by column; outside of it where there is none."""
 
 
 class StackSource(Source):
-    """Rasters of one system as an input: their bands one after the other, on the grid of the first.
+    """Rasters of one CRS as an input: their bands one after the other, on the grid of the first.
 
-    A cell of another grid is that which holds the centre of the scene's own: nothing is mixed, so that nodata stays
+    The cell of another grid is the one that holds the center of the scene's own: nothing is mixed, so that nodata stays
     nodata. A cell was observed where every raster that is read observed it.
     """
 
     classes: ClassTable = ()
 
     def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
-        """Open what `name` stands for; InputError where a raster cannot lie on the grid of the first."""
+        """Open the rasters of `name`.
+
+        Raises:
+            InputError: A raster does not fit the grid of the first.
+
+        """
         self._path = redact_url(name)
         parts = parts_of_stack(name)
         opened = [RasterSource(address) for _, address in parts]
@@ -93,7 +98,7 @@ class StackSource(Source):
         return rows.astype(np.intp), columns.astype(np.intp)
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; zeros, and not observed, where a raster that is read does not reach."""
+        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, not observed, beyond a raster that is read."""
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.ones(box.shape, np.bool_)
         for part in self._parts:

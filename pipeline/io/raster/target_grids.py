@@ -1,4 +1,4 @@
-"""Other grids for a scene: of another pixel size, or in another system."""
+"""Target grids for a scene: with another pixel size, or in another CRS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _ROOM = 1e-6
 
 
 def resized(grid: Grid, size: Size) -> Grid:
-    """The grid from the same corner in the same directions with cells of `size`; RequestError without a transform."""
+    """Return the grid from the same corner in the same directions with cells of `size`.
+
+    Raises:
+        RequestError: The scene has no transform.
+
+    """
     transform = transform_of(grid)
     if transform is None:
         raise RequestError("the scene has no transform, so the size of its pixels is unknown")
@@ -31,9 +36,11 @@ def resized(grid: Grid, size: Size) -> Grid:
 
 
 def in_system(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
-    """The grid in a system, its rows to the east, that holds scenes; cells of the area of the smallest if no `size`.
+    """Return the north-up grid in a CRS that holds scenes; without `size`, cells of the area of the smallest.
 
-    Raises RequestError for a scene without a place, or one that has none in that system.
+    Raises:
+        RequestError: A scene has no georeference, or cannot be projected to the CRS.
+
     """
     world = Grid((1, 1), ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), crs)
     ends = np.concatenate([_ends(grid, world) for grid in grids], axis=1)
@@ -45,7 +52,7 @@ def in_system(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
 
 
 def _ends(grid: Grid, world: Grid) -> Places:
-    """Where a scene lies in the system of `world`: y and x of places all over it."""
+    """Return y and x in the CRS of `world` of positions all over a scene."""
     if transform_of(grid) is None or grid.crs is None:
         raise RequestError(
             f"--crs {world.crs}: the scene has no transform or CRS; set its CRS with `gdal_edit.py -a_srs`"

@@ -1,4 +1,4 @@
-"""Whether a GeoTIFF that was just written is whole: GDAL says nothing where the disk fills up while it closes one."""
+"""Verify that a GeoTIFF was written completely: GDAL is silent where the disk fills up while it closes one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.errors import OutputError
 
 
 def checksums(planes: NDArray[Any], before: Sequence[int]) -> list[int]:
-    """CRC-32 of each channel of `planes` `(channels, rows, columns)`, going on from those of the rows `before`."""
+    """Return the CRC-32 of each channel of `planes` `(channels, rows, columns)`, continuing those `before`."""
     return [crc32(np.ascontiguousarray(plane).data, crc) for plane, crc in zip(planes, before, strict=True)]
 
 
 def check_blocks(draft: Path, path: Path, overviews: int) -> None:
-    """Raise OutputError for `path` unless the GeoTIFF `draft` has so many overviews, and all blocks of all levels."""
+    """Raise OutputError for `path` unless the GeoTIFF `draft` has all `overviews`, and all blocks of each level."""
     size = draft.stat().st_size
     with rasterio.open(draft) as dataset:
         found = len(dataset.overviews(1))

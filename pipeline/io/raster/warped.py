@@ -1,4 +1,4 @@
-"""A scene on another grid: each cell of that is taken from the scene where it lies there, by itself.
+"""A scene on another grid: each cell is interpolated at its position in the scene, independently of the others.
 
 GDAL's warper takes its factor of reduction, and PROJ its operation, from the piece at hand, so that what it makes of a
 cell depends on what is read along with it, and it fills a hole's edges from one side. Here a cell is a function of its
@@ -27,7 +27,7 @@ _TILE = 256
 AT_ONCE = 1 << 24
 """Values that are read at once for a part of a tile."""
 _SNAP = 1e-6
-"""Cells by which a place may lie off a cell's centre and count as there."""
+"""Cells by which a position may be off a cell's center and count as there."""
 
 
 class ReprojectedSource(Source):
@@ -44,7 +44,9 @@ class ReprojectedSource(Source):
     def __init__(self, source: Source, target: Grid, *, at_once: int = AT_ONCE) -> None:
         """Put `source` on the grid `target`, reading up to `at_once` of its values at a time.
 
-        InputError for what has no place there, or where they do not meet.
+        Raises:
+            InputError: The source cannot be put on this grid, or does not overlap it.
+
         """
         if fault := _fault(source.grid, target):
             raise InputError(f"{source.info.path or 'the scene'}: {fault}", "unsuitable")
@@ -57,7 +59,10 @@ class ReprojectedSource(Source):
         self._factors = _factors(source.grid, target)
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; zeros, and not observed, where a cell that is needed lies outside or was not observed."""
+        """Return the pixels of `box`, `(channels, *box.shape)`.
+
+        Zeros, and not observed, where a cell that is needed is outside the scene or was not observed.
+        """
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)
         first = [start // _TILE for start in box.start]
@@ -76,7 +81,7 @@ class ReprojectedSource(Source):
         self._source.close()
 
     def _fill(self, places: Places, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Write the values at `places` of the scene, part by part where they lie far apart."""
+        """Write the values at `places` of the scene, part by part where they are far apart."""
         ends = np.array(self._source.grid.shape, np.float64)[:, None, None] - 0.5
         inside = (np.isfinite(places) & (places >= -0.5) & (places <= ends)).all(0)
         if not inside.any():
@@ -137,7 +142,7 @@ def _between(planes: Floats, seen: NDArray[np.bool_], at: Floats) -> tuple[Float
 
 
 def _reduced(pixels: Pixels, factors: tuple[int, int]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Means of blocks of `factors` cells, those that stand over at the end too, and whether all of each were observed.
+    """Return means of blocks of `factors` cells, incomplete ones at the end too, and whether all of each were observed.
 
     What was not observed is 0, and adds nothing. Cells are added one by one, so that sums do not depend on the box.
     """

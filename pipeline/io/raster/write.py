@@ -1,4 +1,4 @@
-"""GeoTIFFs out: labels and layers as Cloud Optimized GeoTIFF, scenes as plain tiles, pictures as PNG."""
+"""Write labels and layers as Cloud Optimized GeoTIFF, scenes as tiled GeoTIFF, and pictures as PNG."""
 
 from __future__ import annotations
 
@@ -40,10 +40,14 @@ def write_cog(
     classes: ClassTable,
     tags: Mapping[str, str],
 ) -> None:
-    """Write labels as a Cloud Optimized GeoTIFF with a colour table, class names and overviews by majority.
+    """Write labels as a Cloud Optimized GeoTIFF with a color table, class names and overviews by majority.
 
     `slabs` are full-width rows from the top. The file appears under its name only when it is whole. Class names are
-    band tags, and GDAL's category names in `<path>.aux.xml`, which appears first. Raises OutputError.
+    band tags, and GDAL's category names in `<path>.aux.xml`, which appears first.
+
+    Raises:
+        OutputError: The file cannot be written, or `slabs` do not fill the grid.
+
     """
     look = _Look(1, np.dtype(dtype), nodata, Resampling.mode, classes)
     _write(path, grid, (rows[None] for rows in slabs), look, lambda dataset: _describe(dataset, nodata, classes, tags))

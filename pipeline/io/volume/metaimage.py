@@ -1,4 +1,4 @@
-"""The door for MetaImage volumes (`.mha`, `.mhd`): a header of lines, then voxels as a stream, as of NIfTI."""
+"""Read MetaImage volumes (`.mha`, `.mhd`): a header of text lines, then voxels as a stream, as for NIfTI."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _SIGNS = (-1, -1, 1)  # the world of ITK is LPS, whatever AnatomicalOrientation 
 
 
 def read_metaimage(path: Path) -> RawVolumeHeader:
-    """What the header of the MetaImage volume at `path` says; its data are in it or beside it.
+    """Read the header of the MetaImage volume at `path`, whose data are in it or beside it.
 
-    Raises InputError, with the path, the fault and the way out: other than three axes, several values per voxel, text
-    instead of bytes, a type that is not read.
+    Raises:
+        InputError: The volume has other than three axes, several values per voxel, text data or an unsupported type.
+
     """
     try:
         header, start = _header(path)

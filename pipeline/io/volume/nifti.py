@@ -1,6 +1,6 @@
-"""The door for NIfTI volumes: one forward pass in, one out, the header's geometry kept.
+"""Read and write NIfTI volumes in one forward pass, keeping the geometry of the header.
 
-The NIfTI array (i, j, k) is met transposed, as (z, y, x) = (k, j, i): the order of its bytes. Nothing is resampled.
+The NIfTI array (i, j, k) is used transposed, as (z, y, x) = (k, j, i): the order of its bytes. Nothing is resampled.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ __all__ = ["NiftiSource", "open_volume", "write_nifti"]
 
 
 def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, keep_text: bool = False) -> NiftiSource:
-    """The NIfTI volume at `path`: version 1 or 2, either byte order, plain or gzip whatever its name says, or a pair.
+    """Open the NIfTI volume at `path`: version 1 or 2, either byte order, plain or gzip by its content, or a pair.
 
     `affine` is what holds where sform and qform disagree: "sform", "qform", or "strict" for neither. `volume` is one of
     the volumes of a 4-D file, from 0. `keep_text` takes the header's free text and extensions into the grid's
-    reference, from which they are written to a mask. Only the header is read. Raises InputError, with the path, the
-    fault and the way out, for a file that is not such a volume: 4-D without `volume`, complex, RGB, shorter than its
-    header claims, without a usable affine.
+    reference, from which they are written to a mask. Only the header is read.
+
+    Raises:
+        InputError: The file is not such a volume: 4-D without `volume`, complex, RGB, shorter than its header claims,
+            or without a usable affine.
+
     """
     pair = halves(path)
     head, body = pair or (path, path)

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: where its voxels lie in the world, of which type they are, and its own words for that."""
+"""The header of a NIfTI file: the grid and the type of its voxels, and the fields that hold them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ Floats = NDArray[np.float64]
 KINDS: tuple[Any, ...] = (Nifti1Header, Nifti2Header)
 STRICT = "strict"
 FORMS = ("sform", "qform")
-"""A header's two ways to say where its voxels lie; the first goes before, where nothing else is said."""
+"""The two affines of a header; the first takes precedence by default."""
 GEOMETRY = (
     *("dim_info", "dim", "pixdim", "slice_start", "slice_end", "slice_code", "slice_duration", "toffset"),
     *("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
 )
-"""Header fields that say where the voxels lie, and nothing of what they mean or whose they are."""
+"""Header fields of the geometry, without any that say what the values mean or whose they are."""
 _CODES = {1: "scanner", 2: "aligned", 3: "Talairach", 4: "MNI 152", 5: "template"}
-_MILLIMETRES = {1: 1000.0, 3: 0.001}
-"""By NIfTI's code of the unit: metre, micron; everything else is read as millimetre."""
+_MILLIMETERS = {1: 1000.0, 3: 0.001}
+"""By NIfTI's code of the unit: meter, micron; everything else is read as millimeter."""
 _LARGEST = 1e30
 _APART = 0.5
-"""Voxels by which the corners of sform and qform may lie apart: a quaternion in float32 is that coarse."""
+"""Voxels by which the corners of sform and qform may be apart: a quaternion in float32 is that coarse."""
 
 
 def read_header(stream: ByteStream, *, paired: bool) -> Header:
-    """The header at the start of a file, of the version and byte order that its first field tells."""
+    """Read the header at the start of a file, in the version and byte order given by its first field."""
     first = np.zeros(4, np.uint8)
     _read(stream, first)
     for kind in KINDS:
@@ -55,7 +55,7 @@ def read_header(stream: ByteStream, *, paired: bool) -> Header:
 
 
 def grid_in(block: bytes, shape: tuple[int, ...], affine: str) -> Grid:
-    """The grid that the bytes of a header tell, for an array of `shape` `(z, y, x)`, whatever their own dimensions."""
+    """Return the grid of a header in bytes, for an array of `shape` `(z, y, x)`, whatever its own dimensions."""
     header = read_header(stream_of(block), paired=False)
     if max(shape) > np.iinfo(header["dim"].dtype).max:
         raise InputError(f"is NIfTI-1, which cannot hold the shape {shape}; write it as NIfTI-2")
@@ -64,7 +64,7 @@ def grid_in(block: bytes, shape: tuple[int, ...], affine: str) -> Grid:
 
 
 def grid_of(header: Header, affine: str, volume: int | None, text: Mapping[str, Any]) -> Grid:
-    """Shape and affine of a volume, with the header's own words for them; `text` is kept beside those."""
+    """Return the grid of a volume, with the header's fields and `text` as its reference."""
     dim = header["dim"].tolist()
     shape = _shape(dim, volume)
     with np.errstate(all="ignore"):  # absurd numbers overflow here and are refused by what they become
@@ -76,13 +76,18 @@ def grid_of(header: Header, affine: str, volume: int | None, text: Mapping[str, 
 
 
 def with_form(grid: Grid, form: str) -> Grid:
-    """A grid that was read from NIfTI, by the sform or the qform of its words alone; InputError if that is broken."""
+    """Return a grid that was read from NIfTI by its sform or its qform alone.
+
+    Raises:
+        InputError: That affine is invalid.
+
+    """
     words = grid.reference["nifti"]
     return _grid(grid.shape, _matrix(header_of(words), form), words)
 
 
 def header_of(words: Mapping[str, Any]) -> Header:
-    """A new header, little-endian, with the geometry that `words` tell."""
+    """Return a new header, little-endian, with the geometry fields `words`."""
     header = KINDS[words["version"] - 1](endianness="<")
     for name in GEOMETRY:
         header[name] = np.array(words[name], np.float64)  # also reads "nan"
@@ -90,13 +95,13 @@ def header_of(words: Mapping[str, Any]) -> Header:
 
 
 def volume_count(header: Header) -> int:
-    """Volumes in a file: 1 unless it is 4-D."""
+    """Return the number of volumes in a file: 1 unless it is 4-D."""
     dim = header["dim"].tolist()
     return int(dim[4]) if dim[0] > 3 else 1
 
 
 def still_holds(header: Header, grid: Grid, form: str) -> bool:
-    """Whether a header has the shape and the affine of `grid`, by its sform or its qform."""
+    """Return whether a header has the shape and the affine of `grid`, by its sform or its qform."""
     try:
         return grid_of(header, form, None, {}) == grid
     except InputError:
@@ -104,7 +109,12 @@ def still_holds(header: Header, grid: Grid, form: str) -> bool:
 
 
 def voxels_of(header: Header) -> VoxelLayout:
-    """Type, place and scale of the voxels."""
+    """Return the type, offset and scale of the voxels.
+
+    Raises:
+        InputError: They are not real numbers, or their offset or scale is invalid.
+
+    """
     try:
         stored = header.get_data_dtype()
         slope, inter = header.get_slope_inter()
@@ -209,7 +219,7 @@ def _code(header: Header, form: str) -> str:
 
 def _matrix(header: Header, form: str) -> Floats:
     affine = np.array(header.get_sform() if form == "sform" else _without_sform(header, form), np.float64)
-    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine[:3] *= _MILLIMETERS.get(int(header["xyzt_units"]) & 7, 1.0)
     shown = affine[:3].tolist()
     if not (np.abs(affine) < _LARGEST).all():  # also False for NaN
         raise InputError(f"its {form} is not finite: {shown}; correct it", "affine-not-finite")

@@ -14,7 +14,7 @@ _SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little",
 
 
 def halves(path: Path) -> tuple[Path, Path] | None:
-    """Header and voxels of the pair that `path` is a half of; None where it is none. The voxels may be missing."""
+    """Return header and voxels of the pair that `path` is half of, else None. The voxels may be missing."""
     suffix = next((suffix for suffix in PAIRS if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         return None
@@ -27,7 +27,7 @@ def halves(path: Path) -> tuple[Path, Path] | None:
 
 
 def parts(path: Path) -> tuple[Path, ...]:
-    """The files that are read for `path`: both halves of a pair, else itself."""
+    """Return the files that are read for `path`: both halves of a pair, else itself."""
     return halves(path) or (path,)
 
 

@@ -1,4 +1,4 @@
-"""What a NIfTI header says beside geometry, in JSON values: free text and extensions, which may name a person."""
+"""The free text and extensions of a NIfTI header, which may name a person, as JSON values."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ _LONGEST = 1 << 26
 
 
 def text_of(header: Any, stream: ByteStream, *, paired: bool) -> dict[str, Any]:  # noqa: ANN401  (see volume_header)
-    """Text fields and extensions of a header; the latter are read from its stream.
+    """Return the text fields and extensions of a header; the latter are read from its stream.
 
-    Raises InputError where the extensions are damaged.
+    Raises:
+        InputError: The extensions are damaged.
+
     """
     fields = {name: header[name].item().decode(_BYTES) for name in FIELDS if name in header}
     end = float(header["vox_offset"]) if not paired else inf if stream.packed else stream.most
@@ -31,7 +33,7 @@ def text_of(header: Any, stream: ByteStream, *, paired: bool) -> dict[str, Any]:
 
 
 def put_text(words: Mapping[str, Any], header: Any) -> bytes:  # noqa: ANN401
-    """Set the text fields of a header by `words`; returns the bytes between it and the voxels."""
+    """Set the text fields of a header by `words`, and return the bytes between it and the voxels."""
     for name, text in words.get("text", {}).items():
         if name in header:
             header[name] = text.encode(_BYTES)

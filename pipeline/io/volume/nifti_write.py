@@ -1,4 +1,4 @@
-"""NIfTI files out: one forward pass, with the geometry of the input's header."""
+"""Write NIfTI files in one forward pass, with the geometry of the input's header."""
 
 from __future__ import annotations
 
@@ -37,9 +37,13 @@ def write_nifti(
 
     `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
     geometry back, field by field; any other gets its affine as sform. Text of the input is carried over only where it
-    was kept on reading, and goes before `description`. A name that ends in `.gz` is packed, at level 1 and without time
-    or name: the same labels are the same bytes. The file appears when it is whole, after `before` was called. Raises
-    OutputError where the slabs do not fill the grid, or the system refuses.
+    was kept on reading, and takes precedence over `description`. A name that ends in `.gz` is compressed, at
+    level 1 and without time or name: the same labels are the same bytes. The file appears when it is whole, after
+    `before` was called.
+
+    Raises:
+        OutputError: The slabs do not fill the grid, or the file cannot be written.
+
     """
     stored = np.dtype(dtype).newbyteorder("<")
     if stored not in _WRITTEN:
@@ -56,7 +60,7 @@ def write_nifti(
 
 
 def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
-    """The header of a NIfTI file of labels of this type on `grid`, without any text."""
+    """Return the header of a NIfTI file of labels of this type on `grid`, without any text."""
     return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
 
 

@@ -1,4 +1,4 @@
-"""The door for NRRD volumes: header by pynrrd, whose only room this is; voxels as a stream, as of NIfTI."""
+"""Read NRRD volumes: the header by pynrrd, which only this module imports; voxels as a stream, as for NIfTI."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ _PACKINGS: dict[str, Any] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 
 
 def read_nrrd(path: Path) -> RawVolumeHeader:
-    """What the header of the NRRD volume at `path` says; its data are in it or, of a `.nhdr`, beside it.
+    """Read the header of the NRRD volume at `path`, whose data are in it or, for a `.nhdr`, beside it.
 
-    Raises InputError, with the path, the fault and the way out: other than three axes, no anatomical space, a type or
-    an encoding that is not read.
+    Raises:
+        InputError: The volume has other than three axes, no anatomical space, or an unsupported type or encoding.
+
     """
     try:
         with path.open("rb") as file:
@@ -72,7 +73,7 @@ def _plain(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN
 
 
 def _signs(header: Any) -> tuple[int, int, int]:  # noqa: ANN401
-    """What coordinates are multiplied with to be RAS+ millimetres."""
+    """What coordinates are multiplied with to be RAS+ millimeters."""
     space = str(header.get("space", "")).lower()
     if space not in _SIGNS:
         known = "left-posterior-superior, left-anterior-superior, right-anterior-superior"

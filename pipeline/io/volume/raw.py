@@ -18,7 +18,7 @@ from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, VoxelLay
 
 @dataclass(frozen=True)
 class RawVolumeHeader:
-    """What a header says."""
+    """The header of an NRRD or MetaImage volume."""
 
     data: Path
     """File that holds the voxels."""
@@ -31,15 +31,20 @@ class RawVolumeHeader:
     shape: tuple[int, int, int]
     """Slices, rows, columns."""
     directions: NDArray[np.float64]
-    """Step of each axis in millimetres, `(3, 3)`: that of columns, rows, slices."""
+    """Step of each axis in millimeters, `(3, 3)`: that of columns, rows, slices."""
     origin: NDArray[np.float64]
-    """Centre of the first voxel."""
+    """Center of the first voxel."""
     signs: tuple[int, int, int]
     """What coordinates are multiplied with to be RAS+."""
 
 
 def open_raw(path: Path, plain: RawVolumeHeader) -> NiftiSource:
-    """The volume at `path` that `plain` tells of. Raises InputError with the fault and the way out."""
+    """Open the volume at `path` whose header is `plain`.
+
+    Raises:
+        InputError: The header is invalid, or the data are missing or too short.
+
+    """
     try:
         grid, stream = _grid(plain), _stream(plain)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The voxels of a volume as a stream: unpacked in one forward pass, checked to the end. The only room of isal."""
+"""The voxels of a volume as a stream: decompressed in one forward pass, checked to the end. Only here is isal used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 
 UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
-"""What a `ByteStream` raises where the bytes are damaged, missing or not to be had."""
+"""What a `ByteStream` raises where the bytes are damaged, missing or inaccessible."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 MOST_PER_PACKED_BYTE = 1032
-"""Deflate cannot stand for more bytes than this with one byte (zlib's technical notes)."""
+"""Most bytes that deflate can encode in one (zlib's technical notes)."""
 _PIECE = 1 << 20
 _Readable = RawIOBase | BufferedIOBase
 
@@ -36,7 +36,7 @@ _WBITS = {"gzip": 31, "zlib": 15}
 class ByteStream:
     """Bytes of a file, unpacked: read at any place, from any thread, one read at a time.
 
-    In a packed file, reading onward decodes onward; reading backward begins again at the start, which is slow.
+    In a packed file, reading onward decodes onward; reading backward starts over, which is slow.
     """
 
     def __init__(self, file: BufferedIOBase, most: int, *, start: int = 0, unpacked: _Readable | None = None) -> None:
@@ -96,7 +96,7 @@ def open_stream(path: Path, start: int = 0, packing: Packing | None = None) -> B
 
 
 def stream_of(block: bytes) -> ByteStream:
-    """Bytes in memory as a stream."""
+    """Return bytes in memory as a stream."""
     return ByteStream(BytesIO(block), len(block))
 
 
@@ -156,7 +156,7 @@ class _Inflated(RawIOBase):
 
 @dataclass(frozen=True)
 class VoxelLayout:
-    """How the voxels lie in the file, and what their numbers mean."""
+    """The layout of the voxels in the file, and the scale of their values."""
 
     stored: np.dtype[Any]
     """Type in the file, with its byte order: integers or floats."""
@@ -166,7 +166,7 @@ class VoxelLayout:
     """Slope and intercept by which stored numbers become values; None: they are the values."""
 
     def after(self, count: int) -> VoxelLayout:
-        """The voxels that lie `count` further on."""
+        """Return the layout from `count` voxels further on."""
         return replace(self, offset=self.offset + count * self.stored.itemsize)
 
 
@@ -193,7 +193,7 @@ class NiftiSource(Source):
         )
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values of shape `(1, *box.shape)`, valid only for files of floats. Thread-safe."""
+        """Return the pixels of `box`, `(1, *box.shape)`; with `valid` only for files of floats. Thread-safe."""
         if not Box.whole(self.grid.shape).holds(box):
             raise ValueError(f"{box} is not within the shape {self.grid.shape}")
         values = np.empty((1, *box.shape), self.dtype)

@@ -1,4 +1,7 @@
-"""The door of Zarr: where work is staged, and a format for inputs and masks. Only this folder knows zarr."""
+"""Read and write Zarr: staged work, and a format of inputs and masks.
+
+The only package that imports zarr. May import the modules of `pipeline.io`, and NIfTI headers from `volume`.
+"""
 
 from pipeline.io.zarr.labels import CHUNK, create_labels, mask_of
 from pipeline.io.zarr.layers import create_layer, note_made

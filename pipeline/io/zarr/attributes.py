@@ -1,4 +1,4 @@
-"""What a Zarr array says of its place: CF and GeoZarr for scenes, OME-Zarr for volumes, and our own exact record."""
+"""Attributes of a Zarr array: CF and GeoZarr for scenes, OME-Zarr for volumes, and our own exact record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONVENTIONS = {
 def root_attributes(
     grid: Grid, array: str, nodata: int | None, classes: ClassTable, made: Mapping[str, Any]
 ) -> Attributes:
-    """Attributes of the group that holds the mask `array`; `made` says how it was made."""
+    """Return the attributes of the group that holds the mask `array`; `made` says how it was made."""
     record = own_record(grid, array, nodata, classes, made)
     return {**record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
 
@@ -38,7 +38,7 @@ def own_record(
     classes: ClassTable = (),
     made: Mapping[str, Any] = MappingProxyType({}),
 ) -> Attributes:
-    """Our own record alone, for a store that stays with us."""
+    """Return our own record alone, for a store that stays internal."""
     record = {
         "version": 1,
         "array": array,
@@ -51,12 +51,12 @@ def own_record(
 
 
 def labels_attributes(name: str) -> Attributes:
-    """Attributes of the group `labels` of OME-Zarr, which lists the one that there is."""
+    """Return the attributes of the group `labels` of OME-Zarr, which lists its only label."""
     return {"ome": {"version": _OME, "labels": [name]}}
 
 
 def label_attributes(root: Attributes, array: str, classes: ClassTable, nodata: int | None) -> Attributes:
-    """Attributes of the label itself, two groups below `root`, which are those of that with names and colours."""
+    """Return the attributes of the label itself, two groups below `root`: those of `root` with names and colors."""
     (image,) = root["ome"]["multiscales"]
     (level,) = image["datasets"]
     ome = {
@@ -68,7 +68,7 @@ def label_attributes(root: Attributes, array: str, classes: ClassTable, nodata: 
 
 
 def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Attributes:
-    """Attributes of the mask array itself."""
+    """Return the attributes of the mask array itself."""
     meaning = {
         "flag_values": [c.value for c in classes],
         "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
@@ -80,13 +80,13 @@ def array_attributes(grid: Grid, nodata: int | None, classes: ClassTable) -> Att
 
 
 def spatial_ref(grid: Grid) -> Attributes:
-    """CF grid mapping: the coordinate system and GDAL's transform, as rioxarray and GDAL read them."""
+    """Return the CF grid mapping: the CRS and GDAL's transform, as rioxarray and GDAL read them."""
     wkt = {} if grid.crs is None else {"crs_wkt": grid.crs, "spatial_ref": grid.crs}
     return {**wkt, "GeoTransform": " ".join(map(repr, to_geotransform(_corner(grid))))}
 
 
 def grid_to_json(grid: Grid) -> Attributes:
-    """A grid as JSON values, exactly."""
+    """Return a grid as JSON values, exactly."""
     return {
         "shape": list(grid.shape),
         "affine": [list(row) for row in grid.affine],
@@ -97,7 +97,7 @@ def grid_to_json(grid: Grid) -> Attributes:
 
 
 def grid_from_json(values: Mapping[str, Any]) -> Grid:
-    """The grid that `grid_to_json` described."""
+    """Return the grid that `grid_to_json` described."""
     affine = tuple(tuple(float(value) for value in row) for row in values["affine"])
     return Grid(tuple(values["shape"]), affine, tuple(values["axes"]), values["crs"], values["reference"])
 
@@ -129,7 +129,7 @@ def _corner(grid: Grid) -> list[float]:
 
 
 def _image(grid: Grid, array: str) -> Attributes:
-    """OME-Zarr: scale and translation are all that it can say; the full affine stands in our record and as NIfTI."""
+    """OME-Zarr: scale and translation are all that it can say; the full affine is in our record and as NIfTI."""
     translation = offset(grid.affine)[::-1].tolist()
     place = [
         {"type": "scale", "scale": list(grid.spacing)},

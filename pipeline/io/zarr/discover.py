@@ -1,4 +1,4 @@
-"""Which array of a store is meant, what its axes are, and what its group says of it."""
+"""Find the array of a store, its axes, and its metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACROSS = ("x", "lon", "longitude", "easting", "column")
 
 @dataclass(frozen=True)
 class ZarrArray:
-    """An array, and the group that it lies in."""
+    """An array, and its group."""
 
     array: zarr.Array[Any]
     group: zarr.Group | None
@@ -32,14 +32,14 @@ class ZarrArray:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """What this package wrote of the array, if it did."""
+        """The record that this package wrote with the array, if it did."""
         record: Any = self.group.attrs.get(OURS) if self.group else None
         ours = isinstance(record, dict) and record.get("version") == 1 and record.get("array") == self.name
         return record if ours else None
 
     @property
     def image(self) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """The OME-Zarr image that the array is a level of, and that level; None where it is none."""
+        """The OME-Zarr image that the array is a level of, and that level; None without one."""
         for image in _multiscales(self.group):
             for level in image["datasets"]:
                 if level["path"] == self.name:
@@ -53,7 +53,7 @@ class ZarrArray:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the array's axes, by OME-Zarr, Zarr 3 or xarray; empty where nobody says."""
+        """Names of the array's axes, by OME-Zarr, Zarr 3 or xarray; empty where unknown."""
         if self.image and "axes" in self.image[0]:
             return tuple(_axis_name(axis) for axis in self.image[0]["axes"])
         metadata = self.array.metadata
@@ -63,7 +63,7 @@ class ZarrArray:
 
     @property
     def nodata(self) -> float | None:
-        """The value that stands for no observation: `_FillValue`, which xarray and GDAL keep elsewhere in Zarr 2."""
+        """The value of cells without an observation: `_FillValue`, which xarray and GDAL keep elsewhere in Zarr 2."""
         value: Any = self.array.attrs.get("_FillValue")
         if self.array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in self.array.attrs:
             value = self.array.fill_value if value is None else value
@@ -71,9 +71,11 @@ class ZarrArray:
 
 
 def find(path: str) -> ZarrArray:
-    """The array at `path`, or the one that the group there holds or puts first.
+    """Return the array at `path`, or the only or first one of the group there.
 
-    Raises InputError where there is none, or several and nothing to choose by.
+    Raises:
+        InputError: There is none, or the choice is ambiguous.
+
     """
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
@@ -86,9 +88,11 @@ def find(path: str) -> ZarrArray:
 
 
 def split_axes(path: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> tuple[tuple[int | slice, ...], int]:
-    """How to index the axes before the spatial ones, of which at most one is of channels, and how many these are.
+    """Return the index of the axes before the spatial ones, at most one of which is channels, and the number of these.
 
-    Raises InputError for axes that are not those of one scene or volume.
+    Raises:
+        InputError: The axes are not those of one scene or volume.
+
     """
     names = tuple(name.lower() for name in axes)
     spatial = 3 if names[-3:-2] and names[-3] in _DEPTH else 2

@@ -1,4 +1,4 @@
-"""Where a foreign array lies: by CF, GeoZarr or its coordinates for scenes, by NIfTI or OME-Zarr for volumes."""
+"""The grid of a foreign array: by CF, GeoZarr or its coordinates for scenes, by NIfTI or OME-Zarr for volumes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.io.zarr.discover import ZarrArray
 
 _HEADER = 540
 """Bytes of the longer of both headers of NIfTI."""
-_MILLIMETRES = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
+_MILLIMETERS = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
 
 
 def grid_of(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
-    """The grid of an array whose spatial axes have this `shape`; cells of 1 at the origin where nothing is said.
+    """Return the grid of an array whose spatial axes have this `shape`; by default cells of 1 at the origin.
 
     `affine` is what holds where the sform and the qform of a NIfTI header in the store disagree.
     """
@@ -84,10 +84,10 @@ def _volume(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
         for step in [*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]:
             factor = np.asarray(step.get("scale", [1.0] * 3)[-3:])
             scale, origin = scale * factor, origin * factor + step.get("translation", [0.0] * 3)[-3:]
-        units = [_millimetres(axis) for axis in image.get("axes", [])[-3:]] or 1.0
+        units = [_millimeters(axis) for axis in image.get("axes", [])[-3:]] or 1.0
         scale, origin = scale * units, origin * units
     return Grid(shape, from_spacing(scale.tolist(), origin.tolist()), ("z", "y", "x"))
 
 
-def _millimetres(axis: Any) -> float:  # noqa: ANN401  (a word in OME-Zarr 0.3, else a mapping)
-    return _MILLIMETRES.get(axis.get("unit", ""), 1.0) if isinstance(axis, dict) else 1.0
+def _millimeters(axis: Any) -> float:  # noqa: ANN401  (a word in OME-Zarr 0.3, else a mapping)
+    return _MILLIMETERS.get(axis.get("unit", ""), 1.0) if isinstance(axis, dict) else 1.0

@@ -34,7 +34,7 @@ _HEADER = "nifti"
 
 
 def mask_of(grid: Grid) -> str:
-    """Name of the mask array: in OME-Zarr the level of a label, which lies in the group `labels`."""
+    """Return the name of the mask array: in OME-Zarr the level of a label in the group `labels`."""
     return _MASK if grid.is_scene else f"labels/{_MASK}/{_LEVEL}"
 
 
@@ -84,7 +84,7 @@ def _add_header(group: zarr.Group, header: bytes) -> None:
 
 @contextmanager
 def creating(path: Path) -> Iterator[None]:
-    """What goes wrong while a store is created at `path` becomes OutputError."""
+    """Raise OutputError for errors while a store is created at `path`."""
     try:
         yield
     except (OSError, ContainsGroupError) as error:
@@ -92,25 +92,25 @@ def creating(path: Path) -> Iterator[None]:
 
 
 def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunk of an array of `shape`: the usual one, no larger than the array."""
+    """Return the chunk shape of an array of `shape`: the usual one, clipped to the array."""
     return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
 
 
 def add_coordinates(root: zarr.Group, grid: Grid) -> None:
-    """Add the place of a scene, and x and y of its cells where each is a vector."""
+    """Add the georeference of a scene, and x and y of its cells where each is a vector."""
     root.create_array("spatial_ref", shape=(), dtype=np.int64, fill_value=0, attributes=spatial_ref(grid))
     if not is_upright(grid.affine):
         return
     for axis, (name, word) in enumerate((("y", "latitude"), ("x", "longitude"))):
-        centres = axis_coordinates(grid.affine, axis, grid.shape[axis])
+        centers = axis_coordinates(grid.affine, axis, grid.shape[axis])
         geographic = grid.crs is not None and grid.crs.startswith(("GEOGCS", "GEOGCRS"))
         standard = word if geographic else f"projection_{name}_coordinate"
         array = root.create_array(
             name,
-            shape=centres.shape,
-            chunks=(min(len(centres), 65536),),
+            shape=centers.shape,
+            chunks=(min(len(centers), 65536),),
             dtype=np.float64,
             dimension_names=(name,),
             attributes={"standard_name": standard, "axis": name.upper()},
         )
-        array[:] = centres
+        array[:] = centers

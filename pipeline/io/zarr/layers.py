@@ -31,7 +31,7 @@ def create_layer(
     `scaling` is the scale and offset that readers apply.
     """
     several = len(bands) > 1
-    stated = None if nodata != nodata else int(nodata)  # NaN is seen without being told, and is no JSON
+    stated = None if nodata != nodata else int(nodata)  # NaN is recognized by itself, and is not valid JSON
     scaled = {} if scaling is None else {"scale_factor": scaling[0], "add_offset": scaling[1]}
     with creating(path):
         root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, stated, (), made))
@@ -53,7 +53,7 @@ def create_layer(
 
 
 def note_made(path: Path, made: Mapping[str, Any]) -> None:
-    """Set how the layer at `path` is made."""
+    """Record how the layer at `path` was made."""
     root = zarr.open_group(path, mode="r+")
     record: Any = root.attrs[OURS]
     root.attrs[OURS] = {**record, "made": dict(made)}

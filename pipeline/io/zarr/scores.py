@@ -16,7 +16,7 @@ CHUNK = (32, 64, 64)
 
 
 def create_scores(path: Path, grid: Grid, classes: int) -> None:
-    """Create a store at `path` of float32 scores `(classes, *grid.shape)`, all NaN, which stands for nodata."""
+    """Create a store at `path` of float32 scores `(classes, *grid.shape)`, all NaN, which means nodata."""
     try:
         root = zarr.create_group(path, zarr_format=3, attributes=own_record(grid, "scores"))
         root.create_array(

@@ -38,7 +38,10 @@ class ZarrSource(Source):
         """Open `path`: an array, or a group that holds one or says which is meant.
 
         `affine` is what holds where a NIfTI header in it has two that disagree: sform, qform, or "strict" for neither.
-        Raises InputError, with the path, the fault and the way out.
+
+        Raises:
+            InputError: It is not a scene or volume in Zarr that can be read.
+
         """
         self._path = str(path)
         try:
@@ -88,7 +91,12 @@ class ZarrSource(Source):
             )
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; values `(channels, *box.shape)`. Raises InputError where a chunk is damaged."""
+        """Return the pixels of `box`, `(channels, *box.shape)`.
+
+        Raises:
+            InputError: A chunk is damaged.
+
+        """
         try:
             values = np.asarray(self._array[self._lead + box.slices], self.dtype)
         except _BROKEN as error:

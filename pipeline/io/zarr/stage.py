@@ -1,4 +1,4 @@
-"""A volume copied once into Zarr, where every view of it is cheap to read."""
+"""Copy a volume once into Zarr, where every view of it is cheap to read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stage_volume(source: Source, path: Path, look: Callable[[NDArray[Any]], None
 
 def _create(source: Source, path: Path) -> zarr.Array[Any]:
     missing = source.info.nodata
-    record = own_record(source.grid, "0", None if missing != missing else missing)  # NaN is seen without being told
+    record = own_record(source.grid, "0", None if missing != missing else missing)  # NaN is recognized by itself
     root = zarr.create_group(path, zarr_format=3, attributes=record, overwrite=True)
     several = source.channels > 1
     return root.create_array(

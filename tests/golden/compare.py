@@ -1,8 +1,9 @@
 """Whether users lose anything from one version to another: `python -m tests.golden.compare OLD_TREE NEW_TREE`.
 
 Records both with the `record` beside this file, prints each name that differs with both values, and exits with 1 if
-there is one. Options and keys of JSON documents may be added, everything else stays. The record of the old version is
-kept in the temporary folder by its sources; `--fresh` makes it anew.
+there is one. Verbs, options and keys of JSON documents may be added, and the sentences in these may be worded
+otherwise; everything else stays. The record of the old version is kept in the temporary folder by its sources;
+`--fresh` makes a new one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 RECORDERS = ("checkpoint", "decode", "inputs", "record")
 OPTIONS, DOCUMENT = "options", "document"
 """How the names of records begin to which a new version may add."""
+SENTENCES = ("told", "concluded")
+"""Keys of JSON documents whose lines are for people."""
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -29,6 +32,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     lines = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
+        if name not in old and name.startswith(OPTIONS):
+            continue
         if name not in new or name not in old:
             where = "old" if name in old else "new"
             lines += [f"{name}:", f"  only in the {where} record: {_text(old.get(name, after))}"]
@@ -45,7 +50,11 @@ def _changed(old: Any, new: Any, place: str = "", *, more: bool) -> list[tuple[s
     """Where two JSON values differ, with both; keys that are new do not count where there may be `more`."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = list(old) if more else sorted({*old, *new})
-        pairs = [(f"{place} {name}", old.get(name, _MISSING), new.get(name, _MISSING)) for name in names]
+        pairs = [
+            (f"{place} {name}", old.get(name, _MISSING), new.get(name, _MISSING))
+            for name in names
+            if not (more and name in SENTENCES and _alike(old.get(name), new.get(name)))
+        ]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(f"{place} [{at}]", one, other) for at, (one, other) in enumerate(zip(old, new, strict=True))]
     else:
@@ -54,6 +63,11 @@ def _changed(old: Any, new: Any, place: str = "", *, more: bool) -> list[tuple[s
 
 
 _MISSING = "(no such key)"
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Whether both are lists of as many lines."""
+    return isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
 
 
 def recorded(tree: Path, folder: Path, parts: list[str]) -> dict[str, Any]:

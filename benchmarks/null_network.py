@@ -81,7 +81,7 @@ class Unmarked:
 def sweep_alone(scene: Path, store: Path, model: Path) -> None:
     (view,) = sweeps_of(prepare(Job(str(scene), store, str(model)), Resources()))
     remove(store)
-    create_labels(store, view.grid, np.dtype(np.uint8), nodata=255, classes=view.prepared.classes, made={})
+    create_labels(store, view.grid, np.dtype(np.uint8), nodata=255, classes=view.prepared.classes, provenance={})
     source = RasterSource(scene)
     sweep(source, NullNetwork(), Unmarked(SlabStore(store)), view.recipe, view.slabs(Resources()))
     source.close()

@@ -115,7 +115,7 @@ def _swept(view: ViewSweep, predictor: Predictor) -> Swept:
     prepared = view.prepared
     remove(prepared.work)
     labels = {"nodata": int(prepared.labels.nodata), "classes": prepared.classes}
-    create_labels(prepared.work / MASK, view.grid, prepared.labels.dtype, **labels, made={})
+    create_labels(prepared.work / MASK, view.grid, prepared.labels.dtype, **labels, provenance={})
     Ledger(prepared.work).begin(prepared.fingerprint())
     source, network, sink = TimedSource(swept_source(view)), TimedPredictor(predictor), TimedSink(labels_sink(prepared))
     began = time.thread_time()

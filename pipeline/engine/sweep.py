@@ -98,8 +98,8 @@ def sweep(
         stack.callback(_cancel, readers, network)
         held = RowBuffer(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = arrays_of(predictor)
-        deciding = OutputStage(recipe.decisions, predictor.classes, arrays)
-        slabs = SlabWriter(run, sink, deciding, writer, watch.slab_done)
+        stage = OutputStage(recipe.decisions, predictor.classes, arrays)
+        slabs = SlabWriter(run, sink, stage, writer, watch.slab_done)
         work = _Network(held, predictor, recipe, network, watch)
         blend = Blend(predictor.classes + recipe.needs_second_moment, recipe.lattice, region, arrays)
         for scored in work.scored(rows):

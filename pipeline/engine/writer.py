@@ -30,21 +30,21 @@ class OutputStage:
     classes: int
     arrays: Arrays
 
-    def room(self, shape: tuple[int, ...]) -> Buffers:
+    def buffers(self, shape: tuple[int, ...]) -> Buffers:
         """Return buffers for cells of `shape`, filled with nodata."""
         return tuple(np.full((*each.planes, *shape), each.nodata, each.dtype) for each in self.decisions)
 
-    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, room: Buffers, at: Slices) -> None:  # noqa: ANN401
-        """Decide `scores` into the cells `at` of `room`, except for those that are not valid."""
-        for decision, values in zip(self.decisions, room, strict=True):
+    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, buffers: Buffers, at: Slices) -> None:  # noqa: ANN401
+        """Decide `scores` into the cells `at` of `buffers`, except for those that are not valid."""
+        for decision, values in zip(self.decisions, buffers, strict=True):
             out = values[(slice(None),) * len(decision.planes) + at]
             decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
             if valid is not None:
                 out[..., ~valid] = decision.nodata
 
-    def fill_nodata(self, room: Buffers, at: Slices) -> None:
-        """Fill the cells `at` of `room` with nodata."""
-        for decision, values in zip(self.decisions, room, strict=True):
+    def fill_nodata(self, buffers: Buffers, at: Slices) -> None:
+        """Fill the cells `at` of `buffers` with nodata."""
+        for decision, values in zip(self.decisions, buffers, strict=True):
             values[(slice(None),) * len(decision.planes) + at] = decision.nodata
 
 
@@ -52,11 +52,11 @@ class SlabWriter:
     """Collects decided cells in the current slabs, and writes complete slabs behind the sweep."""
 
     def __init__(
-        self, run: Run, sink: Sink, deciding: OutputStage, pool: Executor, committed: Callable[[Box], None]
+        self, run: Run, sink: Sink, stage: OutputStage, pool: Executor, committed: Callable[[Box], None]
     ) -> None:
         """Expect the cells of `run`, and write its slabs to `sink` on `pool`, one at a time."""
         self._slabs = deque(run)
-        self._sink, self._deciding, self._pool, self._committed = sink, deciding, pool, committed
+        self._sink, self._stage, self._pool, self._committed = sink, stage, pool, committed
         self._open: dict[Box, Buffers] = {}
         self._spoilt: list[Box] = []
         self._writing: Future[None] | None = None
@@ -70,29 +70,29 @@ class SlabWriter:
             if part.size:
                 at = part.within(cells.start).slices
                 seen = None if valid is None else valid[at]
-                room = self._room(slab)
-                self._deciding.decide(scores[(slice(None), *at)], seen, room, part.within(slab.start).slices)
+                buffers = self._buffers(slab)
+                self._stage.decide(scores[(slice(None), *at)], seen, buffers, part.within(slab.start).slices)
 
     def complete(self, row: int) -> None:
         """Pass on the slabs that end at or before `row`."""
         while self._slabs and self._slabs[0].stop[0] <= row:
             self.finish()
             slab = self._slabs.popleft()
-            room = self._room(slab)
+            buffers = self._buffers(slab)
             failed = [at for patch in self._spoilt if (at := patch.clip(slab)).size]
             for at in failed:
-                self._deciding.fill_nodata(room, at.within(slab.start).slices)
-            self._writing = self._pool.submit(self._write, slab, room, not failed)
+                self._stage.fill_nodata(buffers, at.within(slab.start).slices)
+            self._writing = self._pool.submit(self._write, slab, buffers, not failed)
             del self._open[slab]
 
     def mark_failed(self, patches: Iterable[Box]) -> None:
         """Leave the cells of `patches` nodata, whatever other patches give for them."""
         self._spoilt += patches
 
-    def _room(self, slab: Box) -> Buffers:
+    def _buffers(self, slab: Box) -> Buffers:
         """The buffers of a slab that is not complete yet."""
         if slab not in self._open:
-            self._open[slab] = self._deciding.room(slab.shape)
+            self._open[slab] = self._stage.buffers(slab.shape)
         return self._open[slab]
 
     def finish(self) -> None:
@@ -100,6 +100,6 @@ class SlabWriter:
         if self._writing is not None:
             self._writing.result()
 
-    def _write(self, slab: Box, room: Buffers, whole: bool) -> None:
-        self._sink.write(slab, room, whole=whole)
+    def _write(self, slab: Box, buffers: Buffers, whole: bool) -> None:
+        self._sink.write(slab, buffers, whole=whole)
         self._committed(slab)

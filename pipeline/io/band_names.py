@@ -35,7 +35,7 @@ class RasterBand:
 class HasBands(Protocol):
     """A `Source` whose bands are known."""
 
-    about: tuple[RasterBand, ...]
+    band_info: tuple[RasterBand, ...]
     """The metadata of each band of the file."""
     bands: tuple[int, ...]
     """Numbers, from 1, of the bands that are read."""
@@ -93,7 +93,7 @@ def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) 
 
 def units_of(raster: HasBands) -> list[tuple[float, float]]:
     """Return the scale and offset of each band that is read."""
-    return [(band.scale, band.offset) for band in (raster.about[number - 1] for number in raster.bands)]
+    return [(band.scale, band.offset) for band in (raster.band_info[number - 1] for number in raster.bands)]
 
 
 def listed(bands: Sequence[RasterBand]) -> list[str]:

@@ -23,7 +23,7 @@ class Mask:
     """The grid of the labels: that of the input, with its exact reference."""
     nodata: int
     classes: ClassTable
-    made: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     """How they were made, as JSON values."""
     sidecar_extra: Mapping[str, Any] = field(default_factory=dict)
     """Further entries of the JSON file beside a volume."""
@@ -41,7 +41,7 @@ class MaskInfo:
 
     nodata: int | None = None
     classes: ClassTable = ()
-    made: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
     """How it was made, as JSON values; None where that is unknown."""
 
 
@@ -53,5 +53,5 @@ class LayerRecord:
     """Name of each band."""
     scaling: tuple[float, float] | None
     """Scale and offset of the values; None: they are kept as they are."""
-    made: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     """How it was made, as JSON values."""

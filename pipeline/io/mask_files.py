@@ -28,13 +28,13 @@ def publish(mask: Mask, path: Path) -> None:
 
 
 def publish_layer(
-    store: Path, path: Path, *, bands: Sequence[str], scaling: tuple[float, float] | None, made: Mapping[str, Any]
+    store: Path, path: Path, *, bands: Sequence[str], scaling: tuple[float, float] | None, provenance: Mapping[str, Any]
 ) -> None:
     """Write the layer in `store` in the format of `path`'s suffix; it appears under its name when it is whole."""
     found = mask_format(path)
     if found is None or found.write_layer is None:
         raise RequestError(f"{path}: layers are only written for scenes, as .tif or .zarr")
-    found.write_layer(store, path, LayerRecord(tuple(bands), scaling, made))
+    found.write_layer(store, path, LayerRecord(tuple(bands), scaling, provenance))
 
 
 def check_output(grid: Grid, path: Path) -> None:
@@ -46,7 +46,7 @@ def mask_info(path: str | Path) -> MaskInfo:
     """Return the metadata of the mask at `path`; an empty `MaskInfo` without metadata, or if it is not a mask."""
     found = ZARR.mask if (Path(path) / "zarr.json").is_file() else mask_format(path)
     try:
-        return MaskInfo() if found is None else found.about(Path(path))
+        return MaskInfo() if found is None else found.info(Path(path))
     except (KeyError, ValueError, InputError, OSError):
         return MaskInfo()
 

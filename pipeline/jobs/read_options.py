@@ -94,7 +94,7 @@ def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -
     for that a model would take as physical values.
     """
     bands = _bands(source, path, wanted)
-    told = [source.about[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
+    told = [source.band_info[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
     try:
         calibration = _calibration(source, told, wanted)
     except ValueError as error:
@@ -114,7 +114,7 @@ def _windows(source: Source, wanted: InputRequirements) -> tuple[int, ...] | Non
 def _bands(source: Source, path: str, wanted: InputRequirements) -> tuple[int, ...] | None:
     if not isinstance(source, HasBands):
         return None
-    named = [bands_named(source.about, channel) for channel in wanted.channels]
+    named = [bands_named(source.band_info, channel) for channel in wanted.channels]
     by_name = tuple(numbers[0] for numbers in named if len(numbers) == 1)
     if wanted.bands is None and len(by_name) == len(wanted.channels):
         return None if by_name == source.bands else by_name

@@ -63,7 +63,7 @@ def export(
         if output.parent.is_dir():
             remove_stale_temporaries(output.parent)
         nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
-        mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.made or {}))
+        mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.provenance or {}))
         how = CleaningOptions(sieve, largest, min_volume, structure)
         _write(clean_mask(mask, path, how), Path(path), asked)
     finally:
@@ -152,7 +152,9 @@ def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
 
     source = DicomSource(series.path)
     try:
-        write_segmentation(output, mask.labels, mask.nodata, mask.classes, source, str(mask.made.get("model") or ""))
+        write_segmentation(
+            output, mask.labels, mask.nodata, mask.classes, source, str(mask.provenance.get("model") or "")
+        )
     except InputError as error:
         raise InputError(f"{image}: {error}", error.code) from None
     finally:

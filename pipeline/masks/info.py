@@ -23,10 +23,10 @@ def describe(path: str) -> dict[str, Any]:
     try:
         said = mask_info(path) if not item.remote and item.path.exists() else None
         mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
-        made = {} if said is None or said.made is None else {"made": dict(said.made)}
+        provenance = {} if said is None or said.provenance is None else {"made": dict(said.provenance)}
         volumes = source.info.volumes
         several = {"volumes": volumes} if volumes > 1 else {}
-        return {"input": item.name, **_grid(source.grid), **several, **_values(source), **problem, **mask, **made}
+        return {"input": item.name, **_grid(source.grid), **several, **_values(source), **problem, **mask, **provenance}
     finally:
         source.close()
 
@@ -57,7 +57,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 def _values(source: Source) -> dict[str, Any]:
     values = {"channels": source.channels, "dtype": source.dtype.name, "block": list(source.block)}
-    return {**values, **(_bands(source.about) if isinstance(source, HasBands) else {})}
+    return {**values, **(_bands(source.band_info) if isinstance(source, HasBands) else {})}
 
 
 def _bands(mask_info: Sequence[RasterBand]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def clean_mask(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
 
 
 def _with_labels(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
-    return replace(mask, labels=labels, made={**mask.made, **how})
+    return replace(mask, labels=labels, provenance={**mask.provenance, **how})
 
 
 def _keep_components(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:

@@ -42,12 +42,13 @@ _TASK = "semantic-segmentation"
 def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
     """The mask that lies `at`, as a STAC 1.1 Item for a file at `path`; without a known place its geometry is null."""
     grid = mask.grid
+    name = mask.provenance.get("input", {}).get("name", "?")
     properties: dict[str, Any] = {
-        "datetime": _when(mask.made),
+        "datetime": _when(mask.provenance),
         "proj:shape": list(grid.shape),
         "proj:wkt2": grid.crs,
         "processing:software": {"pipeline": version("pipeline")},
-        "processing:lineage": f"Semantic segmentation with PSPNet of {mask.made.get('input', {}).get('name', '?')}",
+        "processing:lineage": f"Semantic segmentation with PSPNet of {name}",
     }
     words = grid.reference.get("gdal", {}).get("transform")
     if words is not None:
@@ -62,10 +63,10 @@ def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
         "links": [],
         "assets": {"classes": _labels_of(mask, at, path)},
     }
-    if "network" in mask.made:
+    if "network" in mask.provenance:
         item["stac_extensions"].append(_OF_MODELS)
         properties |= _model_of(mask)
-        item["assets"]["model"] = _weights_of(mask.made)
+        item["assets"]["model"] = _weights_of(mask.provenance)
     footprint = _footprint(grid)
     if footprint is not None:
         low, high = footprint.min(0).tolist(), footprint.max(0).tolist()
@@ -100,31 +101,33 @@ def _labels_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
 
 def _model_of(mask: Mask) -> dict[str, Any]:
     """The model, in the words of the machine-learning extension; the network takes patches of any size."""
-    network = mask.made["network"]
+    network = mask.provenance["network"]
     sides = ["batch", "channel", "height", "width"]
     scores = {"shape": [-1, network["classes"], -1, -1], "dim_order": sides, "data_type": "float32"}
     seen = {"shape": [-1, network["in_channels"], -1, -1], "dim_order": sides, "data_type": "float32"}
     # the extension goes by classification 1.1, which has no titles
     classes = [{name: one[name] for name in ("value", "name", "color_hint")} for one in _classes_of(mask)]
     return {
-        "mlm:name": _model_name(mask.made["model"]),
+        "mlm:name": _model_name(mask.provenance["model"]),
         "mlm:architecture": f"PSPNet ({network['backbone']})",
         "mlm:framework": "PyTorch",
         "mlm:tasks": [_TASK],
         "mlm:input": [{"name": "patch", "bands": [], "input": seen}],
         "mlm:output": [{"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": classes}],
-        "mlm:hyperparameters": {name: mask.made[name] for name in _SETTINGS if mask.made.get(name) is not None},
+        "mlm:hyperparameters": {
+            name: mask.provenance[name] for name in _SETTINGS if mask.provenance.get(name) is not None
+        },
     }
 
 
-def _weights_of(made: Mapping[str, Any]) -> dict[str, Any]:
+def _weights_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The weights by what is in them (RFC 6920), wherever a copy of them lies."""
-    digest = bytes.fromhex(made["weights_sha256"])
+    digest = bytes.fromhex(provenance["weights_sha256"])
     return {
         "href": f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}",
         "type": "application/octet-stream; application=safetensors",
         "roles": ["mlm:model", "mlm:weights"],
-        "title": made["model"],
+        "title": provenance["model"],
         "mlm:artifact_type": "safetensors",
         "file:checksum": f"1220{digest.hex()}",
     }
@@ -166,9 +169,9 @@ def _footprint(grid: Grid) -> NDArray[np.float64] | None:
     return np.concatenate([points, points[:1]])
 
 
-def _when(made: Mapping[str, Any]) -> str:
+def _when(provenance: Mapping[str, Any]) -> str:
     """When the input was last changed, by the mask's record: that is the same whenever the Item is written."""
-    changed = made.get("input", {}).get("changed_ns", 0)
+    changed = provenance.get("input", {}).get("changed_ns", 0)
     return datetime.fromtimestamp(changed / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

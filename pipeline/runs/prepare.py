@@ -135,7 +135,7 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
     if len(card.channels) != source.channels:
         more = card.kind == "scene" and source.channels > len(card.channels)
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
-        about = source.about if more and isinstance(source, HasBands) else ()
+        about = source.band_info if more and isinstance(source, HasBands) else ()
         named = listed(about) if any(band.name for band in about) else []
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "

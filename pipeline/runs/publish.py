@@ -35,7 +35,7 @@ def create_stores(prepared: PreparedJob) -> None:
         prepared.labels.dtype,
         nodata=int(prepared.labels.nodata),
         classes=prepared.classes,
-        made=prepared.fingerprint(),
+        provenance=prepared.fingerprint(),
         header=header_beside(prepared.stored, prepared.labels.dtype),
     )
     for layer in prepared.layers:
@@ -47,13 +47,13 @@ def create_stores(prepared: PreparedJob) -> None:
             bands=layer.bands,
             nodata=layer.decision.nodata,
             scaling=layer.scaling,
-            made=prepared.fingerprint(),
+            provenance=prepared.fingerprint(),
         )
 
 
 def has_failed_patches(path: Path) -> bool:
     """Whether the mask at `path` says that the network could not do all of it."""
-    return FAILED in (mask_info(path).made or {})
+    return FAILED in (mask_info(path).provenance or {})
 
 
 def check_free(prepared: PreparedJob) -> None:
@@ -71,11 +71,11 @@ def check_free(prepared: PreparedJob) -> None:
 
 def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
     """In what the file at `path`, `but` for these fields, differs from what this run would write; empty if in none."""
-    made = mask_info(path).made
-    if made is None:
+    provenance = mask_info(path).provenance
+    if provenance is None:
         return "something else"
-    left = {name: value for name, value in made.items() if name not in but}
-    return differences(left, {**prepared.fingerprint(), **{name: made.get(name) for name in ROUNDING}})
+    left = {name: value for name, value in provenance.items() if name not in but}
+    return differences(left, {**prepared.fingerprint(), **{name: provenance.get(name) for name in ROUNDING}})
 
 
 def publish(prepared: PreparedJob, failed: int) -> float | None:
@@ -83,7 +83,7 @@ def publish(prepared: PreparedJob, failed: int) -> float | None:
 
     The mean disagreement where patches overlap, if that layer is asked for.
     """
-    made = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
+    provenance = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
     seams = _seams(prepared)
     for layer in prepared.layers:
         publish_layer(
@@ -91,9 +91,9 @@ def publish(prepared: PreparedJob, failed: int) -> float | None:
             layer.beside(prepared.output),
             bands=layer.bands,
             scaling=layer.scaling,
-            made=made | ({SEAMS: seams} if layer.name == DISAGREEMENT else {}),
+            provenance=provenance | ({SEAMS: seams} if layer.name == DISAGREEMENT else {}),
         )
-    _publish_labels(prepared, made, whole=not failed)
+    _publish_labels(prepared, provenance, whole=not failed)
     return seams
 
 
@@ -102,7 +102,7 @@ def _seams(prepared: PreparedJob) -> float | None:
     return seam_index(ZarrSource(stores[0]), prepared.views[0].lattice) if stores else None
 
 
-def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bool) -> None:
+def _publish_labels(prepared: PreparedJob, provenance: Mapping[str, Any], *, whole: bool) -> None:
     store = prepared.work / MASK
     turned = None if prepared.averaged else prepared.views[0].orientation
     if prepared.output.suffix == ".zarr" and turned is None and whole:
@@ -115,5 +115,5 @@ def _publish_labels(prepared: PreparedJob, made: Mapping[str, Any], *, whole: bo
     derivative = find_derivative(prepared.job.input, prepared.output)
     told = {} if derivative is None else write_description(derivative, prepared.output, prepared.classes)
     publish_mask(
-        Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, made, told), prepared.output
+        Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, provenance, told), prepared.output
     )

@@ -42,7 +42,7 @@ class SievedLabels(Source):
         whole = Box.whole(self.grid.shape)
         for tile in self._tiles(box):
             around = tile.grow((2 * self._least,) * len(box.shape)).clip(whole)
-            found = sieved(self._labels.read(around).values[0], self._nodata, self._least)
+            found = sieve(self._labels.read(around).values[0], self._nodata, self._least)
             values[(slice(None), *tile.within(box.start).slices)] = found[tile.within(around.start).slices]
         valid = values[0] != self._nodata
         return Pixels(values, None if valid.all() else valid)
@@ -56,7 +56,7 @@ class SievedLabels(Source):
         self._labels.close()
 
 
-def sieved(labels: Labels, nodata: int, least: int) -> Labels:
+def sieve(labels: Labels, nodata: int, least: int) -> Labels:
     """An array of labels without patches below `least` cells."""
     patches = _patches(labels)
     small = (np.bincount(patches.ravel()) < least)[patches] & (labels != nodata)

@@ -37,7 +37,7 @@ def output_of(folder: Path, grid: Grid, stores: dict[str, Decision]) -> Output:
 
 def labels(folder: Path, grid: Grid) -> dict[str, Decision]:
     decision = Labels()
-    create_labels(folder / "mask.zarr", grid, decision.dtype, nodata=255, classes=(), made={})
+    create_labels(folder / "mask.zarr", grid, decision.dtype, nodata=255, classes=(), provenance={})
     return {"mask.zarr": decision}
 
 
@@ -45,7 +45,7 @@ def layers(folder: Path, grid: Grid) -> dict[str, Decision]:
     kinds: dict[str, Decision] = {"confidence": Confidence(logits=False), "scores": Scores((3,))}
     bands = {"confidence": ["confidence"], "scores": ["a", "b", "c"]}
     for name, decision in kinds.items():
-        how = {"name": name, "bands": bands[name], "nodata": decision.nodata, "scaling": None, "made": {}}
+        how = {"name": name, "bands": bands[name], "nodata": decision.nodata, "scaling": None, "provenance": {}}
         create_layer(folder / f"{name}.zarr", grid, decision.dtype, **how)
     return {f"{name}.zarr": decision for name, decision in kinds.items()}
 

@@ -178,8 +178,8 @@ def test_zarr_layers_are_those_of_the_geotiff(layered, scene, models, tmp_path):
         with rasterio.open(layer(layered[0], name)) as dataset:
             np.testing.assert_array_equal(found[:].reshape(dataset.count, *dataset.shape), dataset.read())
             assert found.attrs.get("scale_factor", 1) == dataset.scales[0]
-        assert ZarrSource(layer(mask, name)).made["also"] == list(LAYERS)
-    assert "seam_index" in ZarrSource(layer(mask, "disagreement")).made
+        assert ZarrSource(layer(mask, name)).provenance["also"] == list(LAYERS)
+    assert "seam_index" in ZarrSource(layer(mask, "disagreement")).provenance
 
 
 def test_what_is_made_is_left_and_what_is_missing_is_made_again(scene, models, tmp_path):

@@ -258,6 +258,6 @@ def test_every_colour_of_gdal_is_a_name_but_those_that_tell_nothing():
     with MemoryFile() as memory:
         with memory.open(driver="GTiff", count=len(kinds), height=2, width=2, dtype="int16") as dataset:
             dataset.colorinterp = kinds
-        told = listed(RasterSource(memory.name).about)
+        told = listed(RasterSource(memory.name).band_info)
     unnamed = {ColorInterp.undefined, ColorInterp.gray, ColorInterp.alpha}
     assert [" " in text for text in told] == [kind not in unnamed for kind in kinds]

@@ -291,7 +291,7 @@ def test_every_attribute_of_a_store_is_documented(scene, tmp_path):
     affine = ((0.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     grid = scene_grid((4, 5)) if scene else Grid((3, 4, 5), affine, ("z", "y", "x"))
     classes = (LabelClass(0, "land", (1, 2, 3)),)
-    create_labels(tmp_path / "a.zarr", grid, np.dtype(np.uint8), nodata=255, classes=classes, made={})
+    create_labels(tmp_path / "a.zarr", grid, np.dtype(np.uint8), nodata=255, classes=classes, provenance={})
     root = zarr.open_group(tmp_path / "a.zarr", mode="r")
     text = (DOCS / "reference/zarr-layout.md").read_text(encoding="utf-8")
     below = dict(root.members(max_depth=None))

@@ -36,7 +36,7 @@ def mask_of(path, mask, **how):
 
 
 def store_of(grid: Grid, path):
-    create_labels(path, grid, np.dtype(np.uint8), nodata=255, classes=(), made={})
+    create_labels(path, grid, np.dtype(np.uint8), nodata=255, classes=(), provenance={})
     return SlabStore(path) and path
 
 

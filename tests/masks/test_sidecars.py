@@ -34,11 +34,11 @@ MADE = {
 }
 
 
-def mask_at(folder, place="north-up", shape=(300, 200), made=MADE):
+def mask_at(folder, place="north-up", shape=(300, 200), provenance=MADE):
     labels = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     labels[:5] = 255
     grid = RasterSource(put(folder / "place.tif", labels[None], **PLACES[place])).grid
-    tags = {"PIPELINE": json.dumps(made)}
+    tags = {"PIPELINE": json.dumps(provenance)}
     write_cog(folder / "mask.tif", grid, iter([labels]), labels.dtype, nodata=255, classes=CLASSES, tags=tags)
     return folder / "mask.tif", labels
 
@@ -110,7 +110,7 @@ def test_a_stac_item_names_the_model_and_its_weights_by_their_content(tmp_path):
 
 
 def test_a_stac_item_of_an_unknown_model_says_nothing_of_one(tmp_path):
-    mask, _ = mask_at(tmp_path, made={})
+    mask, _ = mask_at(tmp_path, provenance={})
     export(mask, tmp_path / "mask.json")
     item = pystac.Item.from_file(str(tmp_path / "mask.json"))
     assert set(item.assets) == {"classes"}

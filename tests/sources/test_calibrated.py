@@ -186,7 +186,7 @@ def test_tiles_whose_numbers_mean_different_things_are_no_scene(tmp_path):
     (tmp_path / "t").mkdir()
     for name, offset in (("a", 0.0), ("b", -0.1)):
         put_scaled(tmp_path / f"t/{name}.tif", stored(), (1e-4, 1e-4), (offset, offset))
-    with pytest.raises(InputError, match=r"b\.tif has the scales and offsets .*-0\.1.* and .*a\.tif "):
+    with pytest.raises(InputError, match=r"b\.tif has the scales and offsets .*-0\.1.*, but .*a\.tif has "):
         open_source(f"mosaic:{tmp_path / 't'}")
 
 

@@ -93,7 +93,7 @@ def test_the_largest_piece_of_each_structure_is_kept(mask, tmp_path):
     expected = whole(voxels(mask), 0, True)
     np.testing.assert_array_equal(voxels(tmp_path / "out.nii.gz"), expected)
     assert (expected == 1).sum() == 30 * 25
-    assert mask_info(tmp_path / "out.nii.gz").made == {"model": "m", "largest": True, "min_volume": 0.0}
+    assert mask_info(tmp_path / "out.nii.gz").provenance == {"model": "m", "largest": True, "min_volume": 0.0}
 
 
 def test_pieces_below_a_volume_become_background(mask, tmp_path):

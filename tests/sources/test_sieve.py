@@ -16,7 +16,7 @@ from pipeline.cli import app
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
 from pipeline.masks.export import export
-from pipeline.sources.sieve import SievedLabels, sieved
+from pipeline.sources.sieve import SievedLabels, sieve
 from tests.support.fakes import ArraySource
 from tests.support.inputs import labels_of
 from tests.support.rasters import PLACES, put
@@ -69,7 +69,7 @@ def plainly(labels, least):
 
 @given(SCENES | VOLUMES, st.integers(1, 8))
 def test_it_is_as_walking_over_the_cells(labels, least):
-    np.testing.assert_array_equal(sieved(labels, NODATA, least), plainly(labels, least))
+    np.testing.assert_array_equal(sieve(labels, NODATA, least), plainly(labels, least))
 
 
 @given(SCENES, st.integers(1, 4), st.data())
@@ -77,7 +77,7 @@ def test_any_box_is_cut_from_the_whole_and_tiles_do_not_show(labels, least, data
     edges = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in labels.shape]
     box = Box(*zip(*edges, strict=True))
     found = SievedLabels(ArraySource(labels[None]), NODATA, least, side=1).read(box)
-    expected = sieved(labels, NODATA, least)[box.slices]
+    expected = sieve(labels, NODATA, least)[box.slices]
     np.testing.assert_array_equal(found.values[0], expected)
     np.testing.assert_array_equal(True if found.valid is None else found.valid, expected != NODATA)
 

@@ -58,10 +58,10 @@ class Slice:
     frame: int
     instance: str
     """SOP instance UID."""
-    kind: str
+    sop_class: str
     """SOP class UID."""
     study: str
-    world: str
+    frame_of_reference_uid: str
     """UID of the study, and of the frame of reference; empty where the file has none."""
     series: str
     """Series instance UID."""
@@ -124,10 +124,10 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
     try:
         with files.open(name) as file:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-        kind = str(header.get("SOPClassUID") or header.file_meta["MediaStorageSOPClassUID"].value)
+        sop_class = str(header.get("SOPClassUID") or header.file_meta["MediaStorageSOPClassUID"].value)
     except Exception:
         raise InputError("its header is damaged; fetch the file again from where it came") from None
-    modality = IMAGES.get(kind)
+    modality = IMAGES.get(sop_class)
     if modality is None:
         return
     _check_packing(header)
@@ -137,9 +137,9 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
             file=name,
             frame=frame,
             instance=tags.text("SOPInstanceUID"),
-            kind=kind,
+            sop_class=sop_class,
             study=tags.text("StudyInstanceUID", needed=False),
-            world=tags.text("FrameOfReferenceUID", needed=False),
+            frame_of_reference_uid=tags.text("FrameOfReferenceUID", needed=False),
             series=tags.text("SeriesInstanceUID"),
             modality=modality,
             shape=(tags.whole("Rows"), tags.whole("Columns")),

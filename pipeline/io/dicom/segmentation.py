@@ -81,7 +81,7 @@ def _check(labels: Source, image: DicomSource) -> None:
             f"the mask is on another grid than the images: {words}; give the series that it was made from",
             "unsuitable",
         )
-    if not all(one.world and one.study for one in image.slices):
+    if not all(one.frame_of_reference_uid and one.study for one in image.slices):
         raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID for a segmentation to refer to")
     if any(one.frame for one in image.slices) and len({one.file for one in image.slices}) > 1:
         raise InputError(
@@ -138,11 +138,11 @@ def _images(slices: Sequence[Slice]) -> tuple[list[Dataset], NDArray[np.intp]]:
 
 def _image(one: Slice, place: Mapping[str, Any]) -> Dataset:
     return _set(
-        SOPClassUID=one.kind,
+        SOPClassUID=one.sop_class,
         SOPInstanceUID=one.instance,
         SeriesInstanceUID=one.series,
         StudyInstanceUID=one.study,
-        FrameOfReferenceUID=one.world,
+        FrameOfReferenceUID=one.frame_of_reference_uid,
         Modality=one.modality,
         Rows=one.shape[0],
         Columns=one.shape[1],

@@ -76,7 +76,7 @@ class MaskFormat:
 
     write: Callable[[Mask, Path], None]
     """Writes a mask; the file appears under its name when it is whole."""
-    about: Callable[[Path], MaskInfo]
+    info: Callable[[Path], MaskInfo]
     """Returns the metadata of a mask; KeyError, ValueError, InputError or OSError if it is not one."""
     write_layer: Callable[[Path, Path, LayerRecord], None] | None = None
     """Copies the layer in a Zarr store to a file, which appears under its name when it is whole."""

@@ -43,7 +43,7 @@ def _sidecar(path: Path) -> Path:
 def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.volume.nifti import write_nifti
 
-    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.made, **mask.sidecar_extra}
+    beside = {"labels": rows_of(mask.classes), "nodata": mask.nodata, "made": mask.provenance, **mask.sidecar_extra}
 
     def describe() -> None:
         """Remove an older volume first: the new sidecar does not describe it."""
@@ -59,7 +59,7 @@ def _write(mask: Mask, path: Path) -> None:
         raise
 
 
-def _about(path: Path) -> MaskInfo:
+def _info(path: Path) -> MaskInfo:
     beside = json.loads(_sidecar(path).read_text(encoding="utf-8"))
     return MaskInfo(beside["nodata"], class_table_of(beside["labels"]), beside["made"])
 
@@ -83,5 +83,5 @@ NIFTI = Format(
     takes=("volume",),
     local=True,
     files=_files,
-    mask=MaskFormat(_write, _about, sidecar=_sidecar),
+    mask=MaskFormat(_write, _info, sidecar=_sidecar),
 )

@@ -28,7 +28,7 @@ def _open(item: Input, options: OpenOptions) -> Source:
 def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.raster import write_cog
 
-    tags = {_RECORD: json.dumps(mask.made)}
+    tags = {_RECORD: json.dumps(mask.provenance)}
     write_cog(path, mask.grid, mask.slabs(), mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, tags=tags)
 
 
@@ -38,21 +38,21 @@ def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
 
     layer = ZarrSource(store)
     values = (pixels.values for _, pixels in slabs(layer))
-    tags = {_RECORD: json.dumps(record.made)}
+    tags = {_RECORD: json.dumps(record.provenance)}
     nodata = float("nan") if layer.info.nodata is None else layer.info.nodata
     bands, scaling = record.bands, record.scaling
     write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
 
 
-def _about(path: Path) -> MaskInfo:
+def _info(path: Path) -> MaskInfo:
     from pipeline.io.raster import RasterSource
 
     source = RasterSource(path)
     source.close()
-    made = json.loads(source.tags[_RECORD]) if _RECORD in source.tags else None
+    provenance = json.loads(source.tags[_RECORD]) if _RECORD in source.tags else None
     nodata = source.info.nodata
     known = nodata is not None and float(nodata).is_integer()
-    return MaskInfo(int(nodata or 0) if known else None, source.classes, made)
+    return MaskInfo(int(nodata or 0) if known else None, source.classes, provenance)
 
 
 RASTER = Format(
@@ -62,5 +62,5 @@ RASTER = Format(
     kind="scene",
     suffixes=(".tif", ".tiff"),
     takes=("bands",),
-    mask=MaskFormat(_write, _about, _write_layer),
+    mask=MaskFormat(_write, _info, _write_layer),
 )

@@ -29,7 +29,7 @@ def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.zarr import CHUNK, SlabStore, create_labels
 
     header = header_beside(mask.grid, mask.labels.dtype)
-    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.made}
+    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.provenance}
     with atomic_folder(path) as draft:
         create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
         store = SlabStore(draft)
@@ -38,19 +38,19 @@ def _write(mask: Mask, path: Path) -> None:
 
 
 def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
-    from pipeline.io.zarr import note_made
+    from pipeline.io.zarr import record_provenance
 
     with atomic_folder(path) as draft:
         shutil.copytree(store, draft)
-        note_made(draft, record.made)
+        record_provenance(draft, record.provenance)
 
 
-def _about(path: Path) -> MaskInfo:
+def _info(path: Path) -> MaskInfo:
     from pipeline.io.zarr import ZarrSource
 
     source = ZarrSource(path)
     nodata: Any = source.info.nodata
-    return MaskInfo(nodata, source.classes, source.made or None)
+    return MaskInfo(nodata, source.classes, source.provenance or None)
 
 
-ZARR = Format("Zarr", matches=_matches, open=_open, suffixes=STORES, mask=MaskFormat(_write, _about, _write_layer))
+ZARR = Format("Zarr", matches=_matches, open=_open, suffixes=STORES, mask=MaskFormat(_write, _info, _write_layer))

@@ -51,7 +51,7 @@ def configure() -> None:
         set_gdal_config("GDAL_CACHEMAX", CACHE)
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
     for name in ("rasterio._err", "rasterio._env"):
-        logging.getLogger(name).addFilter(_Discretion())
+        logging.getLogger(name).addFilter(_RedactingFilter())
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _options(address: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in os.environ}
 
 
-class _Discretion(logging.Filter):
+class _RedactingFilter(logging.Filter):
     """Redacts GDAL's warnings, and keeps the last of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:

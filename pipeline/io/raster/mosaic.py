@@ -98,7 +98,7 @@ class MosaicSource(Source):
         self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | ReprojectedSource](), False
         paths = tiles_of(name)
         first = RasterSource(paths[0], bands)
-        self.bands, self.about = first.bands, first.about
+        self.bands, self.band_info = first.bands, first.band_info
         first.close()
         self.info = replace(first.info, nodata=None, path=name)
         found = [(paths[0], first.grid)]
@@ -118,10 +118,10 @@ class MosaicSource(Source):
         """Raise InputError where a tile has other channels than the first one, or other units."""
         if tile.channels != self.channels:
             raise InputError(f"{self._path}: {path} has {tile.channels} channels, but {first} has {self.channels}")
-        if tile.bands != self.bands or in_another_order(tile.about, self.about):
+        if tile.bands != self.bands or in_another_order(tile.band_info, self.band_info):
             raise InputError(
-                f"{self._path}: {path} has the bands {', '.join(listed(tile.about))}, but {first} has "
-                f"{', '.join(listed(self.about))}; put them in the same order with `gdal_translate -b`"
+                f"{self._path}: {path} has the bands {', '.join(listed(tile.band_info))}, but {first} has "
+                f"{', '.join(listed(self.band_info))}; put them in the same order with `gdal_translate -b`"
             )
         if (units := units_of(tile)) != (first_units := units_of(self)):
             raise InputError(

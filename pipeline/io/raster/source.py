@@ -64,7 +64,7 @@ class RasterSource(Source):
         with reading(self.address):
             dataset = self._handle()
             self._alpha = _alpha(dataset)
-            self.about: tuple[RasterBand, ...] = bands_of(dataset)
+            self.band_info: tuple[RasterBand, ...] = bands_of(dataset)
             """The metadata of each band of the file."""
             self.bands = self._choose(dataset, bands)
             """Numbers, from 1, of the bands that are read."""
@@ -164,7 +164,7 @@ class RasterSource(Source):
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
             raise InputError(f"{self._path}: has no image of its own; export one of its datasets first: {listed}")
         pictures = [band for band in dataset.indexes if band not in self._alpha]
-        return tuple(pictures if bands is None else numbers_of(self._path, self.about, bands))
+        return tuple(pictures if bands is None else numbers_of(self._path, self.band_info, bands))
 
     def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
         names = [dataset.dtypes[band - 1] for band in self.bands]

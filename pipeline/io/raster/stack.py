@@ -56,9 +56,9 @@ class StackSource(Source):
         opened = [RasterSource(address) for _, address in parts]
         try:
             each = [_named(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
-            self.about = tuple(chain(*each))
-            every = range(1, len(self.about) + 1)
-            self.bands = tuple(every if bands is None else numbers_of(self._path, self.about, bands))
+            self.band_info = tuple(chain(*each))
+            every = range(1, len(self.band_info) + 1)
+            self.bands = tuple(every if bands is None else numbers_of(self._path, self.band_info, bands))
             ends = list(accumulate(map(len, each), initial=0))
             self._parts = [
                 Part(RasterSource(source.address, own), places, self._cells(opened[0], source))
@@ -126,7 +126,7 @@ class StackSource(Source):
 
 def _named(source: RasterSource, name: str) -> tuple[RasterBand, ...]:
     """The bands of a raster; a single one has the name that the stack gives it, first of all."""
-    about = tuple(source.about[number - 1] for number in source.bands)
+    about = tuple(source.band_info[number - 1] for number in source.bands)
     if len(about) > 1:
         return about
     return (replace(about[0], names=(name, *about[0].names)),)

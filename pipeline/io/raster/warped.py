@@ -38,7 +38,7 @@ class ReprojectedSource(Source):
     float64).
     """
 
-    about: tuple[RasterBand, ...]
+    band_info: tuple[RasterBand, ...]
     bands: tuple[int, ...]
 
     def __init__(self, source: Source, target: Grid, *, at_once: int = AT_ONCE) -> None:
@@ -52,7 +52,7 @@ class ReprojectedSource(Source):
             raise InputError(f"{source.info.path or 'the scene'}: {fault}", "unsuitable")
         self._source, self._at_once = source, at_once
         if isinstance(source, HasBands):
-            self.about, self.bands = source.about, source.bands
+            self.band_info, self.bands = source.band_info, source.bands
         wide = source.dtype.kind in "iu" and source.dtype.itemsize == 8
         dtype = np.dtype(np.float64) if wide else source.dtype
         self.info = replace(source.info, grid=target, dtype=dtype, block=(_TILE, _TILE), nodata=None)

@@ -107,8 +107,8 @@ def _write(
             verify_written(temporary, path, overviews, expected)
             publish_sidecar(temporary, path, look.classes)
         finally:
-            for made in (stage, sidecar_of(stage), sidecar_of(temporary)):
-                made.unlink(missing_ok=True)
+            for leftover in (stage, sidecar_of(stage), sidecar_of(temporary)):
+                leftover.unlink(missing_ok=True)
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -182,7 +182,7 @@ def _shape(dim: list[int], volume: int | None) -> tuple[int, ...]:
 
 
 def _world(header: Header, shape: tuple[int, ...], affine: str) -> tuple[str, bool, Floats]:
-    """The form that holds, whether the other disagrees, and NIfTI's (i, j, k, 1) to millimetres (x, y, z, 1), RAS+.
+    """The form that holds, whether the other disagrees, and NIfTI's (i, j, k, 1) to millimeters (x, y, z, 1), RAS+.
 
     The sform where it is coded, else the qform, else pixdim; where both are and disagree, the one that is asked for.
     """

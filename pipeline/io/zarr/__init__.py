@@ -4,7 +4,7 @@ The only package that imports zarr. May import the modules of `pipeline.io`, and
 """
 
 from pipeline.io.zarr.labels import CHUNK, create_labels, mask_of
-from pipeline.io.zarr.layers import create_layer, note_made
+from pipeline.io.zarr.layers import create_layer, record_provenance
 from pipeline.io.zarr.scores import create_scores
 from pipeline.io.zarr.source import ZarrSource
 from pipeline.io.zarr.stage import stage_volume
@@ -18,6 +18,6 @@ __all__ = [
     "create_layer",
     "create_scores",
     "mask_of",
-    "note_made",
+    "record_provenance",
     "stage_volume",
 ]

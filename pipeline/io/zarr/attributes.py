@@ -24,10 +24,10 @@ _CONVENTIONS = {
 
 
 def root_attributes(
-    grid: Grid, array: str, nodata: int | None, classes: ClassTable, made: Mapping[str, Any]
+    grid: Grid, array: str, nodata: int | None, classes: ClassTable, provenance: Mapping[str, Any]
 ) -> Attributes:
-    """Return the attributes of the group that holds the mask `array`; `made` says how it was made."""
-    record = own_record(grid, array, nodata, classes, made)
+    """Return the attributes of the group that holds the mask `array`; `provenance` says how it was made."""
+    record = own_record(grid, array, nodata, classes, provenance)
     return {**record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
 
 
@@ -36,7 +36,7 @@ def own_record(
     array: str,
     nodata: float | None = None,
     classes: ClassTable = (),
-    made: Mapping[str, Any] = MappingProxyType({}),
+    provenance: Mapping[str, Any] = MappingProxyType({}),
 ) -> Attributes:
     """Return our own record alone, for a store that stays internal."""
     record = {
@@ -45,7 +45,7 @@ def own_record(
         "grid": grid_to_json(grid),
         "nodata": nodata,
         "classes": rows_of(classes),
-        "made": dict(made),
+        "made": dict(provenance),
     }
     return {OURS: record}
 

@@ -48,7 +48,7 @@ def _geotransform(mapping: dict[str, Any]) -> list[float] | None:
 
 
 def _by_coordinates(found: ZarrArray) -> list[float] | None:
-    """The transform whose cell centres are the coordinates of the two last axes, if these are evenly spaced."""
+    """The transform whose cell centers are the coordinates of the two last axes, if these are evenly spaced."""
     steps = [step for name in found.axes[-2:] if (step := _spacing(_beside(found, name)))]
     if len(steps) != 2:
         return None

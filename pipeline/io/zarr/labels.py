@@ -45,14 +45,14 @@ def create_labels(
     *,
     nodata: int,
     classes: ClassTable,
-    made: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     header: bytes = b"",
 ) -> None:
     """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made.
 
     `header` is what a NIfTI file of the mask of a volume would begin with.
     """
-    said = root_attributes(grid, mask_of(grid), nodata, classes, made)
+    said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):
         root = group = zarr.create_group(path, zarr_format=3, attributes=said)
         name = _MASK

@@ -24,7 +24,7 @@ def create_layer(
     bands: Sequence[str],
     nodata: float,
     scaling: tuple[float, float] | None,
-    made: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> None:
     """Create a store of `(bands, *grid.shape)`, or of the grid alone for one band, in which every cell is nodata.
 
@@ -34,7 +34,7 @@ def create_layer(
     stated = None if nodata != nodata else int(nodata)  # NaN is recognized by itself, and is not valid JSON
     scaled = {} if scaling is None else {"scale_factor": scaling[0], "add_offset": scaling[1]}
     with creating(path):
-        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, stated, (), made))
+        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, stated, (), provenance))
         root.create_array(
             name,
             shape=(len(bands), *grid.shape) if several else grid.shape,
@@ -52,8 +52,8 @@ def create_layer(
         add_coordinates(root, grid)
 
 
-def note_made(path: Path, made: Mapping[str, Any]) -> None:
+def record_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
     """Record how the layer at `path` was made."""
     root = zarr.open_group(path, mode="r+")
     record: Any = root.attrs[OURS]
-    root.attrs[OURS] = {**record, "made": dict(made)}
+    root.attrs[OURS] = {**record, "made": dict(provenance)}

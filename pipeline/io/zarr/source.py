@@ -67,7 +67,7 @@ class ZarrSource(Source):
             path=self._path,
         )
         self.classes: ClassTable = class_table_of(record["classes"]) if record else ()
-        self.made: dict[str, Any] = record["made"] if record else {}
+        self.provenance: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
 
     def _placed(self, found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:

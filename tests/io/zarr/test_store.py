@@ -45,7 +45,7 @@ def volume_grid(shape: tuple[int, ...] = (5, 6, 7), affine: Any = OBLIQUE) -> Gr
 
 
 def put_labels(path: Path, grid: Grid, values: NDArray[Any]) -> Path:
-    create_labels(path, grid, values.dtype, nodata=255, classes=CLASSES, made=MADE)
+    create_labels(path, grid, values.dtype, nodata=255, classes=CLASSES, provenance=MADE)
     SlabStore(path).write(Box.whole(grid.shape), values)
     return path
 
@@ -84,7 +84,7 @@ def test_a_grid_comes_back_exactly(place: str, tmp_path: Path) -> None:
     source = ZarrSource(put_labels(tmp_path / "mask.zarr", grid, pixels((30, 40))))
     assert source.grid == grid
     assert source.grid.reference == grid.reference
-    assert (source.info.nodata, source.classes, source.made) == (255, CLASSES, MADE)
+    assert (source.info.nodata, source.classes, source.provenance) == (255, CLASSES, MADE)
 
 
 @given(numbers=st.lists(st.floats(-1e9, 1e9), min_size=12, max_size=12))
@@ -112,7 +112,7 @@ def test_a_scene_says_where_it_lies_in_geozarr(tmp_path: Path) -> None:
 def test_a_volume_follows_ome_zarr(classes: Any, tmp_path: Path) -> None:
     """What https://ngff.openmicroscopy.org/0.5 says must be so of a multiscale image that is a label."""
     path = tmp_path / "mask.zarr"
-    create_labels(path, volume_grid(), U8, nodata=255, classes=classes, made=MADE)
+    create_labels(path, volume_grid(), U8, nodata=255, classes=classes, provenance=MADE)
     group = zarr.open_group(path, mode="r")
     assert group.metadata.zarr_format == 3
     above: Any = group.attrs["ome"]
@@ -148,7 +148,7 @@ def test_a_volume_follows_ome_zarr(classes: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(2100, 1500), (70, 300, 280)])
 def test_bands_from_many_threads_lose_nothing(shape: tuple[int, ...], tmp_path: Path) -> None:
     grid = Grid(shape, tuple(tuple(map(float, row)) for row in np.eye(len(shape) + 1)), ("z", "y", "x")[-len(shape) :])
-    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
+    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), provenance={})
     values = pixels(shape)
     slabs = cut_slabs(shape, CHUNK[len(shape)][0], CHUNK[len(shape)][-1])
     store = SlabStore(tmp_path / "mask.zarr")
@@ -176,7 +176,7 @@ def test_scores_come_back_plane_by_plane_and_are_missing_until_then(tmp_path: Pa
 
 def test_what_is_not_written_is_nodata(tmp_path: Path) -> None:
     grid = Grid((1500, 60), FLAT, ("y", "x"))
-    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=CLASSES, made={})
+    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=CLASSES, provenance={})
     store = SlabStore(tmp_path / "mask.zarr")
     store.write(Box((1024, 0), (1500, 60)), np.full((476, 60), 3, np.uint8))
     values, valid = ZarrSource(tmp_path / "mask.zarr").read(Box((1000, 0), (1050, 60)))
@@ -187,14 +187,14 @@ def test_what_is_not_written_is_nodata(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("slab", [Box((0, 0), (1000, 60)), Box((100, 0), (1500, 60)), Box((0, 0), (1024, 30))])
 def test_slabs_that_would_share_a_chunk_are_refused(slab: Box, tmp_path: Path) -> None:
-    create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), made={})
+    create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), provenance={})
     with pytest.raises(OutputError, match="would share chunks"):
         SlabStore(tmp_path / "mask.zarr").write(slab, np.zeros(slab.shape, np.uint8))
 
 
 @pytest.mark.parametrize("values", [np.zeros((1500, 60), np.uint16), np.zeros((1500, 1), np.uint8), np.uint8(0)])
 def test_labels_that_do_not_fit_are_refused(values: Any, tmp_path: Path) -> None:
-    create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), made={})
+    create_labels(tmp_path / "mask.zarr", Grid((1500, 60), FLAT, ("y", "x")), U8, nodata=255, classes=(), provenance={})
     with pytest.raises(OutputError, match="do not fit"):
         SlabStore(tmp_path / "mask.zarr").write(Box.whole((1500, 60)), np.asarray(values))
 
@@ -203,10 +203,10 @@ def test_a_store_that_is_none_is_named(tmp_path: Path) -> None:
     grid = Grid((15, 60), FLAT, ("y", "x"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"mask\.zarr: cannot be created"):
-        create_labels(tmp_path / "file" / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
-    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
+        create_labels(tmp_path / "file" / "mask.zarr", grid, U8, nodata=255, classes=(), provenance={})
+    create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), provenance={})
     with pytest.raises(OutputError, match=r"mask\.zarr: cannot be created"):
-        create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), made={})
+        create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), provenance={})
     zarr.create_group(tmp_path / "other.zarr")
     for name in ("missing.zarr", "other.zarr"):
         with pytest.raises(OutputError, match=rf"{name}: is not a mask that was begun"):

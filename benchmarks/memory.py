@@ -33,7 +33,7 @@ def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, in
     predictor = NullNetwork() if null else pipeline.runs.predictors.build_predictor(sweep, None)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: predictor):
+    with patch.object(pipeline.runs.predictors, "build_predictor", lambda *_: predictor):
         pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Resources(overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 

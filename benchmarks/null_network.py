@@ -63,7 +63,7 @@ class NullNetwork:
 
 
 def run(scene: Path, mask: Path, model: Path) -> None:
-    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: NullNetwork()):
+    with patch.object(pipeline.runs.predictors, "build_predictor", lambda *_: NullNetwork()):
         pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Resources(overwrite=True))
 
 

@@ -67,7 +67,7 @@ def make(path: Path, slices: int, side: int) -> None:
 
 def run(folder: Path, side: int) -> None:
     null = NullNetwork(side)
-    with patch.object(pipeline.runs.predictors, "predictor_of", lambda *_: null):
+    with patch.object(pipeline.runs.predictors, "build_predictor", lambda *_: null):
         job = Job(str(folder / NAMES["input"]), folder / NAMES["mask"], str(folder / NAMES["model"]))
         pipeline.runs.segment.segment(
             job, Resources(overwrite=True, restart=True, precision="float32", runtime="torch")

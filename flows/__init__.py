@@ -1,4 +1,4 @@
-"""Prefect flows; only this folder knows Prefect.
+"""Prefect flows; the only room of Prefect. May import the public names of pipeline's packages, except for cli.
 
 Nothing is sent anywhere: telemetry of Prefect is off unless the environment says otherwise.
 """

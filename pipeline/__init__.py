@@ -1,6 +1,7 @@
 """Batch segmentation of very large images: GeoTIFF scenes and NIfTI volumes to masks, with PSPNet.
 
 The public names are imported when they are first used, so that nothing is loaded that is not needed.
+May import all packages; of the project, only flows import from it.
 """
 
 from __future__ import annotations

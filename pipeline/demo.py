@@ -1,4 +1,4 @@
-"""The demo: a sample scene with its truth, a sample volume, and what became of the scene. `make demo` runs it."""
+"""The demo: a sample scene with its truth, a sample volume, and the mask of the scene. `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def make(folder: Path, shape: tuple[int, int] = (SIZE, SIZE), seed: int = SEED) 
 
 
 def scene_grid(shape: tuple[int, int]) -> Grid:
-    """Where a sample scene of `shape` lies."""
+    """Return the grid of a sample scene of `shape`."""
     corner = from_geotransform(SCENE_TRANSFORM)
     words = {"transform": corner, "crs": SCENE_CRS}
     return Grid(shape, from_transform(corner), ("y", "x"), SCENE_CRS, {"gdal": words})
 
 
 def volume_grid(shape: tuple[int, int, int]) -> Grid:
-    """Where a phantom of `shape` lies."""
+    """Return the grid of a phantom of `shape`."""
     return Grid(shape, from_ijk(np.array(PHANTOM_AFFINE)), ("z", "y", "x"))
 
 
 def show(folder: Path) -> None:
-    """Print how far the mask agrees with the truth, and a picture of scene, mask and truth."""
+    """Print the agreement of the mask with the truth, and a picture of scene, mask and truth."""
     scene, mask, truth = (_pixels(folder / name) for name in ("scene.tif", "scene_mask.tif", "truth.tif"))
     classes = mask_info(folder / "scene_mask.tif").classes
     colors = _colors(classes)
@@ -100,7 +100,7 @@ def _colors(classes: ClassTable) -> NDArray[np.uint8]:
 
 
 def _blocks(picture: NDArray[np.uint8]) -> Iterator[Segment]:
-    """A picture in characters: each shows two pixels, one above the other."""
+    """A picture in characters, each of which shows two pixels, one above the other."""
     for row in range(0, picture.shape[1] - 1, 2):
         for upper, lower in zip(picture[:, row].T, picture[:, row + 1].T, strict=True):
             yield Segment("▀", Style(color=hex_color(upper), bgcolor=hex_color(lower)))

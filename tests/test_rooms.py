@@ -283,6 +283,19 @@ def loaded(code: str) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split())
 
 
+PACKAGES = sorted(
+    path.parent.relative_to(ROOT) for folder in ("pipeline", "flows") for path in (ROOT / folder).rglob("__init__.py")
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=str)
+def test_a_package_says_in_three_lines_what_is_in_it_and_what_it_may_import(package):
+    said = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8")))
+    assert said is not None
+    assert len(said.splitlines()) >= 3
+    assert "ay import" in said
+
+
 def test_importing_sets_up_nothing_for_the_whole_process():
     code = """
 import logging, os, warnings

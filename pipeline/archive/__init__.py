@@ -1,4 +1,7 @@
-"""Many inputs: which are done, which are left, which failed and why; and the run that goes through them."""
+"""Many inputs: which are done, left or failed and why, and the run through all of them.
+
+May import runs, masks, jobs and everything below them; nothing of evaluation, flows or the command line.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""The command line: verbs, options and exit codes. What a verb needs is imported when it runs."""
+"""The command line: verbs, options and exit codes. The libraries of a verb are imported when it runs.
+
+May import everything else in the project; nothing imports it.
+"""
 
 from __future__ import annotations
 

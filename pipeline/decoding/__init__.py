@@ -1,4 +1,7 @@
-"""Values that users write, in files and on the command line, to frozen dataclasses: strictly, and each field once."""
+"""Strict decoding of what users write, in files and on the command line, to frozen dataclasses, and back.
+
+May import errors only; each field is described once, in its dataclass.
+"""
 
 from pipeline.decoding.decoder import DecodeError, decode, did_you_mean, read_toml
 from pipeline.decoding.encoder import encode

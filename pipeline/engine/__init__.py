@@ -1,4 +1,7 @@
-"""The sweep: patches in lattice order, blended in bounded memory, decided and written slab by slab."""
+"""The sweep: patches in lattice order, blended in bounded memory, decided and written slab by slab.
+
+May import geometry, files, classes and errors; nothing of sources, io, models or what is above them.
+"""
 
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
 from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, SourceInfo, as_source

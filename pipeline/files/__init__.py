@@ -1,4 +1,4 @@
-"""Files as the operating system has them: written whole, renamed, hashed.
+"""Files of the operating system: atomic writes, removal and digests.
 
-Knows no format and no library of ours, so that every room may use it.
+May import errors only, and no library of a format, so that every room may use it.
 """

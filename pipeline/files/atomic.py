@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name only when they are whole."""
+"""Files and folders that appear under their name only when they are complete."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from pipeline.errors import OutputError
 def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` once its bytes are safe, remove it if anything fails.
 
-    `before` is called in between, for what has to be there before `path` is. Raises OutputError where the operating
-    system refuses.
+    `before` is called in between, for whatever must exist before `path` does.
+
+    Raises:
+        OutputError: if the operating system refuses.
+
     """
     temporary = temporary_name(path)
     with _as_output_error(path):
@@ -38,9 +41,11 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary name for a folder beside `path`; rename it to `path`, in place of what is there.
+    """Yield a temporary name for a folder beside `path`; rename it to `path`, replacing what is there.
 
-    Raises OutputError where the operating system refuses.
+    Raises:
+        OutputError: if the operating system refuses.
+
     """
     temporary = temporary_name(path)
     with _as_output_error(path):
@@ -55,7 +60,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write all `files` into `folder` under temporary names, then rename them in order. Raises OutputError."""
+    """Write all `files` into `folder` under temporary names, then rename them in order.
+
+    Raises:
+        OutputError: if the operating system refuses.
+
+    """
     with ExitStack() as whole:
         drafts = {name: whole.enter_context(atomic_write(folder / name)) for name in reversed(list(files))}
         with _as_output_error(folder):
@@ -72,12 +82,12 @@ def remove(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process takes."""
+    """Return a name beside `path` that no other process uses."""
     return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
 
 
 def remove_stale_temporaries(folder: Path) -> None:
-    """Remove what processes of this machine that have ended left in `folder` under temporary names."""
+    """Remove temporary files in `folder` of processes of this machine that have ended."""
     ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\..+")
     for left in folder.iterdir():
         found = ours.fullmatch(left.name)
@@ -87,7 +97,7 @@ def remove_stale_temporaries(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the operating system write a file, or the names in a folder, to the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

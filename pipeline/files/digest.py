@@ -1,4 +1,4 @@
-"""What a file holds, in one number."""
+"""Digests of files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the bytes of a file, in hexadecimal. Raises OSError."""
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read.
+
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,7 @@
-"""Where things are: boxes, grids, the lattice of patches, slabs and runs. Pure frozen values; NumPy only."""
+"""Where things are: boxes, grids, the lattice of patches, slabs and runs, as frozen values.
+
+May import errors, classes and files, and NumPy as the only library.
+"""
 
 from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid

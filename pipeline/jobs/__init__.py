@@ -1,4 +1,7 @@
-"""What is asked: jobs, job files and the inputs they name."""
+"""Jobs, requests and job files: what to segment and how, and the inputs that they name.
+
+May import io, models and everything below them; nothing of runs, archives or the command line.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""PSPNet and its models: the room of torch. Cards and names are read without it."""
+"""PSPNet and its models: cards, stores and weights. The room of torch; cards and names are read without it.
+
+May import sources, the engine, geometry and everything below them; nothing of io, jobs or what is above them.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""How one input goes, from a job to its mask."""
+"""One input from its job to its mask: plan, prepare, segment, publish.
+
+May import jobs, io, models and everything below them; nothing of masks, training, archives or the command line.
+"""
 
 from typing import TYPE_CHECKING
 

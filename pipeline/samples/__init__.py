@@ -3,6 +3,7 @@
 Both are pure functions of an index range and a seed: nothing is stored, nothing repeats, and nothing depends on how the
 range is cut. Randomness is an integer hash of lattice points, and floating-point work is limited to operations that
 IEEE 754 rounds in one way only (no sine, no exponential, no matrix product), so every platform makes the same bytes.
+May import nothing of the project, and NumPy as the only library.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ _SPREAD = 3.15  # half range of the lattice values for which the splined noise h
 
 
 def key(seed: int, salt: int) -> int:
-    """Key of one independent random field of the sample `seed`."""
+    """Return the key of one independent random field of the sample `seed`."""
     return (seed * 0x9E3779B1 + salt * 0x85EBCA77 + 0x27D4EB2F) & _MASK
 
 
 def random_bits(field: int, *index: NDArray[Any]) -> NDArray[np.uint32]:
-    """32 uniform random bits per index tuple, broadcast: MurmurHash3's finalizer after each axis."""
+    """Return 32 uniform random bits per index tuple, broadcast: MurmurHash3's finalizer after each axis."""
     bits = np.full(1, field, np.uint32)
     for axis in index:
         bits = bits * np.uint32(0x9E3779B1) + (axis & _MASK).astype(np.uint32)
@@ -33,7 +33,7 @@ def random_bits(field: int, *index: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def smooth_noise(rows: Ints, cols: Ints, cell: int, field: int) -> Floats:
-    """Noise of zero mean and unit variance `(len(rows), len(cols))` at ascending integer places.
+    """Return noise of zero mean and unit variance, `(len(rows), len(cols))`, at ascending integer indices.
 
     Quadratic B-splines over random values `cell` apart: no slope jumps, and separable, so nearly free along one axis.
     """

@@ -45,9 +45,13 @@ _ORGANS = (
 def phantom_slices(
     start: int, stop: int, shape: tuple[int, int, int], *, seed: int = 0
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Slices `start..stop` of the phantom `(nz, ny, nx)` of `seed`, `(stop - start, ny, nx)`: HU and labels.
+    """Return HU and labels, `(stop - start, ny, nx)`, of slices `start..stop` of the phantom `(nz, ny, nx)` of `seed`.
 
-    Labels are indices into `PHANTOM_CLASSES`. Raises ValueError where the slices do not lie in the shape.
+    Labels are indices into `PHANTOM_CLASSES`.
+
+    Raises:
+        ValueError: if the slices are not in the shape.
+
     """
     if not 0 <= start <= stop <= shape[0]:
         raise ValueError(
@@ -82,7 +86,7 @@ def _slice(
 
 
 def _covers(organ: _Organ, z: int, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Which places of slice `z` lie in the organ, `(ny, nx)`."""
+    """Which cells of slice `z` are in the organ, `(ny, nx)`."""
     dz, dy, dx = (
         ((2 * at + 1) / size - 1 - center) / radius
         for at, size, center, radius in zip(

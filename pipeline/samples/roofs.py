@@ -38,7 +38,7 @@ class Roof(NamedTuple):
 
 
 def find_roofs(terrain: Terrain, streets: Streets, seed: int) -> list[Roof]:
-    """All roofs whose center lies on the terrain's lattice: at most one to a plot or to a group of 2 x 2."""
+    """Return all roofs whose center is on the terrain's lattice: at most one per plot or group of 2 x 2."""
     small, large = _sites(terrain, _PLOT), _sites(terrain, 2 * _PLOT)
     hall = _draw(large.u, large.v, seed) % 100 < _HALLS
     house = _draw(small.u >> 1, small.v >> 1, seed) % 100 >= _HALLS
@@ -67,7 +67,7 @@ def draw_roof(roof: Roof, image: Floats, labels: NDArray[np.uint8], rows: Ints, 
 
 
 def _footprint(roof: Roof, dy: Ints, dx: Ints) -> tuple[NDArray[np.bool_], Floats]:
-    """Whether each place lies under the roof, and how far it is beyond the ridge."""
+    """Whether each pixel is under the roof, and how far it is beyond the ridge."""
     y, x = dy.astype(np.float32), dx.astype(np.float32)
     along, across = x * roof.cosine + y * roof.sine, y * roof.cosine - x * roof.sine
     inside = (np.abs(along) < roof.half[0]) & (np.abs(across) < roof.half[1])
@@ -75,7 +75,7 @@ def _footprint(roof: Roof, dy: Ints, dx: Ints) -> tuple[NDArray[np.bool_], Float
 
 
 class _Sites(NamedTuple):
-    """Cells of the street grid whose center lies within half a step of a lattice point; all arrays are flat."""
+    """Cells of the street grid whose center is within half a step of a lattice point; all arrays are flat."""
 
     y: NDArray[np.float64]
     x: NDArray[np.float64]

@@ -28,19 +28,22 @@ from pipeline.samples.terrain import BLOCK_UNITS, FINE, STEP, Terrain, make_terr
 CLASSES = ("building", "land", "road", "vegetation", "water")
 """Classes of a sample scene, by label: roofs, fields and gardens, roads, trees and water."""
 SCENE_TRANSFORM = (500000.0, 0.5, 0.0, 4500000.0, 0.0, -0.5)
-"""GDAL geotransform of a sample scene: corner x, pixel width, 0, corner y, 0, minus pixel height, in metres."""
+"""GDAL geotransform of a sample scene: corner x, pixel width, 0, corner y, 0, minus pixel height, in meters."""
 SCENE_CRS = "EPSG:32633"
-"""Coordinate system of a sample scene."""
+"""CRS of a sample scene."""
 
 _TILE = (512, 512)
 _PAD = 6
 
 
 def scene_rows(start: int, stop: int, width: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Rows `start..stop` of the scene of `seed`: RGB `(3, stop - start, width)`, labels `(stop - start, width)`.
+    """Return RGB `(3, stop - start, width)` and labels `(stop - start, width)` of rows `start..stop` of a scene.
 
     Labels are indices into `CLASSES`. A scene has no last row, and a narrower one is the left part of a wider one.
-    Raises ValueError where the rows run backwards or the width is negative.
+
+    Raises:
+        ValueError: if the rows run backwards or the width is negative.
+
     """
     if stop < start or width < 0:
         raise ValueError(f"a scene needs start <= stop and a width of at least 0, got {start}, {stop} and {width}")
@@ -65,7 +68,7 @@ def _tile(rows: Ints, cols: Ints, seed: int) -> tuple[NDArray[np.uint8], NDArray
 
 
 class _Place(NamedTuple):
-    """What is known of each pixel of a tile before it is drawn; arrays of `(rows, cols)`."""
+    """Fields of a tile before it is drawn, `(rows, cols)` each."""
 
     u: NDArray[np.int32]
     """Street units along the first street axis, counted from the first block of the tile."""

@@ -1,6 +1,6 @@
-"""What lies at each street coordinate: roads, streets, hedges, parcels and garden plots, as tables to look up.
+"""Roads, streets, hedges, parcels and garden plots by street coordinate, as lookup tables.
 
-A block of 1024 x 1024 street units lies between main roads. In the country it is cut into strips along both axes, whose
+A block of 1024 x 1024 street units is between main roads. In the country it is cut into strips along both axes, whose
 crossings are parcels; in a town it is cut into 8 x 8 garden plots, with a street every 2 plots or every 4.
 """
 
@@ -53,7 +53,7 @@ class Streets(NamedTuple):
 
 
 def make_streets(street: Ints, seed: int) -> Streets:
-    """Tables for all blocks that the street coordinates `(2, rows, cols)` touch."""
+    """Return the tables for all blocks that the street coordinates `(2, rows, cols)` touch."""
     low, high = (edge // (BLOCK_UNITS * FINE) for edge in (street.min(axis=(1, 2)), street.max(axis=(1, 2))))
     i, j = (np.arange(a, b + 1) for a, b in zip(low, high, strict=True))
     lines = _lines(i, j, 0, seed), _lines(i, j, 1, seed)
@@ -112,7 +112,11 @@ def _land(i: Ints, j: Ints, seed: int) -> Codes:
 
 
 def color_code(red: int, green: int, blue: int) -> int:
-    """Color as one integer, red in the lowest byte."""
+    """Return a color as one integer, red in the lowest byte.
+
+    >>> hex(color_code(1, 2, 255))
+    '0xff0201'
+    """
     return red | green << 8 | blue << 16
 
 

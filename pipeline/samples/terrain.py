@@ -30,13 +30,13 @@ class Terrain(NamedTuple):
     cols: Ints
     """Scene columns of the lattice, multiples of `STEP`."""
     street: Ints
-    """Street coordinates `(2, rows, cols)` in 1/`FINE` units; main roads lie at whole blocks."""
+    """Street coordinates `(2, rows, cols)` in 1/`FINE` units; main roads are at whole blocks."""
     river: Floats
     """Pixels inside the bank of a river, negative outside."""
     lake: Floats
     """Pixels inside the shore of a lake, about; negative outside."""
     wood: Floats
-    """Height of the woods' floor against their crowns (zero mean, unit variance): trees stand where the sum is > 0."""
+    """Height of the woods' floor against their crowns (zero mean, unit variance): trees where the sum is > 0."""
     soil: Floats
     """Patches of zero mean and unit variance."""
     light: Floats
@@ -44,7 +44,7 @@ class Terrain(NamedTuple):
 
 
 def make_terrain(rows: Ints, cols: Ints, seed: int) -> Terrain:
-    """Terrain that covers the consecutive `rows` x `cols` and enough around them to place what reaches in."""
+    """Return the terrain of the consecutive `rows` x `cols`, and enough around them for objects that reach in."""
     y = np.arange((rows[0] - _REACH) // STEP, (rows[-1] + _REACH) // STEP + 2) * STEP
     x = np.arange((cols[0] - _REACH) // STEP, (cols[-1] + _REACH) // STEP + 2) * STEP
     river, lake = (
@@ -58,7 +58,7 @@ def make_terrain(rows: Ints, cols: Ints, seed: int) -> Terrain:
 
 
 def stretch(field: NDArray[_T], terrain: Terrain, rows: Ints, cols: Ints) -> NDArray[_T]:
-    """`STEP`² times `field`, interpolated linearly to `rows` x `cols`: exact for integers."""
+    """Return `STEP`² times `field`, interpolated linearly to `rows` x `cols`: exact for integers."""
     kind = field.dtype.type
     (i, dy), (j, dx) = np.divmod(rows - terrain.rows[0], STEP), np.divmod(cols - terrain.cols[0], STEP)
     strips = field[:, j] * kind(STEP) + (field[:, j + 1] - field[:, j]) * dx.astype(field.dtype)

@@ -1,4 +1,4 @@
-"""Physical values of an input: what is stored, scaled and shifted. NumPy only."""
+"""Physical values of an input: stored values, scaled and shifted. NumPy only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.sources.overviews import overview_of
 
 @dataclass(frozen=True)
 class Calibration:
-    """Physical values are `stored * scale + offset`, channel by channel: GDAL's rule."""
+    """Physical values are `stored * scale + offset` for each channel, as in GDAL."""
 
     scale: tuple[float, ...]
     """One per channel, not 0."""
@@ -30,19 +30,19 @@ class Calibration:
 
     @property
     def nothing(self) -> bool:
-        """Whether it leaves values as they are."""
+        """Whether it changes no value."""
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 
 
 class CalibratedSource(Source):
-    """An input in physical values, float32; they are computed in float64 and rounded once."""
+    """An input in physical values: float32, computed in float64 and rounded once."""
 
     def __init__(self, source: Source, calibration: Calibration) -> None:
         self._source, self._calibration = source, calibration
         self.info = replace(source.info, dtype=np.dtype(np.float32), nodata=None)
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`; what was observed is what was so in the file, by its own nodata."""
+        """Read the physical pixels of `box`; they are valid where the stored ones are."""
         stored, valid = self._source.read(box)
         values = np.empty(stored.shape, np.float32)
         pairs = zip(self._calibration.scale, self._calibration.offset, strict=True)
@@ -51,15 +51,15 @@ class CalibratedSource(Source):
         return Pixels(values, valid)
 
     def overview(self, cells: int) -> Source | None:
-        """The finest overview, if it has at least so many cells, in physical values too."""
+        """Return the finest overview in physical values, if it has at least `cells` cells; None otherwise."""
         found = overview_of(self._source, cells)
         return None if found is None else CalibratedSource(found, self._calibration)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._source.close()
 
 
 def _words(numbers: tuple[float, ...]) -> str:
-    """The numbers, or the one that all of them are."""
+    """The numbers, or one number if all are equal."""
     return ",".join(f"{number:g}" for number in (numbers[:1] if len(set(numbers)) == 1 else numbers))

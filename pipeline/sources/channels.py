@@ -1,4 +1,4 @@
-"""Channels of a volume seen more than once: each of its windows is a channel of the model."""
+"""Repeated channels of a volume: each intensity window is a channel of the model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pipeline.geometry import Box
 
 
 class RepeatedChannels(Source):
-    """A source whose channels are those of another, in another order or number."""
+    """A source with the channels of another one, reordered or repeated."""
 
     def __init__(self, source: Source, channels: tuple[int, ...]) -> None:
         self._source, self._order = source, list(channels)
         self.info = replace(source.info, channels=len(channels))
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`, with the channels in this order."""
+        """Read the pixels of `box`, with the channels in this order."""
         values, valid = self._source.read(box)
         return Pixels(values[self._order], valid)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._source.close()

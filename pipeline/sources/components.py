@@ -1,4 +1,4 @@
-"""Masks whose classes have no stray pieces: only the largest of each class, or none below a size."""
+"""Connected components of masks: keep the largest of each class, or none below a size."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.disjoint_sets import DisjointSets
 
 _ROWS = {2: 1024, 3: 32}
-"""Rows that are looked at together, by number of axes."""
+"""Rows to label at a time, by number of axes."""
 Labels = NDArray[Any]
 Numbers = NDArray[np.int64]
 
 
 class ComponentFilter(Source):
-    """A mask whose pieces that are too small have become background.
+    """A mask in which components that are too small are background.
 
-    A piece is what touches along faces, edges or corners, of one class. Two forward passes: the first numbers the
-    pieces of each slab and joins those that meet at its borders, the second, in `read`, numbers them again the same
-    way. What is held is a slab, and a number for each piece.
+    Cells of one class that touch along faces, edges or corners are a component. There are two forward passes: the
+    first labels the components of each slab and joins those that meet at its borders, the second, in `read`, labels
+    them again in the same way. Memory holds one slab, and one number per component.
     """
 
     def __init__(self, labels: Source, background: int, nodata: int, *, least: int = 0, largest: bool = False) -> None:
-        """Look through `labels`: pieces below `least` cells go, with `largest` all but the largest of each class.
+        """Filter `labels`: remove components below `least` cells, with `largest` all but the largest of each class.
 
-        Of equally large ones the first in array order is kept.
+        Of equally large components the first in array order is kept.
         """
         self._labels, self._background, self._nodata = labels, background, nodata
         self.info = labels.info
@@ -40,7 +40,7 @@ class ComponentFilter(Source):
         self._kept = self._look(least, largest)
 
     def read(self, box: Box) -> Pixels:
-        """Labels of `box`, slab by slab."""
+        """Read the filtered labels of `box`, slab by slab."""
         values = np.empty((1, *box.shape), self.dtype)
         for index, slab in enumerate(self._slabs):
             part = box.clip(slab)
@@ -53,11 +53,11 @@ class ComponentFilter(Source):
         return Pixels(values, None if valid.all() else valid)
 
     def close(self) -> None:
-        """Release the mask."""
+        """Close the mask."""
         self._labels.close()
 
     def _look(self, least: int, largest: bool) -> NDArray[np.bool_]:
-        """Whether each piece stays; number 0 are the cells that belong to none."""
+        """Whether each component is kept; number 0 stands for the cells that belong to none."""
         joined, sizes, classes = DisjointSets(1), [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
         above: tuple[Labels, Numbers] | None = None
         for index in range(len(self._slabs)):
@@ -74,7 +74,7 @@ class ComponentFilter(Source):
         return _kept(joined.roots(), np.concatenate(sizes), np.concatenate(classes), least, largest)
 
     def _numbered(self, index: int) -> tuple[Labels, Numbers]:
-        """A slab, and the number of the piece of each of its cells; that of the slab before is remembered."""
+        """The labels of a slab, and the component number of each cell; the last slab is cached."""
         held = self._held
         if held is None or held[0] != index:
             labels = self._labels.read(self._slabs[index]).values[0]
@@ -91,7 +91,7 @@ class ComponentFilter(Source):
 
 
 def _meet(joined: DisjointSets, labels: Labels, pieces: Numbers, below: Labels, pieces_below: Numbers) -> None:
-    """Join what touches across the border of two slabs."""
+    """Join components that touch across the border of two slabs."""
     pairs = []
     for shift in product((-1, 0, 1), repeat=labels.ndim):
         here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, labels.shape, strict=True))

@@ -1,4 +1,4 @@
-"""A scene from further away: one of the overviews that its file has."""
+"""Overviews of a scene, from its file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class HasOverviews(Protocol):
     """A `Source` whose file may have overviews."""
 
     def overview(self, cells: int) -> Source | None:
-        """The finest overview, if it has at least so many cells, to be closed by who asks; None where there is none."""
+        """Return the finest overview, if it has at least `cells` cells; None otherwise. The caller closes it."""
         ...
 
 
 def overview_of(source: Source, cells: int) -> Source | None:
-    """The finest overview of an input, if it has one of at least so many cells."""
+    """Return the finest overview of an input, if it has at least `cells` cells; None otherwise."""
     return source.overview(cells) if isinstance(source, HasOverviews) else None

@@ -1,4 +1,4 @@
-"""Full-width slabs of a source, in order: how staging, statistics and export walk through an input."""
+"""Forward passes over a source in full-width slabs, for staging, statistics and export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box, cut_slabs
 
 SCENE_ROWS, VOLUME_ROWS = 1024, 16
-"""Cells along axis 0 that are read at a time where nothing else is asked for."""
+"""Default number of rows, or slices, to read at a time."""
 
 
 def slabs(source: Source, rows: int | None = None) -> Iterator[tuple[Box, Pixels]]:

@@ -1,4 +1,4 @@
-"""The stretch of a scene: values at two percentiles of each channel, from one pass over a coarse look at all of it."""
+"""The percentile stretch of a scene: values at two percentiles of each channel, from an even sample of its cells."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from pipeline.sources.overviews import overview_of
 from pipeline.sources.statistics import Histogram, InputStatistics, count_volume
 
 CELLS = 1 << 21
-"""Most cells that are looked at, spread evenly; of scenes of no more, it is all of them."""
+"""Most cells to sample, spread evenly; a scene with no more is read whole."""
 _READ = 1 << 20
-"""Cells that are read at a time, in whole blocks: one block at least."""
+"""Cells to read at a time, in whole blocks: at least one block."""
 
 
 def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> InputStatistics:
     """Measure the value of each channel at its percentile `low`, and the distance from there to that at `high`.
 
-    Cells that were not observed do not count; a channel without any has 0 and 0. Of a scene of more than `CELLS` cells
-    the finest overview is looked at, if the file has one (coarser ones lose spread by averaging), and of that, or of
-    the scene itself, every n-th row and column. The same file gives the same numbers. Of a volume, all finite values
-    other than 0 are counted, in one pass, as `Histogram` does.
+    Only valid cells count; a channel without any has 0 and 0. In a scene of more than `CELLS` cells, every n-th row and
+    column is sampled, from the finest overview if the file has one (averaging narrows the spread of coarser ones). The
+    same file gives the same numbers. In a volume, one pass counts all finite values other than 0, see `Histogram`.
     """
     if not source.grid.is_scene:
         seen = [Histogram(source.dtype) for _ in range(source.channels)]
@@ -46,19 +45,23 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
 
 
 def ends_of(seen: Sequence[Histogram], low: Sequence[float], high: Sequence[float]) -> InputStatistics:
-    """Return the same for a volume whose values were counted, channel by channel."""
+    """Return the percentile stretch of a volume from the histogram of each channel."""
     ends = [(one.at(bottom), one.at(top)) for one, bottom, top in zip(seen, low, high, strict=True)]
     return InputStatistics(tuple(a for a, _ in ends), tuple(b - a for a, b in ends))
 
 
 def to_gray(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Shades of grey for a picture: black at `low`, white at `high`; NaN is black."""
+    """Return shades of gray for a picture: black at `low`, white at `high`; NaN is black.
+
+    >>> to_gray(np.array([-1, 0, 5, np.nan]), 0, 5)
+    array([  0,   0, 255,   0], dtype=uint8)
+    """
     share = np.nan_to_num((values - low) / max(high - low, 1e-9))
     return (255 * np.clip(share, 0, 1)).astype(np.uint8)
 
 
 def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """Every n-th cell `(channels, rows, columns)` down and across, and which were observed."""
+    """Every n-th cell down and across, `(channels, rows, columns)`, and which of them are valid."""
     shape = source.grid.shape
     step = ceil(sqrt(np.prod(shape, dtype=float) / CELLS))
     rows, columns = (-(-length // step) for length in shape)
@@ -76,7 +79,7 @@ def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
 
 
 def _boxes(source: Source) -> Iterator[Box]:
-    """The scene in pieces of whole blocks."""
+    """Boxes of whole blocks that cover the scene."""
     height, width = source.block
     height *= max(1, min(256, _READ // width) // height)
     width *= max(1, _READ // (height * width))

@@ -1,4 +1,4 @@
-"""A volume seen along another axis: permuted and reversed, never resampled. NumPy only."""
+"""A volume in another orientation: permuted and reversed, never resampled. NumPy only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.geometry.orientation import inverse, orient, turned_grid
 class ReorientedSource(Source):
     """A `Source` whose axes are a permutation and reversal of another's; each cell stays where it is in the world.
 
-    Axes keep their names by place: the first is the one that is swept. The grid carries no file's own words for its
-    geometry, for they tell of the other one.
+    The names of axes stay in order: the first axis is the one that is swept. The grid has no `reference`, since that
+    describes the geometry of the other source.
     """
 
     def __init__(self, source: Source, order: tuple[int, ...], flips: tuple[bool, ...]) -> None:
@@ -30,7 +30,7 @@ class ReorientedSource(Source):
         self.info = replace(source.info, grid=grid, block=tuple(source.block[axis] for axis in order))
 
     def read(self, box: Box) -> Pixels:
-        """Pixels of `box`, which is given in this view's axes."""
+        """Read the pixels of `box`, given in the axes of this view."""
         values, valid = self.source.read(self.to_source(box))
         return Pixels(
             orient(values, self.order, self.flips),
@@ -42,7 +42,7 @@ class ReorientedSource(Source):
         self.source.close()
 
     def to_source(self, box: Box) -> Box:
-        """The cells of `box`, given in this view's axes, as a box of the source."""
+        """Convert `box` from the axes of this view to those of the source."""
         spans = [
             (size - stop, size - start) if flip else (start, stop)
             for start, stop, size, flip in zip(box.start, box.stop, self.grid.shape, self.flips, strict=True)

@@ -1,4 +1,4 @@
-"""Masks without patches below a size: what is too small takes the class that most of its border has."""
+"""Sieve masks: patches below a size take the class of most of their border."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box
 
 SIDE = {2: 1024, 3: 64}
-"""Least side of a tile that is looked at by itself, by number of axes."""
+"""Smallest side of a tile, by number of axes."""
 Labels = NDArray[np.generic]
 
 
 class SievedLabels(Source):
-    """A mask in which each patch has at least so many cells, or no neighbour that has.
+    """A mask in which each patch has at least `least` cells, or no neighbor that has.
 
-    Cells of one class that touch along faces are a patch. One that is too small takes the class that most of the faces
-    around it have, those of nodata and of other small patches left out; the lowest class wins a tie. A patch with
-    nothing else around it stays.
+    Cells of one class that touch along faces are a patch. One that is too small takes the most frequent class of the
+    faces around it, without those of nodata and of other small patches; the lowest class wins a tie. A patch with no
+    other faces around it stays.
     """
 
     def __init__(self, labels: Source, nodata: int, least: int, *, side: int | None = None) -> None:
-        """Sieve `labels`: patches below `least` cells go. `side` is the least side of a tile, else that of `SIDE`."""
+        """Sieve `labels`: replace patches below `least` cells, in tiles of at least `side` cells, by default `SIDE`.
+
+        Raises:
+            RequestError: if `least` is below 1.
+
+        """
         if least < 1:
             raise RequestError(
                 f"sieve is {least}; it is the smallest number of cells of a patch, and must be at least 1"
@@ -37,7 +42,7 @@ class SievedLabels(Source):
         self._side = max(side or SIDE[len(self.grid.shape)], 4 * least)
 
     def read(self, box: Box) -> Pixels:
-        """Labels of `box`, tile by tile: what decides a cell lies within twice as many cells as a patch must have."""
+        """Read the sieved labels of `box`, tile by tile: a cell depends on no other farther than `2 * least` cells."""
         values = np.empty((1, *box.shape), self.dtype)
         whole = Box.whole(self.grid.shape)
         for tile in self._tiles(box):
@@ -52,12 +57,12 @@ class SievedLabels(Source):
             yield Box(corner, tuple(min(at + self._side, end) for at, end in zip(corner, box.stop, strict=True)))
 
     def close(self) -> None:
-        """Release the mask."""
+        """Close the mask."""
         self._labels.close()
 
 
 def sieve(labels: Labels, nodata: int, least: int) -> Labels:
-    """An array of labels without patches below `least` cells."""
+    """Return an array of labels without patches below `least` cells."""
     patches = _patches(labels)
     small = (np.bincount(patches.ravel()) < least)[patches] & (labels != nodata)
     if not small.any():

@@ -1,4 +1,4 @@
-"""Statistics of a whole input, taken once, so that no patch is scaled by its own."""
+"""Statistics of a whole input, computed once, so that all patches are scaled in the same way."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipeline.sources.passes import slabs
 
 @dataclass
 class MomentAccumulator:
-    """Mean and standard deviation of the finite values other than 0, gathered slice by slice.
+    """Mean and standard deviation of the finite values other than 0, accumulated slice by slice.
 
-    Slices must come in order: then the same volume gives the same numbers however it is stored and read.
+    Slices must be added in order: then a volume gives the same numbers however it is stored and read.
     """
 
     count: int = 0
@@ -40,19 +40,19 @@ class MomentAccumulator:
 
     @property
     def mean(self) -> float:
-        """Mean of what was added; 0 where that is nothing."""
+        """Mean of the values; 0 without any."""
         return (self.shift or 0.0) + self.total / max(self.count, 1)
 
     @property
     def std(self) -> float:
-        """Standard deviation of what was added; 0 where that is nothing or of one value."""
+        """Standard deviation of the values; 0 without any."""
         count = max(self.count, 1)
         return sqrt(max(0.0, self.squares / count - (self.total / count) ** 2))
 
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """Numbers of one input by which its values are scaled, one per channel; none for a model that needs none."""
+    """Offset and scale of the values of an input, one per channel; empty for a model that needs none."""
 
     offset: tuple[float, ...] = ()
     """Mean, or the value at a low percentile."""
@@ -61,7 +61,7 @@ class InputStatistics:
 
     @classmethod
     def of_moments(cls, channels: Sequence[MomentAccumulator]) -> InputStatistics:
-        """Mean and standard deviation of each channel."""
+        """Return the mean and the standard deviation of each channel."""
         return cls(tuple(channel.mean for channel in channels), tuple(channel.std for channel in channels))
 
 
@@ -72,10 +72,10 @@ _HALF = 1 << 16
 
 @dataclass
 class Histogram:
-    """Percentiles of the finite values other than 0, gathered slice by slice, in any order: they only are counted.
+    """Percentiles of the finite values other than 0, counted slice by slice in any order.
 
-    Exact for integers of up to 16 bits; others are counted by the upper half of their float32, in which a percentile is
-    then found to within 1/128 of itself at worst, and far better where values are many.
+    Exact for integers of up to 16 bits. Others are binned by the upper half of their float32, which gives a percentile
+    to within 1/128 of its value at worst, and far more precisely where there are many values.
     """
 
     dtype: np.dtype[Any]
@@ -87,7 +87,7 @@ class Histogram:
         self.counts += np.bincount(self._bins(seen), minlength=_HALF)
 
     def at(self, percentile: float) -> float:
-        """The value at a percentile, between its neighbours in order as `numpy.percentile` has it; 0 of nothing."""
+        """Return the value at a percentile, interpolated like `numpy.percentile`; 0 without values."""
         count = int(self.counts.sum())
         if not count:
             return 0.0
@@ -109,7 +109,7 @@ class Histogram:
         return (keys_of(seen.astype(np.float32)) >> 16).astype(np.int64)
 
     def _ranked(self, rank: int) -> float:
-        """The value of that rank; of a bin of several values, as if they were spread evenly."""
+        """The value of a rank, as if the values of a bin were spread evenly."""
         ends = np.cumsum(self.counts)
         at = int(np.searchsorted(ends, rank, side="right"))
         if self._exact:
@@ -119,24 +119,28 @@ class Histogram:
 
 
 def count_in(seen: Sequence[MomentAccumulator | Histogram], values: NDArray[Any]) -> None:
-    """Add the values of one slice, `(channels, ...)`, to what was seen of each channel."""
+    """Add the values of one slice, `(channels, ...)`, to the statistics of each channel."""
     for one, plane in zip(seen, values, strict=True):
         one.add(plane)
 
 
 def count_volume(seen: Sequence[MomentAccumulator | Histogram], source: Source) -> None:
-    """Add all slices of a volume to what was seen of each channel, in order: one forward pass."""
+    """Add all slices of a volume, in order, to the statistics of each channel: one forward pass."""
     for _, pixels in slabs(source, 1):
         count_in(seen, pixels.values)
 
 
 def keys_of(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Whole numbers in the order of float32 values."""
+    """Return integers that sort like the float32 values.
+
+    >>> np.argsort(keys_of(np.array([1.5, -2, 0], np.float32)))
+    array([1, 2, 0])
+    """
     bits = np.ascontiguousarray(values).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits ^ np.uint32(0x80000000))
 
 
 def value_of(key: int) -> float:
-    """The float32 of a key."""
+    """Return the float32 value of one of `keys_of`."""
     bits = key ^ 0x80000000 if key & 0x80000000 else ~key & 0xFFFFFFFF
     return float(np.array(bits, np.uint32).view(np.float32))

@@ -1,4 +1,4 @@
-"""Which cells of an input were observed: one rule for every door. NumPy only."""
+"""Which cells of an input are valid: one rule for all formats. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 def valid_mask(
     values: NDArray[Any], nodata: Sequence[float | None], shown: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_] | None:
-    """Cells of `values` `(channels, *cells)` with an observation, True in the array `cells`; None: all of them.
+    """Return which cells of `values` `(channels, *cells)` are valid, as an array `(*cells,)`; None: all of them.
 
-    A cell is observed where the file's own mask `shown` says so or, without one, where some channel differs from its
-    nodata value (no channel may lack one); and where all channels are finite, for a network cannot take others.
+    A cell is valid where the mask of the file, `shown`, is True or, without one, where some channel differs from its
+    nodata value (if each channel has one); and where all channels are finite, since a network needs finite values.
     """
     parts = [] if shown is None else [shown]
     if shown is None and all(value is not None for value in nodata):

@@ -1,6 +1,7 @@
-"""Contracts that a `Source`, `Sink` or `Predictor` of your own is tested by, as classes of tests to subclass.
+"""Contracts for your own `Source`, `Sink` or `Predictor`, as classes of tests to subclass.
 
-Needs pytest and Hypothesis: `pip install 'pipeline[testing]'`.
+Needs pytest and Hypothesis: `pip install 'pipeline[testing]'`. May import the engine, geometry and errors; only tests
+import it.
 """
 
 import pytest

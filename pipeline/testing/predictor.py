@@ -1,4 +1,4 @@
-"""What every `Predictor` must hold to."""
+"""The contract of every `Predictor`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PredictorContract:
     """Tests of a `Predictor`: subclass it in a module of tests, and give the fixtures `predictor` and `patches`."""
 
     margin: tuple[int, ...] = ()
-    """Cells seen on both sides of a patch per axis, but not predicted; none by default."""
+    """Cells that the network sees on both sides of a patch per axis, but does not predict; none by default."""
 
     @pytest.fixture
     def predictor(self) -> Predictor:
@@ -26,7 +26,7 @@ class PredictorContract:
 
     @pytest.fixture
     def patches(self) -> NDArray[Any]:
-        """Values of at least two different patches, `(n, channels, *seen)`, in the type that a source has."""
+        """Values of at least two different patches, `(n, channels, *seen)`, in the type of a source."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture named patches")
 
     def test_scores_are_finite_float32_for_each_class_and_cell(
@@ -49,7 +49,7 @@ class PredictorContract:
             assert [scores.tobytes() for scores in found] == alone[order], "scores depend on the batch"
 
     def test_the_same_patches_give_the_same_scores_again(self, predictor: Predictor, patches: NDArray[Any]) -> None:
-        """Even if the caller has changed those that it was given; its own values are left as they are."""
+        """Even if the caller has changed the scores; the predictor leaves its input as it is."""
         group = _groups(predictor, patches)[0]
         before = group.copy()
         scores = _scores(predictor, group)
@@ -59,7 +59,7 @@ class PredictorContract:
         np.testing.assert_array_equal(group, before, "the predictor changed what it was given")
 
     def test_threads_get_what_one_gets(self, predictor: Predictor, patches: NDArray[Any]) -> None:
-        """So many calls as `threads` says run at the same time."""
+        """As many calls as `threads` run at the same time."""
         groups = _groups(predictor, patches) * 3
         with ThreadPoolExecutor(predictor.threads) as pool:
             together = list(pool.map(lambda group: _scores(predictor, group).tobytes(), groups))

@@ -1,4 +1,4 @@
-"""What every `Sink` must hold to."""
+"""The contract of every `Sink`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from pipeline.engine import Decision, Sink
 from pipeline.geometry import Box
 
 Values = tuple[NDArray[Any], ...]
-"""Of a slab, an array for each decision."""
+"""The arrays of a slab, one per decision."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output that was begun and is empty, and how to look at it from outside of the sink."""
+    """An output that was begun and is empty, and how to inspect it from outside the sink."""
 
     open: Callable[[], Sink]
-    """Open a sink on it, as each worker does."""
+    """Open a sink on it, like each worker."""
     read: Callable[[Box], Sequence[NDArray[Any]]]
-    """What is there of a slab: for each decision an array `(*planes, *slab.shape)`."""
+    """Read a slab: an array `(*planes, *slab.shape)` for each decision."""
     done: Callable[[], Collection[Box]]
-    """Those of `slabs` that are safe, as a later run finds them."""
+    """Return those of `slabs` that a later run takes as done."""
     slabs: Sequence[Box]
-    """The slabs in which all of it is written; at least two."""
+    """The slabs of the whole output; at least two."""
     decisions: Sequence[Decision]
-    """What is written."""
+    """The decisions to write."""
 
     def values(self, slab: Box, seed: int = 0) -> Values:
-        """Something to write."""
+        """Return random values to write."""
         rng = np.random.default_rng([seed, *slab.start])
         return tuple(rng.integers(0, 200, (*each.planes, *slab.shape)).astype(each.dtype) for each in self.decisions)
 
     def nodata(self, slab: Box) -> Values:
-        """What is there before anything is written."""
+        """Return the values before anything is written."""
         return tuple(np.full((*each.planes, *slab.shape), each.nodata, each.dtype) for each in self.decisions)
 
 
@@ -97,7 +97,7 @@ class SinkContract:
         assert set(output.done()) == {slab}
 
     def test_a_write_that_fails_is_not_done(self, output: Output) -> None:
-        """Neither where the values do not fit the slab, nor where the slab lies outside of the output."""
+        """Neither where the values do not fit the slab, nor where the slab is outside the output."""
         slab, last = output.slabs[0], output.slabs[-1]
         short = tuple(values[..., :-1] for values in output.values(slab))
         outside = Box((last.stop[0], *last.start[1:]), (2 * last.stop[0] - last.start[0], *last.stop[1:]))
@@ -109,14 +109,14 @@ class SinkContract:
 
 
 def assert_written(output: Output, slab: Box, expected: Values) -> None:
-    """Fail unless `expected`, an array for each decision, is what is there of a slab."""
+    """Fail unless a slab has the values `expected`, an array for each decision."""
     for found, values in zip(output.read(slab), expected, strict=True):
         assert found.dtype == values.dtype
         np.testing.assert_array_equal(found, values, f"{slab} is not as it was written")
 
 
 def assert_complete(output: Output) -> None:
-    """Fail unless all slabs are there as they were written, and done."""
+    """Fail unless all slabs have the values that were written, and are done."""
     for slab in output.slabs:
         assert_written(output, slab, output.values(slab))
     assert set(output.done()) == set(output.slabs)

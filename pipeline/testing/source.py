@@ -1,4 +1,4 @@
-"""What every `Source` must hold to."""
+"""The contract of every `Source`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ THREADS = 4
 class SourceContract:
     """Tests of a `Source`: subclass it in a module of tests, and give the fixture `source`.
 
-    Use an input that is small, for it is read as a whole, but larger than its block.
+    Use a small input, since it is read as a whole, but one larger than its block.
     """
 
     max_examples: int | None = None
-    """Boxes that a test draws, for sources that are slow; None: as many as Hypothesis is set to."""
+    """Number of boxes that a test draws, for slow sources; None: the setting of Hypothesis."""
 
     @property
     def _settings(self) -> settings:
@@ -39,7 +39,7 @@ class SourceContract:
 
     @pytest.fixture
     def opened(self, source: Source | PlainSource) -> Iterator[Source]:
-        """The source as the engine takes it."""
+        """The source as the engine uses it."""
         yield as_source(source)
         source.close()
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what the engine works on."""
+"""Hypothesis strategies for boxes, grids and lattices."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pipeline.geometry import Box, Grid, Lattice
 
 
 def boxes(shape: tuple[int, ...]) -> st.SearchStrategy[Box]:
-    """Boxes of at least one cell inside a grid of `shape`."""
+    """Draw boxes of at least one cell inside a grid of `shape`."""
     return st.tuples(*map(_spans, shape)).map(_box)
 
 
 def grids(axes: int = 2, *, longest: int = 20) -> st.SearchStrategy[Grid]:
-    """Grids of two or three axes of up to `longest` cells: turned, sheared and mirrored, anywhere in the world."""
+    """Draw grids of two or three axes of up to `longest` cells: rotated, sheared and mirrored, anywhere."""
     shapes = st.tuples(*[st.integers(1, longest)] * axes)
     return st.builds(_grid, shapes, st.integers(0, 2**32 - 1))
 
 
 def lattices(axes: int = 2) -> st.SearchStrategy[Lattice]:
-    """Lattices of two or three axes on grids from one cell to three patches and a cell: any overlap, margins up to 2.
+    """Draw lattices on grids from one cell to three patches and a cell: any overlap, margins up to 2.
 
-    Patches of volumes have a few slices or, as those of a network do, one.
+    Patches of volumes have a few slices, or one like those of a network.
     """
     if axes == 2:
         return st.tuples(_lattice_axes(12), _lattice_axes(12)).map(_lattice)

@@ -1,6 +1,7 @@
 """The formats of inputs and masks, in one table. To add one, add a module here and an entry in `FORMATS`.
 
 The packages of the libraries (`raster`, `volume`, `dicom`, `zarr`) are imported when a file is opened or written.
+May import the modules of `pipeline.io`, and those packages inside functions only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Weights of other projects, read safely and made into models or backbones of this one.
 
 The public names are imported when they are first used: the command line needs the options without torch.
+May import other modules of models and the floors below it; nothing of io or jobs.
 """
 
 from typing import TYPE_CHECKING

@@ -24,7 +24,7 @@ def _open(item: Input, options: OpenOptions) -> Source:
     return DicomSource(item.path, options.series, item.header)
 
 
-def _header(item: Input) -> Any:  # noqa: ANN401  (slices of pydicom's room)
+def _header(item: Input) -> Any:  # noqa: ANN401  (slices, of the package that reads them)
     from pipeline.io.dicom.source import slices_of
 
     return slices_of(item.path)

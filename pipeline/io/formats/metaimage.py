@@ -16,7 +16,7 @@ def _matches(text: str) -> bool:
     return suffix_of(text) in _SUFFIXES
 
 
-def _header(item: Input) -> Any:  # noqa: ANN401  (what a header says, in its own room)
+def _header(item: Input) -> Any:  # noqa: ANN401  (a header, of the package that reads it)
     from pipeline.io.volume.metaimage import read_metaimage
 
     return read_metaimage(item.path)

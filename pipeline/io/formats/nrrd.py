@@ -17,7 +17,7 @@ def _matches(text: str) -> bool:
     return suffix_of(text) in _SUFFIXES
 
 
-def _header(item: Input) -> Any:  # noqa: ANN401  (what a header says, in its own room)
+def _header(item: Input) -> Any:  # noqa: ANN401  (a header, of the package that reads it)
     need("nrrd", item.text)
     from pipeline.io.volume.nrrd import read_nrrd
 

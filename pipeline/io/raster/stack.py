@@ -1,4 +1,4 @@
-"""Several rasters as the bands of one scene, on the grid of the first: what a catalogue keeps as one file a band."""
+"""Several rasters as the bands of one scene, on the grid of the first: what catalogs keep as one file per band."""
 
 from __future__ import annotations
 

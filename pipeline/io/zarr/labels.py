@@ -48,7 +48,7 @@ def create_labels(
     provenance: Mapping[str, Any],
     header: bytes = b"",
 ) -> None:
-    """Create a store at `path` in which every cell of `grid` is nodata. `made` (JSON values) says how it is made.
+    """Create a store at `path` in which every cell of `grid` is nodata. `provenance` (JSON values) says how it is made.
 
     `header` is what a NIfTI file of the mask of a volume would begin with.
     """

@@ -42,7 +42,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or (self.seconds is not None and self.seconds <= 0):
-            raise RequestError(f"at_once is {self.at_once} and seconds {self.seconds}; both must be above 0")
+            raise RequestError(f"at_once is {self.at_once} and seconds {self.seconds}; both must be positive")
 
     def slot(self) -> AbstractContextManager[None]:
         """A slot of the limit; a limit that does not exist is an error."""
@@ -73,7 +73,7 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
 )
 def segment_item(job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
     """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
-    observer = _create_tracker("Cells that are done")
+    observer = _create_tracker("Cells done")
     with bounds.slot():
         report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
@@ -98,7 +98,7 @@ def _segment_in_time(job: Job, run: RunContext, seconds: float | None, stop: Eve
     except Interrupted as error:
         if stop.is_set():
             raise
-        raise LateError(f"{job.name}: took longer than {seconds:g} s; what is done is kept") from error
+        raise LateError(f"{job.name}: took longer than {seconds:g} s; finished slabs are kept") from error
 
 
 def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
@@ -122,7 +122,7 @@ def segment_items(
 
     Ctrl-C, or a flow that is cancelled, stops the items under way between two patches.
     """
-    progress = _create_tracker("Items that are done")
+    progress = _create_tracker("Items done")
     stop = Event()
 
     def each(work: WorkItem, number: int, count: int) -> Report:

@@ -69,11 +69,11 @@ def learn_flow(
 def _check(figures: Mapping[str, float | None], least: Mapping[str, float], model: Path) -> None:
     unknown = [name for name in least if name not in figures]
     if unknown:
-        raise RequestError(f"least: there is no figure {unknown[0]}; there are {', '.join(figures)}")
+        raise RequestError(f"least: unknown figure {unknown[0]}; choose from {', '.join(figures)}")
     short = [
-        f"{name} is {value}, needed is {needed}"
+        f"{name} is {value}, below {needed}"
         for name, needed in least.items()
         if (value := figures[name]) is None or value < needed
     ]
     if short:
-        raise ModelError(f"{model}: is not published, for {'; '.join(short)}")
+        raise ModelError(f"{model}: not published: {'; '.join(short)}")

@@ -43,7 +43,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if (self.every is None) == (self.cron is None):
-            raise RequestError('give one of --every and --cron, as in --every 15m or --cron "0 3 * * *"')
+            raise RequestError('give one of --every and --cron, e.g. --every 15m or --cron "0 3 * * *"')
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def create_deployment(
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
     except ValueError as error:
-        raise RequestError(f"{when.cron!r}: is no schedule ({error}); as in --cron '0 3 * * *'") from error
+        raise RequestError(f"{when.cron!r}: is not a cron schedule ({error}); e.g. --cron '0 3 * * *'") from error
     return cast("RunnerDeployment", made)  # a coroutine only where one is awaited
 
 
@@ -91,12 +91,14 @@ def serve_deployment(deployment: RunnerDeployment) -> None:
 def apply_to_pool(deployment: RunnerDeployment) -> str:
     """Create the deployment on the server that is set up, for the workers of its pool; its name there."""
     if PREFECT_API_URL.value() is None:
-        raise RequestError("--pool needs a Prefect server; tell of it by `prefect config set PREFECT_API_URL=...`")
+        raise RequestError(
+            "--pool needs a Prefect server; set its address with `prefect config set PREFECT_API_URL=...`"
+        )
     try:
         deployment.apply()
     except (ValueError, RuntimeError, httpx.HTTPError) as error:
         raise PipelineError(
-            f"Prefect does not take the deployment ({error}); is there such a pool? "
+            f"Prefect did not accept the deployment ({error}); does its work pool exist? "
             f"`prefect work-pool create {deployment.work_pool_name} --type process`"
         ) from error
     return deployment.full_name
@@ -127,7 +129,7 @@ def _wait(server: subprocess.Popen[bytes], address: str) -> None:
     until = time.monotonic() + _PATIENCE
     while not _answers(address):
         if server.poll() is not None or time.monotonic() > until:
-            raise PipelineError(f"Prefect's server does not start at {address}; start one, see `prefect server start`")
+            raise PipelineError(f"the Prefect server did not start at {address}; start it with `prefect server start`")
         time.sleep(0.5)
 
 

@@ -69,15 +69,15 @@ def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) 
     Raises RequestError for an address that gives access by itself, as Prefect keeps the parameters of its flows.
     """
     if signed := [job.name for job in jobs if job.name != job.input]:
-        raise RequestError(f"{signed[0]}: its address gives access, and Prefect would keep it; run with --no-prefect")
+        raise RequestError(
+            f"{signed[0]}: the address contains credentials, which Prefect would store; run with --no-prefect"
+        )
     try:
         return segment_flow(list(jobs), means, ledger)
     except ItemsFailedError as error:
         return error.reports
     except RuntimeError as error:
-        raise PipelineError(
-            f"Prefect does not answer ({error}); run with --no-prefect, or see to its server"
-        ) from error
+        raise PipelineError(f"cannot reach Prefect ({error}); check its server, or run with --no-prefect") from error
 
 
 def create_reports_artifact(reports: Sequence[Report], key: str, description: str) -> None:

@@ -47,7 +47,7 @@ def watch_flow(
     check(request)
     jobs = _without_recent(_jobs(request), settle)
     if not jobs:
-        get_run_logger().info("nothing is there yet")
+        get_run_logger().info("no inputs yet")
         return []
     before = _KnownReports()
     with open_archive(ledger or folder_of(request, jobs) / LEDGER_NAME) as archive:

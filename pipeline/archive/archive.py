@@ -156,8 +156,8 @@ class Archive:
         other = [what for job, row in made if (what := self._difference(job, row))]
         if other:
             raise RequestError(
-                f"{self._ledger.path}: {len(other)} of {len(jobs)} items are there already, made with {other[0]}; "
-                "--overwrite makes them anew, or give another --output"
+                f"{self._ledger.path}: {len(other)} of {len(jobs)} items already exist, made with {other[0]}; "
+                "use --overwrite to replace them, or give another --output"
             )
 
     def _difference(self, job: Job, row: Row) -> str:
@@ -226,9 +226,9 @@ def _with_stamp(row: Row, stamp: str | None) -> Entry:
 
 
 def _skipped_report(job: Job, row: Row) -> Report:
-    return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
+    return Report(job.name, row.output, "skipped", "already made by the same job", 0.0, row.cells, row.model)
 
 
 def _quarantined_report(job: Job, row: Row, ledger: Path) -> Report:
-    reason = f"{row.reason} (quarantined: not tried again until it changes, or `pipeline retry {ledger}`)"
+    reason = f"{row.reason} (quarantined: not retried until the input changes, or `pipeline retry {ledger}`)"
     return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -101,13 +101,13 @@ class ArchiveLedger:
         self.path = path
         self._lock = RLock()
         if not create and not path.is_file():
-            raise RequestError(f"{path}: there is no ledger; give the folder or the file of one, see `pipeline run`")
+            raise RequestError(f"{path}: no ledger here; give the file of a ledger, or its folder")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
             self._base.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
-            raise OutputError(f"{path}: cannot be used as a ledger ({error}); move it away to begin anew") from error
+            raise OutputError(f"{path}: cannot be used as a ledger ({error}); move it away to start over") from error
         except OSError as error:
             raise OutputError(f"{path}: the ledger cannot be written ({error.strerror})") from error
         self._check_format()
@@ -195,4 +195,4 @@ class ArchiveLedger:
         self._base.execute("INSERT OR IGNORE INTO kept VALUES ('format', ?)", (str(FORMAT),))
         found = self._base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone()[0]
         if found != str(FORMAT):
-            raise RequestError(f"{self.path}: is a ledger of format {found}, this version reads {FORMAT}")
+            raise RequestError(f"{self.path}: is a ledger of format {found}, but this version reads {FORMAT}")

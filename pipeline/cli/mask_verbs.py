@@ -140,7 +140,7 @@ def export(
         typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
         return
     if options.structure or options.simplify or options.min_area or options.image:
-        raise RequestError("--per-class writes a mask of each class; --class, vectors and images go without it")
+        raise RequestError("--per-class cannot be used with --class, --simplify, --min-area or --image")
     cleaning = {name: getattr(options, name) for name in ("sieve", "largest", "min_volume", "overwrite")}
     written = [str(file) for file in export_per_class(mask, output, **cleaning)]
     typer.echo(json.dumps({"input": mask, "output": written}) if as_json else "\n".join(written))

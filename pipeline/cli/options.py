@@ -127,8 +127,8 @@ def _choose(key: Key, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what
         if (former := options[_former_parameter(word)]) in (None, []):
             continue
         if said != _default_of(key):
-            raise RequestError(f"{_flag(word)} is the older name of {_flag(key.name)}; give that one alone")
-        typer.echo(f"note: {_flag(word)} is now {_flag(key.name)}; the older name will go", err=True)
+            raise RequestError(f"{_flag(word)} is the old name of {_flag(key.name)}; give only the new one")
+        typer.echo(f"note: {_flag(word)} is now {_flag(key.name)}; the old name will be removed", err=True)
         said = former
     return said
 

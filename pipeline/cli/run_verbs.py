@@ -54,7 +54,7 @@ def run(
     from pipeline.jobs.job_file import load_request
 
     if hash_names and prefect:
-        raise RequestError("--hash-names: Prefect keeps the names of its items; run with --no-prefect")
+        raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
     request = load_request(config, request)
     jobs = jobs_of(request)
     ledger = ledger or _ledger_of(request, jobs)

@@ -62,4 +62,4 @@ def schedule(
         return
     made = apply_to_pool(deployment)
     record = {"deployment": made, "pool": pool}
-    typer.echo(json.dumps(record) if as_json else f"{made}: `prefect worker start --pool {pool}` does it")
+    typer.echo(json.dumps(record) if as_json else f"{made}: run it with `prefect worker start --pool {pool}`")

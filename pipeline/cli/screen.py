@@ -88,7 +88,7 @@ class Screen(Observer):
         if self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
-        self._bar.console.print("stopping after the patch under way; once more to stop at once")
+        self._bar.console.print("stopping after the current patch; interrupt again to stop immediately")
 
 
 class _Line(Observer):

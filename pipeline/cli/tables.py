@@ -162,9 +162,9 @@ def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_j
     if as_json:
         print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
         return
-    sys.stdout.write(f"{mask}: {'does not lie' if found else 'lies exactly'} on the grid of {like}\n")
+    sys.stdout.write(f"{mask}: {'is not' if found else 'is exactly'} on the grid of {like}\n")
     for one in found:
-        apart = "" if one.apart is None else f"; apart by {one.apart:.4g} at the far corner"
+        apart = "" if one.apart is None else f"; {one.apart:.4g} apart at the farthest corner"
         sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
 
 

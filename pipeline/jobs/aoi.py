@@ -15,7 +15,7 @@ from pipeline.io.raster.shapes import LONGITUDE_LATITUDE
 from pipeline.optional import need
 
 _SIDES = 4
-_WORDS = "west,south,east,north in degrees, with a system at the end if in another, or a file of polygons"
+_WORDS = "west,south,east,north in degrees, or in a CRS named at the end; or a file of polygons"
 
 Points = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def read_aoi(words: str, grid: Grid) -> Region:
     cells = [rings_to_pixels(rings, system, grid) for rings in polygons]
     region = Region(tuple(rings for rings in cells if _meets(rings[0], grid)))
     if not region.polygons:
-        raise RequestError(f"--aoi {words}: names no cell of the scene; are both in the systems that they say?")
+        raise RequestError(f"--aoi {words}: does not overlap the scene; check the CRS of both")
     return region
 
 
@@ -52,7 +52,7 @@ def _box(words: str) -> tuple[Points | None, str | None]:
 
 def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
     if not Path(words).is_file():
-        raise RequestError(f"--aoi {words}: there is no such file; give {_WORDS}")
+        raise RequestError(f"--aoi {words}: no such file; give {_WORDS}")
     need("vectors", f"--aoi {words}")
     from pipeline.io.vector import read_polygons
 

@@ -44,14 +44,12 @@ def find_images(root: Path, suffix: str) -> list[Path]:
     Raises RequestError where `root` is no dataset, NothingFoundError where it has none.
     """
     if not (root / DESCRIPTION).is_file():
-        raise RequestError(
-            f"{root}: is no BIDS dataset, for it has no {DESCRIPTION}; leave out --bids for other folders"
-        )
+        raise RequestError(f"{root}: is not a BIDS dataset: it has no {DESCRIPTION}; omit --bids for other folders")
     named = dict(_iter_images(root))
     found = sorted(path for path, its in named.items() if its == suffix)
     if not found:
-        there = ", ".join(sorted(set(named.values()))) or "no NIfTI image at all"
-        raise NothingFoundError(f"{root}: has no image of the BIDS suffix {suffix}; it has {there}")
+        there = ", ".join(sorted(set(named.values()))) or "no NIfTI images"
+        raise NothingFoundError(f"{root}: has no image with the BIDS suffix {suffix}; it has {there}")
     return found
 
 

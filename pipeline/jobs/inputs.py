@@ -85,7 +85,7 @@ def jobs_of(request: Request) -> list[Job]:
         return jobs
     each = [one for item, job in zip(found, jobs, strict=True) for one in expand_4d(job, item)]
     if len(each) > 1 and request.output is not None and _is_one_file(request.output):
-        raise RequestError(f"--output {request.output}: is one file, for {len(each)} volumes; give a folder")
+        raise RequestError(f"--output {request.output}: is one file, but there are {len(each)} volumes; give a folder")
     return each
 
 
@@ -97,17 +97,17 @@ def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path 
     of_masks = dict(zip(masks, found, strict=True))
     for path, image in zip(masks, found, strict=True):
         if of_masks[path] != image:
-            raise RequestError(f"{path}: would be the mask of {image} and of {of_masks[path]}; move one of them away")
+            raise RequestError(f"{path}: would be the mask of both {image} and {of_masks[path]}; move one of them")
     return masks
 
 
 def _check_derivative(request: Request) -> None:
     if len(request.input) > 1 or request.volume == "all":
         said = f"{len(request.input)} inputs" if len(request.input) > 1 else "--volume all"
-        raise RequestError(f"--bids {request.bids}: is for one dataset and one mask of each image, not for {said}")
+        raise RequestError(f"--bids {request.bids}: takes one dataset and writes one mask per image; got {said}")
     folder = _derivative(request)
     if mask_format(folder) is not None or folder.is_file() or folder.resolve() == Path(request.input[0]).resolve():
-        raise RequestError(f"--output {folder}: the masks of a dataset go into a folder of their own")
+        raise RequestError(f"--output {folder}: the masks of a dataset need a folder of their own")
 
 
 def _derivative(request: Request) -> Path:
@@ -123,7 +123,7 @@ def _with_series(found: dict[Input, str | None], series: str) -> dict[Input, str
     held = {item: name for item, name in found.items() if series in item.format.series(item)}
     if not held:
         raise NothingFoundError(
-            f"--series {series}: is in none of {len(found)} inputs; name one, and its series are listed"
+            f"--series {series}: is in none of {len(found)} inputs; give one of them alone to list its series"
         )
     return held
 
@@ -168,7 +168,7 @@ def name_outputs(
         return tuple(_default_output(item, name) if (name := names.get(item)) else None for item in inputs)
     if _is_one_file(output):
         if len(inputs) > 1:
-            raise RequestError(f"--output {output}: is one file, for {len(inputs)} inputs; give a folder")
+            raise RequestError(f"--output {output}: is one file, but there are {len(inputs)} inputs; give a folder")
         return (Path(output),)
     _check_folder(output)
     roots = [root for name in named if (root := _root(name)) is not None]
@@ -178,8 +178,8 @@ def name_outputs(
         path = Path(output) / _relative_folder(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
         if path in outputs:
             raise RequestError(
-                f"{item.name}: shares the output {path} with another input, {outputs[path].name}; "
-                "segment them into two folders"
+                f"{item.name}: would have the same output {path} as {outputs[path].name}; "
+                "segment them into different folders"
             )
         outputs[path] = item
     return tuple(outputs)
@@ -187,7 +187,7 @@ def name_outputs(
 
 def _check_folder(output: str) -> None:
     if not names_folder(output):
-        hint = "; `pipeline export` makes it of a mask" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
+        hint = "; `pipeline export` converts a mask to it" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
         raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
 
 
@@ -210,7 +210,7 @@ def _search(search: Search, asset: str | None) -> NamedInputs:
     need("stac", redact_url(search.url))
     from pipeline.jobs.stac import search_items
 
-    return _require(dict(search_items(search, asset)), f"{redact_url(search.url)}: finds no items")
+    return _require(dict(search_items(search, asset)), f"{redact_url(search.url)}: found no items")
 
 
 def _root(name: str) -> Path | None:
@@ -235,7 +235,7 @@ def _items(name: str) -> Sequence[str | Input]:
     path = Path(name)
     if path.is_dir() and not is_store(path):
         return _require(
-            sorted(_walk(path), key=str), f"{name}: holds no GeoTIFF, NIfTI or Zarr file, and no CT or MR in DICOM"
+            sorted(_walk(path), key=str), f"{name}: contains no GeoTIFF, NIfTI or Zarr, and no CT or MR in DICOM"
         )
     if glob.has_magic(name) and not path.exists():
         found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
@@ -297,7 +297,7 @@ def _is_volume(item: Input) -> bool:
 def _column(path: Path) -> list[str]:
     rows = read_rows(path)
     if rows and "input" not in rows[0]:
-        raise RequestError(f"{path}: the table has the columns {', '.join(rows[0])}; it needs one named input")
+        raise RequestError(f"{path}: has the columns {', '.join(rows[0])}; a column named input is required")
     return [with_paths(item, lambda name: _resolve(path.parent, name)) for row in rows if (item := row["input"])]
 
 

@@ -27,7 +27,7 @@ def parse_bands(words: str) -> tuple[BandName, ...]:
     try:
         return band_names(words.split(","))
     except ValueError:
-        raise ValueError(f"{words!r} must be bands with commas, e.g. 4,3,2 or red,green,blue") from None
+        raise ValueError(f"{words!r} must be bands separated by commas, e.g. 4,3,2 or red,green,blue") from None
 
 
 BANDS = Reader(

@@ -38,9 +38,9 @@ def load_request(config: Path | None, options: Request) -> Request:
 def check(request: Request) -> None:
     """Raise RequestError for what cannot hold, whatever the inputs are."""
     if not request.input and request.search is None:
-        raise RequestError("there is no input; give one, as in `pipeline run --input scene.tif`")
+        raise RequestError("no input given; give one, e.g. `pipeline run --input scene.tif`")
     if request.bids is not None and request.search is not None:
-        raise RequestError("bids and search are both given; a search finds no dataset")
+        raise RequestError("bids and search cannot be used together: a search does not return a dataset")
     check_options(request)
 
 
@@ -52,7 +52,7 @@ def check_options(request: Request) -> None:
     parse_layers(request.also)
     _check_word("affine", request.affine, AFFINES)
     if isinstance(request.volume, int) and request.volume < 0:
-        raise RequestError(f"volume {request.volume}: must be at least 0, for volumes are counted from 0; or all")
+        raise RequestError(f"volume {request.volume}: must be 0 or more (volumes are counted from 0), or all")
     _check_target(request)
     _check_patch(request.patch, request.overlap)
 
@@ -64,16 +64,18 @@ def _check_word(what: str, word: str | None, known: Sequence[str]) -> None:
 
 def _check_target(request: Request) -> None:
     if request.like is not None and (request.resolution or request.crs):
-        raise RequestError(f"like {request.like} is a grid already; leave out resolution and crs")
+        raise RequestError(f"like {request.like} already defines the grid; remove resolution and crs")
     if request.resolution and not all(0 < side < inf for side in request.resolution):
-        raise RequestError(f"resolution {request.resolution} must be above 0, in height and in width")
+        raise RequestError(f"resolution {request.resolution} must be positive in height and width")
 
 
 def _check_patch(patch: tuple[int, int] | None, overlap: tuple[int, int] | None) -> None:
     if patch and min(patch) < 1:
-        raise RequestError(f"patch {patch} must be at least 1, in height and in width")
+        raise RequestError(f"patch {patch} must be at least 1 in height and width")
     if overlap and (min(overlap) < 0 or (patch and any(o >= p for p, o in zip(patch, overlap, strict=True)))):
-        raise RequestError(f"overlap {overlap} must be from 0 to below the patch {patch or ''}, in height and in width")
+        raise RequestError(
+            f"overlap {overlap} must be at least 0 and smaller than the patch {patch or ''} in height and width"
+        )
 
 
 def _resolve_paths(request: Request, folder: Path) -> Request:

@@ -45,7 +45,7 @@ def parse_layers(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
     words = [word.strip() for word in (also.split(",") if isinstance(also, str) else also or ())]
     for word in words:
         if word not in LAYERS:
-            raise RequestError(f"unknown layer {word!r}{did_you_mean(word, LAYERS)}; choose of {', '.join(LAYERS)}")
+            raise RequestError(f"unknown layer {word!r}{did_you_mean(word, LAYERS)}; choose from {', '.join(LAYERS)}")
     return tuple(name for name in LAYERS if name in words) or None
 
 
@@ -55,7 +55,7 @@ def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]
     names = tuple(entry.name for entry in card.classes)
     if logits and DISAGREEMENT in (also or ()):
         raise RequestError(
-            f"--layers disagreement: compares probabilities, and the model {card.name} blends logits; "
+            f"--layers disagreement: compares probabilities, but the model {card.name} blends logits; "
             'set "averaging": "softmax" in its card'
         )
     known: dict[str, tuple[Decision, tuple[str, ...]]] = {

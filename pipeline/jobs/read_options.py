@@ -18,7 +18,7 @@ from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.sources.channels import RepeatedChannels
 
 _WAY_OUT = (
-    "give one scale and one offset for all channels, or one for each, as in --scale 0.0001 --offset -0.1, or --scale 1"
+    "give one scale and one offset for all channels, or one for each, e.g. --scale 0.0001 --offset -0.1, or --scale 1"
 )
 
 
@@ -137,7 +137,7 @@ def _given_calibration(wanted: InputRequirements, count: int) -> Calibration:
 def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
     if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in told):
         raise ValueError(
-            f"the model {wanted.model} takes physical values, and these are {source.dtype.name} without scale or offset"
+            f"the model {wanted.model} takes physical values, but these are {source.dtype.name} without scale or offset"
         )
     return Calibration(tuple(band.scale for band in told), tuple(band.offset for band in told)) if told else None
 
@@ -159,9 +159,9 @@ def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...
             words[at] = others[number]
             wrong.append(f"band {number}, named {others[number]}, as {wanted.channels[at]}")
     if wrong:
-        by_name = f"{wanted.said(wanted.channels)} takes them by name, and " if all(named) else ""
+        by_name = f"{wanted.said(wanted.channels)} takes them by name; " if all(named) else ""
         raise InputError(
-            f"{path}: the model {wanted.model} would take {'; '.join(wrong)}; {by_name}{wanted.said(words)} takes them "
-            "so all the same",
+            f"{path}: the model {wanted.model} would take {'; '.join(wrong)}; {by_name}{wanted.said(words)} keeps "
+            "this order",
             code="unsuitable",
         )

@@ -31,7 +31,7 @@ class Search:
         Reader("[west, south, east, north] in degrees", _box),
         Meaning("Bounding box of the items, in degrees."),
     ] = None
-    days: Annotated[float | None, NUMBER, Meaning("Items of the last so many days.")] = None
+    days: Annotated[float | None, NUMBER, Meaning("Only items of the last N days.")] = None
     datetime: Annotated[
         str | None,
         TEXT,
@@ -50,7 +50,7 @@ def _search(value: object) -> Search:
     if not search.url:
         raise DecodeError("url is missing; it is the landing page of a STAC API")
     if search.days is not None and search.datetime is not None:
-        raise DecodeError("days and datetime are both given; give one of them")
+        raise DecodeError("days and datetime cannot be used together; give one of them")
     return search
 
 
@@ -62,7 +62,7 @@ def _parse_volume(words: str) -> int | str:
     try:
         return words if words == "all" else int(words)
     except ValueError:
-        raise ValueError(f"{words!r}: must be the number of a volume, from 0, or all") from None
+        raise ValueError(f"{words!r}: must be the index of a volume (from 0), or all") from None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def read_items(place: str, asset: str | None) -> list[NamedInput]:
         raise
     except (STACError, STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{redact_url(place)}: cannot be read as STAC Item or ItemCollection ({reason})") from error
+        raise InputError(f"{redact_url(place)}: cannot be read as a STAC Item or ItemCollection ({reason})") from error
 
 
 def search_items(search: Search, asset: str | None) -> list[NamedInput]:
@@ -59,7 +59,7 @@ def search_items(search: Search, asset: str | None) -> list[NamedInput]:
         items = [item for item in pages.items() if _clear(item, search.cloud_cover)]
     except (APIError, RequestException, STACError, STACTypeError, OSError, ValueError, NotImplementedError) as error:
         raise InputError(
-            f"{redact_url(search.url)}: the search fails ({error}); see to its address and words"
+            f"{redact_url(search.url)}: the search failed ({error}); check its address and parameters"
         ) from error
     return [_named_input(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
 
@@ -92,9 +92,7 @@ def _find_asset(item: pystac.Item, word: str) -> str:
     named = [name for name, about in item.assets.items() if word.lower() in _common_names(about)]
     chosen = [name for name in named if _is_tiff(item.assets[name])] or named
     if len(chosen) > 1:
-        raise RequestError(
-            f"STAC item {item.id}: {word} may be any of the assets {', '.join(chosen)}; name one of them"
-        )
+        raise RequestError(f"STAC item {item.id}: {word} matches several assets: {', '.join(chosen)}; name one of them")
     if not chosen:
         raise RequestError(
             f"STAC item {item.id}: has the assets {_asset_list(item)}; choose one with --asset, not {word}"

@@ -20,7 +20,7 @@ def find_target_grid(job: Job, item: Input | None = None) -> Grid | None:
     """
     if job.like is not None:
         if job.resolution or job.crs:
-            raise RequestError(f"--like {job.like}: is a grid already; leave out --resolution and --crs")
+            raise RequestError(f"--like {job.like}: already defines the grid; remove --resolution and --crs")
         return _read_grid(job.like)
     if job.crs is not None:
         known = item or look(job.input)
@@ -37,7 +37,7 @@ def _read_grid(path: str) -> Grid:
     if words is None:
         return grid
     if words["transform"] is None:
-        raise RequestError(f"--like {path}: has no transform, so it is no grid to put anything on")
+        raise RequestError(f"--like {path}: has no transform, so it cannot be used as a grid")
     return replace(grid, reference={"gdal": {name: word for name, word in words.items() if name != "rpcs"}})
 
 
@@ -45,5 +45,5 @@ def _grid_of(path: str | Input, option: str) -> Grid:
     source = open_source(path)
     source.close()
     if not source.grid.is_scene:
-        raise RequestError(f"{option}: is for scenes; {path} is a volume")
+        raise RequestError(f"{option} is only for scenes; {path} is a volume")
     return source.grid

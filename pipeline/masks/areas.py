@@ -82,7 +82,7 @@ def read_zones(path: Path, name: str | None, grid: Grid) -> list[Zone]:
 
     found = read_polygons(path)
     if name is not None and name not in found.table:
-        raise RequestError(f"--zones {path}: has no column {name}; there are {', '.join(found.table) or 'none'}")
+        raise RequestError(f"--zones {path}: has no column {name}; it has {', '.join(found.table) or 'none'}")
     polygons: dict[str, list[tuple[Ring, ...]]] = {}
     for rings, feature in zip(found.rings, found.features, strict=True):
         word = str(feature + 1) if name is None else str(found.table[name][feature])

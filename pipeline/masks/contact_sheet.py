@@ -62,8 +62,8 @@ def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture
         words = difference(mask.grid, source.grid)
         if words or source.channels != 1:
             raise InputError(
-                f"the mask lies on another grid than {image}: {words or f'{source.channels} channels'}; give the "
-                "volume that the mask was made of",
+                f"the mask is on another grid than {image}: {words or f'{source.channels} channels'}; give the "
+                "volume that the mask was made from",
                 code="unsuitable",
             )
         return _to_gray([_slice(source, at) for at in shown])

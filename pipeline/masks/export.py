@@ -52,9 +52,9 @@ def export(
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
     asked = _Output(output, suffix_of(output), (simplify, min_area), image)
     if image is not None and asked.suffix not in (".png", SEGMENTS):
-        raise RequestError(f"{output}: --image is for the sheet of a volume's mask, a .png, and for {SEGMENTS}")
+        raise RequestError(f"{output}: --image is only for the contact sheet of a volume (.png) and for {SEGMENTS}")
     if (simplify or min_area) and asked.suffix not in VECTORS:
-        raise RequestError(f"{output}: --simplify and --min-area are for vectors: {', '.join(VECTORS)}")
+        raise RequestError(f"{output}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
     try:
@@ -77,16 +77,18 @@ def export_per_class(path: str | Path, folder: Path, **how: Any) -> list[Path]: 
     is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
     """
     if not names_folder(folder):
-        raise RequestError(f"{folder}: several structures go into a folder; give its name to --output")
+        raise RequestError(f"{folder}: classes are exported to a folder; give one as --output")
     labels: Any = open_source(path, affine="sform")
     labels.close()
     kind = ".tif" if labels.grid.is_scene else ".nii.gz"
     chosen = [entry.name for entry in mask_info(path).classes if not entry.is_background]
     if not chosen:
-        raise RequestError(f"{path}: has no names of classes, so there are no structures to write")
+        raise RequestError(f"{path}: has no class names, so there is nothing to export per class")
     files = [folder / (re.sub(r"\W", "_", name) + kind) for name in chosen]
     if len(set(files)) < len(files):
-        raise RequestError(f"{path}: two of {', '.join(chosen)} would be one file; write them with --class")
+        raise RequestError(
+            f"{path}: two of {', '.join(chosen)} would have the same file name; export them one by one with --class"
+        )
     for file in files:
         _check_free(Path(path), file, overwrite=how.get("overwrite", False))
     for name, file in zip(chosen, files, strict=True):
@@ -97,12 +99,12 @@ def export_per_class(path: str | Path, folder: Path, **how: Any) -> list[Path]: 
 def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
     """Raise where the output is the input, or stands there and may not be replaced."""
     if path.resolve() == output.resolve():
-        raise RequestError(f"{output}: the output is the input itself; give another --output")
+        raise RequestError(f"{output}: is the input itself; give another --output")
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: is there already; --overwrite replaces it, or give another --output")
+        raise OutputError(f"{output}: already exists; use --overwrite to replace it, or give another --output")
     if not overwrite and (other := in_the_way(output)):
         raise OutputError(
-            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+            f"{other}: already exists and would be overwritten; use --overwrite to allow it, or give another --output"
         )
 
 
@@ -145,7 +147,7 @@ def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
     series = None if image is None else look(image)
     if series is None or not series.format.gathers:
         raise RequestError(
-            f"{output}: a DICOM Segmentation lies on the images of a series; give their folder, as in --image SERIES"
+            f"{output}: a DICOM Segmentation refers to the images of a series; give their folder as --image"
         )
     from pipeline.io.dicom.segmentation import write_segmentation
     from pipeline.io.dicom.source import DicomSource

@@ -59,7 +59,7 @@ def write_vectors(
     Each has the attributes `value`, `class`, `cells` and `area`, which is in square metres where the place is known.
     """
     if not labels.grid.is_scene:
-        raise RequestError(f"{path}: outlines are made of scenes; the mask of a volume has none")
+        raise RequestError(f"{path}: polygons are made from scenes only; this is the mask of a volume")
     names = {entry.value: entry.name for entry in classes}
     with writing_polygons(path, labels.grid.crs) as file:
         for patches in chain([_NO_POLYGONS], trace_polygons(labels, nodata)):

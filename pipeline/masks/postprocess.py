@@ -49,7 +49,7 @@ def _with_labels(mask: Mask, labels: Source, how: Mapping[str, Any]) -> Mask:
 
 def _keep_components(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
     if mask.grid.is_scene:
-        raise RequestError(f"{path}: --largest and --min-volume are for volumes; this is a scene, see --sieve")
+        raise RequestError(f"{path}: --largest and --min-volume are only for volumes; this is a scene, so use --sieve")
     voxel = mask.grid.cell_volume / 1000
     least = ceil(how.min_volume / voxel)
     pieces = ComponentFilter(
@@ -63,8 +63,8 @@ def _background_of(path: str | Path, classes: ClassTable) -> int:
     if background is None:
         there = ", ".join(entry.name for entry in classes) or "no names"
         raise RequestError(
-            f"{path}: has no class named background (there are {there}), which pieces could become; --sieve gives "
-            "small ones to what surrounds them"
+            f"{path}: has no class named background to give removed pieces (it has {there}); --sieve gives "
+            "small ones to the class around them"
         )
     return background
 
@@ -74,7 +74,7 @@ def _keep_class(mask: Mask, path: str | Path, structure: str) -> Mask:
     if not found:
         there = [entry.name for entry in mask.classes]
         hint = did_you_mean(structure, there)
-        raise RequestError(f"{path}: has no class {structure!r}{hint}; there are {', '.join(there) or 'none'}")
+        raise RequestError(f"{path}: has no class {structure!r}{hint}; it has {', '.join(there) or 'none'}")
     table = (LabelClass(0, "background", (0, 0, 0)), replace(found[0], value=1))
     alone = SingleClass(mask.labels, found[0].value, mask.nodata)
     return replace(_with_labels(mask, alone, {"structure": structure}), classes=table)

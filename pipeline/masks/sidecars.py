@@ -33,9 +33,7 @@ def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
     writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
     suffix = suffix_of(path)
     if suffix not in writers:
-        raise RequestError(
-            f"{path}: beside the mask of a {kind} go {', '.join({'.png': 0, **writers})}; {suffix} does not"
-        )
+        raise RequestError(f"{path}: a sidecar of a {kind} is one of {', '.join({'.png': 0, **writers})}, not {suffix}")
     writers[suffix](mask, at, path)
 
 

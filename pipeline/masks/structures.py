@@ -73,7 +73,7 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
 def write_csv(path: Path, found: Sequence[Structure]) -> None:
     """The structures as a table. Raises RequestError for another suffix than `.csv`."""
     if path.suffix.lower() != ".csv":
-        raise RequestError(f"{path}: the table is written as .csv; give --output such a name")
+        raise RequestError(f"{path}: the table is written as CSV; give --output a name that ends in .csv")
     write_rows(path, [column.name for column in fields(Structure)], map(astuple, found))
 
 
@@ -81,7 +81,7 @@ def _check(mask: str | Path, labels: Source, image: str | Path | None, scan: Sou
     check_mask(mask, labels, "volume", "`pipeline areas` measures masks of scenes")
     if scan is not None and (words := difference(labels.grid, scan.grid)):
         raise InputError(
-            f"{mask}: lies on another grid than {image}: {words}; give the scan that the mask was made of",
+            f"{mask}: is on another grid than {image}: {words}; give the scan that the mask was made from",
             code="unsuitable",
         )
 

@@ -63,9 +63,7 @@ def map_distributed(
         try:
             return list(client.gather(futures))
         except KilledWorker as error:
-            raise PipelineError(
-                "a worker died again and again, most likely for want of memory; give fewer --workers or less --memory"
-            ) from error
+            raise PipelineError("a worker kept dying, probably out of memory; reduce --workers or --memory") from error
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:
@@ -104,12 +102,12 @@ def _connect(scheduler: str) -> Iterator[Client]:
             yield client
         return
     if Path(scheduler).suffix == ".json" and not Path(scheduler).exists():
-        raise RequestError(f"{scheduler}: there is no scheduler file; start `dask scheduler --scheduler-file` first")
+        raise RequestError(f"{scheduler}: no such scheduler file; start `dask scheduler --scheduler-file` first")
     where = {"scheduler_file": scheduler} if Path(scheduler).suffix == ".json" else {"address": scheduler}
     try:
         client = Client(timeout=_PATIENCE, set_as_default=False, **where)
     except (OSError, ValueError) as error:
-        raise RequestError(f"no Dask scheduler answers at {scheduler} ({error}); see to its address") from error
+        raise RequestError(f"cannot connect to a Dask scheduler at {scheduler} ({error}); check the address") from error
     with client:
         yield client
 
@@ -126,10 +124,10 @@ def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
         if "workers" in said:
             cluster.scale(said["workers"])
     except OSError as error:
-        raise RequestError(f"{spec}: the cluster cannot be read ({error.strerror})") from error
+        raise RequestError(f"{spec}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise RequestError(
-            f'{spec}: does not describe a cluster ({type(error).__name__}: {error}); as in cluster = "module:Class", '
+            f'{spec}: does not describe a cluster ({type(error).__name__}: {error}); e.g. cluster = "module:Class", '
             "workers = 8, [options]"
         ) from error
     return cluster

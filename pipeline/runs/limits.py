@@ -15,7 +15,7 @@ MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
 _PACKED = 1000
 """Times that labels may shrink by being packed, generously."""
 _GIB = 2**30
-_LOOK = "see with `pipeline info` whether the header tells the truth"
+_LOOK = "check the header with `pipeline info`"
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
@@ -23,7 +23,7 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
     if max(shape) > MAX_SIDE or prod(shape) > MAX_CELLS:
         sides = " x ".join(f"{side:,}" for side in shape)
         raise InputError(
-            f"{name}: has {sides} cells; a side may have {MAX_SIDE:,}, and all {MAX_CELLS:,}; {_LOOK}",
+            f"{name}: has {sides} cells; the most is {MAX_SIDE:,} along a side and {MAX_CELLS:,} in all; {_LOOK}",
             code="unsuitable",
         )
 
@@ -36,14 +36,14 @@ def check_space(name: str, labels: int, memory: int, output: Path, *, cut: bool)
     there = psutil.virtual_memory().total
     if memory > there and not cut:
         raise InputError(
-            f"{name}: its rows are so wide that the sweep needs {memory / _GIB:,.1f} GiB, and this machine has "
+            f"{name}: its rows are so wide that the sweep needs {memory / _GIB:,.1f} GiB, but this machine has "
             f"{there / _GIB:,.1f}; cut them into strips with --memory 2GiB, or {_LOOK}",
             code="unsuitable",
         )
     free = shutil.disk_usage(next(folder for folder in output.absolute().parents if folder.is_dir())).free
     if labels > free * _PACKED:
         raise InputError(
-            f"{name}: its labels take {labels / _GIB:,.0f} GiB before they are packed, and {free / _GIB:,.1f} GiB are "
-            f"free for {output}; make room, or {_LOOK}",
+            f"{name}: its labels take {labels / _GIB:,.0f} GiB uncompressed, but only {free / _GIB:,.1f} GiB are "
+            f"free for {output}; free some space, or {_LOOK}",
             code="unsuitable",
         )

@@ -31,7 +31,7 @@ def output_lock(work: Path, output: Path) -> Iterator[None]:
         (work / _HOLDER).write_text(json.dumps(_holder()), encoding="utf-8")
     except Timeout as error:
         raise HeldError(
-            f"{output}: is being made by {_describe_holder(work)}; wait for it, stop it, or give another --output"
+            f"{output}: is being written by {_describe_holder(work)}; wait for it, stop it, or give another --output"
         ) from error
     except OSError as error:
         raise OutputError(f"{work}: cannot be created ({error.strerror}); give another --output") from error

@@ -140,7 +140,7 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
         raise InputError(
             f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
-            + (f"choose them with --bands, as in --bands {first}" if more else "`pipeline models` lists other models")
+            + (f"choose them with --bands, e.g. --bands {first}" if more else "`pipeline models` lists other models")
             + (f"; it has the bands {', '.join(named)}" if named else ""),
             code="unsuitable",
         )
@@ -166,7 +166,7 @@ def _region(job: Job, grid: Grid) -> Region | None:
 
 def _check_distinct(item: Input, output: Path) -> None:
     if not item.remote and item.path.resolve() == output.resolve():
-        raise RequestError(f"{output}: the output is the input itself; give another --output")
+        raise RequestError(f"{output}: is the input itself; give another --output")
 
 
 def _needs_staging(source: Source, turned: Orientation | None, resources: Resources) -> bool:

@@ -65,7 +65,7 @@ def check_free(prepared: PreparedJob) -> None:
             other = path
     if other is not None:
         raise OutputError(
-            f"{other}: would be replaced by the mask's own; --overwrite allows it, or give another --output"
+            f"{other}: already exists and would be overwritten; use --overwrite to allow it, or give another --output"
         )
 
 

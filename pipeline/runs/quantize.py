@@ -60,13 +60,13 @@ def quantize(
     OutputError for a folder that holds a model, unless it may `overwrite` it.
     """
     if (out / CARD).exists() and not overwrite:
-        raise OutputError(f"{out}: holds a model already; --overwrite replaces it, or give another --out")
+        raise OutputError(f"{out}: already holds a model; use --overwrite to replace it, or give another --out")
     sweeps = [sweep for job in jobs for sweep in sweeps_of(prepare(job, _FLOAT))]
     model = load_model(sweeps[0].prepared.model)
     images = [image for n, sweep in enumerate(sweeps) for image in _images(sweep, _share(patches, len(sweeps), n))]
     if len(images) < 2:
         raise InputError(
-            f"{jobs[0].name}: has {len(images)} patches with values; int8 needs 2 at least, to fit and check"
+            f"{jobs[0].name}: has {len(images)} patches with values; int8 needs at least 2, to calibrate and to check"
         )
     made = quantize_model(model, images[::2], images[1::2], agreement, observer.note)
     card = replace(model.card, int8=made.form)

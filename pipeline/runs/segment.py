@@ -62,9 +62,9 @@ def segment_in(run: RunContext, job: Job) -> Report:
     cells = Box.whole(prepared.grid.shape).size
     if _is_done(prepared, resources, ledger):
         _clear_up(prepared, ledger)
-        return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
+        return Report(*told, "skipped", "already made by the same job", 0.0, cells, prepared.card.name)
     if job.bands is None and prepared.reading.bands is not None:
-        run.observer.note(f"by their names the model takes {', '.join(prepared.channel_descriptions)}")
+        run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     with output_lock(prepared.work, prepared.output):
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
@@ -74,8 +74,8 @@ def segment_in(run: RunContext, job: Job) -> Report:
             if isinstance(error, PipelineError):
                 raise
             raise OutputError(
-                f"{prepared.output}: the disk of {error.filename or prepared.work} fails ({error.strerror or error}); "
-                "the same command goes on from what is done"
+                f"{prepared.output}: reading or writing {error.filename or prepared.work} failed "
+                f"({error.strerror or error}); the same command continues from what is done"
             ) from error
     return Report(*told, "done", None, time.monotonic() - began, cells, prepared.card.name, seam_index=seams)
 
@@ -136,8 +136,8 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
         return False
     if differing := difference_from(prepared, prepared.output):
         raise OutputError(
-            f"{prepared.output}: is there already, made with {differing}; "
-            "--overwrite replaces it, or give another --output"
+            f"{prepared.output}: already exists, made with {differing}; "
+            "use --overwrite to replace it, or give another --output"
         )
     return all(layer.beside(prepared.output).exists() for layer in prepared.layers)
 

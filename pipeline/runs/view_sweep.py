@@ -104,7 +104,7 @@ class ViewSweep:
         if fitting is None:
             raise RequestError(
                 f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB; "
-                "allow more, or take smaller patches"
+                "allow more, or use smaller patches"
             )
         return fitting
 

@@ -83,7 +83,8 @@ def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
     overlap = job.overlap or overlap
     if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
         raise RequestError(
-            f"overlap {overlap} must be from 0 to below the patch {patch}; give a smaller --overlap or a larger --patch"
+            f"overlap {overlap} must be at least 0 and smaller than the patch {patch}; "
+            "give a smaller --overlap or a larger --patch"
         )
     if grid.is_scene:
         return Lattice(grid.shape, patch, overlap, (0, 0))

@@ -76,7 +76,7 @@ def _working_numerics(
         _labels(sweep.prepared.labels.dtype, predictor, patch)
     except Exception as error:  # a compiler can fail in any way, and is only there for speed
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
-        observer.note(f"the network could not be compiled and runs without ({first})")
+        observer.note(f"the network could not be compiled and runs uncompiled ({first})")
         numerics = replace(numerics, runtime="torch")
         predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
     return numerics, predictor

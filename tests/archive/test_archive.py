@@ -88,7 +88,7 @@ def test_a_second_run_leaves_alone_what_is_done_and_what_is_broken(run, folder):
     again = run()
     assert statuses(again) == KEPT
     assert again["s0"]["cells"] == 60 * 50
-    assert "quarantined: not tried again until it changes" in again["s3"]["reason"]
+    assert "quarantined: not retried until the input changes" in again["s3"]["reason"]
     assert before == {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.tif")}
     assert states(folder)["s3"] == ("quarantined", "unreadable", 1), "not tried again"
     assert listing(folder / "out") - {f"s{n}_mask.tif{more}" for n in range(ITEMS) for more in ("", ".aux.xml")} == {
@@ -104,7 +104,7 @@ def test_a_file_that_was_missing_is_taken_up_when_it_comes(run, folder):
     first = run()
     assert first["s2"]["code"] == "unreadable"
     assert "is a link to" in first["s2"]["reason"]
-    assert "quarantined: not tried again" in run()["s2"]["reason"]
+    assert "quarantined: not retried" in run()["s2"]["reason"]
     (folder / "away").mkdir()
     (folder / "away.tif").rename(folder / "away" / "s2.tif")
     assert statuses(run()) == {**KEPT, "s2": "done"}
@@ -132,7 +132,7 @@ def test_what_another_run_is_making_is_left_to_it(run, folder):
     with output_lock(folder / "out/s1_mask.tif.partial", folder / "out/s1_mask.tif"):
         told = run()
         assert statuses(told) == {**DONE, "s1": "skipped"}
-        assert f"is being made by process {os.getpid()} on " in told["s1"]["reason"]
+        assert f"is being written by process {os.getpid()} on " in told["s1"]["reason"]
     assert statuses(run()) == {**KEPT, "s1": "done"}
 
 
@@ -162,7 +162,7 @@ def test_masks_that_were_made_otherwise_are_refused_before_anything_is_done(run,
     run()
     before = states(folder)
     said = run("--window", "hann", code=2)
-    assert "archive.sqlite: 4 of 5 items are there already, made with window None (now 'hann'); --overwrite" in said
+    assert "archive.sqlite: 4 of 5 items already exist, made with window None (now 'hann'); use --overwrite" in said
     assert states(folder) == before
     assert statuses(run("--window", "hann", "--overwrite")) == DONE
     assert statuses(run("--window", "hann")) == KEPT

@@ -51,7 +51,7 @@ def test_of_ten_cases_the_damaged_one_alone_is_left_out_and_made_when_it_is_whol
     assert len(before) == CASES - 1
     again = run(archive, models, 1)
     assert {item["status"] for name, item in again.items() if name != "case5"} == {"skipped"}
-    assert "quarantined: not tried again" in again["case5"]["reason"]
+    assert "quarantined: not retried" in again["case5"]["reason"]
     (archive / "scans" / "case5.nii.gz").write_bytes((archive / "whole").read_bytes())
     mended = run(archive, models, 0)
     assert {name for name, item in mended.items() if item["status"] == "done"} == {"case5"}

@@ -72,7 +72,7 @@ def test_a_word_that_is_no_option_ends_with_2(words):
 def test_no_input_is_a_wrong_request():
     ended = RUNNER.invoke(app, ["run"])
     assert ended.exit_code == 2
-    assert ended.stderr == "error: there is no input; give one, as in `pipeline run --input scene.tif`\n"
+    assert ended.stderr == "error: no input given; give one, e.g. `pipeline run --input scene.tif`\n"
 
 
 def test_run_tells_what_it_did(made, models, tmp_path):
@@ -83,7 +83,7 @@ def test_run_tells_what_it_did(made, models, tmp_path):
     assert items(*words)[0]["status"] == "skipped"
     said = RUNNER.invoke(app, [str(word) for word in words])
     assert str(tmp_path / "m.tif") in said.stdout, "paths are not folded where no person reads them"
-    assert "already made by this very job" in said.stderr
+    assert "already made by the same job" in said.stderr
     assert items(*words, "--overwrite")[0]["status"] == "done"
 
 
@@ -130,7 +130,7 @@ def test_signals_stop_a_run_once_and_then_at_once(capsys):
         assert screen.should_stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert "once more to stop at once" in capsys.readouterr().err
+    assert "interrupt again to stop immediately" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -286,7 +286,7 @@ def test_a_mask_of_a_volume_goes_to_zarr_and_back(made, tmp_path):
     ("words", "code", "said"),
     [
         (("scene_mask.tif", "scene_mask.tif"), 2, "is the input itself"),
-        (("scene_mask.tif", "scene.tif"), 1, "is there already; --overwrite replaces it"),
+        (("scene_mask.tif", "scene.tif"), 1, "already exists; use --overwrite to replace it"),
         (("scene.tif", "x.zarr"), 2, "is not a mask, but 2 channels of uint8"),
         (("scan.nii.gz", "x.zarr"), 2, "is not a mask, but 1 channels of int16"),
         (("scene_mask.tif", "x.nii.gz"), 2, "a mask of a scene is written as"),

@@ -111,4 +111,4 @@ def test_prefect_would_keep_them(archive, models):
     words = ["run", "--input", str(archive), "--model", str(models / "volume"), "--hash-names", "--prefect"]
     ended = CliRunner().invoke(app, words)
     assert ended.exit_code == 2
-    assert "Prefect keeps the names of its items" in ended.stderr
+    assert "Prefect stores the names of its items" in ended.stderr

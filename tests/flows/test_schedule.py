@@ -46,7 +46,7 @@ def test_other_times_are_refused(text):
     [
         ((), "give one of --every and --cron"),
         (("--every", "1m", "--cron", "0 3 * * *"), "give one of --every and --cron"),
-        (("--cron", "at three"), "'at three': is no schedule"),
+        (("--cron", "at three"), "'at three': is not a cron schedule"),
         (("--every", "1m", "--concurrency", "0"), "must be above 0"),
         (("--every", "1m", "--pool", "p"), "--pool needs a Prefect server"),
     ],
@@ -137,7 +137,7 @@ def test_a_server_a_worker_and_a_schedule_make_the_mask(watched, tmp_path):
             [*map(str, schedule), "--pool", "pipeline"], env=env, capture_output=True, text=True, check=False
         )
         assert made.returncode == 0, made.stderr
-        assert made.stdout == "watch/job: `prefect worker start --pool pipeline` does it\n"
+        assert made.stdout == "watch/job: run it with `prefect worker start --pool pipeline`\n"
         put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
         with process(*prefect, "worker", "start", "--pool", "pipeline", env=env, log=logs / "worker.log"):
             until((tmp_path / "out/a_mask.tif").exists, logs)

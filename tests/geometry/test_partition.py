@@ -96,5 +96,5 @@ def test_what_describes_no_cluster_is_refused(tmp_path, text):
 
 
 def test_a_scheduler_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(RequestError, match=r"none\.json: there is no scheduler file"):
+    with pytest.raises(RequestError, match=r"none\.json: no such scheduler file"):
         map_distributed(print, lambda _: {}, scheduler=str(tmp_path / "none.json"), tick=lambda: None)

@@ -74,7 +74,7 @@ def test_a_ledger_is_gone_on_with(expected):
         "pending2": ("done", None),
     }
     (broken,) = (item for item in told if item["status"] == "failed")
-    assert "quarantined: not tried again" in broken["reason"]
+    assert "quarantined: not retried" in broken["reason"]
     assert {name: (Path("masks") / name).stat().st_mtime_ns for name in before} == before, "left as they were"
     base = sqlite3.connect("masks/archive.sqlite")
     rows = base.execute("SELECT input, state, tries FROM items").fetchall()
@@ -96,4 +96,4 @@ def test_a_ledger_tells_what_it_knows_and_has_failures_tried_again(expected):
     called("retry", "masks", "--json")
     states = {json.dumps(item) for item in json.loads(called(*ARCHIVE, code=1))["items"] if item["status"] == "failed"}
     assert len(states) == 1
-    assert "not tried again" not in states.pop(), "it was tried again, and is no image still"
+    assert "not retried" not in states.pop(), "it was tried again, and is no image still"

@@ -105,7 +105,7 @@ def test_a_box_is_in_degrees_or_in_the_system_that_it_says(scene):
         ("area.gpkg", "there is no such file; give west,south,east,north"),
         ("1,2,3", "there is no such file"),
         ("10,50,9,51", "has no area"),
-        ("0,0,1,1", "names no cell of the scene"),
+        ("0,0,1,1", "does not overlap the scene"),
         ("0,0,1,1,EPSG:99999", "is not a CRS"),
     ],
 )

@@ -165,22 +165,22 @@ def test_masks_of_a_dataset_are_no_inputs_of_a_folder(made):
 
 
 def test_what_is_no_dataset_or_has_no_such_image_is_told(dataset, tmp_path):
-    with pytest.raises(NothingFoundError, match=r"study: has no image of the BIDS suffix bold; it has T1w, T2w$"):
+    with pytest.raises(NothingFoundError, match=r"study: has no image with the BIDS suffix bold; it has T1w, T2w$"):
         jobs_of(Request(input=(str(dataset),), bids="bold"))
-    with pytest.raises(RequestError, match=r"is no BIDS dataset, for it has no dataset_description\.json"):
+    with pytest.raises(RequestError, match=r"is not a BIDS dataset: it has no dataset_description\.json"):
         jobs_of(Request(input=(str(dataset / "sub-01"),), bids="T1w"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "dataset_description.json").write_text("{}")
-    with pytest.raises(RequestError, match="it has no NIfTI image at all"):
+    with pytest.raises(RequestError, match="it has no NIfTI images"):
         jobs_of(Request(input=(str(tmp_path / "empty"),), bids="T1w"))
-    with pytest.raises(RequestError, match="is for one dataset and one mask of each image, not for 2 inputs"):
+    with pytest.raises(RequestError, match="takes one dataset and writes one mask per image; got 2 inputs"):
         jobs_of(Request(input=(str(dataset), str(dataset)), bids="T1w"))
     with pytest.raises(RequestError, match="not for --volume all"):
         jobs_of(Request(input=(str(dataset),), bids="T1w", volume="all"))
     for output in ("mask.nii.gz", str(dataset), str(dataset / IMAGES[2])):
-        with pytest.raises(RequestError, match="masks of a dataset go into a folder of their own"):
+        with pytest.raises(RequestError, match="masks of a dataset need a folder of their own"):
             jobs_of(Request(input=(str(dataset),), bids="T1w", output=output))
-    with pytest.raises(RequestError, match="bids and search are both given"):
+    with pytest.raises(RequestError, match="bids and search cannot be used together"):
         check_request(Request(bids="T1w", search=Search("https://example.com")))
     put_volume(dataset / IMAGES[2].replace(".nii.gz", ".nii"), np.zeros((2, 3, 4), np.int16), np.eye(4))
     with pytest.raises(

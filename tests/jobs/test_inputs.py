@@ -94,10 +94,10 @@ def test_each_item_counts_once_and_order_is_kept(archive):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("empty/", None, "holds no GeoTIFF, NIfTI or Zarr file"),
+        ("empty/", None, "contains no GeoTIFF, NIfTI or Zarr"),
         ("*.tif", None, "no file matches"),
         ("t.csv", "input\n", "has no rows"),
-        ("t.csv", "path,x\na,b\n", "has the columns path, x; it needs one named input"),
+        ("t.csv", "path,x\na,b\n", "has the columns path, x; a column named input is required"),
         ("t.csv", None, "the table cannot be read"),
     ],
 )
@@ -143,9 +143,9 @@ def test_one_input_may_name_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("items", "output", "said"),
     [
-        (["a.tif", "b.tif"], "m.tif", "is one file, for 2 inputs; give a folder"),
-        (["x/a.tif", "y/a.tif"], "out", "y/a.tif: shares the output out/a_mask.tif with another input, x/a.tif"),
-        (["x/a.tif", "y/a.tiff"], "out", "shares the output"),
+        (["a.tif", "b.tif"], "m.tif", "is one file, but there are 2 inputs; give a folder"),
+        (["x/a.tif", "y/a.tif"], "out", "y/a.tif: would have the same output out/a_mask.tif as x/a.tif"),
+        (["x/a.tif", "y/a.tiff"], "out", "would have the same output"),
         (["a.tif"], "m.png", "is neither a folder nor one of .tif, .tiff, .nii, .nii.gz, .zarr"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_file_of_somebody_else_is_not_replaced(scene, models, tmp_path):
     job = Job(str(scene), tmp_path / "m_mask.tif", str(models / "scene"), also="confidence")
     theirs = layer(job.output, "confidence")
     theirs.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="would be replaced"):
+    with pytest.raises(OutputError, match="would be overwritten"):
         segment(job, CPU)
     assert theirs.read_bytes() == b"mine"
     assert not job.output.exists()

@@ -120,7 +120,7 @@ def test_what_is_no_band_or_several_is_told_with_all_that_there_are(tmp_path):
 
 def test_bands_of_a_command_line_are_numbers_and_names():
     assert parse_bands("4, red,nir08") == (4, "red", "nir08")
-    with pytest.raises(ValueError, match=r"'4,,2' must be bands with commas, e.g. 4,3,2 or red,green,blue"):
+    with pytest.raises(ValueError, match=r"'4,,2' must be bands separated by commas, e.g. 4,3,2 or red,green,blue"):
         parse_bands("4,,2")
 
 
@@ -141,7 +141,7 @@ def test_a_file_of_another_order_has_the_mask_of_its_twin(rgb, tmp_path, way, or
     told = plan(Job(str(other), None, rgb), probe=False).channels
     assert told == tuple(f"{name} (band {names.index(name) + 1})" for name in RGB)
     assert plan(Job(str(twin), None, rgb), probe=False).channels == RGB
-    assert [note for note in notes if "names" in note] == [f"by their names the model takes {', '.join(told)}"]
+    assert [note for note in notes if "by name" in note] == [f"bands chosen by name: {', '.join(told)}"]
 
 
 def test_only_the_numbers_of_bands_make_another_run(rgb, tmp_path):
@@ -166,7 +166,7 @@ def test_numbers_that_contradict_names_are_refused_and_can_be_insisted_on(rgb, t
     said = str(refused.value)
     first = next(at for at, number in enumerate(order) if number != at + 1)
     assert f"the model rgb would take band {order[first]}, named {RGB[order[first] - 1]}, as {RGB[first]}" in said
-    assert "; --bands red,green,blue takes them by name, and --bands " in said
+    assert "; --bands red,green,blue takes them by name; --bands " in said
     assert refused.value.code == "unsuitable"
     insisted = parse_bands(said.split(" and --bands ")[1].split()[0])
     assert prepare(Job(str(path), None, rgb, bands=insisted), Resources()).reading.bands == order

@@ -94,7 +94,7 @@ CASES = {
         lambda f: put_scene(f / "a.tif", pixels((4, 50, 60)).astype(np.uint16)),
         "scene",
         1,
-        r"a\.tif: has 4 channels, but the model scene takes 2 \(a, b\); choose them with --bands, as in --bands 1,2$",
+        r"a\.tif: has 4 channels, but the model scene takes 2 \(a, b\); choose them with --bands, e.g. --bands 1,2$",
     ),
     "1 channel": (lambda f: scene(f / "a.tif", 1), "scene", 1, r"has 1 channels.*`pipeline models` lists other models"),
     "complex": (
@@ -117,7 +117,7 @@ CASES = {
         r'unknown model .* \(did you mean "hippocampus"\?',
     ),
     "model that is a text": (lambda f: scene(text(f / "a.tif")), "text.json", 1, r"text\.json"),
-    "empty folder": (lambda f: folder(f / "none"), "scene", 2, r"none: holds no GeoTIFF, NIfTI or Zarr file"),
+    "empty folder": (lambda f: folder(f / "none"), "scene", 2, r"none: contains no GeoTIFF, NIfTI or Zarr"),
     "folder as store": (lambda f: folder(f / "a.zarr"), "scene", 1, r"a\.zarr: not a Zarr store"),
 }
 
@@ -154,9 +154,9 @@ WORDS = {
     "several to one": (
         ["--input", "b.tif", "--output", "m.tif"],
         2,
-        r"m\.tif: is one file, for 2 inputs; give a folder",
+        r"m\.tif: is one file, but there are 2 inputs; give a folder",
     ),
-    "one name for two": (["--input", "c/a.tif", "--output", "m"], 2, r"shares the output m/a_mask\.tif with another"),
+    "one name for two": (["--input", "c/a.tif", "--output", "m"], 2, r"would have the same output m/a_mask\.tif as"),
     "unknown window": (["--window", "gauss"], 2, r"unknown window 'gauss' \(did you mean \"gaussian\"\?\); choose one"),
     "unknown view": (["--view", "front"], 2, r"unknown view 'front'; choose one of axial"),
     "repeated view": (["--view", "axial,axial"], 2, r"view axial,axial: each can be given once"),
@@ -184,8 +184,16 @@ WORDS = {
     "no workers": (["--workers", "0"], 2, r"--workers 0: must be at least 1"),
     "no band there": (["--bands", "1,7"], 1, r"a\.tif: there is no band 7; it has the bands 1, 2"),
     "no such band": (["--bands", "1,nir"], 1, r"a\.tif: there is no band nir; it has the bands 1, 2"),
-    "an empty band": (["--bands", "1,,2"], 2, r"'1,,2' must be bands with commas, e.g. 4,3,2 or red,green,blue"),
-    "no scheduler": (["--scheduler", "tcp://127.0.0.1:9"], 1, r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+    "an empty band": (
+        ["--bands", "1,,2"],
+        2,
+        r"'1,,2' must be bands separated by commas, e.g. 4,3,2 or red,green,blue",
+    ),
+    "no scheduler": (
+        ["--scheduler", "tcp://127.0.0.1:9"],
+        1,
+        r"cannot connect to a Dask scheduler at tcp://127\.0\.0\.1:9",
+    ),
     "no device": (["--device", "gpu"], 1, r"a\.tif: --device gpu: not a device of torch; give cpu, cuda or"),
     "no such device": (
         ["--device", "cuda:99"],
@@ -262,7 +270,7 @@ def test_a_file_that_is_not_ours_is_not_replaced_by_what_goes_beside_a_mask(tmp_
     beside.write_text('{"mine": 1}')
     ended = pipeline("run", "--input", scan, "--model", models / "volume")
     assert ended.code == 1
-    assert f"{beside}: would be replaced" in ended.err
+    assert f"{beside}: already exists and would be overwritten" in ended.err
     assert beside.read_text() == '{"mine": 1}'
     assert pipeline("run", "--input", scan, "--model", models / "volume", "--overwrite").code == 0
     assert "made" in json.loads(beside.read_text())

@@ -176,7 +176,7 @@ def test_a_second_run_on_one_output_is_told_who_holds_it(tall, tmp_path):
     process = begin_process(job)
     process.send_signal(signal.SIGSTOP)
     done = marks_of(job)
-    with pytest.raises(OutputError, match=rf"out.tif: is being made by process {process.pid} on \S+ since 20\d\d-"):
+    with pytest.raises(OutputError, match=rf"out.tif: is being written by process {process.pid} on \S+ since 20\d\d-"):
         segment(job, Resources(restart=True))
     assert marks_of(job) == done, "nothing of it was touched"
     process.kill()
@@ -258,9 +258,9 @@ def test_what_is_made_is_left_alone(scene, mask, models):
     before = mask.stat()
     job = Job(str(scene), mask, str(models / "scene"))
     report = segment(job)
-    assert (report.status, report.reason) == ("skipped", "already made by this very job")
+    assert (report.status, report.reason) == ("skipped", "already made by the same job")
     assert mask.stat() == before or mask.stat().st_mtime_ns == before.st_mtime_ns
-    with pytest.raises(OutputError, match=r"is there already, made with overlap \[32, 24\] \(now \[8, 8\]\); --over"):
+    with pytest.raises(OutputError, match=r"already exists, made with overlap \[32, 24\] \(now \[8, 8\]\); use --over"):
         segment(replace(job, overlap=(8, 8)))
     assert mask.stat().st_mtime_ns == before.st_mtime_ns
 

@@ -108,7 +108,7 @@ def test_all_volumes_of_many_files(tmp_path):
         *(("a_t0000_mask.nii.gz", 0), ("a_t0001_mask.nii.gz", 1), ("b_mask.nii.gz", None), ("c_mask.nii.gz", None))
     ]
     assert len({key_of(job) for job in jobs}) == 4
-    with pytest.raises(RequestError, match=r"m\.nii\.gz: is one file, for 2 volumes; give a folder"):
+    with pytest.raises(RequestError, match=r"m\.nii\.gz: is one file, but there are 2 volumes; give a folder"):
         jobs_of(Request(input=(str(tmp_path / "a.nii.gz"),), output=str(tmp_path / "m.nii.gz"), volume="all"))
 
 
@@ -213,8 +213,8 @@ def test_recipes_of_older_ledgers_hold_and_others_differ():
             ["--nifti-affine", "qfrom"],
             "unknown affine 'qfrom' (did you mean \"qform\"?); choose one of strict, sform, qform",
         ),
-        (["--volume", "first"], "--volume 'first': must be the number of a volume, from 0, or all"),
-        (["--volume", "-1"], "volume -1: must be at least 0, for volumes are counted from 0; or all"),
+        (["--volume", "first"], "--volume 'first': must be the index of a volume (from 0), or all"),
+        (["--volume", "-1"], "volume -1: must be 0 or more (volumes are counted from 0), or all"),
     ],
 )
 def test_a_wrong_word_is_named(tmp_path, words, said):

@@ -103,7 +103,7 @@ def test_the_command_prints_and_writes_the_same(mask, zones, tmp_path):
 
 
 def test_what_is_no_mask_or_has_no_such_column_is_named(mask, zones, tmp_path):
-    with pytest.raises(RequestError, match="has no column county; there are district"):
+    with pytest.raises(RequestError, match="has no column county; it has district"):
         areas(mask, zones, "county")
     scan = put_volume(tmp_path / "v.nii.gz", np.zeros((5, 5, 5), np.uint8), np.eye(4))
     with pytest.raises(InputError, match="is not a mask of a scene, but 1 channels of uint8 on axes z, y, x"):

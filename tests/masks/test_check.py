@@ -205,7 +205,7 @@ def test_the_verb_tells_and_ends_with_its_code(tmp_path):
         assert ended.exit_code == code, ended.output
         return ended.stdout
 
-    assert run(scan, code=0) == f"{mask}: lies exactly on the grid of {scan}\n"
+    assert run(scan, code=0) == f"{mask}: is exactly on the grid of {scan}\n"
     assert json.loads(run(scan, "--json", code=0)) == {
         "mask": str(mask),
         "like": str(scan),
@@ -213,9 +213,9 @@ def test_the_verb_tells_and_ends_with_its_code(tmp_path):
         "differences": [],
     }
     first, *lines = run(other, code=1).splitlines()
-    assert first == f"{mask}: does not lie on the grid of {other}"
+    assert first == f"{mask}: is not on the grid of {other}"
     assert [line.split(":")[0] for line in lines] == ["  sform", "  sform code"]
-    assert lines[0].endswith("; apart by 5 at the far corner")
+    assert lines[0].endswith("; 5 apart at the farthest corner")
     told = json.loads(run(other, "--json", code=1))
     assert [one["what"] for one in told["differences"]] == ["sform", "sform code"]
     assert not told["same"]

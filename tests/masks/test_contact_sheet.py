@@ -68,11 +68,11 @@ def test_outlines_lie_over_the_image(mask, tmp_path):
 
 def test_an_image_elsewhere_is_refused(mask, tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((80, 100, 40), np.int16), np.eye(4)), tmp_path / "scan.nii.gz")
-    with pytest.raises(InputError, match="lies on another grid"):
+    with pytest.raises(InputError, match="is on another grid"):
         export(mask, tmp_path / "sheet.png", image=tmp_path / "scan.nii.gz")
-    with pytest.raises(RequestError, match="--image is for"):
+    with pytest.raises(RequestError, match="--image is only for"):
         export(mask, tmp_path / "out.nii.gz", image=tmp_path / "scan.nii.gz")
-    with pytest.raises(RequestError, match=r"beside the mask of a volume go \.png, \.ctbl, \.label"):
+    with pytest.raises(RequestError, match=r"a sidecar of a volume is one of \.png, \.ctbl, \.label"):
         export(mask, tmp_path / "mask.qml")
     assert not (tmp_path / "sheet.png").exists()
 

@@ -167,13 +167,13 @@ def test_a_mask_is_exported_by_the_suffix(tmp_path):
     ended = CliRunner().invoke(app, ["export", str(mask), "--output", str(tmp_path / "mask.gpkg"), "--min-area", "9"])
     assert ended.exit_code == 0, ended.output
     assert pyogrio.read_info(tmp_path / "mask.gpkg")["features"] == 1
-    with pytest.raises(RequestError, match="--simplify and --min-area are for vectors"):
+    with pytest.raises(RequestError, match="--simplify and --min-area are only for vectors"):
         export(mask, tmp_path / "other.tif", simplify=1.0)
     with pytest.raises(RequestError, match=r"simplify -1\.0: must be 0 or more"):
         export(mask, tmp_path / "other.gpkg", simplify=-1.0)
 
 
 def test_a_volume_has_no_outlines(tmp_path):
-    with pytest.raises(RequestError, match="outlines are made of scenes"):
+    with pytest.raises(RequestError, match="polygons are made from scenes only"):
         write_vectors(ArraySource(np.zeros((1, 2, 3, 4), np.uint8)), tmp_path / "m.gpkg", NODATA, CLASSES)
     assert not list(tmp_path.iterdir())

@@ -82,7 +82,7 @@ def test_other_grids_and_scenes_are_refused(tmp_path):
     labels = np.ones((4, 5, 6), np.uint8)
     mask, _ = put(tmp_path, labels, labels)
     other = put_volume(tmp_path / "other.nii.gz", labels.T, np.eye(4))
-    with pytest.raises(InputError, match="lies on another grid"):
+    with pytest.raises(InputError, match="is on another grid"):
         measure(mask, other)
     scene = put_scene(tmp_path / "s.tif", np.ones((1, 4, 5), np.uint8))
     with pytest.raises(InputError, match="`pipeline areas`"):
@@ -93,5 +93,5 @@ def test_a_table_has_the_suffix_of_one(tmp_path):
     mask = put_volume(tmp_path / "m.nii.gz", np.zeros((3, 3, 3), np.uint8), np.eye(4))
     ended = CliRunner().invoke(app, ["measure", str(mask), "--output", str(tmp_path / "t.xlsx")])
     assert ended.exit_code == 2
-    assert "the table is written as .csv" in ended.output
+    assert "the table is written as CSV" in ended.output
     assert not (tmp_path / "t.xlsx").exists()

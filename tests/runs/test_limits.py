@@ -18,16 +18,16 @@ CLAIMED = {
         2_000_000_000,
         2_000_000_000,
         (),
-        r"has 2,000,000,000 x 2,000,000,000 cells; a side may have 134,217,728,",
+        r"has 2,000,000,000 x 2,000,000,000 cells; the most is 134,217,728,",
     ),
-    "one side": (2_000_000_000, 3, ("--memory", "2GiB"), r"has 3 x 2,000,000,000 cells; a side may have"),
+    "one side": (2_000_000_000, 3, ("--memory", "2GiB"), r"has 3 x 2,000,000,000 cells; the most is"),
     "all": (
         100_000_000,
         100_000_000,
         (),
-        r"has 100,000,000 x 100,000,000 cells; .* and all 8,796,093,022,208; see with",
+        r"has 100,000,000 x 100,000,000 cells; .* and 8,796,093,022,208 in all; check the header with",
     ),
-    "wide": (100_000_000, 3000, (), r"its rows are so wide that the sweep needs [\d,]+\.\d GiB, and this machine has "),
+    "wide": (100_000_000, 3000, (), r"its rows are so wide that the sweep needs [\d,]+\.\d GiB, but this machine has "),
 }
 
 
@@ -52,7 +52,9 @@ def test_a_header_that_claims_absurd_sizes_is_refused_and_nothing_allocated(mode
 
 
 def test_labels_that_cannot_find_room_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"a\.tif: its labels take 1,073,741,824 GiB before .* GiB are free for "):
+    with pytest.raises(
+        InputError, match=r"a\.tif: its labels take 1,073,741,824 GiB uncompressed, but only .* GiB are free for "
+    ):
         check_space("a.tif", 2**60, 1, tmp_path / "new/folder/mask.tif", cut=False)
 
 

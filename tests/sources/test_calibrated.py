@@ -146,7 +146,7 @@ def test_the_numbers_are_in_the_fingerprint_and_nothing_is_where_there_are_none(
 def test_integers_that_nobody_explains_are_no_physical_values(places, tmp_path):
     bare = Job(str(put(tmp_path / "a.tif", stored())), None, str(places / "physical"))
     with pytest.raises(
-        InputError, match=r"a\.tif: the model physical takes physical values, and these are uint16 with"
+        InputError, match=r"a\.tif: the model physical takes physical values, but these are uint16 with"
     ):
         prepare(bare, Resources())
     assert prepare(replace(bare, scale=(1.0,)), Resources()).reading.calibration is None

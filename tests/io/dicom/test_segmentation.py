@@ -138,8 +138,8 @@ def test_no_patient_text_is_carried_over(tmp_path, labels):
 @pytest.mark.parametrize(
     ("image", "error", "words"),
     [
-        (None, RequestError, "give their folder, as in --image SERIES"),
-        ("m.nii.gz", RequestError, "give their folder, as in --image SERIES"),
+        (None, RequestError, "give their folder as --image"),
+        ("m.nii.gz", RequestError, "give their folder as --image"),
         ("other", InputError, r"on another grid than the images: .* spacing \[2.0, 0.75, .*\] and \[3.0, 0.75"),
         ("nowhere", InputError, "no FrameOfReferenceUID"),
         ("halves", InputError, "frames in several files"),

@@ -243,7 +243,7 @@ def test_the_command_line_and_a_job_file_say_the_same(models, tmp_path):
         (["--resolution", "0"], "must be above 0"),
         (["--resolution", "1,2,3"], "must be one number, or height and width"),
         (["--crs", "EPSG:99999999"], "is not a CRS that PROJ knows"),
-        (["--like", "nowhere.tif"], "has no transform, so it is no grid"),
+        (["--like", "nowhere.tif"], "has no transform, so it cannot be used as a grid"),
         (["--like", "far.tif"], "does not overlap the target grid"),
         (
             ["--like", "unknown.tif"],

@@ -166,7 +166,7 @@ def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkey
         means = Resources(precision="float32", runtime="compiled")
         assert segment(job, means, Callbacks(note=said.append)).status == "done"
         assert describe(str(job.output))["made"]["runtime"] == "torch"
-    assert said == ["the network could not be compiled and runs without (g++: no such instruction)"]
+    assert said == ["the network could not be compiled and runs uncompiled (g++: no such instruction)"]
 
 
 def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine):

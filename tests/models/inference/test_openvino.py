@@ -191,13 +191,13 @@ def test_what_agrees_too_little_is_not_written(scenes, models, tmp_path):
 
 
 def test_a_model_that_is_there_is_replaced_only_on_request(made, scenes, models):
-    with pytest.raises(OutputError, match="holds a model already; --overwrite"):
+    with pytest.raises(OutputError, match="already holds a model; use --overwrite"):
         quantize(jobs(scenes, models), made, patches=12)
 
 
 def test_an_empty_input_is_refused(models, tmp_path):
     empty = put_scene(tmp_path / "empty.tif", np.zeros((2, 300, 300), np.uint8), nodata=0)
-    with pytest.raises(InputError, match="has 0 patches with values; int8 needs 2"):
+    with pytest.raises(InputError, match="has 0 patches with values; int8 needs at least 2"):
         quantize([Job(str(empty), None, str(models / "scene"))], tmp_path / "out")
 
 

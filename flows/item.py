@@ -1,4 +1,4 @@
-"""One scene or volume as a task: retried, bounded in time, shown with its progress and its result."""
+"""One scene or volume as a task: retried, limited in time, shown with its progress and its result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the items of a flow may take."""
+    """Limits for the items of a flow."""
 
     at_once: int = 1
     """Items that are segmented at a time."""
@@ -45,12 +45,12 @@ class Bounds:
             raise RequestError(f"at_once is {self.at_once} and seconds {self.seconds}; both must be positive")
 
     def slot(self) -> AbstractContextManager[None]:
-        """A slot of the limit; a limit that does not exist is an error."""
+        """Return a slot of the limit; a limit that does not exist is an error."""
         return nullcontext() if self.limit is None else concurrency(self.limit, occupy=1, strict=True)
 
 
 def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure may pass: what is wrong with the request stays wrong, and what is held is another run's."""
+    """Return whether a retry may succeed: a wrong request stays wrong, and a held output belongs to another run."""
     try:
         state.result()
     except InputError as error:
@@ -72,7 +72,12 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,
 )
 def segment_item(job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
-    """Segment one scene or volume; a retry goes on from the slabs that are done. Interrupted if `stop` is set."""
+    """Segment one scene or volume; a retry resumes from finished slabs.
+
+    Raises:
+        Interrupted: If `stop` is set.
+
+    """
     observer = _create_tracker("Cells done")
     with bounds.slot():
         report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
@@ -92,7 +97,7 @@ class _Deadline(Stoppable):
 
 
 def _segment_in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> Report:
-    """The report of a job, which is stopped between two patches when its time is over."""
+    """Segment a job; it is stopped between two patches when its time is over."""
     try:
         return segment(job, run.resources, _Deadline(run.observer, stop, seconds))
     except Interrupted as error:
@@ -102,7 +107,7 @@ def _segment_in_time(job: Job, run: RunContext, seconds: float | None, stop: Eve
 
 
 def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
-    """The report of an item as a task, however it ended. Raises Interrupted if `stop` is set."""
+    """Run an item as a task and return its report, however it ended. Raises Interrupted if `stop` is set."""
     state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
@@ -118,9 +123,9 @@ def segment_items(
     bounds: Bounds,
     archive: Archive | None,
 ) -> list[Report]:
-    """All reports in order of the jobs; as many at a time as `bounds` says, and their number as a progress artifact.
+    """Segment items, as many at a time as `bounds` allows, and return all reports in order of the jobs.
 
-    Ctrl-C, or a flow that is cancelled, stops the items under way between two patches.
+    Their number is a progress artifact. Ctrl-C, or a canceled flow, stops running items between two patches.
     """
     progress = _create_tracker("Items done")
     stop = Event()

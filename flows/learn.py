@@ -1,4 +1,4 @@
-"""The flow that trains a model, measures it on data that it never saw, and publishes it if it is good enough."""
+"""A flow that trains a model, evaluates it on held-out data, and publishes it if it is good enough."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DELAYS: list[float] = [10, 60]
 
 @task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def train_model(config: Path, out: Path, data: Path | None, device: str | None) -> Path:
-    """The folder of the trained model; a retry goes on from the last checkpoint."""
+    """Train a model and return its folder; a retry resumes from the last checkpoint."""
     return train(
         read_training(config), data or config.parent, out, TrainingResources(device), get_run_logger().info
     ).folder
@@ -32,7 +32,7 @@ def train_model(config: Path, out: Path, data: Path | None, device: str | None) 
 
 @task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Resources) -> dict[str, float | None]:
-    """Figures over all items of a table with the columns image and truth; they go into the model's card too.
+    """Evaluate a model on a table with the columns image and truth; figures are also stored in the model's card.
 
     Cells of the truth with a value in `ignore` are not counted.
     """
@@ -55,10 +55,22 @@ def learn_flow(
     data: Path | None = None,
     means: Resources = Resources(),
 ) -> Path:
-    """Train by the file `config` in the folder `out`, evaluate on `table`, and publish below the folder `publish`.
+    """Train, evaluate and publish a model; each step resumes where it was stopped.
 
-    `least` is what figures must reach, as in `{"mean_iou": 0.6}`; ModelError if one does not. Each step goes on where
-    it was stopped. The published folder is named after the weights, so a job that names it never gets others.
+    The published folder is named after the weights, so a job that names it never gets others.
+
+    Args:
+        config: Training file.
+        out: Folder of the training.
+        table: Table to evaluate on.
+        publish: Folder to publish below.
+        least: Figures that the model must reach, e.g. `{"mean_iou": 0.6}`.
+        data: Base folder of the paths in the training file.
+        means: Speed and memory.
+
+    Raises:
+        ModelError: If a figure is not reached.
+
     """
     model = train_model(config, out, data, means.device)
     figures = evaluate_model(model, table, read_training(config).data.ignore, means)

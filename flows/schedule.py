@@ -1,4 +1,4 @@
-"""Schedules: the watch flow as a deployment of Prefect, served here or left to the workers of a pool."""
+"""Run the watch flow on a schedule, as a deployment of Prefect that is served here or by the workers of a pool."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStra
 
 @dataclass(frozen=True)
 class Schedule:
-    """When ticks come: one of the two."""
+    """When the flow runs: one of the two."""
 
     every: timedelta | None = None
     cron: str | None = None
@@ -48,7 +48,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class WatchParameters:
-    """What each tick does."""
+    """Parameters of the watch flow."""
 
     config: Path
     """The job file."""
@@ -61,9 +61,13 @@ class WatchParameters:
 def create_deployment(
     watching: WatchParameters, when: Schedule, name: str | None = None, pool: str | None = None
 ) -> RunnerDeployment:
-    """The deployment `watch/<name>`, which by default is named after the job file. Raises RequestError.
+    """Return the deployment `watch/<name>`, named after the job file by default.
 
-    Nothing is asked of a server, and the job file is read to see whether it can be used.
+    No server is contacted; the job file is read to check it.
+
+    Raises:
+        RequestError: If the job file or the schedule is not valid.
+
     """
     check(read_request(watching.config))
     try:
@@ -83,13 +87,19 @@ def create_deployment(
 
 
 def serve_deployment(deployment: RunnerDeployment) -> None:
-    """Run the flow when its time comes, until this process is stopped; on the server that is set up, or on our own."""
+    """Run the flow on its schedule until this process is stopped, on the configured server or on a temporary one."""
     with prefect_server():
         serve(deployment, limit=1)
 
 
 def apply_to_pool(deployment: RunnerDeployment) -> str:
-    """Create the deployment on the server that is set up, for the workers of its pool; its name there."""
+    """Create the deployment on the configured server, for the workers of its pool; return its name there.
+
+    Raises:
+        RequestError: If no server is configured.
+        PipelineError: If it refuses the deployment.
+
+    """
     if PREFECT_API_URL.value() is None:
         raise RequestError(
             "--pool needs a Prefect server; set its address with `prefect config set PREFECT_API_URL=...`"
@@ -106,7 +116,7 @@ def apply_to_pool(deployment: RunnerDeployment) -> str:
 
 @contextmanager
 def prefect_server() -> Iterator[str]:
-    """Address of the server that is set up; of one that answers here; or of one that runs meanwhile."""
+    """Yield the address of the configured server, of one that answers here, or of one that runs meanwhile."""
     if (known := PREFECT_API_URL.value()) is not None:
         yield known
         return

@@ -1,7 +1,7 @@
-"""Flows that segment: the jobs of `pipeline run --prefect`, or all that a job file stands for.
+"""Flows that segment: the jobs of `pipeline run --prefect`, or everything that a job file stands for.
 
-They call the same steps as the command line. One item is one task, and none stops another; success comes from the
-masks and the ledger, and never from what a server remembers.
+They call the same steps as the command line. Each item is a task, and none stops another. Masks and the ledger decide
+what is done, never what a server remembers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LISTED = 1000
 
 
 class ItemsFailedError(PipelineError):
-    """Some items failed; the flow shows it, and all reports are here."""
+    """Some items failed; `reports` has the reports of all items."""
 
     def __init__(self, reports: list[Report]) -> None:
         failed = [report for report in reports if report.status == "failed"]
@@ -39,8 +39,11 @@ def segment_flow(
 ) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
-    With the `ledger` of an archive, what is done is left alone. Raises ItemsFailedError if any failed, after all were
-    tried.
+    With the `ledger` of an archive, finished items are skipped.
+
+    Raises:
+        ItemsFailedError: If any failed, after all were tried.
+
     """
     with open_archive(ledger) as archive:
         reports = segment_items(jobs, RunContext(means), bounds, archive)
@@ -52,9 +55,12 @@ def segment_flow(
 
 @flow(name="segment-archive")
 def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = Bounds()) -> list[Report]:
-    """Segment all that the job file `config` stands for, as `pipeline run --config` does; the archive keeps a ledger.
+    """Segment everything that the job file `config` stands for, with a ledger, as `pipeline run --config` does.
 
-    Raises ItemsFailedError if any failed, after all were tried, and RequestError where nothing is there.
+    Raises:
+        ItemsFailedError: If any failed, after all were tried.
+        NothingFoundError: If there is no input.
+
     """
     request = read_request(config)
     check(request)
@@ -64,9 +70,11 @@ def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = 
 
 
 def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) -> list[Report]:
-    """Run the flow here, tracked by the server that is set up, or by one of its own while it runs.
+    """Run the flow here, tracked by the configured server, or by a temporary one.
 
-    Raises RequestError for an address that gives access by itself, as Prefect keeps the parameters of its flows.
+    Raises:
+        RequestError: If an address contains credentials, because Prefect stores the parameters of its flows.
+
     """
     if signed := [job.name for job in jobs if job.name != job.input]:
         raise RequestError(
@@ -81,7 +89,7 @@ def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) 
 
 
 def create_reports_artifact(reports: Sequence[Report], key: str, description: str) -> None:
-    """A table of reports as an artifact, failures first where there are too many."""
+    """Show reports as a table artifact, failures first if there are too many."""
     rows = sorted(reports, key=lambda report: report.status != "failed") if len(reports) > _LISTED else reports
     more = "" if len(rows) <= _LISTED else f" ({_LISTED} of {len(rows)}; the ledger has all)"
     create_table_artifact([asdict(report) for report in rows[:_LISTED]], key=key, description=description + more)

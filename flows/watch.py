@@ -1,7 +1,7 @@
-"""The flow behind a schedule: what is new where a job file looks is segmented, and nothing is done twice.
+"""The flow behind a schedule: new inputs of a job file are segmented, and nothing is done twice.
 
-A tick lists the inputs, leaves out what the archive's ledger knows as done and what is still being written, and makes a
-task of each that is left. Ticks may overlap, be lost or come twice: the ledger and the lock of each output decide.
+A run lists the inputs, leaves out what the archive's ledger knows as done and what is still being written, and makes a
+task of each that is left. Runs may overlap, be lost or come twice: the ledger and the lock of each output decide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.runs import Observer, RunContext
 
 
 class _KnownReports(Observer):
-    """Keeps what the ledger says of items that are left alone."""
+    """Keeps the reports of skipped items."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
@@ -38,10 +38,14 @@ def watch_flow(
     bounds: Bounds = Bounds(),
     ledger: Path | None = None,
 ) -> list[Report]:
-    """Segment what the job file `config` stands for now, but for files that changed in the last `settle` seconds.
+    """Segment the current inputs of the job file `config`, except files that changed in the last `settle` seconds.
 
-    The reports of all items. Raises ItemsFailedError if any failed that had not failed before: a broken input makes one
-    run fail, and not all that come after it.
+    Returns:
+        The reports of all items.
+
+    Raises:
+        ItemsFailedError: If an item failed that had not failed before: a broken input makes only one run fail.
+
     """
     request = read_request(config)
     check(request)
@@ -69,6 +73,6 @@ def _jobs(request: Request) -> list[Job]:
 
 
 def _without_recent(jobs: list[Job], settle: float) -> list[Job]:
-    """Those whose input has not changed for so many seconds; addresses as they are."""
+    """Leave out jobs whose input changed in the last `settle` seconds; addresses are kept."""
     now = time.time()
     return [job for job in jobs if not (path := Path(job.input)).exists() or now - path.stat().st_mtime > settle]

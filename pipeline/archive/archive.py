@@ -1,4 +1,4 @@
-"""What is to be done with each item of an archive, by what its ledger knows; and how that is kept up to date."""
+"""Decide what to do with each item of an archive by its ledger, and keep the ledger up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int
 
 @contextmanager
 def open_archive(ledger: Path | None) -> Iterator[Archive | None]:
-    """The archive with that ledger, if there is one; in the end counts and failures are written beside it."""
+    """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside it."""
     if ledger is None:
         yield None
         return
@@ -79,14 +79,16 @@ class Archive:
         self._ledger.close()
 
     def read_ahead(self, work: WorkItem) -> None:
-        """Read the input of an item that comes next, for its content; so it is in the machine's memory by its turn."""
+        """Read the input of the next item to hash its content, so that it is in the page cache when its turn comes."""
         item = work.job.input
         self._read[item] = self._ahead.submit(version_of, self._inputs[item])
 
     def choose(self, jobs: Sequence[Job], resources: Resources) -> list[WorkItem]:
-        """What is to be done with each job; new ones are entered as pending.
+        """Return what is to be done with each job; new ones are entered as pending.
 
-        Raises RequestError if masks that are done were made with another model or in another way.
+        Raises:
+            RequestError: If finished masks were made with another model or other options.
+
         """
         rows = self._ledger.rows()
         self._recipes = {}
@@ -98,7 +100,7 @@ class Archive:
 
     @contextmanager
     def running(self, work: WorkItem) -> Iterator[Entry]:
-        """Note that an item is under way; if it is stopped, that it is to be gone on with. Gives what was noted."""
+        """Record that an item is running, and that it is pending again if it is stopped. Yields the entry."""
         job = work.job
         stamp, content = self._version(job.input)
         entry = Entry(key_of(job), _output(job), "running", None, None, stamp, content, self._recipe(job))
@@ -111,7 +113,7 @@ class Archive:
             raise
 
     def finish(self, work: WorkItem, running: Entry, report: Report) -> Report:
-        """Note how an item ended, and what is to be told of it: what another run is making is that one's to note."""
+        """Record how an item ended, and return its report; an item that another run holds is left to that run."""
         if report.code == HELD:
             return replace(report, status="skipped")
         entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
@@ -128,7 +130,7 @@ class Archive:
         return report
 
     def _version(self, item: str) -> Version:
-        """What the input is now: as it was read ahead, unless it has changed since."""
+        """Return the current version of the input: as it was read ahead, unless it has changed since."""
         ahead, known = self._read.pop(item, None), self._inputs[item]
         version = version_of(known) if ahead is None else ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
@@ -161,9 +163,9 @@ class Archive:
             )
 
     def _difference(self, job: Job, row: Row) -> str:
-        """In what a job differs from what was made; empty where older ledgers only knew fewer fields.
+        """Return how a job differs from what was done; empty if it does not, or if an older ledger had fewer fields.
 
-        Which form holds does not matter to what was done without.
+        The NIfTI affine does not matter to an item that was done without choosing one.
         """
         if row.recipe in (self._recipe(job), self._recipe(replace(job, affine=None))):
             return ""
@@ -174,7 +176,7 @@ class Archive:
         return differences(self._ledger.record(recipe or ""), recipe_of(how))
 
     def _recipe(self, job: Job) -> str:
-        """The key of what a job is made with: the same for most items of an archive."""
+        """Return the key of a job's recipe: the same for most items of an archive."""
         how = replace(job, input="", output=None)
         if how not in self._recipes:
             self._recipes[how] = self._ledger.recipe(recipe_of(job))
@@ -182,18 +184,18 @@ class Archive:
 
 
 def key_of(job: Job) -> str:
-    """Name of an item in the ledger: an address, or an absolute path."""
+    """Return the key of an item in the ledger: an address, or an absolute path."""
     path = with_paths(job.name, lambda path: str(Path(path).absolute()))
     return path if job.volume is None else path + _volume(look(job.input), job.volume)
 
 
 def _volume(item: Input, number: int) -> str:
-    """What tells one volume of a file from the others."""
+    """Return what distinguishes one volume of a file from the others."""
     return f"[{number}]" if item.is_path else ""
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
-    """All that decides a mask beside its input, as JSON values."""
+    """Return everything that decides a mask except its input, as JSON values."""
     said = asdict(replace(job.plain(), input="", output=None, model=None))
     how = {name: value for name, value in said.items() if value not in (None, "")}
     if job.aoi is not None and Path(job.aoi).is_file():
@@ -205,12 +207,12 @@ def recipe_of(job: Job) -> dict[str, Any]:
 
 
 def _is_in_recipe(name: str, value: object) -> bool:
-    """Whether a field of a card is in the recipe: none that decides nothing, or says what older cards left out."""
+    """Return whether a field of a card is in the recipe: not if it decides nothing or has the older default."""
     return name not in _NOT_IN_RECIPE and (name, value) not in (("values", "raw"), ("view_weights", ()))
 
 
 def version_of(item: str | Input) -> Version:
-    """Stamp and content of an input."""
+    """Return stamp and content hash of an input."""
     known = look(item)
     return stamp_of(known), content_of(known)
 
@@ -220,7 +222,7 @@ def _output(job: Job) -> str | None:
 
 
 def _with_stamp(row: Row, stamp: str | None) -> Entry:
-    """A done item whose input has another date, but the same bytes."""
+    """Return the entry of a finished item whose input has another date but the same bytes."""
     known = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
     return Entry(**{**known, "stamp": stamp})
 

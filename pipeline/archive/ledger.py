@@ -1,4 +1,4 @@
-"""The ledger of an archive: one row an item, in an SQLite file that several processes may share."""
+"""The ledger of an archive: one row per item, in an SQLite file that several processes may share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
 
 
 class Row(NamedTuple):
-    """What is known of an item."""
+    """What the ledger knows of an item."""
 
     input: str
     output: str | None
@@ -94,10 +94,16 @@ class Entry:
 
 
 class ArchiveLedger:
-    """The ledger in one file. Each change is a transaction of its own, and a crash loses none that was made."""
+    """The ledger in one file. Each change is a transaction of its own; a crash loses none that was committed."""
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Open the ledger at `path`; RequestError where there is none, OutputError where it cannot be used."""
+        """Open the ledger at `path`.
+
+        Raises:
+            RequestError: If there is none and it may not be created.
+            OutputError: If it cannot be used.
+
+        """
         self.path = path
         self._lock = RLock()
         if not create and not path.is_file():
@@ -117,7 +123,7 @@ class ArchiveLedger:
         self._base.close()
 
     def rows(self, states: Iterable[State] = ()) -> dict[str, Row]:
-        """What is known, by input; of items in `states` only, if there are any."""
+        """Return the rows by input; only those in `states`, if there are any."""
         chosen = tuple(states)
         marks = ", ".join("?" * len(chosen))
         query = f"SELECT {', '.join(Row._fields)} FROM items" + (f" WHERE state IN ({marks})" if chosen else "")
@@ -125,7 +131,7 @@ class ArchiveLedger:
             return {row[0]: Row(*row) for row in self._base.execute(f"{query} ORDER BY input", chosen)}
 
     def enter(self, entries: Sequence[Entry]) -> None:
-        """Write what became of items, all of them or none; a try is counted when one runs."""
+        """Write the states of items, all of them or none; each running item counts one try."""
         fields = tuple(Entry.__dataclass_fields__)
         setting = ", ".join(f"{name} = excluded.{name}" for name in fields[1:])
         with self._transaction():
@@ -137,7 +143,7 @@ class ArchiveLedger:
             )
 
     def set_volumes(self, item: str, volumes: Mapping[str, float]) -> None:
-        """Write millilitres of the structures of an item's mask, instead of those that were known."""
+        """Replace the volumes of the structures of an item's mask, in milliliters."""
         with self._transaction():
             self._base.execute("DELETE FROM structures WHERE input = ?", (item,))
             self._base.executemany(
@@ -145,7 +151,7 @@ class ArchiveLedger:
             )
 
     def volumes(self) -> dict[str, dict[str, float]]:
-        """Millilitres by structure, of each item that is done and is a volume."""
+        """Return the volume of each structure in milliliters, for each finished item that is a volume."""
         found: dict[str, dict[str, float]] = {}
         query = "SELECT input, name, ml FROM structures JOIN items USING (input) WHERE state = 'done' ORDER BY 1, 2"
         with self._lock:
@@ -154,7 +160,7 @@ class ArchiveLedger:
         return found
 
     def recipe(self, record: Mapping[str, Any]) -> str:
-        """The key of a recipe, whose record is kept."""
+        """Store the record of a recipe, and return its key."""
         text = json.dumps(record, sort_keys=True)
         key = sha256(text.encode()).hexdigest()
         with self._transaction():
@@ -162,13 +168,13 @@ class ArchiveLedger:
         return key
 
     def record(self, key: str) -> dict[str, Any]:
-        """The record of a recipe."""
+        """Return the record of a recipe."""
         with self._lock:
             found = self._base.execute("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",)).fetchone()
         return dict(json.loads(found[0])) if found else {}
 
     def release(self, codes: Sequence[str]) -> int:
-        """Set failed and quarantined items back to pending, those with a reason in `codes` only if any; how many."""
+        """Set failed and quarantined items, of `codes` only if any, back to pending; return their number."""
         marks = ", ".join("?" * len(codes))
         chosen = f" AND code IN ({marks})" if codes else ""
         with self._transaction():

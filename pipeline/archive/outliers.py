@@ -1,4 +1,4 @@
-"""Masks of an archive of volumes that are done, and that somebody should look at: empty ones, and unusual sizes."""
+"""Find finished masks of volumes that should be reviewed: empty ones, and those with unusual volumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Volumes = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Outlier:
-    """An item that is done, and what is strange about its mask."""
+    """A finished item, and what is unusual about its mask."""
 
     input: str
     code: str
@@ -33,7 +33,7 @@ class Outlier:
 
 
 def measure_volumes(mask: str | None) -> dict[str, float]:
-    """Millilitres of each structure of a volume's mask, without background; nothing of what is none."""
+    """Return milliliters of each structure of a volume's mask, without background; empty if it is not such a mask."""
     if mask is None or mask_format(mask, "volume") is None:
         return {}
     try:
@@ -43,7 +43,7 @@ def measure_volumes(mask: str | None) -> dict[str, float]:
 
 
 def find_outliers(items: Volumes) -> list[Outlier]:
-    """Items without any structure, and those of which one is far larger or smaller than in the others, by item."""
+    """Return items without any structure, and those with one far larger or smaller than in the others, by item."""
     empty = {item for item, volumes in items.items() if not any(volumes.values())}
     found = [Outlier(item, "empty-mask", f"{item}: has none of {', '.join(items[item])}") for item in empty]
     filled = {item: volumes for item, volumes in items.items() if item not in empty}
@@ -54,7 +54,7 @@ def find_outliers(items: Volumes) -> list[Outlier]:
 
 
 def _unusual(name: str, volumes: Mapping[str, float]) -> list[Outlier]:
-    """By the items that have the structure; those that have none of it count only where nearly all have it."""
+    """Compare with the items that have the structure; those without it count only if nearly all have it."""
     having = {item: ml for item, ml in volumes.items() if ml}
     if len(having) < FEWEST:
         return []

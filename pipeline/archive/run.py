@@ -1,4 +1,4 @@
-"""Many inputs, one after the other: a bad one is named and the rest go on; what is done is left alone."""
+"""Segment many inputs one after the other: a failure is reported and the others continue; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = None) -> list[Report]:
-    """Segment each job; the reports in order. Raises Interrupted; see `run_items` for `archive`."""
+    """Segment each job, and return the reports in order; see `run_items` for `archive`.
+
+    Raises:
+        Interrupted: If the run is to stop.
+
+    """
 
     def each(work: WorkItem, number: int, count: int) -> Report:
         report = segment_one(work.job, RunContext(work.resources, run.observer.item(work.job, number, count)))
@@ -44,12 +49,19 @@ def run_items(
     archive: Archive | None = None,
     mapped: Callable[..., Iterable[Any]] = map,
 ) -> list[Report]:
-    """Have `each` make the mask of each job, the first of so many and so on; all reports, in order of the jobs.
+    """Call `each` for every job that is not finished yet, and return all reports in order of the jobs.
 
-    With an `archive`, those that its ledger knows as done or quarantined are left alone, and the observer is told; what
-    becomes of the others is entered; those that another run is making are left to it. `mapped` is how `each` comes to
-    the items, one after the other or several at once. Raises RequestError, before the first, for masks that were made
-    otherwise.
+    Args:
+        jobs: The jobs.
+        run: Resources, and the observer, which is given the reports of skipped items.
+        each: Makes the mask of an item; it is given the item, its number from 1 and their count.
+        archive: Its finished and quarantined items are skipped, and results are entered; items that another run holds
+            are left to that run.
+        mapped: Maps `each` over the items, like `map`, or several at once.
+
+    Raises:
+        RequestError: Before the first item, if finished masks were made with other options.
+
     """
     work_items = (
         [WorkItem(job, run.resources) for job in jobs] if archive is None else archive.choose(jobs, run.resources)
@@ -71,7 +83,7 @@ def run_items(
 
 
 def segment_one(job: Job, run: RunContext) -> Report:
-    """Segment a job; what goes wrong with its input, its output or its computation is in the report."""
+    """Segment a job; a failure of its input, its output or its computation becomes the report."""
     try:
         return segment_in(run, job)
     except Interrupted:
@@ -82,7 +94,7 @@ def segment_one(job: Job, run: RunContext) -> Report:
 
 
 def failure_report(job: Job, error: object) -> Report:
-    """The report of a job that ended with `error`."""
+    """Return the report of a job that ended with `error`."""
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
     if job.name not in reason:
         reason = f"{job.name}: {reason}"
@@ -91,7 +103,7 @@ def failure_report(job: Job, error: object) -> Report:
 
 
 def error_code(error: object) -> str:
-    """The kind of an error, in a word: "unreadable" and "unsuitable" inputs will fail again, others may not."""
+    """Return the kind of an error as a word: "unreadable" and "unsuitable" inputs fail again, others may not."""
     if isinstance(error, InputError):
         return error.code
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), "error")

@@ -1,4 +1,4 @@
-"""What a ledger tells of its archive: how much is done, what failed and why, how fast it goes, what is left."""
+"""Summarize an archive by its ledger: how much is done, what failed and why, throughput, and time left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 
 @dataclass(frozen=True)
 class Reason:
-    """Items that failed for one kind of reason, or are done and should be looked at for it."""
+    """Items that failed, or should be reviewed, for one kind of reason."""
 
     code: str
     state: State
@@ -30,7 +30,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Status:
-    """An archive, counted."""
+    """Counts of an archive."""
 
     ledger: str
     states: dict[State, int]
@@ -47,7 +47,12 @@ class Status:
 
 
 def find_ledger(path: Path) -> ArchiveLedger:
-    """The ledger in a file, or in a folder under its usual name; RequestError if there is none."""
+    """Open the ledger in a file, or in a folder under its usual name.
+
+    Raises:
+        RequestError: If there is none.
+
+    """
     return ArchiveLedger(path / LEDGER_NAME if path.is_dir() else path, create=False)
 
 
@@ -70,7 +75,7 @@ def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
 
 
 def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
-    """The fields of a status that are about time, of the items of which it is known."""
+    """Return the fields of a status about time, from the items whose time is known."""
     seconds, cells = sum(row.seconds for row in timed), sum(row.cells for row in timed)
     each = seconds / len(timed) if timed else None
     return {
@@ -82,9 +87,11 @@ def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
 
 
 def write_report(ledger: ArchiveLedger) -> Path:
-    """Write counts, every failure and every strange mask as JSON beside the ledger; returns the file.
+    """Write counts, failures and outliers as JSON beside the ledger, and return the file.
 
-    Raises OutputError.
+    Raises:
+        OutputError: If it cannot be written.
+
     """
     outliers = find_outliers(ledger.volumes())
     told = asdict(_count(ledger, outliers))
@@ -97,7 +104,7 @@ def write_report(ledger: ArchiveLedger) -> Path:
 
 
 def _rows_to_review(rows: Iterable[Row], outliers: Iterable[Outlier]) -> list[Row]:
-    """The rows that failed, and those that are done with a mask that is strange, each for its reason."""
+    """Return the rows that failed, and those of outliers, each with its reason."""
     by_input = {row.input: row for row in rows}
     failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
     known = [each for each in outliers if each.input in by_input]

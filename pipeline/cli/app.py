@@ -1,4 +1,4 @@
-"""The command line's one application: its common options, and what becomes of errors."""
+"""The Typer application: its common options, and how errors end it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _common(
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """One line and an exit code for what goes wrong; the traceback with --debug only."""
+    """Turn exceptions into one line on stderr and an exit code; with --debug, a traceback."""
     try:
         yield
     except typer.Exit:

@@ -1,4 +1,4 @@
-"""Verbs about the ledgers of archives."""
+"""Verbs for the ledgers of archives."""
 
 from __future__ import annotations
 

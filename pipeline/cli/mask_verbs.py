@@ -1,4 +1,4 @@
-"""Verbs about what is there: inputs and masks."""
+"""Verbs for inputs and masks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def measure(
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written of a mask."""
+    """What is exported from a mask."""
 
     sieve: Annotated[
         int,
@@ -112,7 +112,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class PerClass:
-    """Whether each class is written by itself."""
+    """Whether each class is exported by itself."""
 
     each: Annotated[
         bool,

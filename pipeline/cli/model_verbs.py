@@ -1,4 +1,4 @@
-"""Verbs about models."""
+"""Verbs for models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of verbs, made from the fields of the dataclasses that verbs take."""
+"""Make the options of verbs from the fields of dataclasses."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar
 
 
 class Panel:
-    """A title over the options of a dataclass in the help, and which of its fields are options; none: all."""
+    """A title in the help over the options of a dataclass, and the fields that are options; none: all of them."""
 
     def __init__(self, title: str, *names: str) -> None:
         self.title, self.names = title, names
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """A command: a parameter that is a dataclass stands for options, one for each field, and is given as one value.
+    """Make a command of a function, in which a parameter that is a dataclass stands for one option per field.
 
-    Errors end it with their exit code and one line.
+    Errors end the command with one line and their exit code.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: group for name, hint in hints.items() if (group := _group(hint)) is not None}
@@ -66,7 +66,7 @@ class Group:
     keys: tuple[Key, ...]
 
     def parameters(self) -> Iterator[Parameter]:
-        """An option of each field, and hidden ones of its former names."""
+        """Yield an option for each field, and hidden ones for its former names."""
         for key in self.keys:
             yield _parameter(key.field.name, Annotated[_type_of(key), self._info(key)], _default_of(key))
             for word in key.former:
@@ -74,7 +74,7 @@ class Group:
                 yield _parameter(_former_parameter(word), Annotated[_type_of(key) | None, hidden], None)
 
     def value(self, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (of the kind)
-        """The dataclass with all that was given."""
+        """Return the dataclass with everything that was given."""
         chosen = {key: _choose(key, options) for key in self.keys}
         return self.kind(**{key.field.name: _read(key, said) for key, said in chosen.items() if said not in (None, [])})
 
@@ -108,7 +108,7 @@ def _former_parameter(word: str) -> str:
 
 
 def _type_of(key: Key) -> Any:  # noqa: ANN401  (a type hint)
-    """What typer reads: texts where a reader parses them, else the field's own type."""
+    """Return what typer reads: texts if a reader parses them, else the field's own type."""
     if key.reader is not None and key.bare is not bool:
         return list[str] | None if key.reader.repeated else str | None
     return type(get_args(key.bare)[0]) if get_origin(key.bare) is Literal else key.bare
@@ -121,7 +121,7 @@ def _default_of(key: Key) -> Any:  # noqa: ANN401  (of the field)
 
 
 def _choose(key: Key, options: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer has read)
-    """What was given of a field, under whatever name."""
+    """Return what was given for a field, under its name or a former one."""
     said = options[key.field.name]
     for word in key.former:
         if (former := options[_former_parameter(word)]) in (None, []):

@@ -1,4 +1,4 @@
-"""What stands for the names of files where those may not be told, as names of files often are names of patients."""
+"""Replace file names by pseudonyms, since file names are often names of patients."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _DIGITS = 12
 
 
 def pseudonym(path: str | Path) -> str:
-    """Digits of a SHA-256 that stand for a file, with its suffix: the same ones in every run."""
+    """Return digits of a SHA-256 that stand for a file, with its suffix: the same in every run."""
     suffix = name_of(path)[len(stem_of(path)) :].lower()  # a folder has none, for after its points a name may go on
     return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix
 
 
 def without_names(report: Report) -> Report:
-    """A report that tells digits instead of names."""
+    """Return a report with pseudonyms instead of names."""
     instead: dict[str, str] = {}
     for path in _files(report):
         instead |= _replacements(path)
@@ -35,7 +35,7 @@ def without_names(report: Report) -> Report:
 
 
 def _files(report: Report) -> Iterable[Path]:
-    """The input and its mask, under any name that it may have by default."""
+    """Return the input and its mask, under any name that it may have by default."""
     path = Path(report.input)
     output = path.with_name(stem_of(path) + "_mask") if report.output is None else Path(report.output)
     parts = [part.path for _, part in look(report.input).parts]
@@ -43,7 +43,7 @@ def _files(report: Report) -> Iterable[Path]:
 
 
 def _replacements(path: Path) -> dict[str, str]:
-    """All under which a file and its folder may be told, and what is told instead."""
+    """Return a pseudonym for each text by which a file and its folder may appear."""
     digits = pseudonym(path)
     names = dict.fromkeys((str(path), str(path.absolute()), path.name), digits)
     folders = {str(folder): "..." for folder in (path.parent, path.absolute().parent) if len(folder.parts) > 1}

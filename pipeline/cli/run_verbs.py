@@ -93,7 +93,7 @@ def plan(
 
 
 def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
-    """Where the ledger is by default: with the masks of several inputs."""
+    """Return the default path of the ledger: beside the masks, if there are several inputs."""
     from pipeline.archive.ledger import LEDGER_NAME
     from pipeline.jobs.inputs import folder_of
 
@@ -122,7 +122,7 @@ def _run_as_flow(jobs: Sequence[Job], resources: Resources, ledger: Path | None)
 
 
 def _server_is_set_up() -> bool:
-    """Whether a Prefect server is configured, by the environment or by the active profile."""
+    """Return whether a Prefect server is configured, by the environment or by the active profile."""
     if "PREFECT_API_URL" in os.environ:
         return bool(os.environ["PREFECT_API_URL"])
     import tomllib

@@ -1,4 +1,4 @@
-"""The verb that has a job done again and again."""
+"""The verb that runs a job file on a schedule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.jobs.job import Resources
 
 @dataclass(frozen=True)
 class Timetable:
-    """When a job file's inputs are looked at, and what a look may take."""
+    """When a job file's inputs are looked for, and what each run may take."""
 
     every: Annotated[float | None, DURATION, Meaning("Polling interval, e.g. 30s, 15m, 6h or 1d.")] = None
     cron: Annotated[str | None, Meaning('Cron schedule instead of --every, e.g. "0 3 * * *".')] = None

@@ -1,4 +1,4 @@
-"""How a run is followed on the screen, and what is told when it ends."""
+"""Show the progress of a run on a terminal, and its results at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LISTED = 50
 
 
 class Screen(Observer):
-    """A progress bar on stderr with rate and time left, and the signals that stop a run."""
+    """A progress bar on stderr with rate and time left; it also handles the signals that stop a run."""
 
     def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
         self._stop = Event()
@@ -55,32 +55,32 @@ class Screen(Observer):
             signal.signal(number, handler)
 
     def should_stop(self) -> bool:
-        """Whether a signal came."""
+        """Return whether a signal has arrived."""
         return self._stop.is_set()
 
     def item(self, job: Job, number: int, count: int) -> Observer:
-        """A line for the next item."""
+        """Return a line for the next item."""
         name = pseudonym(job.name) if self._hash_names else job.name
         return self._line(name if count == 1 else f"{number}/{count} {name}")
 
     def step(self, name: str) -> Observer:
-        """A line for a step over all items, from when it begins."""
+        """Return a line for a step over all items, shown once it begins."""
         return self._line(name, visible=False)
 
     def _line(self, name: str, *, visible: bool = True) -> Observer:
         return _Line(self, self._bar, name, self._bar.add_task(name, total=None, visible=visible))
 
     def finished(self, report: Report) -> None:
-        """The line goes; an archive's failures are told at once."""
+        """Remove the item's line, and print a failure at once."""
         self._bar.remove_task(self._bar.task_ids[-1])
         self.known(report)
 
     def known(self, report: Report) -> None:
-        """An item that is left alone is told of only if it failed before."""
+        """Print an item that is skipped only if it failed before."""
         print_failure(without_names(report) if self._hash_names else report, self._bar.console)
 
     def note(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if not self._quiet:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
@@ -119,7 +119,7 @@ class _Rate(ProgressColumn):
 
 
 class Notes(Observer):
-    """Notes as lines on stderr, and nothing else."""
+    """An observer that writes notes to stderr, and nothing else."""
 
     def note(self, line: str) -> None:
         """Write a line."""
@@ -127,13 +127,13 @@ class Notes(Observer):
 
 
 def print_failure(report: Report, console: Console | None = None) -> None:
-    """Why an item failed, if it did, in one line on stderr."""
+    """Print why an item failed, if it did, in one line on stderr."""
     if report.status == "failed":
         (console or Console(stderr=True)).print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
-    """One line an item, or `{"items": [...]}`."""
+    """Print one line per item, or `{"items": [...]}`."""
     if as_json:
         print_json({"items": [asdict(report) for report in reports]})
         return

@@ -1,4 +1,4 @@
-"""What verbs tell on stdout: tables for people, JSON for programs."""
+"""Print results on stdout: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ _NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
 
 
 def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
-    """Plans as tables, or `{"items": [...]}`."""
+    """Print plans as tables, or `{"items": [...]}`."""
     print_records([asdict(plan) for plan in plans], as_json=as_json)
 
 
 def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
-    """Cards as a table, or `{"items": [...]}`."""
+    """Print cards as one table, or `{"items": [...]}`."""
     if as_json:
         print_json({"items": [encode(card) for card in cards]})
         return
@@ -77,7 +77,7 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
 
 
 def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
-    """Cards one by one, with their figures; or `{"items": [...]}`."""
+    """Print cards one by one with their figures, or `{"items": [...]}`."""
     if as_json:
         print_models(cards, as_json=True)
         return
@@ -107,7 +107,7 @@ def _patch(card: Card) -> str:
 
 
 def _figure_lines(name: str, found: object, kind: str) -> str:
-    """Figures that `evaluate --record` wrote: a line for each class; others as they stand."""
+    """Return figures that `evaluate --record` wrote, one line per class; others as they are."""
     if not isinstance(found, Mapping) or not isinstance(found.get("classes"), Mapping):
         return _flat_lines({name: found})
     shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
@@ -133,7 +133,7 @@ def _triple(figure: Sequence[float | None]) -> str:
 
 
 def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
-    """A line for each class of each zone, or `{"items": [...]}`."""
+    """Print a line for each class of each zone, or `{"items": [...]}`."""
     if as_json:
         print_json({"items": [asdict(area) for area in areas]})
         return
@@ -145,7 +145,7 @@ def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
 
 
 def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
-    """A line for each structure, or `{"items": [...]}`."""
+    """Print a line for each structure, or `{"items": [...]}`."""
     if as_json:
         print_json({"items": [asdict(structure) for structure in found]})
         return
@@ -158,7 +158,7 @@ def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
 
 
 def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_json: bool) -> None:
-    """Whether a mask lies on the grid of an input, with a line for each difference; or one object."""
+    """Print whether a mask is on the grid of an input, with a line for each difference; or one object."""
     if as_json:
         print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
         return
@@ -169,7 +169,7 @@ def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_j
 
 
 def print_status(status: Status, *, as_json: bool) -> None:
-    """Items by state, reasons by kind, and how fast it goes; or one object."""
+    """Print items by state, reasons by kind, and throughput; or one object."""
     if as_json:
         print_json(asdict(status))
         return
@@ -195,7 +195,7 @@ def _pace(status: Status) -> str:
 
 
 def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *, as_json: bool) -> None:
-    """Figures by class and of the worst items, or `{"items": [...], "overall": {...}, "failed": [...]}`."""
+    """Print figures by class and of the worst items, or `{"items": [...], "overall": {...}, "failed": [...]}`."""
     if as_json:
         told = {"items": [], "overall": None} if evaluation is None else evaluation.to_json()
         print_json({**told, "failed": [asdict(report) for report in failed]})
@@ -209,7 +209,7 @@ def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *,
 
 
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Records as tables of two columns, or `{"items": [...]}`."""
+    """Print records as tables of two columns, or `{"items": [...]}`."""
     if as_json:
         print_json({"items": records})
         return
@@ -222,7 +222,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
 
 
 def _class_table(overall: Overall, shown: Mapping[str, str]) -> Table:
-    """Each class, then the means; with intervals where there are any."""
+    """Return a table of the classes, then the means; with intervals if there are any."""
     table = table_of("class", "items", _ONE_SIDED, *shown.values())
     for entry in overall.classes:
         counts = (str(entry.items), str(entry.one_sided)) if entry.items else ("absent", "")
@@ -232,7 +232,7 @@ def _class_table(overall: Overall, shown: Mapping[str, str]) -> Table:
 
 
 def _item_table(evaluation: Evaluation, shown: Mapping[str, str]) -> Table:
-    """The worst items, worst first, with means over their classes."""
+    """Return a table of the worst items, worst first, with means over their classes."""
     table = table_of("worst items", "accuracy", *shown.values())
     for item in ranked(evaluation)[: -_WORST - 1 : -1]:
         figures = (item.figures[name] for name in ("accuracy", *(f"mean_{name}" for name in shown)))
@@ -264,7 +264,7 @@ def _figure(value: float | None) -> str:
 
 
 def table_of(*columns: str) -> Table:
-    """An empty table with these columns; those of numbers stand to the right."""
+    """Return an empty table with these columns; numbers are aligned to the right."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
@@ -272,12 +272,12 @@ def table_of(*columns: str) -> Table:
 
 
 def console() -> Console:
-    """Stdout; lines are folded where a person reads them, and whole where a program does."""
+    """Return a console on stdout; lines are folded for a terminal, and left whole for a program."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WHOLE)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
@@ -306,7 +306,7 @@ def _flat_lines(record: Mapping[str, Any]) -> str:
 
 
 def _crs(wkt: str | None) -> str:
-    """The name that comes first in WKT."""
+    """Return the first name in WKT."""
     return wkt.split('"')[1] if wkt and '"' in wkt else _plain(wkt)
 
 

@@ -1,4 +1,4 @@
-"""Verbs that train a model and show how good it is."""
+"""Verbs that train and evaluate models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An area of interest, as a user names it, in the cells of a scene."""
+"""Areas of interest: what a user writes, as a region of a scene's pixels."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ Points = NDArray[np.float64]
 
 
 def read_aoi(words: str, grid: Grid) -> Region:
-    """The region of a scene on `grid` that `words` name: a box, or a file of polygons in any system.
+    """Return the part of a scene on `grid` that `--aoi` selects.
 
-    Raises RequestError for what is neither, for a scene without a place, and where nothing of the scene is named.
+    Args:
+        words: A box `west,south,east,north`, in degrees or in a CRS that follows it; or a file of polygons.
+        grid: Grid of the scene, which must be georeferenced.
+
+    Raises:
+        RequestError: If `words` is neither, or selects no pixel of the scene.
+
     """
     corners, system = _box(words)
     polygons = [[corners]] if corners is not None else []
@@ -52,7 +58,7 @@ def _box(words: str) -> tuple[Points | None, str | None]:
 
 def _polygons(words: str) -> tuple[list[list[Points]], str | None]:
     if not Path(words).is_file():
-        raise RequestError(f"--aoi {words}: no such file; give {_WORDS}")
+        raise RequestError(f"--aoi {words}: there is no such file; give {_WORDS}")
     need("vectors", f"--aoi {words}")
     from pipeline.io.vector import read_polygons
 

@@ -1,6 +1,6 @@
-"""BIDS: the images of a dataset, the masks of its derivatives, and what the standard wants beside these.
+"""Find images in BIDS datasets, and write masks as BIDS derivatives.
 
-Brain Imaging Data Structure 1.10: names are entities, `sub-01_ses-2_`, and a suffix, `T1w` or `dseg`.
+Brain Imaging Data Structure 1.10: a file name consists of entities, `sub-01_ses-2_`, and a suffix, `T1w` or `dseg`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LINK = "raw"
 
 @dataclass(frozen=True)
 class Derivative:
-    """A derivative dataset, and the image of another that a mask of it is of."""
+    """A derivative dataset, and the image in another dataset that one of its masks belongs to."""
 
     root: Path
     raw: Path
@@ -39,9 +39,12 @@ class Derivative:
 
 
 def find_images(root: Path, suffix: str) -> list[Path]:
-    """The NIfTI images of a dataset with that suffix, sorted, without those of its derivatives.
+    """List the NIfTI images of a dataset with a suffix, sorted, without those of its derivatives.
 
-    Raises RequestError where `root` is no dataset, NothingFoundError where it has none.
+    Raises:
+        RequestError: If `root` is not a BIDS dataset.
+        NothingFoundError: If it has no image with that suffix.
+
     """
     if not (root / DESCRIPTION).is_file():
         raise RequestError(f"{root}: is not a BIDS dataset: it has no {DESCRIPTION}; omit --bids for other folders")
@@ -54,13 +57,13 @@ def find_images(root: Path, suffix: str) -> list[Path]:
 
 
 def mask_path(image: Path, root: Path, folder: Path) -> Path:
-    """Where the mask of an image of the dataset `root` goes in the derivative `folder`."""
+    """Return the path of the mask of an image of the dataset `root` in the derivative `folder`."""
     entities = _parts(image.name)[0]
     return folder / image.parent.relative_to(root) / f"{entities}_{SEGMENTATION}.nii.gz"
 
 
 def find_derivative(image: str, mask: Path) -> Derivative | None:
-    """The derivative that a mask belongs to, by its name and place and those of its image; None where it is of none."""
+    """Return the derivative that a mask belongs to, by the names and folders of both; None if there is none."""
     root, raw = _root_of(mask.absolute()), _root_of(Path(image).absolute())
     if root is None or raw is None or _parts(mask.name)[1] != SEGMENTATION or not (raw / DESCRIPTION).is_file():
         return None
@@ -68,9 +71,11 @@ def find_derivative(image: str, mask: Path) -> Derivative | None:
 
 
 def write_description(derivative: Derivative, mask: Path, classes: ClassTable) -> dict[str, Any]:
-    """Write the table of labels that goes beside a mask, and what its dataset says of itself if that is not there.
+    """Write the label table of a mask, and the description of its dataset if there is none yet.
 
-    What the JSON file beside the mask should tell too.
+    Returns:
+        Keys to add to the JSON file of the mask.
+
     """
     derivative.root.mkdir(parents=True, exist_ok=True)
     _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
@@ -92,13 +97,13 @@ def _iter_images(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Entities and suffix of a name; both empty where it is none of the standard's."""
+    """Split a name into entities and suffix; both are empty if it is not a BIDS name."""
     found = _NAME.fullmatch(name)
     return (found[1], found[2]) if found else ("", "")
 
 
 def _root_of(path: Path) -> Path | None:
-    """The folder that holds the folder of the subject of a file."""
+    """Return the folder that holds the subject's folder of a file."""
     subject = _parts(path.name)[0].split("_")[0]
     return next((parent.parent for parent in path.parents if parent.name == subject), None) if subject else None
 
@@ -116,7 +121,7 @@ def _description(derivative: Derivative) -> dict[str, Any]:
 
 
 def _link(derivative: Derivative) -> str | None:
-    """What the derivative calls the dataset of the image; None where it says nothing of it."""
+    """Return the name of the image's dataset in the derivative's description; None if it is not there."""
     try:
         said = json.loads((derivative.root / DESCRIPTION).read_text(encoding="utf-8"))
         links: Mapping[str, str] = said.get("DatasetLinks", {})

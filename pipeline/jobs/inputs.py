@@ -1,4 +1,4 @@
-"""From what a user names to the items of a job: files, folders, patterns, tables and addresses."""
+"""Expand what a user names into the inputs of jobs: files, folders, patterns, tables and addresses."""
 
 from __future__ import annotations
 
@@ -40,18 +40,25 @@ Inputs = TypeVar("Inputs", list[str], list[str | Input], NamedInputs)
 
 
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
-    """The items that `named` stands for, each once, in order.
+    """Return the inputs that `named` stands for, each once, in order.
 
-    A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM files
-    and no others; a pattern (`**` too) for the files it matches, both sorted and without masks (`*_mask`, `*_dseg`),
-    and of a NIfTI pair the `.hdr` alone; a table (`.csv`, `.tsv`) for its column `input`; STAC items (`.json`,
-    `.geojson`) for an asset of each; anything else for itself. Raises NothingFoundError for what stands for nothing.
+    - A folder stands for the GeoTIFF, NIfTI, NRRD, MetaImage and Zarr files below it, and for each folder of DICOM
+      files.
+    - A pattern, `**` included, stands for the files that it matches. Both are sorted and leave out masks (`*_mask`,
+      `*_dseg`); of a NIfTI pair the `.hdr` counts.
+    - A table (`.csv`, `.tsv`) stands for its column `input`.
+    - STAC Items (`.json`, `.geojson`) stand for an asset of each.
+    - Anything else stands for itself.
+
+    Raises:
+        NothingFoundError: If one of them stands for nothing.
+
     """
     return tuple(item.text for item in _expand(Request(input=tuple(named))))
 
 
 def _expand(request: Request) -> dict[Input, str | None]:
-    """Each input, looked at once, with the name that its mask is to have; None: that of the input."""
+    """Return each input, recognized once, with the name of its mask; None: that of the input."""
     found: dict[Input, str | None] = {}
     for stands in _expand_each(request):
         for item, name in stands.items():
@@ -70,7 +77,13 @@ def _expand_each(request: Request) -> Iterator[NamedInputs]:
 
 
 def jobs_of(request: Request) -> list[Job]:
-    """One job for each input that a request stands for; RequestError for a model or inputs that are not there."""
+    """Return one job for each input of a request.
+
+    Raises:
+        RequestError: If the model or an input does not exist.
+        NothingFoundError: If there is no input.
+
+    """
     if request.model is not None:
         find_model(request.model)
     found = _expand(request)
@@ -111,12 +124,12 @@ def _check_derivative(request: Request) -> None:
 
 
 def _derivative(request: Request) -> Path:
-    """The folder of the masks of a BIDS dataset."""
+    """Return the folder of the masks of a BIDS dataset."""
     return Path(request.input[0], "derivatives", "pipeline") if request.output is None else Path(request.output)
 
 
 def _with_series(found: dict[Input, str | None], series: str) -> dict[Input, str | None]:
-    """Of several inputs, those that hold a DICOM series; one alone says itself what it holds."""
+    """Keep the inputs that contain a DICOM series; a single input is checked when it is opened."""
     if len(found) < 2:
         return found
     need("dicom", "--series")
@@ -129,9 +142,9 @@ def _with_series(found: dict[Input, str | None], series: str) -> dict[Input, str
 
 
 def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
-    """Where the ledger of an archive lies: the folder of its masks, else that of its inputs.
+    """Return the folder of an archive's ledger: that of the masks, else that of the inputs.
 
-    Where neither was named, the deepest folder that holds all masks.
+    If neither was given, it is the deepest folder that contains all masks.
     """
     if request.bids is not None:
         return _derivative(request)
@@ -156,12 +169,20 @@ def name_outputs(
     named: Iterable[str] = (),
     names: Mapping[Input, str | None] = NONE,
 ) -> tuple[Path | None, ...]:
-    """The output of each item: the file `output`, `<stem>_mask` in the folder `output`, or None for its default.
+    """Return the output of each item: the file `output`, or `<stem>_mask` in the folder `output`; None for the default.
 
-    `names` has stems for items whose own is not to be taken.
+    Items found in a folder or by a pattern keep their place below it: `archive/p1/ct.nii.gz` of `archive/**/*.nii.gz`
+    goes to `p1/ct_mask.nii.gz`.
 
-    Items found in a folder or by a pattern of `named` keep their place below it: `archive/p1/ct.nii.gz` of
-    `archive/**/*.nii.gz` goes to `p1/ct_mask.nii.gz`. Raises RequestError where two items would have the same output.
+    Args:
+        items: The inputs.
+        output: File or folder; None: beside each input.
+        named: What the user gave, to know the folders below which items keep their place.
+        names: Stems for items that should not use their own.
+
+    Raises:
+        RequestError: If two items would have the same output.
+
     """
     inputs = tuple(map(look, items))
     if output is None:
@@ -214,7 +235,7 @@ def _search(search: Search, asset: str | None) -> NamedInputs:
 
 
 def _root(name: str) -> Path | None:
-    """The folder below which `name` stands for files; None where it stands for itself."""
+    """Return the folder below which `name` stands for files; None if it stands for itself."""
     path = Path(name)
     if not is_path(name) or (not path.is_dir() and not glob.has_magic(name)):
         return None
@@ -248,10 +269,9 @@ def _items(name: str) -> Sequence[str | Input]:
 
 
 def _walk(folder: Path) -> Iterator[str | Input]:
-    """What can be segmented below `folder`; nothing hidden, and nothing inside of stores and unfinished runs.
+    """Yield the inputs below `folder`, except hidden ones and those inside of stores and unfinished runs.
 
-    A folder of DICOM files is one item, unless it holds files of other formats: then it is one of those that were made
-    of it.
+    A folder of DICOM files is one input, unless it has files of other formats: then these were made from it.
     """
     for parent, folders, files in os.walk(folder):
         named = [Path(parent, name) for name in (*files, *folders)]
@@ -263,18 +283,18 @@ def _walk(folder: Path) -> Iterator[str | Input]:
 
 
 def _as_one_input(name: str) -> list[Input]:
-    """A folder or zip, if all in it is one input."""
+    """Return a folder or zip as a list of one input, if all its files belong to one; else an empty list."""
     item = look(name)
     return [item] if item.format.gathers else []
 
 
 def _folder_name(folder: Path) -> str:
-    """A folder under its name: `.` and `..` have none that a mask could take."""
+    """Return the path of a folder with a name: `.` and `..` have none that a mask could use."""
     return str(folder if folder.name not in ("", "..") else folder.resolve())
 
 
 def _without_pair_images(found: Sequence[Path]) -> Iterator[Path]:
-    """What was found, without the voxels of pairs whose header was found too."""
+    """Leave out the `.img` of NIfTI pairs whose header was found too."""
     known = set(found)
     return (item for item in found if (header := parts(item)[0]) == item or header not in known)
 
@@ -285,7 +305,7 @@ def _is_item(path: Path) -> bool:
 
 
 def _is_volume(item: Input) -> bool:
-    """Whether its mask is a volume's; an input that cannot be opened says so when its turn comes."""
+    """Return whether an input's mask is a volume; an input that cannot be opened reports that when its turn comes."""
     if item.format.kind is not None:
         return item.format.kind == "volume"
     try:

@@ -1,4 +1,4 @@
-"""What is to be done with one input, and how: the first decides every byte, the second none."""
+"""Define a job (what decides every byte of one mask) and its resources (what decides none)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from pipeline.io.band_names import BandName, band_names
 
 
 def parse_bands(words: str) -> tuple[BandName, ...]:
-    """The bands in a text such as "4,red,nir08": numbers and names."""
+    """Return the bands in a text: numbers and names.
+
+    >>> parse_bands("4,red,nir08")
+    (4, 'red', 'nir08')
+    """
     try:
         return band_names(words.split(","))
     except ValueError:
@@ -40,7 +44,7 @@ BANDS = Reader(
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """How an input becomes a mask: all of it decides bytes. None: the model's own value, or none."""
+    """Options that decide the bytes of a mask. None: the model's own value, or none."""
 
     bands: Annotated[
         tuple[BandName, ...] | None,
@@ -145,7 +149,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Job(JobOptions):
-    """What: one input, one model, one output."""
+    """One input, one model and one output."""
 
     input: Annotated[
         str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens.")
@@ -166,18 +170,18 @@ class Job(JobOptions):
 
     @property
     def name(self) -> str:
-        """The input as it may be shown and kept: an address without what gives access to it."""
+        """The input as it may be shown and stored: an address without credentials."""
         return redact_url(self.input)
 
     def plain(self) -> Job:
-        """The same job, with defaults that were said left unsaid: it is one job either way."""
+        """Return the same job with explicit defaults removed, so that equal jobs compare equal."""
         affine = None if self.affine == "strict" else self.affine
         return replace(self, affine=affine, keep_header_text=self.keep_header_text or None)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """How: speed and memory only."""
+    """Speed and memory: nothing here decides more than the rounding of scores."""
 
     workers: Annotated[
         int | None, POSITIVE, Meaning("Worker processes on this machine.", unset="this process alone")

@@ -1,4 +1,4 @@
-"""Job files: what is to be done, in TOML, checked key by key."""
+"""Read job files: requests in TOML, checked key by key."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ AFFINES = ("strict", "sform", "qform")
 
 
 def read_request(path: Path) -> Request:
-    """The request in a job file; paths in it are relative to the file.
+    """Read the request in a job file; paths in it are relative to the file.
 
-    Raises RequestError with the key, what stands there and what is expected.
+    Raises:
+        RequestError: With the key, its value and what is expected.
+
     """
     return _resolve_paths(read_toml(Request, path, "job file", unknown=UNKNOWN), path.parent)
 
 
 def load_request(config: Path | None, options: Request) -> Request:
-    """The request in the job file `config`, if there is one, with what `options` says in its place; checked."""
+    """Return the request in the job file `config`, if any, overridden by what `options` gives, and checked.
+
+    Raises:
+        RequestError: If a value is not valid.
+
+    """
     request = Request() if config is None else read_request(config)
     request = replace(request, **given(options))
     check(request)
@@ -36,7 +43,7 @@ def load_request(config: Path | None, options: Request) -> Request:
 
 
 def check(request: Request) -> None:
-    """Raise RequestError for what cannot hold, whatever the inputs are."""
+    """Raise RequestError for a request that cannot be valid, whatever its inputs are."""
     if not request.input and request.search is None:
         raise RequestError("no input given; give one, e.g. `pipeline run --input scene.tif`")
     if request.bids is not None and request.search is not None:
@@ -45,7 +52,7 @@ def check(request: Request) -> None:
 
 
 def check_options(request: Request) -> None:
-    """The same of a request that need not name inputs."""
+    """Raise RequestError for options that cannot be valid; unlike `check`, inputs may be missing."""
     _check_word("window", request.window, WINDOWS)
     views_of(request.view)
     TTA.of(request.tta)

@@ -1,4 +1,4 @@
-"""What is written beside the labels of a scene: how sure they are, and the scores behind them."""
+"""Layers written beside the labels of a scene: confidence, and the scores behind it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYERS = ("confidence", "probabilities", "scores", DISAGREEMENT)
 
 @dataclass(frozen=True)
 class Layer:
-    """A raster beside the labels, of the same grid."""
+    """A raster beside the labels, on the same grid."""
 
     name: str
     decision: Decision
@@ -32,16 +32,24 @@ class Layer:
 
     @property
     def scaling(self) -> tuple[float, float] | None:
-        """Scale and offset that bring what is kept back to 0 to 1; None: it is kept as it is."""
+        """Scale and offset from stored values to 0..1; None: values are stored as they are."""
         return None if self.decision.dtype.kind == "f" else (1 / STEPS, -1 / STEPS)
 
     def beside(self, output: Path) -> Path:
-        """Its file beside the mask `output`, in the same format."""
+        """Return the layer's file beside the mask `output`, in the same format."""
         return with_stem(output, f"{stem_of(output)}_{self.name}")
 
 
 def parse_layers(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """The layers that "confidence,scores" or ("confidence", "scores") names, in one order; RequestError for others."""
+    """Return the named layers in their fixed order; None if there are none.
+
+    >>> parse_layers("scores,confidence")
+    ('confidence', 'scores')
+
+    Raises:
+        RequestError: If a layer is unknown.
+
+    """
     words = [word.strip() for word in (also.split(",") if isinstance(also, str) else also or ())]
     for word in words:
         if word not in LAYERS:
@@ -50,7 +58,12 @@ def parse_layers(also: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]:
-    """The layers that are asked for, of what a model gives."""
+    """Return the requested layers for the scores of a model.
+
+    Raises:
+        RequestError: If a layer is unknown, or needs probabilities of a model that blends logits.
+
+    """
     logits = card.averaging == "logits"
     names = tuple(entry.name for entry in card.classes)
     if logits and DISAGREEMENT in (also or ()):
@@ -68,9 +81,9 @@ def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]
 
 
 def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
-    """Mean disagreement of the observed cells that more than one patch saw; None where there are none.
+    """Return the mean disagreement of the observed cells that more than one patch covers; None if there are none.
 
-    It needs no truth: where patches agree about the cells that they share, no seam can be seen.
+    It needs no ground truth: where patches agree about the cells that they share, no seam can be seen.
     """
     counts = [_patches_of(lattice, axis) for axis in range(len(lattice.shape))]
     total = cells = 0
@@ -83,7 +96,7 @@ def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
 
 
 def _patches_of(lattice: Lattice, axis: int) -> Any:  # noqa: ANN401  (an array of counts)
-    """Patches that hold each cell along an axis."""
+    """Return the number of patches that cover each cell along an axis."""
     counts = np.zeros(lattice.shape[axis], np.int64)
     whole = Box.whole(lattice.shape).clip(Box.whole(lattice.patch))
     for start in lattice.starts[axis]:

@@ -1,4 +1,4 @@
-"""How an input is read for a model: which of its bands are the channels, and in which units."""
+"""Resolve how an input is read for a model: which bands are its channels, and in which units."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WAY_OUT = (
 
 @dataclass(frozen=True)
 class InputRequirements:
-    """What a model takes, and what the user says of it."""
+    """What a model takes, and what the user specifies about it."""
 
     model: str
     channels: tuple[str, ...]
@@ -41,7 +41,7 @@ class InputRequirements:
     """Where the user says so."""
 
     def said(self, words: Sequence[str]) -> str:
-        """How the user would say these bands."""
+        """Return the option that selects these bands, as the user would write it."""
         return f"--bands {','.join(words)}" if self.option == "--bands" else f"data.bands = {json.dumps(words)}"
 
 
@@ -67,12 +67,17 @@ class ReadOptions:
     """By channel of the model: that of the volume; None: each is one."""
 
     def open(self, path: str | Input) -> Source:
-        """The input, read so. Raises InputError with the path, what was found and the way out."""
+        """Open an input with these options.
+
+        Raises:
+            InputError: With the path, the reason and a way out.
+
+        """
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
         return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
 
     def applied(self, source: Source, path: str | Input) -> Source:
-        """The same of an input that is open already: itself, or another in its place."""
+        """Return an open input with these options: itself, or opened again with other bands."""
         if self.bands is None or (isinstance(source, HasBands) and self.bands == source.bands):
             return self._calibrated(source)
         source.close()
@@ -82,16 +87,19 @@ class ReadOptions:
         return self.windowed(source if self.calibration is None else CalibratedSource(source, self.calibration))
 
     def windowed(self, source: Source) -> Source:
-        """A volume with each channel as often as the model takes it."""
+        """Return a volume with each channel repeated as often as the model takes it."""
         return source if self.windows is None else RepeatedChannels(source, self.windows)
 
 
 def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -> ReadOptions:
-    """How an input is read that is open with the bands that the user asks for, if any.
+    """Return how to read an input that is open with the bands that the user selects, if any.
 
-    Where none are asked for, and the file names a band for every channel, these are taken. Raises InputError where a
-    band would be taken for a channel that has the name of another one, and where nobody says what the integers stand
-    for that a model would take as physical values.
+    If none are selected and the file names a band for every channel, those are taken.
+
+    Raises:
+        InputError: If a band would be used as a channel although it is named like another one, or if the model takes
+            physical values and the integers of the file have no scale and offset.
+
     """
     bands = _bands(source, path, wanted)
     told = [source.band_info[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
@@ -104,7 +112,7 @@ def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -
 
 
 def _windows(source: Source, wanted: InputRequirements) -> tuple[int, ...] | None:
-    """Channels of one name are one of a volume, through several windows."""
+    """Return the volume's channel for each channel of the model, if several are windows of one; else None."""
     names = tuple(dict.fromkeys(wanted.channels))
     if source.grid.is_scene or len(names) == len(wanted.channels) or source.channels != len(names):
         return None
@@ -124,7 +132,7 @@ def _bands(source: Source, path: str, wanted: InputRequirements) -> tuple[int, .
 
 
 def _calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
-    """That which the user gives; else, for a model of physical values, that of the file. ValueError where none fits."""
+    """Return the user's calibration; else, for a model of physical values, that of the file. Raises ValueError."""
     if wanted.scale is not None or wanted.offset is not None:
         return _given_calibration(wanted, len(told) or source.channels)
     return None if wanted.values == "raw" else _file_calibration(source, told, wanted)
@@ -143,14 +151,14 @@ def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: InputR
 
 
 def _each(what: str, numbers: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """One number for each channel."""
+    """Return one number for each channel."""
     if len(numbers) not in (1, count):
         raise ValueError(f"{what} has {len(numbers)} numbers for {count} channels")
     return numbers if len(numbers) == count else numbers * count
 
 
 def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], wanted: InputRequirements) -> None:
-    """Raise InputError for a band that is taken by its number, and has the name of another channel."""
+    """Raise InputError for a band that is selected by its number, and is named like another channel."""
     others = {numbers[0]: channel for channel, numbers in zip(wanted.channels, named, strict=True) if len(numbers) == 1}
     words = [str(word) for word in wanted.bands or taken]
     wrong = []

@@ -1,4 +1,4 @@
-"""What a user asks for, on the command line or in a job file."""
+"""Define what a user asks for on the command line or in a job file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _box(value: Sequence[object]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Search:
-    """What a STAC API is asked for, by the table `search` of a job file."""
+    """A search of a STAC API: the table `search` of a job file."""
 
     url: Annotated[str, TEXT, Meaning("Landing page of the API; needed.")] = ""
     collections: Annotated[tuple[str, ...], TEXTS, Meaning("Collections to look in.")] = ()
@@ -67,7 +67,7 @@ def _parse_volume(words: str) -> int | str:
 
 @dataclass(frozen=True)
 class Request(JobOptions):
-    """What a user asks for: a `Job` for each of its inputs."""
+    """What a user asks for: one `Job` for each of its inputs."""
 
     input: Annotated[
         tuple[str, ...],

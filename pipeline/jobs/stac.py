@@ -1,4 +1,4 @@
-"""Items of STAC catalogues as inputs: from a file or an address, or by a search. Only this module knows pystac."""
+"""Read STAC Items as inputs, from a file, an address or a search. Only this module imports pystac."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ _TRIES, _PATIENCE = 5, 30.0
 
 
 class NamedInput(NamedTuple):
-    """An input, and the name that its mask is to have."""
+    """An input, and the name of its mask."""
 
     input: str
     name: str
 
 
 def read_items(place: str, asset: str | None) -> list[NamedInput]:
-    """The inputs of an Item or an ItemCollection in a file or at an address, in its order.
+    """Return the inputs of an Item or an ItemCollection at a path or an address, in its order.
 
-    Raises InputError where it cannot be read, RequestError where an item has no such asset.
+    Raises:
+        InputError: If it cannot be read.
+        RequestError: If an item does not have the asset.
+
     """
     try:
         said = pystac.StacIO.default().read_json(place)
@@ -49,7 +52,13 @@ def read_items(place: str, asset: str | None) -> list[NamedInput]:
 
 
 def search_items(search: Search, asset: str | None) -> list[NamedInput]:
-    """The inputs that a STAC API finds, oldest first. Raises InputError where it does not answer."""
+    """Return the inputs that a STAC API finds, oldest first.
+
+    Raises:
+        InputError: If the search fails.
+        RequestError: If an item does not have the asset.
+
+    """
     try:
         client = Client.open(search.url, stac_io=StacApiIO(max_retries=_TRIES, timeout=_PATIENCE))
         asked: dict[str, Any] = {"collections": list(search.collections) or None, "bbox": search.bbox}
@@ -65,14 +74,14 @@ def search_items(search: Search, asset: str | None) -> list[NamedInput]:
 
 
 def _with_self_link(item: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """An item that says where it lies, so that relative addresses in it can be found."""
+    """Return an item with a link to itself, against which relative addresses in it are resolved."""
     links = item.get("links", [])
     known = any(link.get("rel") == "self" for link in links)
     return {**item, "links": links if known else [*links, {"rel": "self", "href": place}]}
 
 
 def _named_input(item: pystac.Item, asset: str | None) -> NamedInput:
-    """The input of an item: the asset that is asked for, or all of several, with commas, as the bands of one scene."""
+    """Return the input of an item: the requested asset, or several, separated by commas, as the bands of one scene."""
     if asset is not None:
         words = [word.strip() for word in asset.split(",")]
         parts = [(word, _href(item.assets[_find_asset(item, word)])) for word in words]
@@ -86,7 +95,7 @@ def _named_input(item: pystac.Item, asset: str | None) -> NamedInput:
 
 
 def _find_asset(item: pystac.Item, word: str) -> str:
-    """The name of an asset, by that name or by the common name of its only band, of GeoTIFFs before others."""
+    """Return the name of an asset by its name, or by the common name of its only band; GeoTIFFs come first."""
     if word in item.assets:
         return word
     named = [name for name, about in item.assets.items() if word.lower() in _common_names(about)]
@@ -101,7 +110,7 @@ def _find_asset(item: pystac.Item, word: str) -> str:
 
 
 def _common_names(asset: pystac.Asset) -> set[str]:
-    """What the only band of an asset is called, by STAC 1.0 or 1.1; nothing of an asset of several."""
+    """Return the names of an asset's only band, by STAC 1.0 or 1.1; none for an asset of several bands."""
     bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
     if len(bands) != 1:
         return set()
@@ -109,7 +118,7 @@ def _common_names(asset: pystac.Asset) -> set[str]:
 
 
 def _asset_list(item: pystac.Item) -> str:
-    """The assets, with the common names of those that have one."""
+    """List the assets, with the common names of those that have one."""
     names = {name: sorted(_common_names(about) - {name.lower()}) for name, about in item.assets.items()}
     return ", ".join(f"{name} ({', '.join(common)})" if common else name for name, common in names.items()) or "none"
 
@@ -123,7 +132,7 @@ def _href(asset: pystac.Asset) -> str:
 
 
 def _file_name(identity: str) -> str:
-    """The name of an item as that of a file, which stays in its folder."""
+    """Return the name of an item as a file name that stays in its folder."""
     return re.sub(r"[^\w.+-]", "_", identity).lstrip(".") or "item"
 
 

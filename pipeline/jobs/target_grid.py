@@ -1,4 +1,4 @@
-"""The grid that a job asks for, if it is not the scene's own."""
+"""Find the grid that a job asks for, if it is not the scene's own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from pipeline.jobs.job import Job
 
 
 def find_target_grid(job: Job, item: Input | None = None) -> Grid | None:
-    """The grid of the raster that a job names, or one in the system and of the pixel size that it names; else None.
+    """Return the grid that `like`, `crs` and `resolution` of a job define; None: the scene's own.
 
-    Reads headers only. Raises InputError for what cannot be opened, and RequestError for what has no such grid.
-    `item` is the input of the job, where it was looked at already.
+    Reads headers only.
+
+    Args:
+        job: The job.
+        item: Its input, if it was recognized already.
+
+    Raises:
+        InputError: If a file cannot be opened.
+        RequestError: If there is no such grid.
+
     """
     if job.like is not None:
         if job.resolution or job.crs:
@@ -31,7 +39,7 @@ def find_target_grid(job: Job, item: Input | None = None) -> Grid | None:
 
 
 def _read_grid(path: str) -> Grid:
-    """The grid of a raster, without coefficients that tell of the raster itself."""
+    """Return the grid of a raster, without the coefficients that only describe that raster itself."""
     grid = _grid_of(path, "--like")
     words = grid.reference.get("gdal")
     if words is None:

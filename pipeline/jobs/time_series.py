@@ -1,4 +1,4 @@
-"""A 4-D file as many items: a mask of each of its volumes."""
+"""Expand a 4-D file into one job for each of its volumes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _SUFFIX = "_mask"
 
 
 def expand_4d(job: Job, item: Input | None = None) -> list[Job]:
-    """A job for each volume of its input, whose mask is named `<stem>_t0000_mask`, `<stem>_t0001_mask` and so on.
+    """Return a job for each volume of the input, with masks named `<stem>_t0000_mask`, `<stem>_t0001_mask` and so on.
 
-    The job itself where there is but one volume, and where the input cannot be read: it says so when its turn comes.
+    Returns the job itself if there is only one volume, or if the input cannot be read: it reports that when its turn
+    comes.
     """
     try:
         source = open_source(item or job.input, affine="sform", volume=0)

@@ -1,4 +1,4 @@
-"""How much of each class there is, on the ground and by zone: one pass over a mask, in bounded memory."""
+"""Measure the area of each class on the ground, by zone: one pass over a mask, in bounded memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Area:
-    """A class in a zone."""
+    """The area of a class in a zone."""
 
     zone: str
     """Name of the zone; empty for the whole mask."""
@@ -47,7 +47,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Zone:
-    """A part of a mask by its name."""
+    """A named part of a mask."""
 
     name: str
     region: Region | None
@@ -55,10 +55,19 @@ class Zone:
 
 
 def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) -> list[Area]:
-    """The area of each class, zone by zone: those of a file of polygons, named by its column `name`.
+    """Measure the area of each class in each zone of a mask.
 
-    Zones may overlap; features of one name are one zone. A cell belongs to each zone that holds its center. Raises
-    PipelineError.
+    Zones may overlap, and features with the same name are one zone. A cell belongs to each zone that contains its
+    center.
+
+    Args:
+        mask: The mask of a scene.
+        zones: File of polygons, in any CRS; None: the whole mask.
+        name: Column with the names of the zones; None: they are numbered from 1.
+
+    Raises:
+        PipelineError: If the mask or the zones cannot be used.
+
     """
     source = open_source(mask)
     try:
@@ -71,12 +80,12 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
 
 
 def write_csv(path: Path, found: Sequence[Area]) -> None:
-    """The areas as a table."""
+    """Write areas as a table."""
     write_rows(path, [field.name for field in fields(Area)], map(astuple, found))
 
 
 def read_zones(path: Path, name: str | None, grid: Grid) -> list[Zone]:
-    """The zones of a file of polygons, in order of their first feature."""
+    """Read the zones in a file of polygons, in the order of their first features."""
     need("vectors", f"--zones {path}")
     from pipeline.io.vector import read_polygons
 
@@ -121,9 +130,9 @@ def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTabl
 
 
 def cell_areas(grid: Grid, box: Box) -> Floats:
-    """The area of each cell of `box`: square metres on the ground where the place is known.
+    """Return the area of each cell of `box`, shape `box.shape`: square meters if the grid is georeferenced.
 
-    Blocks of cells are taken as parallelograms in an equal-area system around the middle of the grid.
+    Blocks of cells are measured as parallelograms in an equal-area projection around the middle of the grid.
     """
     system = local_equal_area_crs(grid)
     if system is None or grid.crs is None:
@@ -140,6 +149,6 @@ def cell_areas(grid: Grid, box: Box) -> Floats:
 
 
 def _edges(start: int, stop: int, side: int) -> Floats:
-    """Edges of blocks from `start` to `stop`; those in between are multiples of `side`, so any box has the same."""
+    """Return edges of blocks from `start` to `stop`; inner ones are multiples of `side`, the same in any box."""
     inner = range((start // side + 1) * side, stop, side)
     return np.array([start, *inner, stop], np.float64)

@@ -1,4 +1,4 @@
-"""Whether a mask lies on exactly the grid of an input: each difference, with both values."""
+"""Compare the grid of a mask with that of its input, exactly: each difference, with both values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNITS = 7
 
 @dataclass(frozen=True)
 class Difference:
-    """What a mask and its input say differently."""
+    """A property in which the grids of a mask and its input differ."""
 
     what: str
     mask: Any
@@ -34,12 +34,15 @@ class Difference:
 
 
 def check(mask: str, like: str) -> list[Difference]:
-    """How the grid of the file `mask` differs from that of the input `like`; nothing where they are the same, exactly.
+    """Return the differences between the grids of a mask and of the input `like`; empty if they are exactly the same.
 
-    Compared are shape, affine and coordinate system: of NIfTI sform and qform bit by bit, their codes and units, and
-    where one of both is another format, the affine as the float32 of NIfTI's header; of
-    scenes the transform, control points and RPC coefficients too. Of a 4-D input the mask may be of one volume. Reads
-    headers only. Raises InputError for a file that cannot be read.
+    Shape, affine and CRS are compared. For NIfTI, these are sform and qform bit by bit, their codes and units; if only
+    one of both is NIfTI, the affine in the float32 of its header. For scenes, control points and RPC coefficients are
+    compared too. The mask of a 4-D input may have one volume. Reads headers only.
+
+    Raises:
+        InputError: If a file cannot be read.
+
     """
     with ExitStack() as opened:
         ours, theirs = (opened.enter_context(closing(_open(path))) for path in (mask, like))
@@ -94,7 +97,7 @@ def _affine(one: Grid, other: Grid) -> Iterator[Difference]:
 
 
 def _rounded(grid: Grid) -> list[list[float]]:
-    """The affine in the numbers that a NIfTI header has for it."""
+    """Return the affine as float32, as a NIfTI header stores it."""
     rows: list[list[float]] = np.asarray(grid.affine, np.float32).tolist()
     return rows
 

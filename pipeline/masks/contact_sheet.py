@@ -1,4 +1,4 @@
-"""A contact sheet of a volume's mask: slices side by side, with the outline of each structure over the image."""
+"""Draw a contact sheet of a volume's mask: slices side by side, with the outline of each structure over the image."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ Picture = NDArray[np.uint8]
 def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
 
-    Slices are those in which the file is stored, for others of a packed file cannot be read cheaply; where these are
+    Slices are those in which the file is stored, because others of a compressed file are slow to read; if they are
     axial, the right of the body is on the left. The image is shown from its 1st to its 99th percentile in these slices.
-    Raises InputError where the image lies on another grid.
+
+    Raises:
+        InputError: If the image is on another grid.
+
     """
     background = background_of(mask.classes) or 0
     shown = _choose_slices(mask.labels, {background, mask.nodata})
@@ -50,13 +53,13 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
 
 
 def _display_flips(grid: Grid) -> tuple[slice, ...]:
-    """How rows and columns of axial slices are turned to be looked at."""
+    """Return the flips of rows and columns with which axial slices are displayed."""
     order, flips = canonical(grid, "axial", orientation=_SHOWN)
     return tuple(slice(None, None, -1 if flip and order == (0, 1, 2) else 1) for flip in flips[1:])
 
 
 def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
-    """The slices of the image in gray."""
+    """Return the slices of the image in gray."""
     source = open_source(image)
     try:
         words = difference(mask.grid, source.grid)
@@ -72,7 +75,7 @@ def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture
 
 
 def _choose_slices(labels: Source, empty: set[int]) -> list[int]:
-    """Slices evenly spaced from the first to the last with a structure; of all slices, where there is none."""
+    """Choose slices evenly spaced from the first to the last with a structure; from all slices if there is none."""
     with_some = [
         box.start[0] + index
         for box, pixels in slabs(labels)
@@ -99,7 +102,7 @@ def _to_gray(slices: list[NDArray[np.generic]]) -> list[Picture]:
 def _draw(
     labels: NDArray[np.generic], under: Picture, colors: dict[int, tuple[int, int, int]], zoom: int, *, filled: bool
 ) -> Picture:
-    """A slice `(3, rows, columns)`, each cell `zoom` pixels wide; outlines are one pixel, inside of the structure."""
+    """Draw a slice, shape `(3, rows, columns)`, each cell `zoom` pixels wide, with outlines one pixel wide."""
     block = np.ones((zoom, zoom), np.uint8)
     large = np.kron(labels, block.astype(labels.dtype))
     picture = np.repeat(np.kron(under, block)[None], 3, 0)

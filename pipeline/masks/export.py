@@ -1,4 +1,4 @@
-"""A mask from one format to another, with its place, classes and history."""
+"""Convert a mask to another format, with its georeference, classes and provenance."""
 
 from __future__ import annotations
 
@@ -35,17 +35,28 @@ def export(
     image: str | Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the mask at `path` in the format of `output`'s suffix, cell by cell the same, in bounded memory.
+    """Write a mask in the format of the suffix of `output`, cell by cell the same, in bounded memory.
 
-    With `sieve`, patches of fewer cells take the class that most of their border has. Of volumes, `largest` keeps the
-    largest piece of each structure alone, `min_volume` those of at least so many millilitres; what goes becomes
-    background. `structure` keeps one class alone, as 1, and what else was observed as 0.
+    Class names, colors, nodata and provenance are kept. As vectors (`.gpkg`, `.parquet`, `.geojson`) the mask becomes
+    polygons. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene; `.ctbl` and
+    `.label` are names and colors of a volume for 3D Slicer and ITK-SNAP, and `.png` a contact sheet. `.dcm` is a DICOM
+    Segmentation.
 
-    Class names, colors, nodata and the record of how it was made go along. As vectors (`.gpkg`, `.parquet`,
-    `.geojson`) it becomes polygons, of which outlines may move by `simplify` world units and those below `min_area`
-    square metres are left out. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene;
-    `.ctbl` and `.label` names and colors of a volume for 3D Slicer and ITK-SNAP, `.png` a sheet of its slices over
-    `image`. `.dcm` is a DICOM Segmentation over the series `image`. Raises PipelineError.
+    Args:
+        path: The mask.
+        output: File to write.
+        sieve: Regions of fewer cells take the class around them.
+        largest: For volumes: keep the largest component of each structure.
+        min_volume: For volumes: milliliters below which a component becomes background.
+        structure: Name of the one class to write, as 1; other observed cells are 0.
+        simplify: For vectors: how far an outline may move, in CRS units.
+        min_area: For vectors: smallest polygon to write, in square meters.
+        image: Volume under a contact sheet, or series of a DICOM Segmentation.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        PipelineError: If the mask cannot be read, or the output cannot be written.
+
     """
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
@@ -71,10 +82,22 @@ def export(
 
 
 def export_per_class(path: str | Path, folder: Path, **how: Any) -> list[Path]:  # noqa: ANN401  (as of `export`)
-    """Write each class of the mask at `path` but the background alone, as `structure` of `export` does.
+    """Write each class of a mask but background to a file of its own, as `structure` of `export` does.
 
-    The files are `<class>.nii.gz` of a volume, `<class>.tif` of a scene, in `folder`, in the order of the classes; what
-    is no letter or number in a name is `_`. Raises PipelineError, before the first for one that is there already.
+    Files are named `<class>.nii.gz` for a volume and `<class>.tif` for a scene; characters other than letters and
+    digits become `_`. Nothing is written if one of the files exists and may not be replaced.
+
+    Args:
+        path: The mask.
+        folder: Folder to write to.
+        how: Options of `export`.
+
+    Returns:
+        The files, in the order of the classes.
+
+    Raises:
+        PipelineError: If the mask cannot be read, or a file cannot be written.
+
     """
     if not names_folder(folder):
         raise RequestError(f"{folder}: classes are exported to a folder; give one as --output")
@@ -97,7 +120,7 @@ def export_per_class(path: str | Path, folder: Path, **how: Any) -> list[Path]: 
 
 
 def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
-    """Raise where the output is the input, or stands there and may not be replaced."""
+    """Raise if the output is the input, or exists and may not be replaced."""
     if path.resolve() == output.resolve():
         raise RequestError(f"{output}: is the input itself; give another --output")
     if output.exists() and not overwrite:
@@ -121,7 +144,7 @@ class _Output(NamedTuple):
 
 
 def _write(mask: Mask, at: Path, asked: _Output) -> None:
-    """Write what the suffix of an output stands for, of the mask that lies `at`."""
+    """Write the mask at the path `at` in the format of the output's suffix."""
     output, suffix, finish, image = asked
     if suffix in VECTORS:
         need("vectors", f"{output}")

@@ -1,4 +1,4 @@
-"""What an input or a mask is, in plain values."""
+"""Describe an input or a mask in plain values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.io.opening import open_source
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Grid, place, channels, classes and history of the file at `path`; reads headers only."""
+    """Return grid, channels, classes and provenance of the file at `path` as JSON values; reads headers only."""
     item = look(path)
     source, problem = _open(item)
     try:
@@ -32,7 +32,7 @@ def describe(path: str) -> dict[str, Any]:
 
 
 def _open(item: Input) -> tuple[Source, dict[str, str]]:
-    """The input, of a 4-D file its first volume; and what a run would refuse about its place."""
+    """Open the input, or the first volume of a 4-D file; also return what a run would refuse about its affine."""
     first = item.first_volume
     try:
         return open_source(item, volume=first), {}
@@ -61,7 +61,7 @@ def _values(source: Source) -> dict[str, Any]:
 
 
 def _bands(mask_info: Sequence[RasterBand]) -> dict[str, Any]:
-    """Names of bands, with their numbers, where several have any; scales and offsets, where any has one."""
+    """Return names of bands with their numbers if several have one, and scales and offsets if any has one."""
     names = {"bands": listed(mask_info)} if len(mask_info) > 1 and any(band.name for band in mask_info) else {}
     if all((band.scale, band.offset) == (1.0, 0.0) for band in mask_info):
         return names

@@ -1,6 +1,6 @@
-"""Masks as polygons: traced a slab at a time, and made whole where a slab ends inside one.
+"""Convert masks to polygons: traced slab by slab, and joined where a slab ends inside one.
 
-What is held is one slab and the polygons that reach into the next one, however many there are in all.
+One slab is in memory, with the polygons that reach into the next one, however many there are in all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EDGE = 1 / 64
 
 @dataclass(frozen=True)
 class PolygonOptions:
-    """What is done to whole polygons."""
+    """What is done to complete polygons."""
 
     simplify: float = 0.0
     """World units by which an outline may move, each by itself; 0: corners of cells, exactly."""
@@ -41,7 +41,7 @@ class PolygonOptions:
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons of a mask, in corners of its grid: x is a column, y a row."""
+    """Polygons of a mask in corners of its grid: x is a column, y a row."""
 
     values: NDArray[np.int64]
     shapes: NDArray[Any]
@@ -54,9 +54,13 @@ _NO_POLYGONS = Polygons(np.zeros(0, np.int64), np.zeros(0, object))
 def write_vectors(
     labels: Source, path: Path, nodata: int, classes: ClassTable, finish: PolygonOptions = PolygonOptions()
 ) -> None:
-    """Write the patches of equal labels as polygons, joined along edges, but for nodata.
+    """Write the regions of equal labels, except nodata, as polygons; cells are connected along edges.
 
-    Each has the attributes `value`, `class`, `cells` and `area`, which is in square metres where the place is known.
+    Each polygon has the attributes `value`, `class`, `cells` and `area`, in square meters if the mask is georeferenced.
+
+    Raises:
+        RequestError: If the mask is one of a volume.
+
     """
     if not labels.grid.is_scene:
         raise RequestError(f"{path}: polygons are made from scenes only; this is the mask of a volume")
@@ -68,7 +72,7 @@ def write_vectors(
 
 
 def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Polygons]:
-    """The polygons that are whole with each slab of `rows`."""
+    """Yield the polygons that are complete with each slab of `rows` rows."""
     seam = _Seam(labels.grid.shape[1])
     for box, pixels in slabs(labels, rows):
         pieces = [
@@ -84,7 +88,7 @@ def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iter
 
 @dataclass(eq=False)
 class _Piece:
-    """A patch as far as it is known: its parts in the slabs so far."""
+    """A region as far as it is known: its parts in the slabs so far."""
 
     value: int
     first: Any
@@ -92,12 +96,12 @@ class _Piece:
     others: list[Any] = field(default_factory=list)
 
     def polygon(self) -> Any:  # noqa: ANN401  (of shapely, which has no types)
-        """All parts together."""
+        """Return the union of all parts."""
         return shapely.union_all([self.first, *self.others]) if self.others else self.first
 
 
 class _Seam:
-    """The pieces that reach down to where the slabs so far end."""
+    """The pieces that reach the lower edge of the slabs so far."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -105,7 +109,7 @@ class _Seam:
         self._owners = self._no_owners()
 
     def advance(self, pieces: Sequence[_Piece], top: int, bottom: int | None) -> list[_Piece]:
-        """Join the pieces of a slab to those above; those that are whole then, in order of their first part."""
+        """Join the pieces of a slab to those above; return the complete ones, in the order of their first parts."""
         known = [*self._open, *pieces]
         sets = DisjointSets(len(known))
         below = self._along(pieces, top, len(self._open))
@@ -121,7 +125,7 @@ class _Seam:
         return [piece for root, piece in joined.items() if root not in places]
 
     def _along(self, pieces: Sequence[_Piece], row: int, first: int) -> NDArray[np.int64]:
-        """By column, which of `pieces`, counted from `first`, has an edge on the line above `row`; -1: none."""
+        """Return, by column, the index (from `first`) of the piece with an edge on the line above `row`; -1: none."""
         owners = self._no_owners()
         for index, piece in enumerate(pieces):
             _, upper, _, lower = piece.first.bounds
@@ -138,7 +142,7 @@ class _Seam:
 
 
 def _merge(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
-    """The pieces of each set as one, by its root; the sets are of places among `pieces`."""
+    """Merge the pieces of each set, keyed by its root; sets contain indices into `pieces`."""
     joined: dict[int, _Piece] = {}
     for index, piece in enumerate(pieces):
         whole = joined.setdefault(sets.root(index), piece)
@@ -148,7 +152,7 @@ def _merge(pieces: Sequence[_Piece], sets: DisjointSets) -> dict[int, _Piece]:
 
 
 def _drop_straight_corners(polygons: Sequence[Any]) -> NDArray[Any]:
-    """The polygons without corners at which no edge turns, rings and corners in one order."""
+    """Drop the corners at which an edge does not turn, and bring rings and corners into one order."""
     if not polygons:
         return np.zeros(0, object)
     kind, corners, (rings, starts) = shapely.to_ragged_array(shapely.normalize(np.array(polygons, object)))
@@ -164,7 +168,7 @@ def _drop_straight_corners(polygons: Sequence[Any]) -> NDArray[Any]:
 def _features(
     patches: Polygons, grid: Grid, names: dict[int, str], finish: PolygonOptions
 ) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Polygons in the world with their attributes."""
+    """Return polygons in world coordinates, with their attributes."""
     cells = np.rint(shapely.area(patches.shapes)).astype(np.int64)
     areas = _areas(patches.shapes, grid)
     shapes = shapely.transform(patches.shapes, lambda corners: _to_world(corners, grid))

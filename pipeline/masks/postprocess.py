@@ -1,4 +1,4 @@
-"""What may be done to a finished mask on its way into a file, each as a pass in bounded memory."""
+"""Clean a finished mask before it is written; each step is one pass in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.sources.sieve import SievedLabels
 
 @dataclass(frozen=True)
 class CleaningOptions:
-    """What is to be done, in this order; nothing by default."""
+    """What is done, in this order; nothing by default."""
 
     sieve: int = 0
     """Cells below which a patch takes the class that most of its border has."""
@@ -35,7 +35,12 @@ class CleaningOptions:
 
 
 def clean_mask(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
-    """The mask that was read from `path`, cleaned; its record tells how. Raises RequestError for what cannot be."""
+    """Return the mask that was read from `path`, cleaned; its provenance records how.
+
+    Raises:
+        RequestError: If an option does not apply to the mask.
+
+    """
     if how.sieve:
         mask = _with_labels(mask, SievedLabels(mask.labels, mask.nodata, how.sieve), {"sieve": how.sieve})
     if how.largest or how.min_volume:

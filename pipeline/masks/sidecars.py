@@ -1,4 +1,4 @@
-"""What goes beside a mask: names and colors for other programs, a picture to look at, and a STAC Item."""
+"""Write sidecars of a mask: names and colors for other programs, a picture, and a STAC Item."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ _EMPTY = (255, 255, 255)
 
 
 def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
-    """Write what the suffix of `path` stands for, of the mask that lies `at`.
+    """Write the sidecar that the suffix of `path` stands for.
 
-    `.qml`, `.png` or `.json` of a scene, `.ctbl` or `.label` of a volume, whose `.png` is a sheet of its own. Raises
-    PipelineError.
+    `.qml`, `.png` or `.json` for a scene, `.ctbl` or `.label` for a volume, whose `.png` is a contact sheet.
+
+    Args:
+        mask: The mask.
+        at: Its path.
+        path: File to write.
+
+    Raises:
+        PipelineError: If there is no such sidecar, or it cannot be written.
+
     """
     writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
     suffix = suffix_of(path)
@@ -38,7 +46,7 @@ def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
 
 
 def _write_style(mask: Mask, at: Path, path: Path) -> None:
-    """A style that QGIS takes by itself where it lies beside the mask under its name."""
+    """Write a style that QGIS applies by itself if it is beside the mask, with the same name."""
     root = ElementTree.Element("qgis", version="3.34.0", styleCategories="Symbology")
     words = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
     renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", words)
@@ -52,7 +60,7 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
 
 
 def _write_picture(mask: Mask, at: Path, path: Path) -> None:
-    """Every so many-th cell in the color of its class."""
+    """Write a picture of every n-th cell in the color of its class."""
     step = max(1, -(-max(mask.grid.shape) // _LONGEST))
     colors = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
     for entry in mask.classes:

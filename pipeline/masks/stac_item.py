@@ -1,4 +1,4 @@
-"""A mask as a STAC Item: where it lies, what its classes are, and which model made it."""
+"""Describe a mask as a STAC Item: its location, its classes and the model that made it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _TASK = "semantic-segmentation"
 
 
 def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
-    """The mask that lies `at`, as a STAC 1.1 Item for a file at `path`; without a known place its geometry is null."""
+    """Return the mask at the path `at` as a STAC 1.1 Item for a file at `path`.
+
+    The geometry is null if the mask is not georeferenced.
+    """
     grid = mask.grid
     name = mask.provenance.get("input", {}).get("name", "?")
     properties: dict[str, Any] = {
@@ -100,7 +103,7 @@ def _labels_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
 
 
 def _model_of(mask: Mask) -> dict[str, Any]:
-    """The model, in the words of the machine-learning extension; the network takes patches of any size."""
+    """Return the model in the terms of the machine-learning extension; the network takes patches of any size."""
     network = mask.provenance["network"]
     sides = ["batch", "channel", "height", "width"]
     scores = {"shape": [-1, network["classes"], -1, -1], "dim_order": sides, "data_type": "float32"}
@@ -121,7 +124,7 @@ def _model_of(mask: Mask) -> dict[str, Any]:
 
 
 def _weights_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights by what is in them (RFC 6920), wherever a copy of them lies."""
+    """Return the weights by their digest (RFC 6920), wherever a copy of them is."""
     digest = bytes.fromhex(provenance["weights_sha256"])
     return {
         "href": f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}",
@@ -146,13 +149,13 @@ def _classes_of(mask: Mask) -> list[dict[str, Any]]:
 
 
 def _model_name(name: str) -> str:
-    """A name as the machine-learning extension wants it: a letter first, three at least."""
+    """Return a name that the machine-learning extension accepts: at least three characters, a letter first."""
     word = re.sub(r"[^A-Za-z0-9_.\- ]", "_", name).rstrip("_.- ")
     return word if re.fullmatch(r"[A-Za-z][\w.\- ]+[A-Za-z0-9]", word) else f"model-{word or 0}"
 
 
 def _footprint(grid: Grid) -> NDArray[np.float64] | None:
-    """The outline of a grid in longitude and latitude, to the left around it."""
+    """Return the outline of a grid in longitude and latitude, counterclockwise."""
     if grid.crs is None or transform_of(grid) is None:
         return None
     rows, columns = (np.linspace(-0.5, size - 0.5, _EDGE + 1) for size in grid.shape)
@@ -170,7 +173,7 @@ def _footprint(grid: Grid) -> NDArray[np.float64] | None:
 
 
 def _when(provenance: Mapping[str, Any]) -> str:
-    """When the input was last changed, by the mask's record: that is the same whenever the Item is written."""
+    """Return when the input was last changed, by the mask's provenance: the same whenever the Item is written."""
     changed = provenance.get("input", {}).get("changed_ns", 0)
     return datetime.fromtimestamp(changed / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

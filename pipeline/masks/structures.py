@@ -1,4 +1,4 @@
-"""What the structures of a mask are like: volume, intensity, whether the scan cuts them off. In bounded memory."""
+"""Measure the structures of a volume's mask: volume, intensities, and whether the scan cuts them off."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HALF = 1 << 16
 
 @dataclass(frozen=True)
 class Structure:
-    """A class of a mask of a volume."""
+    """A class of a volume's mask, measured."""
 
     value: int
     name: str
@@ -41,7 +41,7 @@ class Structure:
 
 @dataclass
 class _ClassAccumulator:
-    """What was seen of a class so far."""
+    """Counts and sums of a class so far."""
 
     voxels: int = 0
     border: bool = False
@@ -51,10 +51,18 @@ class _ClassAccumulator:
 
 
 def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure]:
-    """The structures of a mask of a volume, and their intensities in `image`, which lies on the same grid.
+    """Measure the structures of a volume's mask, and their intensities in `image`.
 
-    Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass looks at the values near
-    them. Raises InputError for what is not a mask of a volume, or where the grids differ.
+    Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass reads the values near
+    them.
+
+    Args:
+        mask: The mask of a volume.
+        image: The volume that the mask was made from, on the same grid; None: intensities are not measured.
+
+    Raises:
+        InputError: If it is not the mask of a volume, or if the grids differ.
+
     """
     labels = open_source(mask)
     scan = None if image is None else open_source(image)
@@ -71,7 +79,12 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
 
 
 def write_csv(path: Path, found: Sequence[Structure]) -> None:
-    """The structures as a table. Raises RequestError for another suffix than `.csv`."""
+    """Write structures as a table.
+
+    Raises:
+        RequestError: If the suffix is not `.csv`.
+
+    """
     if path.suffix.lower() != ".csv":
         raise RequestError(f"{path}: the table is written as CSV; give --output a name that ends in .csv")
     write_rows(path, [column.name for column in fields(Structure)], map(astuple, found))
@@ -106,7 +119,7 @@ def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict
 
 
 def _second_pass(labels: Source, scan: Source, seen: dict[int, _ClassAccumulator]) -> dict[int, float]:
-    """Medians: the values whose upper half is that of the middle are counted by their lower half."""
+    """Return medians: values whose upper half is that of the middle are counted by their lower half."""
     middles = {value: _middles(known.halves) for value, known in seen.items() if known.halves.any()}
     lower = {(value, half): np.zeros(_HALF, np.int64) for value, pair in middles.items() for half, _ in pair}
     for box, pixels in slabs(labels):
@@ -121,7 +134,7 @@ def _second_pass(labels: Source, scan: Source, seen: dict[int, _ClassAccumulator
 
 
 def _middles(halves: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Of both middle values (of an odd count the same one twice): their upper half, and their rank within it."""
+    """Return the upper half of both middle values, the same twice if the count is odd, and their rank within it."""
     ends, count = np.cumsum(halves), int(halves.sum())
     found = []
     for rank in ((count - 1) // 2, count // 2):
@@ -131,7 +144,7 @@ def _middles(halves: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _value(half: int, counts: NDArray[np.int64], rank: int) -> float:
-    """The value of that rank among those with an upper half."""
+    """Return the value of a rank among those with an upper half."""
     return value_of(half << 16 | int(np.searchsorted(np.cumsum(counts), rank, side="right")))
 
 
@@ -140,7 +153,7 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _border(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The cells of `box` at an end of the grid; an axis of one cell has none."""
+    """Return which cells of `box` are at an end of the grid, shape `box.shape`; an axis of one cell has no ends."""
     at_end = np.zeros(box.shape, np.bool_)
     for axis, size in enumerate(shape):
         index = np.arange(box.start[axis], box.stop[axis])

@@ -1,4 +1,4 @@
-"""A `map` on Dask: here in this process, in processes of this machine, or on a cluster. Only this module knows Dask."""
+"""Map a function over tasks with Dask: here, on this machine, or on a cluster. Only this module imports Dask."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TICK, _PATIENCE = 0.3, 10.0
 
 
 def map_local(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Call `function` with each task on Dask's threads, one at a time: a task brings threads of its own."""
+    """Call `function` with each task on Dask's threads, one at a time: each task has threads of its own."""
     return list(compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1))
 
 
@@ -41,11 +41,21 @@ def map_distributed(
     scheduler: str | None = None,
     tick: Callable[[], None],
 ) -> list[Result]:
-    """Call `function` with each task in `workers` processes, or on the cluster of `scheduler`, and wait for all.
+    """Call `function` with each task in worker processes or on a cluster, and return all results.
 
-    `tasks` gives them by name for the workers that there are, `tick` is called a few times a second meanwhile. Workers
-    that declare the resource GPU get one task at a time for each. The first error is raised when nothing is running any
-    more.
+    Workers that declare the resource GPU run one task at a time for each of their GPUs.
+
+    Args:
+        function: What each task is given to.
+        tasks: Returns the tasks by name for a number of workers.
+        workers: Processes on this machine.
+        scheduler: Address, scheduler file or cluster description instead.
+        tick: Called a few times per second while tasks run.
+
+    Raises:
+        RequestError: If the scheduler cannot be reached.
+        PipelineError: If a worker keeps dying. The first error of a task is raised when no task is running any more.
+
     """
     with _client(workers, scheduler) as client, client.as_current():
         there = _workers(client)
@@ -67,7 +77,7 @@ def map_distributed(
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:
-    """The workers that are there by now, waiting a little for the first."""
+    """Return the workers that have connected, waiting a little for the first."""
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_PATIENCE)
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
@@ -96,7 +106,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
 
 @contextmanager
 def _connect(scheduler: str) -> Iterator[Client]:
-    """A client of a scheduler at an address or of a scheduler file (.json), or of a cluster that a file describes."""
+    """Connect to a scheduler by its address or scheduler file (.json), or start the cluster that a file describes."""
     if Path(scheduler).suffix == ".toml":
         with _cluster(Path(scheduler)) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
@@ -113,7 +123,7 @@ def _connect(scheduler: str) -> Iterator[Client]:
 
 
 def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
-    """The cluster that a file describes: `cluster = "module:Class"`, its `workers`, and its `options`.
+    """Start the cluster that a file describes: `cluster = "module:Class"`, its `workers`, and its `options`.
 
     The class is any that follows Dask's cluster interface, such as `dask_jobqueue:SLURMCluster`.
     """
@@ -135,7 +145,7 @@ def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
 
 @contextmanager
 def _block_interrupts() -> Iterator[None]:
-    """Processes that begin meanwhile never see Ctrl-C, which a terminal sends to all: to stop them is our business."""
+    """Block Ctrl-C in processes that start meanwhile: a terminal sends it to all, but this process stops them."""
     resource_tracker.ensure_running()  # would otherwise begin with the first process, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

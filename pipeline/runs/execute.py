@@ -1,4 +1,4 @@
-"""The slabs of a run that are not done yet, swept here or by workers."""
+"""Sweep the slabs of a run that are not done yet, here or on workers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Task:
 
 
 def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
-    """Sweep the slabs of a task that are not done yet; several workers may do so at once, each with its own slabs.
+    """Sweep the slabs of a task that are not done yet, and return the patches that the network failed on.
 
-    The patches that the network could not do.
+    Several workers may do so at once, each with its own slabs.
     """
     view = task.sweep
     done = Ledger(view.folder).done(task.run)
@@ -55,9 +55,13 @@ class _Remaining(NamedTuple):
 
 
 def sweep_remaining(prepared: PreparedJob, run: RunContext) -> tuple[Failure, ...]:
-    """Sweep what is left of each view: here one after the other, with workers all at once.
+    """Sweep what is left of each view, and return the patches that the network failed on, each once.
 
-    The patches that the network could not do, each once. Raises Interrupted if the run is to stop.
+    Views are swept one after the other here, and all at once with workers.
+
+    Raises:
+        Interrupted: If the run is to stop.
+
     """
     left = [_remaining(view, view.slabs(run.resources)) for view in sweeps_of(prepared)]
     done = sum(part.done for part in left)
@@ -102,7 +106,7 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
 
 
 def _task_name(view: ViewSweep, run: Run) -> str:
-    """Name of a task on the dashboard, where those of one kind stand together: all before the first hyphen is it."""
+    """Return the name of a task on the dashboard, which groups tasks by the text before the first hyphen."""
     first, last = run[0], run[-1]
     place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
     kind = f"sweep {view.view.name}" if view.prepared.averaged else "sweep"

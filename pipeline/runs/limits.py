@@ -1,4 +1,4 @@
-"""What a run would take of this machine, looked at before anything is made: headers may claim any size."""
+"""Check what a run would take of this machine before anything is written: headers may claim any size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK = "check the header with `pipeline info`"
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Raise InputError for an input larger than any."""
+    """Raise InputError if an input is larger than any real one."""
     if max(shape) > MAX_SIDE or prod(shape) > MAX_CELLS:
         sides = " x ".join(f"{side:,}" for side in shape)
         raise InputError(
@@ -29,9 +29,15 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
 
 
 def check_space(name: str, labels: int, memory: int, output: Path, *, cut: bool) -> None:
-    """Raise InputError where the sweep, or that many bytes of labels, could not find room here.
+    """Raise InputError if the sweep needs more memory, or the labels more disk space, than there is.
 
-    `memory` bytes are needed for whole rows; `cut`: rows will be cut into strips that need less.
+    Args:
+        name: Name of the input.
+        labels: Bytes of the uncompressed labels.
+        memory: Bytes that the sweep needs for whole rows.
+        output: File to write.
+        cut: Whether rows will be cut into strips, which need less memory.
+
     """
     there = psutil.virtual_memory().total
     if memory > there and not cut:

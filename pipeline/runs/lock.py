@@ -1,4 +1,4 @@
-"""One run at a time on one output: the second is told who holds it."""
+"""Let one run at a time write an output: a second one learns who holds it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ _LOCK, _HOLDER = "lock", "holder.json"
 
 @contextmanager
 def output_lock(work: Path, output: Path) -> Iterator[None]:
-    """Hold the work folder of `output`, which is made if it is not there; a crash lets go of it.
+    """Hold the work folder of `output`, which is created if needed; a crash releases it.
 
-    Raises HeldError naming process, machine and time where another run holds it, OutputError where it cannot be made.
+    Raises:
+        HeldError: With process, machine and time, if another run holds it.
+        OutputError: If it cannot be created.
+
     """
     lock = FileLock(work / _LOCK, timeout=0)
     try:
@@ -42,7 +45,7 @@ def output_lock(work: Path, output: Path) -> Iterator[None]:
 
 
 def clear_work_folder(work: Path) -> None:
-    """Empty a work folder, but for who holds it."""
+    """Empty a work folder, except for its lock."""
     for path in work.iterdir():
         if path.name not in (_LOCK, _HOLDER):
             remove(path)

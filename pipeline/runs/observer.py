@@ -1,4 +1,4 @@
-"""Who follows a run, and may stop it: a bar on a terminal, an artifact of Prefect, or a program of a user."""
+"""Observers: follow a run, and may stop it. A progress bar, an artifact of Prefect, or a user's own program."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.runs.report import Report
 class Observer(Watch):
     """Follows a run over one input or many, and may stop it.
 
-    Every method does nothing here, so that an observer has only those that it needs. They may be called from any
+    Every method does nothing here, so a subclass implements only those that it needs. They may be called from any
     thread.
     """
 
     def item(self, job: Job, number: int, count: int) -> Observer:
-        """Return the observer of the next item, the `number`-th of `count`; it is asked whether that is to stop."""
+        """Return the observer of the next item, the `number`-th of `count`; it also decides whether that item stops."""
         return self
 
     def step(self, name: str) -> Observer:
@@ -34,19 +34,19 @@ class Observer(Watch):
         """Called with the cells of an item, and how many of them an earlier run did."""
 
     def phase(self, name: str) -> None:
-        """Called when another phase of an item begins: reading, segmenting, writing."""
+        """Called when the next phase of an item begins: reading, segmenting, writing."""
 
     def advanced(self, cells: float) -> None:
         """Called with the number of cells that were just done."""
 
     def note(self, line: str) -> None:
-        """Called with what the user should know, beside the figures."""
+        """Called with a message for the user."""
 
     def finished(self, report: Report) -> None:
-        """Called when an item is over, however it ended."""
+        """Called when an item has ended, however it ended."""
 
     def known(self, report: Report) -> None:
-        """Called with what a ledger says of an item that is left alone."""
+        """Called with the report of an item that is skipped."""
 
 
 SILENT = Observer()
@@ -54,7 +54,7 @@ SILENT = Observer()
 
 
 class Relay(Observer):
-    """Passes all that concerns an item on to another observer: a base of those that change some of it."""
+    """Passes everything about an item on to another observer: a base class for those that change some of it."""
 
     def __init__(self, to: Observer) -> None:
         self._to = to
@@ -89,19 +89,19 @@ class Relay(Observer):
 
 
 class Stoppable(Relay):
-    """Stops once an event is set, or where the other observer says so."""
+    """Stops once an event is set, or if the other observer says so."""
 
     def __init__(self, to: Observer, stop: Event) -> None:
         super().__init__(to)
         self._stop = stop
 
     def should_stop(self) -> bool:
-        """Whether the event is set, or the other observer says so."""
+        """Return whether the event is set, or the other observer says so."""
         return self._stop.is_set() or super().should_stop()
 
 
 class PatchProgress(Relay):
-    """Follows the sweep of the slabs `todo` by patch, each of which is its share of their cells."""
+    """Follows the sweep of the slabs `todo` by patches, each of which counts as its share of their cells."""
 
     def __init__(self, to: Observer, lattice: Lattice, todo: Sequence[Box]) -> None:
         super().__init__(to)
@@ -114,13 +114,18 @@ class PatchProgress(Relay):
 
 
 class LedgerProgress:
-    """Follows the slabs `todo` that other processes sweep, by what they note in the ledger."""
+    """Follows the slabs `todo` that other processes sweep, by what they record in the ledger."""
 
     def __init__(self, ledger: Ledger, todo: Sequence[Box], observer: Observer) -> None:
         self._ledger, self._todo, self._observer = ledger, list(todo), observer
 
     def look(self) -> None:
-        """Pass on the cells that were done since the last look. Raises Interrupted if the run is to stop."""
+        """Pass on the cells that were done since the last look.
+
+        Raises:
+            Interrupted: If the run is to stop.
+
+        """
         check_stop(self._observer)
         done = self._ledger.done(self._todo)
         self._todo = [slab for slab in self._todo if slab not in done]
@@ -135,7 +140,7 @@ def check_stop(observer: Observer) -> None:
 
 @dataclass(frozen=True)
 class RunContext:
-    """How a run is computed and who follows it: nothing of it decides a byte."""
+    """How a run is computed and who follows it: nothing here decides a byte."""
 
     resources: Resources = Resources()
     observer: Observer = SILENT

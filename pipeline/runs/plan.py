@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun."""
+"""Plan a run: what it will take, before it begins."""
 
 from __future__ import annotations
 
@@ -56,7 +56,17 @@ class Plan:
 
 
 def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) -> Plan:
-    """Plan a job: reads headers only. `probe` runs the network on two patches of noise to tell the time."""
+    """Plan a job; reads headers only.
+
+    Args:
+        job: The job.
+        resources: Speed and memory.
+        probe: Whether to time the network on two patches of noise.
+
+    Raises:
+        PipelineError: If the job cannot be run.
+
+    """
     prepared = prepare(job, resources)
     sweeps = sweeps_of(prepared)
     slabs = [sweep.slabs(resources) for sweep in sweeps]
@@ -96,7 +106,7 @@ def _disk(prepared: PreparedJob) -> int:
 
 
 def _seconds(sweep: ViewSweep) -> float:
-    """Patches by the time of the second of two, for the first also warms up."""
+    """Return the time of all patches by the second of two, because the first also warms up."""
     channels = sweep.prepared.channels
     predictor = build_predictor(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
     noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.input_shape))

@@ -1,4 +1,4 @@
-"""The network of a run, made ready once for all items and bound to one of them."""
+"""Build the network of a run, once for all items, and bind it to one of them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 
 def build_predictor(sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS) -> Predictor:
-    """The network of a run; `own` are the input's statistics, for a model that scales each input by them."""
+    """Return the predictor of a run; `own` are the input's statistics, for a model that normalizes by them."""
     return bind_predictor(inference_model(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
 def inference_model(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
-    """The model of a run, computing in `numerics`; the same one for all items that ask for the same."""
+    """Return the model of a run, computing in `numerics`; the same one for all items with the same settings."""
     callers = threads if numerics.runtime == "openvino" else None
     return _build_model(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
 
 
 def reference_model(sweep: ViewSweep) -> InferenceModel:
-    """The model of a run in float32, for comparison; not kept."""
+    """Return the model of a run in float32, for comparison; it is not cached."""
     return build_inference_model(load_model(sweep.prepared.model), REFERENCE)
 
 
 def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
-    """A network that is ready, for the input of a run."""
+    """Return the predictor of a built network for the input of a run."""
     height, width = sweep.grid.spacing[-2:]
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
     if network.numerics.on_cpu:
@@ -46,7 +46,7 @@ def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | Non
 
 
 def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Tensor:
-    """What the network of a run is given for one patch, `(1, in_channels, h, w)`."""
+    """Return the network's input for one patch, shape `(1, in_channels, h, w)`."""
     scaled = Scaling.of(sweep.prepared.card, own)(
         patch.values[None], None if patch.valid is None else patch.valid[None]
     )
@@ -56,13 +56,13 @@ def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torc
 
 @lru_cache(maxsize=2)
 def _build_model(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
-    """The model `ref`; its `card`, as text, tells its versions apart."""
+    """Build the model `ref`; its `card`, as text, distinguishes its versions."""
     return build_inference_model(load_model(ref), numerics, callers)
 
 
 @lru_cache(maxsize=8)
 def _measure_batch(ref: str, card: str, numerics: Numerics, seen: tuple[int, int]) -> int:
-    """Patches of the size `seen` that fit into a GPU with the model `ref`, tried once."""
+    """Measure how many patches of the size `seen` fit on a GPU with the model `ref`, once."""
     network = _build_model(ref, card, numerics, None)
     shape = (network.card.network.in_channels, *seen)
     return measure_batch(network.network, shape, torch.device(numerics.device))

@@ -1,4 +1,4 @@
-"""From a job to what is run: everything is checked and filled in before the first patch."""
+"""Prepare a job: everything is checked and filled in before the first patch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ _MANY = 500
 
 
 def prepare(job: Job, resources: Resources) -> PreparedJob:
-    """Check a job against its input and its model and fill in what it leaves open; reads headers only."""
+    """Check a job against its input and its model, and fill in what it leaves open; reads headers only.
+
+    Raises:
+        RequestError: If the options contradict each other or the input.
+        InputError: If the input cannot be read, or does not suit the model.
+        ModelError: If the model is for another kind of input.
+
+    """
     job = job.plain()
     item = look(job.input)
     asked = _user_read_options(job, item)
@@ -85,7 +92,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
 
 
 def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
-    """Raise where a sweep finds no room here, or cannot be cut as asked."""
+    """Raise if a sweep needs more than this machine has, or cannot be cut as requested."""
     cells = Box.whole(prepared.grid.shape).size
     for sweep in sweeps_of(prepared):
         labels, cut = cells * bytes_per_cell(sweep.decisions), resources.memory is not None
@@ -94,19 +101,19 @@ def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
 
 
 def _without_unused(job: Job, source: Source) -> Job:
-    """The job without what decides nothing of this input: which form holds where they agree, the volume of but one."""
+    """Return the job without options that change nothing here: the affine where both agree, the only volume."""
     disagree = source.grid.reference.get("nifti", {}).get("disagree", False)
     several = source.info.volumes > 1
     return replace(job, affine=job.affine if disagree else None, volume=job.volume if several else None)
 
 
 def default_output(path: str, grid: Grid) -> Path:
-    """`<stem>_mask` beside the input: a GeoTIFF for a scene, a packed NIfTI for a volume."""
+    """Return `<stem>_mask` beside the input: a GeoTIFF for a scene, a compressed NIfTI for a volume."""
     return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
 def _user_read_options(job: Job, item: Input) -> ReadOptions:
-    """How the input is read as far as the user says so."""
+    """Return how the input is read, as far as the user specifies it."""
     keep = bool(job.keep_header_text)
     return ReadOptions(
         job.bands, onto=_target(job, item), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
@@ -170,7 +177,7 @@ def _check_distinct(item: Input, output: Path) -> None:
 
 
 def _needs_staging(source: Source, turned: Orientation | None, resources: Resources) -> bool:
-    """Whether the file would otherwise be read again and again; twice, for statistics, costs less than a copy."""
+    """Return whether the file would be read again and again; twice, for statistics, costs less than a copy."""
     if source.grid.is_scene:
         return False
     order, flips = turned or ((0, 1, 2), (False, False, False))
@@ -180,7 +187,7 @@ def _needs_staging(source: Source, turned: Orientation | None, resources: Resour
 
 
 def _needs_strips(prepared: PreparedJob, resources: Resources) -> bool:
-    """Whether slabs are cut into strips, for each of which the rows of its slab are read again."""
+    """Return whether slabs are cut into strips, for each of which the rows of its slab are read again."""
     return resources.memory is not None and any(sweep.memory() > resources.memory for sweep in sweeps_of(prepared))
 
 
@@ -190,7 +197,7 @@ def _window(kind: str) -> str:
 
 
 def numerics_for(card: Card, views: tuple[View, ...], augmentation: TTA, resources: Resources) -> Numerics:
-    """The numerics in which a model computes these views: as asked for, or what suits the run and the machine."""
+    """Return the numerics in which a model computes these views: as requested, or what suits run and machine."""
     from pipeline.models.inference.device import (
         choose_numerics,  # torch takes a second, and errors above come without it
     )

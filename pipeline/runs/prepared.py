@@ -1,4 +1,4 @@
-"""A job that is prepared: all that decides the bytes of its output. Small enough to be sent about."""
+"""A prepared job: everything that decides the bytes of its output. Small enough to be sent to workers."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class PreparedJob:
 
     @property
     def averaged(self) -> bool:
-        """Whether there are several views, each of which keeps its scores until all are there."""
+        """Whether there are several views, each of which keeps its scores until all are done."""
         return len(self.views) > 1
 
     @property
     def stored(self) -> Grid:
-        """The grid of the stores of labels and layers: as it is swept where there is one view, else the mask's own."""
+        """The grid of the stores of labels and layers: as swept if there is one view, else the mask's own."""
         return self.grid if self.averaged else self.views[0].grid
 
     @property
@@ -85,7 +85,7 @@ class PreparedJob:
 
     @property
     def work(self) -> Path:
-        """Folder of what is done so far, beside the output."""
+        """Folder of unfinished work, beside the output."""
         return self.output.with_name(self.output.name + ".partial")
 
     @property
@@ -97,7 +97,7 @@ class PreparedJob:
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """What is written in the end: labels and layers."""
+        """What is written at the end: labels and layers."""
         return self.labels, *(layer.decision for layer in self.layers)
 
     @property
@@ -107,7 +107,7 @@ class PreparedJob:
 
     @property
     def channel_descriptions(self) -> tuple[str, ...]:
-        """Channels of the model, each with the number of the band that is taken for it, where bands were chosen."""
+        """Channels of the model, each with the number of its band if bands were selected."""
         if self.reading.bands is None:
             return self.card.channels
         pairs = zip(self.card.channels, self.reading.bands, strict=True)
@@ -120,11 +120,11 @@ class PreparedJob:
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether the model scales each input by numbers of its own."""
+        """Whether the model normalizes each input by its own statistics."""
         return self.card.normalization.by_input
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that decides the bytes of the output, as JSON values."""
+        """Return everything that decides the bytes of the output, as JSON values."""
         return {
             "format": FORMAT,
             "input": self.version,
@@ -179,10 +179,10 @@ class PreparedJob:
         }
 
     def _of_views(self, values: list[Any]) -> Any:  # noqa: ANN401  (JSON values)
-        """What holds for each view; the value itself where there is but one."""
+        """Return a value for each view; the value itself if there is only one."""
         return values if self.averaged else values[0]
 
 
 def bytes_per_cell(decisions: Sequence[Decision]) -> int:
-    """Bytes that are written of a cell."""
+    """Return the bytes that are written for a cell."""
     return sum(each.dtype.itemsize * prod(each.planes) for each in decisions)

@@ -1,4 +1,4 @@
-"""From the stores of a work folder to the files of an output: the layers first, for a mask says that all is there."""
+"""Write the files of an output from a work folder: layers first, because a mask means that all is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEAMS = "seam_index"
 
 
 def create_stores(prepared: PreparedJob) -> None:
-    """Make the stores of labels and layers in the work folder, all nodata."""
+    """Create the stores of labels and layers in the work folder, all nodata."""
     create_labels(
         prepared.work / MASK,
         prepared.stored,
@@ -52,12 +52,12 @@ def create_stores(prepared: PreparedJob) -> None:
 
 
 def has_failed_patches(path: Path) -> bool:
-    """Whether the mask at `path` says that the network could not do all of it."""
+    """Return whether the mask at `path` records patches that the network failed on."""
     return FAILED in (mask_info(path).provenance or {})
 
 
 def check_free(prepared: PreparedJob) -> None:
-    """Raise OutputError for a file that something else wrote where one of the output's own is to be."""
+    """Raise OutputError if a file that something else wrote would be overwritten."""
     other = in_the_way(prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
@@ -70,7 +70,7 @@ def check_free(prepared: PreparedJob) -> None:
 
 
 def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
-    """In what the file at `path`, `but` for these fields, differs from what this run would write; empty if in none."""
+    """Return how a file differs from what this run would write, except in the fields `but`; empty if it does not."""
     provenance = mask_info(path).provenance
     if provenance is None:
         return "something else"
@@ -79,9 +79,10 @@ def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) 
 
 
 def publish(prepared: PreparedJob, failed: int) -> float | None:
-    """Write the output; where patches `failed` it says so, and the work folder is kept to make them good.
+    """Write the output; if patches `failed`, it records that, and the work folder is kept to compute them later.
 
-    The mean disagreement where patches overlap, if that layer is asked for.
+    Returns:
+        The mean disagreement where patches overlap, if that layer is requested.
     """
     provenance = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
     seams = _seams(prepared)

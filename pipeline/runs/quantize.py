@@ -1,4 +1,4 @@
-"""A model in int8, made from inputs like those that it is for."""
+"""Make a model in int8 from inputs like those that it is for."""
 
 from __future__ import annotations
 
@@ -53,11 +53,20 @@ def quantize(
     overwrite: bool = False,
     observer: Observer = SILENT,
 ) -> QuantizationResult:
-    """Write the jobs' model to the folder `out`, with a form in int8 beside its weights.
+    """Write the jobs' model to the folder `out`, with an int8 form beside its weights.
 
-    Of at most `patches` patches from all over the inputs, every other one tells the ranges of values; on the others,
-    labels must agree with those of float32 on a share of `agreement`. Raises PipelineError if they do not, and
-    OutputError for a folder that holds a model, unless it may `overwrite` it.
+    Args:
+        jobs: Inputs with one model.
+        out: Folder to write.
+        patches: Patches to use from all over the inputs; every other one calibrates, the others check.
+        agreement: Share of labels that must equal those of float32 on the checking patches.
+        overwrite: Whether a model in `out` may be replaced.
+        observer: Is given notes.
+
+    Raises:
+        OutputError: If `out` already holds a model.
+        PipelineError: If the labels do not agree well enough.
+
     """
     if (out / CARD).exists() and not overwrite:
         raise OutputError(f"{out}: already holds a model; use --overwrite to replace it, or give another --out")
@@ -83,12 +92,12 @@ def quantize(
 
 
 def _share(patches: int, parts: int, number: int) -> int:
-    """Patches of one of the inputs and views: as many of each, and one more of the first where they do not divide."""
+    """Return the patches of one of the inputs and views; the first have one more if they do not divide evenly."""
     return patches // parts + (number < patches % parts)
 
 
 def _images(sweep: ViewSweep, count: int) -> list[Any]:
-    """What the network is given for `count` patches of a view of an input, or for all that it has."""
+    """Return the network's input for `count` patches of a view, or for all that it has."""
     prepared, orientation = sweep.prepared, sweep.view.orientation
     source: Source = prepared.reading.open(prepared.input)
     try:

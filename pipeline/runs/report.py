@@ -1,4 +1,4 @@
-"""What became of one item."""
+"""The result of one item."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one item."""
+    """The result of one item."""
 
     input: str
     output: str | None

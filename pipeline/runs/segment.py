@@ -1,4 +1,4 @@
-"""One input from end to end: prepare, sweep, publish; and go on where an earlier run was stopped."""
+"""Segment one input from start to end: prepare, sweep, publish; and resume where an earlier run stopped."""
 
 from __future__ import annotations
 
@@ -41,18 +41,31 @@ _SHOWN = 5
 def segment(
     job: Job, resources: Resources = Resources(), observer: Observer = SILENT, *, stop: Event | None = None
 ) -> Report:
-    """Segment one input into a mask file of exactly its geometry.
+    """Segment one input into a mask file with exactly its geometry.
 
-    Work lies in `<output>.partial` until the output is whole; the same call goes on from there after a crash. An output
-    that was made by just this job is left alone. Raises PipelineError with the place, both values and the way out;
-    PatchError where the network failed on patches, which are nodata in the output until the same call makes them good;
-    Interrupted if `stop` is set meanwhile, or the observer says so.
+    Unfinished work is in `<output>.partial`; after a crash, the same call resumes from it. An output that was made by
+    the same job is skipped.
+
+    Args:
+        job: Input, model, output and the options that decide bytes.
+        resources: Speed and memory.
+        observer: Follows the run, and may stop it.
+        stop: An event that stops the run.
+
+    Returns:
+        The result: done or skipped.
+
+    Raises:
+        PipelineError: With the place, both values and a way out.
+        PatchError: If the network failed on patches, which are nodata in the output until the same call computes them.
+        Interrupted: If `stop` is set, or the observer stops the run.
+
     """
     return segment_in(RunContext(resources, observer if stop is None else Stoppable(observer, stop)), job)
 
 
 def segment_in(run: RunContext, job: Job) -> Report:
-    """Do the same in a context that is there already."""
+    """Segment one input in an existing context."""
     began, resources = time.monotonic(), run.resources
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
@@ -81,7 +94,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
 
 
 def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
-    """Make the output, or what is left of it; its seam index, if that is asked for."""
+    """Make the output, or what is left of it; return its seam index, if requested."""
     from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
     _open(prepared, ledger, restart=run.resources.restart)
@@ -106,7 +119,7 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None
 
 
 def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
-    """Which patches failed, and why: the first few."""
+    """Describe which patches failed, and why: the first few."""
     axes = "/".join(prepared.views[0].grid.axes)
     places = ", ".join(f"{axes} {_place(patch)}" for patch, _ in failures[:_SHOWN])
     more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
@@ -119,14 +132,14 @@ def _place(patch: Box) -> str:
 
 
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
-    """Remove what is left of a run that made its output and ended before it could."""
+    """Remove the work folder of a run that wrote its output and ended before it could remove it."""
     if prepared.work.exists() and not (ledger.begun and ledger.differences(prepared.fingerprint())):
         with suppress(HeldError), output_lock(prepared.work, prepared.output):
             remove(prepared.work)
 
 
 def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
-    """Whether the output is there and was made by this very job; refuses to replace any other unless it may."""
+    """Return whether the output exists and was made by the same job; refuse to replace any other unless allowed."""
     if resources.overwrite:
         return False
     check_free(prepared)
@@ -143,14 +156,14 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
 
 
 def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bool:
-    """Whether the run that made an output left patches for this one."""
+    """Return whether the run that made an output left patches for this one."""
     if not ledger.begun or ledger.differences(prepared.fingerprint()):
         return False
     return len(ledger.done(slabs)) < len(slabs)
 
 
 def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
-    """Find the work folder as this very run left it, or make a new one; refuse that of another run."""
+    """Open the work folder as this run left it, or empty it; refuse that of another run."""
     if ledger.begun and not restart:
         ledger.check(prepared.fingerprint())
         return
@@ -162,7 +175,7 @@ def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
 
 @contextmanager
 def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
-    """Where something goes wrong before any slab is done, no work folder stays behind."""
+    """Remove the work folder if something goes wrong before any slab is done."""
     try:
         yield
     except Interrupted:
@@ -174,7 +187,7 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
 
 
 def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
-    """The job in the numerics of the run that was begun, unless the user asks for others."""
+    """Return the job in the numerics of the run that was begun, unless the user requests others."""
     begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
     asked = {"precision": resources.precision, "runtime": resources.runtime}
     now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
@@ -185,10 +198,7 @@ def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Le
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:
-    """Everything in the work folder that the sweep needs and that is not there yet; the ledger comes last.
-
-    The job as it is to be run: its numerics are tried first.
-    """
+    """Create what the sweep needs in the work folder, the ledger last; return the job with verified numerics."""
     from pipeline.runs.warm_up import verify_numerics
 
     _stage_and_count(prepared, observer)
@@ -208,7 +218,7 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
 
 
 def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
-    """Stage a volume and take its statistics, both in one pass, where either is needed and not there yet."""
+    """Stage a volume and take its statistics, in one pass, if they are needed and not there yet."""
     volume, statistics = prepared.work / VOLUME, prepared.work / STATISTICS
     staging = prepared.staged and not volume.exists()
     counting = prepared.needs_statistics and not statistics.exists()
@@ -232,20 +242,20 @@ def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
 
 
 def _counters(source: Source, rule: Normalization) -> list[MomentAccumulator | Histogram]:
-    """What counts the values of each channel for `rule`."""
+    """Return an accumulator for the values of each channel."""
     return [
         Histogram(source.dtype) if rule.kind == "percentile" else MomentAccumulator() for _ in range(source.channels)
     ]
 
 
 def _ignore(_: NDArray[Any]) -> None:
-    """What is done with values that nothing counts."""
+    """Do nothing with values that are not counted."""
 
 
 def _statistics_json(
     source: Source, seen: Sequence[MomentAccumulator | Histogram], rule: Normalization
 ) -> dict[str, Any]:
-    """The statistics of each channel of an input as JSON values: of a volume, of what was `seen` of it."""
+    """Return the statistics of each channel as JSON values; those of a volume from what was `seen`."""
     if rule.kind != "percentile":
         found = [one for one in seen if isinstance(one, MomentAccumulator)]
         return {"mean": [one.mean for one in found], "std": [one.std for one in found]}

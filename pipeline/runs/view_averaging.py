@@ -1,4 +1,4 @@
-"""Several views of a volume made one mask: the scores of each lie in a store until all are there, and are averaged."""
+"""Average several views of a volume into one mask: the scores of each are stored until all are there."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ _TILE = 64
 
 
 def create_view_stores(prepared: PreparedJob) -> None:
-    """Make the store and the ledger of each view."""
+    """Create the store and the ledger of each view."""
     for sweep in sweeps_of(prepared):
         create_scores(sweep.folder / SCORES, sweep.grid, len(prepared.card.classes))
         Ledger(sweep.folder).begin(prepared.fingerprint())
 
 
 def average(prepared: PreparedJob, run: RunContext) -> None:
-    """Make the labels of all views together, slab by slab of the input's own grid, where they are not made yet.
+    """Compute the labels of all views together, slab by slab of the input's own grid, where they are not done yet.
 
-    Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs. Raises
-    Interrupted if the run is to stop.
+    Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs.
+
+    Raises:
+        Interrupted: If the run is to stop.
+
     """
     slabs = cut_slabs(prepared.grid.shape, run.resources.rows or SLAB_ROWS[3])
     done = Ledger(prepared.work).done(slabs)
@@ -45,7 +48,7 @@ def average(prepared: PreparedJob, run: RunContext) -> None:
 
 
 def _labels(prepared: PreparedJob, sources: Sequence[Source], slab: Box) -> NDArray[Any]:
-    """Labels of a slab; a cell that was not observed is NaN in all views and classes."""
+    """Return the labels of a slab; a cell that was not observed is NaN in all views and classes."""
     labels = np.empty(slab.shape, prepared.labels.dtype)
     weights = [view.weight for view in prepared.views]
     for tile in _tiles(slab):

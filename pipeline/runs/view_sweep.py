@@ -1,4 +1,4 @@
-"""The sweep of one view of a prepared job: what the engine is given, where it goes, and what it holds."""
+"""The sweep of one view of a prepared job: what the engine is given, where it writes, and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ViewSweep:
 
     @property
     def folder(self) -> Path:
-        """Folder of what is done so far of this view, with its ledger."""
+        """Folder of unfinished work of this view, with its ledger."""
         return self.prepared.work / f"{self.view.name}" if self.prepared.averaged else self.prepared.work
 
     @property
@@ -56,11 +56,16 @@ class ViewSweep:
 
     @property
     def recipe(self) -> Recipe:
-        """What the engine needs."""
+        """The recipe of the engine."""
         return Recipe(self.lattice, self.prepared.window, self.decisions)
 
     def slabs(self, resources: Resources) -> tuple[Box, ...]:
-        """The slabs of the grid, cut into strips where rows are too wide for the memory."""
+        """Return the slabs of the grid, cut into strips if rows are too wide for the memory.
+
+        Raises:
+            RequestError: If the height is not a multiple of a chunk, or the memory too small for the narrowest strip.
+
+        """
         axes = len(self.grid.shape)
         height = resources.rows or SLAB_ROWS[axes]
         if height % SLAB_ROWS[axes]:
@@ -68,13 +73,15 @@ class ViewSweep:
         return cut_slabs(self.grid.shape, height, self._strip(resources.memory))
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
-        """Slabs of the grid, shared out among workers."""
+        """Share slabs of the grid among workers."""
         return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
 
     def memory(self, width: int | None = None) -> int:
-        """Bytes that the sweep holds: overlaps carried over, rows read ahead, slabs on their way out.
+        """Return the bytes that the sweep holds: overlaps carried over, rows read ahead, slabs being written.
 
-        `width` is that of a strip; None: whole rows.
+        Args:
+            width: Columns of a strip; None: whole rows.
+
         """
         *rows, columns = self.grid.shape
         across = prod(rows[1:]) * min(columns, (width or columns) + self.lattice.patch[-1])
@@ -110,5 +117,5 @@ class ViewSweep:
 
 
 def sweeps_of(prepared: PreparedJob) -> tuple[ViewSweep, ...]:
-    """The sweep of each view, in the order in which scores are averaged."""
+    """Return the sweep of each view, in the order in which scores are averaged."""
     return tuple(ViewSweep(prepared, view) for view in prepared.views)

@@ -1,4 +1,4 @@
-"""The views of a run: the directions in which an input is swept, each a lattice on a grid of its own."""
+"""Views of a run: the directions in which an input is swept, each with a lattice on its own grid."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class View:
 
     @property
     def label(self) -> str | None:
-        """Its name, with its weight if that is another than 1."""
+        """Its name, with its weight unless that is 1."""
         return self.name if self.weight == 1 else f"{self.name} x {self.weight:g}"
 
 
 def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
-    """The views that a job, or else its model, asks for, in the order in which their scores are averaged.
+    """Return the views of a job, or else of its model, in the order in which their scores are averaged.
 
-    Of the model's own, the one that cuts a volume along its slices is taken alone where these are thick.
+    If a volume has thick slices, only the one of the model's own views that follows them is used.
     """
     if source.grid.is_scene:
         return (_view(None, source, card, job),)
@@ -55,7 +55,7 @@ def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
 
 
 def _default_views(grid: Grid, card: Card) -> tuple[ViewName, ...]:
-    """The model's views; of a volume of thick slices, the one whose slices these are, if it is among them."""
+    """Return the model's views; for a volume of thick slices, the one that follows them, if it is among them."""
     if max(grid.spacing) <= THICK * min(grid.spacing):
         return card.views
     thick = grid.spacing.index(max(grid.spacing))

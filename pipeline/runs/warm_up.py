@@ -1,4 +1,4 @@
-"""A run's numerics, tried on its first patches before anything is computed in them."""
+"""Verify a run's numerics on its first patches before anything is computed in them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _outcomes: dict[tuple[str, Numerics], Numerics] = {}
 
 
 def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Observer) -> Numerics:
-    """The numerics of a run as they work here, after its first patches; `source` is what is swept.
+    """Return the numerics of a run that work here, after trying its first patches; `source` is what is swept.
 
-    Kernels that cannot be compiled are done without. How well labels agree with those of float32 is said, once for
-    all items of a process.
+    If the network cannot be compiled, it runs uncompiled. How well labels agree with those of float32 is reported once
+    for all items of a process.
     """
     numerics = sweep.prepared.numerics
     asked = sweep.prepared.card.weights_sha256, numerics
@@ -58,7 +58,7 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
 def _label_agreement(
     dtype: np.dtype[Any], predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]
 ) -> Iterator[float]:
-    """Share of labels on which both agree, of each patch that both can do: of others the sweep will tell."""
+    """Yield the share of labels on which both agree, for each patch that both can compute."""
     for patch in patches:
         with suppress(Exception):
             yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
@@ -67,7 +67,7 @@ def _label_agreement(
 def _working_numerics(
     sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer
 ) -> tuple[Numerics, Predictor]:
-    """Numerics in which the network can do a patch, and the network in them."""
+    """Return numerics in which the network can compute a patch, and the predictor in them."""
     numerics = sweep.prepared.numerics
     predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
     if numerics.runtime != "compiled":
@@ -83,7 +83,7 @@ def _working_numerics(
 
 
 def observed_patches(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
-    """What the network sees of patches where anything was observed: `count` from all over the lattice, then others."""
+    """Yield the network's view of patches with any observed cell: `count` from all over the lattice, then others."""
     starts = [patch.start for _, row in lattice.rows() for patch in row]
     step = max(1, len(starts) // count)
     for start in (starts[i] for first in range(step) for i in range(first, len(starts), step)):

@@ -1,4 +1,4 @@
-"""What lies in the work folder of a run, under which name, and how it is opened."""
+"""What is in the work folder of a run, under which names, and how it is opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "s
 
 
 def swept_source(sweep: ViewSweep) -> Source:
-    """The input as it is swept in a view."""
+    """Open the input as it is swept in a view."""
     prepared, orientation = sweep.prepared, sweep.view.orientation
     reading = prepared.reading
     staged = ZarrSource(prepared.work / VOLUME) if prepared.staged else None
@@ -39,14 +39,14 @@ def swept_source(sweep: ViewSweep) -> Source:
 
 
 def scores_source(sweep: ViewSweep) -> Source:
-    """The scores of one of several views, in the axes of the input."""
+    """Open the scores of one of several views, in the axes of the input."""
     source: Source = ZarrSource(sweep.folder / SCORES)
     orientation = sweep.view.orientation
     return source if orientation is None else ReorientedSource(source, *inverse(*orientation))
 
 
 def statistics_of(prepared: PreparedJob) -> InputStatistics:
-    """The statistics of the input, for a model that scales by them; else none."""
+    """Return the statistics of the input, for a model that normalizes by them; else none."""
     if not prepared.needs_statistics:
         return NO_STATISTICS
     numbers = json.loads((prepared.work / STATISTICS).read_text(encoding="utf-8"))
@@ -57,18 +57,18 @@ def statistics_of(prepared: PreparedJob) -> InputStatistics:
 
 
 def store_of(prepared: PreparedJob, layer: Layer) -> Path:
-    """The store of a layer."""
+    """Return the store of a layer."""
     return prepared.work / f"{layer.name}.zarr"
 
 
 def labels_sink(prepared: PreparedJob) -> Sink:
-    """Where labels and layers go."""
+    """Return the sink of labels and layers."""
     paths = (prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers))
     return CommittingSink(tuple(map(SlabStore, paths)), Ledger(prepared.work))
 
 
 def swept_sink(sweep: ViewSweep) -> Sink:
-    """Where what is decided in a view goes: labels and layers, or scores to be averaged."""
+    """Return the sink of a view: labels and layers, or scores to be averaged."""
     if not sweep.prepared.averaged:
         return labels_sink(sweep.prepared)
     return CommittingSink((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder))
@@ -76,13 +76,13 @@ def swept_sink(sweep: ViewSweep) -> Sink:
 
 @dataclass(frozen=True)
 class CommittingSink:
-    """A sink that notes each slab in the ledger once its stores have it."""
+    """A sink that records each slab in the ledger once its stores have it."""
 
     stores: tuple[SlabStore, ...]
     ledger: Ledger
 
     def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
-        """Write a slab, and note it if it is whole."""
+        """Write a slab, and record it if it is whole."""
         for store, written in zip(self.stores, values, strict=True):
             store.write(slab, written)
         if whole:

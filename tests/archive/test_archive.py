@@ -290,7 +290,7 @@ def test_what_is_no_ledger_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(OutputError, match="cannot be used as a ledger"):
         ArchiveLedger(tmp_path / LEDGER_NAME)
     assert (tmp_path / LEDGER_NAME).read_bytes().startswith(b"something else")
-    with pytest.raises(RequestError, match="there is no ledger"):
+    with pytest.raises(RequestError, match="no ledger here"):
         ArchiveLedger(tmp_path / "none.sqlite", create=False)
     newer = ArchiveLedger(tmp_path / "newer.sqlite")
     newer.close()

@@ -191,7 +191,7 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
         state = flow_room.segment_flow(jobs[:1], Resources(overwrite=True), bounds=bounds, return_state=True)
         assert state.is_failed()
         assert word in state.message
-    with pytest.raises(RequestError, match="must be above 0"):
+    with pytest.raises(RequestError, match="must be positive"):
         Bounds(at_once=0)
 
 

@@ -47,7 +47,7 @@ def test_other_times_are_refused(text):
         ((), "give one of --every and --cron"),
         (("--every", "1m", "--cron", "0 3 * * *"), "give one of --every and --cron"),
         (("--cron", "at three"), "'at three': is not a cron schedule"),
-        (("--every", "1m", "--concurrency", "0"), "must be above 0"),
+        (("--every", "1m", "--concurrency", "0"), "must be positive"),
         (("--every", "1m", "--pool", "p"), "--pool needs a Prefect server"),
     ],
 )

@@ -175,7 +175,7 @@ def test_what_is_no_dataset_or_has_no_such_image_is_told(dataset, tmp_path):
         jobs_of(Request(input=(str(tmp_path / "empty"),), bids="T1w"))
     with pytest.raises(RequestError, match="takes one dataset and writes one mask per image; got 2 inputs"):
         jobs_of(Request(input=(str(dataset), str(dataset)), bids="T1w"))
-    with pytest.raises(RequestError, match="not for --volume all"):
+    with pytest.raises(RequestError, match="got --volume all"):
         jobs_of(Request(input=(str(dataset),), bids="T1w", volume="all"))
     for output in ("mask.nii.gz", str(dataset), str(dataset / IMAGES[2])):
         with pytest.raises(RequestError, match="masks of a dataset need a folder of their own"):

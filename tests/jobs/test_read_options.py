@@ -168,7 +168,7 @@ def test_numbers_that_contradict_names_are_refused_and_can_be_insisted_on(rgb, t
     assert f"the model rgb would take band {order[first]}, named {RGB[order[first] - 1]}, as {RGB[first]}" in said
     assert "; --bands red,green,blue takes them by name; --bands " in said
     assert refused.value.code == "unsuitable"
-    insisted = parse_bands(said.split(" and --bands ")[1].split()[0])
+    insisted = parse_bands(said.split("; --bands ")[2].split()[0])
     assert prepare(Job(str(path), None, rgb, bands=insisted), Resources()).reading.bands == order
 
 
@@ -177,7 +177,7 @@ def test_bands_without_a_name_are_taken_by_place_and_those_with_one_are_not(rgb,
     for names in ([None, None, None], ["red", None, None], ["nir", "red edge", None], ["red", "red", "blue"]):
         path = put_bands(tmp_path / "a.tif", image, names)
         assert prepare(Job(str(path), None, rgb), Resources()).reading.bands is None
-    with pytest.raises(InputError, match="would take band 1, named blue, as red; --bands blue,2,3 takes them so all"):
+    with pytest.raises(InputError, match="would take band 1, named blue, as red; --bands blue,2,3 keeps this order"):
         prepare(Job(str(put_bands(tmp_path / "b.tif", image, ["blue", None, None])), None, rgb), Resources())
     path = put_bands(tmp_path / "b.tif", image, ["blue", None, None])
     assert prepare(Job(str(path), None, rgb, bands=(3, 2, 1)), Resources()).reading.bands == (3, 2, 1)

@@ -147,7 +147,7 @@ def assert_said(pattern: str, text: str) -> None:
 
 
 WORDS = {
-    "output is the input": (["--output", "a.tif"], 1, r"a\.tif: the output is the input itself; give another --output"),
+    "output is the input": (["--output", "a.tif"], 1, r"a\.tif: is the input itself; give another --output"),
     "output below a file": (["--output", "a.tif/x/m.tif"], 1, r"m\.tif\.partial: cannot be created .*another --output"),
     "unknown suffix": (["--output", "m.png"], 2, r"m\.png: is neither a folder nor one of \.tif"),
     "scene to nifti": (["--output", "m.nii"], 1, r"m\.nii: a mask of a scene is written as \.tif, \.tiff, \.zarr, not"),
@@ -167,12 +167,12 @@ WORDS = {
     "too much overlap": (
         ["--overlap", "128"],
         1,
-        r"a\.tif: overlap \(128, 128\) must be .* below the patch \(128, 96\);",
+        r"a\.tif: overlap \(128, 128\) must be .* smaller than the patch \(128, 96\);",
     ),
     "overlap of a patch": (
         ["--overlap", "9", "--patch", "9"],
         2,
-        r"overlap \(9, 9\) must be .* below the patch \(9, 9\)",
+        r"overlap \(9, 9\) must be .* smaller than the patch \(9, 9\)",
     ),
     "no patch": (["--patch", "0"], 2, r"patch \(0, 0\) must be at least 1"),
     "words as patch": (["--patch", "big"], 2, r"'big' must be whole numbers with commas"),

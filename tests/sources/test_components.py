@@ -125,7 +125,7 @@ def test_each_structure_becomes_a_file_of_its_name(mask, tmp_path):
         assert check(file, mask) == []
     before = contents(tmp_path / "parts")
     files[0].unlink()
-    assert "spleen.nii.gz: is there already" in CliRunner().invoke(app, words).output
+    assert "spleen.nii.gz: already exists" in CliRunner().invoke(app, words).output
     assert not files[0].exists(), "nothing is written before all may be"
     assert CliRunner().invoke(app, [*words, "--overwrite", "--json"]).exit_code == 0
     assert contents(tmp_path / "parts") == before

@@ -179,6 +179,6 @@ def test_on_the_command_line(tmp_path, labels):
     assert CliRunner().invoke(app, words).exit_code == 0
     ended = CliRunner().invoke(app, words)
     assert ended.exit_code != 0
-    assert "is there already" in ended.stderr
-    with pytest.raises(OutputError, match="is there already"):
+    assert "already exists" in ended.stderr
+    with pytest.raises(OutputError, match="already exists"):
         export(mask, tmp_path / "m.dcm", image=series)

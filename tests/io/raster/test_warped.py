@@ -239,8 +239,8 @@ def test_the_command_line_and_a_job_file_say_the_same(models, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--like", "x.tif", "--crs", "EPSG:4326"], "like x.tif is a grid already"),
-        (["--resolution", "0"], "must be above 0"),
+        (["--like", "x.tif", "--crs", "EPSG:4326"], "like x.tif already defines the grid"),
+        (["--resolution", "0"], "must be positive"),
         (["--resolution", "1,2,3"], "must be one number, or height and width"),
         (["--crs", "EPSG:99999999"], "is not a CRS that PROJ knows"),
         (["--like", "nowhere.tif"], "has no transform, so it cannot be used as a grid"),
@@ -249,7 +249,7 @@ def test_the_command_line_and_a_job_file_say_the_same(models, tmp_path):
             ["--like", "unknown.tif"],
             "has the CRS WGS 84 / UTM zone 32N, but the target grid has no CRS",
         ),
-        (["--like", "scan.nii.gz"], "is for scenes; scan.nii.gz is a volume"),
+        (["--like", "scan.nii.gz"], "is only for scenes; scan.nii.gz is a volume"),
         (["--like", "missing.tif"], "there is no such file"),
     ],
 )

@@ -26,7 +26,7 @@ from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import Report
 
 HELD = "held"
-"""Reason of items that another run is making at this moment."""
+"""Code of items that another run is working on."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8")
@@ -56,9 +56,9 @@ class WorkItem:
 
     job: Job
     resources: Resources
-    """As asked for; what was made of an older version of the input may be replaced."""
+    """As requested; a mask of an older version of the input may be replaced."""
     report: Report | None = None
-    """What is told of it, if nothing is to be done."""
+    """Its report, if nothing is to be done."""
     stale: bool = False
     """Whether there is a mask of an older version of the input."""
 

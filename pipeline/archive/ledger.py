@@ -59,15 +59,15 @@ class Row(NamedTuple):
     reason: str | None
     """Why it failed, for a person."""
     stamp: str | None
-    """Size and time of change of the input when it was last looked at."""
+    """Size and modification time of the input when it was last checked."""
     content: str | None
     """SHA-256 of the input's bytes then."""
     recipe: str | None
-    """Key of what it was made with."""
+    """Key of its recipe."""
     model: str | None
     """Name of the model that made it."""
     stale: bool
-    """Whether a mask of an older version of the input lies there, and may be replaced."""
+    """Whether there is a mask of an older version of the input, which may be replaced."""
     cells: int
     seconds: float
     tries: int

@@ -14,7 +14,7 @@ from pipeline.archive.outliers import Outlier, find_outliers
 from pipeline.files.atomic import atomic_write
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
-"""States of items that the next run takes up."""
+"""States of items that the next run segments."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Status:
     """Items by state."""
     reasons: tuple[Reason, ...]
     megapixels: float
-    """Of the items that are done."""
+    """Megapixels of finished items."""
     seconds: float
-    """That those took."""
+    """Time that they took."""
     megapixels_per_second: float | None
     items_per_hour: float | None
     seconds_left: float | None
-    """For the items that are left, at the speed of those that are done; None before the first."""
+    """For the remaining items at the speed of finished ones; None before the first."""
 
 
 def find_ledger(path: Path) -> ArchiveLedger:

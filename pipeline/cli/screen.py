@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 from pipeline.cli.tables import console, print_json, table_of
 
 _LISTED = 50
-"""Most items of a run that are listed; of more, only counts are told, and failures one by one."""
+"""Maximum number of items in the list of results; beyond it, only counts and failures are printed."""
 
 
 class Screen(Observer):

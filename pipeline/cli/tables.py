@@ -56,7 +56,7 @@ _ONE_SIDED = "of these in one only"
 _COUNTS = {"cells", "area", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
 
 _NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
-"""Columns that stand to the right."""
+"""Columns aligned to the right."""
 
 
 def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:

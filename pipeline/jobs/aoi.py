@@ -31,11 +31,11 @@ def read_aoi(words: str, grid: Grid) -> Region:
         RequestError: If `words` is neither, or selects no pixel of the scene.
 
     """
-    corners, system = _box(words)
+    corners, crs = _box(words)
     polygons = [[corners]] if corners is not None else []
     if corners is None:
-        polygons, system = _polygons(words)
-    cells = [rings_to_pixels(rings, system, grid) for rings in polygons]
+        polygons, crs = _polygons(words)
+    cells = [rings_to_pixels(rings, crs, grid) for rings in polygons]
     region = Region(tuple(rings for rings in cells if _meets(rings[0], grid)))
     if not region.polygons:
         raise RequestError(f"--aoi {words}: does not overlap the scene; check the CRS of both")
@@ -52,8 +52,8 @@ def _box(words: str) -> tuple[Points | None, str | None]:
         return None, None
     if not (west < east and south < north):
         raise RequestError(f"--aoi {words}: has no area; give {_WORDS}")
-    system = parts[_SIDES] if len(parts) > _SIDES else LONGITUDE_LATITUDE
-    return np.array([(west, south), (east, south), (east, north), (west, north), (west, south)]), system
+    crs = parts[_SIDES] if len(parts) > _SIDES else LONGITUDE_LATITUDE
+    return np.array([(west, south), (east, south), (east, north), (west, north), (west, south)]), crs
 
 
 def _polygons(words: str) -> tuple[list[list[Points]], str | None]:

@@ -24,7 +24,7 @@ SEGMENTATION = "dseg"
 _NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[a-z0-9]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
 _VERSION = "1.10.0"
 _IGNORED = ("archive.json", "archive.sqlite*", "*.partial", "*.partial/")
-"""What lies in a derivative while it is made, and is none of the standard's files."""
+"""Files in an unfinished derivative that are not part of the standard."""
 _LINK = "raw"
 
 

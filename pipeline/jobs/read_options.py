@@ -17,7 +17,7 @@ from pipeline.models.card import Values
 from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.sources.channels import RepeatedChannels
 
-_WAY_OUT = (
+_CALIBRATION_HINT = (
     "give one scale and one offset for all channels, or one for each, e.g. --scale 0.0001 --offset -0.1, or --scale 1"
 )
 
@@ -30,15 +30,15 @@ class InputRequirements:
     channels: tuple[str, ...]
     """Names of its channels, in order."""
     bands: tuple[BandName, ...] | None
-    """Bands for them, if the user says so."""
+    """Bands for them, if the user selects any."""
     values: Values
-    """Whether it takes stored values or physical ones."""
+    """Whether it takes stored or physical values."""
     scale: tuple[float, ...] | None
-    """Scale of all channels, or of each, that the user gives in place of the file's."""
+    """Scale of all channels, or of each, in place of the file's."""
     offset: tuple[float, ...] | None
-    """Offset, likewise."""
+    """Offset of all channels, or of each, in place of the file's."""
     option: Literal["--bands", "data.bands"] = "--bands"
-    """Where the user says so."""
+    """Option or key that selects bands."""
 
     def said(self, words: Sequence[str]) -> str:
         """Return the option that selects these bands, as the user would write it."""
@@ -52,19 +52,19 @@ class ReadOptions:
     bands: tuple[BandName, ...] | None = None
     """Bands of a raster: numbers from 1, or names until they are known; None: all but alpha, or there are none."""
     calibration: Calibration | None = None
-    """What makes the values that the model takes of those that are stored; None: they are the same."""
+    """Conversion from stored values to those that the model takes; None: they are the same."""
     onto: Grid | None = None
-    """A grid that a scene is put on; None: its own."""
+    """Grid that a scene is resampled to; None: its own."""
     affine: str | None = None
-    """What holds where a NIfTI's sform and qform disagree: sform or qform; None: neither."""
+    """Affine to use if a NIfTI's sform and qform disagree: sform or qform; None: refuse."""
     volume: int | None = None
-    """One of a 4-D NIfTI file, from 0."""
+    """Index of a volume in a 4-D NIfTI file, from 0."""
     keep_text: bool = False
-    """Whether free text and extensions of a NIfTI header are taken along."""
+    """Whether free text and extensions of a NIfTI header are copied."""
     series: str | None = None
     """UID of one of several DICOM series."""
     windows: tuple[int, ...] | None = None
-    """By channel of the model: that of the volume; None: each is one."""
+    """Channel of the volume for each channel of the model; None: one to one."""
 
     def open(self, path: str | Input) -> Source:
         """Open an input with these options.
@@ -106,7 +106,7 @@ def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -
     try:
         calibration = _calibration(source, told, wanted)
     except ValueError as error:
-        raise InputError(f"{path}: {error}; {_WAY_OUT}", code="unsuitable") from error
+        raise InputError(f"{path}: {error}; {_CALIBRATION_HINT}", code="unsuitable") from error
     calibration = None if calibration is None or calibration.nothing else calibration
     return ReadOptions(bands, calibration, windows=_windows(source, wanted))
 

@@ -40,9 +40,9 @@ class Area:
     """Name of the class."""
     cells: int
     area: float
-    """Square metres on the ground; square world units where the place is not known."""
+    """Square meters on the ground; square world units without a CRS."""
     share: float
-    """Part of the zone's area that was observed, 0 to 1."""
+    """Share of the zone's observed area, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def areas(mask: str | Path, zones: Path | None = None, name: str | None = None) 
     source = open_source(mask)
     try:
         check_mask(mask, source, "scene")
-        said = mask_info(mask)
+        info = mask_info(mask)
         parts = [Zone("", None)] if zones is None else read_zones(zones, name, source.grid)
-        return _measure_zones(source, parts, said.nodata, said.classes)
+        return _measure_zones(source, parts, info.nodata, info.classes)
     finally:
         source.close()
 
@@ -134,13 +134,15 @@ def cell_areas(grid: Grid, box: Box) -> Floats:
 
     Blocks of cells are measured as parallelograms in an equal-area projection around the middle of the grid.
     """
-    system = local_equal_area_crs(grid)
-    if system is None or grid.crs is None:
+    equal_area = local_equal_area_crs(grid)
+    if equal_area is None or grid.crs is None:
         return np.full(box.shape, grid.cell_volume)
     side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
     rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
     at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = transform_points(points_to_world(grid.affine, at), grid.crs, system).reshape(len(rows), len(columns), 2)
+    corners = transform_points(points_to_world(grid.affine, at), grid.crs, equal_area).reshape(
+        len(rows), len(columns), 2
+    )
     down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
     heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)

@@ -18,7 +18,7 @@ from pipeline.io.raster.georeference import same_crs
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _UNITS = 7
-"""Bits of NIfTI's `xyzt_units` that tell the unit of length."""
+"""Bits of NIfTI's `xyzt_units` for the unit of length."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Difference:
 
     what: str
     mask: Any
-    """Value of the mask, as JSON."""
+    """Value of the mask, as a JSON value."""
     input: Any
     apart: float | None = None
-    """World units between the corners, at the farthest: of volumes, millimetres."""
+    """Distance between the farthest corners in world units: millimeters for volumes."""
 
 
 def check(mask: str, like: str) -> list[Difference]:

@@ -21,11 +21,11 @@ from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import to_gray
 
 SLICES = 20
-"""Most slices of a sheet."""
+"""Maximum number of slices."""
 _SIDE, _GAP, _PLAIN = 160, 4, 40
-"""Pixels that the shorter side of a slice has at least, and between slices; gray where there is no image."""
+"""Minimum pixels of a slice's shorter side; pixels between slices; gray level without an image."""
 _SHOWN = "LPS"
-"""To the right and downwards a slice grows to the left and the back of the body, as radiologists hold it."""
+"""Radiological display: slices run to the left of the body to the right, and to its back downwards."""
 Picture = NDArray[np.uint8]
 
 

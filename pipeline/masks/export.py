@@ -61,22 +61,22 @@ def export(
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
-    asked = _Output(output, suffix_of(output), (simplify, min_area), image)
-    if image is not None and asked.suffix not in (".png", SEGMENTS):
+    target = _Output(output, suffix_of(output), (simplify, min_area), image)
+    if image is not None and target.suffix not in (".png", SEGMENTS):
         raise RequestError(f"{output}: --image is only for the contact sheet of a volume (.png) and for {SEGMENTS}")
-    if (simplify or min_area) and asked.suffix not in VECTORS:
+    if (simplify or min_area) and target.suffix not in VECTORS:
         raise RequestError(f"{output}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
     try:
         check_mask(path, labels)
-        said = mask_info(path)
+        info = mask_info(path)
         if output.parent.is_dir():
             remove_stale_temporaries(output.parent)
-        nodata = int(np.iinfo(labels.dtype).max) if said.nodata is None else said.nodata
-        mask = Mask(labels, labels.grid, nodata, said.classes, dict(said.provenance or {}))
+        nodata = int(np.iinfo(labels.dtype).max) if info.nodata is None else info.nodata
+        mask = Mask(labels, labels.grid, nodata, info.classes, dict(info.provenance or {}))
         how = CleaningOptions(sieve, largest, min_volume, structure)
-        _write(clean_mask(mask, path, how), Path(path), asked)
+        _write(clean_mask(mask, path, how), Path(path), target)
     finally:
         labels.close()
 
@@ -132,20 +132,20 @@ def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
 
 
 class _Output(NamedTuple):
-    """What is to be written."""
+    """What is written."""
 
     path: Path
     suffix: str
-    """That of the path: the format."""
+    """Suffix of the path: the format."""
     finish: tuple[float, float]
-    """World units by which outlines may move, and square metres below which polygons are left out."""
+    """`simplify` and `min_area` of polygons."""
     image: str | Path | None
-    """What was segmented."""
+    """Image that was segmented."""
 
 
-def _write(mask: Mask, at: Path, asked: _Output) -> None:
+def _write(mask: Mask, at: Path, target: _Output) -> None:
     """Write the mask at the path `at` in the format of the output's suffix."""
-    output, suffix, finish, image = asked
+    output, suffix, finish, image = target
     if suffix in VECTORS:
         need("vectors", f"{output}")
         from pipeline.masks.polygons import PolygonOptions, write_vectors

@@ -21,9 +21,9 @@ def describe(path: str) -> dict[str, Any]:
     item = look(path)
     source, problem = _open(item)
     try:
-        said = mask_info(path) if not item.remote and item.path.exists() else None
-        mask = {} if said is None or not said.classes else {"classes": rows_of(said.classes)}
-        provenance = {} if said is None or said.provenance is None else {"made": dict(said.provenance)}
+        known = mask_info(path) if not item.remote and item.path.exists() else None
+        mask = {} if known is None or not known.classes else {"classes": rows_of(known.classes)}
+        provenance = {} if known is None or known.provenance is None else {"made": dict(known.provenance)}
         volumes = source.info.volumes
         several = {"volumes": volumes} if volumes > 1 else {}
         return {"input": item.name, **_grid(source.grid), **several, **_values(source), **problem, **mask, **provenance}

@@ -26,7 +26,7 @@ from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
 
 _EDGE = 1 / 64
-"""Share of a scene's side that is taken to another system as a straight line, to find an area there."""
+"""Share of a scene's side that is projected as a straight line, to measure an area."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class PolygonOptions:
     """What is done to complete polygons."""
 
     simplify: float = 0.0
-    """World units by which an outline may move, each by itself; 0: corners of cells, exactly."""
-    least: float = 0.0
-    """Smallest area that is written: square metres, or square world units where the place is not known."""
+    """How far an outline may move, in world units, each by itself; 0: corners of cells, exactly."""
+    min_area: float = 0.0
+    """Smallest area that is written, in square meters, or square world units without a CRS."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Polygons:
 
 
 _NO_POLYGONS = Polygons(np.zeros(0, np.int64), np.zeros(0, object))
-"""What a file begins with, so that one of a mask without patches has its columns too."""
+"""Written first, so that the file of a mask without polygons has its columns too."""
 
 
 def write_vectors(
-    labels: Source, path: Path, nodata: int, classes: ClassTable, finish: PolygonOptions = PolygonOptions()
+    labels: Source, path: Path, nodata: int, classes: ClassTable, options: PolygonOptions = PolygonOptions()
 ) -> None:
     """Write the regions of equal labels, except nodata, as polygons; cells are connected along edges.
 
@@ -66,9 +66,9 @@ def write_vectors(
         raise RequestError(f"{path}: polygons are made from scenes only; this is the mask of a volume")
     names = {entry.value: entry.name for entry in classes}
     with writing_polygons(path, labels.grid.crs) as file:
-        for patches in chain([_NO_POLYGONS], trace_polygons(labels, nodata)):
-            if patches is _NO_POLYGONS or len(patches.values):
-                file.add(*_features(patches, labels.grid, names, finish))
+        for polygons in chain([_NO_POLYGONS], trace_polygons(labels, nodata)):
+            if polygons is _NO_POLYGONS or len(polygons.values):
+                file.add(*_features(polygons, labels.grid, names, options))
 
 
 def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Polygons]:
@@ -166,27 +166,27 @@ def _drop_straight_corners(polygons: Sequence[Any]) -> NDArray[Any]:
 
 
 def _features(
-    patches: Polygons, grid: Grid, names: dict[int, str], finish: PolygonOptions
+    polygons: Polygons, grid: Grid, names: dict[int, str], options: PolygonOptions
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return polygons in world coordinates, with their attributes."""
-    cells = np.rint(shapely.area(patches.shapes)).astype(np.int64)
-    areas = _areas(patches.shapes, grid)
-    shapes = shapely.transform(patches.shapes, lambda corners: _to_world(corners, grid))
-    if finish.simplify:
-        shapes = shapely.simplify(shapes, finish.simplify)
-    kept = (areas >= finish.least) & ~shapely.is_empty(shapes)
-    values = patches.values[kept]
+    cells = np.rint(shapely.area(polygons.shapes)).astype(np.int64)
+    areas = _areas(polygons.shapes, grid)
+    shapes = shapely.transform(polygons.shapes, lambda corners: _to_world(corners, grid))
+    if options.simplify:
+        shapes = shapely.simplify(shapes, options.simplify)
+    kept = (areas >= options.min_area) & ~shapely.is_empty(shapes)
+    values = polygons.values[kept]
     classes = np.array([names.get(value, str(value)) for value in values.tolist()], object)
     return shapes[kept], {"value": values, "class": classes, "cells": cells[kept], "area": areas[kept]}
 
 
 def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    system, crs = local_equal_area_crs(grid), grid.crs
-    if system is None or crs is None:
+    equal_area, crs = local_equal_area_crs(grid), grid.crs
+    if equal_area is None or crs is None:
         return np.asarray(shapely.area(shapes) * grid.cell_volume, np.float64)
     fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
     areas = shapely.area(
-        shapely.transform(fine, lambda corners: transform_points(_to_world(corners, grid), crs, system))
+        shapely.transform(fine, lambda corners: transform_points(_to_world(corners, grid), crs, equal_area))
     )
     return np.asarray(areas, np.float64)
 

@@ -25,13 +25,13 @@ class CleaningOptions:
     """What is done, in this order; nothing by default."""
 
     sieve: int = 0
-    """Cells below which a patch takes the class that most of its border has."""
+    """Regions of fewer cells take the class of most of their border."""
     largest: bool = False
-    """Of volumes: whether the largest piece of each structure is kept alone."""
+    """For volumes: keep only the largest component of each structure."""
     min_volume: float = 0.0
-    """Of volumes: millilitres below which a piece becomes background."""
+    """For volumes: milliliters below which a component becomes background."""
     structure: str | None = None
-    """The one class that is kept, as 1."""
+    """The one class to keep, as 1."""
 
 
 def clean_mask(mask: Mask, path: str | Path, how: CleaningOptions) -> Mask:
@@ -81,8 +81,8 @@ def _keep_class(mask: Mask, path: str | Path, structure: str) -> Mask:
         hint = did_you_mean(structure, there)
         raise RequestError(f"{path}: has no class {structure!r}{hint}; it has {', '.join(there) or 'none'}")
     table = (LabelClass(0, "background", (0, 0, 0)), replace(found[0], value=1))
-    alone = SingleClass(mask.labels, found[0].value, mask.nodata)
-    return replace(_with_labels(mask, alone, {"structure": structure}), classes=table)
+    single = SingleClass(mask.labels, found[0].value, mask.nodata)
+    return replace(_with_labels(mask, single, {"structure": structure}), classes=table)
 
 
 class SingleClass(Source):
@@ -95,8 +95,8 @@ class SingleClass(Source):
     def read(self, box: Box) -> Pixels:
         """Return the labels of `box`, `(1, *box.shape)`."""
         values, valid = self._labels.read(box)
-        alone = np.where(values == self._nodata, self._nodata, values == self._value)
-        return Pixels(alone.astype(self.dtype), valid)
+        labels = np.where(values == self._nodata, self._nodata, values == self._value)
+        return Pixels(labels.astype(self.dtype), valid)
 
     def close(self) -> None:
         """Close the mask."""

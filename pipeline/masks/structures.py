@@ -31,9 +31,9 @@ class Structure:
     name: str
     voxels: int
     ml: float
-    """Millilitres."""
+    """Volume in milliliters."""
     touches_border: bool
-    """Whether it reaches the end of the scan, so that it may go on outside: its volume is then a lower bound."""
+    """Whether it reaches the end of the scan, and so may continue outside: its volume is then a lower bound."""
     mean: float | None = None
     """Mean of the image, in its own units; None without an image, or without a voxel."""
     median: float | None = None
@@ -68,10 +68,10 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
     scan = None if image is None else open_source(image)
     try:
         _check(mask, labels, image, scan)
-        said = mask_info(mask)
-        seen = _first_pass(labels, scan, said.nodata)
+        info = mask_info(mask)
+        seen = _first_pass(labels, scan, info.nodata)
         medians = {} if scan is None else _second_pass(labels, scan, seen)
-        return _rows(seen, medians, said.classes, labels.grid, measured=scan is not None)
+        return _rows(seen, medians, info.classes, labels.grid, measured=scan is not None)
     finally:
         for source in (labels, scan):
             if source is not None:
@@ -177,6 +177,6 @@ def _rows(
         known = seen.get(value, _ClassAccumulator())
         count = int(known.halves.sum())
         mean = known.total / count if measured and count else None
-        told = value, names.get(value, str(value)), known.voxels, known.voxels * voxel
-        rows.append(Structure(*told, known.border, mean, medians.get(value)))
+        measured_row = value, names.get(value, str(value)), known.voxels, known.voxels * voxel
+        rows.append(Structure(*measured_row, known.border, mean, medians.get(value)))
     return rows

@@ -11,9 +11,9 @@ import psutil
 from pipeline.errors import InputError
 
 MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
-"""Cells of an input, and of a side: more than the Earth has in pixels of ten metres, and around it of one."""
+"""Cells of an input, and of a side: more than the Earth has in pixels of 10 m, and its equator of 1 m."""
 _PACKED = 1000
-"""Times that labels may shrink by being packed, generously."""
+"""How much compression may shrink labels, generously."""
 _GIB = 2**30
 _LOOK = "check the header with `pipeline info`"
 

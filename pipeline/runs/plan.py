@@ -25,9 +25,9 @@ class Plan:
     output: str
     model: str
     channels: tuple[str, ...]
-    """Channels of the model, with the bands of a raster that are taken for them."""
+    """Channels of the model, with the raster bands that are used for them."""
     values: str
-    """What it takes of the input: values as they are stored, or with which scale and offset."""
+    """Values that the model takes: as stored, or with which scale and offset."""
     shape: tuple[int, ...]
     """Cells of the input, in array order."""
     patch: tuple[int, ...]
@@ -38,21 +38,21 @@ class Plan:
     bands: int
     """Slabs, by their older name: rows that are written at once."""
     strips: int
-    """Parts into which rows are cut to fit the memory; 1: none."""
+    """Strips into which slabs are cut to fit the memory; 1: whole rows."""
     memory_bytes: int
-    """Most that the sweep holds at a time, beside the interpreter and the network."""
+    """Peak memory of the sweep, without the interpreter and the network."""
     disk_bytes: int
-    """Most that the work folder and the output take together: labels and layers without compression, a staged volume,
-    and the scores of each view where there are several."""
+    """Peak disk space of work folder and output: labels and layers uncompressed, a staged volume,
+    and the scores of each view if there are several."""
     device: str
     precision: str
     runtime: str
     runs: int
-    """Parts that are shared out among workers; 1: this process does it alone."""
+    """Parts that workers share; 1: no workers."""
     recomputed: float
     """Patches that two workers compute, as a share of all."""
     seconds: float | None
-    """Time that the network will take here, by two patches of noise; None: not tried."""
+    """Time of the network on this machine, by two patches of noise; None: not measured."""
 
 
 def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) -> Plan:

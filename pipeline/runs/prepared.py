@@ -37,9 +37,9 @@ class PreparedJob:
     job: Job
     """With its output and model filled in."""
     input: Input
-    """Its input, looked at once."""
+    """Its input, recognized once."""
     version: Mapping[str, Any]
-    """What tells this version of the input from others: asked once, for it may lie on a server."""
+    """What distinguishes this version of the input from others; read once, because it may be on a server."""
     card: Card
     grid: Grid
     """The grid of the mask: the input's own, unless the job asks for another."""
@@ -51,7 +51,7 @@ class PreparedJob:
     region: Region | None
     """Part of the scene that is segmented; None: all of it."""
     augmentation: TTA
-    """Turns and scales in which the network sees each patch."""
+    """Flips, rotations and scales of each patch."""
     reading: ReadOptions
     """How the input is read for the model."""
     channels: int

@@ -35,7 +35,7 @@ from pipeline.sources.statistics import Histogram, MomentAccumulator, count_in, 
 
 _DRAFT = "volume.new.zarr"
 _SHOWN = 5
-"""Failed patches that are told one by one."""
+"""Maximum number of failed patches listed one by one."""
 
 
 def segment(

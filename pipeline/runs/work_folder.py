@@ -24,7 +24,7 @@ from pipeline.sources.reoriented import ReorientedSource
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 MASK, SCORES, VOLUME, STATISTICS = "mask.zarr", "scores.zarr", "volume.zarr", "statistics.json"
-"""The labels; the scores of one of several views, in a folder of its name; a copy of the volume; numbers of its own."""
+"""The labels; the scores of one of several views, in a folder with its name; a copy of the volume; its statistics."""
 
 
 def swept_source(sweep: ViewSweep) -> Source:

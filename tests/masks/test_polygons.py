@@ -143,7 +143,7 @@ def test_small_patches_are_left_out_and_outlines_are_smoothed_after_they_are_who
     labels[1022:1026, 1:3] = 1  # lies across a band
     labels[5, 1] = 1
     source = mask_at("north-up", labels, tmp_path / "m.tif")
-    write_vectors(source, tmp_path / "m.parquet", NODATA, CLASSES, PolygonOptions(simplify=15.0, least=700.0))
+    write_vectors(source, tmp_path / "m.parquet", NODATA, CLASSES, PolygonOptions(simplify=15.0, min_area=700.0))
     table = parquet.read_table(tmp_path / "m.parquet").to_pydict()
     assert sorted(zip(table["value"], table["cells"], strict=True)) == [(0, 11991), (1, 8)]
 

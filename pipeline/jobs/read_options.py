@@ -40,7 +40,7 @@ class InputRequirements:
     option: Literal["--bands", "data.bands"] = "--bands"
     """Option or key that selects bands."""
 
-    def said(self, words: Sequence[str]) -> str:
+    def option_text(self, words: Sequence[str]) -> str:
         """Return the option that selects these bands, as the user would write it."""
         return f"--bands {','.join(words)}" if self.option == "--bands" else f"data.bands = {json.dumps(words)}"
 
@@ -74,24 +74,24 @@ class ReadOptions:
 
         """
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
-        return self._calibrated(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
+        return self._calibrate(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
 
-    def applied(self, source: Source, path: str | Input) -> Source:
+    def apply(self, source: Source, path: str | Input) -> Source:
         """Return an open input with these options: itself, or opened again with other bands."""
         if self.bands is None or (isinstance(source, HasBands) and self.bands == source.bands):
-            return self._calibrated(source)
+            return self._calibrate(source)
         source.close()
         return self.open(path)
 
-    def _calibrated(self, source: Source) -> Source:
-        return self.windowed(source if self.calibration is None else CalibratedSource(source, self.calibration))
+    def _calibrate(self, source: Source) -> Source:
+        return self.repeat_channels(source if self.calibration is None else CalibratedSource(source, self.calibration))
 
-    def windowed(self, source: Source) -> Source:
+    def repeat_channels(self, source: Source) -> Source:
         """Return a volume with each channel repeated as often as the model takes it."""
         return source if self.windows is None else RepeatedChannels(source, self.windows)
 
 
-def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -> ReadOptions:
+def resolve_read_options(source: Source, path: str, needs: InputRequirements) -> ReadOptions:
     """Return how to read an input that is open with the bands that the user selects, if any.
 
     If none are selected and the file names a band for every channel, those are taken.
@@ -101,53 +101,53 @@ def resolve_read_options(source: Source, path: str, wanted: InputRequirements) -
             physical values and the integers of the file have no scale and offset.
 
     """
-    bands = _bands(source, path, wanted)
-    told = [source.band_info[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
+    bands = _bands(source, path, needs)
+    chosen = [source.band_info[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
     try:
-        calibration = _calibration(source, told, wanted)
+        calibration = _calibration(source, chosen, needs)
     except ValueError as error:
         raise InputError(f"{path}: {error}; {_CALIBRATION_HINT}", code="unsuitable") from error
     calibration = None if calibration is None or calibration.nothing else calibration
-    return ReadOptions(bands, calibration, windows=_windows(source, wanted))
+    return ReadOptions(bands, calibration, windows=_windows(source, needs))
 
 
-def _windows(source: Source, wanted: InputRequirements) -> tuple[int, ...] | None:
+def _windows(source: Source, needs: InputRequirements) -> tuple[int, ...] | None:
     """Return the volume's channel for each channel of the model, if several are windows of one; else None."""
-    names = tuple(dict.fromkeys(wanted.channels))
-    if source.grid.is_scene or len(names) == len(wanted.channels) or source.channels != len(names):
+    names = tuple(dict.fromkeys(needs.channels))
+    if source.grid.is_scene or len(names) == len(needs.channels) or source.channels != len(names):
         return None
-    return tuple(map(names.index, wanted.channels))
+    return tuple(map(names.index, needs.channels))
 
 
-def _bands(source: Source, path: str, wanted: InputRequirements) -> tuple[int, ...] | None:
+def _bands(source: Source, path: str, needs: InputRequirements) -> tuple[int, ...] | None:
     if not isinstance(source, HasBands):
         return None
-    named = [bands_named(source.band_info, channel) for channel in wanted.channels]
+    named = [bands_named(source.band_info, channel) for channel in needs.channels]
     by_name = tuple(numbers[0] for numbers in named if len(numbers) == 1)
-    if wanted.bands is None and len(by_name) == len(wanted.channels):
+    if needs.bands is None and len(by_name) == len(needs.channels):
         return None if by_name == source.bands else by_name
     if len(source.bands) == len(named):
-        _check_order(path, source.bands, named, wanted)
-    return None if wanted.bands is None else source.bands
+        _check_order(path, source.bands, named, needs)
+    return None if needs.bands is None else source.bands
 
 
-def _calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
+def _calibration(source: Source, chosen: Sequence[RasterBand], needs: InputRequirements) -> Calibration | None:
     """Return the user's calibration; else, for a model of physical values, that of the file. Raises ValueError."""
-    if wanted.scale is not None or wanted.offset is not None:
-        return _given_calibration(wanted, len(told) or source.channels)
-    return None if wanted.values == "raw" else _file_calibration(source, told, wanted)
+    if needs.scale is not None or needs.offset is not None:
+        return _given_calibration(needs, len(chosen) or source.channels)
+    return None if needs.values == "raw" else _file_calibration(source, chosen, needs)
 
 
-def _given_calibration(wanted: InputRequirements, count: int) -> Calibration:
-    return Calibration(_each("scale", wanted.scale or (1.0,), count), _each("offset", wanted.offset or (0.0,), count))
+def _given_calibration(needs: InputRequirements, count: int) -> Calibration:
+    return Calibration(_each("scale", needs.scale or (1.0,), count), _each("offset", needs.offset or (0.0,), count))
 
 
-def _file_calibration(source: Source, told: Sequence[RasterBand], wanted: InputRequirements) -> Calibration | None:
-    if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in told):
+def _file_calibration(source: Source, chosen: Sequence[RasterBand], needs: InputRequirements) -> Calibration | None:
+    if source.dtype.kind != "f" and all((band.scale, band.offset) == (1.0, 0.0) for band in chosen):
         raise ValueError(
-            f"the model {wanted.model} takes physical values, but these are {source.dtype.name} without scale or offset"
+            f"the model {needs.model} takes physical values, but these are {source.dtype.name} without scale or offset"
         )
-    return Calibration(tuple(band.scale for band in told), tuple(band.offset for band in told)) if told else None
+    return Calibration(tuple(band.scale for band in chosen), tuple(band.offset for band in chosen)) if chosen else None
 
 
 def _each(what: str, numbers: tuple[float, ...], count: int) -> tuple[float, ...]:
@@ -157,19 +157,19 @@ def _each(what: str, numbers: tuple[float, ...], count: int) -> tuple[float, ...
     return numbers if len(numbers) == count else numbers * count
 
 
-def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], wanted: InputRequirements) -> None:
+def _check_order(path: str, taken: Sequence[int], named: Sequence[tuple[int, ...]], needs: InputRequirements) -> None:
     """Raise InputError for a band that is selected by its number, and is named like another channel."""
-    others = {numbers[0]: channel for channel, numbers in zip(wanted.channels, named, strict=True) if len(numbers) == 1}
-    words = [str(word) for word in wanted.bands or taken]
+    others = {numbers[0]: channel for channel, numbers in zip(needs.channels, named, strict=True) if len(numbers) == 1}
+    words = [str(word) for word in needs.bands or taken]
     wrong = []
     for at, (number, own) in enumerate(zip(taken, named, strict=True)):
         if words[at].isdigit() and number in others and number not in own:
             words[at] = others[number]
-            wrong.append(f"band {number}, named {others[number]}, as {wanted.channels[at]}")
+            wrong.append(f"band {number}, named {others[number]}, as {needs.channels[at]}")
     if wrong:
-        by_name = f"{wanted.said(wanted.channels)} takes them by name; " if all(named) else ""
+        by_name = f"{needs.option_text(needs.channels)} takes them by name; " if all(named) else ""
         raise InputError(
-            f"{path}: the model {wanted.model} would take {'; '.join(wrong)}; {by_name}{wanted.said(words)} keeps "
+            f"{path}: the model {needs.model} would take {'; '.join(wrong)}; {by_name}{needs.option_text(words)} keeps "
             "this order",
             code="unsuitable",
         )

@@ -57,7 +57,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         _check_kind(source, card, job)
         found = resolve_read_options(source, job.name, _input_requirements(card, job))
         reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
-        source = reading.applied(source, item)
+        source = reading.apply(source, item)
         _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
@@ -65,7 +65,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         views = views_for(source, card, job)
         augmentation = TTA.of(job.tta)
         for view in views:
-            augmentation.check(view.seen)
+            augmentation.check(view.input_size)
         prepared = PreparedJob(
             job=replace(job, output=output, model=model),
             input=item,
@@ -204,9 +204,9 @@ def numerics_for(card: Card, views: tuple[View, ...], augmentation: TTA, resourc
     from pipeline.models.networks.flops import count_flops
 
     long = sum(len(view.lattice) for view in views) >= _MANY
-    each = [len(view.lattice) * count_flops(card.network, view.seen) if long else 0.0 for view in views]
+    each = [len(view.lattice) * count_flops(card.network, view.input_size) if long else 0.0 for view in views]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
     if numerics.precision == "int8":
-        for size in (size for view in views for size in augmentation.sizes(view.seen)):
+        for size in (size for view in views for size in augmentation.sizes(view.input_size)):
             int8_form(card, size)
     return numerics

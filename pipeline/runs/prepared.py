@@ -67,7 +67,7 @@ class PreparedJob:
         return len(self.views) > 1
 
     @property
-    def stored(self) -> Grid:
+    def store_grid(self) -> Grid:
         """The grid of the stores of labels and layers: as swept if there is one view, else the mask's own."""
         return self.grid if self.averaged else self.views[0].grid
 

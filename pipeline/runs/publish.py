@@ -31,17 +31,17 @@ def create_stores(prepared: PreparedJob) -> None:
     """Create the stores of labels and layers in the work folder, all nodata."""
     create_labels(
         prepared.work / MASK,
-        prepared.stored,
+        prepared.store_grid,
         prepared.labels.dtype,
         nodata=int(prepared.labels.nodata),
         classes=prepared.classes,
         provenance=prepared.fingerprint(),
-        header=header_beside(prepared.stored, prepared.labels.dtype),
+        header=header_beside(prepared.store_grid, prepared.labels.dtype),
     )
     for layer in prepared.layers:
         create_layer(
             store_of(prepared, layer),
-            prepared.stored,
+            prepared.store_grid,
             layer.decision.dtype,
             name=layer.name,
             bands=layer.bands,

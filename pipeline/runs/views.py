@@ -28,8 +28,8 @@ class View:
     grid: Grid
     """The grid as it is swept."""
     lattice: Lattice
-    seen: tuple[int, int]
-    """Height and width at which the network sees a patch, in model pixels."""
+    input_size: tuple[int, int]
+    """Height and width of the network's input, in model pixels."""
     weight: float = 1.0
     """Weight of its scores among those of other views."""
 

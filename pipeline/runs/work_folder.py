@@ -32,7 +32,7 @@ def swept_source(sweep: ViewSweep) -> Source:
     prepared, orientation = sweep.prepared, sweep.view.orientation
     reading = prepared.reading
     staged = ZarrSource(prepared.work / VOLUME) if prepared.staged else None
-    source = reading.open(prepared.input) if staged is None else reading.windowed(staged)
+    source = reading.open(prepared.input) if staged is None else reading.repeat_channels(staged)
     if prepared.region is not None:
         source = ClippedSource(source, prepared.region)
     return source if orientation is None else ReorientedSource(source, *orientation)

@@ -96,7 +96,7 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
     image, labels = open_pair(item, training.data.bands)
     try:
         reading = resolve_read_options(image, item.image, _requirements(training))
-        image = reading.applied(image, item.image)
+        image = reading.apply(image, item.image)
         if image.channels != len(training.channels):
             raise InputError(
                 f"{item.image}: has {image.channels} channels, but the training has {len(training.channels)} "

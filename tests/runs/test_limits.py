@@ -18,7 +18,7 @@ CLAIMED = {
         2_000_000_000,
         2_000_000_000,
         (),
-        r"has 2,000,000,000 x 2,000,000,000 cells; the most is 134,217,728,",
+        r"has 2,000,000,000 x 2,000,000,000 cells; the most is 134,217,728 along a side",
     ),
     "one side": (2_000_000_000, 3, ("--memory", "2GiB"), r"has 3 x 2,000,000,000 cells; the most is"),
     "all": (

@@ -72,7 +72,7 @@ def test_each_view_has_a_folder_a_lattice_and_scores_of_its_own(three):
     assert [sweep.lattice.shape for sweep in sweeps] == [sweep.grid.shape for sweep in sweeps]
     assert [sweep.grid.shape for sweep in sweeps] == [(40, 44, 50), (44, 40, 50), (50, 40, 44)]
     assert {decision.planes for sweep in sweeps for decision in sweep.decisions} == {(2,)}
-    assert three.stored == three.grid
+    assert three.store_grid == three.grid
 
 
 def test_one_view_writes_labels_where_the_job_works(models, scene, tmp_path):
@@ -80,7 +80,7 @@ def test_one_view_writes_labels_where_the_job_works(models, scene, tmp_path):
     (sweep,) = sweeps_of(prepared)
     assert sweep.folder == prepared.work == tmp_path / "m.tif.partial"
     assert sweep.decisions == prepared.decisions == (prepared.labels, prepared.layers[0].decision)
-    assert prepared.stored == sweep.grid
+    assert prepared.store_grid == sweep.grid
 
 
 @given(width=st.integers(1, 8) | st.none(), channels=st.integers(1, 9), itemsize=st.sampled_from([1, 2, 4]))

@@ -80,9 +80,8 @@ def _check_patch(patch: tuple[int, int] | None, overlap: tuple[int, int] | None)
     if patch and min(patch) < 1:
         raise RequestError(f"patch {patch} must be at least 1 in height and width")
     if overlap and (min(overlap) < 0 or (patch and any(o >= p for p, o in zip(patch, overlap, strict=True)))):
-        raise RequestError(
-            f"overlap {overlap} must be at least 0 and smaller than the patch {patch or ''} in height and width"
-        )
+        limit = f"the patch {patch}" if patch else "the patch"
+        raise RequestError(f"overlap {overlap} must be at least 0 and smaller than {limit} in height and width")
 
 
 def _resolve_paths(request: Request, folder: Path) -> Request:

@@ -184,7 +184,7 @@ def test_what_is_no_dataset_or_has_no_such_image_is_told(dataset, tmp_path):
         check_request(Request(bids="T1w", search=Search("https://example.com")))
     put_volume(dataset / IMAGES[2].replace(".nii.gz", ".nii"), np.zeros((2, 3, 4), np.int16), np.eye(4))
     with pytest.raises(
-        RequestError, match=r"sub-02_dseg\.nii\.gz: would be .* of .*T1w\.nii and of .*T1w\.nii\.gz; move one"
+        RequestError, match=r"sub-02_dseg\.nii\.gz: would be .* of both .*T1w\.nii and .*T1w\.nii\.gz; move one"
     ):
         jobs_of(Request(input=(str(dataset),), bids="T1w"))
 

@@ -108,14 +108,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"input": ()}, "there is no input"),
+        ({"input": ()}, "no input given"),
         ({"window": "han"}, r"unknown window 'han' \(did you mean \"hann\"\?\); choose one of constant, linear, hann"),
         ({"view": ("top",)}, "unknown view 'top'; choose one of axial, coronal, sagittal"),
         ({"view": ("axial", "corona")}, r"unknown view 'corona' \(did you mean \"coronal\"\?\); choose one of axial"),
         ({"view": ("axial", "axial")}, "view axial,axial: each can be given once"),
         ({"tta": ("flip",)}, r"unknown tta 'flip' \(did you mean \"flips\"\?\); give flips or turns"),
         ({"overlap": (16, 64)}, r"overlap \(16, 64\) must be at least 0 and smaller than the patch \(64, 64\)"),
-        ({"overlap": (-1, 0), "patch": None}, r"overlap \(-1, 0\) must be from 0"),
+        ({"overlap": (-1, 0), "patch": None}, r"overlap \(-1, 0\) must be at least 0"),
         ({"patch": (0, 64)}, r"patch \(0, 64\) must be at least 1"),
     ],
 )

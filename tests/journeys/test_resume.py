@@ -376,9 +376,9 @@ def test_a_model_is_loaded_once_until_it_changes(models, tmp_path):
     for averaging in ("softmax", "logits"):
         save_model(tmp_path / "model", replace(model.card, averaging=averaging), model.network)
         one, two = (network_room.build_predictor(*sweeps_of(prepare(job, Resources())), 1) for _ in range(2))
-        assert one._ready.card.averaging == averaging
-        assert one._ready is two._ready
-        networks.append(one._ready)
+        assert one._model.card.averaging == averaging
+        assert one._model is two._model
+        networks.append(one._model)
     assert networks[0] is not networks[1]
 
 

@@ -83,6 +83,7 @@ def publish(prepared: PreparedJob, failed: int) -> float | None:
 
     Returns:
         The mean disagreement where patches overlap, if that layer is requested.
+
     """
     provenance = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
     seams = _seams(prepared)

@@ -5,7 +5,7 @@ May import geometry, files, classes and errors; nothing of sources, io, models o
 
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
 from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, SourceInfo, as_source
-from pipeline.engine.sweep import Failure, Recipe, Watch, sweep
+from pipeline.engine.sweep import Failure, Recipe, SweepObserver, sweep
 from pipeline.engine.windows import WINDOWS
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "Sink",
     "Source",
     "SourceInfo",
-    "Watch",
+    "SweepObserver",
     "as_source",
     "sweep",
 ]

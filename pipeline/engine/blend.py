@@ -14,7 +14,7 @@ from pipeline.geometry import Box, Lattice
 Plane = Any
 """Scores, a float32 array of `Arrays`."""
 
-MANY = 16
+COMPENSATED_OVERLAPS = 16
 """Patches per cell above which additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
 
 
@@ -33,7 +33,7 @@ class Blend:
         """Expect the patches of `lattice` that touch `region`, with scores in `arrays`."""
         patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
         starts = lattice.touching(region)
-        planes = 2 if lattice.max_overlaps > MANY else 1
+        planes = 2 if lattice.max_overlaps > COMPENSATED_OVERLAPS else 1
         self._before = [
             dict(zip(axis[1:], [start + side for start in axis], strict=False))
             for axis, side in zip(starts, patch, strict=True)

@@ -94,10 +94,10 @@ class PlainSource(Protocol):
 
 def as_source(source: Source | PlainSource) -> Source:
     """Return `source` itself, or wrap an input that does not inherit from `Source`."""
-    return source if isinstance(source, Source) else _Adapted(source)
+    return source if isinstance(source, Source) else _PlainAdapter(source)
 
 
-class _Adapted(Source):
+class _PlainAdapter(Source):
     def __init__(self, source: PlainSource) -> None:
         self._source = source
         self.info = _info_of(source)

@@ -43,7 +43,7 @@ class Recipe:
         return any(decision.needs_second_moment for decision in self.decisions)
 
 
-class Watch:
+class SweepObserver:
     """Observer of a sweep, which may stop it. Every method does nothing here; threads of the sweep call them."""
 
     def patches_done(self, count: int) -> None:
@@ -57,7 +57,7 @@ class Watch:
         return False
 
 
-UNWATCHED = Watch()
+NO_OBSERVER = SweepObserver()
 
 
 class Failure(NamedTuple):
@@ -69,12 +69,17 @@ class Failure(NamedTuple):
 
 _SLICES = 8
 """Fewest slices of a volume to read at a time."""
-MOST_FAILED = 16
+MAX_FAILED = 16
 """Most patches of a run that may fail; if more do, the cause is not the patches."""
 
 
 def sweep(
-    source: Source | PlainSource, predictor: Predictor, sink: Sink, recipe: Recipe, run: Run, watch: Watch = UNWATCHED
+    source: Source | PlainSource,
+    predictor: Predictor,
+    sink: Sink,
+    recipe: Recipe,
+    run: Run,
+    observer: SweepObserver = NO_OBSERVER,
 ) -> tuple[Failure, ...]:
     """Segment the consecutive slabs of `run` into `sink`, and return the patches that failed.
 
@@ -82,9 +87,9 @@ def sweep(
     are committed stay committed, whatever is raised later.
 
     Raises:
-        Interrupted: if `watch` stops the sweep.
+        Interrupted: if `observer` stops the sweep.
         Exception: whatever the source or the sink raises, and what the predictor raises if no patch succeeds, or if
-            more than `MOST_FAILED` fail.
+            more than `MAX_FAILED` fail.
 
     """
     source = as_source(source)
@@ -99,8 +104,8 @@ def sweep(
         held = RowBuffer(source, _needed(recipe.lattice, rows), _step(recipe.lattice), readers)
         arrays = arrays_of(predictor)
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
-        slabs = SlabWriter(run, sink, stage, writer, watch.slab_done)
-        work = _Network(held, predictor, recipe, network, watch)
+        slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
+        work = _Network(held, predictor, recipe, network, observer)
         blend = Blend(predictor.classes + recipe.needs_second_moment, recipe.lattice, region, arrays)
         for scored in work.scored(rows):
             _settle(scored.row, held, recipe.lattice, slabs)
@@ -158,7 +163,7 @@ def _decide(inside: Box, cells: Box, scores: Any, held: RowBuffer, slabs: SlabWr
         slabs.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
 
 
-class _Scored(NamedTuple):
+class _PatchScores(NamedTuple):
     row: int
     """First row of the lattice row."""
     patches: list[tuple[Box, Any, NDArray[np.float32]]]
@@ -172,9 +177,9 @@ class _Network:
     """Scores of the patches in lattice order, computed ahead on a pool with a bounded number in flight."""
 
     def __init__(
-        self, held: RowBuffer, predictor: Predictor, recipe: Recipe, pool: ThreadPoolExecutor, watch: Watch
+        self, held: RowBuffer, predictor: Predictor, recipe: Recipe, pool: ThreadPoolExecutor, observer: SweepObserver
     ) -> None:
-        self._held, self._predictor, self._pool, self._watch = held, predictor, pool, watch
+        self._held, self._predictor, self._pool, self._observer = held, predictor, pool, observer
         self._lattice, self._squares = recipe.lattice, recipe.needs_second_moment
         self._weights = Weights(recipe.lattice, recipe.window)
         self._arrays = arrays_of(predictor)
@@ -182,9 +187,9 @@ class _Network:
         self._error: Exception | None = None
         self._succeeded = False
 
-    def scored(self, rows: Sequence[Row]) -> Iterator[_Scored]:
+    def scored(self, rows: Sequence[Row]) -> Iterator[_PatchScores]:
         """What each group of patches gave, in lattice order."""
-        waiting: deque[Future[_Scored]] = deque()
+        waiting: deque[Future[_PatchScores]] = deque()
         for start, groups in rows:
             self._held.need(start + self._lattice.patch[0] + self._lattice.margin[0])
             for group in groups:
@@ -194,16 +199,16 @@ class _Network:
         while waiting:
             yield self._next(waiting)
 
-    def _next(self, waiting: deque[Future[_Scored]]) -> _Scored:
-        if self._watch.should_stop():
+    def _next(self, waiting: deque[Future[_PatchScores]]) -> _PatchScores:
+        if self._observer.should_stop():
             raise Interrupted
         scored = waiting.popleft().result()
         self._failures += scored.failures
         self._error = self._error or scored.error
         self._succeeded |= any(scores is not None for _, scores, _ in scored.patches)
-        if self._error is not None and len(self._failures) > MOST_FAILED:
+        if self._error is not None and len(self._failures) > MAX_FAILED:
             raise self._error
-        self._watch.patches_done(len(scored.patches))
+        self._observer.patches_done(len(scored.patches))
         return scored
 
     def failures(self) -> tuple[Failure, ...]:
@@ -212,14 +217,14 @@ class _Network:
             raise self._error
         return tuple(self._failures)
 
-    def _score(self, row: int, group: Sequence[Box]) -> _Scored:
+    def _score(self, row: int, group: Sequence[Box]) -> _PatchScores:
         pixels = [self._held.read_patch(self._lattice.input_box(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
         planes, errors = self._planes([pixels[i] for i in observed])
         scores = {observed[at]: _clipped(plane, group[observed[at]]) for at, plane in planes.items()}
         failures = [Failure(group[observed[at]], f"{type(error).__name__}: {error}") for at, error in errors.items()]
         patches = [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)]
-        return _Scored(row, patches, failures, next(iter(errors.values()), None))
+        return _PatchScores(row, patches, failures, next(iter(errors.values()), None))
 
     def _planes(self, pixels: Sequence[Pixels]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Scores by index, and what went wrong with those that have none: if it does, each is tried by itself."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Lattice
 
-FLOOR = 1e-3
+MIN_WEIGHT = 1e-3
 """Least weight of any cell, relative to the center: a cell seen only by a patch's corner still has a clear score."""
 
 Vector = NDArray[np.float64]
@@ -45,7 +45,7 @@ WINDOWS = tuple(_SHAPES)
 
 
 def window(kind: str, length: int) -> Vector:
-    """Return the weights `(length,)` of one axis: symmetric about the middle, from `FLOOR` to 1.
+    """Return the weights `(length,)` of one axis: symmetric about the middle, from `MIN_WEIGHT` to 1.
 
     Raises:
         RequestError: if `kind` is not one of `WINDOWS`.
@@ -54,7 +54,7 @@ def window(kind: str, length: int) -> Vector:
     if kind not in _SHAPES:
         raise RequestError(f"unknown window {kind!r}; choose one of {', '.join(WINDOWS)}")
     at = (np.arange(length) + 0.5) * 2 / length - 1
-    return np.maximum(_SHAPES[kind](at), FLOOR)
+    return np.maximum(_SHAPES[kind](at), MIN_WEIGHT)
 
 
 class Weights:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 _REVERSED = (2, 1, 0, 3)
 """Columns of the affine of a volume, `(z, y, x, offset)`, in the order `(i, j, k, offset)` of NIfTI, and back."""
-_FLATTEST = 1e-6
+_SMALLEST_DETERMINANT = 1e-6
 
 
 def as_matrix(array: Floats) -> Matrix:
@@ -125,7 +125,7 @@ def cell_volume(affine: Matrix) -> float:
 
 def is_flat(directions: Floats) -> bool:
     """Return whether the axes, columns of `(axes, axes)`, are linearly dependent or nearly so."""
-    return bool(abs(np.linalg.det(directions / np.linalg.norm(directions, axis=0))) < _FLATTEST)
+    return bool(abs(np.linalg.det(directions / np.linalg.norm(directions, axis=0))) < _SMALLEST_DETERMINANT)
 
 
 def is_upright(affine: Matrix) -> bool:

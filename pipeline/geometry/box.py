@@ -75,6 +75,6 @@ class Box:
         lower = Box(self.start, (*self.stop[:axis], at, *self.stop[axis + 1 :]))
         return lower, Box((*self.start[:axis], at, *self.start[axis + 1 :]), self.stop)
 
-    def holds(self, other: Box) -> bool:
+    def contains(self, other: Box) -> bool:
         """Return whether every cell of `other` is in this box."""
         return self.clip(other) == other

@@ -107,7 +107,7 @@ def resolve_read_options(source: Source, path: str, needs: InputRequirements) ->
         calibration = _calibration(source, chosen, needs)
     except ValueError as error:
         raise InputError(f"{path}: {error}; {_CALIBRATION_HINT}", code="unsuitable") from error
-    calibration = None if calibration is None or calibration.nothing else calibration
+    calibration = None if calibration is None or calibration.is_identity else calibration
     return ReadOptions(bands, calibration, windows=_windows(source, needs))
 
 

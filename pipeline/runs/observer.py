@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event
 
-from pipeline.engine import Watch
+from pipeline.engine import SweepObserver
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted
 from pipeline.geometry import Box, Lattice, split_runs
@@ -15,7 +15,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.runs.report import Report
 
 
-class Observer(Watch):
+class Observer(SweepObserver):
     """Follows a run over one input or many, and may stop it.
 
     Every method does nothing here, so a subclass implements only those that it needs. They may be called from any

@@ -8,7 +8,7 @@ from math import ceil, prod
 from pathlib import Path
 
 from pipeline.engine import Decision, Recipe, Scores
-from pipeline.engine.blend import MANY
+from pipeline.engine.blend import COMPENSATED_OVERLAPS
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Lattice, cut_slabs
 from pipeline.geometry.partition import split_for_workers
@@ -90,7 +90,7 @@ class ViewSweep:
 
     def _carried(self) -> int:
         """Bytes of the sums that are carried over, for each column."""
-        planes = 2 if self.lattice.max_overlaps > MANY else 1
+        planes = 2 if self.lattice.max_overlaps > COMPENSATED_OVERLAPS else 1
         return (
             4 * planes * (len(self.prepared.card.classes) + self.recipe.needs_second_moment) * self.lattice.overlap[0]
         )

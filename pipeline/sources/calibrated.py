@@ -29,7 +29,7 @@ class Calibration:
         return f"scale {_words(self.scale)}, offset {_words(self.offset)}"
 
     @property
-    def nothing(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether it changes no value."""
         return set(self.scale) == {1.0} and set(self.offset) == {0.0}
 

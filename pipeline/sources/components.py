@@ -71,7 +71,7 @@ class ComponentFilter(Source):
             if above is not None:
                 _meet(joined, *above, labels[0], pieces[0])
             above = labels[-1], pieces[-1]
-        return _kept(joined.roots(), np.concatenate(sizes), np.concatenate(classes), least, largest)
+        return _is_kept(joined.roots(), np.concatenate(sizes), np.concatenate(classes), least, largest)
 
     def _numbered(self, index: int) -> tuple[Labels, Numbers]:
         """The labels of a slab, and the component number of each cell; the last slab is cached."""
@@ -102,7 +102,7 @@ def _meet(joined: DisjointSets, labels: Labels, pieces: Numbers, below: Labels, 
         joined.join(one, other)
 
 
-def _kept(roots: Numbers, sizes: Numbers, classes: Numbers, least: int, largest: bool) -> NDArray[np.bool_]:
+def _is_kept(roots: Numbers, sizes: Numbers, classes: Numbers, least: int, largest: bool) -> NDArray[np.bool_]:
     whole = np.bincount(roots, sizes).astype(np.int64)
     stays = whole >= least
     if largest:

@@ -14,7 +14,7 @@ from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
 from pipeline.sources.statistics import Histogram, InputStatistics, count_volume
 
-CELLS = 1 << 21
+MAX_CELLS = 1 << 21
 """Most cells to sample, spread evenly; a scene with no more is read whole."""
 _READ = 1 << 20
 """Cells to read at a time, in whole blocks: at least one block."""
@@ -23,17 +23,17 @@ _READ = 1 << 20
 def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> InputStatistics:
     """Measure the value of each channel at its percentile `low`, and the distance from there to that at `high`.
 
-    Only valid cells count; a channel without any has 0 and 0. In a scene of more than `CELLS` cells, every n-th row and
-    column is sampled, from the finest overview if the file has one (averaging narrows the spread of coarser ones). The
-    same file gives the same numbers. In a volume, one pass counts all finite values other than 0, see `Histogram`.
+    Only valid cells count; a channel without any has 0 and 0. In a scene of more than `MAX_CELLS` cells, every n-th row
+    and column is sampled, from the finest overview if the file has one (averaging narrows the spread of coarser ones).
+    The same file gives the same numbers. In a volume, one pass counts all finite values other than 0, see `Histogram`.
     """
     if not source.grid.is_scene:
         seen = [Histogram(source.dtype) for _ in range(source.channels)]
         count_volume(seen, source)
         return ends_of(seen, low, high)
-    overview = overview_of(source, CELLS // 8) if np.prod(source.grid.shape) > CELLS else None
+    overview = overview_of(source, MAX_CELLS // 8) if np.prod(source.grid.shape) > MAX_CELLS else None
     try:
-        values, valid = _looked(overview or source)
+        values, valid = _sample(overview or source)
     finally:
         if overview is not None:
             overview.close()
@@ -60,10 +60,10 @@ def to_gray(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return (255 * np.clip(share, 0, 1)).astype(np.uint8)
 
 
-def _looked(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+def _sample(source: Source) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Every n-th cell down and across, `(channels, rows, columns)`, and which of them are valid."""
     shape = source.grid.shape
-    step = ceil(sqrt(np.prod(shape, dtype=float) / CELLS))
+    step = ceil(sqrt(np.prod(shape, dtype=float) / MAX_CELLS))
     rows, columns = (-(-length // step) for length in shape)
     values, valid = np.zeros((source.channels, rows, columns), source.dtype), np.zeros((rows, columns), np.bool_)
     for box in _boxes(source):

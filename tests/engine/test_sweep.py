@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, Watch, sweep
-from pipeline.engine.windows import FLOOR, Weights, window
+from pipeline.engine import WINDOWS, Pixels, Recipe, Scores, SweepObserver, sweep
+from pipeline.engine.windows import MIN_WEIGHT, Weights, window
 from pipeline.errors import Interrupted, RequestError
 from pipeline.geometry import Box, Lattice, cut_slabs, reflect
 from pipeline.sources.reoriented import ReorientedSource
@@ -48,7 +48,7 @@ def test_weights_sum_to_one_and_never_reach_zero(lattice, kind):
 def test_windows_are_symmetric_and_floored(kind, length):
     weights = window(kind, length)
     np.testing.assert_allclose(weights, weights[::-1], rtol=1e-12)
-    assert weights.min() >= FLOOR
+    assert weights.min() >= MIN_WEIGHT
     assert weights.max() <= 1
 
 
@@ -190,7 +190,11 @@ def test_reading_predicting_and_writing_overlap_in_time():
             meet("write")
 
     swept(
-        Source(rows, block=(4, 4)), Network(1, (0, 0), threads=1), lattice, height=4, watch=Callbacks(slab_done=write)
+        Source(rows, block=(4, 4)),
+        Network(1, (0, 0), threads=1),
+        lattice,
+        height=4,
+        observer=Callbacks(slab_done=write),
     )
     assert sorted(met) == ["predict", "read", "write"]
 
@@ -201,13 +205,13 @@ def test_a_fault_anywhere_ends_the_sweep_with_that_fault(where):
         raise OSError(f"{where} failed")
 
     source, network = ArraySource(np.ones((1, 64, 8), np.float32)), Identity(1, (0, 0))
-    watch = Callbacks(slab_done=fail) if where == "write" else Watch()
+    observer = Callbacks(slab_done=fail) if where == "write" else SweepObserver()
     if where == "read":
         source.read = fail
     if where == "predict":
         network = type("Failing", (Identity,), {"__call__": fail})(1, (0, 0))
     with pytest.raises(OSError, match=f"{where} failed"):
-        swept(source, network, Lattice((64, 8), (8, 8), (2, 2), (0, 0)), height=8, watch=watch)
+        swept(source, network, Lattice((64, 8), (8, 8), (2, 2), (0, 0)), height=8, observer=observer)
 
 
 def test_a_stopped_sweep_keeps_its_bands_and_says_how_to_go_on():
@@ -220,7 +224,7 @@ def test_a_stopped_sweep_keeps_its_bands_and_says_how_to_go_on():
     lattice = Lattice((64, 8), (8, 8), (2, 2), (0, 0))
     source = ArraySource(np.ones((1, 64, 8), np.float32))
     with pytest.raises(Interrupted, match="run the same command again"):
-        swept(source, Identity(1, (0, 0)), lattice, height=8, watch=Callbacks(stop, slab_done=committed))
+        swept(source, Identity(1, (0, 0)), lattice, height=8, observer=Callbacks(stop, slab_done=committed))
     assert done
     assert len(done) < 8
 
@@ -239,7 +243,9 @@ def test_memory_does_not_grow_with_the_input():
     def committed(slab):
         final[0] = slab.stop[0]
 
-    swept(Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, watch=Callbacks(slab_done=committed))
+    swept(
+        Source(image(lattice.shape, 0)), Identity(2, (0, 0)), lattice, height=4, observer=Callbacks(slab_done=committed)
+    )
     assert final[0] == 400
 
 

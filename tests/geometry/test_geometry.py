@@ -23,7 +23,7 @@ def test_patches_cover_every_cell_and_stay_inside(lattice):
     hits = np.zeros(lattice.shape, int)
     patches = [patch for _, row in lattice.rows() for patch in row]
     for patch in patches:
-        assert Box.whole(lattice.shape).holds(patch)
+        assert Box.whole(lattice.shape).contains(patch)
         hits[patch.slices] += 1
     assert hits.min() >= 1
     assert len(patches) == len(lattice)
@@ -75,7 +75,7 @@ def test_reflect_is_numpy_reflect(size, before, after):
 def test_clip_is_the_cells_in_both(box, data):
     other = data.draw(boxes.filter(lambda b: len(b.start) == len(box.start)))
     both = box.clip(other)
-    assert both.size == 0 or (box.holds(both) and other.holds(both))
+    assert both.size == 0 or (box.contains(both) and other.contains(both))
     cells = [
         set(range(a, b)) & set(range(c, d))
         for a, b, c, d in zip(box.start, box.stop, other.start, other.stop, strict=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.geometry import Lattice, covered, cut_slabs
-from pipeline.geometry.partition import MOST, patches_of, recomputed, split_for_workers
+from pipeline.geometry.partition import MAX_RECOMPUTED, patches_of, recomputed, split_for_workers
 from pipeline.runs.cluster import map_distributed
 
 ROWS = SIDE = 1024
@@ -45,7 +45,7 @@ def test_large_inputs_have_runs_to_spare_and_little_is_computed_twice():
     for workers in (1, 2, 4, 8, 16, 32):
         runs = split_for_workers(lattice, slabs, workers, SIDE)
         assert len(runs) >= (2 * workers if workers < 16 else workers)
-        assert recomputed(lattice, runs) <= MOST
+        assert recomputed(lattice, runs) <= MAX_RECOMPUTED
     assert recomputed(lattice, split_for_workers(lattice, slabs, 64, SIDE)) < 0.07
 
 

@@ -57,7 +57,7 @@ def test_any_box_has_the_region_of_the_whole_and_nothing_else_is_read(box):
     np.testing.assert_array_equal(seen, True if found.valid is None else found.valid)
     np.testing.assert_array_equal(found.values, np.where(seen, values[(slice(None), *box.slices)], 0))
     reach = [Box((3, 5), (71, 40)), Box((70, 50), (78, 58)), Box((3, 5), (78, 58))]
-    assert all(any(part.holds(read) for part in reach) for read in source.reads)
+    assert all(any(part.contains(read) for part in reach) for read in source.reads)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_of_a_small_scene_it_is_that_of_numpy(shape, block, dtype, seed):
 )
 def test_of_a_large_one_every_nth_cell_is_looked_at_once(shape, block, cells):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "CELLS", cells)
+        patch.setattr(room, "MAX_CELLS", cells)
         patch.setattr(room, "_READ", 300)
         source = ArraySource(noise(shape), None, block)
         found = found_ends(source)

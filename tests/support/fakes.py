@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import Labels, Pixels, Recipe, Scores, Source, SourceInfo, Watch, sweep
+from pipeline.engine import Labels, Pixels, Recipe, Scores, Source, SourceInfo, SweepObserver, sweep
 from pipeline.geometry import Box, Grid, Lattice, cut_slabs, split_runs
 
 
@@ -38,7 +38,7 @@ class ArraySource(Source):
         return grid_of(self.values.shape[1:])
 
     def read(self, box: Box) -> Pixels:
-        if not Box.whole(self.grid.shape).holds(box):
+        if not Box.whole(self.grid.shape).contains(box):
             raise IndexError(f"{box} is outside of {self.grid.shape}")
         self.reads.append(box)
         valid = None if self.valid is None else self.valid[box.slices].copy()
@@ -90,13 +90,13 @@ def swept(
     width: int | None = None,
     parts: int = 1,
     labels: bool = False,
-    watch: Watch | None = None,
+    observer: SweepObserver | None = None,
 ) -> NDArray[Any]:
     """Sweep a whole source in runs and return what was written; every cell must have been."""
     decision: Any = Labels() if labels else Scores((predictor.classes,))
     sink = ArraySink.like(decision.planes, source.grid.shape, decision.dtype)
     for run in split_runs(cut_slabs(source.grid.shape, height, width), parts):
-        sweep(source, predictor, sink, Recipe(lattice, window, (decision,)), run, watch or Watch())
+        sweep(source, predictor, sink, Recipe(lattice, window, (decision,)), run, observer or SweepObserver())
     if not sink.written.all():
         raise ValueError("some cells were never written")
     return sink.values

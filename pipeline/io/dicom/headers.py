@@ -200,10 +200,10 @@ class _Tags:
     frame: int
 
     def number(self, name: str, otherwise: float) -> float:
-        return otherwise if self._found(name) in (None, "") else self.numbers(name, 1)[0]
+        return otherwise if self._value(name) in (None, "") else self.numbers(name, 1)[0]
 
     def numbers(self, name: str, count: int) -> Numbers:
-        found = self._found(name)
+        found = self._value(name)
         try:
             values = tuple(float(value) for value in (found if count > 1 else [found]))
         except (TypeError, ValueError):
@@ -213,18 +213,18 @@ class _Tags:
         return values
 
     def whole(self, name: str) -> int:
-        found = self._found(name)
+        found = self._value(name)
         if not isinstance(found, int) or found < 0:
             raise InputError(f"has no integer {name}; fetch the file again from where it came")
         return int(found)
 
     def text(self, name: str, *, needed: bool = True) -> str:
-        found = self._found(name) or ""
+        found = self._value(name) or ""
         if needed and not found:
             raise InputError(f"has no {name}; fetch the file again from where it came")
         return str(found)
 
-    def _found(self, name: str) -> Any:  # noqa: ANN401  (what pydicom makes of a tag)
+    def _value(self, name: str) -> Any:  # noqa: ANN401  (what pydicom makes of a tag)
         try:
             return next((item[name].value for item in self._items(name) if name in item), None)
         except Exception:

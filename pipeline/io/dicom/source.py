@@ -104,7 +104,7 @@ def slices_of(path: Path) -> tuple[Slice, ...]:
         files.close()
 
 
-def series_identity(path: Path, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
+def series_version(path: Path, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
     """Return what identifies the version of a series: a digest of its SOP instance UIDs, which change with pixels."""
     instances = sorted({one.instance for one in _chosen(path, slices, series)})
     return {"instances_sha256": sha256("\n".join(instances).encode()).hexdigest()}

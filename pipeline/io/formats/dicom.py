@@ -49,9 +49,9 @@ def _series(item: Input) -> Sequence[str]:
 
 
 def _version(item: Input, series: str | None) -> dict[str, Any]:
-    from pipeline.io.dicom.source import series_identity
+    from pipeline.io.dicom.source import series_version
 
-    return {"name": item.path.name, **series_identity(item.path, series, item.header)}
+    return {"name": item.path.name, **series_version(item.path, series, item.header)}
 
 
 DICOM = Format(

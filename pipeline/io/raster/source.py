@@ -29,8 +29,8 @@ from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
 from pipeline.sources.validity import valid_mask
 
-Asked = TypeVar("Asked")
-Given = TypeVar("Given")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 _LARGEST_BLOCK = 1 << 30
 _DELAYS = (0.5, 2.0)
 """Seconds before a part of an address is read again."""
@@ -58,7 +58,7 @@ class RasterSource(Source):
         self._opened: WeakSet[DatasetReader] = WeakSet()
         self._lock = threading.Lock()
         self._closed = False
-        self._patiently(self._look, bands)
+        self._retry(self._look, bands)
 
     def _look(self, bands: Sequence[BandName] | None) -> None:
         with reading(self.address):
@@ -94,18 +94,18 @@ class RasterSource(Source):
             InputError: The file is damaged.
 
         """
-        return self._patiently(self._pixels, box)
+        return self._retry(self._pixels, box)
 
-    def _patiently(self, call: Callable[[Asked], Given], asked: Asked) -> Given:
+    def _retry(self, call: Callable[[Argument], Result], argument: Argument) -> Result:
         for delay in _DELAYS:
             try:
-                return call(asked)
+                return call(argument)
             except InputError as error:
                 if error.code != UNREACHABLE:
                     raise
                 self._drop()
                 time.sleep(delay)
-        return call(asked)
+        return call(argument)
 
     def _drop(self) -> None:
         """Forget the handle of this thread."""

@@ -55,7 +55,7 @@ class StackSource(Source):
         parts = parts_of_stack(name)
         opened = [RasterSource(address) for _, address in parts]
         try:
-            each = [_named(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
+            each = [_named_bands(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
             self.band_info = tuple(chain(*each))
             every = range(1, len(self.band_info) + 1)
             self.bands = tuple(every if bands is None else numbers_of(self._path, self.band_info, bands))
@@ -79,7 +79,7 @@ class StackSource(Source):
                 f"{self._path}: {other.info.path} and {first.info.path} have different CRSs; reproject them "
                 "to one first with `gdalwarp`"
             )
-        placed = _placed(first.grid), _placed(other.grid)
+        placed = _has_transform(first.grid), _has_transform(other.grid)
         if any(placed) != all(placed) or not (all(placed) or first.grid.shape == other.grid.shape):
             raise InputError(
                 f"{self._path}: {other.info.path} has the shape {other.grid.shape} and {first.info.path} "
@@ -124,7 +124,7 @@ class StackSource(Source):
             part.source.close()
 
 
-def _named(source: RasterSource, name: str) -> tuple[RasterBand, ...]:
+def _named_bands(source: RasterSource, name: str) -> tuple[RasterBand, ...]:
     """The bands of a raster; a single one has the name that the stack gives it, first of all."""
     about = tuple(source.band_info[number - 1] for number in source.bands)
     if len(about) > 1:
@@ -132,5 +132,5 @@ def _named(source: RasterSource, name: str) -> tuple[RasterBand, ...]:
     return (replace(about[0], names=(name, *about[0].names)),)
 
 
-def _placed(grid: Grid) -> bool:
+def _has_transform(grid: Grid) -> bool:
     return grid.reference.get("gdal", {}).get("transform") is not None

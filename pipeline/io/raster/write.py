@@ -49,8 +49,10 @@ def write_cog(
         OutputError: The file cannot be written, or `slabs` do not fill the grid.
 
     """
-    look = _Look(1, np.dtype(dtype), nodata, Resampling.mode, classes)
-    _write(path, grid, (rows[None] for rows in slabs), look, lambda dataset: _describe(dataset, nodata, classes, tags))
+    profile = _Profile(1, np.dtype(dtype), nodata, Resampling.mode, classes)
+    _write(
+        path, grid, (rows[None] for rows in slabs), profile, lambda dataset: _describe(dataset, nodata, classes, tags)
+    )
 
 
 def write_layer(
@@ -75,10 +77,10 @@ def write_layer(
         if scaling is not None:
             dataset.scales, dataset.offsets = ((value,) * len(bands) for value in scaling)
 
-    _write(path, grid, slabs, _Look(len(bands), dtype, nodata, Resampling.average), describe)
+    _write(path, grid, slabs, _Profile(len(bands), dtype, nodata, Resampling.average), describe)
 
 
-class _Look(NamedTuple):
+class _Profile(NamedTuple):
     """What the bands of a GeoTIFF are like."""
 
     channels: int
@@ -89,23 +91,23 @@ class _Look(NamedTuple):
 
 
 def _write(
-    path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], look: _Look, describe: Callable[[DatasetWriter], None]
+    path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], profile: _Profile, describe: Callable[[DatasetWriter], None]
 ) -> None:
     """Write a Cloud Optimized GeoTIFF by way of a plain one, and see that it is whole."""
-    options = {"compress": "zstd", "zstd_level": 1, "nodata": look.nodata}
-    predictor = {"predictor": "yes"} if look.dtype.kind == "f" else {}
+    options = {"compress": "zstd", "zstd_level": 1, "nodata": profile.nodata}
+    predictor = {"predictor": "yes"} if profile.dtype.kind == "f" else {}
     with atomic_write(path) as temporary, writing(path):
         stage = temporary.with_suffix(".stage.tif")
         try:
-            with _created(stage, grid, look.channels, look.dtype, options) as dataset:
+            with _created(stage, grid, profile.channels, profile.dtype, options) as dataset:
                 describe(dataset)
                 expected = _fill(dataset, path, slabs)
             check_blocks(stage, path, 0)
-            overviews = _add_overviews(stage, look.overviews)
+            overviews = _add_overviews(stage, profile.overviews)
             check_blocks(stage, path, overviews)
             rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG, **predictor)
             verify_written(temporary, path, overviews, expected)
-            publish_sidecar(temporary, path, look.classes)
+            publish_sidecar(temporary, path, profile.classes)
         finally:
             for leftover in (stage, sidecar_of(stage), sidecar_of(temporary)):
                 leftover.unlink(missing_ok=True)

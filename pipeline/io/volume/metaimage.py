@@ -35,7 +35,7 @@ def read_metaimage(path: Path) -> RawVolumeHeader:
     """
     try:
         header, start = _header(path)
-        return _plain(path, header, start)
+        return _raw_header(path, header, start)
     except InputError as error:
         raise InputError(f"{path}: {error}", error.code) from None
 
@@ -69,7 +69,7 @@ def _check_layout(header: dict[str, str], sizes: NDArray[np.float64], name: str)
         raise InputError("has its voxels as text; write it again as binary data")
 
 
-def _plain(path: Path, header: dict[str, str], start: int) -> RawVolumeHeader:
+def _raw_header(path: Path, header: dict[str, str], start: int) -> RawVolumeHeader:
     sizes, name = _numbers(header, "DimSize", None), header[_LAST]
     _check_layout(header, sizes, name)
     kind = _TYPES.get(header.get("ElementType", ""))

@@ -100,7 +100,7 @@ def volume_count(header: Header) -> int:
     return int(dim[4]) if dim[0] > 3 else 1
 
 
-def still_holds(header: Header, grid: Grid, form: str) -> bool:
+def describes(header: Header, grid: Grid, form: str) -> bool:
     """Return whether a header has the shape and the affine of `grid`, by its sform or its qform."""
     try:
         return grid_of(header, form, None, {}) == grid

@@ -16,7 +16,7 @@ from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import to_ijk
-from pipeline.io.volume.nifti_header import KINDS, Header, header_of, still_holds
+from pipeline.io.volume.nifti_header import KINDS, Header, describes, header_of
 from pipeline.io.volume.nifti_text import put_text
 
 _ALIGNED = 2
@@ -98,7 +98,7 @@ def _header_of(grid: Grid) -> Header:
     words = grid.reference.get("nifti")
     if words:
         header = header_of(words)
-        if still_holds(header, grid, words.get("form", "sform")):
+        if describes(header, grid, words.get("form", "sform")):
             return header
     header = KINDS[max(grid.shape) > np.iinfo(np.int16).max](endianness="<")
     header.set_data_shape(grid.shape[::-1])

@@ -46,12 +46,12 @@ def read_nrrd(path: Path) -> RawVolumeHeader:
     except Exception:  # what is raised may quote the file
         raise InputError(f"{path}: has no NRRD header that can be read; write it again") from None
     try:
-        return _plain(path, header, start)
+        return _raw_header(path, header, start)
     except InputError as error:
         raise InputError(f"{path}: {error}", error.code) from None
 
 
-def _plain(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN401  (a dictionary of anything)
+def _raw_header(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN401  (a dictionary of anything)
     sizes = [int(size) for size in header["sizes"]]
     if len(sizes) != 3:
         raise InputError(f"has {len(sizes)} axes of sizes {sizes}; extract one volume of three axes first")

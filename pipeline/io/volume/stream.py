@@ -108,10 +108,10 @@ def _gzip(file: BufferedIOBase) -> _Readable | None:
 
 
 def _inflated(file: BufferedIOBase, start: int, packing: Packing) -> _Readable | None:
-    return None if packing == "raw" else _Inflated(file, start, _WBITS[packing])
+    return None if packing == "raw" else _InflateStream(file, start, _WBITS[packing])
 
 
-class _Inflated(RawIOBase):
+class _InflateStream(RawIOBase):
     """Data that zlib unpacks from byte `start` of a file on; what follows them there is not looked at."""
 
     def __init__(self, file: BufferedIOBase, start: int, wbits: int) -> None:
@@ -194,7 +194,7 @@ class NiftiSource(Source):
 
     def read(self, box: Box) -> Pixels:
         """Return the pixels of `box`, `(1, *box.shape)`; with `valid` only for files of floats. Thread-safe."""
-        if not Box.whole(self.grid.shape).holds(box):
+        if not Box.whole(self.grid.shape).contains(box):
             raise ValueError(f"{box} is not within the shape {self.grid.shape}")
         values = np.empty((1, *box.shape), self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, hence not valid

@@ -37,7 +37,7 @@ def _scene(found: ZarrArray, shape: tuple[int, ...]) -> Grid:
 
 
 def _mapping(found: ZarrArray) -> dict[str, Any]:
-    mapping = _beside(found, str(found.array.attrs.get("grid_mapping", "spatial_ref")))
+    mapping = _neighbor(found, str(found.array.attrs.get("grid_mapping", "spatial_ref")))
     return dict(mapping.attrs) if mapping is not None else {}
 
 
@@ -49,7 +49,7 @@ def _geotransform(mapping: dict[str, Any]) -> list[float] | None:
 
 def _by_coordinates(found: ZarrArray) -> list[float] | None:
     """The transform whose cell centers are the coordinates of the two last axes, if these are evenly spaced."""
-    steps = [step for name in found.axes[-2:] if (step := _spacing(_beside(found, name)))]
+    steps = [step for name in found.axes[-2:] if (step := _spacing(_neighbor(found, name)))]
     if len(steps) != 2:
         return None
     (top, down), (left, right) = steps
@@ -66,14 +66,14 @@ def _spacing(coordinates: zarr.Array[Any] | None) -> tuple[float, float] | None:
     return (float(values[0]), float(step)) if even else None
 
 
-def _beside(found: ZarrArray, name: str) -> zarr.Array[Any] | None:
+def _neighbor(found: ZarrArray, name: str) -> zarr.Array[Any] | None:
     array = found.group.get(name) if found.group else None
     return array if isinstance(array, zarr.Array) else None
 
 
 def _volume(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
     """A volume by its NIfTI header, as nifti-zarr keeps it, else by OME-Zarr, else with cells of 1 mm."""
-    header = _beside(found, "nifti")
+    header = _neighbor(found, "nifti")
     if header is not None and found.is_first and header.ndim == 1 and header.dtype.kind in "iu":
         from pipeline.io.volume.nifti_header import grid_in
 

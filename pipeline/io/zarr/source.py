@@ -59,7 +59,7 @@ class ZarrSource(Source):
         shape = self._array.shape[-spatial:]
         channels = [size for size, index in zip(self._array.shape, self._lead, strict=False) if index == slice(None)]
         self.info = SourceInfo(
-            grid=grid_from_json(record["grid"]) if record else self._placed(found, shape, affine),
+            grid=grid_from_json(record["grid"]) if record else self._foreign_grid(found, shape, affine),
             channels=channels[0] if channels else 1,
             dtype=np.dtype(self._array.dtype).newbyteorder("="),
             block=tuple(self._array.chunks[-spatial:]),
@@ -70,7 +70,7 @@ class ZarrSource(Source):
         self.provenance: dict[str, Any] = record["made"] if record else {}
         self._check(shape)
 
-    def _placed(self, found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
+    def _foreign_grid(self, found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
         try:
             return grid_of(found, shape, affine)
         except InputError as error:

@@ -49,7 +49,7 @@ ROOMS = {
     "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
 }
 """By library: the modules, with those below them, that may import it."""
-ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "decoding", "demo"})
+ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "demo"})
 """Modules in the root of the package: any other lies loose."""
 FLOORS = (
     ("pipeline.errors", "pipeline.samples"),
@@ -272,7 +272,7 @@ def test_a_package_hands_out_the_names_that_type_checkers_see(room):
         package.nothing  # noqa: B018
 
 
-def test_the_root_holds_six_files():
+def test_the_root_holds_five_files():
     assert {path.stem for path in (ROOT / "pipeline").glob("*.py")} <= ROOT_FILES
 
 

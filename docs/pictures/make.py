@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Pixels, Recipe, Scores, Source, SourceInfo, sweep
 from pipeline.engine.blend import Blend
-from pipeline.geometry import Box, Grid, Lattice, cut_bands
+from pipeline.geometry import Box, Grid, Lattice, cut_slabs
 from pipeline.io.raster import write_png
 
 FOLDER = Path(__file__).parent
@@ -68,16 +68,16 @@ class Canvas:
     def __init__(self) -> None:
         self.picture = np.zeros((3, *LATTICE.shape), np.uint8)
 
-    def write(self, band: Box, values: NDArray[Any], *, whole: bool = True) -> None:
-        """Take the colours of a band."""
-        self.picture[(slice(None), *band.slices)] = np.rint(values)
+    def write(self, slab: Box, values: tuple[NDArray[Any], ...], *, whole: bool = True) -> None:
+        """Take the colors of a slab."""
+        self.picture[(slice(None), *slab.slices)] = np.rint(values[0])
 
 
 def painted(lattice: Lattice, window: str) -> Picture:
     """What a sweep makes of the painter's patches."""
     canvas = Canvas()
-    bands = cut_bands(lattice.shape, 64)
-    sweep(Places(), Painter(lattice), canvas, Recipe(lattice, window, Scores((3,))), bands)
+    bands = cut_slabs(lattice.shape, 64)
+    sweep(Places(), Painter(lattice), canvas, Recipe(lattice, window, (Scores((3,)),)), bands)
     return canvas.picture
 
 

@@ -1,0 +1,28 @@
+"""Benchmarks, and the scripts that make pictures and reference pages, follow the names of the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Those of `benchmarks/peers` need other projects.
+SCRIPTS = (
+    *(script for script in sorted((ROOT / "benchmarks").rglob("*.py")) if script.parent.name != "peers"),
+    ROOT / "docs/pictures/architecture.py",
+    ROOT / "docs/pictures/make.py",
+    ROOT / "docs/reference/make.py",
+)
+
+
+def module_of(script: Path) -> str:
+    return ".".join(script.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_every_script_can_be_imported():
+    modules = [name for name in map(module_of, SCRIPTS) if not name.endswith("__main__")]
+    assert len(modules) > 20
+    code = "; ".join(f"import {name}" for name in modules)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -26,7 +26,7 @@ from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, Lat
 from pipeline.runs import SILENT, Observer, RunContext, Stoppable
 
 _SECONDS = 1.0
-"""Least time between two updates of a progress artifact."""
+"""Minimum time between two updates of a progress artifact."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Bounds:
     """Limits for the items of a flow."""
 
     at_once: int = 1
-    """Items that are segmented at a time."""
+    """Items that are segmented at the same time."""
     limit: str | None = None
-    """Name of a global concurrency limit of Prefect of which each item takes a slot, as for a GPU that flows share."""
+    """Name of a global concurrency limit of Prefect; each item takes one of its slots, e.g. of a GPU that flows share."""
     seconds: float | None = None
-    """Time for each try of an item; a retry goes on from what is done. None: as long as it takes."""
+    """Time limit for each attempt at an item; a retry resumes from finished slabs. None: no limit."""
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or (self.seconds is not None and self.seconds <= 0):

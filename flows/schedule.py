@@ -27,11 +27,11 @@ from pipeline.errors import PipelineError, RequestError
 from pipeline.jobs import check, read_request
 
 HOST, PORT = "127.0.0.1", 4200
-"""Where a server of our own listens: Prefect's usual place."""
+"""Address of a temporary server: Prefect's default."""
 _PATIENCE = 120.0
-"""Seconds that a server may take to start."""
+"""Seconds to wait for a server to start."""
 _ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-"""A tick that finds the one before it at work is dropped. A killed run gives its slot back after some five minutes."""
+"""A run is skipped while the one before it is running. A killed run releases its slot after about five minutes."""
 
 
 @dataclass(frozen=True)

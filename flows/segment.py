@@ -21,7 +21,7 @@ from pipeline.jobs import check, folder_of, jobs_of, read_request
 from pipeline.runs import RunContext
 
 _LISTED = 1000
-"""Most rows of a table that is shown as an artifact: failures first."""
+"""Maximum number of rows in a table artifact: failures first."""
 
 
 class ItemsFailedError(PipelineError):

@@ -113,7 +113,7 @@ def test_an_older_name_is_read_and_noted():
     assert "note: --quick is now --fast" in printed
     code, printed = made_of(Wider, "--tile", "1", "--cell", "2")
     assert code == 2
-    assert "--cell is the older name of --tile; give that one alone" in printed
+    assert "--cell is the old name of --tile; give only the new one" in printed
 
 
 def test_a_panel_may_take_some_fields():

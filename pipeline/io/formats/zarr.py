@@ -29,7 +29,7 @@ def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.zarr import CHUNK, SlabStore, create_labels
 
     header = header_beside(mask.grid, mask.labels.dtype)
-    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "made": mask.provenance}
+    said: dict[str, Any] = {"nodata": mask.nodata, "classes": mask.classes, "provenance": mask.provenance}
     with atomic_folder(path) as draft:
         create_labels(draft, mask.grid, mask.labels.dtype, **said, header=header)
         store = SlabStore(draft)

@@ -36,7 +36,7 @@ class Bounds:
     at_once: int = 1
     """Items that are segmented at the same time."""
     limit: str | None = None
-    """Name of a global concurrency limit of Prefect; each item takes one of its slots, e.g. of a GPU that flows share."""
+    """Name of a global concurrency limit of Prefect; each item takes a slot, e.g. of a shared GPU."""
     seconds: float | None = None
     """Time limit for each attempt at an item; a retry resumes from finished slabs. None: no limit."""
 

@@ -82,10 +82,10 @@ def folder_of_tiles(path: str | Path) -> Path:
     return Path(*takewhile(lambda part: not glob.has_magic(part), named.parts))
 
 
-def beside(path: str | Path) -> Path:
+def output_folder(path: str | Path) -> Path:
     """Return the folder for outputs of an input: that of the file or of the folder of tiles, else the current one."""
     if is_stack(path):
-        return beside(parts_of_stack(path)[0][1])
+        return output_folder(parts_of_stack(path)[0][1])
     if is_remote(path):
         return Path()
     return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent

@@ -17,7 +17,7 @@ from pipeline.io.formats.zarr import ZARR
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 from pipeline.io.suffixes import suffix_of
 
-__all__ = ["Mask", "MaskInfo", "check_mask", "check_output", "in_the_way", "mask_info", "publish", "publish_layer"]
+__all__ = ["Mask", "MaskInfo", "check_mask", "check_output", "foreign_sidecar", "mask_info", "publish", "publish_layer"]
 
 _HINT = "give one that `pipeline run` made"
 
@@ -65,7 +65,7 @@ def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint:
         )
 
 
-def in_the_way(path: Path) -> Path | None:
+def foreign_sidecar(path: Path) -> Path | None:
     """Return the sidecar of a mask at `path` if it exists already and was written by another program."""
     found = mask_format(path)
     if found is None or found.sidecar is None or not (beside := found.sidecar(path)).exists():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
-from pipeline.io.address import beside, is_path, redact_url, with_paths
+from pipeline.io.address import is_path, output_folder, redact_url, with_paths
 from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
@@ -160,7 +160,7 @@ def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
 def _folder(job: Job) -> Path:
     if job.output is not None:
         return job.output.absolute().parent
-    return beside(job.input).absolute()
+    return output_folder(job.input).absolute()
 
 
 def name_outputs(
@@ -217,7 +217,7 @@ def _is_one_file(output: str) -> bool:
 
 
 def _default_output(item: Input, name: str) -> Path:
-    return beside(item.text) / f"{name}_mask.tif"
+    return output_folder(item.text) / f"{name}_mask.tif"
 
 
 def _stac(place: str, asset: str | None) -> NamedInputs:

@@ -8,7 +8,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import open_source
-from pipeline.io.raster.target_grids import in_system, resized
+from pipeline.io.raster.target_grids import in_crs, resized
 from pipeline.jobs.job import Job
 
 
@@ -32,7 +32,7 @@ def find_target_grid(job: Job, item: Input | None = None) -> Grid | None:
         return _read_grid(job.like)
     if job.crs is not None:
         known = item or look(job.input)
-        return in_system([_grid_of(scene, "--crs") for scene in known.format.scenes(known)], job.crs, job.resolution)
+        return in_crs([_grid_of(scene, "--crs") for scene in known.format.scenes(known)], job.crs, job.resolution)
     if job.resolution is not None:
         return resized(_grid_of(item or job.input, "--resolution"), job.resolution)
     return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.io.address import beside
+from pipeline.io.address import output_folder
 from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import stem_of, with_stem
@@ -29,7 +29,7 @@ def expand_4d(job: Job, item: Input | None = None) -> list[Job]:
     count = source.info.volumes
     if count == 1:
         return [job]
-    mask = job.output or beside(job.input) / f"{stem_of(job.input)}{_SUFFIX}.nii.gz"
+    mask = job.output or output_folder(job.input) / f"{stem_of(job.input)}{_SUFFIX}.nii.gz"
     return [replace(job, volume=number, output=_numbered_path(mask, number)) for number in range(count)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
-from pipeline.io.mask_files import Mask, check_mask, in_the_way, mask_info, publish
+from pipeline.io.mask_files import Mask, check_mask, foreign_sidecar, mask_info, publish
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
 from pipeline.masks.postprocess import CleaningOptions, clean_mask
@@ -125,7 +125,7 @@ def _check_free(path: Path, output: Path, *, overwrite: bool) -> None:
         raise RequestError(f"{output}: is the input itself; give another --output")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; use --overwrite to replace it, or give another --output")
-    if not overwrite and (other := in_the_way(output)):
+    if not overwrite and (other := foreign_sidecar(output)):
         raise OutputError(
             f"{other}: already exists and would be overwritten; use --overwrite to allow it, or give another --output"
         )

@@ -10,7 +10,7 @@ from pipeline.engine.windows import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.orientation import Orientation
-from pipeline.io.address import beside
+from pipeline.io.address import output_folder
 from pipeline.io.band_names import HasBands, listed
 from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import check_output
@@ -109,7 +109,7 @@ def _without_unused(job: Job, source: Source) -> Job:
 
 def default_output(path: str, grid: Grid) -> Path:
     """Return `<stem>_mask` beside the input: a GeoTIFF for a scene, a compressed NIfTI for a volume."""
-    return beside(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
+    return output_folder(path) / (stem_of(path) + "_mask" + (".tif" if grid.is_scene else ".nii.gz"))
 
 
 def _user_read_options(job: Job, item: Input) -> ReadOptions:

@@ -12,7 +12,7 @@ from pipeline.errors import OutputError
 from pipeline.files.atomic import remove
 from pipeline.geometry.orientation import inverse
 from pipeline.io.formats.nifti import header_beside
-from pipeline.io.mask_files import Mask, in_the_way, mask_info, publish_layer
+from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import ZarrSource, create_labels, create_layer
 from pipeline.jobs.bids import find_derivative, write_description
@@ -58,7 +58,7 @@ def has_failed_patches(path: Path) -> bool:
 
 def check_free(prepared: PreparedJob) -> None:
     """Raise OutputError if a file that something else wrote would be overwritten."""
-    other = in_the_way(prepared.output)
+    other = foreign_sidecar(prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
         if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, SEAMS)):

@@ -1,4 +1,4 @@
-"""Sieving: small patches go to what surrounds them, and any tile is as the whole."""
+"""Sieving: small regions go to what surrounds them, and any tile is as the whole."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ def neighbours(cell, shape):
 
 def plainly(labels, least):
     """The same by walking over the cells."""
-    patch_of, patches = {}, []
+    region_of, regions = {}, []
     for cell in np.ndindex(labels.shape):
-        if cell in patch_of:
+        if cell in region_of:
             continue
-        patch, todo = [], [cell]
-        patch_of[cell] = len(patches)
+        region, todo = [], [cell]
+        region_of[cell] = len(regions)
         while todo:
             at = todo.pop()
-            patch.append(at)
+            region.append(at)
             for near in neighbours(at, labels.shape):
-                if near not in patch_of and labels[near] == labels[at]:
-                    patch_of[near] = len(patches)
+                if near not in region_of and labels[near] == labels[at]:
+                    region_of[near] = len(regions)
                     todo.append(near)
-        patches.append(patch)
-    small = {i for i, patch in enumerate(patches) if len(patch) < least and labels[patch[0]] != NODATA}
+        regions.append(region)
+    small = {i for i, region in enumerate(regions) if len(region) < least and labels[region[0]] != NODATA}
     out = labels.copy()
     for index in small:
         around = Counter(
             int(labels[near])
-            for cell in patches[index]
+            for cell in regions[index]
             for near in neighbours(cell, labels.shape)
-            if patch_of[near] not in small and labels[near] != NODATA
+            if region_of[near] not in small and labels[near] != NODATA
         )
         if around:
             best = min(around, key=lambda value: (-around[value], value))
-            for cell in patches[index]:
+            for cell in regions[index]:
                 out[cell] = best
     return out
 

@@ -55,7 +55,7 @@ class DicomSource(Source):
         self.info = SourceInfo(grid, channels=1, dtype=dtype, block=block, path=str(path))
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`, `(1, *box.shape)`, all observed.
+        """Return the pixels of `box`, `(1, *box.shape)`, all valid.
 
         Raises:
             InputError: A slice is damaged.

@@ -20,14 +20,14 @@ def cells_of(region: Region, box: Box) -> NDArray[np.bool_]:
 
 
 class ClippedSource(Source):
-    """A scene of which only a region is observed."""
+    """A scene of which only a region is valid."""
 
     def __init__(self, source: Source, region: Region) -> None:
         self._source, self._region = source, region
         self.info = replace(source.info, nodata=None)
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`; zeros, and not observed, outside the region."""
+        """Return the pixels of `box`; zeros, and not valid, outside the region."""
         inside = self._region.within(box)
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)

@@ -73,7 +73,7 @@ def versions(name: str) -> dict[str, Any]:
 
 
 class MosaicSource(Source):
-    """Rasters on one grid, or each put on one, as an input; each cell is from the first raster that observed it."""
+    """Rasters on one grid, or each put on one, as an input; each cell is from the first raster in which it is valid."""
 
     classes: ClassTable = ()
 
@@ -181,7 +181,7 @@ class MosaicSource(Source):
         return nearest
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, and not observed, where there is no tile."""
+        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, and not valid, where there is no tile."""
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)
         meeting = (self._boxes[:, :2] < box.stop).all(1) & (self._boxes[:, 2:] > box.start).all(1)

@@ -25,7 +25,7 @@ LONGITUDE_LATITUDE = "OGC:CRS84"
 
 
 def polygonize(labels: NDArray[Any], nodata: int, top: int) -> Iterator[tuple[int, list[Ring]]]:
-    """Yield the value and rings of each patch of equal `labels` `(rows, columns)`, joined along edges, except `nodata`.
+    """Yield the value and rings of each region of equal `labels` `(rows, columns)`, joined by edges, except `nodata`.
 
     Vertices are columns and rows of the grid, in which the first of these rows is `top`; the outer ring comes first.
     """

@@ -191,7 +191,7 @@ def _alpha(dataset: DatasetReader) -> list[int]:
 
 
 def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
-    """Return the bands whose masks show what was observed; none where alpha or nodata values do, or where all was."""
+    """Return the bands whose masks show valid cells; none where alpha or nodata values do, or where all are valid."""
     flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []

@@ -39,7 +39,7 @@ class StackSource(Source):
     """Rasters of one CRS as an input: their bands one after the other, on the grid of the first.
 
     The cell of another grid is the one that holds the center of the scene's own: nothing is mixed, so that nodata stays
-    nodata. A cell was observed where every raster that is read observed it.
+    nodata. A cell is valid where it is valid in every raster that is read.
     """
 
     classes: ClassTable = ()
@@ -88,7 +88,7 @@ class StackSource(Source):
         to_other = relative(first.grid.affine, other.grid.affine)
         if abs(to_other[0, 1]) * first.grid.shape[1] > _APART or abs(to_other[1, 0]) * first.grid.shape[0] > _APART:
             raise InputError(
-                f"{self._path}: {other.info.path} is rotated against {first.info.path}; put both on one grid "
+                f"{self._path}: {other.info.path} is rotated relative to {first.info.path}; put both on one grid "
                 "with `gdalwarp`"
             )
         rows, columns = (
@@ -98,7 +98,7 @@ class StackSource(Source):
         return rows.astype(np.intp), columns.astype(np.intp)
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, not observed, beyond a raster that is read."""
+        """Return the pixels of `box`, `(channels, *box.shape)`; zeros, not valid, beyond a raster that is read."""
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.ones(box.shape, np.bool_)
         for part in self._parts:

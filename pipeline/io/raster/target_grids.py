@@ -35,7 +35,7 @@ def resized(grid: Grid, size: Size) -> Grid:
     return grid_at(shape, (a / width * wide, b / height * high, c, d / width * wide, e / height * high, f), grid.crs)
 
 
-def in_system(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
+def in_crs(grids: Sequence[Grid], crs: str, size: Size | None) -> Grid:
     """Return the north-up grid in a CRS that holds scenes; without `size`, cells of the area of the smallest.
 
     Raises:

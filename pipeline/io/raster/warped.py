@@ -31,7 +31,7 @@ _SNAP = 1e-6
 
 
 class ReprojectedSource(Source):
-    """A scene on the grid `target`: the mean of its four nearest cells by nearness, observed where all needed are.
+    """A scene on the grid `target`: the mean of its four nearest cells by nearness, valid where all needed are.
 
     Where cells of `target` are larger than the scene's by a whole factor or more, the scene's are averaged first in
     blocks of that factor, counted from its corner. Whole numbers are rounded to their type (those of 64 bits become
@@ -61,7 +61,7 @@ class ReprojectedSource(Source):
     def read(self, box: Box) -> Pixels:
         """Return the pixels of `box`, `(channels, *box.shape)`.
 
-        Zeros, and not observed, where a cell that is needed is outside the scene or was not observed.
+        Zeros, and not valid, where a cell that is needed is outside the scene or not valid.
         """
         values: NDArray[Any] = np.zeros((self.channels, *box.shape), self.dtype)
         valid = np.zeros(box.shape, np.bool_)
@@ -127,7 +127,7 @@ def _fault(grid: Grid, target: Grid) -> str | None:
 
 
 def _between(planes: Floats, seen: NDArray[np.bool_], at: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Values of `planes` at places `(2, n)` by their four nearest cells, and whether all that count were observed."""
+    """Values of `planes` at places `(2, n)` by their four nearest cells, and whether all that count are valid."""
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, np.array(seen.shape)[:, None] - 1)
     beyond = at - low
@@ -142,9 +142,9 @@ def _between(planes: Floats, seen: NDArray[np.bool_], at: Floats) -> tuple[Float
 
 
 def _reduced(pixels: Pixels, factors: tuple[int, int]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return means of blocks of `factors` cells, incomplete ones at the end too, and whether all of each were observed.
+    """Return means of blocks of `factors` cells, incomplete ones at the end too, and whether all of each are valid.
 
-    What was not observed is 0, and adds nothing. Cells are added one by one, so that sums do not depend on the box.
+    What is not valid is 0, and adds nothing. Cells are added one by one, so that sums do not depend on the box.
     """
     seen = np.ones(pixels.values.shape[1:], np.bool_) if pixels.valid is None else pixels.valid
     sums, missing = np.where(seen, pixels.values, 0).astype(np.float64), (~seen).astype(np.float64)

@@ -64,7 +64,7 @@ def _stream(plain: RawVolumeHeader) -> ByteStream:
         stream = open_stream(plain.data, header + skipped, plain.packing)
     except OSError as error:
         raise InputError(
-            f"its voxels in {plain.data.name} cannot be opened ({error.strerror}); they belong beside it"
+            f"its voxels in {plain.data.name} cannot be opened ({error.strerror}); keep both files in one folder"
         ) from None
     if needed > stream.most:
         stream.close()

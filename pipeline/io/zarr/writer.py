@@ -27,7 +27,7 @@ class SlabStore:
             self._folder = path / record["array"]
             array = root[record["array"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{path}: is not a mask that was begun ({error!r}); start over with --restart") from error
+            raise OutputError(f"{path}: is not an unfinished mask ({error!r}); start over with --restart") from error
         if not isinstance(array, zarr.Array):
             raise OutputError(f"{path}: {record['array']} is not an array; start over with --restart")
         self._array = array

@@ -20,7 +20,7 @@ from pipeline.cli import app
 from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
-from pipeline.io.address import beside, is_remote, name_of, redact_url
+from pipeline.io.address import is_remote, name_of, output_folder, redact_url
 from pipeline.io.opening import open_source
 from pipeline.io.raster.stack import StackSource
 from pipeline.jobs.job import Job
@@ -123,7 +123,7 @@ def test_a_mask_is_that_of_the_same_bands_in_one_file(folder, tmp_path):
     ("change", "said"),
     [
         ({"crs": "EPSG:32633"}, "have different CRSs; reproject them to one first"),
-        ({"transform": WHERE @ Affine.rotation(1)}, "is rotated against"),
+        ({"transform": WHERE @ Affine.rotation(1)}, "is rotated relative to"),
         ({"transform": None}, "one has no transform, so their relative position is unknown"),
     ],
 )
@@ -151,7 +151,7 @@ def test_names_in_a_stack_are_not_told_where_none_may_be(folder):
 
 def test_a_stack_is_an_item_like_others(folder, tmp_path, monkeypatch):
     name = stack(folder, "ten", "twenty")
-    assert (beside(name), name_of(name), is_remote("stack:a=https://h/x.tif")) == (folder, "ten.tif", False)
+    assert (output_folder(name), name_of(name), is_remote("stack:a=https://h/x.tif")) == (folder, "ten.tif", False)
     assert redact_url("stack:a=https://u:p@h/x.tif|b=/y.tif") == "stack:a=https://h/x.tif|b=/y.tif"
     monkeypatch.chdir(folder)
     assert key_of(Job("stack:ten=ten.tif|twenty=twenty.tif")) == key_of(Job(name)) == name

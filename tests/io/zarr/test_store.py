@@ -209,7 +209,7 @@ def test_a_store_that_is_none_is_named(tmp_path: Path) -> None:
         create_labels(tmp_path / "mask.zarr", grid, U8, nodata=255, classes=(), provenance={})
     zarr.create_group(tmp_path / "other.zarr")
     for name in ("missing.zarr", "other.zarr"):
-        with pytest.raises(OutputError, match=rf"{name}: is not a mask that was begun"):
+        with pytest.raises(OutputError, match=rf"{name}: is not an unfinished mask"):
             SlabStore(tmp_path / name)
 
 

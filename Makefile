@@ -4,6 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Processes of the tests: one more than cores, for some tests wait.
+BESIDE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: demo test test-fast check reference clean
 
@@ -13,11 +15,11 @@ demo: .venv/installed
 	$(BIN)/python -m pipeline.demo show demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n logical --dist worksteal --durations=15
+	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal --durations=15
 
 # All but what starts servers, kills processes or takes long: two minutes on two cores.
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow and not server and not kill"
+	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal -m "not slow and not server and not kill"
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -97,7 +97,11 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         with _connect(scheduler) as client:
             yield client
         return
-    quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
+    quiet: dict[str, Any] = {
+        "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # else port 8787, which another run may hold
+        "silence_logs": 50,
+    }
     with dask.config.set({"distributed.worker.daemon": False}), _block_interrupts():
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
     with cluster, Client(cluster, set_as_default=False) as client:

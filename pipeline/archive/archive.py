@@ -228,7 +228,7 @@ def _with_stamp(row: Row, stamp: str | None) -> Entry:
 
 
 def _skipped_report(job: Job, row: Row) -> Report:
-    return Report(job.name, row.output, "skipped", "already made by the same job", 0.0, row.cells, row.model)
+    return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
 
 
 def _quarantined_report(job: Job, row: Row, ledger: Path) -> Report:

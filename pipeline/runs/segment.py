@@ -75,7 +75,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
     cells = Box.whole(prepared.grid.shape).size
     if _is_done(prepared, resources, ledger):
         _clear_up(prepared, ledger)
-        return Report(*told, "skipped", "already made by the same job", 0.0, cells, prepared.card.name)
+        return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
     if job.bands is None and prepared.reading.bands is not None:
         run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     with output_lock(prepared.work, prepared.output):

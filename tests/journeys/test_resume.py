@@ -258,7 +258,7 @@ def test_what_is_made_is_left_alone(scene, mask, models):
     before = mask.stat()
     job = Job(str(scene), mask, str(models / "scene"))
     report = segment(job)
-    assert (report.status, report.reason) == ("skipped", "already made by the same job")
+    assert (report.status, report.reason) == ("skipped", "already made by this very job")
     assert mask.stat() == before or mask.stat().st_mtime_ns == before.st_mtime_ns
     with pytest.raises(OutputError, match=r"already exists, made with overlap \[32, 24\] \(now \[8, 8\]\); use --over"):
         segment(replace(job, overlap=(8, 8)))

@@ -30,6 +30,8 @@ from pipeline.runs.observer import Observer, RunContext
 from tests.support.inputs import contents, listing, pixels, put_scene
 from tests.support.observers import Callbacks
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 5
 
 
@@ -79,7 +81,6 @@ def states(folder):
         ledger.close()
 
 
-@pytest.mark.slow
 def test_a_second_run_leaves_alone_what_is_done_and_what_is_broken(run, folder):
     assert statuses(run()) == DONE
     assert states(folder)["s0"] == ("done", None, 1)
@@ -136,7 +137,6 @@ def test_what_another_run_is_making_is_left_to_it(run, folder):
     assert statuses(run()) == {**KEPT, "s1": "done"}
 
 
-@pytest.mark.slow
 def test_several_runs_share_an_archive(folder, models):
     """Each takes what no other is making, and together they make all of it, each once."""
     words = ["run", "--input", folder / "in", "--output", f"{folder / 'out'}/", "--model", models / "scene", "--json"]

@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 RECORDERS = ("checkpoint", "decode", "inputs", "record")
 OPTIONS, DOCUMENT = "options", "document"
 """How the names of records begin to which a new version may add."""
-SENTENCES = ("told", "concluded")
-"""Keys of JSON documents whose lines are for people."""
+SENTENCES = ("told", "concluded", "reason")
+"""Keys of JSON documents whose text is for people."""
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -66,7 +66,9 @@ _MISSING = "(no such key)"
 
 
 def _alike(old: Any, new: Any) -> bool:
-    """Whether both are lists of as many lines."""
+    """Whether both are sentences, or lists of as many."""
+    if isinstance(old, str) and isinstance(new, str):
+        return True
     return isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
 
 

@@ -25,6 +25,8 @@ from pipeline.io.suffixes import stem_of, suffix_of
 from tests.support.inputs import labels_of, pixels, put_scene
 from tests.support.remote import served
 
+pytestmark = pytest.mark.slow
+
 NAMES = itertools.count()
 """GDAL remembers what lay at an address, so no test asks for a name that another did."""
 

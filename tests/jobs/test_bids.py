@@ -22,6 +22,8 @@ from pipeline.jobs.request import Request, Search
 from pipeline.masks.check import check
 from tests.support.inputs import labels_of, listing, pixels, put_volume
 
+pytestmark = pytest.mark.slow
+
 IMAGES = (
     "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
     "sub-01/ses-2/anat/sub-01_ses-2_run-1_T1w.nii",

@@ -31,7 +31,7 @@ Parameter = Any
 
 
 def remade(page: str) -> str:
-    """The text of a page, with each of its tables made anew."""
+    """Return the text of a page with its tables generated from the code."""
     return MADE.sub(lambda found: found[1] + made(found[2]) + found[3], page)
 
 

@@ -96,15 +96,15 @@ def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Traini
     training = trainings[0]
     spec = spec_of(training)
     gathered = collect_statistics(training, find_items(training.data, data))
-    normalisation = normalization_of(training, gathered)
+    normalization = normalization_of(training, gathered)
     torch.manual_seed(training.seed)
     unet = UNet(spec)
     steps = _noted(
-        out / "steps.json", lambda: _fitting(trainings, PSPNet(spec), UNet(spec), gathered, normalisation, resources)
+        out / "steps.json", lambda: _fitting(trainings, PSPNet(spec), UNet(spec), gathered, normalization, resources)
     )
     training = replace(training, schedule=replace(training.schedule, steps=steps["unet"], coarse=0.0))
     learner = Learner(training, cast("PSPNet", unet))
-    fit(learner, TrainingDataModule(training, gathered, normalisation, resources), out, resources)
+    fit(learner, TrainingDataModule(training, gathered, normalization, resources), out, resources)
     torch.save(learner.published.state_dict(), out / WEIGHTS)
 
 
@@ -123,10 +123,10 @@ def _fitting(trainings: Sequence[Training], pspnet: PSPNet, unet: nn.Module, *da
     device = choose_device(resources.device)
     batches = TrainingDataModule(training, *found, resources).train_dataloader()
     networks = {"unet": unet, "pspnet": pspnet, "coarse": coarse_twin(pspnet)}
-    optimisers = {}
+    optimizers = {}
     for name, network in networks.items():
         network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        optimisers[name] = torch.optim.AdamW(network.parameters(), lr=1e-4)
+        optimizers[name] = torch.optim.AdamW(network.parameters(), lr=1e-4)
     times: dict[str, list[float]] = {name: [] for name in networks}
     for batch in islice(batches, TIMED):
         image, labels = (x.to(device) for x in batch)
@@ -136,9 +136,9 @@ def _fitting(trainings: Sequence[Training], pspnet: PSPNet, unet: nn.Module, *da
                 scores = network(image.contiguous(memory_format=torch.channels_last))
             heads = scores if isinstance(scores, tuple) else (scores,)
             loss = sum(loss_of(head, labels, training.loss) for head in heads)
-            optimisers[name].zero_grad()
+            optimizers[name].zero_grad()
             loss.backward()
-            optimisers[name].step()
+            optimizers[name].step()
             times[name].append(time.monotonic() - began)
     seconds = {name: statistics.median(taken) for name, taken in times.items()}
     whole = sum(

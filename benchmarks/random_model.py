@@ -37,12 +37,12 @@ def write(
     _save(folder, _scene(backbone, classes, patch, overlap, channels))
 
 
-def write_volume(folder: Path, normalisation: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
+def write_volume(folder: Path, normalization: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
     """A model of volumes that sees three slices."""
     scene = _scene("resnet18", classes, patch, overlap)
     small = replace(scene.network, output_stride=32, ppm_channels=4, head_channels=8)
     of_volumes = {"kind": "volume", "channels": ("CT",), "margin": 1, "orientation": "RAS", "views": ("axial",)}
-    _save(folder, replace(scene, **of_volumes, normalization=VOLUMES[normalisation], network=small))
+    _save(folder, replace(scene, **of_volumes, normalization=VOLUMES[normalization], network=small))
 
 
 def _save(folder: Path, card: Card) -> None:

@@ -1,6 +1,6 @@
 """A packed volume through a network that costs nothing, against unpacking and packing it alone; and its peak memory.
 
-    python -m benchmarks.volume FOLDER [--slices 400] [--side 512] [--runs 5] [--normalisation window]
+    python -m benchmarks.volume FOLDER [--slices 400] [--side 512] [--runs 5] [--normalization window]
 
 run     `segment` from `.nii.gz` to `.nii.gz`, int16 in and labels out, with a network whose scores are ready;
 alone   the same file unpacked slice by slice, and the same labels packed.
@@ -80,9 +80,9 @@ def alone(folder: Path, ready: NDArray[np.uint8]) -> None:
         write_nifti(folder / NAMES["alone"], source.grid, labels, np.uint8)
 
 
-def main(folder: Path, slices: int, side: int, runs: int, normalisation: str) -> None:
+def main(folder: Path, slices: int, side: int, runs: int, normalization: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    random_model.write_volume(folder / NAMES["model"], normalisation, CLASSES, patch=side, overlap=side // 4)
+    random_model.write_volume(folder / NAMES["model"], normalization, CLASSES, patch=side, overlap=side // 4)
     if not (folder / NAMES["input"]).exists():
         make(folder / NAMES["input"], slices, side)
     run(folder, side)
@@ -109,7 +109,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     for name, default in {"slices": 400, "side": 512, "runs": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--normalisation", choices=random_model.VOLUMES, default="window")
+    parser.add_argument("--normalization", choices=random_model.VOLUMES, default="window")
     if "--measure" in sys.argv:
         print(measure(Path(sys.argv[2]), int(sys.argv[3])))
     else:

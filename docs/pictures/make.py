@@ -2,7 +2,7 @@
 
     python docs/pictures/make.py
 
-windows.png   what the blend windows make of a network that paints each patch in a colour of its own
+windows.png   what the blend windows make of a network that paints each patch in a color of its own
 carried.png   which cells are final, and which are carried over, at three moments of one sweep
 """
 
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 Picture = NDArray[np.uint8]
 """`(3, rows, columns)`."""
 
-COLOURS = np.array([(230, 120, 40), (50, 120, 210), (60, 140, 60), (240, 210, 80)], np.float32)
+COLORS = np.array([(230, 120, 40), (50, 120, 210), (60, 140, 60), (240, 210, 80)], np.float32)
 LATTICE = Lattice((250, 350), (100, 100), (40, 40), (0, 0))
 """Rows of patches begin at 0, 60, 120 and 150: the last is shifted inward."""
 UNTOUCHED, FINAL, CARRIED, PATCH = (238, 238, 238), (120, 160, 120), (240, 150, 50), (40, 40, 40)
@@ -48,7 +48,7 @@ class Places(Source):
 
 
 class Painter:
-    """A network that gives every pixel of a patch the colour of the patch."""
+    """A network that gives every pixel of a patch the color of the patch."""
 
     classes, batch, threads = 3, 1, 1
 
@@ -58,8 +58,8 @@ class Painter:
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
         """Red, green and blue as scores."""
         row, column = (starts.index(int(at)) for starts, at in zip(self._starts, values[0, :, 0, 0], strict=True))
-        colour = COLOURS[2 * (row % 2) + column % 2]
-        return np.broadcast_to(colour[None, :, None, None], (1, 3, *values.shape[2:])).copy()
+        color = COLORS[2 * (row % 2) + column % 2]
+        return np.broadcast_to(color[None, :, None, None], (1, 3, *values.shape[2:])).copy()
 
 
 class Canvas:
@@ -88,8 +88,8 @@ def carried(patches: int) -> Picture:
     picture[:] = np.array(UNTOUCHED)[:, None, None]
     for patch in [patch for _, row in LATTICE.rows() for patch in row][:patches]:
         final, _ = blend.add(patch, None, np.ones(patch.shape, np.float32))
-        for box, colour in ((patch, CARRIED), (final, FINAL)):
-            picture[(slice(None), *box.slices)] = np.array(colour)[:, None, None]
+        for box, color in ((patch, CARRIED), (final, FINAL)):
+            picture[(slice(None), *box.slices)] = np.array(color)[:, None, None]
     return outlined(picture, patch)
 
 

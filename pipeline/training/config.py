@@ -121,12 +121,13 @@ class Samples:
         Values,
         Meaning('Scene values to train on: "raw" as stored, or "physical" after the scale and offset of each band.'),
     ] = "raw"
-    normalisation: Annotated[
+    normalization: Annotated[
         Literal["fixed", "zscore", "window", "percentile"],
         Meaning(
             '"fixed", "zscore" (per volume), "window", or "percentile" (per image), as in the card. '
             'All but "zscore" use the mean and standard deviation of the training images unless `mean` and `std` '
-            "are given."
+            "are given.",
+            former=("normalisation",),
         ),
     ] = "fixed"
     mean: Annotated[
@@ -160,8 +161,12 @@ class Augmentation:
     gamma: Annotated[
         float, Meaning("Largest absolute logarithm of the gamma exponent, which applies to the image scaled to 0..1.")
     ] = 0.0
-    colour: Annotated[
-        float, Meaning("Largest change in scale of a single channel, as a share; slices of a volume change together.")
+    color: Annotated[
+        float,
+        Meaning(
+            "Largest change in scale of a single channel, as a share; slices of a volume change together.",
+            former=("colour",),
+        ),
     ] = 0.1
     noise: Annotated[float, Meaning("Largest standard deviation of added Gaussian noise.")] = 0.02
     blur: Annotated[float, Meaning("Share of the patches that are blurred, by a Gaussian of 0.3 to 1.2 pixels.")] = 0.0
@@ -183,7 +188,7 @@ class Schedule:
     """How the weights move."""
 
     steps: Annotated[int, Meaning("Number of steps.")] = 20000
-    optimiser: Annotated[Literal["sgd", "adamw"], Meaning('"sgd" or "adamw".')] = "sgd"
+    optimizer: Annotated[Literal["sgd", "adamw"], Meaning('"sgd" or "adamw".', former=("optimiser",))] = "sgd"
     rate: Annotated[float, Meaning("Initial learning rate of the backbone.", name="learning_rate")] = 0.01
     new_layers: Annotated[
         float,
@@ -225,7 +230,7 @@ class Training:
     name: Annotated[str, Meaning("Name of the model.")]
     kind: Annotated[Literal["scene", "volume"], Meaning('"scene" or "volume".')]
     classes: Annotated[
-        tuple[ClassEntry, ...], Meaning("List of `{name, colour}`; the number of a class is its position, from 0.")
+        tuple[ClassEntry, ...], Meaning("List of `{name, color}`; the number of a class is its position, from 0.")
     ]
     channels: Annotated[tuple[str, ...], Meaning("Names of the input's channels, in order.")]
     data: Annotated[Data, Meaning("See below.")]
@@ -242,7 +247,9 @@ class Training:
         "gaussian"
     )
     seed: Annotated[int, Meaning("Random seed of the initial weights, the samples and dropout.")] = 0
-    licence: Annotated[str, Meaning("License of the weights, an SPDX identifier if there is one.")] = "unknown"
+    license: Annotated[
+        str, Meaning("License of the weights, an SPDX identifier if there is one.", former=("licence",))
+    ] = "unknown"
     credits: Annotated[str, Meaning("Whose data the model is trained on.")] = "unknown"
     limits: Annotated[tuple[str, ...], Meaning("Known limitations of the model, one sentence each, for its card.")] = ()
 

@@ -61,7 +61,7 @@ def normalization_of(training: Training, statistics: Sequence[ItemStatistics]) -
     """How values are scaled: as the training says, with the training images' own mean and spread where it is silent."""
     how = training.samples
     mean, std = how.mean, how.std
-    if not mean and how.normalisation != "zscore":
+    if not mean and how.normalization != "zscore":
         by_channel = zip(*(found.moments for found in statistics if found.item.part == "train"), strict=True)
         joined = [_joined(parts) for parts in by_channel]
         mean, std = tuple(m for m, _ in joined), tuple(s or 1.0 for _, s in joined)
@@ -71,9 +71,9 @@ def normalization_of(training: Training, statistics: Sequence[ItemStatistics]) -
 def _rule(training: Training, mean: Numbers, std: Numbers) -> Normalization:
     """That of a training with this mean and std; RequestError where it makes no sense."""
     how = training.samples
-    if how.normalisation == "zscore":
+    if how.normalization == "zscore":
         return Normalization("zscore", (), ())
-    normalization = Normalization(how.normalisation, mean, std, how.low, how.high)
+    normalization = Normalization(how.normalization, mean, std, how.low, how.high)
     try:
         normalization.check(len(training.channels))
     except ValueError as error:
@@ -108,9 +108,9 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
             )
         class_counts = count_classes(item, labels, len(training.classes), training.data.ignore)
         how = training.samples
-        own = stretch(image, how.low, how.high) if how.normalisation == "percentile" else NO_STATISTICS
+        own = stretch(image, how.low, how.high) if how.normalization == "percentile" else NO_STATISTICS
         moments = _moments(training, image, own) if _measured(training) else ()
-        if how.normalisation == "zscore":
+        if how.normalization == "zscore":
             own = InputStatistics.of_moments(moments)
         return ItemStatistics(item, reading, image.grid, class_counts, own, moments)
     finally:
@@ -126,18 +126,18 @@ def _requirements(training: Training) -> InputRequirements:
 
 
 def _measured(training: Training) -> bool:
-    return training.samples.normalisation == "zscore" or not training.samples.mean
+    return training.samples.normalization == "zscore" or not training.samples.mean
 
 
 def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[MomentAccumulator, ...]:
     moments = tuple(MomentAccumulator() for _ in training.channels)
     how = training.samples
-    stretched = Scaling.by(_rule(training, *_plainly(training)), own) if how.normalisation == "percentile" else None
+    stretched = Scaling.by(_rule(training, *_plainly(training)), own) if how.normalization == "percentile" else None
     for _, pixels in slabs(image, 1 if training.kind == "volume" else 256):
         values = pixels.values if stretched is None else stretched(pixels.values[None], None)[0]
         for channel, seen in enumerate(moments):
             plane = values[channel] if pixels.valid is None else values[channel][pixels.valid]
-            seen.add(np.clip(plane, how.low[channel], how.high[channel]) if how.normalisation == "window" else plane)
+            seen.add(np.clip(plane, how.low[channel], how.high[channel]) if how.normalization == "window" else plane)
     return moments
 
 

@@ -57,7 +57,7 @@ def draw_intensity(rng: np.random.Generator, how: Augmentation, channels: int) -
         brightness=spread(how.brightness),
         contrast=1 + spread(how.contrast),
         gamma=float(np.exp(spread(how.gamma))),
-        color=tuple(1 + spread(how.colour) for _ in range(channels)),
+        color=tuple(1 + spread(how.color) for _ in range(channels)),
         noise=float(how.noise * rng.uniform()),
         blur=float(rng.uniform(0.3, 1.2)) if rng.uniform() < how.blur else 0.0,
         seed=int(rng.integers(2**31)),

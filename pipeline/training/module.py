@@ -106,7 +106,7 @@ class Learner(lightning.LightningModule):
         ]
         optimizer: Optimizer = (
             SGD(groups, momentum=how.momentum, weight_decay=how.decay)
-            if how.optimiser == "sgd"
+            if how.optimizer == "sgd"
             else AdamW(groups, weight_decay=how.decay)
         )
         falling = LambdaLR(optimizer, lambda step: rate_factor(step, how))

@@ -36,7 +36,7 @@ from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
 from pipeline.training.patch import Sample
 
-_DESCRIPTIVE = ("licence", "credits", "limits")
+_DESCRIPTIVE = ("license", "credits", "limits")
 """What a training says of its model and does not depend on."""
 _RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
 _FIRST_LINE_AFTER = 10
@@ -325,7 +325,7 @@ def card_of(training: Training, normalization: Normalization, figures: dict[str,
         averaging=training.averaging,
         window=training.window,
         weights_sha256="",
-        license=training.licence,
+        license=training.license,
         credits=training.credits,
         evaluation={"validation": figures} if figures else {},
         training=_plain({name: value for name, value in asdict(training).items() if name in _RECIPE}),

@@ -98,7 +98,7 @@ def tagged(path: Path) -> Path:
 
 
 def mapped(path: Path) -> Path:
-    """One band of numbers that stand for colours."""
+    """One band of numbers that stand for colors."""
     bare(bands=1)(path)
     with rasterio.open(path, "r+") as dataset:
         dataset.write_colormap(1, {value: (value, 255 - value, 7, 255) for value in range(256)})
@@ -173,7 +173,7 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "layout: one column of tiles": bare(width=1, **TILES),
     **{f"mask: {name}": write for name, write in MASKS.items()},
     "kind: scale and offset": tagged,
-    "kind: colour-mapped": mapped,
+    "kind: color-mapped": mapped,
     "kind: JPEG 2000": copied("JP2OpenJPEG", ".jp2", quality="100", reversible="YES"),
     "kind: PNG": copied("PNG", ".png", worldfile="YES"),
     "kind: ERDAS Imagine": copied("HFA", ".img"),

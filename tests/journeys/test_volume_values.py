@@ -155,7 +155,7 @@ def test_a_training_scales_volumes_as_a_run_does(tmp_path):
     put_volume(
         truth, np.ascontiguousarray((VALUES.T % len(VOLUMES.classes)).astype(np.uint8)), np.diag([1.0, 1, 1.5, 1])
     )
-    samples = replace(VOLUMES.samples, normalisation="percentile", low=LOW, high=HIGH)
+    samples = replace(VOLUMES.samples, normalization="percentile", low=LOW, high=HIGH)
     training = replace(VOLUMES, channels=("MR", "MR"), samples=samples)
     (found,) = collect_statistics(training, (Item(str(path), str(truth), "train"),))
     assert found.reading.windows == (0, 0)

@@ -247,7 +247,7 @@ def test_bands_and_strips_change_nothing_of_it(stretched, tmp_path):
 
 def test_a_training_stretches_each_item_as_a_run_does(tmp_path):
     put(tmp_path / "label.tif", truth((150, 120), 3)[None])
-    how = replace(SCENES.samples, normalisation="percentile", low=RULE.low, high=RULE.high)
+    how = replace(SCENES.samples, normalization="percentile", low=RULE.low, high=RULE.high)
     training = replace(SCENES, data=Data("", ""), samples=how)
     items = []
     for seed in range(2):

@@ -103,10 +103,10 @@ def mmseg_file(path: Path, model: nn.Module, config: dict[str, Any], generation:
     from mmengine.runner import save_checkpoint
     from mmseg.utils import cityscapes_classes, cityscapes_palette
 
-    text, names, colours = mmseg_text(config), tuple(cityscapes_classes()), cityscapes_palette()
+    text, names, colors = mmseg_text(config), tuple(cityscapes_classes()), cityscapes_palette()
     meta = {
-        "0.x": {"mmseg_version": "0.30.0", "config": text, "CLASSES": names, "PALETTE": colours},
-        "1.x": {"cfg": text, "dataset_meta": {"classes": names, "palette": colours}},
+        "0.x": {"mmseg_version": "0.30.0", "config": text, "CLASSES": names, "PALETTE": colors},
+        "1.x": {"cfg": text, "dataset_meta": {"classes": names, "palette": colors}},
     }
     save_checkpoint({"meta": meta[generation], "state_dict": model.state_dict()}, str(path))
     return path

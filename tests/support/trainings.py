@@ -13,7 +13,7 @@ from pipeline.training.config import Augmentation, Data, Network, Samples, Sched
 from tests.support.inputs import put_scene
 
 CLASSES = (ClassEntry("dark", (0, 0, 0)), ClassEntry("bright", (255, 255, 255)), ClassEntry("rare", (255, 0, 0)))
-STILL = Augmentation((1.0, 1.0), 0.0, 0.0, quarter_turns=False, flips=(), brightness=0, contrast=0, colour=0, noise=0)
+STILL = Augmentation((1.0, 1.0), 0.0, 0.0, quarter_turns=False, flips=(), brightness=0, contrast=0, color=0, noise=0)
 SCENES = Training(
     name="small",
     kind="scene",
@@ -22,7 +22,7 @@ SCENES = Training(
     data=Data("scene*.tif", "{stem}_label.tif", validation=("scene2",), exclude=("*_label",)),
     network=Network(output_stride=16, ppm_channels=8, head_channels=8),
     samples=Samples(patch=(32, 32), batch=4),
-    schedule=Schedule(steps=12, optimiser="adamw", rate=2e-3, new_layers=1.0, every=4),
+    schedule=Schedule(steps=12, optimizer="adamw", rate=2e-3, new_layers=1.0, every=4),
 )
 VOLUMES = replace(
     SCENES,
@@ -30,7 +30,7 @@ VOLUMES = replace(
     channels=("MR",),
     data=Data("volume*.nii.gz", "labels/{stem}.nii", validation=("volume1",)),
     samples=Samples(
-        (24, 24), 2, spacing=(1.0, 1.0), margin=1, views=("axial", "coronal", "sagittal"), normalisation="zscore"
+        (24, 24), 2, spacing=(1.0, 1.0), margin=1, views=("axial", "coronal", "sagittal"), normalization="zscore"
     ),
 )
 TOML = """
@@ -38,9 +38,9 @@ name = "small"
 kind = "scene"
 channels = ["red", "green"]
 classes = [
-  {name = "dark", colour = [0, 0, 0]},
-  {name = "bright", colour = [255, 255, 255]},
-  {name = "rare", colour = [255, 0, 0]},
+  {name = "dark", color = [0, 0, 0]},
+  {name = "bright", color = [255, 255, 255]},
+  {name = "rare", color = [255, 0, 0]},
 ]
 [data]
 images = "scene*.tif"
@@ -57,7 +57,7 @@ batch = 4
 [schedule]
 steps = 12
 every = 4
-optimiser = "adamw"
+optimizer = "adamw"
 rate = 2e-3
 new_layers = 1.0
 averaging = 0.5

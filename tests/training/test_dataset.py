@@ -217,7 +217,7 @@ def test_the_sides_of_the_body_are_swapped_in_every_view(volumes, view):
     assert turned >= 8
 
 
-def test_normalisation_is_that_of_all_training_images(scenes):
+def test_normalization_is_that_of_all_training_images(scenes):
     gathered = collect_statistics(SCENES, find_items(SCENES.data, scenes))
     normalization = normalization_of(SCENES, gathered)
     values = np.concatenate(

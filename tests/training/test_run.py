@@ -142,7 +142,7 @@ def test_a_model_goes_on_being_trained_with_other_classes(scenes, tmp_path):
 def test_another_training_is_not_gone_on_with(scenes, tmp_path):
     short = replace(SCENES, schedule=replace(SCENES.schedule, steps=1, every=1))
     train(short, scenes, tmp_path / "out", HERE, quiet)
-    again = train(replace(short, limits=("Sees no red.",), licence="CC0-1.0"), scenes, tmp_path / "out", HERE, quiet)
+    again = train(replace(short, limits=("Sees no red.",), license="CC0-1.0"), scenes, tmp_path / "out", HERE, quiet)
     assert load_model(again.folder).card.limits == ("Sees no red.",), "what is only told may change"
     state = json.loads((tmp_path / "out/training.json").read_text())
     del state["schedule"]["coarse"]
@@ -153,7 +153,7 @@ def test_another_training_is_not_gone_on_with(scenes, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_it_with_the_step(scenes, tmp_path):
-    wild = replace(SCENES, schedule=replace(SCENES.schedule, optimiser="sgd", rate=1e30))
+    wild = replace(SCENES, schedule=replace(SCENES.schedule, optimizer="sgd", rate=1e30))
     with pytest.raises(PipelineError, match=r"step \d+: the loss is (nan|inf); lower schedule.learning_rate"):
         train(wild, scenes, tmp_path / "out", HERE, quiet)
 
@@ -266,8 +266,8 @@ def test_rates_rise_and_fall_and_new_layers_learn_faster():
     assert rate_factor(100, how) == 0
     training = replace(SCENES, schedule=how, network=replace(SCENES.network, frozen_stages=2))
     network = PSPNet(spec_of(training))
-    optimiser = Learner(training, network).configure_optimizers()["optimizer"]
-    backbone, new = optimiser.param_groups
+    optimizer = Learner(training, network).configure_optimizers()["optimizer"]
+    backbone, new = optimizer.param_groups
     assert [group["initial_lr"] for group in (backbone, new)] == pytest.approx([0.01, 0.1])
     ids = {id(p) for group in (backbone, new) for p in group["params"]}
     frozen = {id(p) for module in (network.stem, network.layer1) for p in module.parameters()}

@@ -44,7 +44,7 @@ ROOMS = {
     "pytest": ("pipeline.testing",),
     "hypothesis": ("pipeline.testing",),
     "filelock": ("pipeline.runs.lock",),
-    "psutil": ("pipeline.files.atomic", "pipeline.runs.limits"),
+    "psutil": ("pipeline.files.process", "pipeline.runs.limits"),
     "typer": ("pipeline.cli",),
     "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
 }

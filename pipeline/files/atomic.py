@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 from pipeline.errors import OutputError
+from pipeline.files.process import is_running, machine
 
 
 @contextmanager
@@ -91,7 +89,7 @@ def remove_stale_temporaries(folder: Path) -> None:
     ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\..+")
     for left in folder.iterdir():
         found = ours.fullmatch(left.name)
-        if found and not psutil.pid_exists(int(found[1])):
+        if found and not is_running(int(found[1])):
             with suppress(OSError):
                 remove(left)
 
@@ -116,4 +114,4 @@ def _as_output_error(path: Path) -> Iterator[None]:
 
 
 def _machine() -> str:
-    return socket.gethostname().replace(".", "-")
+    return machine().replace(".", "-")

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ from pipeline.geometry import Box
 from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
-from pipeline.runs.lock import clear_work_folder, output_lock
+from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
@@ -69,16 +69,17 @@ def segment_in(run: RunContext, job: Job) -> Report:
     began, resources = time.monotonic(), run.resources
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
-    if ledger.begun and not resources.restart:
-        prepared = _with_begun_numerics(prepared, resources, ledger)
-    told = job.name, str(prepared.output)
-    cells = Box.whole(prepared.grid.shape).size
-    if _is_done(prepared, resources, ledger):
+    prepared, done = _look_ahead(prepared, resources, ledger)
+    if done:
         _clear_up(prepared, ledger)
-        return Report(*told, "skipped", "already made by this very job", 0.0, cells, prepared.card.name)
+        return _skipped(prepared)
     if job.bands is None and prepared.reading.bands is not None:
         run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     with output_lock(prepared.work, prepared.output):
+        prepared, done = _look(prepared, resources, ledger)
+        if done:
+            _remove_leftovers(prepared, ledger)
+            return _skipped(prepared)
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
         try:
@@ -90,7 +91,32 @@ def segment_in(run: RunContext, job: Job) -> Report:
                 f"{prepared.output}: reading or writing {error.filename or prepared.work} failed "
                 f"({error.strerror or error}); the same command continues from what is done"
             ) from error
-    return Report(*told, "done", None, time.monotonic() - began, cells, prepared.card.name, seam_index=seams)
+    report = _report(prepared, "done", None)
+    return replace(report, seconds=time.monotonic() - began, seam_index=seams)
+
+
+def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
+    """Look before the lock is held: what another run removes meanwhile counts as not done."""
+    try:
+        return _look(prepared, resources, ledger)
+    except FileNotFoundError:
+        return prepared, False
+
+
+def _look(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
+    """Return the job as the run that was begun has it, and whether it is done."""
+    if ledger.begun and not resources.restart:
+        prepared = _with_begun_numerics(prepared, resources, ledger)
+    return prepared, _is_done(prepared, resources, ledger)
+
+
+def _skipped(prepared: PreparedJob) -> Report:
+    return _report(prepared, "skipped", "already made by this very job")
+
+
+def _report(prepared: PreparedJob, status: Literal["done", "skipped"], reason: str | None) -> Report:
+    cells = Box.whole(prepared.grid.shape).size
+    return Report(prepared.job.name, str(prepared.output), status, reason, 0.0, cells, prepared.card.name)
 
 
 def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
@@ -133,9 +159,14 @@ def _place(patch: Box) -> str:
 
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
     """Remove the work folder of a run that wrote its output and ended before it could remove it."""
-    if prepared.work.exists() and not (ledger.begun and ledger.differences(prepared.fingerprint())):
+    if prepared.work.exists() or lock_of(prepared.output).exists():
         with suppress(HeldError), output_lock(prepared.work, prepared.output):
-            remove(prepared.work)
+            _remove_leftovers(prepared, ledger)
+
+
+def _remove_leftovers(prepared: PreparedJob, ledger: Ledger) -> None:
+    if not (ledger.begun and ledger.differences(prepared.fingerprint())):
+        remove(prepared.work)
 
 
 def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:

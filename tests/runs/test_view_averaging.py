@@ -225,8 +225,6 @@ def test_one_view_needs_no_scores(whole, tmp_path):
     stop_before_mark(job, 0)
     assert {path.name for path in work_of(job).iterdir()} == {
         "done",
-        "holder.json",
-        "lock",
         "run.json",
         "mask.zarr",
         "volume.zarr",

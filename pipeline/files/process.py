@@ -1,0 +1,54 @@
+"""Processes: which one this is, and whether another still runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+
+import psutil
+
+_CLOCK = 2.0
+"""Seconds by which the start of one process may seem to differ: a clock that is set."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process on a machine. Another one may get its number, but not with the same start."""
+
+    number: int
+    machine: str
+    started: float
+    """Seconds since 1970."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is certain that the process has ended: of one on another machine it never is."""
+        if self.machine != machine():
+            return False
+        try:
+            return bool(abs(psutil.Process(self.number).create_time() - self.started) > _CLOCK)
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"process {self.number} on {self.machine}"
+
+
+@cache
+def machine() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+def this_process() -> Process:
+    """Return the process that calls."""
+    return Process(os.getpid(), machine(), psutil.Process().create_time())
+
+
+def is_running(number: int) -> bool:
+    """Return whether a process of this machine has that number."""
+    return bool(psutil.pid_exists(number))

@@ -16,9 +16,13 @@ _PACKED = (".nii.gz", ".hdr.gz", ".img.gz")
 
 
 def suffix_of(path: str | Path) -> str:
-    """Return the suffix that says the format, in lower case: `.nii.gz`, `.hdr.gz` and `.img.gz` each count as one."""
+    """Return the suffix that says the format, in lower case: `.nii.gz`, `.hdr.gz` and `.img.gz` each count as one.
+
+    The last number of a name such as `1.2.840.99`, a UID of DICOM, is none.
+    """
     name = name_of(path).lower()
-    return next((suffix for suffix in _PACKED if name.endswith(suffix)), Path(name).suffix)
+    suffix = next((suffix for suffix in _PACKED if name.endswith(suffix)), Path(name).suffix)
+    return "" if suffix[1:].isdecimal() else suffix
 
 
 def stem_of(path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Find the CT and MR images of a folder or a zip by their first bytes, without a library."""
+"""Find the CT and MR images of a folder, a zip or a file by their first bytes, without a library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from pipeline.errors import InputError
+from pipeline.io.dicom.encoding import HEAD, layout_of
 
-_MAGIC, _AT = b"DICM", 128
 IMAGES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.2.1": "CT",
@@ -19,27 +19,28 @@ IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }
 """Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
-_KIND = b"\x02\x00\x02\x00UI"
-"""Before the length and the text of a file's SOP class, MediaStorageSOPClassUID."""
-_HEAD = 512
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 BROKEN = (OSError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 """What is raised where a file or a member of a zip is damaged, encrypted or gone."""
 
 
 class Files:
-    """The files directly in a folder, or all in a zip; hidden ones are left out. Any thread may open one."""
+    """The files directly in a folder, all in a zip, or one by itself; hidden ones are left out.
+
+    Any thread may open one.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open a folder or zip.
+        """Open a folder, zip or file.
 
         Raises:
             InputError: The zip is damaged.
 
         """
         self.path = path
+        self._folder = path if path.is_dir() else path.parent
         try:
-            self._zip = None if path.is_dir() else ZipFile(path)
+            self._zip = ZipFile(path) if _is_zip(path) else None
         except BROKEN as error:
             raise InputError(f"{path}: is not a whole zip ({error}); fetch it again, or give the folder") from error
 
@@ -50,20 +51,26 @@ class Files:
 
     def names(self) -> list[str]:
         """Return the name of each file, in order."""
+        if self._zip is None and not self.path.is_dir():
+            return [self.path.name]
         if self._zip is None:
             found = [file.name for file in self.path.iterdir() if file.is_file()]
         else:
             found = [info.filename for info in self._zip.infolist() if not info.is_dir()]
         return sorted(name for name in found if not PurePosixPath(name).name.startswith("."))
 
+    def place(self, name: str) -> str:
+        """Return where a file is, for a message."""
+        return f"{self.path}, file {name}" if self._zip is not None or self.path.is_dir() else f"{self.path}"
+
     def head(self, name: str) -> bytes:
         """Return the first bytes of a file, for `may_be_image`."""
         with self.open(name) as file:
-            return file.read(_HEAD)
+            return file.read(HEAD)
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
-        return (self.path / name).open("rb") if self._zip is None else self._zip.open(name)
+        return (self._folder / name).open("rb") if self._zip is None else self._zip.open(name)
 
     def close(self) -> None:
         """Release the zip."""
@@ -73,15 +80,13 @@ class Files:
 
 def may_be_image(head: bytes) -> bool:
     """Return whether a file with these first bytes is DICOM and, as far as they say, a CT or MR image."""
-    before, found, after = head[_AT:].partition(_KIND)
-    kind = after[2 : 2 + int.from_bytes(after[:2], "little")].rstrip(b"\0 ").decode("latin-1")
-    return before.startswith(_MAGIC) and (not found or kind in IMAGES)
+    layout = layout_of(head)
+    return layout is not None and (not layout.sop_class or layout.sop_class in IMAGES)
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether `path` is a folder with CT or MR images in DICOM directly in it, or a zip that holds some."""
-    zipped = path.suffix.lower() == ".zip" and path.is_file()
-    if not zipped and (not path.is_dir() or any((path / name).exists() for name in _OF_ZARR)):
+    """Return whether `path` is a folder with CT or MR images in DICOM directly in it, a zip of some, or one itself."""
+    if path.is_dir() and any((path / name).exists() for name in _OF_ZARR):
         return False
     try:
         files = Files(path)
@@ -95,6 +100,10 @@ def is_dicom(path: Path) -> bool:
         files.close()
 
 
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
 def _may_be_image(files: Files, name: str) -> bool:
     try:
         return may_be_image(files.head(name))
@@ -103,7 +112,7 @@ def _may_be_image(files: Files, name: str) -> bool:
 
 
 def names_inside(path: Path) -> list[str]:
-    """Return the name of each file of a folder or zip."""
+    """Return the name of each file of a folder or zip, or of the file itself."""
     files = Files(path)
     try:
         return files.names()

@@ -17,11 +17,13 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 from pipeline.errors import InputError
+from pipeline.io.dicom.encoding import as_standard
 from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image
 
 _TAGS = (
     *(
         "SOPClassUID",
+        "Modality",
         "SOPInstanceUID",
         "SeriesInstanceUID",
         "StudyInstanceUID",
@@ -45,6 +47,9 @@ _GROUPS = {
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
 """By tag: the sequence in which an enhanced image has it, by frame or for all."""
+_ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1")
+_OTHER = "OT"
+"""Modality of an image that names none: other."""
 _MOST_FRAMES = 1 << 16
 
 Numbers = tuple[float, ...]
@@ -59,7 +64,7 @@ class Slice:
     instance: str
     """SOP instance UID."""
     sop_class: str
-    """SOP class UID."""
+    """SOP class UID; empty where neither it nor the modality is known."""
     study: str
     frame_of_reference_uid: str
     """UID of the study, and of the frame of reference; empty where the file has none."""
@@ -97,7 +102,7 @@ def read_slices(files: Files) -> list[Slice]:
         try:
             found += list(_slices(files, name)) if _is_image(files, name) else []
         except InputError as error:
-            raise InputError(f"{files.path}, file {name}: {error}", error.code) from None
+            raise InputError(f"{files.place(name)}: {error}", error.code) from None
     return found
 
 
@@ -123,12 +128,11 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
     configure()
     try:
         with files.open(name) as file:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-        sop_class = str(header.get("SOPClassUID") or header.file_meta["MediaStorageSOPClassUID"].value)
+            header = pydicom.dcmread(as_standard(file), stop_before_pixels=True, specific_tags=list(_TAGS))
+        sop_class, modality = _class_of(header)
     except Exception:
         raise InputError("its header is damaged; fetch the file again from where it came") from None
-    modality = IMAGES.get(sop_class)
-    if modality is None:
+    if not modality:
         return
     _check_packing(header)
     for frame in range(_frames(header, files)):
@@ -150,6 +154,24 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
             stored=_stored(tags),
             scale=(tags.number("RescaleSlope", 1.0), tags.number("RescaleIntercept", 0.0)),
         )
+
+
+def _class_of(header: Any) -> tuple[str, str]:  # noqa: ANN401  (a data set of pydicom)
+    """SOP class and modality; without a class, those of the tag Modality. The modality is empty for other objects.
+
+    Raises:
+        InputError: The header ends before it says what the object is.
+
+    """
+    said = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+    if said:
+        return said, IMAGES.get(said, "")
+    if "Rows" not in header:
+        raise InputError("has neither SOPClassUID nor Rows")
+    modality = str(header.get("Modality") or _OTHER)
+    enhanced = "PerFrameFunctionalGroupsSequence" in header
+    found = next((uid for uid, kind in IMAGES.items() if kind == modality and (uid in _ENHANCED) == enhanced), "")
+    return found, modality if found or modality == _OTHER else ""
 
 
 def _frames(header: Any, files: Files) -> int:  # noqa: ANN401  (a data set of pydicom)

@@ -83,6 +83,8 @@ def _check(labels: Source, image: DicomSource) -> None:
         )
     if not all(one.frame_of_reference_uid and one.study for one in image.slices):
         raise InputError("the images have no FrameOfReferenceUID or StudyInstanceUID for a segmentation to refer to")
+    if not all(one.sop_class for one in image.slices):
+        raise InputError("the images have no SOPClassUID for a segmentation to refer to")
     if any(one.frame for one in image.slices) and len({one.file for one in image.slices}) > 1:
         raise InputError(
             "the series has frames in several files, but a segmentation can only refer to one file of frames"

@@ -15,10 +15,12 @@ from pydicom.pixels import pixel_array
 from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.dicom.files import Files
+from pipeline.io.dicom.encoding import as_standard
+from pipeline.io.dicom.files import BROKEN, Files
 from pipeline.io.dicom.geometry import stack
 from pipeline.io.dicom.headers import Slice, read_slices
 
+_PIECE = 1 << 20
 _WHOLE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.int32))
 
 
@@ -31,7 +33,7 @@ class DicomSource(Source):
     """
 
     def __init__(self, path: Path, series: str | None = None, slices: Sequence[Slice] | None = None) -> None:
-        """Open the folder or zip at `path`; `series` is the UID of one of several.
+        """Open the folder, zip or file at `path`; `series` is the UID of one of several.
 
         `slices` are those of its files where `slices_of` has read them already.
 
@@ -41,7 +43,8 @@ class DicomSource(Source):
         """
         self._files = Files(path)
         try:
-            chosen = _chosen(path, read_slices(self._files) if slices is None else slices, series)
+            found = read_slices(self._files) if slices is None else slices
+            chosen = _without_copies(self._files, _chosen(path, found, series))
             try:
                 self.slices, grid = stack(chosen)
             except InputError as error:
@@ -75,19 +78,19 @@ class DicomSource(Source):
             with self._files.open(one.file) as file:
                 # From Python 3.12 on, a zip checks only what is read to its end without a seek.
                 whole = BytesIO(file.read()) if self._files.packed else file
-                stored: NDArray[Any] = pixel_array(whole, index=one.frame)
+                stored: NDArray[Any] = pixel_array(as_standard(whole), index=one.frame)
         except Exception:
             raise InputError(
-                f"{self._path}, file {one.file}: its pixels are damaged or cut short; fetch it again from where it came"
+                f"{self._files.place(one.file)}: its pixels are damaged or cut short; fetch it again from where it came"
             ) from None
         if stored.shape != one.shape:
-            raise InputError(f"{self._path}, file {one.file}: declares {one.shape} pixels, but has {stored.shape}")
+            raise InputError(f"{self._files.place(one.file)}: declares {one.shape} pixels, but has {stored.shape}")
         return stored
 
     def _scaled(self, one: Slice, stored: NDArray[Any]) -> NDArray[Any]:
         low, high = one.stored
         if stored.size and not (low <= int(stored.min()) and int(stored.max()) <= high):
-            raise InputError(f"{self._path}, file {one.file}: has values outside its own range of {low} to {high}")
+            raise InputError(f"{self._files.place(one.file)}: has values outside its own range of {low} to {high}")
         slope, intercept = one.scale
         if self.dtype.kind == "f":
             scaled: NDArray[Any] = stored * np.float64(slope) + intercept
@@ -121,6 +124,30 @@ def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Sli
     if series is None:
         raise InputError(f"{path}: holds {len(kinds)} series: {listed}; choose one with --series", "several-series")
     raise InputError(f"{path}: holds no series {series}; it holds {listed}", "several-series")
+
+
+def _without_copies(files: Files, slices: Sequence[Slice]) -> list[Slice]:
+    """Leave out what is in a copy of a file, with the same bytes, that comes later by name."""
+    same: dict[tuple[str, int], list[Slice]] = {}
+    for one in slices:
+        same.setdefault((one.instance, one.frame), []).append(one)
+    named = {one.file for several in same.values() if len(several) > 1 for one in several}
+    first: dict[str, str] = {}
+    for name in sorted(named):
+        first.setdefault(_sha256(files, name), name)
+    copies = named - set(first.values())
+    return [one for one in slices if one.file not in copies]
+
+
+def _sha256(files: Files, name: str) -> str:
+    try:
+        with files.open(name) as file:
+            whole = sha256()
+            while piece := file.read(_PIECE):
+                whole.update(piece)
+            return whole.hexdigest()
+    except BROKEN:
+        raise InputError(f"{files.place(name)}: cannot be read; fetch it again from where it came") from None
 
 
 def _summary(slices: Sequence[Slice]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.io.address import is_remote
-from pipeline.io.formats.dicom import DICOM
+from pipeline.io.formats.dicom import DICOM, DICOM_FILE
 from pipeline.io.formats.format import Format, Input, Kind, MaskFormat, OpenOptions
 from pipeline.io.formats.metaimage import METAIMAGE
 from pipeline.io.formats.mosaic import MOSAIC
@@ -34,7 +34,7 @@ __all__ = [
     "mask_suffixes",
 ]
 
-FORMATS = (MOSAIC, STACK, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, UNSUPPORTED, ZARR)
+FORMATS = (MOSAIC, STACK, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, DICOM_FILE, UNSUPPORTED, ZARR)
 """An input is of the first that matches it; messages name suffixes in this order."""
 
 

@@ -1,20 +1,33 @@
-"""The record of DICOM: a folder of CT or MR images, or a zip of one."""
+"""The records of DICOM: a folder of CT or MR images, a zip of one, and one file of many frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
+from pipeline.errors import InputError
 from pipeline.io.address import is_remote
 from pipeline.io.dicom.files import is_dicom, names_inside
 from pipeline.io.formats.format import Format, Input, OpenOptions
+from pipeline.io.suffixes import suffix_of
 from pipeline.optional import need
+
+_RASTERS = (".tif", ".tiff")
+"""Suffixes whose files are left to GDAL without a look."""
 
 
 def _matches(text: str) -> bool:
-    return not is_remote(text) and is_dicom(Path(text))
+    path = Path(text)
+    return not is_remote(text) and (path.is_dir() or path.suffix.lower() == ".zip") and is_dicom(path)
+
+
+def _is_file(text: str) -> bool:
+    """Whether a file that no name says more of is DICOM."""
+    path = Path(text)
+    return not is_remote(text) and suffix_of(path) not in _RASTERS and path.is_file() and is_dicom(path)
 
 
 def _open(item: Input, options: OpenOptions) -> Source:
@@ -22,6 +35,13 @@ def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.dicom.source import DicomSource
 
     return DicomSource(item.path, options.series, item.header)
+
+
+def _open_frames(item: Input, options: OpenOptions) -> Source:
+    need("dicom", item.text)
+    if len(item.header) == 1:
+        raise InputError(f"{item.name}: is a single DICOM file; give the folder that holds its series")
+    return _open(item, options)
 
 
 def _header(item: Input) -> Any:  # noqa: ANN401  (slices, of the package that reads them)
@@ -67,3 +87,5 @@ DICOM = Format(
     series=_series,
     version=_version,
 )
+
+DICOM_FILE = replace(DICOM, matches=_is_file, open=_open_frames)

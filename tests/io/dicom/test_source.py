@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+import tracemalloc
+import zlib
+from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -12,11 +15,15 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import DicomDictionary
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from typer.testing import CliRunner
 
 from pipeline.archive.archive import stamp_of, version_of
@@ -24,6 +31,7 @@ from pipeline.cli import app
 from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
+from pipeline.io.dicom.encoding import layout_of
 from pipeline.io.formats import look
 from pipeline.io.opening import input_version, open_source
 from pipeline.io.suffixes import stem_of
@@ -460,3 +468,175 @@ def test_a_slice_that_is_written_again_in_its_place_changes_the_stamp_of_its_fol
     with (folder / "IM0001").open("ab") as file:
         file.write(bytes(2))
     assert stamp_of(str(folder)) != before
+
+
+def data_set(path: Path, coding: str) -> bytes:
+    """The elements of a file after its meta group, in another coding."""
+    one = pydicom.dcmread(path)
+    out = DicomBytesIO()
+    out.is_implicit_VR, out.is_little_endian = coding == "implicit", coding != "big"
+    plain = Dataset(one)
+    if coding == "big":
+        plain.PixelData = np.frombuffer(one.PixelData, "<u2").astype(">u2").tobytes()
+    write_dataset(out, plain)
+    return out.getvalue()
+
+
+def after_meta(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
+def saved(path: Path, without: tuple[str, ...] = (), syntax: str | None = None, **how) -> bytes:
+    one = pydicom.dcmread(path)
+    for part in (one, one.file_meta):
+        for name in without:
+            if name in part:
+                del part[name]
+    if syntax is not None:
+        one.file_meta.TransferSyntaxUID = syntax
+    out = BytesIO()
+    one.save_as(out, enforce_file_format=False, **how)
+    return out.getvalue()
+
+
+def long_meta(path: Path) -> bytes:
+    """A meta group that ends far behind the first bytes, with the transfer syntax after what is private."""
+    one = pydicom.dcmread(path)
+    uid = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
+    kind = b"\x02\x00\x02\x00UI\x1a\x001.2.840.10008.5.1.4.1.1.2\0"
+    assert one.SOPClassUID in kind.decode("latin-1")
+    return bytes(128) + b"DICM" + kind + b"\x02\x00\x02\x01OB\0\0" + (4000).to_bytes(4, "little") + bytes(4000) + uid
+
+
+SOP = ("SOPClassUID", "MediaStorageSOPClassUID")
+ODD = {
+    "implicit, no meta group": lambda path: data_set(path, "implicit"),
+    "explicit, no meta group": after_meta,
+    "big endian, no meta group": lambda path: data_set(path, "big"),
+    "preamble, no meta group": lambda path: path.read_bytes()[:132] + data_set(path, "implicit"),
+    "no preamble": lambda path: path.read_bytes()[128:],
+    "no preamble, no magic": lambda path: path.read_bytes()[132:],
+    "no preamble, deflated": lambda path: saved(path, syntax=DeflatedExplicitVRLittleEndian)[128:],
+    "deflated": lambda path: saved(path, syntax=DeflatedExplicitVRLittleEndian),
+    "no SOP class in the data set": lambda path: saved(path, SOP[:1]),
+    "no SOP class in the meta group": lambda path: saved(path, SOP[1:]),
+    "no SOP class": lambda path: saved(path, SOP),
+    "no SOP class, no modality": lambda path: saved(path, (*SOP, "Modality")),
+    "no transfer syntax": lambda path: saved(path, ("TransferSyntaxUID",), implicit_vr=False, little_endian=True),
+    "long meta group": lambda path: long_meta(path) + after_meta(path),
+}
+"""Ways to write a file that pydicom or SimpleITK read, and most readers write otherwise."""
+
+
+@pytest.mark.parametrize("frames", [False, True], ids=["slices", "frames"])
+@pytest.mark.parametrize("way", ODD)
+def test_a_file_written_in_an_odd_way_is_the_same_volume(tmp_path, way, frames):
+    how = {"orientation": TILTED, "order": [2, 0, 1], "frames": frames}
+    plain, values = whole(put_series(tmp_path / "s", pixels((3, 40, 50)), **how))
+    for path in (tmp_path / "s").iterdir():
+        if not (frames and way == "long meta group"):
+            path.write_bytes(ODD[way](path))
+    grid, same = whole(tmp_path / "s")
+    assert grid == plain
+    np.testing.assert_array_equal(same, values)
+    assert find_inputs([str(tmp_path)]) == (str(tmp_path / "s"),)
+
+
+@pytest.mark.parametrize("way", ["implicit, no meta group", "deflated", "no SOP class", "no SOP class, no modality"])
+def test_what_simpleitk_reads_of_odd_files_is_what_is_read(tmp_path, way):
+    put_series(tmp_path / "s", pixels((3, 4, 5)), orientation=TILTED)
+    for path in (tmp_path / "s").iterdir():
+        path.write_bytes(ODD[way](path))
+    values, affine = by_simpleitk(tmp_path / "s")
+    grid, ours = whole(tmp_path / "s")
+    np.testing.assert_array_equal(ours, values)
+    np.testing.assert_allclose(grid.affine, affine, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["scan.dcm", "scan.IMA", "scan", "1.2.840.99", "scan.dicom"])
+def test_a_file_of_many_frames_is_an_input_by_itself(tmp_path, name):
+    folder = put_series(tmp_path / "s", pixels((3, 40, 50)), frames=True)
+    grid, values = whole(folder)
+    image = tmp_path / name
+    image.write_bytes(
+        data_set(folder / "enhanced.dcm", "implicit") if name == "scan" else (folder / "enhanced.dcm").read_bytes()
+    )
+    other, same = whole(image)
+    assert (other, look(image).format.kind) == (grid, "volume")
+    np.testing.assert_array_equal(same, values)
+    np.testing.assert_array_equal(same, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image))))
+    assert input_version(image)["name"] == name
+    ended = CliRunner().invoke(app, ["info", str(image), "--json"])
+    assert ended.exit_code == 0, ended.output
+    (output,) = name_outputs([str(image)], "out", [str(image)])
+    assert output == Path("out", f"{'1.2.840.99' if name.startswith('1') else 'scan'}_mask.nii.gz")
+
+
+def test_one_slice_by_itself_is_refused_with_the_way_out(tmp_path):
+    folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
+    for name in ("IM0001", "a.dcm"):
+        one = (folder / "IM0001").rename(tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: is a single DICOM file; give the folder that holds its series"):
+            open_source(one)
+        shutil.copy(one, folder / "IM0001")
+
+
+def test_files_that_only_begin_like_a_data_set_are_passed_over(tmp_path):
+    folder = put_series(tmp_path / "s", pixels((3, 4, 5)))
+    (folder / "notes").write_bytes(b"\x08\x00 are the first bytes of this text, which is long enough")
+    (folder / "short").write_bytes(b"\x08\x00\x05\x00")
+    assert whole(folder)[0].shape == (3, 4, 5)
+
+
+@settings(max_examples=200)
+@given(head=st.binary(max_size=600), start=st.sampled_from([b"", b"\x08\x00\x05\x00", bytes(128) + b"DICM", b"DICM"]))
+def test_any_first_bytes_are_told_apart(head, start):
+    layout = layout_of(start + head)
+    assert layout is None or 0 <= layout.start <= layout.data <= len(start + head)
+
+
+def test_a_deflated_file_is_inflated_no_further_than_needed(tmp_path):
+    """A header before gigabytes of zeros."""
+    folder = put_series(tmp_path / "s", pixels((1, 4, 5)))
+    path = folder / "IM0000"
+    deflated = saved(path, syntax=DeflatedExplicitVRLittleEndian)
+    layout = layout_of(deflated)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = packer.compress(after_meta(path) + b"\xfe\xff\0\x01OW\0\0\xff\xff\xff\x7f") + packer.compress(
+        bytes(50 << 20)
+    )
+    path.write_bytes(deflated[: layout.data] + bomb + packer.flush())
+    tracemalloc.start()
+    try:
+        whole(folder)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("frames", [False, True], ids=["slices", "frames"])
+def test_a_copy_of_a_file_counts_once(tmp_path, frames, packed):
+    """Even of all of them, of the last one, and of one that has another name in front."""
+    folder = put_series(tmp_path / "s", pixels((4, 5, 6)), frames=frames)
+    (plain, values), version = whole(folder), input_version(folder)
+    for path in sorted(folder.iterdir()):
+        shutil.copy(path, folder / f"{path.stem} (1){path.suffix}")
+    shutil.copy(max(folder.iterdir()), folder / "A")
+    if packed and frames:
+        return
+    grid, same = whole(Path(shutil.make_archive(str(tmp_path / "s"), "zip", folder)) if packed else folder)
+    assert grid == plain
+    np.testing.assert_array_equal(same, values)
+    assert input_version(folder) == version
+
+
+def test_slices_of_one_uid_and_other_bytes_are_still_refused(tmp_path):
+    folder = put_series(tmp_path / "s", pixels((4, 5, 6)))
+    content = bytearray((folder / "IM0002").read_bytes())
+    content[-1] ^= 1
+    (folder / "copy").write_bytes(content)
+    with pytest.raises(InputError, match="1 slices too many") as caught:
+        open_source(folder)
+    assert caught.value.code == "duplicate-slices"

@@ -53,7 +53,7 @@ _OF_VOLUMES = {
 
 _ONE_SIDED = "of these in one only"
 
-_COUNTS = {"cells", "area", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
+_COUNTS = {"cells", "area", "area, square meters", "area, pixels", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
 
 _NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
 """Columns aligned to the right."""
@@ -137,7 +137,7 @@ def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
     if as_json:
         print_json({"items": [asdict(area) for area in areas]})
         return
-    table = table_of("zone", "class", "cells", "area", "share")
+    table = table_of("zone", "class", "cells", f"area, {areas[0].unit}" if areas else "area", "share")
     for area in areas:
         figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
         table.add_row(area.zone, f"{area.value} {area.name}", *figures)

@@ -6,8 +6,10 @@ The only module that imports pyogrio and pyarrow.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -22,11 +24,15 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import atomic_write
+from pipeline.io.longitudes import Points, turns, unwrap
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, projjson, transform_points
 
 Table = Mapping[str, NDArray[Any]]
 """Attributes by name, each with one value for each polygon."""
 _LAYER = "classes"
+_HALF, _WHOLE, _POLE = 180.0, 360.0, 90.0
+_EDGE = 1 / 64
+"""Longest part of an outline across 180 degrees, as a share of its extent, that is projected as a straight line."""
 _DATE = "2000-01-01T00:00:00Z"
 """The date that a GeoPackage records: fixed, so that the same mask gives the same bytes."""
 
@@ -51,7 +57,8 @@ def read_polygons(path: Path) -> Polygons:
 
     """
     try:
-        about, _, shapes, values = pyogrio.raw.read(path)
+        with _quiet():
+            about, _, shapes, values = pyogrio.raw.read(path)
     except (DataSourceError, DataLayerError) as error:
         raise InputError(f"{path}: cannot be read as vectors ({error}); try `ogrinfo` on the file") from error
     parts, features = shapely.get_parts(shapely.force_2d(shapely.from_wkb(shapes)), return_index=True)
@@ -62,6 +69,14 @@ def read_polygons(path: Path) -> Polygons:
         [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)] for part in parts[area].tolist()
     ]
     return Polygons(rings, features[area].tolist(), dict(zip(about["fields"], values, strict=True)), about["crs"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """GDAL's remarks on a file, which pyogrio gives as warnings, are not for the screen; errors still come through."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Writer(Protocol):
@@ -122,17 +137,18 @@ class _GeoPackage(_File):
     def add(self, shapes: NDArray[Any], table: Table) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
         try:
-            pyogrio.raw.write(
-                self.path,
-                geometry=shapely.to_wkb(shapes),
-                field_data=list(table.values()),
-                fields=list(table),
-                crs=self._crs,
-                geometry_type="Polygon",
-                driver="GPKG",
-                layer=_LAYER,
-                append=self._append,
-            )
+            with _quiet():
+                pyogrio.raw.write(
+                    self.path,
+                    geometry=shapely.to_wkb(shapes),
+                    field_data=list(table.values()),
+                    fields=list(table),
+                    crs=self._crs,
+                    geometry_type="Polygon",
+                    driver="GPKG",
+                    layer=_LAYER,
+                    append=self._append,
+                )
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
         self._append = True
@@ -166,9 +182,7 @@ class _GeoJson(_File):
         self._before = "\n"
 
     def add(self, shapes: NDArray[Any], table: Table) -> None:
-        crs = self._crs
-        if crs is not None:
-            shapes = shapely.transform(shapes, lambda points: transform_points(points, crs, LONGITUDE_LATITUDE))
+        shapes = _on_globe(shapes, self._crs or LONGITUDE_LATITUDE)
         rows = zip(*(values.tolist() for values in table.values()), strict=True)
         for shape, values in zip(shapely.to_geojson(shapely.orient_polygons(shapes)), rows, strict=True):
             known = dict(zip(table, values, strict=True))
@@ -179,6 +193,51 @@ class _GeoJson(_File):
     def _end(self) -> None:
         self._file.write("\n]}\n")
         self._file.close()
+
+
+def _on_globe(shapes: NDArray[Any], crs: str) -> NDArray[Any]:
+    """Return polygons in longitude and latitude; those that cross 180 degrees are cut there (RFC 7946, 3.1.9)."""
+    found: NDArray[Any] = _to_globe(shapes, crs)
+    corners, owners = shapely.get_coordinates(found, return_index=True)
+    beyond = np.abs(corners[:, 0]) > _HALF
+    beyond[1:] |= (np.abs(np.diff(corners[:, 0])) > _HALF) & (np.diff(owners) == 0)
+    for index in np.unique(owners[beyond]).tolist():
+        found[index] = _cut(shapes[index], found[index], crs)
+    return found
+
+
+def _to_globe(shapes: Any, crs: str) -> Any:  # noqa: ANN401  (of shapely, which has no types)
+    return shapely.transform(shapes, lambda points: transform_points(points, crs, LONGITUDE_LATITUDE))
+
+
+def _cut(shape: Any, found: Any, crs: str) -> Any:  # noqa: ANN401
+    """Return a polygon in longitude and latitude, cut at 180 degrees if it crosses them; `found` if it does not.
+
+    Its edges are made short first, so that longitudes that jump can be told from long edges.
+    """
+    west, south, east, north = shape.bounds
+    fine = _to_globe(shapely.segmentize(shape, max(east - west, north - south) * _EDGE), crs)
+    outer, *inner = (unwrap(shapely.get_coordinates(ring)) for ring in (fine.exterior, *fine.interiors))
+    if np.abs(outer[:, 0]).max() <= _HALF:
+        return found
+    holes = shapely.union_all([hole for ring in inner for hole in _repeated(ring, outer)])
+    whole = shapely.Polygon(outer).difference(holes)
+    parts = [_part(whole, *turn) for turn in turns(outer)]
+    kept = [polygon for part in parts for polygon in shapely.get_parts(part) if polygon.area > 0]
+    return kept[0] if len(kept) == 1 else shapely.MultiPolygon(kept)
+
+
+def _repeated(ring: Points, outer: Points) -> Iterator[Any]:
+    """Yield the polygon of a ring at each turn of the globe at which it may meet another ring."""
+    first = ceil((outer[:, 0].min() - ring[:, 0].max()) / _WHOLE)
+    last = floor((outer[:, 0].max() - ring[:, 0].min()) / _WHOLE)
+    for turn in range(first, last + 1):
+        yield shapely.Polygon(np.add(ring, (turn * _WHOLE, 0.0)))
+
+
+def _part(shape: Any, west: float, east: float, shift: float) -> Any:  # noqa: ANN401
+    clipped = shape.intersection(shapely.box(west, -_POLE, east, _POLE))
+    return shapely.transform(clipped, lambda points: points - (shift, 0))
 
 
 _KINDS: dict[str, type[Any]] = {".gpkg": _GeoPackage, ".parquet": _GeoParquet, ".geojson": _GeoJson}

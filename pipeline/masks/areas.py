@@ -13,13 +13,12 @@ from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid, Region
-from pipeline.geometry.affine import points_to_world
 from pipeline.geometry.region import Ring
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.coordinates import rings_to_pixels
-from pipeline.io.raster.shapes import local_equal_area_crs, transform_points
+from pipeline.io.raster.placement import cell_area, ground_placement
 from pipeline.io.tables import write_rows
 from pipeline.optional import need
 from pipeline.sources.passes import slabs
@@ -27,6 +26,7 @@ from pipeline.sources.passes import slabs
 _BLOCK, _BLOCKS = 64, 64
 """Cells whose areas are taken as equal, and blocks of them that a side has at least."""
 Floats = NDArray[np.float64]
+SQUARE_METERS, PIXELS = "square meters", "pixels"
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class Area:
     """Name of the class."""
     cells: int
     area: float
-    """Square meters on the ground; square world units without a CRS."""
+    """In `unit`, on the ground."""
     share: float
     """Share of the zone's observed area, 0 to 1."""
+    unit: str = SQUARE_METERS
+    """Unit of `area`: `SQUARE_METERS`, or `PIXELS` for a mask without a place on the Earth."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +118,35 @@ def _measure_zones(source: Source, zones: Sequence[Zone], nodata: int | None, cl
     if nodata is not None:
         counts[:, nodata] = sums[:, nodata] = 0
     by_zone = zip(zones, counts, sums, strict=True)
-    return [area for zone, cells, ground in by_zone for area in _rows(zone.name, cells, ground, classes)]
+    unit = PIXELS if ground_placement(source.grid) is None and cell_area(source.grid) is None else SQUARE_METERS
+    return [area for zone, cells, ground in by_zone for area in _rows(zone.name, cells, ground, classes, unit)]
 
 
-def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTable) -> list[Area]:
+def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTable, unit: str) -> list[Area]:
     names = {entry.value: entry.name for entry in classes}
     values = sorted({*names, *np.flatnonzero(counts).tolist()})
     total = float(sums.sum()) or 1.0
     return [
-        Area(zone, value, names.get(value, str(value)), int(counts[value]), float(sums[value]), sums[value] / total)
+        Area(
+            zone, value, names.get(value, str(value)), int(counts[value]), float(sums[value]), sums[value] / total, unit
+        )
         for value in values
     ]
 
 
 def cell_areas(grid: Grid, box: Box) -> Floats:
-    """Return the area of each cell of `box`, shape `box.shape`: square meters if the grid is georeferenced.
+    """Return the area of each cell of `box`, shape `box.shape`: in square meters, or 1 each if the grid has no place.
 
     Blocks of cells are measured as parallelograms in an equal-area projection around the middle of the grid.
     """
-    equal_area = local_equal_area_crs(grid)
-    if equal_area is None or grid.crs is None:
-        return np.full(box.shape, grid.cell_volume)
+    place = ground_placement(grid)
     side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
     rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
     at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = transform_points(points_to_world(grid.affine, at), grid.crs, equal_area).reshape(
-        len(rows), len(columns), 2
-    )
+    found = None if place is None else place.to_ground(place.world(at))
+    if found is None:
+        return np.full(box.shape, cell_area(grid) or 1.0)
+    corners = found.reshape(len(rows), len(columns), 2)
     down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
     heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)

@@ -20,7 +20,9 @@ from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_pixels, to_world
-from pipeline.io.raster.shapes import local_equal_area_crs, polygonize, transform_points
+from pipeline.io.raster.georeference import transform_of
+from pipeline.io.raster.placement import HOW_TO_PLACE, Placement, cell_area, ground_placement
+from pipeline.io.raster.shapes import polygonize
 from pipeline.io.vector import writing_polygons
 from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
@@ -36,7 +38,7 @@ class PolygonOptions:
     simplify: float = 0.0
     """How far an outline may move, in world units, each by itself; 0: corners of cells, exactly."""
     min_area: float = 0.0
-    """Smallest area that is written, in square meters, or square world units without a CRS."""
+    """Smallest area that is written, in square meters; only for masks with a place on the Earth."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,64 @@ def write_vectors(
 ) -> None:
     """Write the regions of equal labels, except nodata, as polygons; cells are connected along edges.
 
-    Each polygon has the attributes `value`, `class`, `cells` and `area`, in square meters if the mask is georeferenced.
+    Each polygon has the attributes `value`, `class`, `cells` and `area`, in square meters. A mask without a place on
+    the Earth can only be written as GeoParquet, which says that the CRS is unknown; `area` then counts cells.
 
     Raises:
-        RequestError: If the mask is one of a volume.
+        RequestError: If the mask is one of a volume, or has no place where one is needed.
 
     """
     if not labels.grid.is_scene:
         raise RequestError(f"{path}: polygons are made from scenes only; this is the mask of a volume")
+    ground = _Ground.of(labels.grid)
+    ground.check(path, options)
     names = {entry.value: entry.name for entry in classes}
-    with writing_polygons(path, labels.grid.crs) as file:
+    with writing_polygons(path, ground.crs) as file:
         for polygons in chain([_NO_POLYGONS], trace_polygons(labels, nodata)):
             if polygons is _NO_POLYGONS or len(polygons.values):
-                file.add(*_features(polygons, labels.grid, names, options))
+                file.add(*_features(polygons, ground, names, options))
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the polygons of a mask stand on."""
+
+    grid: Grid
+    place: Placement | None
+    """On the Earth; None: nowhere, or in a CRS of a site."""
+    crs: str | None
+    """CRS of the coordinates."""
+
+    @classmethod
+    def of(cls, grid: Grid) -> _Ground:
+        place = ground_placement(grid)
+        local = None if transform_of(grid) is None else grid.crs
+        return cls(grid, place, local if place is None else place.crs)
+
+    def check(self, path: Path, options: PolygonOptions) -> None:
+        """Raise RequestError if a format, or a least area, needs a place that the mask does not have."""
+        suffix = path.suffix.lower()
+        known = {".geojson": self.place is not None, ".gpkg": self.crs is not None}
+        if not known.get(suffix, True):
+            raise RequestError(
+                f"{path}: needs a CRS, and the mask has no place on the Earth; {HOW_TO_PLACE}, or export to "
+                ".parquet, where the CRS may be unknown"
+            )
+        if options.min_area and self.place is None and cell_area(self.grid) is None:
+            raise RequestError(f"--min-area {options.min_area:g}: is in square meters, and the mask has no CRS")
+
+    def world(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return coordinates `(n, 2)` of corners of the grid."""
+        if self.place is None:
+            return to_world(self.grid.affine, from_pixels(corners)).T
+        return self.place.world(from_pixels(corners).T)
+
+    def areas(self, shapes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return areas of polygons in corners of the grid: in square meters, else in cells."""
+        if (place := self.place) is None:
+            return np.asarray(shapely.area(shapes) * (cell_area(self.grid) or 1.0), np.float64)
+        fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(self.grid.shape))))
+        return np.asarray(shapely.area(shapely.transform(fine, lambda at: place.to_ground(self.world(at)))), np.float64)
 
 
 def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Polygons]:
@@ -166,30 +213,15 @@ def _drop_straight_corners(polygons: Sequence[Any]) -> NDArray[Any]:
 
 
 def _features(
-    polygons: Polygons, grid: Grid, names: dict[int, str], options: PolygonOptions
+    polygons: Polygons, ground: _Ground, names: dict[int, str], options: PolygonOptions
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return polygons in world coordinates, with their attributes."""
     cells = np.rint(shapely.area(polygons.shapes)).astype(np.int64)
-    areas = _areas(polygons.shapes, grid)
-    shapes = shapely.transform(polygons.shapes, lambda corners: _to_world(corners, grid))
+    areas = ground.areas(polygons.shapes)
+    shapes = shapely.transform(polygons.shapes, ground.world)
     if options.simplify:
         shapes = shapely.simplify(shapes, options.simplify)
     kept = (areas >= options.min_area) & ~shapely.is_empty(shapes)
     values = polygons.values[kept]
     classes = np.array([names.get(value, str(value)) for value in values.tolist()], object)
     return shapes[kept], {"value": values, "class": classes, "cells": cells[kept], "area": areas[kept]}
-
-
-def _areas(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    equal_area, crs = local_equal_area_crs(grid), grid.crs
-    if equal_area is None or crs is None:
-        return np.asarray(shapely.area(shapes) * grid.cell_volume, np.float64)
-    fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(grid.shape))))
-    areas = shapely.area(
-        shapely.transform(fine, lambda corners: transform_points(_to_world(corners, grid), crs, equal_area))
-    )
-    return np.asarray(areas, np.float64)
-
-
-def _to_world(corners: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
-    return to_world(grid.affine, from_pixels(corners)).T

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.classes import hex_color
 from pipeline.geometry import Grid
+from pipeline.io.longitudes import Points, bounds, cut, unwrap
 from pipeline.io.mask import Mask
-from pipeline.io.raster.georeference import transform_of
-from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, ground_size, transform_points, world_of
+from pipeline.io.raster.placement import ground_size, placement_of
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, authority_code, transform_points, wkt2
 from pipeline.io.suffixes import stem_of, suffix_of
 
 _TYPES = {
@@ -42,14 +42,16 @@ _TASK = "semantic-segmentation"
 def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
     """Return the mask at the path `at` as a STAC 1.1 Item for a file at `path`.
 
-    The geometry is null if the mask is not georeferenced.
+    The geometry is null if the mask has no place, neither by a transform nor by ground control points. It is cut where
+    it crosses 180 degrees (RFC 7946).
     """
     grid = mask.grid
     name = mask.provenance.get("input", {}).get("name", "?")
     properties: dict[str, Any] = {
         "datetime": _when(mask.provenance),
         "proj:shape": list(grid.shape),
-        "proj:wkt2": grid.crs,
+        "proj:code": None if grid.crs is None else authority_code(grid.crs),
+        "proj:wkt2": None if grid.crs is None else wkt2(grid.crs),
         "processing:software": {"pipeline": version("pipeline")},
         "processing:lineage": f"Semantic segmentation with PSPNet of {name}",
     }
@@ -72,9 +74,8 @@ def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
         item["assets"]["model"] = _weights_of(mask.provenance)
     footprint = _footprint(grid)
     if footprint is not None:
-        low, high = footprint.min(0).tolist(), footprint.max(0).tolist()
-        item["geometry"] = {"type": "Polygon", "coordinates": [footprint.tolist()]}
-        item["bbox"] = [*low, *high]
+        item["geometry"] = _geometry(footprint)
+        item["bbox"] = list(bounds(footprint))
     return item
 
 
@@ -154,22 +155,32 @@ def _model_name(name: str) -> str:
     return word if re.fullmatch(r"[A-Za-z][\w.\- ]+[A-Za-z0-9]", word) else f"model-{word or 0}"
 
 
-def _footprint(grid: Grid) -> NDArray[np.float64] | None:
-    """Return the outline of a grid in longitude and latitude, counterclockwise."""
-    if grid.crs is None or transform_of(grid) is None:
+def _footprint(grid: Grid) -> Points | None:
+    """Return the outline of a grid in longitude and latitude, with continuous longitudes."""
+    place = placement_of(grid)
+    if place is None:
         return None
     rows, columns = (np.linspace(-0.5, size - 0.5, _EDGE + 1) for size in grid.shape)
     top, bottom = np.full(_EDGE + 1, rows[0]), np.full(_EDGE + 1, rows[-1])
     left, right = np.full(_EDGE + 1, columns[0]), np.full(_EDGE + 1, columns[-1])
     sides = [(rows, left), (bottom, columns), (rows[::-1], right), (top, columns[::-1])]
     at = np.concatenate([np.column_stack(side)[:-1] for side in sides])
-    points = transform_points(world_of(grid, at), grid.crs, LONGITUDE_LATITUDE).round(9)
-    if not np.isfinite(points).all():
-        return None
-    x, y = points.T
-    if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:
-        points = points[::-1]
-    return np.concatenate([points, points[:1]])
+    at = np.concatenate([at, at[:1]])
+    points = transform_points(place.world(at), place.crs, LONGITUDE_LATITUDE).round(9)
+    return unwrap(points) if np.isfinite(points).all() else None
+
+
+def _geometry(footprint: Points) -> dict[str, Any]:
+    """Return an outline as GeoJSON, counterclockwise."""
+    rings = [[_counterclockwise(part).tolist()] for part in cut(footprint)]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
+
+
+def _counterclockwise(ring: Points) -> Points:
+    x, y = ring[:-1].T
+    return ring[::-1] if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0 else ring
 
 
 def _when(provenance: Mapping[str, Any]) -> str:

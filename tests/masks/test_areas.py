@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
@@ -147,6 +149,32 @@ def test_a_cell_has_one_area_whatever_box_it_is_asked_in(top, height, left, widt
     np.testing.assert_allclose(cell_areas(grid, box), cell_areas(grid, Box.whole((300, 200)))[box.slices], rtol=1e-5)
 
 
-def test_without_a_place_areas_are_in_units_of_the_grid():
+def test_without_a_place_areas_are_pixels_and_a_system_of_a_site_has_its_meters():
     grid = Grid((4, 4), ((0.0, 2.0, 0.0), (-3.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"))
-    np.testing.assert_array_equal(cell_areas(grid, Box((1, 1), (3, 4))), np.full((2, 3), 6.0))
+    np.testing.assert_array_equal(cell_areas(grid, Box((1, 1), (3, 4))), np.ones((2, 3)))
+    site = replace(grid, crs='LOCAL_CS["site grid",UNIT["foot",0.3048]]')
+    np.testing.assert_allclose(cell_areas(site, Box((1, 1), (3, 4))), np.full((2, 3), 6 * 0.3048**2))
+
+
+CORNERS = [GroundControlPoint(r, c, 10 + 1e-4 * c, 60 - 5e-5 * r) for r in (0, 300) for c in (0, 200)]
+AREAS = {
+    "points": ({"gcps": CORNERS, "crs": "EPSG:4326"}, "square meters", 5.58 * 5.57),
+    "feet": ({"transform": Affine(1, 0, 980_000, 0, -1, 200_000), "crs": "EPSG:2263"}, "square meters", 0.3048006**2),
+    "transform alone": ({"transform": ZONE}, "pixels", 1),
+    "nothing": ({}, "pixels", 1),
+}
+
+
+@pytest.mark.parametrize("place", AREAS)
+def test_areas_name_their_unit(place, labels, tmp_path):
+    where, unit, each = AREAS[place]
+    mask = mask_of(tmp_path / "mask.tif", labels, **where)
+    found = areas(mask)
+    assert {area.unit for area in found} == {unit}
+    assert sum(area.area for area in found) == pytest.approx(each * sum(area.cells for area in found), rel=2e-3)
+    words = ["areas", str(mask), "--output", str(tmp_path / "a.csv")]
+    shown = CliRunner().invoke(app, words).stdout
+    assert f"area, {unit}" in shown
+    assert {row["unit"] for row in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())} == {unit}
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["items"]
+    assert {item["unit"] for item in told} == {unit}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -15,14 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyarrow import parquet
+from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import RequestError
+from pipeline.geometry import Box
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
+from pipeline.masks.areas import cell_areas
 from pipeline.masks.export import export
 from pipeline.masks.polygons import PolygonOptions, trace_polygons, write_vectors
 from tests.support.fakes import ArraySource
@@ -171,6 +175,88 @@ def test_a_mask_is_exported_by_the_suffix(tmp_path):
         export(mask, tmp_path / "other.tif", simplify=1.0)
     with pytest.raises(RequestError, match=r"simplify -1\.0: must be 0 or more"):
         export(mask, tmp_path / "other.gpkg", simplify=-1.0)
+
+
+CORNERS = [GroundControlPoint(r, c, 10 + 1e-4 * c, 60 - 5e-5 * r) for r in (0, 60) for c in (0, 40)]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_ground_control_points_place_polygons(suffix, tmp_path):
+    labels = np.zeros((60, 40), np.uint8)
+    labels[10:20, 10:20] = 1
+    mask = RasterSource(put(tmp_path / "m.tif", labels[None], nodata=NODATA, gcps=CORNERS, crs="EPSG:4326"))
+    write_vectors(mask, tmp_path / f"m{suffix}", NODATA, CLASSES)
+    if suffix == ".parquet":
+        table = parquet.read_table(tmp_path / "m.parquet")
+        values, areas, shapes = (
+            table["value"].to_pylist(),
+            table["area"],
+            shapely.from_wkb(table["geometry"].to_pylist()),
+        )
+    else:
+        about, _, wkb, (values, _, _, areas) = pyogrio.raw.read(tmp_path / f"m{suffix}")
+        assert about["crs"] == "EPSG:4326"
+        shapes = shapely.from_wkb(wkb)
+    inner = shapes[list(values).index(1)]
+    np.testing.assert_allclose(inner.bounds, (10.001, 59.999, 10.002, 59.9995), atol=1e-9)
+    assert float(areas[list(values).index(1)].as_py() if suffix == ".parquet" else areas[list(values).index(1)]) == (
+        pytest.approx(100 * 5.57 * 5.58, rel=2e-3)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".GeoJSON"])
+@pytest.mark.parametrize(
+    "place", ["nowhere", "transform alone", "system alone", "coefficients", "ground control points"]
+)
+def test_a_mask_without_a_place_is_refused_where_numbers_of_pixels_would_be_taken_for_one(place, suffix, tmp_path):
+    mask = mask_at(place, np.zeros((8, 9), np.uint8), tmp_path / "m.tif")
+    with pytest.raises(
+        RequestError, match=r"needs a CRS, and the mask has no place on the Earth; set the CRS with `gd"
+    ):
+        write_vectors(mask, tmp_path / f"m{suffix}", NODATA, CLASSES)
+    assert {path.name for path in tmp_path.iterdir()} == {"m.tif"}
+    write_vectors(mask, tmp_path / "m.parquet", NODATA, CLASSES)
+    with pytest.raises(RequestError, match=r"--min-area 5: is in square meters, and the mask has no CRS"):
+        write_vectors(mask, tmp_path / "n.parquet", NODATA, CLASSES, PolygonOptions(min_area=5))
+
+
+def test_a_grid_of_a_site_is_no_longitude(tmp_path):
+    mask = mask_at("local", np.zeros((8, 9), np.uint8), tmp_path / "m.tif")
+    with pytest.raises(RequestError, match="no place on the Earth"):
+        write_vectors(mask, tmp_path / "m.geojson", NODATA, CLASSES)
+    write_vectors(mask, tmp_path / "m.gpkg", NODATA, CLASSES)
+    assert pyogrio.raw.read(tmp_path / "m.gpkg")[3][3].tolist() == [7200.0]
+
+
+ACROSS = {
+    "degrees": {"transform": Affine(0.02, 0, 179.8, 0, -0.02, -16), "crs": "EPSG:4326"},
+    "0 to 360": {"transform": Affine(9, 0, 0, 0, -9, 90), "crs": "EPSG:4326"},
+    "UTM": {"transform": Affine(2000, 0, 158_000, 0, -2000, 8_228_000), "crs": "EPSG:32701"},
+    "pole": {"transform": Affine(1e5, 0, -2e6, 0, -1e5, 1.5e6), "crs": "EPSG:3413"},
+    "globe": {"transform": Affine(9, 0, -180, 0, -9, 90), "crs": "EPSG:4326"},
+}
+
+
+@pytest.mark.parametrize("place", ACROSS)
+def test_polygons_across_180_degrees_are_cut_there(place, tmp_path):
+    labels = np.zeros((20, 40), np.uint8)
+    labels[3:17, 2:38], labels[6:14, 6:34], labels[8:12, 10:18] = 1, 0, NODATA
+    source = RasterSource(put(tmp_path / "m.tif", labels[None], nodata=NODATA, **ACROSS[place]))
+    write_vectors(source, tmp_path / "m.geojson", NODATA, CLASSES)
+    features = json.loads((tmp_path / "m.geojson").read_text())["features"]
+    shapes = [shapely.geometry.shape(one["geometry"]) for one in features]
+    assert all(shape.is_valid and -180 <= shape.bounds[0] < shape.bounds[2] <= 180 for shape in shapes)
+    assert any(shape.geom_type == "MultiPolygon" for shape in shapes) == (place != "globe")
+    equal_area = pyproj.Transformer.from_crs("OGC:CRS84", "EPSG:6933", always_xy=True).transform
+    flat = [shapely.transform(shapely.segmentize(shape, 0.1), equal_area, interleaved=False) for shape in shapes]
+    expected = cell_areas(source.grid, Box.whole((20, 40)))
+    for value in (0, 1):
+        areas = [
+            one.area for one, feature in zip(flat, features, strict=True) if feature["properties"]["value"] == value
+        ]
+        assert sum(areas) == pytest.approx(expected[labels == value].sum(), rel=0.02) or place in ("0 to 360", "globe")
+    overlaps = shapely.union_all(flat).area / sum(one.area for one in flat)
+    assert overlaps == pytest.approx(1, rel=1e-3)
 
 
 def test_a_volume_has_no_outlines(tmp_path):

@@ -6,10 +6,15 @@ import json
 from xml.etree import ElementTree
 
 import numpy as np
+import pyproj
 import pystac
 import pytest
 import rasterio
+import shapely
+from affine import Affine
 from pystac.extensions.mlm import AssetGeneralMLMExtension, MLMExtension
+from pystac.extensions.projection import ProjectionExtension
+from rasterio.control import GroundControlPoint
 from rasterio.warp import transform_bounds
 from typer.testing import CliRunner
 
@@ -37,7 +42,8 @@ MADE = {
 def mask_at(folder, place="north-up", shape=(300, 200), provenance=MADE):
     labels = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
     labels[:5] = 255
-    grid = RasterSource(put(folder / "place.tif", labels[None], **PLACES[place])).grid
+    where = PLACES[place] if isinstance(place, str) else place
+    grid = RasterSource(put(folder / "place.tif", labels[None], **where)).grid
     tags = {"PIPELINE": json.dumps(provenance)}
     write_cog(folder / "mask.tif", grid, iter([labels]), labels.dtype, nodata=255, classes=CLASSES, tags=tags)
     return folder / "mask.tif", labels
@@ -90,6 +96,69 @@ def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
             ring = np.array(item.geometry["coordinates"][0])
             x, y = ring.T
             assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "to the left around it"
+
+
+POINTS = [GroundControlPoint(r, c, 10 + 1e-4 * c, 60 - 5e-5 * r) for r in (0, 300) for c in (0, 200)]
+
+
+def item_of(folder, **place):
+    mask, _ = mask_at(folder, place)
+    export(mask, folder / "mask.json")
+    return pystac.Item.from_file(str(folder / "mask.json"))
+
+
+def test_a_stac_item_is_placed_by_ground_control_points(tmp_path):
+    item = item_of(tmp_path, gcps=POINTS, crs="EPSG:4326")
+    np.testing.assert_allclose(item.bbox, [10, 60 - 5e-5 * 300, 10 + 1e-4 * 200, 60], atol=1e-9)
+    assert shapely.geometry.shape(item.geometry).area == pytest.approx(shapely.box(*item.bbox).area)
+    assert item.properties["proj:code"] is None, "a system that only the control points have is not that of the grid"
+    assert "proj:transform" not in item.properties
+
+
+ACROSS = {
+    "degrees": {"transform": Affine(0.002, 0, 179.8, 0, -0.001, -16), "crs": "EPSG:4326"},
+    "beyond": {"transform": Affine(0.002, 0, -180.2, 0, -0.001, -16), "crs": "EPSG:4326"},
+    "UTM": {"transform": Affine(200, 0, 158_000, 0, -100, 8_228_000), "crs": "EPSG:32701"},
+    "Mercator from 150": {
+        "transform": Affine(200, 0, 3_316_966, 0, -100, -1_804_000),
+        "crs": "+proj=merc +lon_0=150 +datum=WGS84",
+    },
+}
+
+
+@pytest.mark.parametrize("place", ACROSS)
+def test_a_stac_item_across_180_degrees_is_cut_there(place, tmp_path):
+    item = item_of(tmp_path, **ACROSS[place])
+    west, south, east, north = item.bbox
+    assert 179 < west < 180
+    assert -180 < east < -179
+    assert -17 < south < north < -15.5
+    shape = shapely.geometry.shape(item.geometry)
+    assert shape.is_valid
+    assert sorted(part.bounds[::2] for part in shape.geoms) == [
+        (-180, pytest.approx(east)),
+        (pytest.approx(west), 180),
+    ]
+
+
+def test_a_stac_item_over_a_pole_reaches_it(tmp_path):
+    item = item_of(tmp_path, transform=Affine(1e4, 0, -1e6, 0, -1e4, 1.5e6), crs="EPSG:3413")
+    assert item.bbox[::2] == [-180, 180]
+    assert item.bbox[3] == 90
+    assert shapely.geometry.shape(item.geometry).is_valid
+
+
+@pytest.mark.parametrize(
+    ("crs", "code"),
+    [("EPSG:32633", "EPSG:32633"), ("EPSG:3857", "EPSG:3857"), ("+proj=utm +zone=33 +ellps=intl +units=km", None)],
+)
+def test_a_stac_item_names_its_projection_as_the_extension_has_it(crs, code, tmp_path):
+    item = item_of(tmp_path, transform=Affine(10, 0, 500_000, 0, -10, 5_600_000), crs=crs)
+    assert ProjectionExtension.ext(item).code == code
+    known = pyproj.CRS.from_wkt(item.properties["proj:wkt2"])
+    assert item.properties["proj:wkt2"].startswith("PROJCRS[")
+    assert known.to_wkt() == item.properties["proj:wkt2"]
+    assert known == pyproj.CRS.from_user_input(crs) or code is None
 
 
 def test_a_stac_item_names_the_model_and_its_weights_by_their_content(tmp_path):

@@ -10,11 +10,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio import features
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import WktVersion
 from rasterio.features import shapes
 from rasterio.warp import transform
 
-from pipeline.geometry import Grid
-from pipeline.geometry.affine import to_world
+from pipeline.errors import RequestError
 from pipeline.io.raster.georeference import parse_crs
 
 Points = NDArray[np.float64]
@@ -60,35 +60,22 @@ def transform_points(points: Points, source: str, target: str) -> Points:
     return np.column_stack([xs, ys])
 
 
-def world_of(grid: Grid, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the world coordinates `(n, 2)` of positions in a scene, rows and columns `(n, 2)`."""
-    return to_world(grid.affine, cells.T).T
-
-
-def local_equal_area_crs(grid: Grid) -> str | None:
-    """Return an equal-area CRS centered on a scene, in meters; None where its location is unknown."""
-    if grid.crs is None or not ((crs := parse_crs(grid.crs)).is_geographic or crs.is_projected):
-        return None
-    middle = world_of(grid, np.array([[length / 2 for length in grid.shape]]))
-    longitude, latitude = transform_points(middle, grid.crs, LONGITUDE_LATITUDE)[0]
-    if not (np.isfinite(longitude) and np.isfinite(latitude)):
-        return None
-    return f"+proj=laea +lat_0={latitude:.6f} +lon_0={longitude:.6f} +datum=WGS84 +units=m"
-
-
-def ground_size(grid: Grid) -> float | None:
-    """Return the mean side of the center pixel of a scene in meters; None where its location is unknown."""
-    crs = local_equal_area_crs(grid)
-    if crs is None or grid.crs is None:
-        return None
-    row, column = (length / 2 for length in grid.shape)
-    at = np.array([[row, column], [row + 1, column], [row, column + 1]])
-    middle, below, beside = transform_points(world_of(grid, at), grid.crs, crs)
-    size = float(np.hypot(*(below - middle)) + np.hypot(*(beside - middle))) / 2
-    return size if np.isfinite(size) else None
-
-
 def projjson(crs: str) -> dict[str, Any]:
     """Return a CRS as PROJJSON."""
     words: dict[str, Any] = parse_crs(crs).to_dict(projjson=True)
     return words
+
+
+def wkt2(crs: str) -> str:
+    """Return a CRS as WKT2:2019; its words as they are if PROJ does not know it."""
+    try:
+        words: str = parse_crs(crs).to_wkt(version=WktVersion.WKT2_2019)
+    except RequestError:
+        return crs
+    return words
+
+
+def authority_code(crs: str) -> str | None:
+    """Return the code of a CRS with its authority, such as EPSG:32633; None where it is not exactly one of them."""
+    found = parse_crs(crs).to_authority(confidence_threshold=100)
+    return None if found is None else ":".join(found)

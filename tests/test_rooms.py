@@ -70,6 +70,7 @@ LATE = (
     "pipeline.cli",
     "pipeline.io.formats",
     "pipeline.io.opening",
+    "pipeline.io.zarr.attributes",
     "pipeline.io.zarr.georeference",
     "pipeline.jobs.aoi",
     "pipeline.jobs.inputs",

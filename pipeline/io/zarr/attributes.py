@@ -118,8 +118,14 @@ def _scene(grid: Grid) -> Attributes:
         "spatial:shape": list(grid.shape),
         "spatial:registration": "pixel",
     }
-    crs = {} if grid.crs is None else {"proj:wkt2": grid.crs, "_CRS": {"wkt": grid.crs}}
+    crs = {} if grid.crs is None else {"proj:wkt2": _wkt2(grid.crs), "_CRS": {"wkt": grid.crs}}
     return {"grid_mapping": "spatial_ref", **geozarr, **crs}
+
+
+def _wkt2(crs: str) -> str:
+    from pipeline.io.raster.shapes import wkt2  # only for scenes: rasterio takes a moment to import
+
+    return wkt2(crs)
 
 
 def _corner(grid: Grid) -> list[float]:

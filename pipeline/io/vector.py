@@ -61,7 +61,7 @@ def read_polygons(path: Path) -> Polygons:
             about, _, shapes, values = pyogrio.raw.read(path)
     except (DataSourceError, DataLayerError) as error:
         raise InputError(f"{path}: cannot be read as vectors ({error}); try `ogrinfo` on the file") from error
-    parts, features = shapely.get_parts(shapely.force_2d(shapely.from_wkb(shapes)), return_index=True)
+    parts, features = shapely.get_parts(shapely.force_2d(shapely.from_wkb(shapes, on_invalid="fix")), return_index=True)
     area = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
     if not area.any():
         raise InputError(f"{path}: holds no polygons, but {about['geometry_type'] or 'nothing'}")

@@ -19,6 +19,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import to_gray
+from pipeline.sources.validity import is_plausible
 
 SLICES = 20
 """Maximum number of slices."""
@@ -94,7 +95,7 @@ def _slice(source: Source, at: int) -> NDArray[np.generic]:
 
 def _to_gray(slices: list[NDArray[np.generic]]) -> list[Picture]:
     values = [np.asarray(one, np.float32) for one in slices]
-    seen = np.concatenate([one[np.isfinite(one)] for one in values]) if values else np.zeros(1)
+    seen = np.concatenate([one[is_plausible(one)] for one in values]) if values else np.zeros(1)
     low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
     return [to_gray(one, low, high) for one in values]
 

@@ -19,6 +19,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.tables import write_rows
 from pipeline.sources.passes import slabs
 from pipeline.sources.statistics import keys_of, value_of
+from pipeline.sources.validity import is_plausible
 
 _HALF = 1 << 16
 
@@ -112,7 +113,7 @@ def _first_pass(labels: Source, scan: Source | None, nodata: int | None) -> dict
             known.voxels += int(here.sum())
             known.border |= bool((here & at_end).any())
             if intensities is not None:
-                found = _finite(intensities[here])
+                found = _plausible(intensities[here])
                 known.total += float(found.sum(dtype=np.float64))
                 known.halves += np.bincount(keys_of(found) >> 16, minlength=_HALF)
     return seen
@@ -125,7 +126,7 @@ def _second_pass(labels: Source, scan: Source, seen: dict[int, _ClassAccumulator
     for box, pixels in slabs(labels):
         intensities = scan.read(box).values[0].astype(np.float32)
         for (value, half), counts in lower.items():
-            keys = keys_of(_finite(intensities[pixels.values[0] == value]))
+            keys = keys_of(_plausible(intensities[pixels.values[0] == value]))
             counts += np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=_HALF)
     return {
         value: float(np.mean([_value(half, lower[value, half], rank) for half, rank in pair]))
@@ -148,8 +149,8 @@ def _value(half: int, counts: NDArray[np.int64], rank: int) -> float:
     return value_of(half << 16 | int(np.searchsorted(np.cumsum(counts), rank, side="right")))
 
 
-def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values[np.isfinite(values)]
+def _plausible(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values[is_plausible(values)]
 
 
 def _border(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:

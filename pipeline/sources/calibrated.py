@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box
 from pipeline.sources.overviews import overview_of
+from pipeline.sources.validity import valid_mask
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class CalibratedSource(Source):
         self.info = replace(source.info, dtype=np.dtype(np.float32), nodata=None)
 
     def read(self, box: Box) -> Pixels:
-        """Read the physical pixels of `box`; they are valid where the stored ones are."""
+        """Read the physical pixels of `box`; they are valid where the stored ones are, and they are plausible."""
         stored, valid = self._source.read(box)
         values = np.empty(stored.shape, np.float32)
         pairs = zip(self._calibration.scale, self._calibration.offset, strict=True)
-        for plane, into, (scale, offset) in zip(stored, values, pairs, strict=True):
-            into[...] = plane.astype(np.float64) * scale + offset
-        return Pixels(values, valid)
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence not valid
+            for plane, into, (scale, offset) in zip(stored, values, pairs, strict=True):
+                into[...] = plane.astype(np.float64) * scale + offset
+        return Pixels(values, valid_mask(values, shown=valid))
 
     def overview(self, cells: int) -> Source | None:
         """Return the finest overview in physical values, if it has at least `cells` cells; None otherwise."""

@@ -13,6 +13,7 @@ from pipeline.engine import Source
 from pipeline.geometry import Box, cut_slabs
 from pipeline.sources.overviews import overview_of
 from pipeline.sources.statistics import Histogram, InputStatistics, count_volume
+from pipeline.sources.validity import is_plausible
 
 MAX_CELLS = 1 << 21
 """Most cells to sample, spread evenly; a scene with no more is read whole."""
@@ -25,7 +26,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
 
     Only valid cells count; a channel without any has 0 and 0. In a scene of more than `MAX_CELLS` cells, every n-th row
     and column is sampled, from the finest overview if the file has one (averaging narrows the spread of coarser ones).
-    The same file gives the same numbers. In a volume, one pass counts all finite values other than 0, see `Histogram`.
+    The same file gives the same numbers. In a volume, one pass counts all plausible values other than 0, see `Histogram`.
     """
     if not source.grid.is_scene:
         seen = [Histogram(source.dtype) for _ in range(source.channels)]
@@ -38,7 +39,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
         if overview is not None:
             overview.close()
     ends = [
-        np.percentile(seen, (bottom, top)) if (seen := plane[valid & np.isfinite(plane)]).size else np.zeros(2)
+        np.percentile(seen, (bottom, top)) if (seen := plane[valid & is_plausible(plane)]).size else np.zeros(2)
         for plane, bottom, top in zip(values, low, high, strict=True)
     ]
     return InputStatistics(tuple(float(a) for a, _ in ends), tuple(float(b - a) for a, b in ends))

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.engine.protocols import Source
 from pipeline.sources.passes import slabs
+from pipeline.sources.validity import is_plausible
 
 
 @dataclass
 class MomentAccumulator:
-    """Mean and standard deviation of the finite values other than 0, accumulated slice by slice.
+    """Mean and standard deviation of the plausible values other than 0, accumulated slice by slice.
 
     Slices must be added in order: then a volume gives the same numbers however it is stored and read.
     """
@@ -28,7 +29,7 @@ class MomentAccumulator:
 
     def add(self, values: NDArray[Any]) -> None:
         """Count the values of one slice."""
-        seen = values[np.isfinite(values) & (values != 0)].astype(np.float64)
+        seen = values[is_plausible(values) & (values != 0)].astype(np.float64)
         if not seen.size:
             return
         if self.shift is None:
@@ -72,7 +73,7 @@ _HALF = 1 << 16
 
 @dataclass
 class Histogram:
-    """Percentiles of the finite values other than 0, counted slice by slice in any order.
+    """Percentiles of the plausible values other than 0, counted slice by slice in any order.
 
     Exact for integers of up to 16 bits. Others are binned by the upper half of their float32, which gives a percentile
     to within 1/128 of its value at worst, and far more precisely where there are many values.
@@ -83,7 +84,7 @@ class Histogram:
 
     def add(self, values: NDArray[Any]) -> None:
         """Count the values of one slice."""
-        seen = values[np.isfinite(values) & (values != 0)]
+        seen = values[is_plausible(values) & (values != 0)]
         self.counts += np.bincount(self._bins(seen), minlength=_HALF)
 
     def at(self, percentile: float) -> float:

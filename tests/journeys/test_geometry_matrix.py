@@ -188,7 +188,7 @@ def pictures(dataset: DatasetReader) -> list[int]:
 def seen(dataset: DatasetReader, bands: list[int]) -> NDArray[np.bool_]:
     """Where GDAL has any of the bands observed, and a network can take all of them."""
     values = np.stack([dataset.read(band).astype(np.float64) for band in bands])
-    return np.asarray((dataset.read_masks(bands) > 0).any(0) & np.isfinite(values).all(0))
+    return np.asarray((dataset.read_masks(bands) > 0).any(0) & (np.abs(values) < 1e20).all(0))
 
 
 def place_of(dataset: DatasetReader) -> dict[str, Any]:

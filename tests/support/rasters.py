@@ -92,6 +92,22 @@ def _lowest() -> NDArray[Any]:
     return np.where(values == 4, SMALLEST, values)
 
 
+def _wide(path: Path, dtype: str) -> Path:
+    """The largest number of a type as nodata, which no float holds; the number before it is observed."""
+    end = np.iinfo(dtype).max
+    values = pixels((1, 40, 50), dtype)
+    values[values == 4], values[values == 3] = end, end - 1
+    inner = put(path.with_suffix(".inner.tif"), values)
+    kind = {"int64": "Int64", "uint64": "UInt64"}[dtype]
+    virtual = path.with_suffix(".vrt")
+    virtual.write_text(
+        f'<VRTDataset rasterXSize="50" rasterYSize="40"><VRTRasterBand dataType="{kind}" band="1">'
+        f'<NoDataValue>{end}</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">{inner.name}'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return virtual
+
+
 def _with_nan(dtype: Any) -> NDArray[Any]:
     values = pixels((2, 40, 50), dtype)
     values[:, :, 11:20][values[:, :, 11:20] == 3] = np.nan
@@ -136,6 +152,11 @@ MASKS: dict[str, Callable[[Path], Path]] = {
     "nodata of int16": lambda path: put(path, pixels((2, 40, 50), np.int16) * -9999, nodata=-9999),
     "nodata of float32": lambda path: put(path, pixels((2, 40, 50), np.float32) * np.float32(0.1), nodata=0.3),
     "smallest float32": lambda path: put(path, _lowest(), nodata=SMALLEST),
+    "largest float32, rounded": lambda path: put(path, -_lowest(), nodata=3.40282e38),
+    "smallest float32, rounded": lambda path: put(path, _lowest(), nodata=-3.40282e38),
+    "nodata of int64": lambda path: _wide(path, "int64"),
+    "nodata of uint64": lambda path: _wide(path, "uint64"),
+    "nodata with a fraction": lambda path: _virtual(path, (3.6,)),
     "nodata of NaN": lambda path: put(path, _with_nan(np.float32)[:1], nodata=np.nan),
     "NaN without nodata": lambda path: put(path, _with_nan(np.float64)),
     "nodata out of range": _beyond,

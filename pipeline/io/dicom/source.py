@@ -19,6 +19,7 @@ from pipeline.io.dicom.encoding import as_standard
 from pipeline.io.dicom.files import BROKEN, Files
 from pipeline.io.dicom.geometry import stack
 from pipeline.io.dicom.headers import Slice, read_slices
+from pipeline.sources.validity import valid_mask
 
 _PIECE = 1 << 20
 _WHOLE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.int32))
@@ -58,7 +59,7 @@ class DicomSource(Source):
         self.info = SourceInfo(grid, channels=1, dtype=dtype, block=block, path=str(path))
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`, `(1, *box.shape)`, all valid.
+        """Return the pixels of `box`, `(1, *box.shape)`.
 
         Raises:
             InputError: A slice is damaged.
@@ -67,7 +68,7 @@ class DicomSource(Source):
         values = np.empty((1, *box.shape), self.dtype)
         for plane, one in zip(values[0], self.slices[box.start[0] : box.stop[0]], strict=True):
             plane[...] = self._scaled(one, self._stored(one)[box.slices[1:]])
-        return Pixels(values, None)
+        return Pixels(values, valid_mask(values))
 
     def close(self) -> None:
         """Release the zip."""

@@ -32,6 +32,7 @@ from pipeline.sources.validity import valid_mask
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 _LARGEST_BLOCK = 1 << 30
+_WIDE = frozenset(["int64", "uint64"])
 _DELAYS = (0.5, 2.0)
 """Seconds before a part of an address is read again."""
 
@@ -191,8 +192,14 @@ def _alpha(dataset: DatasetReader) -> list[int]:
 
 
 def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
-    """Return the bands whose masks show valid cells; none where alpha or nodata values do, or where all are valid."""
-    flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
+    """Return the bands whose masks show valid cells; none where alpha or nodata values do, or where all are valid.
+
+    Nodata values of 64 bits are left to GDAL's masks: rasterio returns them as a float, which cannot hold them.
+    """
+    every, types = dataset.mask_flag_enums, {dataset.dtypes[band - 1] for band in bands}
+    flags = [set(every[band - 1]) for band in bands]
+    if types & _WIDE and all(MaskFlags.nodata in kinds for kinds in flags):
+        return list(bands)
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []
     return list(bands[:1] if MaskFlags.per_dataset in flags[0] else bands)

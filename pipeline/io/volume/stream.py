@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.sources.validity import is_plausible, valid_mask
 
 UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
 """What a `ByteStream` raises where the bytes are damaged, missing or inaccessible."""
@@ -171,7 +172,7 @@ class VoxelLayout:
 
 
 class NiftiSource(Source):
-    """A `Source` over one NIfTI volume: integers in their own type, else float32; NaN and infinity are not valid.
+    """A `Source` over one NIfTI volume: integers in their own type, else float32; implausible ones are not valid.
 
     Memory is the box that is read, and a plane. Reads of a damaged file raise InputError with the file and the slice;
     in a gzip file that may be only the read of the last slice, where the checksum is.
@@ -193,14 +194,14 @@ class NiftiSource(Source):
         )
 
     def read(self, box: Box) -> Pixels:
-        """Return the pixels of `box`, `(1, *box.shape)`; with `valid` only for files of floats. Thread-safe."""
+        """Return the pixels of `box`, `(1, *box.shape)`. Thread-safe."""
         if not Box.whole(self.grid.shape).contains(box):
             raise ValueError(f"{box} is not within the shape {self.grid.shape}")
         values = np.empty((1, *box.shape), self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, hence not valid
             for plane, z in zip(values[0], range(box.start[0], box.stop[0]), strict=True):
                 plane[...] = self._scaled(self._rows(z, box.start[1], box.stop[1])[:, box.start[2] : box.stop[2]])
-        return Pixels(values, np.isfinite(values[0]) if self._voxels.stored.kind == "f" else None)
+        return Pixels(values, is_plausible(values[0]) if self._voxels.stored.kind == "f" else valid_mask(values))
 
     def close(self) -> None:
         """Release the file; further reads raise ValueError."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.models.card import Card, Int8, Normalization, Pair
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
+from pipeline.sources.validity import is_plausible
 
 Floats = NDArray[np.float32]
 
@@ -54,10 +55,10 @@ class Scaling:
         return cls(mean, tuple(size * part for size, part in zip(scale, rule.std, strict=True)), own.offset, high)
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Floats:
-        """Values `(n, channels, *seen)` scaled, as float32; 0 where not finite, or not `valid` `(n, *seen)`."""
+        """Values `(n, channels, *seen)` scaled, as float32; 0 where not plausible, or not `valid` `(n, *seen)`."""
         with np.errstate(over="ignore"):
             scaled = values.astype(np.float32)
-        unseen = ~np.isfinite(scaled)
+        unseen = ~is_plausible(scaled)
         if valid is not None:
             unseen |= ~valid[:, None]
         scaled[unseen] = 0

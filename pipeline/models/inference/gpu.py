@@ -20,6 +20,7 @@ from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
+from pipeline.sources.validity import LARGEST
 
 MEMORY_SHARE = 0.6
 """Share of the GPU's free memory that a batch may take."""
@@ -131,7 +132,7 @@ class _Pinned:
 def scaled_on_device(values: Tensor, valid: Tensor | None, scaling: Scaling) -> Tensor:
     """What `Scaling` does, to a tensor `(n, channels, *seen)`: the same float32 values."""
     scaled = values.to(torch.float32)
-    unseen = ~scaled.isfinite()
+    unseen = ~(scaled.abs() < LARGEST)
     if valid is not None:
         unseen |= ~valid[:, None]
     scaled = scaled.masked_fill(unseen, 0)

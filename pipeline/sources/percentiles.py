@@ -26,7 +26,7 @@ def stretch(source: Source, low: Sequence[float], high: Sequence[float]) -> Inpu
 
     Only valid cells count; a channel without any has 0 and 0. In a scene of more than `MAX_CELLS` cells, every n-th row
     and column is sampled, from the finest overview if the file has one (averaging narrows the spread of coarser ones).
-    The same file gives the same numbers. In a volume, one pass counts all plausible values other than 0, see `Histogram`.
+    The same file gives the same numbers. In a volume, one pass counts plausible values other than 0, see `Histogram`.
     """
     if not source.grid.is_scene:
         seen = [Histogram(source.dtype) for _ in range(source.channels)]

@@ -67,4 +67,4 @@ def valid_mask(
 
 def _all_plausible(values: NDArray[Any]) -> bool:
     """Return whether the ends of the values are plausible: NaN is an end."""
-    return not values.size or bool(-LARGEST < values.min() and values.max() < LARGEST)
+    return not values.size or bool(values.min() > -LARGEST and values.max() < LARGEST)

@@ -10,7 +10,8 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.shutil import copy
 
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
@@ -18,6 +19,8 @@ from pipeline.geometry.affine import from_transform, to_transform
 
 _NO_CRS = 'LOCAL_CS["unnamed",'
 """How GDAL reads a GeoTIFF that says it is of points or areas, without a CRS."""
+_SET_TRANSFORMS = frozenset(["GTiff", "COG", "VRT"])
+"""Drivers that set the transform of a dataset that has none to the identity."""
 
 
 def grid_of(dataset: DatasetReader) -> Grid:
@@ -27,13 +30,13 @@ def grid_of(dataset: DatasetReader) -> Grid:
         InputError: The transform is not finite or folds the scene flat, or RPC coefficients are damaged.
 
     """
-    a, b, _, d, e, _ = corner = tuple(dataset.transform)[:6]
+    a, b, _, d, e, _ = corner = tuple(_transform(dataset))[:6]
     if not all(map(isfinite, corner)) or a * e == b * d:
         raise InputError(
             f"{dataset.name}: its transform {corner} is not finite or folds the scene flat; correct it, or "
             "remove it with `gdal_edit.py -unsetgt`"
         )
-    words = _reference(dataset)
+    words = _reference(dataset, corner)
     return Grid(dataset.shape, from_transform(corner), ("y", "x"), words["crs"], {"gdal": words})
 
 
@@ -50,15 +53,28 @@ def transform_of(grid: Grid) -> list[float] | None:
     return found
 
 
-def _reference(dataset: DatasetReader) -> dict[str, Any]:
+def _transform(dataset: DatasetReader) -> Affine:
+    """Return GDAL's transform, or the identity where GDAL says that there is none.
+
+    Some drivers leave the memory of a transform that they do not have as it was, and rasterio passes on what was there.
+    A VRT of the dataset has a transform only if the dataset has one.
+    """
+    if dataset.driver in _SET_TRANSFORMS or dataset.transform.is_identity:
+        return dataset.transform
+    with MemoryFile(ext=".vrt") as virtual:
+        copy(dataset, virtual.name, driver="VRT")
+        return dataset.transform if b"<GeoTransform>" in virtual.read() else Affine.identity()
+
+
+def _reference(dataset: DatasetReader, transform: tuple[float, ...]) -> dict[str, Any]:
     """GDAL's words for the georeference, as JSON: a transform, or else ground control points, and coefficients.
 
     GDAL 3.10 moves the control points of a new file by a cell if it is marked as one of points: such marks are dropped.
     """
-    placed = not dataset.transform.is_identity
+    placed = transform != tuple(Affine.identity())[:6]
     points, points_crs = dataset.gcps
     reference: dict[str, Any] = {
-        "transform": list(dataset.transform)[:6] if placed else None,
+        "transform": list(transform) if placed else None,
         "crs": _wkt(dataset.crs) if placed or not points else None,
         "area_or_point": dataset.tags().get("AREA_OR_POINT", "Area"),
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 
 import numpy as np
 
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.geometry import Box
 from pipeline.sources.overviews import overview_of
-from pipeline.sources.validity import valid_mask
+from pipeline.sources.validity import is_scale, valid_mask
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class Calibration:
     """One per channel."""
 
     def __post_init__(self) -> None:
-        if not all(map(isfinite, (*self.scale, *self.offset))) or 0 in self.scale:
-            raise ValueError(f"scales must be finite and not 0, and offsets finite, got {self}")
+        if not all(map(is_scale, self.scale, self.offset)):
+            raise ValueError(f"scales must be finite and not 0 in float32, and offsets finite, got {self}")
 
     def __str__(self) -> str:
         return f"scale {_words(self.scale)}, offset {_words(self.offset)}"

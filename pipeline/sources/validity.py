@@ -15,6 +15,17 @@ LARGEST = 1e20
 It is far above what sensors and scanners give, and far below what makes a network overflow float32.
 """
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+def is_scale(scale: float, offset: float) -> bool:
+    """Return whether values can be scaled by these: in the range of float32, a scale of 0 or infinity is not.
+
+    >>> is_scale(1e-4, -0.1), is_scale(0, 5), is_scale(float("nan"), 0)
+    (True, False, False)
+    """
+    return _SMALLEST <= abs(scale) < LARGEST and abs(offset) < LARGEST
+
 
 def is_plausible(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values can be measurements: all integers, and real numbers of a magnitude below `LARGEST`.

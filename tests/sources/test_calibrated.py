@@ -160,6 +160,11 @@ def test_integers_that_nobody_explains_are_no_physical_values(places, tmp_path):
         ((1.0, 2.0, 3.0), None, "scale has 3 numbers for 2 channels"),
         (None, (1.0,) * 4, "offset has 4 numbers for 2 channels"),
         ((0.0,), None, "scales must be finite and not 0"),
+        ((1.0, -0.0), None, "scales must be finite and not 0"),
+        ((float("nan"),), None, "scales must be finite and not 0"),
+        ((float("inf"),), None, "scales must be finite and not 0"),
+        ((1e-320,), None, "scales must be finite and not 0"),
+        (None, (float("-inf"),), "scales must be finite and not 0"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(places, tmp_path, scale, offset, said):

@@ -19,6 +19,7 @@ from pydicom.pixels import get_decoder
 from pipeline.errors import InputError
 from pipeline.io.dicom.encoding import as_standard
 from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image
+from pipeline.sources.validity import is_scale
 
 _TAGS = (
     *(
@@ -152,7 +153,7 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
             spacing=tags.numbers("PixelSpacing", 2),
             thickness=tags.number("SpacingBetweenSlices", tags.number("SliceThickness", 1.0)),
             stored=_stored(tags),
-            scale=(tags.number("RescaleSlope", 1.0), tags.number("RescaleIntercept", 0.0)),
+            scale=_scale(tags),
         )
 
 
@@ -195,6 +196,15 @@ def _stored(tags: _Tags) -> tuple[int, int]:
     if not 1 <= bits <= 32:
         raise InputError(f"stores {bits} bits per pixel; 1 to 32 can be read")
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def _scale(tags: _Tags) -> tuple[float, float]:
+    slope, intercept = tags.number("RescaleSlope", 1.0), tags.number("RescaleIntercept", 0.0)
+    if not is_scale(slope, intercept):
+        raise InputError(
+            f"has RescaleSlope {slope:g} and RescaleIntercept {intercept:g}, which leave no values; correct them"
+        )
+    return slope, intercept
 
 
 def _check_packing(header: Any) -> None:  # noqa: ANN401  (a data set of pydicom)

@@ -215,6 +215,10 @@ def test_a_fault_is_named_with_numbers(tmp_path, fault):
         ({"Rows": 2}, "mixed-slices", r"3 x 3 \(IM0000\) and of 2 x 3 \(IM0002\)"),
         ({"ImagePositionPatient": None}, "unreadable", "IM0002: has no ImagePositionPatient of 3"),
         ({"RescaleSlope": "1e400"}, "unreadable", "IM0002: has no RescaleSlope of 1"),
+        ({"RescaleSlope": "0"}, "unreadable", "IM0002: has RescaleSlope 0 and"),
+        ({"RescaleSlope": "1e-300"}, "unreadable", "IM0002: has RescaleSlope 1e-300 and"),
+        ({"RescaleSlope": "-1e30"}, "unreadable", "IM0002: has RescaleSlope -1e.30 and"),
+        ({"RescaleIntercept": "1e200"}, "unreadable", "IM0002: has RescaleSlope 1 and RescaleIntercept 1e.200,"),
         ({"SOPInstanceUID": None}, "unreadable", "IM0002: has no SOPInstanceUID"),
     ],
 )

@@ -39,6 +39,7 @@ UNREACHABLE = "unreachable"
 LASTING = (
     "unreadable",
     "unsuitable",
+    "nothing-observed",
     "4d",
     "voxel-type",
     "affine-not-finite",

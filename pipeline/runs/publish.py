@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
 from pipeline.engine.ledger import differences
-from pipeline.errors import OutputError
+from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import remove
 from pipeline.geometry.orientation import inverse
 from pipeline.io.formats.nifti import header_beside
@@ -19,6 +20,7 @@ from pipeline.jobs.bids import find_derivative, write_description
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
+from pipeline.sources.passes import slabs
 from pipeline.sources.reoriented import ReorientedSource
 
 FAILED = "failed_patches"
@@ -76,6 +78,20 @@ def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) 
         return "something else"
     left = {name: value for name, value in provenance.items() if name not in but}
     return differences(left, {**prepared.fingerprint(), **{name: provenance.get(name) for name in ROUNDING}})
+
+
+def check_observed(prepared: PreparedJob) -> None:
+    """Raise InputError if all cells of the finished labels are nodata; nothing of the run is kept."""
+    nodata = int(prepared.labels.nodata)
+    if any((pixels.values != nodata).any() for _, pixels in slabs(ZarrSource(prepared.work / MASK))):
+        return
+    remove(prepared.work)
+    place = "" if prepared.region is None else " in the area of interest"
+    raise InputError(
+        f"{prepared.job.name}: nothing was observed: all of its {prod(prepared.grid.shape):,} cells{place} are nodata, "
+        "NaN or fill values; no mask is written; look at them with `pipeline info` and a viewer",
+        "nothing-observed",
+    )
 
 
 def publish(prepared: PreparedJob, failed: int) -> float | None:

@@ -25,7 +25,14 @@ from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.publish import check_free, create_stores, difference_from, has_failed_patches, publish
+from pipeline.runs.publish import (
+    check_free,
+    check_observed,
+    create_stores,
+    difference_from,
+    has_failed_patches,
+    publish,
+)
 from pipeline.runs.report import Report
 from pipeline.runs.view_averaging import average, create_view_stores
 from pipeline.runs.view_sweep import sweeps_of
@@ -134,6 +141,8 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None
             )
         run.observer.phase("averaging")
         average(prepared, run)
+    if not failures:
+        check_observed(prepared)
     run.observer.phase("writing")
     seams = publish(prepared, len(failures))
     if failures:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.runs import cluster
-from tests.support.inputs import labels_of, listing, pixels, put_scene, put_volume
+from tests.support.inputs import listing, pixels, put_scene, put_volume
 
 
 @dataclass
@@ -257,12 +257,6 @@ def test_a_scene_without_a_known_system_is_segmented_all_the_same(models, tmp_pa
     with rasterio.open(path) as before, rasterio.open(tmp_path / "a_mask.tif") as after:
         assert after.crs == before.crs
         assert after.transform == before.transform
-
-
-def test_a_scene_without_any_observation_is_all_nodata(models, tmp_path):
-    path = put_scene(tmp_path / "a.tif", np.full((2, 50, 60), np.nan, np.float32))
-    assert pipeline("run", "--input", path, "--model", models / "scene").code == 0
-    assert (labels_of(tmp_path / "a_mask.tif") == 255).all()
 
 
 def test_a_file_that_is_not_ours_is_not_replaced_by_what_goes_beside_a_mask(tmp_path, models):

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from affine import Affine
 
+from pipeline.archive.run import segment_one
+from pipeline.errors import LASTING
 from pipeline.jobs.job import Job, Resources
+from pipeline.runs.observer import RunContext
 from pipeline.runs.segment import segment
-from tests.support.inputs import labels_of, pixels, put_scene, put_volume
+from tests.support.inputs import labels_of, listing, pixels, put_scene, put_volume
 
 PLAIN = Resources(precision="float32", runtime="torch")
 FILLS = (3.4028235e38, -3.4028235e38, 1e20, 9.96921e36, np.inf, -np.inf, np.nan)
@@ -63,3 +67,46 @@ def test_values_that_overflow_only_after_scale_and_offset_are_nodata(models: Pat
     scene = put_scene(tmp_path / "scene.tif", values)
     segment(Job(str(scene), tmp_path / "mask.tif", str(models / "scene"), scale=(1e6,)), PLAIN)
     np.testing.assert_array_equal(labels_of(tmp_path / "mask.tif") == 255, values[0] == 1e15)
+
+
+def put_nothing(folder: Path, kind: str) -> Path:
+    """An input of one kind in which there is nothing."""
+    nan = np.full((1, 6, 40, 36), np.nan, np.float32)
+    if kind == "scene of NaN":
+        return put_scene(folder / "in.tif", np.full((2, 50, 60), np.nan, np.float32))
+    if kind == "scene of nodata":
+        return put_scene(folder / "in.tif", np.full((2, 50, 60), 7, np.uint8), nodata=7)
+    if kind == "scene of fill values":
+        return put_scene(folder / "in.tif", np.full((2, 50, 60), 3.4e38, np.float32))
+    if kind == "volume of infinity":
+        nan[:] = np.inf
+    return put_volume(folder / "in.nii.gz", nan[0].T, np.diag([0.5, 0.5, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    "kind", ["scene of NaN", "scene of nodata", "scene of fill values", "volume of NaN", "volume of infinity", "views"]
+)
+def test_an_input_in_which_nothing_was_observed_fails_by_name(kind: str, models: Path, tmp_path: Path) -> None:
+    path = put_nothing(tmp_path, kind)
+    model = models / ("scene" if kind.startswith("scene") else "volume")
+    output = tmp_path / ("out.tif" if kind.startswith("scene") else "out.nii.gz")
+    job = Job(str(path), output, str(model), view=("axial", "coronal") if kind == "views" else None)
+    for _ in range(2):
+        report = segment_one(job, RunContext(PLAIN))
+        assert (report.status, report.code) == ("failed", "nothing-observed")
+        assert f"{path}: nothing was observed" in str(report.reason)
+        assert listing(tmp_path) == {path.name}
+    assert report.code in LASTING
+
+
+def test_an_area_of_interest_without_observations_fails_and_one_with_some_does_not(
+    models: Path, tmp_path: Path
+) -> None:
+    values = pixels((2, 100, 80))
+    values[:, :50] = 0
+    scene = put_scene(tmp_path / "in.tif", values, nodata=0, transform=Affine(1, 0, 500000, 0, -1, 100))
+    for south, status in ((50, "failed"), (49, "done")):
+        aoi = f"500000,{south},500080,100,EPSG:32633"
+        report = segment_one(Job(str(scene), tmp_path / "out.tif", str(models / "scene"), aoi=aoi), RunContext(PLAIN))
+        assert report.status == status, report.reason
+    assert (labels_of(tmp_path / "out.tif") != 255).sum() == 80

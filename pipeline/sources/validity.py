@@ -35,7 +35,7 @@ def is_plausible(values: NDArray[Any]) -> NDArray[np.bool_]:
     """
     if values.dtype.kind != "f":
         return np.ones(values.shape, np.bool_)
-    return (values < LARGEST) & (values > -LARGEST)
+    return np.asarray((values < LARGEST) & (values > -LARGEST))
 
 
 def is_nodata(values: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
@@ -50,7 +50,7 @@ def is_nodata(values: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     if values.dtype.kind != "f":
         return np.asarray(values == int(nodata)) if isfinite(nodata) else np.zeros(values.shape, np.bool_)
     if isnan(nodata):
-        return np.isnan(values)
+        return np.asarray(np.isnan(values))
     with np.errstate(over="ignore", invalid="ignore"):  # GDAL adds both, and what overflows counts as near
         value = values.dtype.type(nodata)
         near = np.abs(values + value)
@@ -66,12 +66,12 @@ def valid_mask(
     A cell is valid where the mask of the file, `shown`, is True or, without one, where some channel is not its nodata
     value (if each channel has one); and where all channels are plausible, since a network needs such values.
     """
-    parts = [] if shown is None else [shown]
+    parts: list[NDArray[np.bool_]] = [] if shown is None else [shown]
     if shown is None and nodata and None not in nodata:
         missing = [is_nodata(plane, value) for plane, value in zip(values, nodata, strict=True) if value is not None]
-        parts.append(~np.logical_and.reduce(missing))
+        parts.append(~np.asarray(np.all(missing, axis=0)))
     if values.dtype.kind == "f" and not _all_plausible(values):
-        parts.append(is_plausible(values).all(axis=0))
+        parts.append(np.asarray(is_plausible(values).all(axis=0)))
     valid = np.logical_and.reduce(parts) if parts else None
     return None if valid is None or valid.all() else valid
 

@@ -59,11 +59,12 @@ def _transform(dataset: DatasetReader) -> Affine:
     Some drivers leave the memory of a transform that they do not have as it was, and rasterio passes on what was there.
     A VRT of the dataset has a transform only if the dataset has one.
     """
-    if dataset.driver in _SET_TRANSFORMS or dataset.transform.is_identity:
-        return dataset.transform
+    transform = Affine(*dataset.transform[:6])
+    if dataset.driver in _SET_TRANSFORMS or transform.is_identity:
+        return transform
     with MemoryFile(ext=".vrt") as virtual:
         copy(dataset, virtual.name, driver="VRT")
-        return dataset.transform if b"<GeoTransform>" in virtual.read() else Affine.identity()
+        return transform if b"<GeoTransform>" in virtual.read() else Affine.identity()
 
 
 def _reference(dataset: DatasetReader, transform: tuple[float, ...]) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pipeline.errors import InputError
 
+_LISTED = 50
+"""Most bands that a message lists."""
 BandName = int | str
 """A band of a raster: its number from 1, or a name."""
 
@@ -87,7 +90,14 @@ def numbers_of(path: str, bands: Sequence[RasterBand], asked: Sequence[BandName]
 
 def in_another_order(bands: Sequence[RasterBand], others: Sequence[RasterBand]) -> bool:
     """Return whether a band of one raster has the name of a different band of the other."""
-    found = [bands_named(others, band.name) if band.name else () for band in bands]
+    by_name: defaultdict[str, list[int]] = defaultdict(list)
+    by_color: defaultdict[str, list[int]] = defaultdict(list)
+    for number, other in enumerate(others, 1):
+        for name in other.names:
+            by_name[_bare(name)].append(number)
+        by_color[_bare(other.color or "")].append(number)
+    names = [_bare(band.name) if band.name else "" for band in bands]
+    found = [by_name[name] or by_color[name] if name else [] for name in names]
     return any(numbers and number not in numbers for number, numbers in enumerate(found, 1))
 
 
@@ -97,12 +107,13 @@ def units_of(raster: HasBands) -> list[tuple[float, float]]:
 
 
 def listed(bands: Sequence[RasterBand]) -> list[str]:
-    """Return the number and name of each band, e.g. "1 red"."""
-    return [f"{number} {band.name}" if band.name else f"{number}" for number, band in enumerate(bands, 1)]
+    """Return the number and name of each band, e.g. "1 red"; of many, those of the first."""
+    first = [f"{number} {band.name}" if band.name else f"{number}" for number, band in enumerate(bands[:_LISTED], 1)]
+    return first + ["..."] * (len(bands) > _LISTED)
 
 
 def _number(path: str, bands: Sequence[RasterBand], asked: BandName) -> int:
-    found = bands_named(bands, asked) if isinstance(asked, str) else tuple({asked} & {*range(1, len(bands) + 1)})
+    found = bands_named(bands, asked) if isinstance(asked, str) else (asked,) * (1 <= asked <= len(bands))
     if len(found) > 1:
         several = ", ".join(map(str, found))
         raise InputError(f"{path}: the bands {several} are all named {asked}; give the number of one", "unsuitable")

@@ -22,7 +22,7 @@ from pipeline.io.zarr import stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
-from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
+from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable, check_stop
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
@@ -34,6 +34,7 @@ from pipeline.runs.publish import (
     publish,
 )
 from pipeline.runs.report import Report
+from pipeline.runs.stoppable import StoppableSource
 from pipeline.runs.view_averaging import average, create_view_stores
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
@@ -74,6 +75,7 @@ def segment(
 def segment_in(run: RunContext, job: Job) -> Report:
     """Segment one input in an existing context."""
     began, resources = time.monotonic(), run.resources
+    check_stop(run.observer)
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
     prepared, done = _look_ahead(prepared, resources, ledger)
@@ -245,7 +247,7 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     if ledger.begun:
         return prepared
     first, *_ = sweeps_of(prepared)
-    source = swept_source(first)
+    source = StoppableSource(swept_source(first), observer)
     try:
         prepared = replace(prepared, numerics=verify_numerics(first, source, statistics_of(prepared), observer))
     finally:
@@ -266,7 +268,7 @@ def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
         return
     observer.phase("reading")
     rule, whole = prepared.card.normalization, replace(prepared.reading, windows=None)
-    source = whole.open(prepared.input)
+    source = StoppableSource(whole.open(prepared.input), observer)
     seen = _counters(source, rule)
     try:
         if staging:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
@@ -16,16 +17,17 @@ _NO_COLOR = frozenset([ColorInterp.undefined, ColorInterp.gray, ColorInterp.pale
 
 def bands_of(dataset: DatasetReader) -> tuple[RasterBand, ...]:
     """Return the bands of a dataset, in order."""
-    return tuple(_band(dataset, number) for number in dataset.indexes)
-
-
-def _band(dataset: DatasetReader, number: int) -> RasterBand:
-    at = number - 1
-    tags = [text for key, text in dataset.tags(number).items() if re.sub(r"[\s_-]", "", key.lower()) in _TAGS]
-    kind = dataset.colorinterp[at]
-    return RasterBand(
-        tuple(name.strip() for name in (dataset.descriptions[at], *tags) if name and name.strip()),
-        None if kind in _NO_COLOR else kind.name,
-        float(dataset.scales[at]),
-        float(dataset.offsets[at]),
+    tags = map(dataset.tags, dataset.indexes)
+    rows = zip(dataset.descriptions, tags, dataset.colorinterp, dataset.scales, dataset.offsets, strict=True)
+    return tuple(
+        RasterBand(_names(*named), _color(kind), float(scale), float(offset)) for *named, kind, scale, offset in rows
     )
+
+
+def _names(description: str | None, tags: Mapping[str, str]) -> tuple[str, ...]:
+    named = [text for key, text in tags.items() if re.sub(r"[\s_-]", "", key.lower()) in _TAGS]
+    return tuple(name.strip() for name in (description, *named) if name and name.strip())
+
+
+def _color(kind: ColorInterp) -> str | None:
+    return None if kind in _NO_COLOR else str(kind.name)

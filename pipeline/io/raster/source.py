@@ -31,6 +31,9 @@ from pipeline.sources.validity import valid_mask
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+T = TypeVar("T")
+MAX_BANDS = 1 << 14
+"""Most bands of a raster: those of forty years of days."""
 _LARGEST_BLOCK = 1 << 30
 _WIDE = frozenset(["int64", "uint64"])
 _DELAYS = (0.5, 2.0)
@@ -64,6 +67,7 @@ class RasterSource(Source):
     def _look(self, bands: Sequence[BandName] | None) -> None:
         with reading(self.address):
             dataset = self._handle()
+            _check_count(self._path, dataset.count)
             self._alpha = _alpha(dataset)
             self.band_info: tuple[RasterBand, ...] = bands_of(dataset)
             """The metadata of each band of the file."""
@@ -71,7 +75,7 @@ class RasterSource(Source):
             """Numbers, from 1, of the bands that are read."""
             self._masks = _masks(dataset, self.bands)
             self._shown = [] if self._masks else self._alpha
-            self._nodata = [dataset.nodatavals[band - 1] for band in self.bands]
+            self._nodata = _picked(dataset.nodatavals, self.bands)
             dtype = self._common_dtype(dataset)
             self.info = SourceInfo(
                 grid=grid_of(dataset) if not self._options else Grid(dataset.shape, _NOWHERE, ("y", "x")),
@@ -81,6 +85,7 @@ class RasterSource(Source):
                 nodata=self._nodata[0],
                 path=self._path,
             )
+            self._one_type = len({*_picked(dataset.dtypes, [*self.bands, *self._shown])}) == 1
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
@@ -144,7 +149,7 @@ class RasterSource(Source):
                 dataset.close()
 
     def _read(self, dataset: DatasetReader, bands: list[int], window: Window) -> NDArray[Any]:
-        if len({dataset.dtypes[band - 1] for band in bands}) == 1:
+        if self._one_type:
             together: NDArray[Any] = dataset.read(bands, window=window, out_dtype=self.dtype)
             return together
         return np.stack([dataset.read(band, window=window, out_dtype=self.dtype) for band in bands])
@@ -164,14 +169,14 @@ class RasterSource(Source):
         if not dataset.count:
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
             raise InputError(f"{self._path}: has no image of its own; export one of its datasets first: {listed}")
-        pictures = [band for band in dataset.indexes if band not in self._alpha]
+        pictures = [band for band in dataset.indexes if [band] != self._alpha]
         return tuple(pictures if bands is None else numbers_of(self._path, self.band_info, bands))
 
     def _common_dtype(self, dataset: DatasetReader) -> np.dtype[Any]:
-        names = [dataset.dtypes[band - 1] for band in self.bands]
+        names = _picked(dataset.dtypes, self.bands)
         if any(name.startswith("complex") for name in names):
             raise InputError(f"{self._path}: pixels are {names[0]}; only integers and real numbers can be segmented")
-        return np.dtype(np.result_type(*names))
+        return np.dtype(np.result_type(*dict.fromkeys(names)))
 
     def _checked_block(self, dataset: DatasetReader, dtype: np.dtype[Any]) -> tuple[int, ...]:
         block = dataset.block_shapes[self.bands[0] - 1]
@@ -185,6 +190,20 @@ class RasterSource(Source):
         return tuple(block)
 
 
+def _check_count(path: str, count: int) -> None:
+    if count > MAX_BANDS:
+        raise InputError(
+            f"{path}: has {count:,} bands; the most is {MAX_BANDS:,}; check the header, or take some "
+            "of them with `gdal_translate -b`",
+            "unsuitable",
+        )
+
+
+def _picked(each: Sequence[T], bands: Sequence[int]) -> list[T]:
+    """Return the values of some bands; GDAL's tuple of all is asked for once."""
+    return [each[band - 1] for band in bands]
+
+
 def _alpha(dataset: DatasetReader) -> list[int]:
     """The band that holds alpha, if there is one beside others."""
     bands = [i for i, kind in zip(dataset.indexes, dataset.colorinterp, strict=True) if kind == ColorInterp.alpha]
@@ -196,9 +215,8 @@ def _masks(dataset: DatasetReader, bands: Sequence[int]) -> list[int]:
 
     Nodata values of 64 bits are left to GDAL's masks: rasterio returns them as a float, which cannot hold them.
     """
-    every, types = dataset.mask_flag_enums, {dataset.dtypes[band - 1] for band in bands}
-    flags = [set(every[band - 1]) for band in bands]
-    if types & _WIDE and all(MaskFlags.nodata in kinds for kinds in flags):
+    flags = list(map(set, _picked(dataset.mask_flag_enums, bands)))
+    if {*_picked(dataset.dtypes, bands)} & _WIDE and all(MaskFlags.nodata in kinds for kinds in flags):
         return list(bands)
     if any({MaskFlags.all_valid, MaskFlags.nodata, MaskFlags.alpha} & kinds for kinds in flags):
         return []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
 import weakref
 import zipfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -277,3 +279,50 @@ def test_a_tile_of_rubbish_is_found(compress: str, tmp_path: Path) -> None:
 def test_the_words_of_a_place_are_json(place: str, tmp_path: Path) -> None:
     grid = RasterSource(put(tmp_path / "scene.tif", pixels((1, 10, 10)), **PLACES[place])).grid
     assert json.loads(json.dumps(grid.reference)) == grid.reference
+
+
+def claiming(path: Path, bands: int) -> Path:
+    """A TIFF of a single pixel, without pixels, that claims to have many bands."""
+    shorts = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 277: bands, 278: 1, 284: 2}
+    longs = {273: 8, 279: 1}
+    entries = [(tag, 3, value) for tag, value in shorts.items()] + [(tag, 4, value) for tag, value in longs.items()]
+    fields = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in sorted(entries))
+    path.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + fields + bytes(4))
+    return path
+
+
+def test_more_bands_than_any_scene_has_are_refused_with_the_limit(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has 65,535 bands; the most is 16,384") as caught:
+        RasterSource(claiming(tmp_path / "a.tif", 65535))
+    assert caught.value.code == "unsuitable"
+
+
+class Counting:
+    """A dataset that counts which of its attributes are asked for."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset, self.asked = dataset, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self.dataset, name)
+
+
+def test_what_gdal_tells_of_all_bands_is_asked_for_a_few_times_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = rasterio.open
+    datasets: list[Counting] = []
+
+    def counting(*args: Any, **options: Any) -> Any:
+        datasets.append(Counting(opened(*args, **options)))
+        return datasets[-1]
+
+    monkeypatch.setattr("pipeline.io.raster.source.rasterio.open", counting)
+    source = RasterSource(claiming(tmp_path / "a.tif", 300), [*range(300, 0, -1)])
+    assert source.channels == 300
+    (dataset,) = datasets
+    per_band = ("dtypes", "colorinterp", "scales", "offsets", "nodatavals", "mask_flag_enums", "descriptions")
+    assert {name: count for name in per_band if (count := dataset.asked[name]) > 4} == {}
+    monkeypatch.undo()
+    source.close()

@@ -31,14 +31,17 @@ def info(
 def check(
     mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
     like: Annotated[str, typer.Option(help="The input that the mask was made from.")],
+    tolerance: Annotated[
+        float, typer.Option(help="Distance in cells by which corners may be apart, e.g. 0.01. Default: 0, exactly.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a mask is on exactly the grid of its input, and name each difference."""
+    """Check that a mask is on the grid of its input, exactly or to a tolerance, and name each difference."""
     from pipeline.cli.tables import print_differences
     from pipeline.masks.check import check as differences_of
 
-    found = differences_of(mask, like)
-    print_differences(mask, like, found, as_json=as_json)
+    found = differences_of(mask, like, tolerance)
+    print_differences(mask, like, found, tolerance, as_json=as_json)
     if found:
         raise typer.Exit(SOME_FAILED)
 

@@ -157,12 +157,15 @@ def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
     console().print(table)
 
 
-def print_differences(mask: str, like: str, found: Sequence[Difference], *, as_json: bool) -> None:
+def print_differences(
+    mask: str, like: str, found: Sequence[Difference], tolerance: float = 0.0, *, as_json: bool
+) -> None:
     """Print whether a mask is on the grid of an input, with a line for each difference; or one object."""
     if as_json:
         print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
         return
-    sys.stdout.write(f"{mask}: {'is not' if found else 'is exactly'} on the grid of {like}\n")
+    to = f", to {tolerance:g} cells" if tolerance else ""
+    sys.stdout.write(f"{mask}: {'is not' if found else 'is' if to else 'is exactly'} on the grid of {like}{to}\n")
     for one in found:
         apart = "" if one.apart is None else f"; {one.apart:.4g} apart at the farthest corner"
         sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")

@@ -1,20 +1,24 @@
-"""Compare the grid of a mask with that of its input, exactly: each difference, with both values."""
+"""Compare the grid of a mask with that of its input, exactly or to a tolerance: each difference, with both values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.engine import Source
+from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import look
 from pipeline.io.opening import max_form_distance, open_source
 from pipeline.io.raster.georeference import same_crs
 
+Floats = NDArray[np.float64]
 _SFORM = ("srow_x", "srow_y", "srow_z")
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _UNITS = 7
@@ -33,17 +37,28 @@ class Difference:
     """Distance between the farthest corners in world units: millimeters for volumes."""
 
 
-def check(mask: str, like: str) -> list[Difference]:
-    """Return the differences between the grids of a mask and of the input `like`; empty if they are exactly the same.
+def check(mask: str, like: str, tolerance: float = 0.0) -> list[Difference]:
+    """Return the differences between the grids of a mask and of the input `like`; empty if they are the same.
 
     Shape, affine and CRS are compared. For NIfTI, these are sform and qform bit by bit, their codes and units; if only
     one of both is NIfTI, the affine in the float32 of its header. For scenes, control points and RPC coefficients are
-    compared too. The mask of a 4-D input may have one volume. Reads headers only.
+    compared too; of control points, their places, in any order. The mask of a 4-D input may have one volume. Reads
+    headers only.
+
+    Args:
+        mask: The mask.
+        like: The input that it was made from.
+        tolerance: Distance in cells by which corners and control points may be apart. Above 0, the affines of NIfTI
+            that hold are compared in millimeters: the sform where it is coded, else the qform, and both where both
+            files have both; how they are coded does not matter.
 
     Raises:
         InputError: If a file cannot be read.
+        RequestError: If the tolerance is not a number from 0 on.
 
     """
+    if not 0 <= tolerance < inf:
+        raise RequestError(f"--tolerance {tolerance:g}: must be a number of cells from 0 on, e.g. 0.01")
     with ExitStack() as opened:
         ours, theirs = (opened.enter_context(closing(_open(path))) for path in (mask, like))
         one, other = ours.grid, theirs.grid
@@ -53,21 +68,60 @@ def check(mask: str, like: str) -> list[Difference]:
         volumes = _volumes(ours), _volumes(theirs)
         if volumes[0] not in (1, volumes[1]):
             found.append(Difference("volumes", *volumes))
-        return found + list(_of_scenes(one, other) if one.is_scene else _of_volumes(one, other))
+        if one.is_scene:
+            return found + list(_of_scenes(one, other, tolerance))
+        of_volumes = _of_forms(one, other) if tolerance else _of_volumes(one, other)
+        return found + [each for each in of_volumes if not _is_within(each, other, tolerance)]
 
 
-def _of_scenes(one: Grid, other: Grid) -> Iterator[Difference]:
+def _is_within(found: Difference, grid: Grid, tolerance: float) -> bool:
+    return tolerance > 0 and found.apart is not None and found.apart <= tolerance * min(grid.spacing)
+
+
+def _of_scenes(one: Grid, other: Grid, tolerance: float) -> Iterator[Difference]:
     words, others = (grid.reference.get("gdal") for grid in (one, other))
     if words is None or others is None:
-        yield from _affine(one, other)
+        yield from (each for each in _affine(one, other) if not _is_within(each, other, tolerance))
         words, others = {"crs": one.crs}, {"crs": other.crs}
     elif words.get("transform") != others.get("transform"):
         apart = _max_distance(one, other) if words["transform"] and others["transform"] else None
-        yield Difference("transform", words["transform"], others["transform"], apart)
+        moved = Difference("transform", words["transform"], others["transform"], apart)
+        yield from () if _is_within(moved, other, tolerance) else (moved,)
     for name in ("crs", "gcps_crs"):
         if not same_crs(words.get(name), others.get(name)):
             yield Difference(name, words.get(name), others.get(name))
-    yield from _values(*({name: of.get(name) for name in ("gcps", "rpcs")} for of in (words, others)))
+    yield from _of_points(_points(words.get("gcps")), _points(others.get("gcps")), tolerance)
+    yield from _values({"rpcs": words.get("rpcs")}, {"rpcs": others.get("rpcs")})
+
+
+def _points(points: Sequence[Sequence[Any]] | None) -> Floats:
+    """Return row, column, x, y and z of each control point, sorted; identifiers are renumbered by some formats."""
+    places = (tuple(point[:5]) for point in points or ())
+    return np.array(sorted(places, key=lambda place: (*map(round, place[:2]), *place)), np.float64).reshape(-1, 5)
+
+
+def _of_points(ours: Floats, theirs: Floats, tolerance: float) -> Iterator[Difference]:
+    if ours.shape == theirs.shape and (np.abs(ours - theirs) <= tolerance * _steps(theirs)).all():
+        return
+    apart = float(np.linalg.norm((ours - theirs)[:, 2:], axis=1).max()) if ours.shape == theirs.shape else None
+    yield Difference("gcps", ours.tolist(), theirs.tolist(), apart)
+
+
+def _steps(points: Floats) -> Floats:
+    """Return the size of a cell along row, column, x, y and z: 1, 1, and the least that all points allow, `(5,)`."""
+    if not len(points):
+        return np.ones(5)
+    ends = np.c_[points[:, :2], np.ones(len(points))]
+    steps = np.abs(np.linalg.lstsq(ends, points[:, 2:], rcond=None)[0][:2]).max(0)
+    return np.array([1.0, 1.0, steps[0], steps[1], steps[:2].max()])
+
+
+def _of_forms(one: Grid, other: Grid) -> Iterator[Difference]:
+    """Compare the affines that hold in millimeters, and the qforms too where both files have both forms."""
+    yield from _affine(one, other)
+    words, others = (grid.reference.get("nifti") for grid in (one, other))
+    if words and others and all(of[f"{form}_code"] > 0 for of in (words, others) for form in ("sform", "qform")):
+        yield Difference("qform", _qform(words), _qform(others), max_form_distance(one, other, "qform"))
 
 
 def _of_volumes(one: Grid, other: Grid) -> Iterator[Difference]:

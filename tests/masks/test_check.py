@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import rasterio
+import SimpleITK
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,3 +239,70 @@ def mask_of_store(like, mask):
     grid = open_source(str(like)).grid
     write_nifti(mask, grid, [np.zeros(grid.shape, np.uint8)], "u1")
     return mask
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("coded", [{}, {"qform_code": 0}, {"sform_code": 0}], ids=["both", "sform", "qform"])
+def test_a_mask_that_itk_saves_again_lies_there_to_a_tolerance(tmp_path, coded, suffix):
+    affine = np.diag([-0.7, 0.8, 2.51, 1])
+    affine[:3, 3] = 90.53, -126.27, -72.19
+    rotated = {"pixdim": [1, 0.7, 0.8, 2.51, 0, 0, 0, 0], "quatern_b": 0, "quatern_c": 1, "quatern_d": 0}
+    place = dict(zip(("qoffset_x", "qoffset_y", "qoffset_z"), affine[:3, 3], strict=True))
+    rows = dict(zip(("srow_x", "srow_y", "srow_z"), affine[:3], strict=True))
+    rows["srow_z"][2] = 2.51 if "qform_code" in coded else -2.51
+    fields = {**rotated, **place, **rows, "qform_code": 1, "sform_code": 2, **coded}
+    scan = put(tmp_path / "scan.nii", VOLUME, **fields)
+    mask, again = mask_of(scan, tmp_path / "mask.nii.gz"), tmp_path / f"again{suffix}"
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(mask)), str(again))
+    assert check(str(again), str(scan), 1e-3) == []
+    moved = SimpleITK.ReadImage(str(mask))
+    moved.SetOrigin(np.add(moved.GetOrigin(), [0, 0.01, 0]))
+    SimpleITK.WriteImage(moved, str(tmp_path / f"moved{suffix}"))
+    assert check(str(tmp_path / f"moved{suffix}"), str(scan), 1e-3) != []
+    assert check(str(tmp_path / f"moved{suffix}"), str(scan), 0.1) == []
+
+
+@pytest.mark.parametrize("names", ["0123", "abcd", "1111"])
+def test_control_points_are_compared_by_place_whatever_they_are_called(tmp_path, names):
+    inner = put_scene(tmp_path / "in.tif", np.ones((1, 40, 50), np.uint8), transform=Affine.identity(), crs=None)
+    points = "".join(
+        f'<GCP Id="{name}" Info="corner" Pixel="{p.col}" Line="{p.row}" X="{p.x!r}" Y="{p.y!r}"/>'
+        for name, p in zip(names, POINTS, strict=True)
+    )
+    scene = tmp_path / "scene.vrt"
+    scene.write_text(
+        f'<VRTDataset rasterXSize="50" rasterYSize="40"><GCPList Projection="EPSG:4326">{points}</GCPList>'
+        f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>{inner}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    assert check(str(scene_mask(scene, tmp_path / "mask.tif")), str(scene)) == []
+
+
+@given(cells=st.floats(1e-4, 2), toward=st.floats(0, 6.3), tolerance=st.floats(1e-4, 2))
+def test_a_tolerance_is_a_distance_in_cells(tmp_path_factory, cells, toward, tolerance):
+    folder = tmp_path_factory.mktemp("scenes")
+    shift = Affine.translation(cells * np.cos(toward), cells * np.sin(toward))
+    scene = put_scene(folder / "scene.tif", np.ones((1, 4, 5), np.uint8), transform=Affine(10, 0, 500, 0, -10, 900))
+    mask = put_scene(
+        folder / "mask.tif", np.ones((1, 4, 5), np.uint8), transform=Affine(10, 0, 500, 0, -10, 900) @ shift
+    )
+    if abs(cells - tolerance) > 1e-6:
+        assert (check(str(mask), str(scene), tolerance) == []) == (cells < tolerance)
+    assert differing(mask, scene)["transform"].apart == pytest.approx(10 * cells)
+
+
+def test_control_points_may_be_off_by_the_tolerance_in_cells(tmp_path):
+    scene, mask = tmp_path / "scene.tif", tmp_path / "mask.tif"
+    moved = [GroundControlPoint(p.row, p.col, p.x + 0.01 / 60, p.y, p.z, p.id) for p in reversed(POINTS)]
+    for path, points in ((scene, POINTS), (mask, moved)):
+        put_scene(path, np.ones((1, 40, 50), np.uint8), crs="EPSG:4326", gcps=points, transform=Affine.identity())
+    assert check(str(mask), str(scene), 0.011) == []
+    (found,) = check(str(mask), str(scene), 0.009)
+    assert (found.what, found.apart) == ("gcps", pytest.approx(0.01 / 60))
+
+
+@pytest.mark.parametrize("tolerance", ["-1", "nan", "inf"])
+def test_a_tolerance_that_is_none_is_refused(tmp_path, tolerance):
+    scan = put(tmp_path / "scan.nii", VOLUME)
+    ended = CliRunner().invoke(app, ["check", str(scan), "--like", str(scan), "--tolerance", tolerance])
+    assert (ended.exit_code, f"--tolerance {tolerance}: must be a number of cells" in ended.stderr) == (2, True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
-from pipeline.errors import InputError, RequestError
+from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.files.digest import sha256_of
+from pipeline.files.signatures import stand_in, unlike
 from pipeline.geometry import Grid
 from pipeline.io.formats import Input, OpenOptions, look
 from pipeline.io.suffixes import STORES, suffix_of
@@ -36,7 +37,7 @@ def open_source(
     options = OpenOptions(bands, onto, affine, volume, keep_text, series)
     if item.format.checked:
         _check(item, options)
-    source = item.format.open(item, options)
+    source = _open(item, options)
     if bands is not None and "bands" not in item.format.takes:
         source.close()
         raise RequestError(
@@ -47,6 +48,32 @@ def open_source(
     from pipeline.io.raster.warped import ReprojectedSource
 
     return ReprojectedSource(source, onto)
+
+
+def _open(item: Input, options: OpenOptions) -> Source:
+    try:
+        return item.format.open(item, options)
+    except InputError as error:
+        if not item.path.is_file() or (told := next(_foreign(item), None)) is None:
+            raise
+        raise InputError(told, error.code) from None
+
+
+def _foreign(item: Input) -> Iterator[str]:
+    """Yield the files of an input that are something else, and what."""
+    known, files = item.format.kinds, _files(item)
+    for path in files:
+        kind = stand_in(path) if known is None or path != item.path else unlike(path, *known)
+        if kind is not None:
+            yield f"{path}: {kind}"
+
+
+def _files(item: Input) -> tuple[Path, ...]:
+    """The files of an input, or the one that was given where it does not tell of others."""
+    try:
+        return tuple(path for path in item.format.files(item) if path.is_file())
+    except PipelineError:
+        return (item.path,)
 
 
 def _check(item: Input, options: OpenOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import RequestError
 from pipeline.files.atomic import atomic_write
+from pipeline.files.signatures import stand_in
 
 
 def read_rows(path: Path, option: str = "") -> list[dict[str, str]]:
@@ -15,6 +16,8 @@ def read_rows(path: Path, option: str = "") -> list[dict[str, str]]:
 
     Raises RequestError, which begins with the `option` that named the table, if it cannot be read.
     """
+    if kind := stand_in(path):
+        raise RequestError(f"{option}{path}: {kind}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(csv.DictReader(file, delimiter=_delimiter(path)))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pipeline.decoding import Meaning, decode, did_you_mean, encode
 from pipeline.errors import ModelError, RequestError
+from pipeline.files.signatures import stand_in
 from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
@@ -235,4 +236,4 @@ def read_card(path: Path) -> Card:
     except OSError as error:
         raise ModelError(f"{path}: cannot read the card of this model ({error.strerror})") from error
     except ValueError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {stand_in(path) or error}") from error

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.decoding import Meaning, decode, encode
 from pipeline.errors import ModelError, first_of
 from pipeline.files.atomic import write_together
+from pipeline.files.signatures import stand_in
 from pipeline.models import spec as architecture
 from pipeline.models.card import Normalization
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS
@@ -104,7 +105,7 @@ def load_backbone(folder: Path) -> Pretrained:
     except OSError as error:
         raise ModelError(f"{path}: cannot read the card of this backbone ({error.strerror})") from error
     except ValueError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {stand_in(path) or error}") from error
     state = read_weights(folder / BACKBONE_WEIGHTS, card.weights_sha256, path)
     return Pretrained(card, {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()})
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.errors import ModelError, first_of
 from pipeline.files.atomic import write_together
 from pipeline.files.digest import sha256_of
+from pipeline.files.signatures import stand_in
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.networks.pspnet import PSPNet
@@ -109,6 +110,8 @@ def check_sha256(path: Path, sha256: str, card: Path) -> None:
         found = sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot read this file of the model ({error.strerror})") from error
+    if found != sha256 and (kind := stand_in(path)):
+        raise ModelError(f"{path}: {kind}")
     if found != sha256:
         raise ModelError(
             f"{path}: SHA-256 is {found}, but {card} says {sha256}; "

@@ -8,6 +8,7 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from pipeline.errors import InputError
+from pipeline.files.signatures import FileKind, kind_of
 from pipeline.io.dicom.encoding import HEAD, layout_of
 
 IMAGES = {
@@ -19,6 +20,7 @@ IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }
 """Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
+_SUFFIX = ".dcm"
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 BROKEN = (OSError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 """What is raised where a file or a member of a zip is damaged, encrypted or gone."""
@@ -84,6 +86,12 @@ def may_be_image(head: bytes) -> bool:
     return layout is not None and (not layout.sop_class or layout.sop_class in IMAGES)
 
 
+def stands_for(head: bytes) -> FileKind | None:
+    """Return what a file is that stands for one that was not fetched; None if it does not."""
+    kind = kind_of(head) if head else None
+    return kind if kind is not None and kind.sort == "stand-in" else None
+
+
 def is_dicom(path: Path) -> bool:
     """Return whether `path` is a folder with CT or MR images in DICOM directly in it, a zip of some, or one itself."""
     if path.is_dir() and any((path / name).exists() for name in _OF_ZARR):
@@ -106,9 +114,10 @@ def _is_zip(path: Path) -> bool:
 
 def _may_be_image(files: Files, name: str) -> bool:
     try:
-        return may_be_image(files.head(name))
+        head = files.head(name)
     except BROKEN:
         return False
+    return may_be_image(head) or (name.lower().endswith(_SUFFIX) and stands_for(head) is not None)
 
 
 def names_inside(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from pydicom.pixels import get_decoder
 
 from pipeline.errors import InputError
 from pipeline.io.dicom.encoding import as_standard
-from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image
+from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image, stands_for
 from pipeline.sources.validity import is_scale
 
 _TAGS = (
@@ -114,6 +114,8 @@ def _is_image(files: Files, name: str) -> bool:
         raise InputError("cannot be read; fetch it again from where it came") from None
     if not head:
         raise InputError("is empty (0 bytes); fetch it again, or remove it")
+    if kind := stands_for(head):
+        raise InputError(str(kind))
     return may_be_image(head)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.engine import Source
+from pipeline.files.signatures import FileKind
 from pipeline.geometry import Grid
 from pipeline.io.address import redact_url
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
@@ -122,6 +123,8 @@ class Format:
     """Whether it is one file, folder or address that is checked before it is opened."""
     local: bool = False
     """Whether it can only be read from files."""
+    kinds: tuple[FileKind, ...] | None = None
+    """What its files are by their first bytes; None: their first bytes are no help."""
     header: Callable[[Input], Any] = _no_header
     """Reads what `Input.header` keeps."""
     parts: Callable[[str], Sequence[tuple[str, str]]] = _nothing

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
+from pipeline.files import signatures
 from pipeline.io.formats.format import Format, Input, OpenOptions
 from pipeline.io.suffixes import suffix_of
 
@@ -40,6 +41,7 @@ METAIMAGE = Format(
     kind="volume",
     suffixes=_SUFFIXES,
     local=True,
+    kinds=(signatures.METAIMAGE,),
     header=_header,
     files=_files,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.classes import class_table_of, rows_of
 from pipeline.engine import Source
+from pipeline.files import signatures
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
@@ -82,6 +83,7 @@ NIFTI = Format(
     unsure=HEADERS,
     takes=("volume",),
     local=True,
+    kinds=(signatures.NIFTI, signatures.PACKED_NIFTI),
     files=_files,
     mask=MaskFormat(_write, _info, sidecar=_sidecar),
 )

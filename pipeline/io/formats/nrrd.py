@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
+from pipeline.files import signatures
 from pipeline.io.formats.format import Format, Input, OpenOptions
 from pipeline.io.suffixes import suffix_of
 from pipeline.optional import need
@@ -37,5 +38,13 @@ def _files(item: Input) -> tuple[Path, ...]:
 
 
 NRRD = Format(
-    "NRRD", matches=_matches, open=_open, kind="volume", suffixes=_SUFFIXES, local=True, header=_header, files=_files
+    "NRRD",
+    matches=_matches,
+    open=_open,
+    kind="volume",
+    suffixes=_SUFFIXES,
+    local=True,
+    kinds=(signatures.NRRD,),
+    header=_header,
+    files=_files,
 )

@@ -20,6 +20,7 @@ from rasterio._path import _parse_path, _vsi_path
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from pipeline.errors import UNREACHABLE, InputError, OutputError
+from pipeline.files.signatures import RASTERS, unlike
 from pipeline.io.address import is_remote, redact, redact_url
 
 CACHE = 32 << 20
@@ -73,6 +74,8 @@ def reading(address: str, part: str = "") -> Iterator[None]:
     except _ERRORS as error:
         reason = "; ".join((redact(str(error.__cause__ or error), address), *_answers(address)))
         fault = f"{redact_url(address)}{part}: GDAL cannot read it ({reason})"
+        if not remote and (kind := unlike(Path(address), *RASTERS)):
+            raise InputError(f"{address}: {kind}") from None
         if not remote:
             raise InputError(f"{fault}; try `gdalinfo -checksum` on the file") from error
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import ModelError, first_of
+from pipeline.files.signatures import CHECKPOINT, PICKLE, SAFETENSORS, FileKind, recognize, unlike
 from pipeline.models.catalogue import BACKBONE, CARD, MODEL
 
 WRAPPERS = ("state_dict", "model_state", "model")
@@ -28,6 +29,11 @@ MOST_NAMES = 10_000
 """More than any network here has, ten times over."""
 _COUNTER = ".num_batches_tracked"
 _WEIGHTS = (MODEL, "pytorch_model.bin")
+_CURES = {
+    "archive": "unpack it, and give the file of weights in it",
+    "format": "save the state_dict() of the network with torch.save, or as safetensors",
+}
+_PICKLES = (CHECKPOINT, PICKLE)
 _LONGEST_CONFIG = 1 << 20
 
 
@@ -56,7 +62,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     and for what is damaged, empty or no file of weights.
     """
     path = _weights_of(path)
-    found = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    found = _safetensors(path) if _is_safetensors(path) else _unpickled(path)
     tensors, beside = _unwrapped(path, found)
     return Checkpoint(path, _named(path, tensors), beside, _config(path))
 
@@ -75,11 +81,25 @@ def _weights_of(path: Path) -> Path:
     raise ModelError(f"{path}: a folder of weights holds config.json and {MODEL}, and this one has no {MODEL}")
 
 
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix == ".safetensors" or recognize(path) == SAFETENSORS
+
+
 def _safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+        said = _said(path, SAFETENSORS) or "it is damaged or cut off; fetch it again"
+        raise ModelError(f"{path}: not a whole safetensors file: {said}") from error
+
+
+def _said(path: Path, *own: FileKind) -> str:
+    """What a file that is none of `own` is, and the way out; empty where its first bytes do not tell."""
+    kind = unlike(path, *own)
+    if kind is None:
+        return ""
+    cure = "give it the suffix .pth" if kind in _PICKLES else _CURES.get(kind.sort, kind.cure)
+    return f"it is {kind.name}; {cure}"
 
 
 def _unpickled(path: Path) -> object:
@@ -118,10 +138,8 @@ def _refusal(path: Path, error: Exception) -> str:
             f"{path}: needs the global {wanted}, which can run code, so nothing was loaded. If you trust its source, "
             f"save the weights again by themselves, on the machine that made it:\n  {_resave(path, wanted)}"
         )
-    said = (str(error).splitlines() or [""])[0]
-    return (
-        f"{path}: cannot be read as weights ({type(error).__name__}: {said}); it is damaged, cut off, or another format"
-    )
+    said = _said(path, *_PICKLES) or "it is damaged, cut off, or of a format that is not read; fetch it again"
+    return f"{path}: cannot be read as weights: {said}"
 
 
 def _wanted(path: Path, error: Exception) -> str | None:

@@ -4,13 +4,26 @@ May import geometry, files, classes and errors; nothing of sources, io, models o
 """
 
 from pipeline.engine.decision import STEPS, Confidence, Decision, Disagreement, Labels, Probabilities, Scores
-from pipeline.engine.protocols import Pixels, PlainSource, Predictor, Sink, Source, SourceInfo, as_source
-from pipeline.engine.sweep import Failure, Recipe, SweepObserver, sweep
+from pipeline.engine.network import Failure
+from pipeline.engine.observer import SweepObserver
+from pipeline.engine.protocols import (
+    BlockPredictor,
+    Pixels,
+    PlainSource,
+    Predictor,
+    Sink,
+    Source,
+    SourceInfo,
+    as_source,
+)
+from pipeline.engine.recipe import Recipe
+from pipeline.engine.sweep import sweep
 from pipeline.engine.windows import WINDOWS
 
 __all__ = [
     "STEPS",
     "WINDOWS",
+    "BlockPredictor",
     "Confidence",
     "Decision",
     "Disagreement",

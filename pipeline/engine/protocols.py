@@ -139,6 +139,34 @@ class Predictor(Protocol):
         ...
 
 
+class BlockPredictor(Protocol):
+    """A network that computes the features of neighboring patches once: blocks in, and then scores patch by patch.
+
+    The same block gives the same bytes, in any thread. If its scores are on a device rather than NumPy arrays, it is a
+    `pipeline.engine.arrays.HasArrays` too.
+    """
+
+    classes: int
+    """Number of classes: planes of the scores."""
+    threads: int
+    """Blocks that may be computed at the same time."""
+
+    def parts(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]) -> Sequence[Any]:
+        """Return what the scores of each patch are made of; small, for it is kept until its lattice row is blended.
+
+        Args:
+            values: Values `(channels, *seen)` of the block.
+            valid: Valid cells `(*seen)`; None: all.
+            places: Where the patches are in the block, without their margin.
+
+        """
+        ...
+
+    def scores(self, part: Any) -> Any:  # noqa: ANN401
+        """Return scores `(classes, *patch)` of a patch, as `Predictor` does."""
+        ...
+
+
 class Sink(Protocol):
     """An output; each slab is written once, by one worker. `pipeline.testing.SinkContract` tests it."""
 

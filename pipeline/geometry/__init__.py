@@ -3,10 +3,24 @@
 May import errors, classes and files, and NumPy as the only library.
 """
 
+from pipeline.geometry.blocks import Block, Blocks, padded_shape
 from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.lattice import Lattice, reflect
 from pipeline.geometry.region import Region
 from pipeline.geometry.slabs import covered, cut_across, cut_slabs, split_runs
 
-__all__ = ["Box", "Grid", "Lattice", "Region", "covered", "cut_across", "cut_slabs", "reflect", "split_runs"]
+__all__ = [
+    "Block",
+    "Blocks",
+    "Box",
+    "Grid",
+    "Lattice",
+    "Region",
+    "covered",
+    "cut_across",
+    "cut_slabs",
+    "padded_shape",
+    "reflect",
+    "split_runs",
+]

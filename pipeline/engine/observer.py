@@ -1,0 +1,22 @@
+"""What follows a sweep, and may stop it."""
+
+from __future__ import annotations
+
+from pipeline.geometry import Box
+
+
+class SweepObserver:
+    """Observer of a sweep, which may stop it. Every method does nothing here; threads of the sweep call them."""
+
+    def patches_done(self, count: int) -> None:
+        """Receive the number of patches that were just computed."""
+
+    def slab_done(self, slab: Box) -> None:
+        """Receive a slab that has just been written."""
+
+    def should_stop(self) -> bool:
+        """Return whether the sweep should end with `Interrupted` before the next patch."""
+        return False
+
+
+NO_OBSERVER = SweepObserver()

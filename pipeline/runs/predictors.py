@@ -7,10 +7,11 @@ from functools import lru_cache
 import torch
 
 from pipeline.engine.protocols import Pixels, Predictor
-from pipeline.models.inference.cpu import CpuPredictor, image_of
+from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling, model_patch
 from pipeline.models.inference.gpu import GpuPredictor, measure_batch
 from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.passes import image_of
 from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.store import load_model
 from pipeline.runs.view_sweep import ViewSweep

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Labels, Pixels, Recipe, Scores, Source, SourceInfo, SweepObserver, sweep
-from pipeline.geometry import Box, Grid, Lattice, cut_slabs, split_runs
+from pipeline.geometry import Blocks, Box, Grid, Lattice, cut_slabs, split_runs
 
 
 def grid_of(shape: tuple[int, ...]) -> Grid:
@@ -63,6 +63,26 @@ class Identity:
 
 
 @dataclass
+class BlockIdentity:
+    """A network that is given blocks, and whose scores are its channels at the cells of each patch."""
+
+    classes: int
+    threads: int = 2
+
+    def parts(
+        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]
+    ) -> Sequence[NDArray[Any]]:
+        features = self.features(values)
+        return [features[(slice(None), *place.slices)] for place in places]
+
+    def features(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values
+
+    def scores(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        return part.astype(np.float32)
+
+
+@dataclass
 class ArraySink:
     """An array as an output; refuses to be written twice."""
 
@@ -91,12 +111,13 @@ def swept(
     parts: int = 1,
     labels: bool = False,
     observer: SweepObserver | None = None,
+    blocks: Blocks | None = None,
 ) -> NDArray[Any]:
     """Sweep a whole source in runs and return what was written; every cell must have been."""
     decision: Any = Labels() if labels else Scores((predictor.classes,))
     sink = ArraySink.like(decision.planes, source.grid.shape, decision.dtype)
     for run in split_runs(cut_slabs(source.grid.shape, height, width), parts):
-        sweep(source, predictor, sink, Recipe(lattice, window, (decision,)), run, observer or SweepObserver())
+        sweep(source, predictor, sink, Recipe(lattice, window, (decision,), blocks), run, observer or SweepObserver())
     if not sink.written.all():
         raise ValueError("some cells were never written")
     return sink.values

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
-from pipeline.models.card import Card, Pair
-from pipeline.models.inference.fit import Floats, Scaling, model_patch
+from pipeline.models.inference.fit import Floats, Scaling
+from pipeline.models.inference.passes import scores_of, stack_slices
 from pipeline.models.inference.runtime import InferenceModel
-from pipeline.models.inference.tta import NO_AUGMENTATION, TTA, Turn
+from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
 
 
 class CpuPredictor:
@@ -55,68 +52,16 @@ class CpuPredictor:
         logits if the card blends those.
         """
         scaled = self._scaling(values, valid)
-        stacked = _stacked(scaled)
+        stacked = stack_slices(scaled)
         scores = np.empty((len(stacked), self.classes, *stacked.shape[-2:]), np.float32)
-        with _one_thread(), torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             for image, out in zip(torch.split(stacked, 1), scores, strict=True):
                 out[...] = scores_of(self._model, self._spacing, image, self._augmentation)[0].numpy()
         return scores if self._model.card.kind == "scene" else scores[:, :, None]
 
 
-def scores_of(
-    model: InferenceModel,
-    native_spacing: tuple[float, float] | None,
-    image: Tensor,
-    augmentation: TTA = NO_AUGMENTATION,
-) -> Tensor:
-    """Scores `(n, classes, h, w)` on the pixels of scaled patches `(n, channels, h, w)` of an input.
-
-    Each turn at each scale of `augmentation` gives probabilities, or logits if the card blends those. They are brought
-    back to the patch's pixels and averaged in float32, in one order.
-    """
-    passes = _passes(model, native_spacing, image, augmentation)
-    return reduce(torch.add, passes) / (len(augmentation.scales) * len(augmentation.turns))
-
-
-def _passes(
-    model: InferenceModel, native_spacing: tuple[float, float] | None, image: Tensor, augmentation: TTA
-) -> Iterator[Tensor]:
-    native = int(image.shape[-2]), int(image.shape[-1])
-    for size in augmentation.sizes(model_patch(model.card, native_spacing, native)):
-        resized = _resized(image, size)
-        for turn in augmentation.turns:
-            scores = _resized(_unturned(model.network(_turned(resized, turn)), turn), native)
-            yield scores.softmax(1) if model.card.averaging == "softmax" else scores
-
-
-def _turned(x: Tensor, turn: Turn) -> Tensor:
-    swapped = x.mT if turn.swapped else x
-    return swapped.flip(turn.flipped).contiguous() if turn.swapped or turn.flipped else x
-
-
-def _unturned(x: Tensor, turn: Turn) -> Tensor:
-    straight = x.flip(turn.flipped) if turn.flipped else x
-    return straight.mT if turn.swapped else straight
-
-
-def image_of(card: Card, native_spacing: tuple[float, float] | None, scaled: Floats) -> Tensor:
-    """What the network is given, `(n, in_channels, h, w)`, for scaled patches `(n, channels, *seen)` of an input."""
-    stacked = _stacked(scaled)
-    return _resized(stacked, model_patch(card, native_spacing, (int(stacked.shape[-2]), int(stacked.shape[-1]))))
-
-
-def _stacked(scaled: Floats) -> Tensor:
-    return torch.from_numpy(scaled.reshape(len(scaled), -1, *scaled.shape[-2:]))
-
-
-def _resized(x: Tensor, size: Pair) -> Tensor:
-    if x.shape[-2:] == size:
-        return x
-    return functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
-
-
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Torch computes on the calling thread alone; its count of threads is a property of each calling thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.models.inference.cpu import scores_of
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
 from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.passes import scores_of
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from pipeline.models.inference.tta import NO_AUGMENTATION, TTA

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.models.card import Card
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
@@ -16,8 +17,21 @@ from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.networks.folded import FoldedPSPNet
 from pipeline.models.store import Model
 
+Trunk = Callable[[Tensor], tuple[Tensor, Tensor]]
 Network = Callable[[Tensor], Tensor]
 """Image `(n, in_channels, h, w)`, float32, to scores `(n, classes, h, w)`, float32, on the same device."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A network in two halves, for features that several patches share; both may be called from many threads."""
+
+    trunk: Trunk
+    """Image to features and the direct part of the head: `(n, c, h / output_stride, w / output_stride)` each."""
+    head: Callable[[Tensor, Tensor], Tensor]
+    """A part of both to scores `(n, classes, *part)`, float32 or wider."""
+    align_corners: bool
+    """How coarse scores are resized."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class InferenceModel:
     numerics: Numerics
     network: Network
     """May be called from many threads at once on a CPU."""
+    halves: Halves | None = None
+    """The same network in two halves; None where its runtime has none."""
 
 
 def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers: int | None = None) -> InferenceModel:
@@ -46,18 +62,21 @@ def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers:
         from pipeline.models.inference.openvino import build_openvino  # an extra, which may be missing
 
         return InferenceModel(model.card, numerics, build_openvino(model, numerics, callers or os.cpu_count() or 1))
-    return InferenceModel(model.card, numerics, _torch(model, numerics))
+    return _torch(model, numerics)
 
 
-def _torch(model: Model, numerics: Numerics) -> Network:
+def _torch(model: Model, numerics: Numerics) -> InferenceModel:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[numerics.precision]
     folded = FoldedPSPNet(model.network).to(numerics.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast = _Cast(folded, dtype)
     if not numerics.on_cpu:
         _settle_cudnn()
     if numerics.runtime == "compiled":
-        return _Compiled(cast)
-    return cast if numerics.on_cpu else CudaGraphNetwork(cast)
+        network: Network = _Compiled(folded, cast.prepared)
+        trunk: Trunk = _Compiled(_TrunkModule(folded), cast.prepared)
+    else:
+        network, trunk = cast if numerics.on_cpu else CudaGraphNetwork(cast), cast.trunk
+    return InferenceModel(model.card, numerics, network, Halves(trunk, folded.head, folded.align_corners))
 
 
 def _settle_cudnn() -> None:
@@ -76,25 +95,40 @@ class _Cast:
     dtype: torch.dtype
 
     def __call__(self, image: Tensor) -> Tensor:
-        return self.network(image.to(self.dtype, memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        return self.network(self.prepared(image))  # type: ignore[no-any-return]
+
+    def trunk(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.trunk(self.prepared(image))
+
+    def prepared(self, image: Tensor) -> Tensor:
+        return image.to(self.dtype, memory_format=torch.channels_last)
+
+
+class _TrunkModule(nn.Module):
+    """The trunk of a folded network, as a module of its own."""
+
+    def __init__(self, network: FoldedPSPNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.trunk(image)
 
 
 class _Compiled:
-    """A network in kernels made for each shape of its input, by the first call that brings it."""
+    """A module in kernels made for each shape of its input, by the first call that brings it."""
 
-    def __init__(self, network: _Cast) -> None:
-        self._plain = network
-        self._compiled = torch.compile(network.network, dynamic=False, options={"freezing": True})
+    def __init__(self, module: nn.Module, prepared: Callable[[Tensor], Tensor]) -> None:
+        self._module, self._prepared = module, prepared
+        self._compiled = torch.compile(module, dynamic=False, options={"freezing": True})
         self._shapes: set[torch.Size] = set()
         self._lock = Lock()
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def __call__(self, image: Tensor) -> Any:  # noqa: ANN401  (a tensor, or two)
+        prepared = self._prepared(image)
         if image.shape not in self._shapes:
             with self._lock:
-                self._plain(image)  # fills the basis, which is a constant to the compiler
-                self._compute(image)
+                self._module(prepared)  # fills the basis, which is a constant to the compiler
+                self._compiled(prepared)
                 self._shapes.add(image.shape)
-        return self._compute(image)
-
-    def _compute(self, image: Tensor) -> Tensor:
-        return self._compiled(image.to(self._plain.dtype, memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        return self._compiled(prepared)

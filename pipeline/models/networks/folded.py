@@ -51,9 +51,16 @@ class FoldedPSPNet(nn.Module):
 
     def coarse(self, image: Tensor) -> Tensor:
         """The same scores at the size of the features, `(n, classes, h / output_stride, w / output_stride)`."""
+        return self.head(*self.trunk(image))
+
+    def trunk(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """What is computed cell by cell: features, and the head's first convolution of them without the pyramid."""
         features = self.backbone(image)
-        hidden = self.first(features)
-        hidden = (hidden + self._pooled(features).view_as(hidden)).relu_()
+        return features, self.first(features)
+
+    def head(self, features: Tensor, direct: Tensor) -> Tensor:
+        """Coarse scores of what `trunk` gave, or of a part of it: the pyramid is pooled over that part."""
+        hidden = (direct + self._pooled(features).view_as(direct)).relu_()
         scores = self.last(hidden)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))  # type: ignore[no-any-return]
 
@@ -85,7 +92,12 @@ class FoldedPSPNet(nn.Module):
 
 def resized(scores: Tensor, image: Tensor, *, align_corners: bool) -> Tensor:
     """Coarse scores at the size of their image."""
-    return functional.interpolate(scores, list(image.shape[2:]), mode="bilinear", align_corners=align_corners)
+    return resized_to(scores, (int(image.shape[2]), int(image.shape[3])), align_corners=align_corners)
+
+
+def resized_to(scores: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Coarse scores at a height and width."""
+    return functional.interpolate(scores, list(size), mode="bilinear", align_corners=align_corners)
 
 
 def _parts(weight: Tensor, pooled: int, *, levels_first: bool) -> tuple[Tensor, Tensor]:

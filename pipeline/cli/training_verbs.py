@@ -20,7 +20,7 @@ from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 from pipeline.training.config import TrainingResources
 
-SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", "tta", "affine")
+SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", "tta", "features", "affine")
 
 
 @verb

@@ -104,6 +104,14 @@ class JobOptions:
             "Test-time augmentation: flips or turns of each patch, and scales, e.g. flips,0.75,1.25.", unset="none"
         ),
     ] = None
+    features: Annotated[
+        str | None,
+        TEXT,
+        Meaning(
+            "Features of overlapping patches: patch (each patch computes its own) or shared (computed once for all).",
+            unset="patch",
+        ),
+    ] = None
     aoi: Annotated[
         str | None,
         TEXT,

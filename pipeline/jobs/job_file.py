@@ -17,6 +17,7 @@ from pipeline.models.card import views_of
 from pipeline.models.inference.tta import TTA
 
 AFFINES = ("strict", "sform", "qform")
+FEATURES = ("patch", "shared")
 
 
 def read_request(path: Path) -> Request:
@@ -58,6 +59,7 @@ def check_options(request: Request) -> None:
     TTA.of(request.tta)
     parse_layers(request.also)
     _check_word("affine", request.affine, AFFINES)
+    _check_word("features", request.features, FEATURES)
     if isinstance(request.volume, int) and request.volume < 0:
         raise RequestError(f"volume {request.volume}: must be 0 or more (volumes are counted from 0), or all")
     _check_target(request)

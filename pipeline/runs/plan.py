@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.engine.protocols import BlockPredictor, Predictor
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
@@ -34,6 +38,8 @@ class Plan:
     """Of the first view, where there are several."""
     overlap: tuple[int, ...]
     window: str
+    features: str
+    """Whether features of overlapping patches are shared, or each patch computes its own."""
     patches: int
     bands: int
     """Slabs, by their older name: rows that are written at once."""
@@ -86,6 +92,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         patch=sweeps[0].lattice.patch,
         overlap=sweeps[0].lattice.overlap,
         window=prepared.window,
+        features=sweeps[0].view.features,
         patches=sum(len(sweep.lattice) for sweep in sweeps),
         bands=sum(map(len, slabs)),
         strips=max(strips),
@@ -106,11 +113,28 @@ def _disk(prepared: PreparedJob) -> int:
 
 
 def _seconds(sweep: ViewSweep) -> float:
-    """Return the time of all patches by the second of two, because the first also warms up."""
+    """Return the time of all patches by the second of two calls, because the first also warms up."""
     channels = sweep.prepared.channels
     predictor = build_predictor(sweep, None, InputStatistics((0.0,) * channels, (1.0,) * channels))
-    noise = np.random.default_rng(0).integers(0, 255, (predictor.batch, channels, *sweep.lattice.input_shape))
-    predictor(noise.astype(np.float32), None)
+    call, patches = _call(sweep, predictor)
+    call()
     began = time.perf_counter()
-    predictor(noise.astype(np.float32), None)
-    return (time.perf_counter() - began) * len(sweep.lattice) / predictor.batch / predictor.threads
+    call()
+    return (time.perf_counter() - began) * len(sweep.lattice) / patches / predictor.threads
+
+
+def _call(sweep: ViewSweep, predictor: Predictor | BlockPredictor) -> tuple[Callable[[], object], int]:
+    """Return a call of the network with noise, and the number of patches that it computes."""
+    if sweep.view.blocks is None:
+        alone = cast("Predictor", predictor)
+        noise = _noise((alone.batch, sweep.prepared.channels, *sweep.lattice.input_shape))
+        return lambda: alone(noise, None), alone.batch
+    together = cast("BlockPredictor", predictor)
+    block = max((block for _, row in sweep.view.blocks.rows() for block in row), key=lambda block: block.seen.size)
+    places = [block.place(patch, sweep.lattice.patch) for patch in block.patches]
+    noise = _noise((sweep.prepared.channels, *block.seen.shape))
+    return lambda: [*map(together.scores, together.parts(noise, None, places))], len(places)
+
+
+def _noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.random.default_rng(0).integers(0, 255, shape).astype(np.float32)

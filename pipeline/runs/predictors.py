@@ -6,21 +6,28 @@ from functools import lru_cache
 
 import torch
 
-from pipeline.engine.protocols import Pixels, Predictor
+from pipeline.engine.protocols import BlockPredictor, Pixels, Predictor
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling, model_patch
 from pipeline.models.inference.gpu import GpuPredictor, measure_batch
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.passes import image_of
 from pipeline.models.inference.runtime import InferenceModel, build_inference_model
+from pipeline.models.inference.shared import SharedPredictor
 from pipeline.models.store import load_model
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 
-def build_predictor(sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS) -> Predictor:
+def build_predictor(
+    sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS
+) -> Predictor | BlockPredictor:
     """Return the predictor of a run; `own` are the input's statistics, for a model that normalizes by them."""
-    return bind_predictor(inference_model(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
+    network = inference_model(sweep, sweep.prepared.numerics, threads)
+    if sweep.view.units is None:
+        return bind_predictor(network, sweep, threads, own)
+    scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
+    return SharedPredictor(network, scaling, sweep.view.units, augmentation=augmentation, threads=threads)
 
 
 def inference_model(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
@@ -35,7 +42,7 @@ def reference_model(sweep: ViewSweep) -> InferenceModel:
 
 
 def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
-    """Return the predictor of a built network for the input of a run."""
+    """Return the predictor of a built network for the input of a run, each patch by itself."""
     height, width = sweep.grid.spacing[-2:]
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
     if network.numerics.on_cpu:

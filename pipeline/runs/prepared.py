@@ -132,6 +132,7 @@ class PreparedJob:
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
             **self._of_lattices(),
+            **self._of_features(),
             **self._of_card(),
             "view": self._of_views([view.label for view in self.views]),
             "tta": self.augmentation.words,
@@ -159,6 +160,11 @@ class PreparedJob:
             "margin": lattices[0].margin,
             "window": self.window,
         }
+
+    def _of_features(self) -> dict[str, Any]:
+        """Return how patches share features; nothing if each computes its own, as older versions did."""
+        blocks = [view.blocks for view in self.views if view.blocks is not None]
+        return {"features": self._of_views([{"block": of.size, "halo": of.halo} for of in blocks])} if blocks else {}
 
     def _of_card(self) -> dict[str, Any]:
         return {

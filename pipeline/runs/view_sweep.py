@@ -57,7 +57,7 @@ class ViewSweep:
     @property
     def recipe(self) -> Recipe:
         """The recipe of the engine."""
-        return Recipe(self.lattice, self.prepared.window, self.decisions)
+        return Recipe(self.lattice, self.prepared.window, self.decisions, self.view.blocks)
 
     def slabs(self, resources: Resources) -> tuple[Box, ...]:
         """Return the slabs of the grid, cut into strips if rows are too wide for the memory.
@@ -99,7 +99,14 @@ class ViewSweep:
         """Bytes of the rows that are read, for each column."""
         patch, overlap, margin = self.lattice.patch[0], self.lattice.overlap[0], self.lattice.margin[0]
         ahead = 3 * max(patch - overlap, READ_ROWS[len(self.grid.shape)])
-        return self.prepared.channels * self.prepared.itemsize * (patch + 2 * margin + ahead)
+        return self.prepared.channels * self.prepared.itemsize * (patch + 2 * margin + ahead + self._read_for_blocks())
+
+    def _read_for_blocks(self) -> int:
+        """Rows that are read beyond those of one patch: of a row of blocks, of the next one, and of their halo."""
+        if self.view.blocks is None:
+            return 0
+        step = self.lattice.patch[0] - self.lattice.overlap[0]
+        return (2 * self.view.blocks.size[0] - 1) * step + 2 * self.view.blocks.halo[0]
 
     def _strip(self, budget: int | None) -> int | None:
         """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pipeline.engine import Source
 from pipeline.errors import RequestError
-from pipeline.geometry import Grid, Lattice
+from pipeline.geometry import Blocks, Grid, Lattice, padded_shape
 from pipeline.geometry.orientation import Orientation, canonical
 from pipeline.jobs.job import Job
 from pipeline.models.card import Card, ViewName, views_of
 from pipeline.models.inference.fit import model_patch, native_patch
+from pipeline.models.inference.tta import TTA
+from pipeline.models.inference.units import Units, units_of
 from pipeline.sources.reoriented import ReorientedSource
 
 THICK = 3.0
@@ -32,6 +35,15 @@ class View:
     """Height and width of the network's input, in model pixels."""
     weight: float = 1.0
     """Weight of its scores among those of other views."""
+    units: Units | None = None
+    """Cells and model pixels that correspond, where patches share features."""
+    blocks: Blocks | None = None
+    """Blocks of patches that share features; None: each patch computes its own."""
+
+    @property
+    def features(self) -> Literal["patch", "shared"]:
+        """Whether patches share features, or each computes its own."""
+        return "patch" if self.blocks is None else "shared"
 
     @property
     def label(self) -> str | None:
@@ -65,9 +77,22 @@ def _default_views(grid: Grid, card: Card) -> tuple[ViewName, ...]:
 def _view(name: ViewName | None, source: Source, card: Card, job: Job) -> View:
     turned = None if name is None else _orientation(source.grid, card, name)
     grid = source.grid if turned is None else ReorientedSource(source, *turned).grid
+    if job.features == "shared":
+        return _shared_view(name, turned, grid, card, job)
     lattice = _lattice(grid, card, job)
     rows, columns = lattice.patch[-2:]
     return View(name, turned, grid, lattice, model_patch(card, _in_plane(grid), (rows, columns)))
+
+
+def _shared_view(name: ViewName | None, turned: Orientation | None, grid: Grid, card: Card, job: Job) -> View:
+    """Return a view whose patches share features: they and their starts are whole units."""
+    units = units_of(card, _in_plane(grid), TTA.of(job.tta))
+    lattice = _lattice(grid, card, job, units)
+    rows, columns = lattice.patch[-2:]
+    across = units.patches((rows, columns), (lattice.overlap[-2], lattice.overlap[-1]))
+    before = (1,) * (len(grid.shape) - 2)
+    blocks = Blocks(lattice, (*before, *across), (*(0 for _ in before), *units.halo()))
+    return View(name, turned, grid, lattice, units.pixels((rows, columns)), units=units, blocks=blocks)
 
 
 def _orientation(grid: Grid, card: Card, name: ViewName) -> Orientation | None:
@@ -75,20 +100,27 @@ def _orientation(grid: Grid, card: Card, name: ViewName) -> Orientation | None:
     return None if order == (0, 1, 2) and not any(flips) else (order, flips)
 
 
-def _lattice(grid: Grid, card: Card, job: Job) -> Lattice:
-    patch, overlap = native_patch(card, _in_plane(grid))
+def _lattice(grid: Grid, card: Card, job: Job, units: Units | None = None) -> Lattice:
+    patch, overlap = (
+        native_patch(card, _in_plane(grid)) if units is None else units.lattice_of(card.patch, card.overlap)
+    )
     patch = job.patch or patch
     if job.patch and not job.overlap:
         overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
+        overlap = overlap if units is None else units.whole(overlap)
     overlap = job.overlap or overlap
     if any(not 0 <= o < p for p, o in zip(patch, overlap, strict=True)):
         raise RequestError(
             f"overlap {overlap} must be at least 0 and smaller than the patch {patch}; "
             "give a smaller --overlap or a larger --patch"
         )
+    shape = grid.shape
+    if units is not None:
+        units.check(patch, overlap)
+        shape = padded_shape(shape, (*(1 for _ in shape[2:]), *units.native))
     if grid.is_scene:
-        return Lattice(grid.shape, patch, overlap, (0, 0))
-    return Lattice(grid.shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
+        return Lattice(shape, patch, overlap, (0, 0))
+    return Lattice(shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
 
 
 def _in_plane(grid: Grid) -> tuple[float, float]:

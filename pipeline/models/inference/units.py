@@ -18,6 +18,9 @@ HALO = 64
 BLOCK = 1024
 """Model pixels of the side of a block, at most, unless a patch is larger."""
 
+TOLERANCE = 0.1
+"""Most that a scale of test-time augmentation may be rounded by, as a share."""
+
 
 @dataclass(frozen=True)
 class Units:
@@ -40,14 +43,24 @@ class Units:
         sides = [_cells(p, o, m, n) for p, o, m, n in zip(patch, overlap, self.model, self.native, strict=True)]
         return (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
 
+    def whole(self, cells: Pair) -> Pair:
+        """Return `cells` rounded down to whole units."""
+        height, width = (side // native * native for side, native in zip(cells, self.native, strict=True))
+        return height, width
+
+    def pixels(self, cells: Pair) -> Pair:
+        """Return the model pixels of whole units of `cells`."""
+        height, width = (side // n * m for side, n, m in zip(cells, self.native, self.model, strict=True))
+        return height, width
+
     def check(self, patch: Pair, overlap: Pair) -> None:
         """Raise RequestError for a patch or an overlap of the user that is not a multiple of the unit."""
-        for what, given in (("patch", patch), ("overlap", overlap)):
-            if any(side % unit for side, unit in zip(given, self.native, strict=True)):
-                near = ",".join(str(-(-side // unit) * unit) for side, unit in zip(given, self.native, strict=True))
+        above = self.whole((patch[0] + self.native[0] - 1, patch[1] + self.native[1] - 1))
+        for what, given, near in (("patch", patch, above), ("overlap", overlap, self.whole(overlap))):
+            if given != self.whole(given):
                 raise RequestError(
-                    f"--{what} {','.join(map(str, given))}: must be a multiple of {_words(self.native)} cells where "
-                    f"patches share features; give --{what} {near}, or --features patch"
+                    f"--{what} {_sides(given)}: must be a multiple of {_words(self.native)} cells where patches share "
+                    f"features; give --{what} {_sides(near)}, or --features patch"
                 )
 
     def halo(self) -> Pair:
@@ -69,7 +82,22 @@ def units_of(card: Card, spacing: tuple[float, float] | None, augmentation: TTA)
 
     They are the output stride where the model sees the input as it is; where it is resampled, the largest that patch,
     stride and halo of the model are multiples of, so that rounding to whole cells changes its scale least.
+
+    Raises:
+        RequestError: if a scale of test-time augmentation has no whole cells of the features.
+
     """
+    units = _units(card, spacing, augmentation)
+    for scale in augmentation.scales:
+        if any(abs(at / (side * scale) - 1) > TOLERANCE for at, side in zip(units.at(scale), units.model, strict=True)):
+            raise RequestError(
+                f"tta {scale:g}: {_words(units.model)} model pixels, the unit in which patches share features, have no "
+                f"whole number of features of {units.stride} pixels there; give --features patch, or another scale"
+            )
+    return units
+
+
+def _units(card: Card, spacing: tuple[float, float] | None, augmentation: TTA) -> Units:
     stride = card.network.output_stride
     if not resamples(card, spacing) and augmentation.scales == (1.0,):
         return Units((stride, stride), (stride, stride), stride)
@@ -93,4 +121,8 @@ def _cells(patch: int, overlap: int, model: int, native: int) -> tuple[int, int]
 
 
 def _words(pair: Pair) -> str:
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]},{pair[1]}"
+    return str(pair[0]) if pair[0] == pair[1] else _sides(pair)
+
+
+def _sides(pair: Pair) -> str:
+    return f"{pair[0]},{pair[1]}"

@@ -36,7 +36,7 @@ class Blocks:
 
     >>> lattice = Lattice(shape=(40, 8), patch=(8, 8), overlap=(0, 0), margin=(0, 0))
     >>> [len(block.patches) for _, blocks in Blocks(lattice, (2, 2), (4, 4)).rows() for block in blocks]
-    [2, 2, 1]
+    [1, 2, 2]
     """
 
     lattice: Lattice

@@ -5,14 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2", "vgg16_bn"]
+Backbone = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenet_v2",
+    "vgg16_bn",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "efficientnet_lite3",
+    "efficientnet_lite4",
+    "efficientnet_lite0_symmetric",
+    "efficientnet_lite1_symmetric",
+    "efficientnet_lite2_symmetric",
+    "efficientnet_lite3_symmetric",
+    "efficientnet_lite4_symmetric",
+]
 OutputStride = Literal[8, 16, 32]
 Dilation = Literal["contracted", "full"]
 BasicDilation = Literal["conv1", "both", "timm"]
 Stem = Literal["torchvision", "v1c", "semseg"]
 Head = Literal["pspnet", "smp"]
 
-_STRIDES: dict[str, tuple[int, ...]] = {"mobilenet_v2": (8, 16, 32), "vgg16_bn": (8, 16)}
+_STRIDES: dict[str, tuple[int, ...]] = {"vgg16_bn": (8, 16)}
 
 
 @dataclass(frozen=True)
@@ -20,13 +38,15 @@ class PSPNetSpec:
     """The architecture of one PSPNet (Zhao et al. 2017, arXiv:1612.01105).
 
     Backbone, stem and channel counts can be read from the names and shapes of the weights; `output_stride`,
-    `dilation`, `basic_dilation` and `align_corners` cannot: weights load without an error under a wrong one, and
-    predict wrongly.
+    `dilation`, `basic_dilation`, `align_corners` and whether an EfficientNet-Lite is symmetric cannot: weights load
+    without an error under a wrong one, and predict wrongly.
     """
 
     backbone: Backbone
-    """Network before the pyramid: a ResNet, of basic blocks (18, 34) or bottlenecks (50, 101, 152), MobileNetV2, or
-    VGG16 with batch norm."""
+    """Network before the pyramid: a ResNet, of basic blocks (18, 34) or bottlenecks (50, 101, 152), MobileNetV2,
+    VGG16 with batch norm, or EfficientNet-Lite: as Google trained it, with TensorFlow's padding "SAME" and batch norms
+    of eps 1e-3 (timm's `tf_efficientnet_lite0`), or "symmetric", with torch's padding and eps 1e-5 (timm's
+    `efficientnet_lite0`)."""
     in_channels: int
     """Channels of the input; for volumes, image channels times slices seen."""
     classes: int
@@ -34,9 +54,9 @@ class PSPNetSpec:
     output_stride: OutputStride = 8
     """Input pixels per feature pixel; below 32, strides are replaced by dilation (section 3.1)."""
     dilation: Dilation = "contracted"
-    """Blocks of a layer whose stride was replaced. ResNet: "contracted" (mmseg, torchvision, timm) gives the first
-    block the dilation of the layer before, "full" (semseg, the original) the layer's own. MobileNetV2: "contracted"
-    (mmseg) dilates the first block only, "full" every block."""
+    """Blocks of a layer whose stride was replaced. ResNet and EfficientNet-Lite: "contracted" (mmseg, torchvision,
+    timm) gives the first block the dilation of the layer before, "full" (semseg, smp, the original) the layer's own.
+    MobileNetV2: "contracted" (mmseg) dilates the first block only, "full" every block."""
     basic_dilation: BasicDilation = "conv1"
     """Dilation in basic blocks (ResNet-18 and 34): "conv1", the first convolution only (mmseg); "both" alike (smp);
     "timm", both, of which the second always has the layer's own."""

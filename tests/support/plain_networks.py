@@ -6,7 +6,7 @@ without anything of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -71,6 +71,10 @@ TIMM_D8 = MMSEG_D8._replace(second="rest")
 MOBILENET_D32 = Rule((1, 2, 2, 2, 1, 2, 1), (1,) * 7, (1,) * 7)
 MOBILENET_D8 = Rule((1, 2, 2, 1, 1, 1, 1), (1, 1, 1, 2, 2, 4, 4), (1,) * 7)
 """mmseg's: only the first block of a layer is dilated."""
+LITE_D32 = MOBILENET_D32
+LITE_D16 = Rule((1, 2, 2, 2, 1, 1, 1), (1, 1, 1, 1, 1, 1, 2), (1, 1, 1, 1, 1, 2, 2))
+LITE_D8 = Rule((1, 2, 2, 1, 1, 1, 1), (1, 1, 1, 1, 2, 2, 4), (1, 1, 1, 2, 2, 4, 4))
+"""timm's: the first block of a layer has the dilation of the layer before."""
 VGG_POOLS = (6, 13, 23, 33)
 """Poolings among the `features` of VGG16 with batch norm, without the last."""
 
@@ -192,6 +196,74 @@ def torchvision_inverted(state: State, name: str) -> Pairs:
     return [*pairs, (f"{name}.conv.{last}", f"{name}.conv.{last + 1}")]
 
 
+def efficientnet_lite(
+    state: State, image: Tensor, names: Callable[[int, int], Pairs], rule: Rule, *, tensorflow: bool
+) -> list[Tensor]:
+    """Outputs of the layers of an EfficientNet-Lite, as TensorFlow or as torch computes them.
+
+    `names(layer, block)`, both from 0, has the convolutions of a block; none: the layer ends before. The stem's are
+    `names(-1, 0)`.
+    """
+    eps = 1e-3 if tensorflow else 1e-5
+    ((stem, norm),) = names(-1, 0)
+    x = F.relu6(_normalised(state, norm, _padded_convolution(state, stem, image, 2, 1, tensorflow), eps))
+    found = []
+    for layer in range(7):
+        index = 0
+        while pairs := names(layer, index):
+            stride, dilation, _ = rule.block(layer, index)
+            y = x
+            for convolution, its_norm in pairs:
+                wide = (stride, dilation) if state[f"{convolution}.weight"].shape[-1] > 1 else (1, 1)
+                y = _normalised(state, its_norm, _padded_convolution(state, convolution, y, *wide, tensorflow), eps)
+                y = y if convolution == pairs[-1][0] else F.relu6(y)
+            x = x + y if x.shape == y.shape else y
+            index += 1
+        found.append(x)
+    return found
+
+
+def lite_of_timm(state: State, prefix: str = "") -> Callable[[int, int], Pairs]:
+    """Names of the convolutions of an EfficientNet-Lite of timm."""
+
+    def names(layer: int, block: int) -> Pairs:
+        if layer < 0:
+            return [(f"{prefix}conv_stem", f"{prefix}bn1")]
+        name = f"{prefix}blocks.{layer}.{block}"
+        steps = ("conv_dw", "conv_pw") if layer == 0 else ("conv_pw", "conv_dw", "conv_pwl")
+        found = [(f"{name}.{step}", f"{name}.bn{number}") for number, step in enumerate(steps, 1)]
+        return found if f"{name}.bn1.weight" in state else []
+
+    return names
+
+
+def lite_of_efficientnet_pytorch(state: State, blocks: Sequence[int]) -> Callable[[int, int], Pairs]:
+    """Names of the convolutions of an EfficientNet-Lite whose layers have so many `blocks`, numbered in one row."""
+
+    def names(layer: int, block: int) -> Pairs:
+        if layer < 0:
+            return [("_conv_stem", "_bn0")]
+        if block >= blocks[layer]:
+            return []
+        name = f"_blocks.{sum(blocks[:layer]) + block}"
+        steps = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+        return [(f"{name}.{step}", f"{name}.{norm}") for step, norm in steps if f"{name}.{step}.weight" in state]
+
+    return names
+
+
+def lite_of_ours(state: State) -> Callable[[int, int], Pairs]:
+    """Names of the convolutions of an EfficientNet-Lite of this project."""
+
+    def names(layer: int, block: int) -> Pairs:
+        if layer < 0:
+            return [("stem.0", "stem.1")]
+        name = f"layer{layer + 1}.{block}"
+        return torchvision_inverted(state, name) if f"{name}.conv.0.0.weight" in state else []
+
+    return names
+
+
 def vgg(state: State, image: Tensor, modules: int, pools: tuple[int, ...] = VGG_POOLS) -> Tensor:
     """Output of the first `modules` of VGG16's `features`; behind the pooling 33, if left out, all is dilated by 2."""
     x = image
@@ -240,13 +312,25 @@ def _inverted(state: State, pairs: Pairs, x: Tensor, stride: int, dilation: int)
     return x + y if stride == 1 and x.shape[1] == y.shape[1] else y
 
 
+def _padded_convolution(state: State, name: str, x: Tensor, stride: int, dilation: int, tensorflow: bool) -> Tensor:
+    """A convolution whose input is padded before it: as for TensorFlow's "SAME", or alike on all sides."""
+    kernel = state[f"{name}.weight"]
+    reach = dilation * (kernel.shape[-1] - 1)
+    sides: list[int] = []
+    for size in (x.shape[3], x.shape[2]):
+        zeros = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0) if tensorflow else reach
+        sides += [zeros // 2, zeros - zeros // 2]
+    groups = x.shape[1] // kernel.shape[1]
+    return F.conv2d(F.pad(x, sides), kernel, None, stride, 0, dilation, groups)
+
+
 def _convolved(state: State, name: str, x: Tensor, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
     return F.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), stride, padding, dilation)
 
 
-def _normalised(state: State, name: str, x: Tensor) -> Tensor:
+def _normalised(state: State, name: str, x: Tensor, eps: float = 1e-5) -> Tensor:
     mean, var, weight, bias = (state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-    return F.batch_norm(x, mean, var, weight, bias, eps=1e-5)
+    return F.batch_norm(x, mean, var, weight, bias, eps=eps)
 
 
 def _resized(x: Tensor, like: Tensor, align: bool) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.networks.backbone import Backbone
+from pipeline.models.networks.efficientnet_lite import LITES, make_efficientnet_lite
 from pipeline.models.networks.mobilenet import make_mobilenet
 from pipeline.models.networks.resnet import make_resnet
 from pipeline.models.networks.vgg import make_vgg
@@ -62,7 +63,7 @@ class PSPNet(nn.Module):
 
 
 def _backbone(spec: PSPNetSpec) -> Backbone:
-    makers = {"mobilenet_v2": make_mobilenet, "vgg16_bn": make_vgg}
+    makers = {"mobilenet_v2": make_mobilenet, "vgg16_bn": make_vgg, **dict.fromkeys(LITES, make_efficientnet_lite)}
     backbone = makers.get(spec.backbone, make_resnet)(spec)
     return backbone.until(spec.output_stride) if spec.truncated else backbone
 
@@ -76,8 +77,8 @@ def _level(side: int, inputs: int, spec: PSPNetSpec) -> nn.Sequential:
 
 
 def _auxiliary_channels(spec: PSPNetSpec, tapped: int) -> int:
-    """Width of the auxiliary head: a quarter of what it reads, and 256 for MobileNetV2, as in mmseg."""
-    return 256 if spec.backbone == "mobilenet_v2" else tapped // 4
+    """Width of the auxiliary head: a quarter of what it reads, and 256 for MobileNetV2 and the like, as in mmseg."""
+    return 256 if spec.backbone == "mobilenet_v2" or spec.backbone in LITES else tapped // 4
 
 
 def _head(inputs: int, hidden: int, kernels: tuple[int, int], spec: PSPNetSpec) -> nn.Sequential:

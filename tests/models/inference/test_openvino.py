@@ -42,6 +42,7 @@ SPECS = {
     "resnet50": PSPNetSpec("resnet50", 2, 3, ppm_channels=4, head_channels=8),
     "resnet18, smp": PSPNetSpec("resnet18", 2, 3, head="smp", ppm_channels=4, head_channels=8),
     "mobilenet_v2": PSPNetSpec("mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True),
+    "efficientnet_lite0": PSPNetSpec("efficientnet_lite0", 2, 3, ppm_channels=4, head_channels=8),
     "vgg16_bn": PSPNetSpec("vgg16_bn", 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
 }
 

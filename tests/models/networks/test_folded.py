@@ -23,6 +23,8 @@ SPECS = {
     "bottleneck": replace(R18, backbone="resnet50", bins=(1, 2, 4), auxiliary=True),
     "smp": replace(R18, head="smp", truncated=True, align_corners=True),
     "mobilenet": replace(R18, backbone="mobilenet_v2"),
+    "lite": replace(R18, backbone="efficientnet_lite0"),
+    "symmetric lite": replace(R18, backbone="efficientnet_lite2_symmetric", output_stride=16),
     "vgg": replace(R18, backbone="vgg16_bn", output_stride=16),
 }
 

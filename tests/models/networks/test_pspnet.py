@@ -14,7 +14,16 @@ from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from tests.support import checkpoints, plain_networks
 from tests.support.model_cases import network_of
-from tests.support.plain_networks import MOBILENET_D8, MOBILENET_D32, VGG_POOLS, Heads, Rule
+from tests.support.plain_networks import (
+    LITE_D8,
+    LITE_D16,
+    LITE_D32,
+    MOBILENET_D8,
+    MOBILENET_D32,
+    VGG_POOLS,
+    Heads,
+    Rule,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +33,8 @@ R50 = replace(R18, backbone="resnet50")
 SEMSEG = replace(R50, dilation="full", align_corners=True, stem="semseg")
 MOBILE = replace(R18, backbone="mobilenet_v2")
 VGG = replace(R18, backbone="vgg16_bn")
+LITE = replace(R18, backbone="efficientnet_lite0")
+SYMMETRIC = replace(R18, backbone="efficientnet_lite0_symmetric")
 
 NAMES = Heads(("ppm.{}.1", "ppm.{}.2"), ("head.0", "head.1", "head.4"), ("aux.0", "aux.1", "aux.4"))
 STEMS = {"torchvision": [("stem.0", "stem.1")]} | dict.fromkeys(("v1c", "semseg"), plain_networks.deep_stem("stem"))
@@ -31,6 +42,7 @@ STRIDES = {32: (1, 2, 2, 2), 16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
 CONTRACTED = {32: (1, 1, 1, 1), 16: (1, 1, 1, 1), 8: (1, 1, 1, 2)}
 FULL = {32: (1, 1, 1, 1), 16: (1, 1, 1, 2), 8: (1, 1, 2, 4)}
 SECOND = {"conv1": "none", "both": "first", "timm": "rest"}
+LITES = {32: LITE_D32, 16: LITE_D16, 8: LITE_D8}
 MOBILENETS = {32: MOBILENET_D32, 16: Rule((1, 2, 2, 2, 1, 1, 1), (1, 1, 1, 1, 1, 2, 2), (1,) * 7), 8: MOBILENET_D8}
 
 
@@ -60,6 +72,12 @@ def plain_features(state, image, spec):
             names = [f"layer{layer}.{index}" for index in range(count) if f"layer{layer}.0.conv.0.0.weight" in state]
             blocks.append([plain_networks.torchvision_inverted(state, name) for name in names])
         return plain_networks.mobilenet(state, image, ("stem.0", "stem.1"), blocks, rule)
+    if "efficientnet" in spec.backbone:
+        rule = LITES[stride] if spec.dilation == "contracted" else LITES[stride]._replace(starts=LITES[stride].rest)
+        names = plain_networks.lite_of_ours(state)
+        return plain_networks.efficientnet_lite(
+            state, image, names, rule, tensorflow=not spec.backbone.endswith("symmetric")
+        )
     starts = (CONTRACTED if spec.dilation == "contracted" else FULL)[stride]
     rule = Rule(STRIDES[stride], starts, FULL[stride], SECOND[spec.basic_dilation])
     return plain_networks.resnet(state, image, STEMS[spec.stem], "layer{}", rule)
@@ -133,6 +151,62 @@ def test_mobilenet_equals_the_plain_network(stride, dilation, truncated):
     assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
 
 
+@lru_cache(maxsize=1)
+def lively_weights_of(spec):
+    """Float64 weights under which features of any depth have an ordinary scale, some beyond what ReLU6 lets by."""
+    network = network_of(spec)
+    for name, parameter in network.named_parameters():
+        if parameter.dim() == 4 and name.startswith(("stem", "layer")):
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+    return network.double().state_dict()
+
+
+@pytest.mark.parametrize("base", [LITE, SYMMETRIC], ids=lambda spec: spec.backbone)
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from((8, 16, 32)), st.sampled_from(("contracted", "full")), LENGTHS, LENGTHS)
+@torch.inference_mode()
+def test_any_efficientnet_lite_equals_the_plain_network(base, stride, dilation, height, width):
+    spec, state = replace(base, output_stride=stride, dilation=dilation), lively_weights_of(base)
+    image = torch.randn(1, 3, height, width, dtype=torch.float64)
+    features, tapped = network_with(spec, state).features(image)
+    expected = plain_features(state, image, spec)
+    assert_same(features, expected[6])
+    assert_same(tapped, expected[4])
+
+
+@pytest.mark.parametrize("size", range(1, 5))
+@torch.inference_mode()
+def test_larger_efficientnet_lites_equal_the_plain_networks(size):
+    spec = replace(LITE, backbone=f"efficientnet_lite{size}")
+    state, image = lively_weights_of(spec), torch.randn(1, 3, 37, 50, dtype=torch.float64)
+    assert_same(network_with(spec, state)(image), plain_pspnet(state, image, spec))
+
+
+@torch.inference_mode()
+def test_efficientnet_lite_in_float32_is_the_plain_network_to_1e_6():
+    state, image = {name: x.float() for name, x in lively_weights_of(LITE).items()}, torch.randn(1, 3, 64, 65)
+    expected = plain_pspnet(state, image, LITE)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(network_with(LITE, state)(image), expected, atol=1e-6, rtol=1e-6)
+
+
+@torch.inference_mode()
+def test_a_dilated_symmetric_lite_samples_the_features_of_stride_32_more_often():
+    """Each fourth feature at stride 8 is one at 32, for a layer's first block is dilated as the layer before it."""
+    state, image = lively_weights_of(SYMMETRIC), torch.randn(1, 3, 96, 65, dtype=torch.float64)
+    dense, coarse = (
+        network_with(replace(SYMMETRIC, output_stride=stride), state).features(image)[0] for stride in (8, 32)
+    )
+    assert_same(dense[:, :, ::4, ::4], coarse)
+
+
+@torch.inference_mode()
+def test_lites_of_google_and_timm_share_weights_and_differ_in_padding_and_eps():
+    state, image = lively_weights_of(SYMMETRIC), torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    google, timm = (network_with(spec, state).features(image)[0] for spec in (LITE, SYMMETRIC))
+    assert (google - timm).abs().max() > 0.1 * timm.std()
+
+
 @pytest.mark.parametrize("truncated", [False, True])
 @pytest.mark.parametrize("stride", [8, 16])
 @torch.inference_mode()
@@ -153,9 +227,11 @@ SMP = {"head": "smp", "align_corners": True}
         replace(R50, truncated=True, **SMP),
         replace(MOBILE, truncated=True, **SMP),
         replace(VGG, truncated=True, output_stride=16, **SMP),
+        replace(SYMMETRIC, truncated=True, **SMP),
+        replace(LITE, truncated=True, output_stride=16, **SMP),
         replace(R18, dilation="full", basic_dilation="both", **SMP),
     ],
-    ids=["R18", "R18 to layer3", "R50", "MobileNetV2", "VGG16", "R18 dilated"],
+    ids=["R18", "R18 to layer3", "R50", "MobileNetV2", "VGG16", "Lite0 symmetric", "Lite0", "R18 dilated"],
 )
 @torch.inference_mode()
 def test_head_of_smp_equals_the_plain_network(spec):
@@ -164,7 +240,9 @@ def test_head_of_smp_equals_the_plain_network(spec):
 
 
 @pytest.mark.parametrize(
-    ("spec", "layer"), [(R18, 2), (MOBILE, 4)], ids=["layer3 of a ResNet", "layer5 of MobileNetV2"]
+    ("spec", "layer"),
+    [(R18, 2), (MOBILE, 4), (LITE, 4)],
+    ids=["layer3 of a ResNet", "layer5 of MobileNetV2", "layer5 of EfficientNet-Lite0"],
 )
 @torch.no_grad()
 def test_auxiliary_head_reads_the_layer_before_and_answers_in_training_only(spec, layer):
@@ -291,12 +369,29 @@ def test_size_is_the_published_one(backbone, levels, hidden, other, classes, ten
 
 
 @pytest.mark.parametrize(
+    ("size", "blocks", "millions"), [(0, 16, 4.65), (1, 21, 5.42), (2, 21, 6.09), (3, 24, 8.20), (4, 30, 13.01)]
+)
+@pytest.mark.parametrize("kind", ["", "_symmetric"])
+def test_efficientnet_lites_are_as_large_as_published(kind, size, blocks, millions):
+    """With the last convolution and the classifier, which are left out here."""
+    with torch.device("meta"):
+        network = PSPNet(replace(LITE, backbone=f"efficientnet_lite{size}{kind}"))
+    state = {name: tensor for name, tensor in network.named_parameters() if name.startswith(("stem", "layer"))}
+    assert len({name.rpartition(".conv.")[0] for name in state if ".conv." in name}) == blocks
+    last = state["layer7.0.conv.3.bias"].numel()
+    rest = 1280 * last + 2 * 1280 + 1281 * 1000
+    assert (sum(x.numel() for x in state.values()) + rest) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize(
     ("spec", "layers", "channels"),
     [
         (replace(R50, truncated=True), 2, 512),
         (replace(R50, truncated=True, output_stride=16), 3, 1024),
         (replace(MOBILE, truncated=True), 3, 32),
         (replace(MOBILE, truncated=True, output_stride=16), 5, 96),
+        (replace(LITE, truncated=True), 3, 40),
+        (replace(LITE, truncated=True, output_stride=16), 5, 112),
         (replace(VGG, truncated=True), 4, 512),
         (replace(VGG, truncated=True, output_stride=16), 5, 512),
     ],
@@ -309,7 +404,7 @@ def test_truncated_backbone_ends_where_it_reaches_the_stride(spec, layers, chann
     assert features.shape == (1, channels, 96 // spec.output_stride, 64 // spec.output_stride)
 
 
-@pytest.mark.parametrize("spec", [R18, R34, R50, MOBILE], ids=lambda spec: spec.backbone)
+@pytest.mark.parametrize("spec", [R18, R34, R50, MOBILE, LITE], ids=lambda spec: spec.backbone)
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_output_stride_at_odd_sizes(stride, spec):
     with torch.device("meta"):
@@ -330,6 +425,7 @@ def test_output_stride_of_vgg(stride):
     ("change", "words"),
     [
         ({"backbone": "vgg16_bn", "stem": "v1c"}, "has its own"),
+        ({"backbone": "efficientnet_lite0", "stem": "v1c"}, "has its own"),
         ({"backbone": "vgg16_bn", "output_stride": 32}, "strides"),
         ({"bins": ()}, "bins"),
         ({"classes": 0}, "at least 1"),

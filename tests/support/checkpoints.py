@@ -7,6 +7,7 @@ norms that are far from the identity, and scores of ordinary scale at any depth.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,6 +20,16 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 """Residual blocks of layer1 to layer4, by depth; from 50 on they are bottlenecks."""
 MOBILENET = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 """Expansion, channels and blocks of the seven layers of MobileNetV2."""
+LITE = {
+    0: ((16, 1), (24, 2), (40, 2), (80, 3), (112, 3), (192, 4), (320, 1)),
+    1: ((16, 1), (24, 3), (40, 3), (80, 4), (112, 4), (192, 5), (320, 1)),
+    2: ((16, 1), (24, 3), (48, 3), (88, 4), (120, 4), (208, 5), (352, 1)),
+    3: ((24, 1), (32, 3), (48, 3), (96, 5), (136, 5), (232, 6), (384, 1)),
+    4: ((24, 1), (32, 4), (56, 4), (112, 6), (160, 6), (272, 8), (448, 1)),
+}
+"""Channels and blocks of the seven layers of EfficientNet-Lite0 to Lite4."""
+LITE_KERNELS = (3, 3, 5, 3, 5, 5, 3)
+"""Depthwise kernels of their layers."""
 VGG16_BN = (
     *((0, 3, 64), (3, 64, 64), (7, 64, 128), (10, 128, 128), (14, 128, 256), (17, 256, 256), (20, 256, 256)),
     *((24, 256, 512), (27, 512, 512), (30, 512, 512), (34, 512, 512), (37, 512, 512), (40, 512, 512)),
@@ -145,6 +156,30 @@ def torchvision_mobilenet(*, in_channels: int = 3, classifier: bool = True, seed
     return weights.state
 
 
+def timm_lite(size: int = 0, *, in_channels: int = 3, seed: int | None = None) -> State:
+    """`timm.create_model("tf_efficientnet_lite0")`, and that without `tf_`."""
+    weights = Weights(seed)
+    last = _timm_lite(weights, "", size, in_channels)
+    weights.dense("classifier", 1000, last)
+    return weights.state
+
+
+def efficientnet_pytorch(size: int = 0, *, in_channels: int = 3, seed: int | None = None) -> State:
+    """`EfficientNet.from_name("efficientnet-lite0")` of efficientnet-lite-pytorch, whose blocks are in one row."""
+    weights = Weights(seed)
+    weights.convolution("_conv_stem", 32, in_channels, 3)
+    weights.norm("_bn0", 32)
+    for number, (_, _, steps) in enumerate(_lite_blocks(size)):
+        names = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")][-len(steps) :]
+        for (name, norm), (wide, narrow, kernel, gain) in zip(names, steps, strict=True):
+            weights.convolution(f"_blocks.{number}.{name}", wide, narrow, kernel)
+            weights.norm(f"_blocks.{number}.{norm}", wide, gain)
+    weights.convolution("_conv_head", 1280, LITE[size][-1][0], 1)
+    weights.norm("_bn1", 1280)
+    weights.dense("_fc", 1000, 1280)
+    return weights.state
+
+
 def torchvision_vgg(*, in_channels: int = 3, classifier: int | None = 4096, seed: int | None = None) -> State:
     """`torchvision.models.vgg16_bn`, its classifier as wide as published, narrower, or left out."""
     weights = Weights(seed)
@@ -202,6 +237,10 @@ def smp(
     if encoder == "mobilenet_v2":
         _torchvision_mobilenet(weights, "encoder.", in_channels)
         features = {3: 32, 4: 96}[depth]
+    elif "lite" in encoder:
+        prefix = "encoder.model." if encoder.startswith("tu-") else "encoder."
+        _timm_lite(weights, prefix, int(encoder[-1]), in_channels)
+        features = LITE[int(encoder[-1])][{3: 2, 4: 4, 5: 6}[depth]][0]
     elif encoder == "vgg16_bn":
         _torchvision_vgg(weights, "encoder.", in_channels)
         features = 512
@@ -317,11 +356,34 @@ def _torchvision_mobilenet(weights: Weights, prefix: str, in_channels: int) -> N
     weights.norm(f"{prefix}features.18.1", 1280)
 
 
-def _inverted(expansion: int, inputs: int, outputs: int) -> list[tuple[int, int, int, float]]:
-    """Outputs, inputs of each group, kernel and gain of the convolutions of one block of MobileNetV2."""
+def _timm_lite(weights: Weights, prefix: str, size: int, in_channels: int) -> int:
+    """Put all but the classifier; the number of features that it takes."""
+    weights.convolution(f"{prefix}conv_stem", 32, in_channels, 3)
+    weights.norm(f"{prefix}bn1", 32)
+    for layer, block, steps in _lite_blocks(size):
+        names = ("conv_dw", "conv_pw") if layer == 0 else ("conv_pw", "conv_dw", "conv_pwl")
+        for step, (name, (wide, narrow, kernel, gain)) in enumerate(zip(names, steps, strict=True), 1):
+            weights.convolution(f"{prefix}blocks.{layer}.{block}.{name}", wide, narrow, kernel)
+            weights.norm(f"{prefix}blocks.{layer}.{block}.bn{step}", wide, gain)
+    weights.convolution(f"{prefix}conv_head", 1280, LITE[size][-1][0], 1)
+    weights.norm(f"{prefix}bn2", 1280)
+    return 1280
+
+
+def _lite_blocks(size: int) -> Iterator[tuple[int, int, list[tuple[int, int, int, float]]]]:
+    """Layer, block and convolutions, in order."""
+    inputs = 32
+    for layer, (outputs, blocks) in enumerate(LITE[size]):
+        for block in range(blocks):
+            yield layer, block, _inverted(1 if layer == 0 else 6, inputs, outputs, LITE_KERNELS[layer])
+            inputs = outputs
+
+
+def _inverted(expansion: int, inputs: int, outputs: int, kernel: int = 3) -> list[tuple[int, int, int, float]]:
+    """Outputs, inputs of each group, kernel and gain of the convolutions of an inverted residual block."""
     wide = inputs * expansion
     first = [] if expansion == 1 else [(wide, inputs, 1, 1.0)]
-    return [*first, (wide, 1, 3, 1.0), (outputs, wide, 1, 0.7)]
+    return [*first, (wide, 1, kernel, 1.0), (outputs, wide, 1, 0.7)]
 
 
 def _torchvision_vgg(weights: Weights, prefix: str, in_channels: int) -> None:

@@ -124,7 +124,9 @@ def smp_model(encoder: str, **options: Any) -> nn.Module:
     _torchvision()
     import segmentation_models_pytorch as smp
 
-    return smp.PSPNet(encoder, encoder_weights=None, **options).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of encoders that are called timm-...
+        return smp.PSPNet(encoder, encoder_weights=None, **options).eval()
 
 
 def timm_model(name: str, **options: Any) -> nn.Module:

@@ -114,8 +114,12 @@ def smp(state: State, image: Tensor, *, depth: int = 3, rule: Rule = D32) -> Ten
         x = resnet(encoder, image, [("conv1", "bn1")], "layer{}", rule)[depth - 2]
     elif "features.0.0.weight" in encoder:
         x = torchvision_mobilenet(encoder, image)[{3: 2, 4: 4}[depth]]
-    else:
+    elif "features.0.weight" in encoder:
         x = vgg(encoder, image, {3: 33, 4: 43}[depth])
+    else:
+        google = "model.conv_stem.weight" in encoder
+        names = lite_of_timm(encoder, "model." if google else "")
+        x = efficientnet_lite(encoder, image, names, LITE_D32, tensorflow=google)[{3: 2, 4: 4, 5: 6}[depth]]
     return smp_scores(state, SMP, x, image)
 
 

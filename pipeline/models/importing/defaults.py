@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.classes import hue_color
 from pipeline.models.card import ClassEntry, Normalization, Pair
-from pipeline.models.importing.options import ImportOptions
+from pipeline.models.importing.options import ImportOptions, Padding
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -24,6 +24,7 @@ class Defaults:
     output_stride: OutputStride | None = None
     dilation: Dilation | None = None
     basic_dilation: BasicDilation | None = None
+    padding: Padding | None = None
     align_corners: bool | None = None
     averaging: Literal["softmax", "logits"] | None = None
     patch: Pair | None = None

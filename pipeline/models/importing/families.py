@@ -47,8 +47,9 @@ def _alone(presets: tuple[Preset, ...], rules: Rules, ignored: str, prefix: str 
 
 _CLASSIFIER = r"(backbone\.)?(fc|classifier|head|pre_logits)\."
 _TOP_OF_MOBILENET = r"(backbone\.)?(features\.18|conv2|conv_head|bn2|classifier|head)\."
+_TOP_OF_EFFICIENTNET = r"(_conv_head|_bn1|_fc)\."
 _SMP = r"classification_head\."
-_SMP_MOBILENET = r"classification_head\.|encoder\.(features\.18|model\.(conv_head|bn2|classifier))\."
+_SMP_MOBILENET = r"classification_head\.|encoder\.(features\.18|(model\.)?(conv_head|bn2|classifier))\."
 _MOCO = r"encoder_k\.|queue|encoder_q\.fc\."
 _SATLAS = r"(backbone\.)*(intermediates|upsample|heads?|fpn|resnet\.fc)\."
 
@@ -63,6 +64,7 @@ FAMILIES = (
             ("encoder.", key_maps.RESNET, _SMP),
             ("encoder.", key_maps.MOBILENET, _SMP_MOBILENET),
             ("encoder.", key_maps.VGG, _SMP),
+            ("encoder.", key_maps.MOBILENET_TIMM, _SMP_MOBILENET),
             ("encoder.model.", key_maps.RESNET, _SMP),
             ("encoder.model.", key_maps.MOBILENET_TIMM, _SMP_MOBILENET),
         )
@@ -71,6 +73,7 @@ FAMILIES = (
     _alone(("torchvision",), key_maps.MOBILENET, _TOP_OF_MOBILENET),
     _alone(("torchvision", "timm"), key_maps.VGG, _CLASSIFIER),
     _alone(("timm",), key_maps.MOBILENET_TIMM, _TOP_OF_MOBILENET),
+    *(_alone(("efficientnet-pytorch",), rules, _TOP_OF_EFFICIENTNET) for rules in key_maps.EFFICIENTNET_PYTORCH),
     _alone(("ssl4eo",), key_maps.RESNET, _MOCO, "encoder_q."),
     *(_alone(("satlas",), key_maps.RESNET, _SATLAS, f"{'backbone.' * count}resnet.") for count in (0, 1, 2)),
     *(_alone(("mmseg",), key_maps.RESNET_V1C, _CLASSIFIER, prefix) for prefix in ("", "backbone.")),
@@ -138,7 +141,7 @@ _HOMES: dict[Preset, Defaults] = {
 
 def project_defaults(preset: Preset, in_channels: int) -> Defaults:
     """What the project of `preset` takes for granted; for three channels also that they are red, green and blue."""
-    usual = _HOMES.get(preset, Defaults(f"usual in {preset}"))
+    usual = replace(_HOMES.get(preset, Defaults(f"usual in {preset}")), padding="same")
     if in_channels != 3:
         return usual
     return replace(usual, channels=("red", "green", "blue"), normalization=fixed(*IMAGENET))

@@ -11,6 +11,7 @@ from pipeline.errors import OutputError, RequestError
 from pipeline.models.card import FORMAT, Card
 from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS, CARD, MODEL
 from pipeline.models.importing.defaults import Findings
+from pipeline.models.importing.efficientnet_lite import said_of_padding, with_padding
 from pipeline.models.importing.families import project_defaults
 from pipeline.models.importing.first_conv import InputLayer
 from pipeline.models.importing.heads import as_two_planes, name_classes
@@ -65,6 +66,7 @@ def _import_model(matched: MatchedCheckpoint, trunk: Trunk, out: Path, options: 
     )
     findings.conclude("family", preset, "names")
     _conclude_left_out(findings, matched)
+    trunk = with_padding(findings, trunk, preset)
     spec = spec_of(findings, matched, trunk)
     state = matched.state(shapes_of(spec), truncated=spec.truncated)
     layer, margin = _input_layer(findings, state[trunk.first])
@@ -107,9 +109,11 @@ def _import_backbone(matched: MatchedCheckpoint, trunk: Trunk, out: Path, option
     state = matched.state(backbone_shapes(trunk.backbone, trunk.stem, trunk.in_channels))
     source = _source(matched, trunk, options)
     preset = matched.preset if source is None or options.preset is not None else source.preset
-    findings = Findings(options, (), project_defaults(preset, trunk.in_channels) if source is None else source.defaults)
+    usual = project_defaults(preset, trunk.in_channels) if source is None else source.defaults
+    findings = Findings(options, said_of_padding(checkpoint, preset), usual)
     findings.conclude("family", preset, "names" if source is None else "names, channels, the file's name")
     _conclude_left_out(findings, matched)
+    trunk = with_padding(findings, trunk, preset)
     findings.conclude("backbone", f"{trunk.backbone}, stem {trunk.stem}", "names and shapes")
     layer = scene_input_layer(findings, state[trunk.first])
     try:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from pipeline.models.networks.efficientnet_lite import LITES, layer_plans
 from pipeline.models.networks.mobilenet import PLANS
 from pipeline.models.networks.vgg import CONVOLUTIONS
 
@@ -96,6 +97,24 @@ def _features_of_vgg() -> Rules:
     return tuple(rules)
 
 
+_FIRST_BLOCK = (("_depthwise_conv", "0.0"), ("_bn1", "0.1"), ("_project_conv", "1"), ("_bn2", "2"))
+_OTHER_BLOCKS = (
+    *(("_expand_conv", "0.0"), ("_bn0", "0.1"), ("_depthwise_conv", "1.0"), ("_bn1", "1.1")),
+    *(("_project_conv", "2"), ("_bn2", "3")),
+)
+
+
+def _blocks_of_efficientnet(counts: tuple[int, ...]) -> Rules:
+    """Of a network whose layers have so many blocks, which are numbered in one row there."""
+    places = [(layer, block) for layer, count in enumerate(counts, 1) for block in range(count)]
+    blocks = [
+        (f"_blocks.{number}.{theirs}", f"layer{layer}.{block}.conv.{ours}")
+        for number, (layer, block) in enumerate(places)
+        for theirs, ours in (_FIRST_BLOCK if layer == 1 else _OTHER_BLOCKS)
+    ]
+    return (("_conv_stem", "stem.0"), ("_bn0", "stem.1"), *blocks)
+
+
 MOBILENET: Rules = _features_of_mobilenet()
 """torchvision's `mobilenet_v2`."""
 MOBILENET_MMSEG: Rules = (
@@ -119,7 +138,10 @@ MOBILENET_TIMM: Rules = (
         )
     ),
 )
-"""timm's `mobilenetv2_100`."""
+"""timm's `mobilenetv2_100`, `efficientnet_lite0` and the like."""
+_COUNTS = dict.fromkeys(tuple(plan.blocks for plan in layer_plans(name)) for name in LITES)
+EFFICIENTNET_PYTORCH: tuple[Rules, ...] = tuple(_blocks_of_efficientnet(counts) for counts in _COUNTS)
+"""The Lites of efficientnet-lite-pytorch, those with the fewest blocks first."""
 VGG: Rules = _features_of_vgg()
 """torchvision's and timm's `vgg16_bn`."""
 OURS: Rules = (*_same("stem.{}", "layer{}.{}"), *_BLOCKS, *_same("layer{}.{}.conv.{}.{}", "layer{}.{}.conv.{}"))

@@ -11,7 +11,20 @@ from pipeline.errors import RequestError
 from pipeline.models.card import Pair
 from pipeline.models.spec import BasicDilation, Dilation, OutputStride
 
-Preset = Literal["semseg", "mmseg", "mmseg-b", "mmseg-mnv2", "smp", "torchvision", "timm", "ssl4eo", "satlas", "own"]
+Preset = Literal[
+    "semseg",
+    "mmseg",
+    "mmseg-b",
+    "mmseg-mnv2",
+    "smp",
+    "torchvision",
+    "timm",
+    "efficientnet-pytorch",
+    "ssl4eo",
+    "satlas",
+    "own",
+]
+Padding = Literal["same", "symmetric"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +34,8 @@ class ImportOptions:
     preset: Annotated[
         Preset | None,
         Meaning(
-            "Family of the file: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, ssl4eo, satlas, own.",
+            "Family of the file: semseg, mmseg, mmseg-b, mmseg-mnv2, smp, torchvision, timm, efficientnet-pytorch, "
+            "ssl4eo, satlas, own.",
             unset="detected from the names of the tensors",
         ),
     ] = None
@@ -39,6 +53,13 @@ class ImportOptions:
     ] = None
     align_corners: Annotated[
         bool | None, Meaning("align_corners of the bilinear resizes.", unset="the file's, else the family's")
+    ] = None
+    padding: Annotated[
+        Padding | None,
+        Meaning(
+            "Padding of an EfficientNet-Lite: same (Google's, timm's tf_ models) or symmetric (timm's others).",
+            unset="by the file's name, else same",
+        ),
     ] = None
     patch: Annotated[
         Pair | None,
@@ -124,6 +145,7 @@ class ImportOptions:
             "output_stride": get_args(OutputStride),
             "dilation": get_args(Dilation),
             "basic_dilation": get_args(BasicDilation),
+            "padding": get_args(Padding),
             "extend": ("zero", "tile"),
             "kind": ("scene", "volume"),
             "view": ("axial", "coronal", "sagittal"),

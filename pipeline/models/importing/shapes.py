@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pipeline.models.networks.efficientnet_lite import LITES, layer_plans
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.networks.resnet import BASIC, BLOCKS
 from pipeline.models.spec import Backbone, OutputStride, PSPNetSpec, Stem
@@ -42,7 +43,7 @@ class Top:
 def read_trunk(shapes: Shapes) -> Trunk:
     """The backbone that is most like that of `shapes`."""
     if "layer1.0.conv.0.0.weight" in shapes:
-        return Trunk("mobilenet_v2", "torchvision", _side(shapes, "stem.0.weight", 1), "stem.0.weight")
+        return Trunk(_inverted(shapes), "torchvision", _side(shapes, "stem.0.weight", 1), "stem.0.weight")
     if "layer1.1.weight" in shapes:
         return Trunk("vgg16_bn", "torchvision", _side(shapes, "layer1.1.weight", 1), "layer1.1.weight")
     return Trunk(_resnet(shapes), _stem(shapes), _side(shapes, "stem.0.weight", 1), "stem.0.weight")
@@ -72,13 +73,34 @@ def shapes_of(spec: PSPNetSpec) -> dict[str, tuple[int, ...]]:
     return {name: tuple(x.shape) for name, x in state.items() if not name.endswith("num_batches_tracked")}
 
 
+def _inverted(shapes: Shapes) -> Backbone:
+    """MobileNetV2, or the EfficientNet-Lite that is most alike in blocks and channels of the layers that are there."""
+    if _side(shapes, "layer3.0.conv.1.0.weight", 3) == 3:
+        return "mobilenet_v2"
+    found = _blocks(shapes, 7)
+    channels = [_side(shapes, f"layer{layer}.0.conv.{1 if layer == 1 else 2}.weight", 0) for layer in range(1, 8)]
+
+    def distance(name: Backbone) -> int:
+        there = zip(found, channels, layer_plans(name), strict=True)
+        return sum(abs(plan.blocks - count) + abs(plan.channels - width) for count, width, plan in there if count)
+
+    return min(LITES, key=distance)
+
+
+def _blocks(shapes: Shapes, layers: int) -> list[int]:
+    """Blocks of each layer; 0 for one that is not there."""
+    found = [0] * layers
+    for name in shapes:
+        if place := re.match(r"layer([1-7])\.(\d{1,3})\.", name):
+            layer, block = int(place[1]) - 1, int(place[2])
+            if layer < layers:
+                found[layer] = max(found[layer], block + 1)
+    return found
+
+
 def _resnet(shapes: Shapes) -> Backbone:
     """By the blocks of the layers that are there; the smallest of those that are alike so far."""
-    found = [0, 0, 0, 0]
-    for name in shapes:
-        if place := re.match(r"layer([1-4])\.(\d{1,3})\.", name):
-            layer, block = int(place[1]) - 1, int(place[2])
-            found[layer] = max(found[layer], block + 1)
+    found = _blocks(shapes, 4)
     basic = "layer1.0.conv3.weight" not in shapes
 
     def distance(name: Backbone) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.errors import RequestError
 from pipeline.models.importing.defaults import Defaults, Findings
+from pipeline.models.importing.efficientnet_lite import said_of_padding
 from pipeline.models.importing.matching import MatchedCheckpoint
 from pipeline.models.importing.mmseg import meta_defaults, name_defaults
 from pipeline.models.importing.options import ImportOptions, Preset
@@ -21,7 +22,7 @@ def defaults_from(checkpoint: Checkpoint, preset: Preset, options: ImportOptions
     """What configurations in or beside the file, its name and the patch asked for say, the most trusted first."""
     place = str(checkpoint.path)
     if preset == "smp":
-        return (config_defaults(checkpoint.config, place),)
+        return (config_defaults(checkpoint.config, place), *said_of_padding(checkpoint, preset))
     if not preset.startswith("mmseg"):
         return ()
     meta = checkpoint.beside.get("meta")

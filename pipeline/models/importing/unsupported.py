@@ -43,6 +43,11 @@ _UNSUPPORTED = (
         "a ResNet-D, which pools its shortcuts",
         "take timm's resnet50 or mmseg's resnet50_v1c",
     ),
+    (
+        r"(encoder\.)?_blocks\.\d+\._se_reduce\.|(encoder\.(model\.)?)?blocks\.\d+\.\d+\.se\.",
+        "an EfficientNet or a MobileNetV3 with squeeze-and-excitation",
+        "take an EfficientNet-Lite, such as timm's tf_efficientnet_lite0, or MobileNetV2",
+    ),
     (r"StructuredToParameterName@@", "PaddleSeg", "save its arrays as a state_dict of one of the families first"),
 )
 

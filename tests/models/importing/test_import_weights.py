@@ -9,6 +9,7 @@ import stat
 import sys
 import types
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from pipeline.models.importing.mmseg import meta_defaults, name_defaults, read_c
 from pipeline.models.importing.read import MOST_NAMES, Checkpoint, read_checkpoint
 from pipeline.models.importing.satellite import LEVEL_1C, LEVEL_2A, SOURCES, find_source
 from pipeline.models.importing.shapes import read_top, read_trunk, shapes_of, truncation_strides
+from pipeline.models.networks.efficientnet_lite import LITES
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.networks.resnet import BLOCKS
 from pipeline.models.pretrained import load_backbone
@@ -280,6 +282,10 @@ MAKERS = {
     "torchvision": ("torchvision", lambda: checkpoints.torchvision_resnet(50)),
     "torchvision mobilenet": ("torchvision", lambda: checkpoints.torchvision_mobilenet()),
     "torchvision vgg": ("torchvision", lambda: checkpoints.torchvision_vgg()),
+    "smp lite": ("smp", lambda: checkpoints.smp("timm-tf_efficientnet_lite0")),
+    "smp timm lite": ("smp", lambda: checkpoints.smp("tu-tf_efficientnet_lite3")),
+    "timm lite": ("timm", lambda: checkpoints.timm_lite(2)),
+    **{f"Lite{n}": ("efficientnet-pytorch", partial(checkpoints.efficientnet_pytorch, n)) for n in checkpoints.LITE},
     "moco": ("ssl4eo", lambda: checkpoints.moco(18)),
     "satlas": ("satlas", lambda: checkpoints.satlas(50)),
     "satlas, twice": ("satlas", lambda: checkpoints.satlas(50, prefix="backbone.backbone.")),
@@ -318,6 +324,7 @@ SPECS = {
     "resnet101": PSPNetSpec("resnet101", 3, 2, stem="semseg"),
     "mobilenet_v2": PSPNetSpec("mobilenet_v2", 3, 2),
     "vgg16_bn": PSPNetSpec("vgg16_bn", 3, 2),
+    "efficientnet_lite1": PSPNetSpec("efficientnet_lite1", 3, 2),
     "smp": PSPNetSpec("resnet18", 3, 2, head="smp", truncated=True),
 }
 
@@ -332,7 +339,7 @@ def test_our_own_names_are_known(case):
 
 
 @given(
-    st.sampled_from([*BLOCKS, "mobilenet_v2", "vgg16_bn"]),
+    st.sampled_from([*BLOCKS, *LITES, "mobilenet_v2", "vgg16_bn"]),
     st.sampled_from(["torchvision", "v1c", "semseg"]),
     st.tuples(*[st.integers(1, 7)] * 4),
     st.booleans(),
@@ -385,6 +392,15 @@ def test_networks_that_are_not_built_are_refused_by_name(name, said, tmp_path):
 def test_a_resnet_d_is_refused_by_name(tmp_path):
     path = saved(tmp_path / "resnet50d.pth", checkpoints.timm_resnet_d(18, seed=0))
     assert "ResNet-D" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_blocks.0._se_reduce.weight", "blocks.1.0.se.conv_reduce.weight", "encoder.model.blocks.1.0.se.fc1.weight"],
+)
+def test_squeeze_and_excitation_is_refused_by_name(name, tmp_path):
+    path = saved(tmp_path / "b0.pth", {**checkpoints.timm_lite(seed=0), name: torch.ones(1)})
+    assert "EfficientNet or a MobileNetV3 with squeeze-and-excitation" in refusal(path)
 
 
 # What does not fit
@@ -790,6 +806,116 @@ def test_raw_files_of_satellite_backbones(tmp_path):
     card = import_weights(satlas, tmp_path / "satlas").card
     assert (card.normalization.kind, card.normalization.high[2:4]) == ("window", (255.0, 8160.0))
     assert card.license == "ODC-By-1.0"
+
+
+INCEPTION = Normalization("fixed", (127.5,) * 3, (127.5,) * 3)
+IMAGENET = Normalization("fixed", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "config", "padding", "kind", "rule", "said"),
+    [
+        (
+            checkpoints.efficientnet_pytorch,
+            "efficientnet-lite0-57934424.pth",
+            None,
+            None,
+            "efficientnet_lite0",
+            Normalization("fixed", (127.0,) * 3, (128.0,) * 3),
+            "told padding: same (usual in efficientnet-pytorch",
+        ),
+        (
+            checkpoints.timm_lite,
+            "tf_efficientnet_lite0-0aa007d2.pth",
+            None,
+            None,
+            "efficientnet_lite0",
+            INCEPTION,
+            "concluded padding: same (the file's name)",
+        ),
+        (
+            checkpoints.timm_lite,
+            "efficientnet_lite0_ra-37913777.pth",
+            None,
+            None,
+            "efficientnet_lite0_symmetric",
+            IMAGENET,
+            "concluded padding: symmetric (the file's name)",
+        ),
+        (
+            checkpoints.timm_lite,
+            "pytorch_model.bin",
+            "efficientnet_lite0",
+            None,
+            "efficientnet_lite0_symmetric",
+            IMAGENET,
+            "concluded padding: symmetric (config.json)",
+        ),
+        (
+            checkpoints.timm_lite,
+            "mine.pth",
+            None,
+            None,
+            "efficientnet_lite0",
+            INCEPTION,
+            "told padding: same (usual in timm, not in the file; --padding changes it)",
+        ),
+        (
+            checkpoints.timm_lite,
+            "tf_efficientnet_lite0.pth",
+            None,
+            "symmetric",
+            "efficientnet_lite0_symmetric",
+            IMAGENET,
+            "told padding: symmetric (--padding, but the file's name differs)",
+        ),
+    ],
+    ids=["Google", "timm's tf_", "timm's own", "config.json", "no name", "asked for"],
+)
+def test_the_kind_of_an_efficientnet_lite_is_told_by_its_home(make, file, config, padding, kind, rule, said, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps({"architecture": config}))
+    made = import_weights(saved(folder / file, make(seed=0)), tmp_path / "b", ImportOptions(padding=padding))
+    assert (made.card.backbone, made.card.normalization) == (kind, rule)
+    assert told(made, "padding").startswith(said)
+    assert f"concluded backbone: {kind}" in told(made, "backbone")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "config", "kind"),
+    [
+        ("timm-tf_efficientnet_lite0", True, "efficientnet_lite0_symmetric"),
+        ("timm-tf_efficientnet_lite0", False, "efficientnet_lite0_symmetric"),
+        ("tu-tf_efficientnet_lite0", True, "efficientnet_lite0"),
+        ("tu-tf_efficientnet_lite0", False, "efficientnet_lite0"),
+        ("tu-efficientnet_lite0", True, "efficientnet_lite0_symmetric"),
+    ],
+)
+def test_the_kind_of_an_encoder_of_smp_is_told_by_how_smp_builds_it(encoder, config, kind, tmp_path):
+    state = checkpoints.smp(encoder, psp_out_channels=4, seed=0)
+    folder = checkpoints.save_pretrained(tmp_path / "smp", state, checkpoints.smp_config(encoder))
+    if not config:
+        (folder / "config.json").unlink()
+    spec = import_weights(folder / "model.safetensors", tmp_path / "m").card.network
+    assert (spec.backbone, spec.truncated, spec.output_stride) == (kind, True, 8)
+
+
+def test_padding_is_for_an_efficientnet_lite(resnet18, mmseg, tmp_path):
+    for path, backbone in ((resnet18, "resnet18"), (mmseg, "resnet18")):
+        with pytest.raises(RequestError, match=f"--padding same: is for an EfficientNet-Lite, .* is {backbone}"):
+            import_weights(path, tmp_path / "m", ImportOptions(padding="same"))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_lite_of_the_other_kind_does_not_start_a_network(tmp_path):
+    path = saved(tmp_path / "efficientnet_lite0_ra-37913777.pth", checkpoints.timm_lite(seed=0))
+    import_weights(path, tmp_path / "b")
+    backbone = load_backbone(tmp_path / "b")
+    backbone.start(PSPNet(PSPNetSpec("efficientnet_lite0_symmetric", 3, 2, output_stride=16)))
+    with pytest.raises(ModelError, match=r"is efficientnet_lite0_symmetric with .* the network is efficientnet_lite0 "):
+        backbone.start(PSPNet(PSPNetSpec("efficientnet_lite0", 3, 2)))
 
 
 def test_a_backbone_starts_a_network_and_is_no_model(resnet18, tmp_path):

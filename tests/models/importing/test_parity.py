@@ -20,7 +20,16 @@ from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model
 from tests.support import checkpoints, plain_networks
 from tests.support.checkpoints import State, mmseg_file, semseg_file
-from tests.support.plain_networks import D32, MMSEG_D8, SEMSEG_D8, SMP_D8, TIMM_D8
+from tests.support.plain_networks import (
+    D32,
+    LITE_D8,
+    MMSEG_D8,
+    SEMSEG_D8,
+    SMP_D8,
+    TIMM_D8,
+    lite_of_efficientnet_pytorch,
+    lite_of_timm,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +156,8 @@ PUBLISHED = {
     "smp mobilenet_v2": of_smp("mobilenet_v2"),
     "smp mobilenet_v2 to layer5": of_smp("mobilenet_v2", 4),
     "smp vgg16_bn": of_smp("vgg16_bn"),
+    "smp lite": of_smp("timm-tf_efficientnet_lite0", backbone="efficientnet_lite0_symmetric"),
+    "smp timm lite to layer5": of_smp("tu-tf_efficientnet_lite0", 4, backbone="efficientnet_lite0"),
     "smp resnet18 dilated": Published(
         partial(checkpoints.smp, "resnet18", depth=5),
         partial(smp_folder, encoder="resnet18", encoder_depth=5, output_stride=8),
@@ -210,6 +221,9 @@ BACKBONES = {
     "mmseg R18": (partial(checkpoints.mmseg_backbone, 18), "resnet18_v1c-b5776b93.pth", None),
     "MobileNetV2": (checkpoints.torchvision_mobilenet, "mobilenet_v2-b0353104.pth", None),
     "VGG16": (partial(checkpoints.torchvision_vgg, classifier=8), "vgg16_bn-6c64b313.pth", None),
+    "Lite0 of Google": (checkpoints.efficientnet_pytorch, "efficientnet-lite0-57934424.pth", None),
+    "Lite1 of timm": (partial(checkpoints.timm_lite, 1), "tf_efficientnet_lite1-bde8b488.pth", None),
+    "Lite0 of timm": (checkpoints.timm_lite, "efficientnet_lite0_ra-37913777.pth", "timm"),
     "SSL4EO R18 of torchgeo": (
         partial(checkpoints.torchvision_resnet, 18, in_channels=13, fc=False),
         "resnet18_sentinel2_all_moco-59bfdff9.pth",
@@ -244,12 +258,17 @@ def test_imported_backbone_gives_the_features_of_home(name, tmp_path):
     backbone.start(network)
     image = image_of(len(card.channels), EIGHTHS)
     features, _ = network.features(image)
-    assert_same(features, features_at_home(state, image), TOLERANCE)
+    assert_same(features, features_at_home(state, image, file), TOLERANCE)
     delete(tmp_path)
 
 
-def features_at_home(state: State, image: Tensor) -> Tensor:
+def features_at_home(state: State, image: Tensor, file: str) -> Tensor:
     """Last features of a backbone: of a ResNet dilated to stride 8, of MobileNetV2 too, of VGG16 before its end."""
+    if "lite" in file:
+        blocks = [count for _, count in checkpoints.LITE[0]]
+        names = lite_of_timm(state) if "conv_stem.weight" in state else lite_of_efficientnet_pytorch(state, blocks)
+        google = not file.startswith("efficientnet_lite")
+        return plain_networks.efficientnet_lite(state, image, names, LITE_D8, tensorflow=google)[-1]
     if "features.0.weight" in state:
         return plain_networks.vgg(state, image, 43)
     if "features.0.0.weight" in state:
@@ -282,6 +301,7 @@ PREFIXES = ("module.encoder_q.", "backbone.resnet.", "backbone.backbone.resnet."
         (checkpoints.torchvision_resnet(101), 626),
         (checkpoints.torchvision_vgg(), 97),
         (checkpoints.torchvision_mobilenet(), 314),
+        (checkpoints.efficientnet_pytorch(), 296),
     ],
 )
 def test_tables_have_as_many_tensors_as_published(state, tensors):

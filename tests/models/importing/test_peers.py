@@ -124,6 +124,22 @@ SMP: dict[str, tuple[str, dict[str, Any], ImportOptions]] = {
     "tu-resnet50, depth 4": ("tu-resnet50", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
     "tu-mobilenetv2_100": ("tu-mobilenetv2_100", {}, ImportOptions()),
     "tu-mobilenetv2_100, depth 4": ("tu-mobilenetv2_100", {"encoder_depth": 4, "upsampling": 16}, ImportOptions()),
+    "timm-tf_efficientnet_lite0": ("timm-tf_efficientnet_lite0", {}, ImportOptions()),
+    "tu-tf_efficientnet_lite0, depth 4": (
+        "tu-tf_efficientnet_lite0",
+        {"encoder_depth": 4, "upsampling": 16},
+        ImportOptions(),
+    ),
+    "tu-efficientnet_lite0, depth 5, output stride 8": (
+        "tu-efficientnet_lite0",
+        {"encoder_depth": 5, "output_stride": 8},
+        ImportOptions(),
+    ),
+    "timm-tf_efficientnet_lite0, depth 5, output stride 16": (
+        "timm-tf_efficientnet_lite0",
+        {"encoder_depth": 5, "output_stride": 16, "upsampling": 16},
+        ImportOptions(),
+    ),
     "tu-resnet18, depth 5, output stride 8": (
         "tu-resnet18",
         {"encoder_depth": 5, "output_stride": 8},
@@ -172,6 +188,8 @@ def test_segmentation_models_pytorch(name, tmp_path):
     [
         *((f"resnet{depth}", stride) for depth in (18, 50) for stride in (8, 16, 32)),
         ("mobilenetv2_100", 32),
+        *((f"{kind}efficientnet_lite0", stride) for kind in ("", "tf_") for stride in (8, 16, 32)),
+        *((f"tf_efficientnet_lite{size}", 8) for size in range(1, 5)),
         ("vgg16_bn", 16),
     ],
 )
@@ -181,7 +199,7 @@ def test_features_of_timm(name, stride, tmp_path):
     peers.randomise(peer, seed=1)
     image = image_of(3, EIGHTHS, name)
     spec = {"output_stride": stride, "basic_dilation": "timm"}
-    features = imported_features(tmp_path, peer, image, "timm", spec)
+    features = imported_features(tmp_path, peer, image, "timm", spec, name)
     assert_same(f"timm {name}, output stride {stride}", features, peers.timm_features(peer, image))
 
 
@@ -213,9 +231,11 @@ def test_features_of_torchvision(name, cut, spec, tmp_path):
     assert_same(f"torchvision {name}", imported_features(tmp_path, peer, image, "torchvision", spec), body(image))
 
 
-def imported_features(folder: Path, peer: nn.Module, image: Tensor, preset: Any, spec: dict[str, Any]) -> Tensor:
-    torch.save(peer.state_dict(), folder / "weights.pth")
-    import_weights(folder / "weights.pth", folder / "backbone", ImportOptions(preset=preset))
+def imported_features(
+    folder: Path, peer: nn.Module, image: Tensor, preset: Any, spec: dict[str, Any], name: str = "weights"
+) -> Tensor:
+    torch.save(peer.state_dict(), folder / f"{name}.pth")
+    import_weights(folder / f"{name}.pth", folder / "backbone", ImportOptions(preset=preset))
     backbone = load_backbone(folder / "backbone")
     network = PSPNet(PSPNetSpec(backbone.card.backbone, 3, 2, ppm_channels=4, head_channels=4, **spec)).eval()
     backbone.start(network)
@@ -229,7 +249,7 @@ def as_many(scores: Tensor) -> Tensor:
 
 def image_of(channels: int, size: tuple[int, int], name: str = "") -> Tensor:
     image = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(4))
-    return image * 10 if "mobilenet" in name.lower() else image  # beyond what ReLU6 lets by
+    return image * 10 if "mobilenet" in name.lower() or "lite" in name else image  # beyond what ReLU6 lets by
 
 
 def assert_same(what: str, found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:

@@ -6,7 +6,8 @@ PipelineError
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or already exists
-│   └── HeldError                another run is writing it at the moment
+│   ├── HeldError                another run is writing it at the moment
+│   └── DamagedError             unfinished work that is not as it was written
 ├── PatchError                   patches that the network could not compute; they are nodata in the output
 ├── LateError (TimeoutError)     an item that exceeded its time limit; finished work is kept
 └── Interrupted                  stopped on request; finished work is kept and the next run resumes from it
@@ -36,6 +37,8 @@ class NothingFoundError(RequestError):
 
 UNREACHABLE = "unreachable"
 """Code of a fault that may pass: a server or the network."""
+CHANGED = "changed"
+"""Code of an input that changed while it was read: the next run reads it anew."""
 LASTING = (
     "unreadable",
     "unsuitable",
@@ -62,7 +65,7 @@ class InputError(RequestError):
     def __init__(self, message: str, code: str = "unreadable") -> None:
         super().__init__(message)
         self.code = code
-        """Code of the fault: `UNREACHABLE`, which may pass, or one of `LASTING`."""
+        """Code of the fault: `UNREACHABLE` or `CHANGED`, which may pass, or one of `LASTING`."""
 
 
 class ModelError(RequestError):
@@ -75,6 +78,10 @@ class OutputError(PipelineError, OSError):
 
 class HeldError(OutputError):
     """An output that another run is writing at the moment."""
+
+
+class DamagedError(OutputError):
+    """Unfinished work on the disk that is not as it was written: it is computed again, and no input is to blame."""
 
 
 class PatchError(PipelineError):

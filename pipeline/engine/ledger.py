@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import OutputError
-from pipeline.files.atomic import atomic_write
+from pipeline.files.atomic import remove
+from pipeline.files.sealed import read_sealed, seal, write_sealed
 from pipeline.geometry import Box, covered
 
 Fingerprint = Mapping[str, Any]
 """Everything that decides the bytes of an output, as JSON values by name."""
 
 _RUN, _DONE = "run.json", "done"
+_MARK = re.compile(r"[0-9]+-[0-9]+(_[0-9]+-[0-9]+)*")
+"""Name of a mark: the slab's range along each axis. Other files in the folder are not ours and are left alone."""
 
 
 class Ledger:
-    """A folder with the fingerprint of a run, and an empty file for each slab that is done.
+    """A folder with the fingerprint of a run, and a mark for each slab that is done: a file with digests of its chunks.
 
-    Many workers may mark slabs at the same time: each slab has one writer, and a file either exists or does not.
+    Many workers may mark slabs at the same time: each slab has one writer, and a mark either exists or does not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,8 +41,7 @@ class Ledger:
     def begin(self, fingerprint: Fingerprint) -> None:
         """Write the fingerprint of a new run: the last step of its preparation, since only this makes a ledger."""
         (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
-        with atomic_write(self._folder / _RUN) as draft:
-            draft.write_text(json.dumps(fingerprint, indent=1), encoding="utf-8")
+        write_sealed(self._folder / _RUN, fingerprint)
 
     def check(self, fingerprint: Fingerprint) -> None:
         """Check that the run that was begun here has this fingerprint.
@@ -46,34 +50,60 @@ class Ledger:
             OutputError: if it has another one; the message gives each setting that differs, with both values.
 
         """
-        if differing := self.differences(fingerprint):
+        if differing := differences(self.fingerprint, fingerprint):
             raise OutputError(
                 f"{self._folder}: an unfinished run here used other settings: {differing}. "
                 "Rerun with the same settings to resume, or with --restart to start over"
             )
 
-    def differences(self, fingerprint: Fingerprint) -> str:
-        """Return the settings in which the run begun here differs from another; empty if there are none."""
-        return differences(self.fingerprint, fingerprint)
-
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """The fingerprint of the run begun here."""
-        found: dict[str, Any] = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
-        return found
+        """The fingerprint of the run begun here.
+
+        Raises:
+            DamagedError: If its file is damaged.
+
+        """
+        return read_sealed(self._folder / _RUN)
 
     @property
     def any_done(self) -> bool:
         """Whether any slab is done."""
-        return (self._folder / _DONE).is_dir() and any((self._folder / _DONE).iterdir())
+        return bool(self.marked)
+
+    @property
+    def marked(self) -> list[Box]:
+        """The slabs that have a mark, in order."""
+        with suppress(FileNotFoundError):
+            return sorted(box for file in (self._folder / _DONE).iterdir() if (box := _marked(file.name)) is not None)
+        return []
 
     def done(self, slabs: Iterable[Box]) -> set[Box]:
         """Return those of `slabs` that are safe on disk, whatever the size of the slabs that were marked."""
-        return covered(slabs, [_marked(file.name) for file in (self._folder / _DONE).iterdir()])
+        return covered(slabs, self.marked)
 
-    def mark(self, slab: Box) -> None:
-        """Record that the bytes of `slab` are safe on disk."""
-        os.close(os.open(self._folder / _DONE / _mark(slab), os.O_CREAT | os.O_WRONLY, 0o644))
+    def mark(self, slab: Box, digests: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Record that the bytes of `slab` are safe on disk, with `digests` (JSON values) of its chunks.
+
+        A mark that is cut by a crash counts as damaged.
+        """
+        mark = self._folder / _DONE / _mark(slab)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(seal(digests), encoding="utf-8")
+
+    def digests(self, slab: Box) -> dict[str, Any] | None:
+        """Return the digests with which `slab` was marked; None if it was marked without, by an earlier version.
+
+        Raises:
+            DamagedError: If its mark is damaged.
+
+        """
+        mark = self._folder / _DONE / _mark(slab)
+        return read_sealed(mark) if mark.stat().st_size else None
+
+    def unmark(self, slab: Box) -> None:
+        """Take away the mark of `slab`, which is computed again."""
+        remove(self._folder / _DONE / _mark(slab))
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:
@@ -101,6 +131,9 @@ def _mark(slab: Box) -> str:
     return "_".join(f"{start}-{stop}" for start, stop in zip(slab.start, slab.stop, strict=True))
 
 
-def _marked(name: str) -> Box:
+def _marked(name: str) -> Box | None:
+    """The slab whose mark has this name; None if it is not the name of a mark."""
+    if not _MARK.fullmatch(name):
+        return None
     start, stop = zip(*(map(int, part.split("-")) for part in name.split("_")), strict=True)
-    return Box(tuple(start), tuple(stop))
+    return Box(start, stop) if all(a < b for a, b in zip(start, stop, strict=True)) else None

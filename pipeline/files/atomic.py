@@ -53,6 +53,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             remove(path)
             temporary.rename(path)
+            sync(path.parent)
         finally:
             remove(temporary)
 

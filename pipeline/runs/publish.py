@@ -10,12 +10,11 @@ from typing import Any
 from pipeline.engine import Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import InputError, OutputError
-from pipeline.files.atomic import remove
+from pipeline.files.atomic import atomic_folder, remove
 from pipeline.geometry.orientation import inverse
-from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
-from pipeline.io.zarr import ZarrSource, create_labels, create_layer
+from pipeline.io.zarr import WorkSource, export_store
 from pipeline.jobs.bids import find_derivative, write_description
 from pipeline.jobs.layers import DISAGREEMENT, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
@@ -27,30 +26,6 @@ FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""
 SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
-
-
-def create_stores(prepared: PreparedJob) -> None:
-    """Create the stores of labels and layers in the work folder, all nodata."""
-    create_labels(
-        prepared.work / MASK,
-        prepared.store_grid,
-        prepared.labels.dtype,
-        nodata=int(prepared.labels.nodata),
-        classes=prepared.classes,
-        provenance=prepared.fingerprint(),
-        header=header_beside(prepared.store_grid, prepared.labels.dtype),
-    )
-    for layer in prepared.layers:
-        create_layer(
-            store_of(prepared, layer),
-            prepared.store_grid,
-            layer.decision.dtype,
-            name=layer.name,
-            bands=layer.bands,
-            nodata=layer.decision.nodata,
-            scaling=layer.scaling,
-            provenance=prepared.fingerprint(),
-        )
 
 
 def has_failed_patches(path: Path) -> bool:
@@ -83,7 +58,7 @@ def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) 
 def check_observed(prepared: PreparedJob) -> None:
     """Raise InputError if all cells of the finished labels are nodata; nothing of the run is kept."""
     nodata = int(prepared.labels.nodata)
-    if any((pixels.values != nodata).any() for _, pixels in slabs(ZarrSource(prepared.work / MASK))):
+    if any((pixels.values != nodata).any() for _, pixels in slabs(WorkSource(prepared.work / MASK))):
         return
     remove(prepared.work)
     place = "" if prepared.region is None else " in the area of interest"
@@ -117,17 +92,17 @@ def publish(prepared: PreparedJob, failed: int) -> float | None:
 
 def _seams(prepared: PreparedJob) -> float | None:
     stores = [store_of(prepared, layer) for layer in prepared.layers if layer.name == DISAGREEMENT]
-    return seam_index(ZarrSource(stores[0]), prepared.views[0].lattice) if stores else None
+    return seam_index(WorkSource(stores[0]), prepared.views[0].lattice) if stores else None
 
 
 def _publish_labels(prepared: PreparedJob, provenance: Mapping[str, Any], *, whole: bool) -> None:
     store = prepared.work / MASK
     turned = None if prepared.averaged else prepared.views[0].orientation
     if prepared.output.suffix == ".zarr" and turned is None and whole:
-        remove(prepared.output)
-        store.rename(prepared.output)
+        with atomic_folder(prepared.output) as draft:
+            export_store(store, draft)
         return
-    labels: Source = ZarrSource(store)
+    labels: Source = WorkSource(store)
     if turned is not None:
         labels = ReorientedSource(labels, *inverse(*turned))
     derivative = find_derivative(prepared.job.input, prepared.output)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from pipeline.engine import Failure, Source
-from pipeline.engine.ledger import Ledger
-from pipeline.errors import HeldError, Interrupted, OutputError, PatchError, PipelineError
+from pipeline.engine.ledger import Fingerprint, Ledger, differences
+from pipeline.errors import DamagedError, HeldError, Interrupted, OutputError, PatchError, PipelineError
 from pipeline.files.atomic import remove, remove_stale_temporaries
+from pipeline.files.sealed import write_sealed
 from pipeline.geometry import Box
-from pipeline.io.zarr import stage_volume
+from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
@@ -28,22 +29,23 @@ from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
     check_free,
     check_observed,
-    create_stores,
     difference_from,
     has_failed_patches,
     publish,
 )
 from pipeline.runs.report import Report
 from pipeline.runs.stoppable import StoppableSource
-from pipeline.runs.view_averaging import average, create_view_stores
+from pipeline.runs.stores import check, labels_part, parts_of, view_parts
+from pipeline.runs.view_averaging import average
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.runs.work_folder import STATISTICS, VOLUME, statistics_of, swept_source
+from pipeline.runs.work_folder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
 from pipeline.sources.percentiles import ends_of, stretch
 from pipeline.sources.statistics import Histogram, MomentAccumulator, count_in, count_volume
 
-_DRAFT = "volume.new.zarr"
 _SHOWN = 5
 """Maximum number of failed patches listed one by one."""
+_MENDED = 3
+"""Times that damaged work is computed again before the disk is to blame."""
 
 
 def segment(
@@ -105,10 +107,10 @@ def segment_in(run: RunContext, job: Job) -> Report:
 
 
 def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
-    """Look before the lock is held: what another run removes meanwhile counts as not done."""
+    """Look before the lock is held: what another run removes meanwhile, or is damaged, counts as not done."""
     try:
         return _look(prepared, resources, ledger)
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedError):
         return prepared, False
 
 
@@ -130,9 +132,28 @@ def _report(prepared: PreparedJob, status: Literal["done", "skipped"], reason: s
 
 def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
     """Make the output, or what is left of it; return its seam index, if requested."""
+    _open(prepared, ledger, restart=run.resources.restart)
+    for _ in range(_MENDED):
+        try:
+            return _make(prepared, run, ledger)
+        except DamagedError as error:
+            run.observer.note(f"{error}; it is computed again")
+            last = error
+    raise OutputError(
+        f"{prepared.work}: what is written there does not stay as it is ({last}); check the disk, or give an --output "
+        "on another one"
+    )
+
+
+def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
+    """Mend what is damaged in the work folder, do what is left, and publish; return the seam index, if requested.
+
+    Raises:
+        DamagedError: If the work folder is damaged meanwhile.
+
+    """
     from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
-    _open(prepared, ledger, restart=run.resources.restart)
     with _remove_if_empty(prepared):
         prepared = _begin(prepared, ledger, run.observer)
         failures = sweep_remaining(prepared, run)
@@ -141,8 +162,10 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None
             raise PatchError(
                 f"{_describe_failures(prepared, failures)}; nothing is written; the same command retries them"
             )
+        check(view_parts(prepared))
         run.observer.phase("averaging")
         average(prepared, run)
+    check([labels_part(prepared)])
     if not failures:
         check_observed(prepared)
     run.observer.phase("writing")
@@ -176,8 +199,35 @@ def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
 
 
 def _remove_leftovers(prepared: PreparedJob, ledger: Ledger) -> None:
-    if not (ledger.begun and ledger.differences(prepared.fingerprint())):
+    if not (ledger.begun and _differs(prepared, ledger)):
         remove(prepared.work)
+
+
+def _begun_fingerprint(prepared: PreparedJob, ledger: Ledger) -> Fingerprint:
+    """Return the fingerprint of the run that was begun; if its file is damaged, the copy in the store of labels.
+
+    Raises:
+        DamagedError: If both are damaged, or gone.
+
+    """
+    try:
+        return ledger.fingerprint
+    except DamagedError as error:
+        with suppress(DamagedError):
+            if provenance := WorkSource(prepared.work / MASK).provenance:
+                return provenance
+        raise DamagedError(
+            f"{error}, so it is not known which run the finished part in {prepared.work} is of; start over with "
+            "--restart"
+        ) from error
+
+
+def _differs(prepared: PreparedJob, ledger: Ledger) -> bool:
+    """Return whether the run that was begun is another one, as far as that is known."""
+    try:
+        return bool(differences(_begun_fingerprint(prepared, ledger), prepared.fingerprint()))
+    except DamagedError:
+        return True
 
 
 def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
@@ -199,7 +249,7 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
 
 def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bool:
     """Return whether the run that made an output left patches for this one."""
-    if not ledger.begun or ledger.differences(prepared.fingerprint()):
+    if not ledger.begun or _differs(prepared, ledger):
         return False
     return len(ledger.done(slabs)) < len(slabs)
 
@@ -207,6 +257,7 @@ def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bo
 def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
     """Open the work folder as this run left it, or empty it; refuse that of another run."""
     if ledger.begun and not restart:
+        ledger.begin(_begun_fingerprint(prepared, ledger))  # written again, as its file may be damaged
         ledger.check(prepared.fingerprint())
         return
     try:
@@ -220,7 +271,7 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
     """Remove the work folder if something goes wrong before any slab is done."""
     try:
         yield
-    except Interrupted:
+    except (Interrupted, DamagedError):
         raise
     except Exception:
         if not any(Ledger(sweep.folder).any_done for sweep in sweeps_of(prepared)):
@@ -230,7 +281,8 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
 
 def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
     """Return the job in the numerics of the run that was begun, unless the user requests others."""
-    begun = {name: ledger.fingerprint.get(name) for name in ("precision", "runtime")}
+    fingerprint = _begun_fingerprint(prepared, ledger)
+    begun = {name: fingerprint.get(name) for name in ("precision", "runtime")}
     asked = {"precision": resources.precision, "runtime": resources.runtime}
     now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
     if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
@@ -240,11 +292,15 @@ def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Le
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:
-    """Create what the sweep needs in the work folder, the ledger last; return the job with verified numerics."""
+    """Create what the sweep needs in the work folder, the ledger last; return the job with verified numerics.
+
+    If there is a ledger, what is damaged is created again instead.
+    """
     from pipeline.runs.warm_up import verify_numerics
 
     _stage_and_count(prepared, observer)
     if ledger.begun:
+        _mend(prepared, observer)
         return prepared
     first, *_ = sweeps_of(prepared)
     source = StoppableSource(swept_source(first), observer)
@@ -252,18 +308,28 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
         prepared = replace(prepared, numerics=verify_numerics(first, source, statistics_of(prepared), observer))
     finally:
         source.close()
-    create_stores(prepared)
-    if prepared.averaged:
-        create_view_stores(prepared)
+    for part in parts_of(prepared):
+        part.create()
     ledger.begin(prepared.fingerprint())
     return prepared
 
 
+def _mend(prepared: PreparedJob, observer: Observer) -> None:
+    """Take away the marks of slabs whose chunks are damaged, so that they are computed again, and tell so."""
+    for part in parts_of(prepared):
+        if damaged := part.mend():
+            places = ", ".join(map(_place, damaged[:_SHOWN])) + (", ..." if len(damaged) > _SHOWN else "")
+            observer.note(
+                f"{part.stores[0]}: finished slabs are not as they were written and are computed again: "
+                f"{len(damaged)} ({places})"
+            )
+
+
 def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
-    """Stage a volume and take its statistics, in one pass, if they are needed and not there yet."""
-    volume, statistics = prepared.work / VOLUME, prepared.work / STATISTICS
-    staging = prepared.staged and not volume.exists()
-    counting = prepared.needs_statistics and not statistics.exists()
+    """Stage a volume and take its statistics, in one pass, if they are needed and not there yet, or damaged."""
+    volume = prepared.work / VOLUME
+    staging = prepared.staged and not _is_staged(volume)
+    counting = prepared.needs_statistics and not _is_counted(prepared)
     if not (staging or counting):
         return
     observer.phase("reading")
@@ -272,15 +338,32 @@ def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
     seen = _counters(source, rule)
     try:
         if staging:
-            stage_volume(source, prepared.work / _DRAFT, partial(count_in, seen) if counting else _ignore)
-            (prepared.work / _DRAFT).rename(volume)
+            stage_volume(source, volume, partial(count_in, seen) if counting else _ignore)
         elif not prepared.grid.is_scene:
             count_volume(seen, source)
         if counting:
             by_channel = [seen[at] for at in prepared.reading.windows or range(source.channels)]
-            statistics.write_text(json.dumps(_statistics_json(source, by_channel, rule)), encoding="utf-8")
+            write_sealed(prepared.work / STATISTICS, _statistics_json(source, by_channel, rule))
     finally:
         source.close()
+
+
+def _is_staged(volume: Path) -> bool:
+    """Return whether a volume has been staged, and is as it was written."""
+    try:
+        StagedVolume(volume).check()
+    except DamagedError:
+        return False
+    return True
+
+
+def _is_counted(prepared: PreparedJob) -> bool:
+    """Return whether statistics have been taken, and are as they were written."""
+    try:
+        statistics_of(prepared)
+    except DamagedError:
+        return False
+    return True
 
 
 def _counters(source: Source, rule: Normalization) -> list[MomentAccumulator | Histogram]:

@@ -13,21 +13,13 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, cut_slabs
-from pipeline.io.zarr import create_scores
 from pipeline.runs.observer import RunContext, check_stop
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import SLAB_ROWS, sweeps_of
-from pipeline.runs.work_folder import SCORES, labels_sink, scores_source
+from pipeline.runs.work_folder import labels_sink, scores_source
 
 _TILE = 64
 """Columns and rows of a slice that are averaged at a time."""
-
-
-def create_view_stores(prepared: PreparedJob) -> None:
-    """Create the store and the ledger of each view."""
-    for sweep in sweeps_of(prepared):
-        create_scores(sweep.folder / SCORES, sweep.grid, len(prepared.card.classes))
-        Ledger(sweep.folder).begin(prepared.fingerprint())
 
 
 def average(prepared: PreparedJob, run: RunContext) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Sink, Source
 from pipeline.engine.ledger import Ledger
+from pipeline.errors import DamagedError
+from pipeline.files.sealed import read_sealed
 from pipeline.geometry import Box
 from pipeline.geometry.orientation import inverse
 from pipeline.io.raster.clipped import ClippedSource
-from pipeline.io.zarr import SlabStore, ZarrSource
+from pipeline.io.zarr import SlabStore, StagedVolume, WorkSource
 from pipeline.jobs.layers import Layer
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep
@@ -31,7 +32,7 @@ def swept_source(sweep: ViewSweep) -> Source:
     """Open the input as it is swept in a view."""
     prepared, orientation = sweep.prepared, sweep.view.orientation
     reading = prepared.reading
-    staged = ZarrSource(prepared.work / VOLUME) if prepared.staged else None
+    staged = StagedVolume(prepared.work / VOLUME) if prepared.staged else None
     source = reading.open(prepared.input) if staged is None else reading.repeat_channels(staged)
     if prepared.region is not None:
         source = ClippedSource(source, prepared.region)
@@ -40,20 +41,27 @@ def swept_source(sweep: ViewSweep) -> Source:
 
 def scores_source(sweep: ViewSweep) -> Source:
     """Open the scores of one of several views, in the axes of the input."""
-    source: Source = ZarrSource(sweep.folder / SCORES)
+    source: Source = WorkSource(sweep.folder / SCORES)
     orientation = sweep.view.orientation
     return source if orientation is None else ReorientedSource(source, *inverse(*orientation))
 
 
 def statistics_of(prepared: PreparedJob) -> InputStatistics:
-    """Return the statistics of the input, for a model that normalizes by them; else none."""
+    """Return the statistics of the input, for a model that normalizes by them; else none.
+
+    Raises:
+        DamagedError: If their file is gone or damaged.
+
+    """
     if not prepared.needs_statistics:
         return NO_STATISTICS
-    numbers = json.loads((prepared.work / STATISTICS).read_text(encoding="utf-8"))
-    if prepared.card.normalization.kind == "percentile":
-        return InputStatistics(tuple(numbers["shift"]), tuple(numbers["spread"]))
-    mean, std = (np.atleast_1d(numbers[name]).tolist() for name in ("mean", "std"))  # older folders have one number
-    return InputStatistics(tuple(mean), tuple(std))
+    numbers = read_sealed(prepared.work / STATISTICS)
+    names = ("shift", "spread") if prepared.card.normalization.kind == "percentile" else ("mean", "std")
+    try:
+        first, second = (np.atleast_1d(numbers[name]).astype(float).tolist() for name in names)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedError(f"{prepared.work / STATISTICS}: is damaged ({error!r})") from error
+    return InputStatistics(tuple(first), tuple(second))  # older folders have one number for all channels
 
 
 def store_of(prepared: PreparedJob, layer: Layer) -> Path:
@@ -86,4 +94,4 @@ class CommittingSink:
         for store, written in zip(self.stores, values, strict=True):
             store.write(slab, written)
         if whole:
-            self.ledger.mark(slab)
+            self.ledger.mark(slab, {store.path.name: store.digests(slab) for store in self.stores})

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError, PatchError
-from pipeline.files import atomic
 from pipeline.files.atomic import remove
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io import mask_files
@@ -61,10 +60,10 @@ def begin(job, means=Resources()):
     """Run a job until just its first slab is done."""
     mark = Ledger.mark
 
-    def mark_and_stop(ledger, slab):
+    def mark_and_stop(ledger, slab, digests):
         if marks_of(job):
             raise Interrupted
-        mark(ledger, slab)
+        mark(ledger, slab, digests)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "mark", mark_and_stop)
@@ -282,7 +281,7 @@ def test_a_mask_that_cannot_be_written_leaves_nothing_under_its_name(models, tmp
         if name.endswith(".tif"):
             patch.setattr(publish, "publish_mask", _half_writes(mask_files.publish))
         else:
-            patch.setattr(publish, "remove", _fails_at(job.output))
+            patch.setattr(publish, "export_store", _copies_half(publish.export_store))
         with pytest.raises(OSError, match="no room"):
             segment(job)
     assert listing(tmp_path) & {name, f"{name}.aux.xml"} == set()
@@ -309,13 +308,15 @@ def _half_writes(write):
     return half
 
 
-def _fails_at(output):
-    def remove(path):
-        if path == output:
-            raise OSError("no room")
-        atomic.remove(path)
+def _copies_half(export):
+    """A copy of a store that ends in the middle."""
 
-    return remove
+    def half(store, path):
+        export(store, path)
+        (path / "mask/c/1/0").unlink()
+        raise OSError("no room")
+
+    return half
 
 
 def test_a_run_that_fails_later_keeps_its_bands(tall, tmp_path, monkeypatch):

@@ -72,11 +72,11 @@ def stop_before_mark(job, number, means=PLAIN):
     """Run a job until as many slabs, of whatever view, are marked; the next is written, but not marked."""
     mark, left = Ledger.mark, [number]
 
-    def mark_or_stop(ledger, slab):
+    def mark_or_stop(ledger, slab, digests):
         if not left[0]:
             raise Interrupted
         left[0] -= 1
-        mark(ledger, slab)
+        mark(ledger, slab, digests)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "mark", mark_or_stop)
@@ -228,6 +228,7 @@ def test_one_view_needs_no_scores(whole, tmp_path):
         "run.json",
         "mask.zarr",
         "volume.zarr",
+        "volume.json",
         "statistics.json",
     }
 

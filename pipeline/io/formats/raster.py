@@ -34,9 +34,9 @@ def _write(mask: Mask, path: Path) -> None:
 
 def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
     from pipeline.io.raster import write_layer
-    from pipeline.io.zarr import ZarrSource
+    from pipeline.io.zarr import WorkSource
 
-    layer = ZarrSource(store)
+    layer = WorkSource(store)
     values = (pixels.values for _, pixels in slabs(layer))
     tags = {_RECORD: json.dumps(record.provenance)}
     nodata = float("nan") if layer.info.nodata is None else layer.info.nodata

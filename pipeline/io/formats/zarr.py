@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,10 @@ def _write(mask: Mask, path: Path) -> None:
 
 
 def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
-    from pipeline.io.zarr import record_provenance
+    from pipeline.io.zarr import export_store, record_provenance
 
     with atomic_folder(path) as draft:
-        shutil.copytree(store, draft)
+        export_store(store, draft)
         record_provenance(draft, record.provenance)
 
 

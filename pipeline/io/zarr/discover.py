@@ -33,7 +33,7 @@ class ZarrArray:
     @property
     def record(self) -> dict[str, Any] | None:
         """The record that this package wrote with the array, if it did."""
-        record: Any = self.group.attrs.get(OURS) if self.group else None
+        record: Any = self.group.attrs.get(OURS) if self.group is not None else None
         ours = isinstance(record, dict) and record.get("version") == 1 and record.get("array") == self.name
         return record if ours else None
 
@@ -134,7 +134,7 @@ def _parent(path: str) -> zarr.Group | None:
 
 
 def _multiscales(group: zarr.Group | None) -> Any:  # noqa: ANN401  (JSON of any kind)
-    attributes: Any = dict(group.attrs) if group else {}
+    attributes: Any = dict(group.attrs) if group is not None else {}
     return attributes.get("ome", attributes).get("multiscales", [])
 
 

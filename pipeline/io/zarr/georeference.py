@@ -26,7 +26,7 @@ def grid_of(found: ZarrArray, shape: tuple[int, ...], affine: str) -> Grid:
 
 def _scene(found: ZarrArray, shape: tuple[int, ...]) -> Grid:
     """A scene by its CF grid mapping, else by GeoZarr, else by coordinates, else without a place."""
-    said: dict[str, Any] = {**(found.group.attrs if found.group else {}), **found.array.attrs}
+    said: dict[str, Any] = {**(found.group.attrs if found.group is not None else {}), **found.array.attrs}
     mapping = _mapping(found)
     crs = mapping.get("crs_wkt") or mapping.get("spatial_ref") or said.get("proj:wkt2")
     crs = crs or (said.get("_CRS") or {}).get("wkt")
@@ -67,7 +67,7 @@ def _spacing(coordinates: zarr.Array[Any] | None) -> tuple[float, float] | None:
 
 
 def _neighbor(found: ZarrArray, name: str) -> zarr.Array[Any] | None:
-    array = found.group.get(name) if found.group else None
+    array = found.group.get(name) if found.group is not None else None
     return array if isinstance(array, zarr.Array) else None
 
 

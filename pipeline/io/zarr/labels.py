@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ContainsGroupError
 
 from pipeline.classes import ClassTable
@@ -47,10 +47,12 @@ def create_labels(
     classes: ClassTable,
     provenance: Mapping[str, Any],
     header: bytes = b"",
+    checksums: bool = False,
 ) -> None:
     """Create a store at `path` in which every cell of `grid` is nodata. `provenance` (JSON values) says how it is made.
 
-    `header` is what a NIfTI file of the mask of a volume would begin with.
+    `header` is what a NIfTI file of the mask of a volume would begin with. With `checksums`, each chunk of labels ends
+    with a CRC-32C: for unfinished work, since not every reader of masks knows that codec.
     """
     said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):
@@ -67,7 +69,7 @@ def create_labels(
             shape=grid.shape,
             chunks=chunks_of(grid.shape),
             dtype=dtype,
-            compressors=ZstdCodec(level=1),
+            compressors=compressors(checksums=checksums),
             fill_value=nodata,
             dimension_names=grid.axes,
             attributes=array_attributes(grid, nodata, classes),
@@ -94,6 +96,11 @@ def creating(path: Path) -> Iterator[None]:
 def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the chunk shape of an array of `shape`: the usual one, clipped to the array."""
     return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
+
+
+def compressors(*, checksums: bool) -> tuple[ZstdCodec | Crc32cCodec, ...]:
+    """Return how chunks are compressed, and whether they end with a checksum."""
+    return (ZstdCodec(level=1), *((Crc32cCodec(),) if checksums else ()))
 
 
 def add_coordinates(root: zarr.Group, grid: Grid) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
 from pipeline.geometry import Grid
 from pipeline.io.zarr.attributes import OURS, array_attributes, root_attributes
-from pipeline.io.zarr.labels import add_coordinates, chunks_of, creating
+from pipeline.io.zarr.labels import add_coordinates, chunks_of, compressors, creating
 
 
 def create_layer(
@@ -28,6 +27,7 @@ def create_layer(
 ) -> None:
     """Create a store of `(bands, *grid.shape)`, or of the grid alone for one band, in which every cell is nodata.
 
+    It is for unfinished work: each chunk ends with a checksum, which `export_store` leaves out.
     `scaling` is the scale and offset that readers apply.
     """
     several = len(bands) > 1
@@ -40,7 +40,7 @@ def create_layer(
             shape=(len(bands), *grid.shape) if several else grid.shape,
             chunks=(1, *chunks_of(grid.shape)) if several else chunks_of(grid.shape),
             dtype=dtype,
-            compressors=ZstdCodec(level=1),
+            compressors=compressors(checksums=True),
             fill_value=nodata,
             dimension_names=("band", *grid.axes) if several else grid.axes,
             attributes={

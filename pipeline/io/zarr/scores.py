@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec
 
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
@@ -16,7 +17,7 @@ CHUNK = (32, 64, 64)
 
 
 def create_scores(path: Path, grid: Grid, classes: int) -> None:
-    """Create a store at `path` of float32 scores `(classes, *grid.shape)`, all NaN, which means nodata."""
+    """Create a store at `path` of float32 scores `(classes, *grid.shape)` with checksums, all NaN: nodata."""
     try:
         root = zarr.create_group(path, zarr_format=3, attributes=own_record(grid, "scores"))
         root.create_array(
@@ -24,7 +25,7 @@ def create_scores(path: Path, grid: Grid, classes: int) -> None:
             shape=(classes, *grid.shape),
             chunks=(classes, *(min(side, size) for side, size in zip(CHUNK, grid.shape, strict=True))),
             dtype=np.float32,
-            compressors=None,
+            compressors=Crc32cCodec(),
             fill_value=np.nan,
             dimension_names=("c", *grid.axes),
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,28 +12,60 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
 
-from pipeline.errors import OutputError
+from pipeline.errors import DamagedError, OutputError
 from pipeline.files.atomic import sync
+from pipeline.files.digest import sha256_of
 from pipeline.geometry import Box
 from pipeline.io.zarr.attributes import OURS
+from pipeline.io.zarr.work import WorkSource
+
+CHECKSUM = 4
+"""Bytes of a CRC-32C at the end of a chunk."""
+_METADATA, _CHUNKS = "zarr.json", "c"
+"""Metadata of an array or group; the folder with the chunks of an array, or the only chunk of one without axes."""
 
 
 class SlabStore:
-    """A store of labels or of scores that is open for writing: a `Sink`."""
+    """A store of labels, a layer or scores that is open for writing."""
 
     def __init__(self, path: Path) -> None:
-        """Open the store that `create_labels` or `create_scores` made at `path`."""
+        """Open the store that `create_labels`, `create_layer` or `create_scores` made at `path`.
+
+        Raises:
+            DamagedError: It cannot be opened.
+
+        """
         try:
             root = zarr.open_group(path, mode="r+")
             record: Any = root.attrs[OURS]
-            self._folder = path / record["array"]
+            self._folder: Path = path / record["array"]
             array = root[record["array"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{path}: is not an unfinished mask ({error!r}); start over with --restart") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise DamagedError(f"{path}: is not an unfinished mask ({error!r}); start over with --restart") from error
         if not isinstance(array, zarr.Array):
-            raise OutputError(f"{path}: {record['array']} is not an array; start over with --restart")
-        self._array = array
+            raise DamagedError(f"{path}: {record['array']} is not an array; start over with --restart")
+        self.path, self._array = path, array
+
+    @property
+    def checksums(self) -> bool:
+        """Whether each chunk ends with a checksum; stores of earlier versions, and published masks, have none."""
+        return any(isinstance(codec, Crc32cCodec) for codec in self._array.compressors)
+
+    @property
+    def whole(self) -> Box:
+        """The whole array, its planes first."""
+        return Box.whole(self._array.shape)
+
+    @property
+    def array_metadata(self) -> Path:
+        """The file with the metadata of the array."""
+        return self._folder / _METADATA
+
+    def chunk_files(self, slab: Box) -> Iterator[Path]:
+        """Return the files of the chunks that hold cells of a slab, in order; those of nodata alone are not stored."""
+        return map(self._chunk_file, self._chunks(self._planes(slab)))
 
     def write(self, slab: Box, values: NDArray[Any]) -> None:
         """Write `values` `(*planes, *slab.shape)` of a slab that ends where chunks end.
@@ -44,6 +79,39 @@ class SlabStore:
             self._sync(whole)
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
+
+    def digests(self, slab: Box) -> dict[str, str | None]:
+        """Return what identifies each file that a slab is read from, by its path below the store, as JSON values.
+
+        A chunk has its size and its own checksum, or None if it is not stored, as it is nodata alone. Empty for a store
+        without checksums.
+        """
+        if not self.checksums:
+            return {}
+        chunks = {str(file.relative_to(self.path)): _tail(file) for file in self.chunk_files(slab)}
+        return {**self._metadata, **chunks}
+
+    def check(self, slab: Box, digests: Mapping[str, Any], *, read: bool) -> None:
+        """Check that a slab is as it was when its `digests` were taken; `read` also checks every byte of its chunks.
+
+        Raises:
+            DamagedError: A chunk or the store's metadata is gone, cut, changed, or another one.
+
+        """
+        inside = len(slab.stop) <= self._array.ndim and slab.clip(self._extent(slab)) == slab
+        if not inside or self.digests(slab) != digests:
+            raise DamagedError(f"{self._folder}: {slab} is not as it was written")
+        if read:
+            self.read_through(slab)
+
+    def read_through(self, slab: Box) -> None:
+        """Read every stored chunk of a slab, which checks its checksum; raises DamagedError."""
+        stored = (index for index in self._chunks(self._planes(slab)) if self._chunk_file(index).exists())
+        for cells in dict.fromkeys(self._cells(index, slab) for index in stored):
+            self._source.read(cells)
+
+    def _extent(self, slab: Box) -> Box:
+        return Box.whole(self._array.shape[self._array.ndim - len(slab.start) :])
 
     def _planes(self, slab: Box) -> Box:
         """The slab with all planes of the array before its axes."""
@@ -61,12 +129,58 @@ class SlabStore:
                     f"{self._folder}: {slab} would share chunks of {self._array.chunks} with another slab"
                 )
 
+    def _chunks(self, slab: Box) -> Iterator[tuple[int, ...]]:
+        """Indices of the chunks of a slab."""
+        sides = zip(slab.start, slab.stop, self._array.chunks, strict=True)
+        return product(*(range(start // side, -(-stop // side)) for start, stop, side in sides))
+
+    def _cells(self, index: tuple[int, ...], slab: Box) -> Box:
+        """The cells of a chunk that are in a slab, without the planes before the axes of the grid."""
+        axes = len(self._source.grid.shape)
+        sides = list(zip(index, self._array.chunks, strict=True))[-axes:]
+        cells = Box(tuple(at * side for at, side in sides), tuple((at + 1) * side for at, side in sides))
+        return cells.clip(Box(slab.start[-axes:], slab.stop[-axes:]))
+
+    def _chunk_file(self, index: tuple[int, ...]) -> Path:
+        return self._folder.joinpath(_CHUNKS, *map(str, index))
+
+    @cached_property
+    def _source(self) -> WorkSource:
+        return WorkSource(self.path)
+
+    @cached_property
+    def _metadata(self) -> dict[str, str | None]:
+        """SHA-256 of each file of the store that is no chunk of its array: metadata, coordinates and headers."""
+        return {str(file.relative_to(self.path)): sha256_of(file) for file in self.metadata_files()}
+
+    def metadata_files(self) -> list[Path]:
+        """Return the files of the store that are no chunks of its array, in order, without those of other programs."""
+        found = []
+        for folder, below, files in os.walk(self.path):
+            here = Path(folder)
+            if here == self._folder and _CHUNKS in below:
+                below.remove(_CHUNKS)
+            ours = _CHUNKS in here.relative_to(self.path).parts
+            found += [here / name for name in files if name in (_METADATA, _CHUNKS) or (ours and _is_chunk(name))]
+        return sorted(found)
+
     def _sync(self, slab: Box) -> None:
-        spans = [
-            range(start // side, -(-stop // side))
-            for start, stop, side in zip(slab.start, slab.stop, self._array.chunks, strict=True)
-        ]
-        files = [self._folder.joinpath("c", *map(str, chunk)) for chunk in product(*spans)]
-        files = [file for file in files if file.exists()]  # a chunk of nodata alone is not stored
-        for path in (*files, *{folder for file in files for folder in file.parents[: len(spans)]}):
+        files = [file for file in self.chunk_files(slab) if file.exists()]
+        for path in (*files, *{folder for file in files for folder in file.parents[: self._array.ndim]}):
             sync(path)
+
+
+def _is_chunk(name: str) -> bool:
+    """Whether a file in a folder of chunks is one: others may be temporary, or of the operating system."""
+    return name.isdecimal()
+
+
+def _tail(chunk: Path) -> str | None:
+    """Size and checksum of a chunk, which are its last bytes; None if it is not there."""
+    try:
+        with chunk.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - CHECKSUM))
+            return f"{size} {file.read().hex()}"
+    except FileNotFoundError:
+        return None

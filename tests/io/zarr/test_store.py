@@ -20,13 +20,23 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from pipeline.classes import LabelClass
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import DamagedError, InputError, OutputError
 from pipeline.geometry import Box, Grid, cut_slabs
 from pipeline.io.raster import RasterSource
-from pipeline.io.zarr import CHUNK, SlabStore, ZarrSource, create_labels, create_scores, mask_of, stage_volume
+from pipeline.io.zarr import (
+    CHUNK,
+    SlabStore,
+    ZarrSource,
+    create_labels,
+    create_scores,
+    export_store,
+    mask_of,
+    stage_volume,
+)
 from pipeline.io.zarr.labels import chunks_of
 from pipeline.testing import SourceContract
 from tests.support.fakes import ArraySource
+from tests.support.inputs import contents
 from tests.support.rasters import PLACES, pixels, put
 
 pytestmark = [
@@ -158,6 +168,24 @@ def test_bands_from_many_threads_lose_nothing(shape: tuple[int, ...], tmp_path: 
         list(pool.map(lambda slab: store.write(slab, values[slab.slices]), slabs))
     np.testing.assert_array_equal(zarr.open(tmp_path / "mask.zarr")[mask_of(grid)][...], values)
     np.testing.assert_array_equal(ZarrSource(tmp_path / "mask.zarr").read(Box.whole(shape)).values[0], values)
+
+
+@pytest.mark.parametrize("shape", [(2100, 30), (40, 30, 20)])
+def test_an_exported_store_has_the_bytes_of_one_without_checksums(shape: tuple[int, ...], tmp_path: Path) -> None:
+    grid = Grid(shape, tuple(tuple(map(float, row)) for row in np.eye(len(shape) + 1)), ("z", "y", "x")[-len(shape) :])
+    values = pixels(shape)
+    values[: CHUNK[len(shape)][0]] = 255
+    for name, checksums in (("work", True), ("plain", False)):
+        create_labels(
+            tmp_path / name, grid, U8, nodata=255, classes=CLASSES, provenance=MADE, header=b"n", checksums=checksums
+        )
+        SlabStore(tmp_path / name).write(Box.whole(shape), values)
+    export_store(tmp_path / "work", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "plain") != contents(tmp_path / "work")
+    file = (tmp_path / "work" / mask_of(grid)).joinpath("c", "1", *"0" * (len(shape) - 1))
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DamagedError, match="cannot be read"):
+        export_store(tmp_path / "work", tmp_path / "again")
 
 
 def test_scores_come_back_plane_by_plane_and_are_missing_until_then(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.item import Bounds, segment_items
 from pipeline import Job, Report, Resources
-from pipeline.archive import LEDGER_NAME, open_archive
+from pipeline.archive import LEDGER_NAME, WAIT, open_archive
 from pipeline.errors import PipelineError, RequestError
 from pipeline.jobs import check, folder_of, jobs_of, read_request
 from pipeline.runs import RunContext
@@ -28,27 +28,33 @@ class ItemsFailedError(PipelineError):
     """Some items failed; `reports` has the reports of all items."""
 
     def __init__(self, reports: list[Report]) -> None:
-        failed = [report for report in reports if report.status == "failed"]
+        failed = [report for report in reports if report.missing]
         super().__init__(f"{len(failed)} of {len(reports)} items failed: " + "; ".join(str(r.reason) for r in failed))
         self.reports = reports
 
 
 @flow(name="segment")
 def segment_flow(
-    jobs: list[Job], means: Resources = Resources(), ledger: Path | None = None, bounds: Bounds = Bounds()
+    jobs: list[Job],
+    means: Resources = Resources(),
+    ledger: Path | None = None,
+    bounds: Bounds = Bounds(),
+    verify: bool = False,
+    wait: float = WAIT,
 ) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
-    With the `ledger` of an archive, finished items are skipped.
+    With the `ledger` of an archive, finished items are skipped; with `verify`, once their bytes have been compared.
+    `wait` is how many seconds to wait at the end for items that other runs are working on.
 
     Raises:
         ItemsFailedError: If any failed, after all were tried.
 
     """
-    with open_archive(ledger) as archive:
+    with open_archive(ledger, verify=verify, wait=wait) as archive:
         reports = segment_items(jobs, RunContext(means), bounds, archive)
     create_reports_artifact(reports, "masks", "Results by item")
-    if any(report.status == "failed" for report in reports):
+    if any(report.missing for report in reports):
         raise ItemsFailedError(reports)
     return reports
 
@@ -69,7 +75,14 @@ def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = 
     return reports
 
 
-def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) -> list[Report]:
+def run_flow(
+    jobs: Sequence[Job],
+    means: Resources,
+    ledger: Path | None = None,
+    *,
+    verify: bool = False,
+    wait: float = WAIT,
+) -> list[Report]:
     """Run the flow here, tracked by the configured server, or by a temporary one.
 
     Raises:
@@ -81,7 +94,7 @@ def run_flow(jobs: Sequence[Job], means: Resources, ledger: Path | None = None) 
             f"{signed[0]}: the address contains credentials, which Prefect would store; run with --no-prefect"
         )
     try:
-        return segment_flow(list(jobs), means, ledger)
+        return segment_flow(list(jobs), means, ledger, verify=verify, wait=wait)
     except ItemsFailedError as error:
         return error.reports
     except RuntimeError as error:

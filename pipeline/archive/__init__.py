@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from pipeline.optional import lazy
 
 if TYPE_CHECKING:
-    from pipeline.archive.archive import Archive, WorkItem, open_archive
+    from pipeline.archive.archive import WAIT, Archive, WorkItem, open_archive
     from pipeline.archive.ledger import LEDGER_NAME
     from pipeline.archive.run import failure_report, run_items
 
-__all__ = ["LEDGER_NAME", "Archive", "WorkItem", "failure_report", "open_archive", "run_items"]
+__all__ = ["LEDGER_NAME", "WAIT", "Archive", "WorkItem", "failure_report", "open_archive", "run_items"]
 
 __getattr__ = lazy(
     __name__,
     {
-        "pipeline.archive.archive": ("Archive", "WorkItem", "open_archive"),
+        "pipeline.archive.archive": ("WAIT", "Archive", "WorkItem", "open_archive"),
         "pipeline.archive.ledger": ("LEDGER_NAME",),
         "pipeline.archive.run": ("failure_report", "run_items"),
     },

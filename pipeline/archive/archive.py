@@ -9,38 +9,54 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from pipeline.archive.ledger import ArchiveLedger, Entry, Row, State
+from pipeline.archive.database import State
+from pipeline.archive.holder import Holder
+from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
+from pipeline.archive.outputs import Written, describe_fault, fault_of, is_touched, renewed, written
 from pipeline.archive.status import write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
-from pipeline.errors import LASTING, Interrupted, RequestError
+from pipeline.errors import LASTING, RequestError
+from pipeline.files.process import this_process
 from pipeline.io.address import with_paths
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
+from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job, Resources
+from pipeline.jobs.layers import layer_path, parse_layers
 from pipeline.models.catalogue import load_card
+from pipeline.runs.lock import is_held
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
-from pipeline.runs.report import Report
+from pipeline.runs.report import HELD, Report
 
-HELD = "held"
-"""Code of items that another run is working on."""
+WAIT = 30.0
+"""Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
+_CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8")
 """Fields of a card that decide no byte of a mask."""
 
 
 @contextmanager
-def open_archive(ledger: Path | None) -> Iterator[Archive | None]:
-    """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside it."""
+def open_archive(ledger: Path | None, *, verify: bool = False, wait: float = WAIT) -> Iterator[Archive | None]:
+    """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside it.
+
+    Args:
+        ledger: Its file; None: no archive.
+        verify: Whether the bytes of finished masks are read and compared, not only their size and time.
+        wait: Seconds to wait at the end for items that other runs are working on.
+
+    """
     if ledger is None:
         yield None
         return
     opened = ArchiveLedger(ledger)
-    archive = Archive(opened)
+    archive = Archive(opened, verify=verify, wait=wait)
     try:
         yield archive
     finally:
@@ -60,14 +76,27 @@ class WorkItem:
     report: Report | None = None
     """Its report, if nothing is to be done."""
     stale: bool = False
-    """Whether there is a mask of an older version of the input."""
+    """Whether there is a mask of an older version of the input, or one that is not as it was written."""
+    why: str | None = None
+    """What is wrong with the mask that is replaced."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An item that is running here, and its entry in the ledger."""
+
+    work: WorkItem
+    entry: Entry
 
 
 class Archive:
     """An archive and its ledger."""
 
-    def __init__(self, ledger: ArchiveLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: ArchiveLedger, *, verify: bool = False, wait: float = WAIT) -> None:
+        self.wait = wait
+        self._ledger, self._folder, self._verify = ledger, ledger.path.parent, verify
+        self._holder = Holder(this_process(), uuid4().hex[:8])
+        self._resources = Resources()
         self._recipes: dict[Job, str] = {}
         self._inputs: dict[str, Input] = {}
         self._ahead = ThreadPoolExecutor(1, "read ahead")
@@ -90,44 +119,83 @@ class Archive:
             RequestError: If finished masks were made with another model or other options.
 
         """
-        rows = self._ledger.rows()
-        self._recipes = {}
+        rows, outputs = self._ledger.rows(), self._ledger.outputs()
+        self._recipes, self._resources = {}, resources
         self._inputs = {job.input: look(job.input) for job in jobs}
         self._refuse_others(jobs, resources, rows)
         new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
-        self._ledger.enter(new)
-        return [self._work_item(job, resources, rows.get(key_of(job))) for job in jobs]
+        self._ledger.add(new)
+        return [self._work_item(job, rows.get(key_of(job)), outputs.get(key_of(job), ())) for job in jobs]
+
+    def claim(self, work: WorkItem) -> Claim | Report:
+        """Record that an item is running here; what is to be done with it is decided anew.
+
+        Returns its report if another run has done it since it was chosen, or is working on it.
+
+        Raises:
+            RequestError: If another run has made it with another model or other options.
+
+        """
+        job, key = work.job, key_of(work.job)
+        version = self._version(job.input)
+        while True:
+            row = self._ledger.row(key)
+            self._refuse_others([job], self._resources, {} if row is None else {key: row})
+            work = self._work_item(job, row, self._ledger.outputs(key).get(key, ()))
+            if work.report is not None:
+                return work.report
+            if row is not None and (reason := self._who_holds(row)):
+                return Report(job.name, row.output, "skipped", reason, 0.0, 0, code=HELD)
+            entry = Entry(key, _output(job), "running", None, None, *version, self._recipe(job))
+            entry = replace(entry, stale=work.stale, holder=str(self._holder))
+            if self._ledger.claim(entry, row):
+                return Claim(work, entry)
 
     @contextmanager
-    def running(self, work: WorkItem) -> Iterator[Entry]:
-        """Record that an item is running, and that it is pending again if it is stopped. Yields the entry."""
-        job = work.job
-        stamp, content = self._version(job.input)
-        entry = Entry(key_of(job), _output(job), "running", None, None, stamp, content, self._recipe(job))
-        entry = replace(entry, stale=work.stale)
-        self._ledger.enter([entry])
+    def running(self, claim: Claim) -> Iterator[None]:
+        """Record that an item is pending again if it is stopped."""
         try:
-            yield entry
-        except (Interrupted, KeyboardInterrupt):
-            self._ledger.enter([replace(entry, state="pending")])
+            yield
+        except BaseException:
+            self._ledger.leave(claim.entry.input, claim.entry.holder)
             raise
 
-    def finish(self, work: WorkItem, running: Entry, report: Report) -> Report:
+    def is_free(self, work: WorkItem) -> bool:
+        """Return whether no other run is working on an item any more, or may have done it."""
+        row = self._ledger.row(key_of(work.job))
+        held = row is not None and self._who_holds(row)
+        return not (held or is_held(expected_output(work.job, self._inputs[work.job.input])))
+
+    def finish(self, claim: Claim, report: Report) -> Report:
         """Record how an item ended, and return its report; an item that another run holds is left to that run."""
+        work, running = claim.work, claim.entry
         if report.code == HELD:
-            return replace(report, status="skipped")
-        entry = replace(running, state="done", output=report.output, model=report.model, stale=False)
+            self._ledger.leave(running.input, running.holder)
+            return report
+        entry = replace(running, state="done", output=report.output, model=report.model, stale=False, holder=None)
         if report.status == "failed":
             state: State = "quarantined" if report.code in LASTING else "failed"
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=work.stale)
         elif stamp_of(self._inputs[work.job.input]) != running.stamp:
-            entry = replace(entry, state="stale", reason="changed while it was read", stale=True)
+            entry = replace(entry, state="stale", reason=_CHANGED, stale=True)
+            report = replace(report, status="failed", code="changed", reason=f"{report.input}: {_CHANGED}")
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
-        if entry.state == "done":
-            self._ledger.set_volumes(entry.input, measure_volumes(entry.output))
-        self._ledger.enter([entry])
-        return report
+        if entry.state != "done":
+            return report if self._ledger.settle(entry) else _made_elsewhere(report)
+        files = () if entry.output is None else written(files_of(work.job, Path(entry.output)), self._folder)
+        self._ledger.settle(entry, files, measure_volumes(entry.output))
+        return report if work.why is None else replace(report, reason=f"made again: {work.why}")
+
+    def _who_holds(self, row: Row) -> str | None:
+        """Return which other run is working on an item; one on another machine counts while it holds the output."""
+        holder = Holder.of(row.holder) if row.state == "running" else None
+        if holder is None or holder == self._holder or holder.process.has_ended:
+            return None
+        elsewhere = holder.process.machine != self._holder.process.machine
+        if elsewhere and not (row.output is not None and is_held(Path(row.output))):
+            return None
+        return f"{row.output or row.input}: is being made by another run, {holder.process}"
 
     def _version(self, item: str) -> Version:
         """Return the current version of the input: as it was read ahead, unless it has changed since."""
@@ -135,21 +203,42 @@ class Archive:
         version = version_of(known) if ahead is None else ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
 
-    def _work_item(self, job: Job, resources: Resources, row: Row | None) -> WorkItem:
+    def _work_item(self, job: Job, row: Row | None, outputs: Sequence[Written]) -> WorkItem:
+        resources = self._resources
         if row is None:
             return WorkItem(job, resources)
         stamp = stamp_of(self._inputs[job.input])
         touched = row.stamp not in (None, stamp)
-        if row.state == "done" and not resources.overwrite and row.output is not None and Path(row.output).exists():
-            if touched and row.content != content_of(self._inputs[job.input]):
-                return WorkItem(job, replace(resources, overwrite=True, restart=True), stale=True)
-            if touched:
-                self._ledger.enter([_with_stamp(row, stamp)])
-            return WorkItem(job, resources, _skipped_report(job, row))
+        if row.state == "done" and not resources.overwrite and row.output is not None:
+            return self._finished(job, row, outputs, stamp)
         if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
             return WorkItem(job, resources, _quarantined_report(job, row, self._ledger.path))
         again = replace(resources, overwrite=resources.overwrite or row.stale, restart=resources.restart or touched)
         return WorkItem(job, again, stale=row.stale)
+
+    def _finished(self, job: Job, row: Row, outputs: Sequence[Written], stamp: str | None) -> WorkItem:
+        """Return what is to be done with a finished item: nothing, unless its input or its mask has changed."""
+        touched, resources = row.stamp not in (None, stamp), self._resources
+        if touched and row.content != content_of(self._inputs[job.input]):
+            return WorkItem(job, replace(resources, overwrite=True, restart=True), stale=True)
+        if why := self._fault(row, outputs):
+            there = Path(row.output or "").exists()
+            again = replace(resources, overwrite=there, restart=resources.restart or touched)
+            return WorkItem(job, again, stale=there, why=why)
+        if touched:
+            self._ledger.enter([_with_stamp(row, stamp)])
+        return WorkItem(job, self._resources, _skipped_report(job, row))
+
+    def _fault(self, row: Row, outputs: Sequence[Written]) -> str | None:
+        """Return what is wrong with the mask of a finished item; where nothing is recorded, whether it is there."""
+        if not outputs:
+            path = Path(row.output or "")
+            return None if path.exists() else describe_fault(path, "missing")
+        faults = ((one, fault_of(one, self._folder, verify=self._verify)) for one in outputs)
+        found = [describe_fault(self._folder / one.path, fault) for one, fault in faults if fault]
+        if not found and any(is_touched(one, self._folder) for one in outputs):
+            self._ledger.set_outputs(row.input, [renewed(one, self._folder) for one in outputs])
+        return "; ".join(found) or None
 
     def _refuse_others(self, jobs: Sequence[Job], resources: Resources, rows: dict[str, Row]) -> None:
         if resources.overwrite:
@@ -215,6 +304,16 @@ def version_of(item: str | Input) -> Version:
     """Return stamp and content hash of an input."""
     known = look(item)
     return stamp_of(known), content_of(known)
+
+
+def files_of(job: Job, output: Path) -> list[Path]:
+    """Return the mask of a job and the layers beside it."""
+    return [output, *(layer_path(output, name) for name in parse_layers(job.also) or ())]
+
+
+def _made_elsewhere(report: Report) -> Report:
+    """Return the report of an item that failed here while another run finished it."""
+    return replace(report, status="skipped", reason="made by another run meanwhile", code=None)
 
 
 def _output(job: Job) -> str | None:

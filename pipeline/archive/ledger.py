@@ -4,48 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from threading import RLock
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from pipeline.errors import OutputError, RequestError
+from pipeline.archive.database import Database, State
+from pipeline.archive.outputs import Written
+from pipeline.errors import RequestError
 
-FORMAT = 1
-"""Version of the tables."""
 LEDGER_NAME = "archive.sqlite"
-State = Literal["pending", "running", "done", "failed", "quarantined", "stale"]
-_WAIT = 60.0
-"""Seconds to wait while another process writes."""
-_TABLES = f"""
-CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS items (
-  input TEXT PRIMARY KEY,
-  output TEXT,
-  state TEXT NOT NULL CHECK (state IN {get_args(State)}),
-  code TEXT,
-  reason TEXT,
-  stamp TEXT,
-  content TEXT,
-  recipe TEXT,
-  model TEXT,
-  stale INTEGER NOT NULL DEFAULT 0,
-  cells INTEGER NOT NULL DEFAULT 0,
-  seconds REAL NOT NULL DEFAULT 0,
-  tries INTEGER NOT NULL DEFAULT 0,
-  changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS structures (
-  input TEXT NOT NULL,
-  name TEXT NOT NULL,
-  ml REAL NOT NULL,
-  PRIMARY KEY (input, name)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
-"""
 
 
 class Row(NamedTuple):
@@ -73,6 +42,8 @@ class Row(NamedTuple):
     tries: int
     changed: str
     """When the state was entered, UTC."""
+    holder: str | None
+    """Who is working on it: `Holder` as text."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +62,7 @@ class Entry:
     stale: bool = False
     cells: int = 0
     seconds: float = 0.0
+    holder: str | None = None
 
 
 class ArchiveLedger:
@@ -104,19 +76,10 @@ class ArchiveLedger:
             OutputError: If it cannot be used.
 
         """
-        self.path = path
-        self._lock = RLock()
         if not create and not path.is_file():
             raise RequestError(f"{path}: no ledger here; give the file of a ledger, or its folder")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-            self._base.executescript(_TABLES)
-        except sqlite3.DatabaseError as error:
-            raise OutputError(f"{path}: cannot be used as a ledger ({error}); move it away to start over") from error
-        except OSError as error:
-            raise OutputError(f"{path}: the ledger cannot be written ({error.strerror})") from error
-        self._check_format()
+        self.path = path
+        self._base = Database(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -126,79 +89,131 @@ class ArchiveLedger:
         """Return the rows by input; only those in `states`, if there are any."""
         chosen = tuple(states)
         marks = ", ".join("?" * len(chosen))
-        query = f"SELECT {', '.join(Row._fields)} FROM items" + (f" WHERE state IN ({marks})" if chosen else "")
-        with self._lock:
-            return {row[0]: Row(*row) for row in self._base.execute(f"{query} ORDER BY input", chosen)}
+        query = f"{_SELECT}" + (f" WHERE state IN ({marks})" if chosen else "")
+        return {row[0]: Row(*row) for row in self._base.query(f"{query} ORDER BY input", chosen)}
+
+    def row(self, item: str) -> Row | None:
+        """Return the row of an item, if there is one."""
+        found = self._base.query(_OF_ITEM, (item,))
+        return Row(*found[0]) if found else None
+
+    def outputs(self, item: str | None = None) -> dict[str, tuple[Written, ...]]:
+        """Return what was written for each item, or for one of them."""
+        found: dict[str, tuple[Written, ...]] = {}
+        chosen = "" if item is None else " WHERE input = ?"
+        query = f"SELECT input, path, stamp, sha256 FROM outputs{chosen} ORDER BY input, path"
+        for name, *written in self._base.query(query, () if item is None else (item,)):
+            found[name] = (*found.get(name, ()), Written(*written))
+        return found
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Write the states of items that are not in the ledger yet."""
+        with self._base.transaction() as base:
+            base.executemany(_INSERT + "ON CONFLICT (input) DO NOTHING", map(_values, entries))
 
     def enter(self, entries: Sequence[Entry]) -> None:
         """Write the states of items, all of them or none; each running item counts one try."""
-        fields = tuple(Entry.__dataclass_fields__)
-        setting = ", ".join(f"{name} = excluded.{name}" for name in fields[1:])
-        with self._transaction():
-            self._base.executemany(
-                f"INSERT INTO items ({', '.join(fields)}, tries) VALUES ({', '.join('?' * len(fields))}, ?) "
-                f"ON CONFLICT (input) DO UPDATE SET {setting}, tries = items.tries + excluded.tries, "
-                "changed = CURRENT_TIMESTAMP",
-                [(*(getattr(entry, name) for name in fields), int(entry.state == "running")) for entry in entries],
+        with self._base.transaction() as base:
+            base.executemany(_UPSERT, map(_values, entries))
+
+    def claim(self, entry: Entry, before: Row | None) -> bool:
+        """Write the state of an item if its row is still what it was; return whether it is."""
+        with self._base.transaction() as base:
+            found = base.execute(_OF_ITEM, (entry.input,)).fetchone()
+            if found != before:
+                return False
+            base.execute(_UPSERT, _values(entry))
+        return True
+
+    def settle(self, entry: Entry, outputs: Sequence[Written] = (), volumes: Mapping[str, float] | None = None) -> bool:
+        """Write how an item ended, with what was written and the volumes of its structures, in milliliters.
+
+        Only a finished item is entered where another run has finished it; return whether this one was.
+        """
+        with self._base.transaction() as base:
+            if entry.state != "done" and _is_done(base, entry.input):
+                return False
+            base.execute(_UPSERT, _values(entry))
+            _replace_outputs(base, entry.input, outputs)
+            _replace_volumes(base, entry.input, volumes or {})
+        return True
+
+    def leave(self, item: str, holder: str | None) -> None:
+        """Set an item back to pending if `holder` is the one who is working on it."""
+        with self._base.transaction() as base:
+            base.execute(
+                "UPDATE items SET state = 'pending', holder = NULL, changed = CURRENT_TIMESTAMP "
+                "WHERE input = ? AND state = 'running' AND holder IS ?",
+                (item, holder),
             )
 
     def set_volumes(self, item: str, volumes: Mapping[str, float]) -> None:
         """Replace the volumes of the structures of an item's mask, in milliliters."""
-        with self._transaction():
-            self._base.execute("DELETE FROM structures WHERE input = ?", (item,))
-            self._base.executemany(
-                "INSERT INTO structures VALUES (?, ?, ?)", [(item, name, ml) for name, ml in volumes.items()]
-            )
+        with self._base.transaction() as base:
+            _replace_volumes(base, item, volumes)
+
+    def set_outputs(self, item: str, outputs: Sequence[Written]) -> None:
+        """Replace what is known of the files of an item's mask."""
+        with self._base.transaction() as base:
+            _replace_outputs(base, item, outputs)
 
     def volumes(self) -> dict[str, dict[str, float]]:
         """Return the volume of each structure in milliliters, for each finished item that is a volume."""
         found: dict[str, dict[str, float]] = {}
         query = "SELECT input, name, ml FROM structures JOIN items USING (input) WHERE state = 'done' ORDER BY 1, 2"
-        with self._lock:
-            for item, name, ml in self._base.execute(query):
-                found.setdefault(item, {})[name] = ml
+        for item, name, ml in self._base.query(query):
+            found.setdefault(item, {})[name] = ml
         return found
 
     def recipe(self, record: Mapping[str, Any]) -> str:
         """Store the record of a recipe, and return its key."""
         text = json.dumps(record, sort_keys=True)
         key = sha256(text.encode()).hexdigest()
-        with self._transaction():
-            self._base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
+        with self._base.transaction() as base:
+            base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
         return key
 
     def record(self, key: str) -> dict[str, Any]:
         """Return the record of a recipe."""
-        with self._lock:
-            found = self._base.execute("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",)).fetchone()
-        return dict(json.loads(found[0])) if found else {}
+        found = self._base.query("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",))
+        return dict(json.loads(found[0][0])) if found else {}
 
     def release(self, codes: Sequence[str]) -> int:
         """Set failed and quarantined items, of `codes` only if any, back to pending; return their number."""
         marks = ", ".join("?" * len(codes))
         chosen = f" AND code IN ({marks})" if codes else ""
-        with self._transaction():
-            changed = self._base.execute(
+        with self._base.transaction() as base:
+            changed = base.execute(
                 "UPDATE items SET state = 'pending', changed = CURRENT_TIMESTAMP "
                 f"WHERE state IN ('failed', 'quarantined'){chosen}",
                 tuple(codes),
             )
         return changed.rowcount
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._base.execute("ROLLBACK")
-                raise
-            self._base.execute("COMMIT")
 
-    def _check_format(self) -> None:
-        self._base.execute("INSERT OR IGNORE INTO kept VALUES ('format', ?)", (str(FORMAT),))
-        found = self._base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone()[0]
-        if found != str(FORMAT):
-            raise RequestError(f"{self.path}: is a ledger of format {found}, but this version reads {FORMAT}")
+def _values(entry: Entry) -> tuple[Any, ...]:
+    return (*(getattr(entry, name) for name in _FIELDS), int(entry.state == "running"))
+
+
+def _is_done(base: sqlite3.Connection, item: str) -> bool:
+    return bool(base.execute("SELECT state FROM items WHERE input = ?", (item,)).fetchone() == ("done",))
+
+
+def _replace_outputs(base: sqlite3.Connection, item: str, outputs: Sequence[Written]) -> None:
+    base.execute("DELETE FROM outputs WHERE input = ?", (item,))
+    base.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?)", [(item, *written) for written in outputs])
+
+
+def _replace_volumes(base: sqlite3.Connection, item: str, volumes: Mapping[str, float]) -> None:
+    base.execute("DELETE FROM structures WHERE input = ?", (item,))
+    base.executemany("INSERT INTO structures VALUES (?, ?, ?)", [(item, name, ml) for name, ml in volumes.items()])
+
+
+_FIELDS = tuple(Entry.__dataclass_fields__)
+_SELECT = f"SELECT {', '.join(Row._fields)} FROM items"
+_OF_ITEM = f"{_SELECT} WHERE input = ?"
+_INSERT = f"INSERT INTO items ({', '.join(_FIELDS)}, tries) VALUES ({', '.join('?' * len(_FIELDS))}, ?) "
+_UPSERT = (
+    f"{_INSERT} ON CONFLICT (input) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _FIELDS[1:])}, "
+    "tries = items.tries + excluded.tries, changed = CURRENT_TIMESTAMP"
+)

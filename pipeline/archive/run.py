@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic, sleep
 from typing import Any
 
-from pipeline.archive.archive import HELD, Archive, WorkItem
+from pipeline.archive.archive import Archive, WorkItem
 from pipeline.errors import (
     HeldError,
     InputError,
@@ -19,10 +21,12 @@ from pipeline.errors import (
     RequestError,
 )
 from pipeline.jobs.job import Job
-from pipeline.runs.observer import RunContext
-from pipeline.runs.report import Report
+from pipeline.runs.observer import RunContext, check_stop
+from pipeline.runs.report import HELD, Report
 from pipeline.runs.segment import segment_in
 
+_LOOK = 0.25
+"""Seconds between two looks at items that other runs hold."""
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +40,7 @@ def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = 
 
     def each(work: WorkItem, number: int, count: int) -> Report:
         report = segment_one(work.job, RunContext(work.resources, run.observer.item(work.job, number, count)))
-        run.observer.finished(report)
+        run.observer.finished(report if archive is None else left_to_others(report))
         return report
 
     return run_items(jobs, run, each, archive)
@@ -70,16 +74,69 @@ def run_items(
     for report in (work.report for work in work_items if work.report is not None):
         run.observer.known(report)
 
-    def make(number: int, work: WorkItem) -> Report:
-        if archive is None:
-            return each(work, number, len(left))
-        with archive.running(work) as entry:
-            if number < len(left):
-                archive.read_ahead(left[number])
-            return archive.finish(work, entry, each(work, number, len(left)))
-
-    now = iter(list(mapped(make, range(1, len(left) + 1), left)))
+    for work in left:
+        if work.why is not None:
+            run.observer.remark(_report(work, f"{work.why}; it is made again"))
+    call = _Call(left, run, each, archive)
+    reports = list(mapped(call.make, range(1, len(left) + 1), left))
+    if archive is not None:
+        reports = call.wait(reports, archive)
+    now = iter(reports)
     return [work.report or next(now) for work in work_items]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The items that are left in a run, and what is called for each."""
+
+    left: Sequence[WorkItem]
+    run: RunContext
+    each: Callable[[WorkItem, int, int], Report]
+    archive: Archive | None
+
+    def make(self, number: int, work: WorkItem) -> Report:
+        """Make the mask of an item unless another run has done so, or is doing so."""
+        if self.archive is None:
+            return self.each(work, number, len(self.left))
+        claim = self.archive.claim(work)
+        if isinstance(claim, Report):
+            self.run.observer.known(claim)
+            return claim
+        with self.archive.running(claim):
+            if number < len(self.left):
+                self.archive.read_ahead(self.left[number])
+            return self.archive.finish(claim, left_to_others(self.each(claim.work, number, len(self.left))))
+
+    def wait(self, reports: Sequence[Report], archive: Archive) -> list[Report]:
+        """Look again at the items that other runs hold: at each that is done, or whose run has died, for a while."""
+        found, end = list(reports), monotonic() + archive.wait
+        held = [at for at, report in enumerate(found) if report.code == HELD]
+        if held:
+            self.run.observer.remark(_waiting([found[at] for at in held]))
+        while held and monotonic() < end:
+            for at in [at for at in held if archive.is_free(self.left[at])]:
+                found[at] = self.make(len(found), self.left[at])
+                end = monotonic() + archive.wait
+            held = [at for at in held if found[at].code == HELD]
+            check_stop(self.run.observer)
+            sleep(_LOOK if held else 0)
+        return found
+
+
+def left_to_others(report: Report) -> Report:
+    """Return a report in which an item that another run holds is skipped, and has not failed."""
+    return replace(report, status="skipped") if report.code == HELD else report
+
+
+def _waiting(held: Sequence[Report]) -> Report:
+    """Return the report of the first item that other runs hold, with their number."""
+    items = "1 item" if len(held) == 1 else f"{len(held)} items"
+    return replace(held[0], reason=f"waiting for {items} of other runs; {held[0].reason}")
+
+
+def _report(work: WorkItem, reason: str) -> Report:
+    output = None if work.job.output is None else str(work.job.output)
+    return Report(work.job.name, output, "skipped", reason, 0.0, 0)
 
 
 def segment_one(job: Job, run: RunContext) -> Report:

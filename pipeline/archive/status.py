@@ -9,12 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row, State
+from pipeline.archive.database import State
+from pipeline.archive.holder import Holder
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
 from pipeline.archive.outliers import Outlier, find_outliers
+from pipeline.archive.outputs import MASK_CHANGED
 from pipeline.files.atomic import atomic_write
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run segments."""
+_FAILED: tuple[State, ...] = ("failed", "quarantined")
+_INTERRUPTED = "interrupted"
+_TO_TELL = (_INTERRUPTED, MASK_CHANGED)
+"""Codes of items that did not fail and are told all the same."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def status_of(ledger: ArchiveLedger) -> Status:
 
 
 def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
-    rows = list(ledger.rows().values())
+    rows = list(map(_seen, ledger.rows().values()))
     counts = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "done"]
     return Status(
@@ -72,6 +79,15 @@ def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
         megapixels=sum(row.cells for row in done) / 1e6,
         **_speed([row for row in done if row.seconds], left=sum(counts[state] for state in _LEFT)),
     )
+
+
+def _seen(row: Row) -> Row:
+    """Return an item that is running, but whose process has ended, as the next run finds it: pending."""
+    holder = Holder.of(row.holder) if row.state == "running" else None
+    if holder is None or not holder.process.has_ended:
+        return row
+    reason = f"{row.input}: {holder.process} ended before it was done; run the same command again"
+    return row._replace(state="pending", code=_INTERRUPTED, reason=reason)
 
 
 def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
@@ -95,7 +111,7 @@ def write_report(ledger: ArchiveLedger) -> Path:
     """
     outliers = find_outliers(ledger.volumes())
     told = asdict(_count(ledger, outliers))
-    told["failed"] = [row._asdict() for row in ledger.rows(("failed", "quarantined")).values()]
+    told["failed"] = [row._asdict() for row in ledger.rows(_FAILED).values()]
     told["suspects"] = [asdict(outlier) for outlier in outliers]
     path = ledger.path.with_suffix(".json")
     with atomic_write(path) as draft:
@@ -104,9 +120,9 @@ def write_report(ledger: ArchiveLedger) -> Path:
 
 
 def _rows_to_review(rows: Iterable[Row], outliers: Iterable[Outlier]) -> list[Row]:
-    """Return the rows that failed, and those of outliers, each with its reason."""
+    """Return the rows that failed or were interrupted, and those of outliers, each with its reason."""
     by_input = {row.input: row for row in rows}
-    failed = [row for row in by_input.values() if row.state in ("failed", "quarantined")]
+    failed = [row for row in by_input.values() if row.state in _FAILED or row.code in _TO_TELL]
     known = [each for each in outliers if each.input in by_input]
     return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in known]
 

@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
+from pipeline.decoding import Meaning
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Job
+    from pipeline.runs.report import Report
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Job file (TOML); command-line options override it.")
 ]
 
 
+@dataclass(frozen=True)
+class ArchiveOptions:
+    """How an archive is run."""
+
+    ledger: Annotated[
+        Path | None,
+        Meaning("Ledger of an archive (.sqlite).", unset="archive.sqlite with the masks, if there are several inputs"),
+    ] = None
+    verify: Annotated[bool, Meaning("Compare the bytes of finished masks, not only their size and time.")] = False
+    wait: Annotated[float, Meaning("Seconds to wait at the end for items that other runs are working on.")] = 30.0
+
+
 @verb
 def run(
     request: Annotated[Request, Panel(WHAT)],
     resources: Annotated[Resources, Panel(HOW)],
+    archives: Annotated[ArchiveOptions, Panel("Archives: several inputs, with a ledger of what is done")],
     config: Config = None,
-    ledger: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ledger of an archive (.sqlite). Default: archive.sqlite with the masks, if there are several inputs."
-        ),
-    ] = None,
     hash_names: Annotated[
         bool, typer.Option("--hash-names", help="Show SHA-256 prefixes instead of file names, also in --json.")
     ] = False,
@@ -48,22 +58,29 @@ def run(
 
     A stopped or crashed run continues where it was when the same command is given again.
     """
+    from pipeline.archive.archive import open_archive
+    from pipeline.archive.run import segment_all
     from pipeline.cli.pseudonyms import without_names
-    from pipeline.cli.screen import print_reports
+    from pipeline.cli.screen import Screen, print_reports
     from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import load_request
+    from pipeline.runs.observer import RunContext
 
     if hash_names and prefect:
         raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
     request = load_request(config, request)
     jobs = jobs_of(request)
-    ledger = ledger or _ledger_of(request, jobs)
+    ledger = archives.ledger or _ledger_of(request, jobs)
+    if archives.verify and ledger is None:
+        raise RequestError("--verify: compares with a ledger, which one input has only with --ledger FILE.sqlite")
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
-        reports = _run_as_flow(jobs, resources, ledger)
+        reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
-        reports = _run_here(jobs, resources, ledger, quiet=quiet or as_json, hash_names=hash_names)
+        screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
+        with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
+            reports = segment_all(jobs, RunContext(resources, screen), archive)
     print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)
-    if any(report.status == "failed" for report in reports):
+    if any(report.missing for report in reports):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -100,22 +117,13 @@ def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
     return folder_of(request, jobs) / LEDGER_NAME if len(jobs) > 1 else None
 
 
-def _run_here(jobs: Sequence[Job], resources: Resources, ledger: Path | None, *, quiet: bool, hash_names: bool) -> Any:  # noqa: ANN401
-    from pipeline.archive.archive import open_archive
-    from pipeline.archive.run import segment_all
-    from pipeline.cli.screen import Screen
-    from pipeline.runs.observer import RunContext
-
-    screen = Screen(quiet=quiet, stop_on_signals=True, hash_names=hash_names)
-    with screen, open_archive(ledger) as archive:
-        return segment_all(jobs, RunContext(resources, screen), archive)
-
-
-def _run_as_flow(jobs: Sequence[Job], resources: Resources, ledger: Path | None) -> Any:  # noqa: ANN401  (typed where it is used)
+def _run_as_flow(
+    jobs: Sequence[Job], resources: Resources, ledger: Path | None, archives: ArchiveOptions
+) -> list[Report]:
     from flows.segment import run_flow
     from pipeline.cli.screen import print_failure
 
-    reports = run_flow(jobs, resources, ledger)
+    reports: list[Report] = run_flow(jobs, resources, ledger, verify=archives.verify, wait=archives.wait)
     for report in reports:
         print_failure(report)
     return reports

@@ -84,6 +84,10 @@ class Screen(Observer):
         if not self._quiet:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
+    def remark(self, report: Report) -> None:
+        """Print a reason above the bar."""
+        self.note((without_names(report) if self._hash_names else report).reason or "")
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():
             raise KeyboardInterrupt

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -52,3 +54,13 @@ def this_process() -> Process:
 def is_running(number: int) -> bool:
     """Return whether a process of this machine has that number."""
     return bool(psutil.pid_exists(number))
+
+
+def users_of(path: Path) -> list[Process]:
+    """Return the other processes of this machine that have a file open, of those that this user may look at."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and str(path.resolve()) in {file.path for file in process.open_files()}:
+                found.append(Process(process.pid, machine(), process.create_time()))
+    return found

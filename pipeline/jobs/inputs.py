@@ -206,6 +206,12 @@ def name_outputs(
     return tuple(outputs)
 
 
+def expected_output(job: Job, item: Input) -> Path:
+    """Return where the mask of a job is written: its output, or its name beside the input."""
+    kind = ".nii.gz" if job.output is None and _is_volume(item) else ".tif"
+    return job.output or output_folder(item.text) / (stem_of(item.text) + "_mask" + kind)
+
+
 def _check_folder(output: str) -> None:
     if not names_folder(output):
         hint = "; `pipeline export` converts a mask to it" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""

@@ -37,7 +37,12 @@ class Layer:
 
     def beside(self, output: Path) -> Path:
         """Return the layer's file beside the mask `output`, in the same format."""
-        return with_stem(output, f"{stem_of(output)}_{self.name}")
+        return layer_path(output, self.name)
+
+
+def layer_path(output: Path, name: str) -> Path:
+    """Return the file of a layer beside the mask `output`."""
+    return with_stem(output, f"{stem_of(output)}_{name}")
 
 
 def parse_layers(also: str | Sequence[str] | None) -> tuple[str, ...] | None:

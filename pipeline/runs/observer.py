@@ -42,6 +42,9 @@ class Observer(SweepObserver):
     def note(self, line: str) -> None:
         """Called with a message for the user."""
 
+    def remark(self, report: Report) -> None:
+        """Called with a report whose reason is for the user, though the item has not ended."""
+
     def finished(self, report: Report) -> None:
         """Called when an item has ended, however it ended."""
 

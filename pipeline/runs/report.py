@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+HELD = "held"
+"""Code of items that another run is working on."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -14,12 +17,18 @@ class Report:
     output: str | None
     status: Literal["done", "skipped", "failed"]
     reason: str | None
-    """Why it was skipped or failed."""
+    """Why it was skipped, failed or was made again."""
     seconds: float
     cells: int
     """Cells of the input's grid."""
     model: str | None = None
     code: str | None = None
-    """Why it failed, in a word: unreadable, unsuitable, model, output, patch, memory, system, request or error."""
+    """Why it failed, in a word: unreadable, unsuitable, model, output, patch, memory, system, request, error or one of
+    `errors.LASTING`; or held: it is left to another run."""
     seam_index: float | None = None
     """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no mask: it failed, or another run is still working on it."""
+        return self.status == "failed" or self.code == HELD

@@ -298,7 +298,7 @@ def test_what_is_no_ledger_is_refused_and_left_as_it_is(tmp_path):
     base.execute("UPDATE kept SET value = '99' WHERE name = 'format'")
     base.commit()
     base.close()
-    with pytest.raises(RequestError, match="is a ledger of format 99, but this version reads 1"):
+    with pytest.raises(RequestError, match="is a ledger of format 99, but this version reads up to 2"):
         ArchiveLedger(tmp_path / "newer.sqlite")
 
 

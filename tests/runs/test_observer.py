@@ -39,7 +39,7 @@ def test_a_relay_passes_all_on():
 
 def test_a_relay_has_all_that_concerns_an_item():
     """A method that is added to Observer must not be lost on the way."""
-    of_items = {"item", "step", "finished", "known"}
+    of_items = {"item", "step", "finished", "known", "remark"}
     methods = {name for name in dir(Observer) if not name.startswith("_")}
     assert methods - of_items <= set(vars(Relay))
 

@@ -1,0 +1,187 @@
+"""The SQLite file of a ledger: its tables and their versions, waiting for other processes, and errors in words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal, get_args
+
+from pipeline.errors import OutputError, RequestError
+from pipeline.files.process import users_of
+
+FORMAT = 2
+"""Version of the tables; those of version 1 are extended when they are opened."""
+State = Literal["pending", "running", "done", "failed", "quarantined", "stale"]
+_WAIT, _NOTICE, _TURN = 90.0, 5.0, 1.0
+"""Seconds to wait while another process writes, until the wait is told, and between two looks for an interrupt."""
+_LITTLE = 1 << 20
+"""Free bytes of a disk that is full."""
+_ITEMS = f"""
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS items (
+  input TEXT PRIMARY KEY,
+  output TEXT,
+  state TEXT NOT NULL CHECK (state IN {get_args(State)}),
+  code TEXT,
+  reason TEXT,
+  stamp TEXT,
+  content TEXT,
+  recipe TEXT,
+  model TEXT,
+  stale INTEGER NOT NULL DEFAULT 0,
+  cells INTEGER NOT NULL DEFAULT 0,
+  seconds REAL NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0,
+  changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS structures (
+  input TEXT NOT NULL,
+  name TEXT NOT NULL,
+  ml REAL NOT NULL,
+  PRIMARY KEY (input, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
+"""
+_SINCE_2 = (
+    "ALTER TABLE items ADD COLUMN holder TEXT",
+    "CREATE TABLE IF NOT EXISTS outputs (input TEXT NOT NULL, path TEXT NOT NULL, stamp TEXT NOT NULL, "
+    "sha256 TEXT NOT NULL, PRIMARY KEY (input, path)) WITHOUT ROWID",
+    f"UPDATE kept SET value = '{FORMAT}' WHERE name = 'format'",
+)
+"""What version 2 added: who is working on an item, and size, time and SHA-256 of what was written."""
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_OF_DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_PRIMARY = 0xFF
+"""Bits of an error code that say its kind."""
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """An SQLite file with the tables of a ledger, which several threads and processes may use."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, and create or extend its tables.
+
+        Raises:
+            RequestError: If it is the ledger of a later version.
+            OutputError: If it cannot be used, or another process does not let go of it.
+
+        """
+        self.path = path
+        self._lock = RLock()
+        with self._in_words():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path, timeout=_TURN, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare()
+            except BaseException:
+                self._base.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+    def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement selects."""
+        with self._lock, self._in_words():
+            rows: list[tuple[Any, ...]] = self._patiently(lambda: self._base.execute(statement, values).fetchall())
+            return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose changes are written together, or not at all."""
+        with self._lock, self._in_words():
+            self._patiently(lambda: self._base.execute("BEGIN IMMEDIATE"))
+            try:
+                yield self._base
+                self._patiently(lambda: self._base.execute("COMMIT"))
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._base.execute("ROLLBACK")
+                raise
+
+    def _prepare(self) -> None:
+        if self._patiently(self._format) != str(FORMAT):
+            with self.transaction() as base:
+                self._extend(base)
+
+    def _format(self) -> str | None:
+        """Return the version of the tables; None where there are none yet."""
+        if not self._base.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept'").fetchone():
+            return None
+        found = self._base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone()
+        return str(found[0]) if found else None
+
+    def _extend(self, base: sqlite3.Connection) -> None:
+        """Create the tables, or add to those of version 1."""
+        for statement in _ITEMS.split(";"):
+            base.execute(statement)
+        base.execute("INSERT OR IGNORE INTO kept VALUES ('format', '1')")
+        found = self._format()
+        if found == "1":
+            for statement in _SINCE_2:
+                base.execute(statement)
+        elif found != str(FORMAT):  # another process may have extended them meanwhile
+            raise RequestError(f"{self.path}: is a ledger of format {found}, but this version reads up to {FORMAT}")
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401  (what it returns)
+        """Call again and again while another process holds the file."""
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                return call()
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if _kind(error) not in _BUSY or waited > _WAIT:
+                    raise
+                if waited > _NOTICE and not told:
+                    _log.warning("%s: is locked by %s; waiting", self.path, self._others())
+                    told = True
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OutputError(f"{self.path}: {self._reason(error)}") from error
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"{self.path}: the ledger cannot be written ({error.strerror})") from error
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        kind = _kind(error)
+        if kind in _BUSY:
+            return f"the ledger is locked by {self._others()}; wait for it or stop it, and run the same command again"
+        if kind == sqlite3.SQLITE_FULL or (kind in _OF_DISK and _free(self.path.parent) < _LITTLE):
+            return "the ledger cannot be written: its disk is full; free some space and run the same command again"
+        if kind in _FOREIGN:
+            return f"cannot be used as a ledger ({error}); move it away to start over, or give another --ledger"
+        if kind == sqlite3.SQLITE_READONLY or not os.access(self.path.parent, os.W_OK):
+            return f"the ledger cannot be written ({error}); give another --ledger"
+        return f"the ledger cannot be used ({error}); run the same command again, or look at its disk"
+
+    def _others(self) -> str:
+        """Return who has the file open, besides this process."""
+        return ", ".join(map(str, users_of(self.path))) or "another process"
+
+
+def _kind(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return _LITTLE

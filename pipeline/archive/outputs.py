@@ -1,0 +1,79 @@
+"""What is known of a mask that was written: size, time and SHA-256 of its files, and whether they still are that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pipeline.io.formats import look
+from pipeline.io.opening import content_of
+
+Fault = Literal["missing", "changed"]
+MASK_CHANGED = "mask-changed"
+"""Code of finished items whose mask is missing, or is not as it was written."""
+
+
+class Written(NamedTuple):
+    """A file or store of a mask as it was written."""
+
+    path: str
+    """Relative to the folder of the ledger if it lies in it, so that both may be moved."""
+    stamp: str
+    """Size in bytes and time of change in nanoseconds; of a store, the sum and the latest of its files."""
+    sha256: str
+
+
+def written(paths: Iterable[Path], folder: Path) -> tuple[Written, ...]:
+    """Return what is to be known of masks and layers that were just written; `folder` is that of the ledger."""
+    files = (file for path in paths for file in look(path).format.files(look(path)))
+    found = ((path, _stamp(path), content_of(path)) for path in files)
+    return tuple(Written(_relative(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
+
+
+def fault_of(known: Written, folder: Path, *, verify: bool) -> Fault | None:
+    """Return what is wrong with a file; by its size and time if they are as they were, unless it is to be verified.
+
+    A file with another time and the same bytes is as it was.
+    """
+    path = folder / known.path
+    stamp = _stamp(path)
+    if stamp is None:
+        return "missing"
+    if stamp == known.stamp and not verify:
+        return None
+    same_size = stamp.split()[0] == known.stamp.split()[0]
+    return None if same_size and content_of(path) == known.sha256 else "changed"
+
+
+def is_touched(known: Written, folder: Path) -> bool:
+    """Return whether a file has another time than when it was written."""
+    return _stamp(folder / known.path) != known.stamp
+
+
+def renewed(known: Written, folder: Path) -> Written:
+    """Return the record of a file whose bytes are as they were, with its present time."""
+    return known._replace(stamp=_stamp(folder / known.path) or known.stamp)
+
+
+def describe_fault(path: Path, fault: Fault) -> str:
+    """Return a fault in words."""
+    return f"{path}: " + ("is missing" if fault == "missing" else "is not as it was written: damaged or replaced")
+
+
+def _stamp(path: Path) -> str | None:
+    try:
+        files = [file.stat() for file in _files(path)] if path.is_dir() else [path.stat()]
+    except OSError:
+        return None
+    return f"{sum(one.st_size for one in files)} {max((one.st_mtime_ns for one in files), default=0)}"
+
+
+def _files(store: Path) -> list[Path]:
+    return [Path(parent, name) for parent, _, names in os.walk(store) for name in names]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    whole, root = path.absolute(), folder.absolute()
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)

@@ -15,7 +15,7 @@ from pipeline.archive.database import State
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
-from pipeline.archive.outputs import Written, describe_fault, fault_of, is_touched, renewed, written
+from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, is_touched, renewed, written
 from pipeline.archive.status import write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
@@ -214,7 +214,7 @@ class Archive:
         if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
             return WorkItem(job, resources, _quarantined_report(job, row, self._ledger.path))
         again = replace(resources, overwrite=resources.overwrite or row.stale, restart=resources.restart or touched)
-        return WorkItem(job, again, stale=row.stale)
+        return WorkItem(job, again, stale=row.stale, why=row.reason if row.code == MASK_CHANGED else None)
 
     def _finished(self, job: Job, row: Row, outputs: Sequence[Written], stamp: str | None) -> WorkItem:
         """Return what is to be done with a finished item: nothing, unless its input or its mask has changed."""

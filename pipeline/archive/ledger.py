@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.archive.database import Database, State
-from pipeline.archive.outputs import Written
+from pipeline.archive.outputs import MASK_CHANGED, Written
 from pipeline.errors import RequestError
 
 LEDGER_NAME = "archive.sqlite"
@@ -105,6 +105,23 @@ class ArchiveLedger:
         for name, *written in self._base.query(query, () if item is None else (item,)):
             found[name] = (*found.get(name, ()), Written(*written))
         return found
+
+    def made(self, path: str) -> tuple[Row | None, tuple[Written, ...]]:
+        """Return the item that a file belongs to, and all that was written for it."""
+        found = self._base.query("SELECT input FROM outputs WHERE path = ?", (path,))
+        item = found[0][0] if found else ""
+        return self.row(item), self.outputs(item).get(item, ())
+
+    def judge(self, row: Row, reason: str | None) -> None:
+        """Write whether the mask of a finished item is as it was written; `reason` is what is wrong with it."""
+        state, code = ("done", None) if reason is None else ("stale", MASK_CHANGED)
+        if (state, code, reason) == (row.state, row.code, row.reason):
+            return
+        with self._base.transaction() as base:
+            base.execute(
+                "UPDATE items SET state = ?, code = ?, reason = ?, stale = ? WHERE input = ? AND state = ?",
+                (state, code, reason, int(reason is not None), row.input, row.state),
+            )
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Write the states of items that are not in the ledger yet."""

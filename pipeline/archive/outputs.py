@@ -29,7 +29,7 @@ def written(paths: Iterable[Path], folder: Path) -> tuple[Written, ...]:
     """Return what is to be known of masks and layers that were just written; `folder` is that of the ledger."""
     files = (file for path in paths for file in look(path).format.files(look(path)))
     found = ((path, _stamp(path), content_of(path)) for path in files)
-    return tuple(Written(_relative(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
+    return tuple(Written(relative_to(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
 
 
 def fault_of(known: Written, folder: Path, *, verify: bool) -> Fault | None:
@@ -74,6 +74,7 @@ def _files(store: Path) -> list[Path]:
     return [Path(parent, name) for parent, _, names in os.walk(store) for name in names]
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative_to(path: Path, folder: Path) -> str:
+    """Return how a ledger in `folder` names a file."""
     whole, root = path.absolute(), folder.absolute()
     return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)

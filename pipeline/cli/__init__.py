@@ -6,14 +6,14 @@ May import everything else in the project; nothing imports it.
 from __future__ import annotations
 
 from pipeline.cli.app import app
-from pipeline.cli.archive_verbs import retry, status
+from pipeline.cli.archive_verbs import retry, status, verify
 from pipeline.cli.mask_verbs import areas, check, export, info, measure
 from pipeline.cli.model_verbs import import_weights, models, quantize
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
 from pipeline.cli.training_verbs import evaluate, train
 
-_SEGMENTING = (run, plan, status, retry, schedule)
+_SEGMENTING = (run, plan, status, verify, retry, schedule)
 _AFTERWARDS = (info, check, export, areas, measure, evaluate)
 _MODELS = (models, train, import_weights, quantize)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import AsJson, verb
 
 Ledger = Annotated[Path, typer.Argument(help="The ledger, or the folder of masks that holds it.")]
@@ -20,6 +21,27 @@ def status(ledger: Ledger = Path(), as_json: AsJson = False) -> None:
     from pipeline.cli.tables import print_status
 
     print_status(status_of(find_ledger(ledger)), as_json=as_json)
+
+
+@verb
+def verify(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Masks, ledgers, or folders of masks that hold one. Default: the current folder."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify that finished masks have the bytes that were written; the next run makes others again.
+
+    A mask that no ledger knows is read from end to end.
+    """
+    from pipeline.archive.verify import verify as verdicts_of
+    from pipeline.cli.tables import print_verdicts
+
+    found = verdicts_of(places or [Path()])
+    print_verdicts(found, as_json=as_json)
+    if not all(verdict.is_good for verdict in found):
+        raise typer.Exit(SOME_FAILED)
 
 
 @verb

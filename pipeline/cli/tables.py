@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from pipeline.evaluation.result import ranked
 
 if TYPE_CHECKING:
     from pipeline.archive.status import Status
+    from pipeline.archive.verify import Verdict
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
     from pipeline.masks.areas import Area
     from pipeline.masks.check import Difference
@@ -169,6 +171,21 @@ def print_differences(
     for one in found:
         apart = "" if one.apart is None else f"; {one.apart:.4g} apart at the farthest corner"
         sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
+
+
+def print_verdicts(found: Sequence[Verdict], *, as_json: bool) -> None:
+    """Print what is wrong with masks, and how many are as they were; or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(verdict) for verdict in found]})
+        return
+    for verdict in found:
+        if verdict.state != "intact":
+            sys.stdout.write(f"{verdict.reason}\n")
+    counts = Counter(verdict.state for verdict in found)
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    sys.stdout.write(
+        f"{files}: {', '.join(f'{count} {state}' for state, count in counts.items()) or 'nothing to verify'}\n"
+    )
 
 
 def print_status(status: Status, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
 from pipeline.archive.outputs import fault_of, is_touched, renewed, written
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import LAYERS
-from tests.support.archives import ITEMS, Folder, statuses
+from tests.support.archives import ITEMS, Folder, flip, overwrite, statuses
 from tests.support.observers import Callbacks
 
 
@@ -22,19 +22,6 @@ def folder(tmp_path, models):
     made.run()
     made.made.clear()
     return made
-
-
-def overwrite(path, data):
-    """Keep the time, as a bad disk does."""
-    about = path.stat()
-    path.write_bytes(data)
-    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    overwrite(path, data)
 
 
 FAULTS = {

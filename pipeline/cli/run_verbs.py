@@ -70,9 +70,7 @@ def run(
         raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
     request = load_request(config, request)
     jobs = jobs_of(request)
-    ledger = archives.ledger or _ledger_of(request, jobs)
-    if archives.verify and ledger is None:
-        raise RequestError("--verify: compares with a ledger, which one input has only with --ledger FILE.sqlite")
+    ledger = _ledger_of(request, jobs, archives)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
@@ -109,12 +107,14 @@ def plan(
         raise PipelineError("\nerror: ".join(failed))
 
 
-def _ledger_of(request: Request, jobs: Sequence[Job]) -> Path | None:
-    """Return the default path of the ledger: beside the masks, if there are several inputs."""
+def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Path | None:
+    """Return the path of the ledger, by default beside the masks if there are several inputs."""
     from pipeline.archive.ledger import LEDGER_NAME
     from pipeline.jobs.inputs import folder_of
 
-    return folder_of(request, jobs) / LEDGER_NAME if len(jobs) > 1 else None
+    if archives.ledger is None and len(jobs) == 1 and archives.verify:
+        raise RequestError("--verify: compares with a ledger, which one input has only with --ledger FILE.sqlite")
+    return archives.ledger or (folder_of(request, jobs) / LEDGER_NAME if len(jobs) > 1 else None)
 
 
 def _run_as_flow(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -61,8 +61,6 @@ _FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _OF_DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _PRIMARY = 0xFF
 """Bits of an error code that say its kind."""
-
-_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -145,7 +143,7 @@ class Database:
                 if _kind(error) not in _BUSY or waited > _WAIT:
                     raise
                 if waited > _NOTICE and not told:
-                    _log.warning("%s: is locked by %s; waiting", self.path, self._others())
+                    sys.stderr.write(f"{self.path}: is locked by {self._others()}; waiting\n")
                     told = True
 
     @contextmanager

@@ -193,7 +193,7 @@ def locked(path, seconds):
     process.communicate()
 
 
-def test_a_locked_ledger_is_waited_for(tmp_path, monkeypatch, caplog):
+def test_a_locked_ledger_is_waited_for(tmp_path, monkeypatch, capsys):
     path = tmp_path / LEDGER_NAME
     ArchiveLedger(path).close()
     monkeypatch.setattr(database, "_NOTICE", 0.0)
@@ -203,7 +203,7 @@ def test_a_locked_ledger_is_waited_for(tmp_path, monkeypatch, caplog):
         ledger.enter([Entry("a", None, "done")])
         assert list(ledger.rows()) == ["a"]
         ledger.close()
-    assert f"{path}: is locked by process {other.pid} on " in caplog.text
+    assert f"{path}: is locked by process {other.pid} on " in capsys.readouterr().err
 
 
 def test_a_ledger_that_stays_locked_is_named_and_not_to_be_moved(tmp_path, monkeypatch):

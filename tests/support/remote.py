@@ -24,6 +24,9 @@ class Server:
     """Path, range and bytes of each answer."""
     headers: list[dict[str, str]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
+    leads_to: str | None = None
+    """Where every request is redirected to, with its path and parameters; None: nowhere."""
+    leads_once: bool = False
 
     def sent(self) -> int:
         """Bytes of content that were sent."""
@@ -47,6 +50,10 @@ class Handler(BaseHTTPRequestHandler):
         with self.told.lock:
             number = len(self.told.asked)
             self.told.headers.append(dict(self.headers))
+        if self.told.leads_to is not None:
+            leads_to, self.told.leads_to = self.told.leads_to, None if self.told.leads_once else self.told.leads_to
+            self._redirect(leads_to + self.path)
+            return
         fault = self.told.fault(number) if content else None
         if fault in ("fail", "gone") or not path.is_file():
             self._refuse(503 if fault == "fail" else 404, content)
@@ -70,6 +77,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(sent)
         if fault == "broken":
             self.close_connection = True
+
+    def _redirect(self, address: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _refuse(self, code: int, content: bool) -> None:
         if content:

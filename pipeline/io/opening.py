@@ -25,16 +25,18 @@ def open_source(
     volume: int | None = None,
     keep_text: bool = False,
     series: str | None = None,
+    allow: Sequence[str] = (),
 ) -> Source:
     """Open an input: a scene as GDAL opens it, a volume in NIfTI, NRRD, MetaImage or DICOM, or a Zarr array.
 
     `bands` (of GDAL's rasters) are numbers from 1, or names; `onto` is a grid that a scene is put on. Of NIfTI:
     `affine` is what holds where sform and qform disagree, "sform", "qform", or "strict" for neither; `volume`, from 0,
     is one of a 4-D file; `keep_text` takes free text and extensions of the header along. `series` is the UID of one of
-    several DICOM series. Raises InputError with the path, what was found and the way out.
+    several DICOM series. `allow` are schemes and folders to which a raster may refer, beside its own. Raises InputError
+    with the path, what was found and the way out.
     """
     item = look(path)
-    options = OpenOptions(bands, onto, affine, volume, keep_text, series)
+    options = OpenOptions(bands, onto, affine, volume, keep_text, series, allow)
     if item.format.checked:
         _check(item, options)
     source = _open(item, options)

@@ -71,9 +71,9 @@ def _expand_each(request: Request) -> Iterator[NamedInputs]:
         if request.bids is not None:
             yield dict.fromkeys(map(str, find_images(Path(name), request.bids)))
             continue
-        yield _stac(name, request.asset) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
+        yield _stac(name, request) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
     if request.search is not None:
-        yield _search(request.search, request.asset)
+        yield _search(request.search, request)
 
 
 def jobs_of(request: Request) -> list[Job]:
@@ -226,18 +226,20 @@ def _default_output(item: Input, name: str) -> Path:
     return output_folder(item.text) / f"{name}_mask.tif"
 
 
-def _stac(place: str, asset: str | None) -> NamedInputs:
+def _stac(place: str, request: Request) -> NamedInputs:
     need("stac", redact_url(place))
     from pipeline.jobs.stac import read_items
 
-    return _require(dict(read_items(place, asset)), f"{redact_url(place)}: has no items")
+    return _require(dict(read_items(place, request.asset, request.allow or ())), f"{redact_url(place)}: has no items")
 
 
-def _search(search: Search, asset: str | None) -> NamedInputs:
+def _search(search: Search, request: Request) -> NamedInputs:
     need("stac", redact_url(search.url))
     from pipeline.jobs.stac import search_items
 
-    return _require(dict(search_items(search, asset)), f"{redact_url(search.url)}: found no items")
+    return _require(
+        dict(search_items(search, request.asset, request.allow or ())), f"{redact_url(search.url)}: found no items"
+    )
 
 
 def _root(name: str) -> Path | None:

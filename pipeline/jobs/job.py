@@ -14,6 +14,7 @@ from pipeline.decoding.readers import (
     POSITIVE,
     SIZE,
     TEXT,
+    TEXTS,
     TRUTH,
     WORDS,
     WORDS_AND_NUMBERS,
@@ -153,6 +154,14 @@ class JobOptions:
         Meaning("Pixel size to segment scenes at, in CRS units: 10, or 10,20 (height, width).", unset="their own"),
     ] = None
     crs: Annotated[str | None, TEXT, Meaning("CRS to segment scenes in, e.g. EPSG:32633.", unset="their own")] = None
+    allow: Annotated[
+        tuple[str, ...] | None,
+        TEXTS,
+        Meaning(
+            "Scheme (https, s3, or file: any file) or folder to which VRTs and STAC items may refer; may be repeated.",
+            unset="their own folder, or the scheme of their address",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pipeline.decoding import did_you_mean, given, read_toml
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.io.address import with_paths
+from pipeline.io.places import scheme_in
 from pipeline.jobs.layers import parse_layers
 from pipeline.jobs.request import UNKNOWN, Request
 from pipeline.models.card import views_of
@@ -99,4 +100,5 @@ def _resolve_paths(request: Request, folder: Path) -> Request:
     like = None if request.like is None else resolve(request.like)
     output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
     inputs = tuple(map(resolve, request.input))
-    return replace(request, input=inputs, output=output, model=model, aoi=aoi, like=like)
+    allow = request.allow and tuple(word if scheme_in(word) else resolve(word) for word in request.allow)
+    return replace(request, input=inputs, output=output, model=model, aoi=aoi, like=like, allow=allow)

@@ -63,6 +63,8 @@ class ReadOptions:
     """Whether free text and extensions of a NIfTI header are copied."""
     series: str | None = None
     """UID of one of several DICOM series."""
+    allow: tuple[str, ...] = ()
+    """Schemes and folders to which a raster may refer, beside its own."""
     windows: tuple[int, ...] | None = None
     """Channel of the volume for each channel of the model; None: one to one."""
 
@@ -74,7 +76,8 @@ class ReadOptions:
 
         """
         how: dict[str, Any] = {"affine": self.affine or "strict", "volume": self.volume, "keep_text": self.keep_text}
-        return self._calibrate(open_source(path, bands=self.bands, onto=self.onto, series=self.series, **how))
+        how |= {"series": self.series, "allow": self.allow}
+        return self._calibrate(open_source(path, bands=self.bands, onto=self.onto, **how))
 
     def apply(self, source: Source, path: str | Input) -> Source:
         """Return an open input with these options: itself, or opened again with other bands."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from requests.exceptions import RequestException
 
 from pipeline.errors import InputError, RequestError
 from pipeline.io.address import redact_url, stack_of
+from pipeline.io.places import Places, places_of
 from pipeline.jobs.request import Search
 
 _USUAL = ("visual", "image", "data")
@@ -31,11 +32,13 @@ class NamedInput(NamedTuple):
     name: str
 
 
-def read_items(place: str, asset: str | None) -> list[NamedInput]:
+def read_items(place: str, asset: str | None, allow: Sequence[str] = ()) -> list[NamedInput]:
     """Return the inputs of an Item or an ItemCollection at a path or an address, in its order.
 
+    They lie in the folder of a file, or have the scheme of an address, or are in `allow`, as in `pipeline.io.places`.
+
     Raises:
-        InputError: If it cannot be read.
+        InputError: If it cannot be read, or if an input lies elsewhere.
         RequestError: If an item does not have the asset.
 
     """
@@ -43,7 +46,7 @@ def read_items(place: str, asset: str | None) -> list[NamedInput]:
         said = pystac.StacIO.default().read_json(place)
         features = [said] if said.get("type") == "Feature" else said["features"]
         items = [pystac.Item.from_dict(_with_self_link(feature, place)) for feature in features]
-        return [_named_input(item, asset) for item in items]
+        return [_named_input(item, asset, places_of(place, allow)) for item in items]
     except RequestError:
         raise
     except (STACError, STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -51,11 +54,11 @@ def read_items(place: str, asset: str | None) -> list[NamedInput]:
         raise InputError(f"{redact_url(place)}: cannot be read as a STAC Item or ItemCollection ({reason})") from error
 
 
-def search_items(search: Search, asset: str | None) -> list[NamedInput]:
-    """Return the inputs that a STAC API finds, oldest first.
+def search_items(search: Search, asset: str | None, allow: Sequence[str] = ()) -> list[NamedInput]:
+    """Return the inputs that a STAC API finds, oldest first; they have the scheme of its address, or are in `allow`.
 
     Raises:
-        InputError: If the search fails.
+        InputError: If the search fails, or if an input lies elsewhere.
         RequestError: If an item does not have the asset.
 
     """
@@ -70,7 +73,9 @@ def search_items(search: Search, asset: str | None) -> list[NamedInput]:
         raise InputError(
             f"{redact_url(search.url)}: the search failed ({error}); check its address and parameters"
         ) from error
-    return [_named_input(item, asset) for item in sorted(items, key=lambda item: (str(item.datetime), item.id))]
+    places = places_of(search.url, allow)
+    in_order = sorted(items, key=lambda item: (str(item.datetime), item.id))
+    return [_named_input(_placed(item, search.url), asset, places) for item in in_order]
 
 
 def _with_self_link(item: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -80,18 +85,25 @@ def _with_self_link(item: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {**item, "links": links if known else [*links, {"rel": "self", "href": place}]}
 
 
-def _named_input(item: pystac.Item, asset: str | None) -> NamedInput:
+def _placed(item: pystac.Item, address: str) -> pystac.Item:
+    """Return an item whose relative addresses count from `address`, unless it says where it is."""
+    if item.get_self_href() is None:
+        item.set_self_href(address)
+    return item
+
+
+def _named_input(item: pystac.Item, asset: str | None, places: Places) -> NamedInput:
     """Return the input of an item: the requested asset, or several, separated by commas, as the bands of one scene."""
     if asset is not None:
         words = [word.strip() for word in asset.split(",")]
-        parts = [(word, _href(item.assets[_find_asset(item, word)])) for word in words]
+        parts = [(word, _href(item, _find_asset(item, word), places)) for word in words]
         return NamedInput(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
     images = [name for name, about in item.assets.items() if _is_tiff(about)]
     usual = [name for name in _USUAL if name in item.assets]
     chosen = usual or (images if len(images) == 1 else [])
     if not chosen:
         raise RequestError(f"STAC item {item.id}: has the assets {_asset_list(item)}; choose one with --asset")
-    return NamedInput(_href(item.assets[chosen[0]]), _file_name(item.id))
+    return NamedInput(_href(item, chosen[0], places), _file_name(item.id))
 
 
 def _find_asset(item: pystac.Item, word: str) -> str:
@@ -127,8 +139,12 @@ def _is_tiff(asset: pystac.Asset) -> bool:
     return "tif" in (asset.media_type or "")
 
 
-def _href(asset: pystac.Asset) -> str:
-    return asset.get_absolute_href() or asset.href
+def _href(item: pystac.Item, name: str, places: Places) -> str:
+    asset = item.assets[name]
+    try:
+        return places.locate(asset.get_absolute_href() or asset.href)
+    except ValueError as error:
+        raise InputError(f"STAC item {item.id}: the asset {name} {error}") from error
 
 
 def _file_name(identity: str) -> str:

@@ -116,7 +116,13 @@ def _user_read_options(job: Job, item: Input) -> ReadOptions:
     """Return how the input is read, as far as the user specifies it."""
     keep = bool(job.keep_header_text)
     return ReadOptions(
-        job.bands, onto=_target(job, item), affine=job.affine, volume=job.volume, keep_text=keep, series=job.series
+        job.bands,
+        onto=_target(job, item),
+        affine=job.affine,
+        volume=job.volume,
+        keep_text=keep,
+        series=job.series,
+        allow=job.allow or (),
     )
 
 

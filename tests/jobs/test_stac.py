@@ -49,8 +49,8 @@ def put(tmp_path):
     return write
 
 
-def jobs(place, **more):
-    return [(job.input, job.output) for job in jobs_of(Request(input=(place,), **more))]
+def jobs(place, allow=("file", "https", "s3"), **more):
+    return [(job.input, job.output) for job in jobs_of(Request(input=(place,), allow=allow, **more))]
 
 
 def test_each_item_is_an_input_and_names_its_mask(put, tmp_path):
@@ -60,9 +60,9 @@ def test_each_item_is_an_input_and_names_its_mask(put, tmp_path):
     assert jobs(place, output=f"{out}/") == [(near, out / "S2A_31TFJ_20260501_mask.tif"), (far, out / "b_mask.tif")]
     assert jobs(place) == [(near, tmp_path / "S2A_31TFJ_20260501_mask.tif"), (far, Path("b_mask.tif"))]
     assert jobs(put(item("single"), "item.geojson"))[0][0] == near
-    request = Request(input=(place,), output=f"{out}/")
+    request = Request(input=(place,), output=f"{out}/", allow=("https",))
     assert folder_of(request, jobs_of(request)) == out
-    assert find_inputs([place, place]) == (near, far)
+    assert find_inputs([put(collection(item("a")))] * 2) == (near,)
 
 
 def test_hrefs_are_relative_to_where_the_item_says_it_lies(put):
@@ -233,8 +233,8 @@ def test_a_search_finds_clear_items_oldest_first():
         search = Search(address, ("s2",), (5.0, 43.0, 6.0, 44.0), days=10.0, cloud_cover=20.0)
         found = jobs_of(Request(search=search, output="out/"))
     assert [(job.input, job.output) for job in found] == [
-        ("/1.tif", Path("out/1_mask.tif")),
-        ("/3.tif", Path("out/3_mask.tif")),
+        (f"{address}/1.tif", Path("out/1_mask.tif")),
+        (f"{address}/3.tif", Path("out/3_mask.tif")),
     ]
     (words,) = asked
     assert words["collections"] == ["s2"]
@@ -248,7 +248,7 @@ def test_a_search_finds_clear_items_oldest_first():
 def test_clouds_are_looked_at_where_the_server_cannot():
     with api([item("a", None, 90), item("b", {"visual": {"href": "/b.tif"}}, 10)], conforms=()) as (address, asked):
         found = jobs_of(Request(search=Search(address, cloud_cover=20.0)))
-    assert [job.input for job in found] == ["/b.tif"]
+    assert [job.input for job in found] == [f"{address}/b.tif"]
     assert "query" not in asked[0]
 
 
@@ -257,6 +257,64 @@ def test_a_search_that_fails_or_finds_nothing_says_so():
         jobs_of(Request(search=Search(address)))
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: the search failed"):
         jobs_of(Request(search=Search("http://127.0.0.1:9")))
+
+
+OUTSIDE = [
+    "/etc/passwd.tif",
+    "../other/a.tif",
+    "file:///etc/a.tif",
+    "vrt:///etc/a.tif",
+    "/vsicurl/https://host/a.tif",
+    "/vsizip//etc/a.zip/a.tif",
+    "https://host/a.tif",
+    "s3://bucket/a.tif",
+    "stack:a=/etc/a.tif",
+    "WMS:host",
+    "./a.tif|b=/etc/passwd.tif",
+]
+
+
+@pytest.mark.parametrize("href", OUTSIDE)
+@pytest.mark.parametrize("asset", ["visual", "visual,other"])
+def test_an_item_in_a_file_refers_to_its_folder_alone(put, href, asset):
+    place = put(item("a", {"visual": {"href": href}, "other": {"href": "./b.tif"}}))
+    with pytest.raises(InputError, match="STAC item a: the asset visual refers to "):
+        jobs(place, asset=asset, allow=None)
+
+
+@pytest.mark.parametrize("href", ["mosaic:/etc/*.tif", "<VRTDataset/>"])
+def test_what_means_more_than_a_path_is_only_a_path_in_an_item(put, tmp_path, href):
+    assert jobs(put(item("a", {"visual": {"href": href}})), allow=None)[0][0].startswith(f"{tmp_path}/")
+
+
+def test_where_an_item_says_it_lies_allows_nothing(put):
+    for said in ("https://host/items/a.json", "/etc/a.json", "file:///etc/a.json"):
+        at = item("a")
+        at["links"] = [{"rel": "self", "href": said}]
+        with pytest.raises(InputError, match=r"refers to .*; --allow "):
+            jobs(put(at), allow=None)
+
+
+ELSEWHERE = ["file:///etc/a.tif", "vrt:///etc/a.tif", "/vsizip//etc/a.zip", "s3://bucket/a.tif", "./a.tif|b=/etc/a.tif"]
+
+
+@pytest.mark.parametrize("href", ELSEWHERE)
+def test_an_item_at_an_address_refers_to_addresses_alone(href):
+    with (
+        api([item("a", {"visual": {"href": href}})]) as (address, _),
+        pytest.raises(InputError, match="STAC item a: the asset visual refers to "),
+    ):
+        jobs_of(Request(search=Search(address)))
+
+
+def test_a_path_in_an_item_at_an_address_is_one_of_its_server():
+    with api([item("a", {"visual": {"href": "/etc/a.tif"}})]) as (address, _):
+        assert jobs_of(Request(search=Search(address)))[0].input == f"{address}/etc/a.tif"
+
+
+def test_a_job_file_allows_folders_beside_it(put, tmp_path):
+    request = read_request(Path(put('allow = ["https", "tiles", "/data"]', "job.toml")))
+    assert request.allow == ("https", f"{tmp_path}/tiles", "/data")
 
 
 SEARCH = """

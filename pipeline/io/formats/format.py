@@ -28,6 +28,7 @@ class OpenOptions:
     volume: int | None = None
     keep_text: bool = False
     series: str | None = None
+    allow: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipeline.io.formats.format import Format, Input, OpenOptions
 def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.raster.mosaic import MosaicSource
 
-    return MosaicSource(item.text, options.bands, options.onto)
+    return MosaicSource(item.text, options.bands, options.onto, allow=options.allow)
 
 
 def _scenes(item: Input) -> list[str]:

@@ -22,7 +22,7 @@ def _is_left_over(text: str) -> bool:
 def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.raster import RasterSource
 
-    return RasterSource(item.text, options.bands)
+    return RasterSource(item.text, options.bands, allow=options.allow)
 
 
 def _write(mask: Mask, path: Path) -> None:

@@ -10,7 +10,7 @@ from pipeline.io.formats.format import Format, Input, OpenOptions
 def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.raster.stack import StackSource
 
-    return StackSource(item.text, options.bands)
+    return StackSource(item.text, options.bands, options.allow)
 
 
 STACK = Format(

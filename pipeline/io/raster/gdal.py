@@ -1,4 +1,4 @@
-"""GDAL's settings: a bounded cache, options for addresses, and errors that name the file."""
+"""GDAL's settings: a bounded cache, no network for files, options for addresses, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
 from pipeline.io.address import is_remote, redact, redact_url
+from pipeline.io.places import is_on_a_server
+from pipeline.io.raster.drivers import SERVICES
 
 CACHE = 32 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
@@ -38,6 +40,9 @@ _REMOTE = {
 """Of addresses, unless the environment says otherwise: six tries of each request, with longer and longer delays, of
 some 20 s in all; a server that says nothing for a minute counts as one that fails."""
 
+_NO_NETWORK = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
+"""Of files: GDAL's file systems for servers find nothing but this name."""
+
 _ANSWER = re.compile(r"(HTTP|CURL) (error|response)[^-]*")
 _REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
 """Answers of a server that another try does not change."""
@@ -45,21 +50,27 @@ _REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
 
 @cache
 def configure() -> None:
-    """Set up GDAL for this process, the first time that a file is opened: its cache, its warnings, and their words."""
+    """Set up GDAL for this process, the first time that a file is opened: its cache, drivers, warnings, their words.
+
+    Drivers of services are not registered, and Python code in VRTs is not run, whatever the environment says.
+    """
     # The cache is one for the whole process: given to rasterio.Env by each thread, threads would undo each other's
     # limit. rasterio counts it in bytes, the environment variable (which is left to rule) in megabytes.
     if "GDAL_CACHEMAX" not in os.environ:
         set_gdal_config("GDAL_CACHEMAX", CACHE)
+    set_gdal_config("GDAL_SKIP", f"{os.environ.get('GDAL_SKIP', '')} {SERVICES}".strip())
+    set_gdal_config("GDAL_VRT_ENABLE_PYTHON", "NO")
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
     for name in ("rasterio._err", "rasterio._env"):
         logging.getLogger(name).addFilter(_RedactingFilter())
 
 
 @contextmanager
-def reading(address: str, part: str = "") -> Iterator[None]:
+def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[None]:
     """Set up GDAL to read a file or `address`.
 
-    At an address no sidecar files are looked for, so a mask in a `.msk` is only found for local files.
+    Nothing is requested from a server for a file, unless `network` says so. At an address no sidecar files are looked
+    for, so a mask in a `.msk` is only found for local files.
 
     Raises:
         InputError: GDAL failed; the message names the address and the `part` of it.
@@ -68,6 +79,7 @@ def reading(address: str, part: str = "") -> Iterator[None]:
     configure()
     remote = is_remote(address)
     said = _options(address) if remote else {}
+    said |= {} if network or is_on_a_server(address) else _NO_NETWORK
     try:
         with rasterio.Env(**said):
             yield

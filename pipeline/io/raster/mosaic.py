@@ -83,27 +83,29 @@ class MosaicSource(Source):
         bands: Sequence[BandName] | None = None,
         onto: Grid | None = None,
         *,
+        allow: Sequence[str] = (),
         most_open: int = OPEN,
     ) -> None:
         """Open the tiles of `name`, put on the grid `onto` if there is one.
 
-        Each thread that reads holds up to `most_open` tiles open.
+        Each thread that reads holds up to `most_open` tiles open. `allow` is as in `RasterSource`.
 
         Raises:
             InputError: Two tiles differ in channels or, without `onto`, in their grid; the message names both.
 
         """
         self._path, self._asked, self._onto, self._most_open = name, bands, onto, most_open
+        self._allow = allow
         self._local = threading.local()
         self._lock, self._every, self._closed = threading.Lock(), set[RasterSource | ReprojectedSource](), False
         paths = tiles_of(name)
-        first = RasterSource(paths[0], bands)
+        first = RasterSource(paths[0], bands, allow=allow)
         self.bands, self.band_info = first.bands, first.band_info
         first.close()
         self.info = replace(first.info, nodata=None, path=name)
         found = [(paths[0], first.grid)]
         for path in paths[1:]:
-            tile = RasterSource(path, bands)
+            tile = RasterSource(path, bands, allow=allow)
             tile.close()
             self._check_alike(paths[0], path, tile)
             self.info = replace(self.info, dtype=np.result_type(self.dtype, tile.dtype))
@@ -135,7 +137,7 @@ class MosaicSource(Source):
         self.tiles = [Tile(path, box, (0, 0)) for path, box in boxes if box.size]
         if not self.tiles:
             raise InputError(f"{self._path}: does not overlap the target grid", "unsuitable")
-        warped = [ReprojectedSource(RasterSource(tile.path, self._asked), onto) for tile in self.tiles]
+        warped = [ReprojectedSource(self._open(tile.path), onto) for tile in self.tiles]
         for one in warped:
             one.close()
         dtype = np.result_type(*(one.dtype for one in warped))
@@ -197,6 +199,9 @@ class MosaicSource(Source):
             valid[at] |= fresh
         return Pixels(values, None if valid.all() else valid)
 
+    def _open(self, path: str) -> RasterSource:
+        return RasterSource(path, self._asked, allow=self._allow)
+
     def _opened(self, path: str) -> RasterSource | ReprojectedSource:
         """A tile of this thread's own; of many, those used last stay open."""
         if self._closed:
@@ -207,7 +212,7 @@ class MosaicSource(Source):
         if path not in held:
             while len(held) >= self._most_open:
                 self._forget(held.popitem(last=False)[1])
-            tile = RasterSource(path, self._asked)
+            tile = self._open(path)
             held[path] = tile if self._onto is None else ReprojectedSource(tile, self._onto)
             with self._lock:
                 self._every.add(held[path])

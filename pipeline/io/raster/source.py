@@ -6,13 +6,13 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.io import DatasetReader
@@ -24,9 +24,13 @@ from pipeline.errors import UNREACHABLE, InputError
 from pipeline.geometry import Box, Grid
 from pipeline.io.address import redact_url
 from pipeline.io.band_names import BandName, RasterBand, numbers_of
+from pipeline.io.http import check_redirect
+from pipeline.io.places import places_of
 from pipeline.io.raster.bands import bands_of
+from pipeline.io.raster.drivers import open_dataset
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
+from pipeline.io.raster.references import check_dataset, check_file
 from pipeline.sources.validity import valid_mask
 
 Argument = TypeVar("Argument")
@@ -46,17 +50,25 @@ _NOWHERE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 class RasterSource(Source):
     """A raster that GDAL opens, as an input; reads from any thread, with one handle per thread."""
 
-    def __init__(self, path: str | Path, bands: Sequence[BandName] | None = None, level: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        bands: Sequence[BandName] | None = None,
+        level: int | None = None,
+        allow: Sequence[str] = (),
+    ) -> None:
         """Open `path`, a file or a GDAL address; `bands` are numbers from 1 or names, all but alpha by default.
 
-        `level` opens one of its overviews instead, from 0, the finest, without a georeference.
+        `level` opens one of its overviews instead, from 0, the finest, without a georeference. `allow` are schemes and
+        folders to which a VRT may refer beside its own, as in `pipeline.io.places`.
 
         Raises:
-            InputError: It is not an image, lacks a band, is not of real numbers, has no usable transform, or has blocks
-                of more than 1 GiB.
+            InputError: It is not an image, lacks a band, is not of real numbers, has no usable transform, has blocks of
+                more than 1 GiB, or refers to what is not allowed.
 
         """
         self.address, self._path = str(path), redact_url(path)
+        self._allow, self._places = tuple(allow), places_of(self.address, allow)
         self._options = {} if level is None else {"overview_level": level}
         self._local = threading.local()
         self._opened: WeakSet[DatasetReader] = WeakSet()
@@ -65,9 +77,13 @@ class RasterSource(Source):
         self._retry(self._look, bands)
 
     def _look(self, bands: Sequence[BandName] | None) -> None:
-        with reading(self.address):
+        check_file(self.address, self._places)
+        if (url := self.address.removeprefix("/vsicurl/")).startswith(("http://", "https://")):
+            check_redirect(url)
+        with self._reading():
             dataset = self._handle()
             _check_count(self._path, dataset.count)
+            check_dataset(dataset, self.address, self._places)
             self._alpha = _alpha(dataset)
             self.band_info: tuple[RasterBand, ...] = bands_of(dataset)
             """The metadata of each band of the file."""
@@ -122,7 +138,7 @@ class RasterSource(Source):
 
     def _pixels(self, box: Box) -> Pixels:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
-        with reading(self.address, f", rows {box.start[0]} to {box.stop[0]}"):
+        with self._reading(f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
             values = self._read(dataset, [*self.bands, *self._shown], window)
             seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
@@ -139,7 +155,7 @@ class RasterSource(Source):
             return None
         rows, columns = (length // min(self._factors) for length in self.grid.shape)
         finest = self._factors.index(min(self._factors))
-        return RasterSource(self.address, self.bands, finest) if rows * columns >= cells else None
+        return RasterSource(self.address, self.bands, finest, self._allow) if rows * columns >= cells else None
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""
@@ -147,6 +163,9 @@ class RasterSource(Source):
             self._closed = True
             for dataset in self._opened:
                 dataset.close()
+
+    def _reading(self, part: str = "") -> AbstractContextManager[None]:
+        return reading(self.address, part, network=self._places.network)
 
     def _read(self, dataset: DatasetReader, bands: list[int], window: Window) -> NDArray[Any]:
         if self._one_type:
@@ -160,7 +179,7 @@ class RasterSource(Source):
             raise ValueError(f"{self._path}: is closed")
         dataset: DatasetReader | None = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = self._local.dataset = rasterio.open(self.address, sharing=False, **self._options)
+            dataset = self._local.dataset = open_dataset(self.address, **self._options)
             with self._lock:
                 self._opened.add(dataset)
         return dataset

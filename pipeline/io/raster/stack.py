@@ -44,8 +44,8 @@ class StackSource(Source):
 
     classes: ClassTable = ()
 
-    def __init__(self, name: str, bands: Sequence[BandName] | None = None) -> None:
-        """Open the rasters of `name`.
+    def __init__(self, name: str, bands: Sequence[BandName] | None = None, allow: Sequence[str] = ()) -> None:
+        """Open the rasters of `name`; `allow` is as in `RasterSource`.
 
         Raises:
             InputError: A raster does not fit the grid of the first.
@@ -53,7 +53,7 @@ class StackSource(Source):
         """
         self._path = redact_url(name)
         parts = parts_of_stack(name)
-        opened = [RasterSource(address) for _, address in parts]
+        opened = [RasterSource(address, allow=allow) for _, address in parts]
         try:
             each = [_named_bands(source, called) for source, (called, _) in zip(opened, parts, strict=True)]
             self.band_info = tuple(chain(*each))
@@ -61,7 +61,7 @@ class StackSource(Source):
             self.bands = tuple(every if bands is None else numbers_of(self._path, self.band_info, bands))
             ends = list(accumulate(map(len, each), initial=0))
             self._parts = [
-                Part(RasterSource(source.address, own), places, self._cells(opened[0], source))
+                Part(RasterSource(source.address, own, allow=allow), places, self._cells(opened[0], source))
                 for source, start in zip(opened, ends, strict=False)
                 if (own := [source.bands[n - start - 1] for n in self.bands if 0 < n - start <= source.channels])
                 and (places := tuple(at for at, n in enumerate(self.bands) if 0 < n - start <= source.channels))

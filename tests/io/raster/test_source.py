@@ -30,6 +30,7 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
+from pipeline.io.raster import source as source_module
 from pipeline.io.raster.gdal import CACHE, reading
 from pipeline.testing import SourceContract, boxes
 from tests.support.rasters import MASKS, PLACES, pixels, put
@@ -133,14 +134,14 @@ def test_cells_lie_where_rasterio_puts_their_centres(numbers: tuple[float, ...],
 
 def test_threads_read_the_same_bytes_by_a_handle_each(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[int, Any]] = []
-    rasterio_open = rasterio.open
+    open_dataset = source_module.open_dataset
 
     def counting(*args: Any, **options: Any) -> Any:
-        dataset = rasterio_open(*args, **options)
+        dataset = open_dataset(*args, **options)
         opened.append((threading.get_ident(), weakref.ref(dataset)))
         return dataset
 
-    monkeypatch.setattr(rasterio, "open", counting)
+    monkeypatch.setattr(source_module, "open_dataset", counting)
     source = RasterSource(path)
     boxes = [Box((i % 60, i % 70), (i % 60 + 10, i % 70 + 20)) for i in range(200)]
     expected = [source.read(box).values.tobytes() for box in boxes]

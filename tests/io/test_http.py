@@ -58,9 +58,7 @@ def test_headers_of_gdal_are_not_sent_on(servers, monkeypatch, tmp_path, how):
     first, other = servers
     (tmp_path / "headers").write_text("X-Api-Key: Sesam-open\n")
     monkeypatch.setenv(how, "X-Api-Key: Sesam-open" if how.endswith("S") else str(tmp_path / "headers"))
-    with pytest.raises(
-        InputError, match=r"a\.tif: leads to http://127\.0\.0\.1:\d+, and GDAL would send it"
-    ):
+    with pytest.raises(InputError, match=r"a\.tif: leads to http://127\.0\.0\.1:\d+, and GDAL would send it"):
         RasterSource(f"{first.address}/a.tif")
     assert sent(first, "X-Api-Key")
     assert not other.headers

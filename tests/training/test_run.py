@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import OutputError, PipelineError, RequestError
 from pipeline.jobs.job import Job, Resources
+from pipeline.models.importing import ImportOptions, import_weights
 from pipeline.models.networks.pspnet import PSPNet
+from pipeline.models.pretrained import load_backbone
 from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
 from pipeline.training.config import Loss, Schedule, read_training
@@ -28,6 +30,7 @@ from pipeline.training.losses import loss_of, soft_dice
 from pipeline.training.module import Learner, coarse_twin, rate_factor
 from pipeline.training.patch import IGNORE
 from pipeline.training.run import TrainingResources, spec_of, train
+from tests.support import checkpoints
 from tests.support.inputs import labels_of
 from tests.support.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, put_volumes, truth
 
@@ -137,6 +140,26 @@ def test_a_model_goes_on_being_trained_with_other_classes(scenes, tmp_path):
     wrong = replace(network, ppm_channels=16)
     with pytest.raises(RequestError, match=r"is of another network. ppm.0.1.weight is \(8, 512, 1, 1\) there"):
         train(replace(short, network=wrong), scenes, tmp_path / "third", HERE, quiet)
+
+
+def test_an_imported_efficientnet_lite_is_trained_and_segments(scenes, tmp_path):
+    torch.save(checkpoints.efficientnet_pytorch(in_channels=2, seed=0), tmp_path / "lite0.pth")
+    options = ImportOptions(channels=("red", "green"), mean=(127.0,) * 2, std=(128.0,) * 2)
+    import_weights(tmp_path / "lite0.pth", tmp_path / "lite0", options)
+    network = replace(SCENES.network, backbone="efficientnet_lite0", pretrained=str(tmp_path / "lite0"))
+    schedule = replace(SCENES.schedule, steps=2, every=2, coarse=0.5)
+    trained = train(replace(SCENES, network=network, schedule=schedule), scenes, tmp_path / "out", HERE, quiet)
+    model, before = load_model(trained.folder), load_backbone(tmp_path / "lite0").state
+    assert model.card.network.backbone == "efficientnet_lite0"
+    for name in ("stem.0.weight", "layer7.0.conv.2.weight"):
+        assert 1e-3 < (model.network.state_dict()[name] - before[name]).abs().max() < 0.01, (
+            "two steps from where it was"
+        )
+    for precision in ("float32", "bfloat16"):
+        job = Job(str(scenes / "scene2.tif"), tmp_path / f"{precision}.tif", str(trained.folder))
+        segment(job, Resources(device="cpu", precision=precision))
+    masks = [labels_of(tmp_path / f"{precision}.tif") for precision in ("float32", "bfloat16")]
+    assert (masks[0] == masks[1]).mean() > 0.9
 
 
 def test_another_training_is_not_gone_on_with(scenes, tmp_path):

@@ -100,9 +100,14 @@ def all_scores(lattice, source, size, halo, predictor):
 
 @pytest.fixture(scope="module")
 def narrow():
+    return whole_and_more(CARD)
+
+
+def whole_and_more(card):
+    """What `largest_difference` needs: among it the scores of all patches of one block."""
     lattice = Lattice(padded_shape((110, 86), (8, 8)), (48, 48), (24, 24), (0, 0))
-    model = exact(CARD)
-    predictor = SharedPredictor(model, Scaling.of(CARD), units_of(CARD, None, NONE), threads=1)
+    model = exact(card)
+    predictor = SharedPredictor(model, Scaling.of(card), units_of(card, None, NONE), threads=1)
     predictor.scores = lambda part: part.coarse[0][1].numpy()  # before they are rounded to float32
     source = ArraySource(pixels((110, 86)))
     return lattice, source, predictor, all_scores(lattice, source, (99, 99), (0, 0), predictor)
@@ -118,6 +123,12 @@ def largest_difference(narrow, size, halo):
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 1)], ids=str)
 def test_with_a_halo_as_wide_as_the_network_sees_all_sizes_of_blocks_give_the_same(narrow, size):
     assert largest_difference(narrow, size, (RADIUS, RADIUS)) < 1e-9
+
+
+def test_padding_that_depends_on_the_size_of_the_input_is_the_same_in_blocks():
+    lite = whole_and_more(replace(CARD, network=replace(NARROW, backbone="efficientnet_lite0")))
+    assert largest_difference(lite, (2, 3), (RADIUS, RADIUS)) < 1e-9
+    assert largest_difference(lite, (2, 3), (0, 0)) > 1e-6
 
 
 def test_a_narrower_halo_costs_less_the_wider_it_is(narrow):

@@ -17,7 +17,8 @@ SCALE = SIDE / (1280 + 128)
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1b2733}.small{font-size:11px;fill:#55636f}"
     ".patch{fill:#3b7dd8;fill-opacity:.16;stroke:#27548f}.halo{fill:#f1b04c;fill-opacity:.35;stroke:#b97f22;"
-    "stroke-dasharray:4 3}.ground{fill:#fff}.block{fill:#3b7dd8;fill-opacity:.16;stroke:none}.outline{fill:none;stroke:#27548f}"
+    "stroke-dasharray:4 3}.ground{fill:#fff}.block{fill:#3b7dd8;fill-opacity:.16;stroke:none}"
+    ".outline{fill:none;stroke:#27548f}"
 )
 
 

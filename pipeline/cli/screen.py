@@ -158,5 +158,9 @@ def _print_table(reports: Sequence[Report]) -> None:
     for report in reports:
         if report.seam_index is not None:
             sys.stdout.write(f"seam index {report.seam_index:.4f}: {report.output}\n")
+        if report.repeated:
+            sys.stdout.write(
+                f"{report.repeated:.0%} of the patches repeat others and were not computed: {report.output}\n"
+            )
         if report.reason is not None and report.status == "skipped":
             sys.stderr.write(f"{report.output}: {report.reason}\n")

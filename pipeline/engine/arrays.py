@@ -41,6 +41,10 @@ class Arrays(Protocol):
         """Return whether all scores are finite."""
         ...
 
+    def copy(self, scores: Any) -> Any:  # noqa: ANN401
+        """Return a copy of the scores."""
+        ...
+
     def to_numpy(self, scores: Any) -> NDArray[np.float32]:  # noqa: ANN401
         """Return the scores as a NumPy array."""
         ...
@@ -76,6 +80,10 @@ class HostArrays:
         """Return whether all scores are finite; in most cases one sum shows it."""
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(scores.sum()) or np.isfinite(scores).all())
+
+    def copy(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a copy of the scores."""
+        return scores.copy()
 
     def to_numpy(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores themselves."""

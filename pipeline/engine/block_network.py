@@ -35,6 +35,7 @@ class _BlockResult(NamedTuple):
     """By patch what its scores are made of; none for a patch without observed cells."""
     failed: tuple[Box, ...] = ()
     error: Exception | None = None
+    repeated: int = 0
 
 
 class BlockNetwork(Network):
@@ -82,6 +83,7 @@ class BlockNetwork(Network):
             raise Interrupted
         result = block.result()
         observer.patches_done(len(result.parts) + len(result.failed))
+        observer.patches_repeated(result.repeated)
         return result
 
     def _next(self, waiting: deque[Future[PatchScores]], observer: SweepObserver) -> PatchScores:
@@ -109,9 +111,13 @@ class BlockNetwork(Network):
         parts: dict[Box, Any] = dict.fromkeys(wanted)
         if not observed:
             return _BlockResult(parts)
-        inside = [places[patch] for patch in observed]
+        inside = tuple(places[patch] for patch in observed)
+        key = self._repeats.key(values, valid, inside)
+        if (known := self._repeats.get(key)) is not None:
+            return _BlockResult(parts | dict(zip(observed, known, strict=True)), repeated=len(observed))
         try:
             computed = self._twice(values, valid, inside)
+            self._repeats.keep(key, computed)
         except PipelineError:
             raise
         except Exception as error:

@@ -17,6 +17,7 @@ from pipeline.engine.observer import SweepObserver
 from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.engine.reader import RowBuffer
 from pipeline.engine.recipe import Recipe
+from pipeline.engine.repeats import Repeats
 from pipeline.engine.windows import Weights
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.geometry import Box, Lattice
@@ -44,6 +45,8 @@ class PatchScores(NamedTuple):
     failures: list[Failure]
     error: Exception | None
     """The first of them."""
+    repeated: int = 0
+    """Patches that were not computed, for the same values were seen before."""
 
 
 class Network(ABC):
@@ -57,6 +60,7 @@ class Network(ABC):
     def __init__(self, recipe: Recipe, arrays: Any) -> None:  # noqa: ANN401  (an `Arrays`)
         self._recipe, self._arrays = recipe, arrays
         self._weights = Weights(recipe.lattice, recipe.window)
+        self._repeats = Repeats()
         self._failures: list[Failure] = []
         self._error: Exception | None = None
         self._succeeded = False
@@ -129,16 +133,28 @@ class PatchNetwork(Network):
             raise Interrupted
         scored = self._counted(waiting.popleft().result())
         observer.patches_done(len(scored.patches))
+        observer.patches_repeated(scored.repeated)
         return scored
 
     def _score(self, held: RowBuffer, row: int, group: Sequence[Box]) -> PatchScores:
         pixels = [held.read_patch(self._recipe.lattice.input_box(patch.start)) for patch in group]
         observed = [i for i, (_, valid) in enumerate(pixels) if valid is None or valid.any()]
-        planes, errors = self._planes([pixels[i] for i in observed])
+        planes, errors, repeated = self._remembered([pixels[i] for i in observed])
         scores = {observed[at]: clipped(plane, group[observed[at]]) for at, plane in planes.items()}
         failures = [Failure(group[observed[at]], reason_of(error)) for at, error in errors.items()]
         patches = [(patch, scores.get(i), self._weights.of(patch)) for i, patch in enumerate(group)]
-        return PatchScores(row, patches, failures, next(iter(errors.values()), None))
+        return PatchScores(row, patches, failures, next(iter(errors.values()), None), repeated)
+
+    def _remembered(self, pixels: Sequence[Pixels]) -> tuple[dict[int, Any], dict[int, Exception], int]:
+        """Scores and errors as in `_planes`, and how many were not computed."""
+        keys = [self._repeats.key(*each) for each in pixels]
+        known = {at: scores for at, key in enumerate(keys) if (scores := self._repeats.get(key)) is not None}
+        left = [at for at in range(len(pixels)) if at not in known]
+        planes, errors = self._planes([pixels[at] for at in left])
+        for at, scores in planes.items():
+            self._repeats.keep(keys[left[at]], self._arrays.copy(scores))
+        computed = {left[at]: scores for at, scores in planes.items()}
+        return known | computed, {left[at]: error for at, error in errors.items()}, len(known)
 
     def _planes(self, pixels: Sequence[Pixels]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Scores by index, and what went wrong with those that have none: if it does, each is tried by itself."""

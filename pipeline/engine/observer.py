@@ -11,6 +11,9 @@ class SweepObserver:
     def patches_done(self, count: int) -> None:
         """Receive the number of patches that were just computed."""
 
+    def patches_repeated(self, count: int) -> None:
+        """Receive how many of the patches that are done were not computed, for their values were seen before."""
+
     def slab_done(self, slab: Box) -> None:
         """Receive a slab that has just been written."""
 

@@ -82,6 +82,10 @@ class Relay(Observer):
         """Pass it on."""
         self._to.patches_done(count)
 
+    def patches_repeated(self, count: int) -> None:
+        """Pass it on."""
+        self._to.patches_repeated(count)
+
     def slab_done(self, slab: Box) -> None:
         """Pass it on."""
         self._to.slab_done(slab)
@@ -101,6 +105,29 @@ class Stoppable(Relay):
     def should_stop(self) -> bool:
         """Return whether the event is set, or the other observer says so."""
         return self._stop.is_set() or super().should_stop()
+
+
+class RepeatCounter(Relay):
+    """Counts the patches of a run, and those that were not computed because their values had been seen before."""
+
+    def __init__(self, to: Observer) -> None:
+        super().__init__(to)
+        self._done = self._repeated = 0
+
+    @property
+    def share(self) -> float | None:
+        """Share of the patches that were not computed; None if none was followed, as those of workers are not."""
+        return self._repeated / self._done if self._done else None
+
+    def patches_done(self, count: int) -> None:
+        """Count, and pass it on."""
+        self._done += count
+        super().patches_done(count)
+
+    def patches_repeated(self, count: int) -> None:
+        """Count, and pass it on."""
+        self._repeated += count
+        super().patches_repeated(count)
 
 
 class PatchProgress(Relay):

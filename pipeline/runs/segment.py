@@ -23,7 +23,7 @@ from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
-from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable, check_stop
+from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable, check_stop
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
@@ -86,6 +86,8 @@ def segment_in(run: RunContext, job: Job) -> Report:
         return _skipped(prepared)
     if job.bands is None and prepared.reading.bands is not None:
         run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
+    counter = RepeatCounter(run.observer)
+    run = replace(run, observer=counter)
     with output_lock(prepared.work, prepared.output):
         prepared, done = _look(prepared, resources, ledger)
         if done:
@@ -103,7 +105,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
                 f"({error.strerror or error}); the same command continues from what is done"
             ) from error
     report = _report(prepared, "done", None)
-    return replace(report, seconds=time.monotonic() - began, seam_index=seams)
+    return replace(report, seconds=time.monotonic() - began, seam_index=seams, repeated=counter.share)
 
 
 def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:

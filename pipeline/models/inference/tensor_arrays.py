@@ -45,6 +45,10 @@ class TensorArrays:
         """Whether all are finite."""
         return bool(scores.sum(dtype=torch.float64).isfinite() or scores.isfinite().all())
 
+    def copy(self, scores: Tensor) -> Tensor:
+        """A copy of the scores."""
+        return scores.clone()
+
     def to_numpy(self, scores: Tensor) -> NDArray[np.float32]:
         """The scores on the host."""
         return scores.cpu().numpy()

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.env import getenv
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -21,6 +22,7 @@ from pipeline.io.address import name_of, redact, redact_url
 from pipeline.io.opening import input_version
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_room
+from pipeline.io.raster.gdal import reading
 from pipeline.io.suffixes import stem_of, suffix_of
 from tests.support.inputs import labels_of, pixels, put_scene
 from tests.support.remote import served
@@ -228,3 +230,22 @@ def test_an_option_of_the_environment_goes_before_our_own(server, monkeypatch):
         RasterSource(address_of(server))
     assert len(server.asked) == 3, "each of our own tries once"
     assert os.environ["GDAL_HTTP_MAX_RETRY"] == "0"
+
+
+@pytest.mark.parametrize(("auth", "sent"), [(None, True), ("BEARER", True), ("BASIC", False)])
+def test_a_bearer_token_is_sent_by_itself(server, monkeypatch, auth, sent):
+    monkeypatch.setenv("GDAL_HTTP_BEARER", "abc.def")
+    if auth is not None:
+        monkeypatch.setenv("GDAL_HTTP_AUTH", auth)
+    RasterSource(address_of(server)).close()
+    told = {headers.get("Authorization") for headers in server.headers}
+    assert (told == {"Bearer abc.def"}) == sent
+
+
+def test_a_bearer_token_is_for_http_alone(monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_BEARER", "abc.def")
+    monkeypatch.delenv("GDAL_HTTP_AUTH", raising=False)
+    with reading("s3://bucket/scene.tif"):
+        assert "GDAL_HTTP_AUTH" not in getenv()
+    with reading("/vsicurl/https://host/scene.tif"):
+        assert getenv()["GDAL_HTTP_AUTH"] == "BEARER"

@@ -98,6 +98,8 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
 def _options(address: str) -> dict[str, Any]:
     """Options for an address: nothing of it is remembered beyond a handle, or what was cut short would stay so."""
     options = {**_REMOTE, "CPL_VSIL_CURL_NON_CACHED": _vsi_path(_parse_path(address))}
+    if "GDAL_HTTP_BEARER" in os.environ and address.removeprefix("/vsicurl/").startswith(("http://", "https://")):
+        options["GDAL_HTTP_AUTH"] = "BEARER"  # without it GDAL does not send the token
     return {name: value for name, value in options.items() if name not in os.environ}
 
 

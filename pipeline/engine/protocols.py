@@ -43,6 +43,8 @@ class SourceInfo:
     """Nodata value of the first channel; None: there is none, or it is unknown."""
     path: str | None = None
     """Name of the input in messages, without secrets; None: it has no name."""
+    held: int = 0
+    """Bytes of the file that are held while it is read, beside what is returned, if that is much: a large block."""
 
 
 @runtime_checkable

@@ -9,13 +9,18 @@ from concurrent.futures import Executor, Future
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.protocols import Pixels, Source
+from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.geometry import Box, reflect
 
 Slices = tuple[slice, ...]
 
 READERS = 2
 """Pieces that are read at the same time."""
+
+
+def readers_of(info: SourceInfo) -> int:
+    """Return how many threads read an input: one where each would decode, or hold, the same bytes again."""
+    return 1 if info.sequential or info.held else READERS
 
 
 class RowBuffer:

@@ -12,7 +12,7 @@ from pipeline.engine.block_network import BlockNetwork
 from pipeline.engine.network import Failure, Network, PatchNetwork
 from pipeline.engine.observer import NO_OBSERVER, SweepObserver
 from pipeline.engine.protocols import BlockPredictor, PlainSource, Predictor, Sink, Source, as_source
-from pipeline.engine.reader import READERS, RowBuffer
+from pipeline.engine.reader import RowBuffer, readers_of
 from pipeline.engine.recipe import Recipe
 from pipeline.engine.writer import OutputStage, SlabWriter
 from pipeline.geometry import Box, Lattice
@@ -53,8 +53,7 @@ def sweep(
     lattice, region = recipe.lattice, Box(run[0].start, run[-1].stop)
     network = _network(predictor, recipe, region)
     with ExitStack() as stack:
-        at_once = 1 if source.info.sequential else READERS
-        readers = stack.enter_context(ThreadPoolExecutor(at_once, "read"))
+        readers = stack.enter_context(ThreadPoolExecutor(readers_of(source.info), "read"))
         pool = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
         stack.callback(_cancel, readers, pool)

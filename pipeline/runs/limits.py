@@ -14,7 +14,7 @@ MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
 """Cells of an input, and of a side: more than the Earth has in pixels of 10 m, and its equator of 1 m."""
 _PACKED = 1000
 """How much compression may shrink labels, generously."""
-_GIB = 2**30
+_GIB, _MIB = 2**30, 2**20
 _LOOK = "check the header with `pipeline info`"
 
 
@@ -24,6 +24,18 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
         sides = " x ".join(f"{side:,}" for side in shape)
         raise InputError(
             f"{name}: has {sides} cells; the most is {MAX_SIDE:,} along a side and {MAX_CELLS:,} in all; {_LOOK}",
+            code="unsuitable",
+        )
+
+
+def check_held(name: str, held: int, budget: int | None) -> None:
+    """Raise InputError if a block of the file alone, `held` bytes, needs more than the `budget` or this machine has."""
+    there = psutil.virtual_memory().total
+    if held > min(there, budget or there):
+        most = f"--memory allows {budget / _MIB:,.0f}" if budget else f"this machine has {there / _MIB:,.0f}"
+        raise InputError(
+            f"{name}: is stored in blocks so large that reading one takes {held / _MIB:,.0f} MiB, but {most} MiB; "
+            "rewrite it in tiles first, e.g. with `gdal_translate -co TILED=YES -co COMPRESS=DEFLATE`, or allow more",
             code="unsuitable",
         )
 

@@ -24,7 +24,7 @@ from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
-from pipeline.runs.limits import check_shape, check_space
+from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import View, views_for
@@ -81,6 +81,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
             channels=source.channels,
             itemsize=source.dtype.itemsize,
             numerics=numerics_for(card, views, augmentation, resources),
+            held=source.info.held,
             layers=layers_of(job.also, card),
         )
         if _needs_strips(prepared, resources) and source.info.sequential:
@@ -96,6 +97,7 @@ def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
     cells = Box.whole(prepared.grid.shape).size
     for sweep in sweeps_of(prepared):
         labels, cut = cells * bytes_per_cell(sweep.decisions), resources.memory is not None
+        check_held(prepared.job.name, prepared.held, resources.memory)
         check_space(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
         sweep.slabs(resources)
 

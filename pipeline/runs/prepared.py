@@ -60,6 +60,8 @@ class PreparedJob:
     numerics: Numerics
     layers: tuple[Layer, ...] = ()
     """What is written beside the labels."""
+    held: int = 0
+    """Bytes of the input that are held while it is read, beside its pixels: a large block."""
 
     @property
     def averaged(self) -> bool:

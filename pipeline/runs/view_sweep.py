@@ -77,7 +77,7 @@ class ViewSweep:
         return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
 
     def memory(self, width: int | None = None) -> int:
-        """Return the bytes that the sweep holds: overlaps carried over, rows read ahead, slabs being written.
+        """Return the bytes that the sweep holds: overlaps carried over, rows read ahead, slabs, a block of the file.
 
         Args:
             width: Columns of a strip; None: whole rows.
@@ -86,7 +86,7 @@ class ViewSweep:
         *rows, columns = self.grid.shape
         across = prod(rows[1:]) * min(columns, (width or columns) + self.lattice.patch[-1])
         written = 3 * bytes_per_cell(self.decisions) * SLAB_ROWS[len(self.grid.shape)]
-        return across * (self._carried() + self._read() + written)
+        return self.prepared.held + across * (self._carried() + self._read() + written)
 
     def _carried(self) -> int:
         """Bytes of the sums that are carried over, for each column."""
@@ -117,8 +117,9 @@ class ViewSweep:
         fitting = next((width for width in widths if self.memory(width) <= budget), None)
         if fitting is None:
             raise RequestError(
-                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB; "
-                "allow more, or use smaller patches"
+                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB"
+                + (f", {self.prepared.held / 2**20:.1f} of them for a block of the file" if self.prepared.held else "")
+                + "; allow more, or use smaller patches"
             )
         return fitting
 

@@ -103,13 +103,15 @@ class MosaicSource(Source):
         self.bands, self.band_info = first.bands, first.band_info
         first.close()
         self.info = replace(first.info, nodata=None, path=name)
-        found = [(paths[0], first.grid)]
+        found, held = [(paths[0], first.grid)], [first.info.held]
         for path in paths[1:]:
             tile = RasterSource(path, bands, allow=allow)
             tile.close()
             self._check_alike(paths[0], path, tile)
             self.info = replace(self.info, dtype=np.result_type(self.dtype, tile.dtype))
             found.append((path, tile.grid))
+            held.append(tile.info.held)
+        self.info = replace(self.info, held=sum(sorted(held)[-most_open:]))
         if onto is None:
             self._place(found)
         else:
@@ -235,6 +237,7 @@ class MosaicSource(Source):
 def _shifted(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
     """A grid from another cell on, in its own words."""
     words = dict(grid.reference["gdal"])
-    words["transform"] = shifted_transform(words["transform"], start)
+    if words["transform"] is not None:  # a single tile may have none
+        words["transform"] = shifted_transform(words["transform"], start)
     words |= {"rpcs": None} if "rpcs" in words else {}
     return Grid(shape, shifted(grid.affine, start), grid.axes, grid.crs, {"gdal": words})

@@ -30,6 +30,7 @@ from pipeline.io.raster.bands import bands_of
 from pipeline.io.raster.drivers import open_dataset
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.georeference import grid_of
+from pipeline.io.raster.held import bytes_held
 from pipeline.io.raster.references import check_dataset, check_file
 from pipeline.sources.validity import valid_mask
 
@@ -99,6 +100,7 @@ class RasterSource(Source):
                 dtype=dtype,
                 block=self._checked_block(dataset, dtype),
                 nodata=self._nodata[0],
+                held=bytes_held(dataset),
                 path=self._path,
             )
             self._one_type = len({*_picked(dataset.dtypes, [*self.bands, *self._shown])}) == 1

@@ -71,6 +71,7 @@ class StackSource(Source):
                 source.close()
         dtype: np.dtype[Any] = np.result_type(*(part.source.dtype for part in self._parts))
         self.info = replace(opened[0].info, channels=len(self.bands), dtype=dtype, nodata=None, path=self._path)
+        self.info = replace(self.info, held=sum(part.source.info.held for part in self._parts))
 
     def _cells(self, first: RasterSource, other: RasterSource) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The row of another raster for each row of the first, and the column for each column."""

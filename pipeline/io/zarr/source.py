@@ -19,7 +19,9 @@ from pipeline.io.zarr.discover import ZarrArray, find, split_axes
 from pipeline.io.zarr.georeference import grid_of
 from pipeline.sources.validity import valid_mask
 
-_LARGEST_CHUNK = 1 << 30
+_LARGE_CHUNK, _LARGEST_CHUNK = 32 << 20, 1 << 30
+_AT_ONCE = 10
+"""Chunks that zarr reads at the same time."""
 _BROKEN = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError),
     *(zlib.error, LZMAError),
@@ -65,6 +67,7 @@ class ZarrSource(Source):
             block=tuple(self._array.chunks[-spatial:]),
             nodata=record["nodata"] if record else found.nodata,
             path=self._path,
+            held=self._held(),
         )
         self.classes: ClassTable = class_table_of(record["classes"]) if record else ()
         self.provenance: dict[str, Any] = record["made"] if record else {}
@@ -89,6 +92,11 @@ class ZarrSource(Source):
                 f"{self._path}: is stored in chunks of {self._array.chunks}, {size / 2**30:.1f} GiB each, and can only "
                 "be read by whole chunks; write it again in smaller ones"
             )
+
+    def _held(self) -> int:
+        """Bytes of the chunks that are decoded at the same time, where they are large."""
+        size = prod(self._array.chunks) * self._array.dtype.itemsize
+        return size * min(_AT_ONCE, -(-self._array.shape[-1] // self._array.chunks[-1])) if size > _LARGE_CHUNK else 0
 
     def read(self, box: Box) -> Pixels:
         """Return the pixels of `box`, `(channels, *box.shape)`.

@@ -25,6 +25,10 @@ HEAD = 512
 """Bytes that are enough to recognize a file."""
 _LONGEST_META = 1 << 20
 _PIECE = 1 << 20
+_NOTHING = bytes(8)
+"""An element of tag (0000,0000) that is empty, which no data set begins with."""
+MOST_INFLATED = 4 << 30
+"""Most bytes of a deflated data set that are unpacked."""
 
 
 class _Coding(NamedTuple):
@@ -146,6 +150,18 @@ def as_standard(file: IO[bytes]) -> IO[bytes]:
     return BufferedReader(_Joined(head, body, 0 if deflated else layout.data))
 
 
+def is_blank(file: IO[bytes]) -> bool:
+    """Return whether zeros follow the meta group of a file: to pydicom, as many elements of a command set."""
+    layout = layout_of(file.read(HEAD))
+    if layout is not None and layout.data + len(_NOTHING) > HEAD:
+        file.seek(0)
+        layout = layout_of(file.read(_LONGEST_META))
+    file.seek(0 if layout is None else layout.data)
+    found = file.read(len(_NOTHING))
+    file.seek(0)
+    return found == _NOTHING
+
+
 def _meta(syntax: str, sop_class: str) -> bytes:
     """A preamble and a meta group."""
     named = {_STORED_CLASS: sop_class, _SYNTAX: syntax}
@@ -226,6 +242,8 @@ class _Inflated(_Readable):
     def _next(self, count: int) -> bytes:
         """At most so many bytes that follow; none at the end."""
         data = b""
+        if self._done > MOST_INFLATED:
+            raise OSError(f"more than {MOST_INFLATED >> 20:,} MiB")
         while not data and not self._unpacker.eof:
             packed = self._unpacker.unconsumed_tail or self._file.read(_PIECE)
             data = self._unpacker.decompress(packed, count)

@@ -20,6 +20,9 @@ IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }
 """Modality by SOP class: CT and MR images, enhanced and legacy converted ones too."""
+MOST_UNPACKED = 256 << 20
+"""Most bytes of a member of a zip that are unpacked: several times the largest slice."""
+_MIB = 1 << 20
 _SUFFIX = ".dcm"
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 BROKEN = (OSError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
@@ -67,11 +70,25 @@ class Files:
 
     def head(self, name: str) -> bytes:
         """Return the first bytes of a file, for `may_be_image`."""
-        with self.open(name) as file:
+        with self._opened(name) as file:
             return file.read(HEAD)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading."""
+        """Open a file for reading.
+
+        Raises:
+            InputError: A member of a zip is larger than any slice.
+
+        """
+        size = 0 if self._zip is None else self._zip.getinfo(name).file_size
+        if size > MOST_UNPACKED:
+            raise InputError(
+                f"unpacks to {size / _MIB:,.0f} MiB, and the most is {MOST_UNPACKED / _MIB:,.0f}; "
+                "unzip it, and give the folder"
+            )
+        return self._opened(name)
+
+    def _opened(self, name: str) -> IO[bytes]:
         return (self._folder / name).open("rb") if self._zip is None else self._zip.open(name)
 
     def close(self) -> None:

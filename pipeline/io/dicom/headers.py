@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import cache
 from logging import CRITICAL, getLogger
 from math import isfinite
-from typing import Any
+from typing import IO, Any
 
 import pydicom
+from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder
+from pydicom.tag import Tag
 
 from pipeline.errors import InputError
-from pipeline.io.dicom.encoding import as_standard
+from pipeline.io.dicom.encoding import as_standard, is_blank
 from pipeline.io.dicom.files import BROKEN, IMAGES, Files, may_be_image, stands_for
 from pipeline.sources.validity import is_scale
 
@@ -52,6 +54,9 @@ _ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1")
 _OTHER = "OT"
 """Modality of an image that names none: other."""
 _MOST_FRAMES = 1 << 16
+_MOST_DISORDERED = 100
+"""Elements that may follow one of a higher tag."""
+_PIXELS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
 
 Numbers = tuple[float, ...]
 
@@ -131,8 +136,10 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
     configure()
     try:
         with files.open(name) as file:
-            header = pydicom.dcmread(as_standard(file), stop_before_pixels=True, specific_tags=list(_TAGS))
+            header = _header(file)
         sop_class, modality = _class_of(header)
+    except InputError:
+        raise
     except Exception:
         raise InputError("its header is damaged; fetch the file again from where it came") from None
     if not modality:
@@ -157,6 +164,36 @@ def _slices(files: Files, name: str) -> Iterator[Slice]:
             stored=_stored(tags),
             scale=_scale(tags),
         )
+
+
+def _header(file: IO[bytes]) -> Any:  # noqa: ANN401  (a data set of pydicom)
+    if is_blank(file):
+        raise InputError("its header ends in zeros, so it is damaged; fetch the file again from where it came")
+    return read_partial(as_standard(file), _End(), specific_tags=list(map(Tag, _TAGS)))
+
+
+@dataclass
+class _End:
+    """Where the header of a file ends: at its pixels, or where its elements have long been out of order."""
+
+    last: int = 0
+    disordered: int = 0
+
+    def __call__(self, tag: int, representation: str | None, length: int) -> bool:
+        """Return whether the header ends before an element.
+
+        Raises:
+            InputError: What follows is no header: without this, a file of zeros is as many elements.
+
+        """
+        self.disordered += tag <= self.last
+        if self.disordered > _MOST_DISORDERED:
+            raise InputError(
+                f"has more than {_MOST_DISORDERED} elements out of order, so its header is damaged; fetch the file "
+                "again from where it came"
+            )
+        self.last = tag
+        return tag in _PIXELS
 
 
 def _class_of(header: Any) -> tuple[str, str]:  # noqa: ANN401  (a data set of pydicom)

@@ -68,3 +68,4 @@ def _check_length(voxels: VoxelLayout, count: int, dim: list[int], stream: ByteS
             f"{'at most ' * stream.packed}{stream.most}: it is cut short, or its header is damaged; fetch the file "
             "again from where it came"
         )
+    stream.expect(needed)

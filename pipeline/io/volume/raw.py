@@ -72,6 +72,11 @@ def _stream(plain: RawVolumeHeader) -> ByteStream:
             f"needs {needed} bytes for its shape {plain.shape}, but {plain.data.name} holds "
             f"{'at most ' * stream.packed}{stream.most}; fetch it again from where it came"
         )
+    try:
+        stream.expect(needed)
+    except InputError:
+        stream.close()
+        raise
     return stream
 
 

@@ -25,6 +25,9 @@ UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.I
 _GZIP_MAGIC = b"\x1f\x8b"
 MOST_PER_PACKED_BYTE = 1032
 """Most bytes that deflate can encode in one (zlib's technical notes)."""
+MOST_UNPACKED, MOST_AFTER = 64 << 30, 64 << 20
+"""Most bytes of a packed volume, and of what may follow its voxels."""
+_GIB = 1 << 30
 _PIECE = 1 << 20
 _Readable = RawIOBase | BufferedIOBase
 
@@ -49,6 +52,22 @@ class ByteStream:
         self.packed = unpacked is not None
         self.most = most
         """Bytes that the stream can hold at most; exactly that many where it is not packed."""
+        self._end = MOST_UNPACKED
+
+    def expect(self, needed: int) -> None:
+        """Set how many bytes of the stream are needed; those that follow are only read for the checksum.
+
+        Raises:
+            InputError: They are more than are unpacked at most.
+
+        """
+        if self.packed and needed > MOST_UNPACKED:
+            raise InputError(
+                f"unpacks to {needed / _GIB:,.1f} GiB, and the most is {MOST_UNPACKED / _GIB:,.0f}; unpack it first, "
+                "e.g. with `gunzip`",
+                "unsuitable",
+            )
+        self._end = needed + MOST_AFTER
 
     def read_into(self, offset: int, target: memoryview, *, last: bool = False) -> None:
         """Fill `target` from byte `offset` on; with `last`, read on to the end, so that the checksum is checked.
@@ -58,7 +77,7 @@ class ByteStream:
         with self._lock:
             self._fill(offset, target)
             if last and self.packed:
-                self._drain()
+                self._drain(offset + len(target))
 
     def close(self) -> None:
         """Release the file; further reads raise ValueError."""
@@ -74,9 +93,11 @@ class ByteStream:
                 raise EOFError(f"the data end after {offset + filled} bytes, {offset + len(target)} are needed")
             filled += count
 
-    def _drain(self) -> None:
-        while self._bytes.read(_PIECE):
-            pass
+    def _drain(self, at: int) -> None:
+        while piece := self._bytes.read(_PIECE):
+            at += len(piece)
+            if at > self._end:
+                raise EOFError(f"more than {MOST_AFTER >> 20} MiB follow after the voxels")
 
 
 def open_stream(path: Path, start: int = 0, packing: Packing | None = None) -> ByteStream:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import tomllib
 import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import nibabel
 import numpy as np
@@ -31,6 +32,7 @@ from pipeline.cli import app
 from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
+from pipeline.io.dicom import files as files_room
 from pipeline.io.dicom.encoding import layout_of
 from pipeline.io.formats import look
 from pipeline.io.opening import input_version, open_source
@@ -644,3 +646,63 @@ def test_slices_of_one_uid_and_other_bytes_are_still_refused(tmp_path):
     with pytest.raises(InputError, match="1 slices too many") as caught:
         open_source(folder)
     assert caught.value.code == "duplicate-slices"
+
+
+def bomb(path, content):
+    """A zip of one series, whose slices end in `content`."""
+    folder = put_series(path.with_suffix(""), pixels((2, 4, 4)))
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.writestr(file.name, file.read_bytes() + content)
+    return path
+
+
+@pytest.fixture
+def most(monkeypatch):
+    """Members of a zip may be of 3 MiB."""
+    monkeypatch.setattr(files_room, "MOST_UNPACKED", 3 << 20)
+
+
+@pytest.mark.usefixtures("most")
+def test_a_member_of_a_zip_that_unpacks_to_more_than_any_slice_is_refused_with_the_limit(tmp_path):
+    whole(bomb(tmp_path / "small.zip", bytes(2 << 20)))
+    path = bomb(tmp_path / "s.zip", bytes(4 << 20))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(InputError, match=r"file IM0000: unpacks to 4 MiB, and the most is 3; unzip it"):
+        open_source(path)
+
+
+@pytest.mark.usefixtures("most")
+def test_other_members_of_a_zip_may_be_large(tmp_path):
+    path = bomb(tmp_path / "s.zip", b"")
+    with ZipFile(path, "a", ZIP_DEFLATED) as archive:
+        archive.writestr("film.bin", b"film" + bytes(4 << 20))
+    _, values = whole(path)
+    assert values.shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("cut", [140, 200, 400, 800])
+def test_a_header_that_goes_on_in_zeros_is_damaged_and_soon_found_so(tmp_path, cut):
+    folder = put_series(tmp_path / "s", pixels((2, 4, 4)))
+    head = (folder / "IM0000").read_bytes()[:cut]
+    with (folder / "IM0000").open("wb") as file:
+        file.write(head)
+        file.truncate(2 << 30)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"IM0000: .*damaged"):
+        open_source(folder)
+    assert time.monotonic() - began < 20, "two gigabytes took minutes"
+
+
+def test_a_few_elements_out_of_order_do_no_harm(tmp_path):
+    folder = put_series(tmp_path / "s", pixels((2, 4, 4)))
+    expected = whole(folder)[1]
+    for path in folder.iterdir():
+        one = pydicom.dcmread(path)
+        one.save_as(path)
+        content = path.read_bytes()
+        at = content.index(b"\x20\x00\x0d\x00UI")  # StudyInstanceUID
+        length = 8 + int.from_bytes(content[at + 6 : at + 8], "little")
+        element, first = content[at : at + length], content.index(b"\x08\x00\x16\x00UI")
+        path.write_bytes(content[:first] + element + content[first:at] + content[at + length :])
+    np.testing.assert_array_equal(whole(folder)[1], expected)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import InputError
+from pipeline.io.opening import open_source
+from pipeline.io.volume import stream as stream_room
 from pipeline.io.volume.stream import UNREADABLE, open_stream, stream_of
 
 PACKED = {"raw": bytes, "gzip": gzip.compress, "zlib": zlib.compress}
@@ -68,3 +73,34 @@ def test_what_follows_packed_data_of_a_header_is_not_looked_at(tmp_path):
     stream.read_into(0, memoryview(target), last=True)
     stream.close()
     assert target == b"content"
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zlib"])
+def test_what_follows_the_voxels_is_unpacked_to_a_limit_that_is_told(tmp_path, packing, monkeypatch):
+    monkeypatch.setattr(stream_room, "MOST_AFTER", 3 << 20)
+    for after, ends in ((3 << 20, True), (5 << 20, False)):
+        (tmp_path / "x").write_bytes(PACKED[packing](b"voxels" + bytes(after)))
+        stream = open_stream(tmp_path / "x", 0, packing)
+        stream.expect(6)
+        target = bytearray(6)
+        if ends:
+            stream.read_into(0, memoryview(target), last=True)
+        else:
+            with pytest.raises(UNREADABLE, match="more than 3 MiB follow after the voxels"):
+                stream.read_into(0, memoryview(target), last=True)
+        assert target == b"voxels"
+        stream.close()
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.mha"])
+def test_a_packed_volume_beyond_any_real_one_is_refused_with_the_limit_before_it_is_read(tmp_path, name, monkeypatch):
+    path, side = tmp_path / name, 200
+    image = SimpleITK.GetImageFromArray(np.zeros((side, side, side), np.int16))
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    assert path.stat().st_size < 200_000
+    open_source(path).close()
+    monkeypatch.setattr(stream_room, "MOST_UNPACKED", 2 * side**3 - 1)
+    with pytest.raises(InputError, match=r"unpacks to 0\.0 GiB, and the most is 0; unpack it first") as caught:
+        open_source(path)
+    assert caught.value.code == "unsuitable"
+    assert str(caught.value).startswith(str(path))

@@ -285,7 +285,7 @@ def _volume(item: Input, number: int) -> str:
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """Return everything that decides a mask except its input, as JSON values."""
-    said = asdict(replace(job.plain(), input="", output=None, model=None, allow=None))
+    said = asdict(replace(job.plain(), input="", output=None, model=None, allow=None, catalog=None))
     how = {name: value for name, value in said.items() if value not in (None, "")}
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)

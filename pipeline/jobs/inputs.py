@@ -89,11 +89,13 @@ def jobs_of(request: Request) -> list[Job]:
     found = _expand(request)
     if request.series is not None:
         found = _with_series(found, request.series)
-    said = {field.name: getattr(request, field.name) for field in fields(Job)}
+    said = {field.name: getattr(request, field.name) for field in fields(Job) if field.name != "catalog"}
     said["volume"] = None if request.volume == "all" else request.volume
     outputs = _outputs(request, found)
     named = zip(found, outputs, strict=True)
-    jobs = [Job(**{**said, "input": item.text, "output": output}).plain() for item, output in named]
+    jobs = [
+        Job(**{**said, "input": item.text, "output": output, "catalog": item.catalog}).plain() for item, output in named
+    ]
     if request.volume != "all":
         return jobs
     each = [one for item, job in zip(found, jobs, strict=True) for one in expand_4d(job, item)]

@@ -21,6 +21,7 @@ from pipeline.decoding.readers import (
 )
 from pipeline.io.address import redact_url
 from pipeline.io.band_names import BandName, band_names
+from pipeline.io.catalog import CatalogValues
 
 
 def parse_bands(words: str) -> tuple[BandName, ...]:
@@ -183,6 +184,10 @@ class Job(JobOptions):
     volume: Annotated[
         int | None,
         Meaning("Index (from 0) of the volume in a 4-D NIfTI.", unset="a 4-D file is refused"),
+    ] = None
+    catalog: Annotated[
+        CatalogValues | None,
+        Meaning("Scale and offset by the catalog in which the input was found.", unset="none, or not from a catalog"),
     ] = None
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.engine import Source
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.io.band_names import BandName, HasBands, RasterBand, bands_named
+from pipeline.io.catalog import CatalogValues
 from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
 from pipeline.models.card import Values
@@ -39,6 +40,8 @@ class InputRequirements:
     """Offset of all channels, or of each, in place of the file's."""
     option: Literal["--bands", "data.bands"] = "--bands"
     """Option or key that selects bands."""
+    catalog: CatalogValues | None = None
+    """What the catalog that the input is from says about its values."""
 
     def option_text(self, words: Sequence[str]) -> str:
         """Return the option that selects these bands, as the user would write it."""
@@ -100,12 +103,17 @@ def resolve_read_options(source: Source, path: str, needs: InputRequirements) ->
     If none are selected and the file names a band for every channel, those are taken.
 
     Raises:
-        InputError: If a band would be used as a channel although it is named like another one, or if the model takes
-            physical values and the integers of the file have no scale and offset.
+        InputError: If a band would be used as a channel although it is named like another one, if the model takes
+            physical values and the integers of the file have no scale and offset, or if the user gives an offset that
+            is in the file already.
 
     """
+    _check_offset(path, needs)
     bands = _bands(source, path, needs)
-    chosen = [source.band_info[number - 1] for number in bands or source.bands] if isinstance(source, HasBands) else []
+    numbers = (bands or source.bands) if isinstance(source, HasBands) else ()
+    chosen = [source.band_info[number - 1] for number in numbers] if isinstance(source, HasBands) else []
+    if chosen and needs.catalog is not None:
+        chosen = _from_catalog(chosen, numbers, needs.catalog)
     try:
         calibration = _calibration(source, chosen, needs)
     except ValueError as error:
@@ -143,6 +151,25 @@ def _calibration(source: Source, chosen: Sequence[RasterBand], needs: InputRequi
 
 def _given_calibration(needs: InputRequirements, count: int) -> Calibration:
     return Calibration(_each("scale", needs.scale or (1.0,), count), _each("offset", needs.offset or (0.0,), count))
+
+
+def _check_offset(path: str, needs: InputRequirements) -> None:
+    if needs.catalog is not None and needs.catalog.applied and min(needs.offset or (0.0,)) < 0:
+        given = ",".join(f"{number:g}" for number in needs.offset or ())
+        raise InputError(
+            f"{path}: the catalog says that its offset is in the stored values already (boa_offset_applied), and "
+            f"--offset {given} would apply it again; leave out --offset",
+            code="unsuitable",
+        )
+
+
+def _from_catalog(chosen: Sequence[RasterBand], numbers: Sequence[int], catalog: CatalogValues) -> list[RasterBand]:
+    """Return bands with the scale and offset of the catalog where the file has none, and no offset that is applied."""
+    if all((band.scale, band.offset) == (1.0, 0.0) for band in chosen) and max(numbers) <= len(catalog.scale):
+        pairs = [(catalog.scale[number - 1], catalog.left[number - 1]) for number in numbers]
+    else:
+        pairs = [(band.scale, 0.0 if catalog.applied else band.offset) for band in chosen]
+    return [replace(band, scale=scale, offset=left) for band, (scale, left) in zip(chosen, pairs, strict=True)]
 
 
 def _file_calibration(source: Source, chosen: Sequence[RasterBand], needs: InputRequirements) -> Calibration | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from requests.exceptions import RequestException
 
 from pipeline.errors import InputError, RequestError
 from pipeline.io.address import redact_url, stack_of
+from pipeline.io.catalog import catalog_values
+from pipeline.io.formats import Input, look
 from pipeline.io.places import Places, places_of
 from pipeline.jobs.request import Search
 
@@ -28,7 +31,7 @@ _TRIES, _PATIENCE = 5, 30.0
 class NamedInput(NamedTuple):
     """An input, and the name of its mask."""
 
-    input: str
+    input: str | Input
     name: str
 
 
@@ -96,14 +99,25 @@ def _named_input(item: pystac.Item, asset: str | None, places: Places) -> NamedI
     """Return the input of an item: the requested asset, or several, separated by commas, as the bands of one scene."""
     if asset is not None:
         words = [word.strip() for word in asset.split(",")]
-        parts = [(word, _href(item, _find_asset(item, word), places)) for word in words]
-        return NamedInput(parts[0][1] if len(parts) == 1 else stack_of(parts), _file_name(item.id))
+        names = [_find_asset(item, word) for word in words]
+        parts = [(word, _href(item, name, places)) for word, name in zip(words, names, strict=True)]
+        where = parts[0][1] if len(parts) == 1 else stack_of(parts)
+        return _with_values(NamedInput(where, _file_name(item.id)), item, names)
     images = [name for name, about in item.assets.items() if _is_tiff(about)]
     usual = [name for name in _USUAL if name in item.assets]
     chosen = usual or (images if len(images) == 1 else [])
     if not chosen:
         raise RequestError(f"STAC item {item.id}: has the assets {_asset_list(item)}; choose one with --asset")
-    return NamedInput(_href(item, chosen[0], places), _file_name(item.id))
+    return _with_values(NamedInput(_href(item, chosen[0], places), _file_name(item.id)), item, chosen[:1])
+
+
+def _with_values(named: NamedInput, item: pystac.Item, assets: Sequence[str]) -> NamedInput:
+    """Return an input with what its item says about the values of these assets."""
+    try:
+        values = catalog_values(item.properties, [item.assets[name].extra_fields for name in assets])
+    except TypeError as error:
+        raise RequestError(f"STAC item {item.id}: {error}; correct it, or give the files themselves") from error
+    return named if values is None else named._replace(input=replace(look(named.input), catalog=values))
 
 
 def _find_asset(item: pystac.Item, word: str) -> str:

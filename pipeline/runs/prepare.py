@@ -129,7 +129,8 @@ def _user_read_options(job: Job, item: Input) -> ReadOptions:
 
 
 def _input_requirements(card: Card, job: Job) -> InputRequirements:
-    return InputRequirements(card.name, card.channels, job.bands, card.values, job.scale, job.offset)
+    values = card.values, job.scale, job.offset
+    return InputRequirements(card.name, card.channels, job.bands, *values, catalog=job.catalog)
 
 
 def _check_kind(source: Source, card: Card, job: Job) -> None:

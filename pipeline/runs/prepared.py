@@ -121,6 +121,15 @@ class PreparedJob:
         return "as stored" if self.reading.calibration is None else str(self.reading.calibration)
 
     @property
+    def catalog_description(self) -> str | None:
+        """What is done by what the catalog says about the values; None if it says nothing, or nothing is done."""
+        catalog, by_user = self.job.catalog, (self.job.scale, self.job.offset) != (None, None)
+        if catalog is None or by_user or self.card.values == "raw":
+            return None
+        applied = "; the offset is in the stored values already and is not applied again" if catalog.applied else ""
+        return f"values by the catalog of the input: {self.values_description}{applied}"
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the model normalizes each input by its own statistics."""
         return self.card.normalization.by_input

@@ -88,6 +88,8 @@ def segment_in(run: RunContext, job: Job) -> Report:
         run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
+    if told := prepared.catalog_description:
+        run.observer.note(told)
     with output_lock(prepared.work, prepared.output):
         prepared, done = _look(prepared, resources, ledger)
         if done:

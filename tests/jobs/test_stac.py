@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pystac
 import pytest
 import rasterio
 from affine import Affine
 
+from pipeline.archive.archive import recipe_of
 from pipeline.errors import InputError, NothingFoundError, RequestError
 from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.job import Resources
 from pipeline.jobs.job_file import read_request
 from pipeline.jobs.request import Request, Search
+from pipeline.models.store import save_model
+from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
-from tests.support.inputs import pixels
+from tests.support.inputs import SCENE_CARD, pixels
+from tests.support.model_cases import network_of
+from tests.support.observers import Callbacks
 from tests.support.rasters import put as put_raster
 from tests.support.remote import served
+
+PLAIN = Resources(precision="float32", runtime="torch")
 
 
 def item(identity="a", assets=None, clouds=None, day=1, **more):
@@ -347,3 +357,86 @@ def test_a_search_is_checked_key_by_key(put, before, after, said):
     with pytest.raises(RequestError) as error:
         read_request(Path(put(SEARCH.replace(before, after), "job.toml")))
     assert said in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def physical(tmp_path_factory):
+    """A model of physical values of two channels."""
+    folder = tmp_path_factory.mktemp("models")
+    card = replace(SCENE_CARD, name="physical", values="physical")
+    save_model(folder / "physical", card, network_of(card.network))
+    return str(folder / "physical")
+
+
+S2 = {"scale": 0.0001, "offset": -0.1}
+APPLIED = {"earthsearch:boa_offset_applied": True}
+
+
+@pytest.fixture
+def reflectance(put, tmp_path):
+    """Jobs of an item of two assets of 16 bits, with what it says about them, and with tags in the files or not."""
+
+    def make(said, flag, tags=None, **more):
+        for name in ("red", "nir"):
+            path = put_raster(tmp_path / f"{name}.tif", pixels((1, 50, 60)).astype(np.uint16) * 20)
+            if tags is not None:
+                with rasterio.open(path, "r+") as dataset:
+                    dataset.scales, dataset.offsets = ((number,) for number in tags)
+        assets = {name: {"href": f"./{name}.tif", "type": TIFF, **said} for name in ("red", "nir")}
+        told = item("S2A", assets)
+        told["properties"] |= flag
+        (job,) = jobs_of(Request(input=(put(told),), asset="red,nir", output=f"{tmp_path}/out/", **more))
+        return job
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("said", "flag", "tags", "expected"),
+    [
+        ({"raster:bands": [S2]}, {}, None, (0.0001, -0.1)),
+        ({"raster:bands": [S2]}, APPLIED, None, (0.0001, 0.0)),
+        ({"raster:bands": [S2]}, APPLIED, (0.0001, -0.1), (0.0001, 0.0)),
+        ({"raster:bands": [S2]}, {}, (0.0002, -0.2), (0.0002, -0.2)),
+        ({}, APPLIED, (0.0001, -0.1), (0.0001, 0.0)),
+        ({"bands": [{"raster:scale": 0.0001, "raster:offset": -0.1}]}, APPLIED, None, (0.0001, 0.0)),
+    ],
+)
+def test_an_offset_of_a_catalog_is_applied_once_and_told(reflectance, physical, said, flag, tags, expected):
+    notes = []
+    job = reflectance(said, flag, tags, model=physical)
+    prepared = prepare(job, Resources())
+    assert prepared.fingerprint()["calibration"] == {"scale": (expected[0],) * 2, "offset": (expected[1],) * 2}
+    assert segment(job, PLAIN, Callbacks(note=notes.append)).status == "done"
+    told = f"values by the catalog of the input: scale {expected[0]:g}, offset {expected[1]:g}"
+    assert [note for note in notes if "catalog" in note] == [
+        told + ("; the offset is in the stored values already and is not applied again" if flag else "")
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("given_", [(-0.1,), (0.0, -1000.0)])
+def test_an_offset_that_would_be_applied_twice_is_refused(reflectance, models, physical, given_):
+    for model in (physical, str(models / "scene")):
+        job = reflectance({"raster:bands": [S2]}, APPLIED, model=model, scale=(0.0001,), offset=given_)
+        with pytest.raises(InputError, match=r"boa_offset_applied.* would apply it again; leave out --offset"):
+            prepare(job, Resources())
+    job = reflectance({"raster:bands": [S2]}, APPLIED, model=physical, scale=(0.0001,))
+    assert prepare(job, Resources()).values_description == "scale 0.0001, offset 0"
+    job = reflectance({"raster:bands": [S2]}, {}, model=physical, scale=(0.0001,), offset=(-0.1,))
+    assert prepare(job, Resources()).values_description == "scale 0.0001, offset -0.1"
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_what_a_catalog_says_changes_no_recipe_and_nothing_of_a_model_of_stored_values(reflectance, models):
+    plain, told = (reflectance(*said, model=str(models / "scene")) for said in (({}, {}), ({"raster:bands": [S2]}, {})))
+    assert plain.catalog is None
+    assert told.catalog is not None
+    assert recipe_of(plain) == recipe_of(told)
+    assert prepare(told, Resources()).fingerprint() == prepare(plain, Resources()).fingerprint()
+
+
+def test_a_scale_that_is_no_number_is_refused_with_the_item(reflectance):
+    with pytest.raises(RequestError, match="STAC item S2A: scale or offset 'x' is not a number"):
+        reflectance({"raster:bands": [{"scale": "x"}]}, {})

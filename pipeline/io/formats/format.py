@@ -12,6 +12,7 @@ from pipeline.engine import Source
 from pipeline.files.signatures import FileKind
 from pipeline.geometry import Grid
 from pipeline.io.address import redact_url
+from pipeline.io.catalog import CatalogValues
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 
 Kind = Literal["scene", "volume"]
@@ -42,6 +43,8 @@ class Input:
     """Whether it is an address rather than a local file."""
     parts: tuple[tuple[str, Input], ...] = field(default=(), compare=False)
     """Name and file of each raster of a stack."""
+    catalog: CatalogValues | None = field(default=None, compare=False)
+    """What the catalog that it was found in says about its values."""
 
     @property
     def path(self) -> Path:

@@ -342,3 +342,17 @@ def test_such_tiles_are_a_job_with_a_grid_of_its_own(tiles, models, tmp_path):
     far = Grid((9, 9), ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ("y", "x"), UTM)
     with pytest.raises(InputError, match="does not overlap the target grid"):
         open_source(f"mosaic:{folder}", onto=far)
+
+
+@pytest.mark.parametrize(
+    ("place", "how", "said"),
+    [
+        ("degrees", {"resolution": (10.0, 10.0)}, r"10 x 10 .* is 0\.0111111 x 0\.0138889; .* the CRS \(degree\)"),
+        ("north-up", {"crs": "EPSG:4326", "resolution": (0.5, 0.5)}, r"0\.5 x 0\.5 .* of the CRS \(degree\)"),
+        ("transform alone", {"resolution": (1e4, 1e4)}, r"10000 x 10000 .* is 400 x 500; give it in units of the CRS$"),
+    ],
+)
+def test_a_pixel_larger_than_the_scene_is_in_another_unit(place, how, said, tmp_path):
+    path = str(put(tmp_path / "a.tif", pixels((1, 40, 50)), **PLACES[place]))
+    with pytest.raises(RequestError, match=f"--resolution: a pixel of {said}"):
+        find_target_grid(Job(path, **how))

@@ -76,6 +76,7 @@ LATE = (
     "pipeline.jobs.inputs",
     "pipeline.masks.areas",
     "pipeline.masks.export",
+    "pipeline.masks.info",
     "pipeline.models.inference.runtime",
     "pipeline.runs.prepare",
     "pipeline.runs.segment",

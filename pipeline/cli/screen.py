@@ -61,14 +61,14 @@ class Screen(Observer):
     def item(self, job: Job, number: int, count: int) -> Observer:
         """Return a line for the next item."""
         name = pseudonym(job.name) if self._hash_names else job.name
-        return self._line(name if count == 1 else f"{number}/{count} {name}")
+        return self._line(name) if count == 1 else self._line(f"{number}/{count} {name}", f"{name}: ")
 
     def step(self, name: str) -> Observer:
         """Return a line for a step over all items, shown once it begins."""
         return self._line(name, visible=False)
 
-    def _line(self, name: str, *, visible: bool = True) -> Observer:
-        return _Line(self, self._bar, name, self._bar.add_task(name, total=None, visible=visible))
+    def _line(self, name: str, before: str = "", *, visible: bool = True) -> Observer:
+        return _Line(self, self._bar, name, self._bar.add_task(name, total=None, visible=visible), before)
 
     def finished(self, report: Report) -> None:
         """Remove the item's line, and print a failure at once."""
@@ -98,8 +98,9 @@ class Screen(Observer):
 class _Line(Observer):
     """A line of the bar, for one item or step."""
 
-    def __init__(self, screen: Screen, bar: Bar, name: str, line: TaskID) -> None:
+    def __init__(self, screen: Screen, bar: Bar, name: str, line: TaskID, before: str) -> None:
         self._screen, self._bar, self._name, self._line = screen, bar, name, line
+        self._before = before
 
     def started(self, cells: int, done: int) -> None:
         self._bar.update(self._line, total=cells, completed=done, visible=True)
@@ -111,7 +112,7 @@ class _Line(Observer):
         self._bar.update(self._line, description=f"{self._name}: {name}")
 
     def note(self, line: str) -> None:
-        self._screen.note(line)
+        self._screen.note(self._before + line)
 
     def should_stop(self) -> bool:
         return self._screen.should_stop()
@@ -162,5 +163,6 @@ def _print_table(reports: Sequence[Report]) -> None:
             sys.stdout.write(
                 f"{report.repeated:.0%} of the patches repeat others and were not computed: {report.output}\n"
             )
-        if report.reason is not None and report.status == "skipped":
-            sys.stderr.write(f"{report.output}: {report.reason}\n")
+    skipped = Counter(report.reason for report in reports if report.status == "skipped" and report.reason)
+    for reason, count in skipped.items():
+        sys.stderr.write(f"{count} skipped: {reason}\n")

@@ -44,7 +44,7 @@ def _open(item: Input) -> tuple[Source, dict[str, str]]:
 
 def _grid(grid: Grid) -> dict[str, Any]:
     kind = "scene" if grid.is_scene else "volume"
-    place: dict[str, Any] = {"crs": grid.crs} if grid.is_scene else {"orientation": orientation_of(grid)}
+    place: dict[str, Any] = _place(grid) if grid.is_scene else {"orientation": orientation_of(grid)}
     return {
         "kind": kind,
         "shape": list(grid.shape),
@@ -53,6 +53,15 @@ def _grid(grid: Grid) -> dict[str, Any]:
         **place,
         "affine": [list(row) for row in grid.affine],
     }
+
+
+def _place(grid: Grid) -> dict[str, Any]:
+    """Return the CRS of a scene, and the size of its pixels in meters on the ground if that is known."""
+    from pipeline.io.raster.placement import ground_spacing  # rasterio, which volumes do not need
+
+    ground = ground_spacing(grid)
+    known = {} if ground is None else {"meters": [round(length, 6) for length in ground]}
+    return {**known, "crs": grid.crs}
 
 
 def _values(source: Source) -> dict[str, Any]:

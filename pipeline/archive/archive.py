@@ -38,7 +38,7 @@ WAIT = 30.0
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
 _CHANGED = "changed while it was read; run the same command again"
-_NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8")
+_NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
 
 

@@ -90,7 +90,7 @@ def plan(
     probe: Annotated[bool, typer.Option(help="Time the network on two random patches.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Show patches, slabs, memory, disk and time of a run without reading a pixel."""
+    """Show patches, slabs, memory, disk and time of a run, reading headers and a sample of values."""
     from pipeline.cli.tables import print_plans
     from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import load_request

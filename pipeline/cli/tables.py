@@ -63,13 +63,15 @@ _NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
 
 def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
     """Print plans as tables, or `{"items": [...]}`."""
-    print_records([asdict(plan) for plan in plans], as_json=as_json)
+    records = [asdict(plan) for plan in plans]
+    shown = [{key: value for key, value in record.items() if value or key != "warnings"} for record in records]
+    print_records(records if as_json else shown, as_json=as_json)
 
 
 def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     """Print cards as one table, or `{"items": [...]}`."""
     if as_json:
-        print_json({"items": [encode(card) for card in cards]})
+        print_json({"items": [card.to_words() for card in cards]})
         return
     table = table_of("model", "for", "channels", "patch", "classes", "license")
     for card in cards:
@@ -104,7 +106,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
 
 
 def _patch(card: Card) -> str:
-    unit = "mm" if card.kind == "volume" else "world units"
+    unit = "mm" if card.kind == "volume" else "m"
     return " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} {unit}" if card.spacing else "")
 
 
@@ -315,6 +317,10 @@ def _lines(texts: Sequence[str]) -> str:
     return escape("\n".join(texts))
 
 
+def _warnings(remarks: Sequence[Mapping[str, str]]) -> str:
+    return _lines([f"{remark['message']} ({remark['rule']})" for remark in remarks])
+
+
 def _affine(rows: Sequence[Sequence[float]]) -> str:
     words = [[f"{value:.10g}" for value in row] for row in rows]
     width = max(len(word) for row in words for word in row)
@@ -349,6 +355,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "affine": _affine,
     "made": _flat_lines,
     "crs": _crs,
+    "warnings": _warnings,
     "concluded": _lines,
     "told": _lines,
 }

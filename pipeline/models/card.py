@@ -16,9 +16,11 @@ from pipeline.models.spec import PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
-_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw", "view_weights": []}
+_ADDED: Mapping[str, Any] = {"training": {}, "limits": [], "values": "raw", "view_weights": [], "domain": None}
 """Keys that older cards of this format do not have."""
 Pair = tuple[int, int]
+Range = tuple[float, float]
+"""A smallest and a largest value."""
 Values = Literal["raw", "physical"]
 ViewName = Literal["axial", "coronal", "sagittal"]
 
@@ -98,6 +100,33 @@ class Int8:
 
 
 @dataclass(frozen=True)
+class Domain:
+    """What a model was trained on: inputs that are far from it are told, or refused. What is unknown is left empty."""
+
+    values: tuple[Range, ...] = ()
+    """Lowest and highest value of each channel, as the model takes them."""
+    ground_resolution: Range | None = None
+    """Meters on the ground of a pixel (scenes)."""
+    spacing: tuple[Range, ...] = ()
+    """Millimeters of a voxel along x, y and z of the model's orientation (volumes)."""
+    field_of_view: tuple[Range, ...] = ()
+    """Millimeters of a whole volume along x, y and z of the model's orientation."""
+
+    def check(self, kind: str, channels: int) -> None:
+        """Raise ValueError if this cannot be the domain of a model of `kind` with so many channels."""
+        if len(self.values) not in (0, channels):
+            raise ValueError(f"domain.values: needs a range for each of {channels} channels, got {self.values}")
+        axes = {0, 3} if kind == "volume" else {0}
+        if {len(self.spacing), len(self.field_of_view)} - axes or (kind == "volume" and self.ground_resolution):
+            raise ValueError(
+                "domain: scenes have a ground_resolution; volumes have a spacing and a field_of_view for x, y and z"
+            )
+        lengths = [*self.spacing, *self.field_of_view, *([self.ground_resolution] if self.ground_resolution else [])]
+        if any(low > high for low, high in (*self.values, *lengths)) or any(low <= 0 for low, _ in lengths):
+            raise ValueError(f"domain: ranges are a smallest and a largest value, lengths above 0, got {self}")
+
+
+@dataclass(frozen=True)
 class Card:
     """Description of a model: its input, its output, how it is run, and where it comes from."""
 
@@ -119,7 +148,7 @@ class Card:
     """Neighboring slices seen on each side (volumes); 0 for scenes."""
     normalization: Annotated[Normalization, Meaning("How values are scaled.", name="normalisation")]
     spacing: tuple[float, float] | None
-    """Millimeters (volumes) or world units (scenes) per model pixel, height and width; None: the input's own."""
+    """Millimeters (volumes) or meters on the ground (scenes) per model pixel, height, width; None: the input's own."""
     orientation: str | None
     """World direction of each axis x, y, z that it was trained in, such as "RAS" (volumes); None for scenes."""
     views: tuple[ViewName, ...]
@@ -145,6 +174,8 @@ class Card:
     """Its form in int8, if it has one."""
     view_weights: tuple[float, ...] = ()
     """Weight of each of `views` where scores are averaged, above 0; empty: all alike."""
+    domain: Domain | None = None
+    """What it was trained on; None: unknown."""
 
     def __post_init__(self) -> None:
         self._check_table()
@@ -152,6 +183,8 @@ class Card:
         self._check_kind()
         self._check_views()
         self.normalization.check(len(self.channels))
+        if self.domain is not None:
+            self.domain.check(self.kind, len(self.channels))
 
     def _check_table(self) -> None:
         names = [entry.name for entry in self.classes]
@@ -190,9 +223,14 @@ class Card:
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 
+    def to_words(self) -> dict[str, Any]:
+        """Return the card as JSON values; without a domain, if that is unknown, as older versions have it."""
+        words: dict[str, Any] = encode(self)
+        return words if self.domain is not None else {key: value for key, value in words.items() if key != "domain"}
+
     def to_json(self) -> str:
         """Return the card as a JSON document, one key per line."""
-        return json.dumps(encode(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_words(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Card:
@@ -203,7 +241,15 @@ class Card:
 
         """
         document = json.loads(text)
-        return decode(cls, {**_ADDED, **document} if isinstance(document, dict) else document)
+        return decode(cls, _complete(document) if isinstance(document, dict) else document)
+
+
+def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card's document with the keys that may be left out."""
+    words = {**_ADDED, **document}
+    if isinstance(words["domain"], dict):
+        words["domain"] = {**encode(Domain()), **words["domain"]}
+    return words
 
 
 def views_of(asked: str | Sequence[str] | None) -> tuple[ViewName, ...] | None:

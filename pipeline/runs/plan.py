@@ -14,9 +14,11 @@ from pipeline.engine.protocols import BlockPredictor, Predictor
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
+from pipeline.runs.domain import remarks_on
 from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
+from pipeline.runs.report import Remark
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.sources.statistics import InputStatistics
 
@@ -59,10 +61,12 @@ class Plan:
     """Patches that two workers compute, as a share of all."""
     seconds: float | None
     """Time of the network on this machine, by two patches of noise; None: not measured."""
+    warnings: tuple[Remark, ...] = ()
+    """In what the input is far from what the model was trained on."""
 
 
 def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) -> Plan:
-    """Plan a job; reads headers only.
+    """Plan a job; reads headers, and a sample of values if the model knows which it was trained on.
 
     Args:
         job: The job.
@@ -102,6 +106,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         runs=sum(map(len, shared)),
         recomputed=max(recomputed(sweep.lattice, runs) for sweep, runs in zip(sweeps, shared, strict=True)),
         seconds=sum(map(_seconds, sweeps)) if probe else None,
+        warnings=remarks_on(prepared),
     )
 
 

@@ -7,6 +7,20 @@ from typing import Literal
 
 HELD = "held"
 """Code of items that another run is working on."""
+Rule = Literal["value-range", "ground-resolution", "voxel-spacing", "field-of-view", "unknown-units"]
+"""Rules by which an input may be far from what a model was trained on; docs/concepts/domain.md explains each."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Why a mask may be wrong although it was made."""
+
+    rule: Rule
+    message: str
+    """Both values, and what to do; without the name of the input."""
+
+    def __str__(self) -> str:
+        return f"warning: {self.message} ({self.rule})"
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,8 @@ class Report:
     """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
     repeated: float | None = None
     """Share of the patches that were not computed, because the same values had been seen before; None with workers."""
+    warnings: tuple[Remark, ...] = ()
+    """In what the input is far from what the model was trained on."""
 
     @property
     def missing(self) -> bool:

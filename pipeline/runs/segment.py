@@ -22,6 +22,7 @@ from pipeline.geometry import Box
 from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
+from pipeline.runs.domain import remarks_on
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable, check_stop
 from pipeline.runs.prepare import numerics_for, prepare
@@ -33,7 +34,7 @@ from pipeline.runs.publish import (
     has_failed_patches,
     publish,
 )
-from pipeline.runs.report import Report
+from pipeline.runs.report import Remark, Report
 from pipeline.runs.stoppable import StoppableSource
 from pipeline.runs.stores import check, labels_part, parts_of, view_parts
 from pipeline.runs.view_averaging import average
@@ -84,12 +85,9 @@ def segment_in(run: RunContext, job: Job) -> Report:
     if done:
         _clear_up(prepared, ledger)
         return _skipped(prepared)
-    if job.bands is None and prepared.reading.bands is not None:
-        run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
-    if told := prepared.catalog_description:
-        run.observer.note(told)
+    warnings = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
     with output_lock(prepared.work, prepared.output):
         prepared, done = _look(prepared, resources, ledger)
         if done:
@@ -107,7 +105,20 @@ def segment_in(run: RunContext, job: Job) -> Report:
                 f"({error.strerror or error}); the same command continues from what is done"
             ) from error
     report = _report(prepared, "done", None)
-    return replace(report, seconds=time.monotonic() - began, seam_index=seams, repeated=counter.share)
+    seconds = time.monotonic() - began
+    return replace(report, seconds=seconds, seam_index=seams, repeated=counter.share, warnings=warnings)
+
+
+def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> tuple[Remark, ...]:
+    """Note how the input is read and in what it is far from what the model was trained on, and return the latter."""
+    warnings = remarks_on(prepared, refuse=refuse)
+    for remark in warnings:
+        run.observer.note(str(remark))
+    if prepared.job.bands is None and prepared.reading.bands is not None:
+        run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
+    if told := prepared.catalog_description:
+        run.observer.note(told)
+    return warnings
 
 
 def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:

@@ -1,0 +1,184 @@
+"""Compare an input with what its model was trained on, by rules that have names; docs/concepts/domain.md explains them.
+
+What headers say is compared before a run, and values by a sample. An input that is far away gives a remark; one whose
+values cannot be what the model takes is refused, unless the user says how they are scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.geometry import Box, Grid
+from pipeline.geometry.orientation import canonical
+from pipeline.io.raster.clipped import ClippedSource
+from pipeline.io.raster.placement import HOW_TO_PLACE, ground_spacing
+from pipeline.models.card import Card, Range
+from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.report import Remark
+
+RESOLUTION, SPACING, VIEW = 1.25, 3.0, 1.5
+"""Factors beyond the range of a card from which a pixel, a voxel or a whole volume is far from it."""
+ENLARGED = 4.0
+"""Factor by which patches are enlarged for a model of finer pixels from which the pixels are far from those."""
+ROOM = 0.1
+"""Share of a range of values that may lie beyond its ends; not below 0 if the range does not."""
+REFUSED, TOLD = 0.5, 0.05
+"""Shares of sampled values beyond the range of a card from which an input is refused, or told."""
+TINY, SMALL = 0.02, 0.05
+"""Shares of the largest value of a card below which nearly all values are refused, if they are real, or told."""
+_PLACES, _SIDE = 3, 256
+"""Places of a sample along each side, and the cells of a side of each."""
+_HOW_TO_SCALE = (
+    "bring them to that range with --scale and --offset, or say with --scale 1 that they are meant as they are"
+)
+
+
+def remarks_on(prepared: PreparedJob, *, refuse: bool = True) -> tuple[Remark, ...]:
+    """Return in what an input is far from what its model was trained on.
+
+    Raises:
+        InputError: It is to be refused, more than half of a channel's values are outside of those that the model was
+            trained on, or they are real and tiny beside those, and the user gives no scale.
+
+    """
+    of_header = _of_scene(prepared) if prepared.grid.is_scene else _of_volume(prepared.card, prepared.grid)
+    return (*of_header, *_of_values(prepared, refuse=refuse))
+
+
+def _of_values(prepared: PreparedJob, *, refuse: bool) -> Iterator[Remark]:
+    """Yield a remark on the channel whose sampled values are the farthest from those of the model."""
+    domain = prepared.card.domain
+    if domain is None or not domain.values or prepared.card.normalization.by_input:
+        return
+    by_channel = zip(prepared.card.channels, _sampled(prepared), domain.values, strict=True)
+    found = [fault for channel, values, trained in by_channel if (fault := _fault(channel, values, trained))]
+    for fault in sorted(found, key=lambda fault: not fault.grave)[:1]:
+        message = f"{fault.shown}; {_HOW_TO_SCALE}"
+        if fault.grave and refuse and prepared.job.scale is None and prepared.job.offset is None:
+            raise InputError(f"{prepared.job.name}: {message} (value-range)", "unsuitable")
+        yield Remark("value-range", message)
+
+
+def _of_scene(prepared: PreparedJob) -> Iterator[Remark]:
+    card, grid = prepared.card, prepared.grid
+    trained = None if card.domain is None else card.domain.ground_resolution
+    if card.spacing is None and trained is None:
+        return
+    ground = ground_spacing(grid)
+    if ground is None and card.spacing is not None:
+        yield Remark(
+            "unknown-units",
+            f"the model {card.name} works at {_size(card.spacing)} m, and the scene has no CRS, so its pixels of "
+            f"{_size(grid.spacing)} are taken to be in meters; {HOW_TO_PLACE}",
+        )
+    if ground is not None:
+        side = float(np.sqrt(ground[0] * ground[1]))
+        yield from _of_pixel(
+            card, side, max(here / own for here, own in zip(ground, card.spacing or ground, strict=True))
+        )
+
+
+def _of_pixel(card: Card, side: float, enlarged: float) -> Iterator[Remark]:
+    trained = None if card.domain is None else card.domain.ground_resolution
+    if trained is not None and side > trained[1] * RESOLUTION:
+        way_out = "what is smaller than a pixel cannot be found; use a model for such pixels"
+    elif trained is not None and side < trained[0] / RESOLUTION and card.spacing is None:
+        way_out = f"make them {trained[0]:g} m with --resolution, which is in units of the CRS"
+    elif trained is None and enlarged > ENLARGED:
+        trained, way_out = (min(card.spacing or (side,)),) * 2, "use a model for such pixels"
+    else:
+        return
+    made_for = f"{trained[0]:g} m" if trained[0] == trained[1] else f"{trained[0]:g} to {trained[1]:g} m"
+    yield Remark(
+        "ground-resolution",
+        f"pixels are {side:.3g} m on the ground, and the model {card.name} was made for {made_for}; {way_out}",
+    )
+
+
+def _of_volume(card: Card, grid: Grid) -> Iterator[Remark]:
+    if card.domain is None:
+        return
+    order, _ = canonical(grid, "axial", orientation=card.orientation or "RAS")
+    spacing = [grid.spacing[axis] for axis in order][::-1]
+    view = [grid.spacing[axis] * grid.shape[axis] for axis in order][::-1]
+    if _is_far(view, card.domain.field_of_view, VIEW):
+        yield Remark(
+            "field-of-view",
+            f"the volume is {_size(view)} mm, and the model {card.name} was trained on "
+            f"{_ranges(card.domain.field_of_view)} mm (x, y, z); crop it to such a part first",
+        )
+    if _is_far(spacing, card.domain.spacing, SPACING):
+        yield Remark(
+            "voxel-spacing",
+            f"voxels are {_size(spacing)} mm, and the model {card.name} was trained on {_ranges(card.domain.spacing)} "
+            "mm (x, y, z); what is smaller than a voxel cannot be found",
+        )
+
+
+def _is_far(lengths: Sequence[float], ranges: Sequence[Range], factor: float) -> bool:
+    return bool(ranges) and any(
+        not low / factor <= length <= high * factor for length, (low, high) in zip(lengths, ranges, strict=True)
+    )
+
+
+class _Fault(NamedTuple):
+    """In what values are far from those that a model was trained on."""
+
+    grave: bool
+    """Whether they cannot be what it takes."""
+    shown: str
+
+
+def _fault(channel: str, values: NDArray[Any], trained: Range) -> _Fault | None:
+    if not values.size:
+        return None
+    (low, high), real = trained, values.dtype.kind == "f"
+    values, room = values.astype(np.float64), ROOM * (high - low)
+    lowest = low - room if low < 0 else max(0.0, low - room)
+    beyond = float(np.mean((values < lowest) | (values > high + room)))
+    largest = float(np.percentile(np.abs(values), 99)) / max(abs(low), abs(high), np.finfo(float).tiny)
+    ends = " to ".join(f"{value:.4g}" for value in np.percentile(values, [1, 99]))
+    shown = f"values of {channel} are about {ends}, and the model was trained on {low:g} to {high:g}"
+    if beyond > TOLD:
+        return _Fault(beyond > REFUSED, shown)
+    return _Fault(real and largest < TINY, shown) if largest < SMALL else None
+
+
+def _sampled(prepared: PreparedJob) -> list[NDArray[Any]]:
+    """Return valid, finite values other than 0 of each channel, from all over an input or the middle of a stream."""
+    source, region = prepared.reading.open(prepared.input), prepared.region
+    whole = Box.whole(source.grid.shape)
+    within = whole if region is None else region.within(whole)
+    parts: list[list[NDArray[Any]]] = [[] for _ in range(source.channels)]
+    with closing(source if region is None else ClippedSource(source, region)) as clipped:
+        for box in _sample_boxes(within, 1 if source.info.sequential else _PLACES):
+            pixels = clipped.read(box)
+            for plane, seen in zip(pixels.values, parts, strict=True):
+                values = plane.ravel() if pixels.valid is None else plane[pixels.valid]
+                seen.append(values[np.isfinite(values) & (values != 0)])
+    return [np.concatenate(seen) for seen in parts]
+
+
+def _sample_boxes(within: Box, places: int) -> Iterator[Box]:
+    sides = (*(1,) * (len(within.shape) - 2), _SIDE, _SIDE)
+    for place in product(range(places), repeat=len(sides)):
+        start = [
+            first + max(0, length * (2 * at + 1) // (2 * places) - side // 2)
+            for first, length, side, at in zip(within.start, within.shape, sides, place, strict=True)
+        ]
+        yield Box(tuple(start), tuple(at + side for at, side in zip(start, sides, strict=True))).clip(within)
+
+
+def _size(lengths: Sequence[float]) -> str:
+    return " x ".join(f"{length:.3g}" for length in lengths)
+
+
+def _ranges(ranges: Sequence[Range]) -> str:
+    return " x ".join(f"{low:g}" if low == high else f"{low:g}..{high:g}" for low, high in ranges)

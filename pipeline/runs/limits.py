@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import InputError
+from pipeline.models.card import Card
 
 MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
 """Cells of an input, and of a side: more than the Earth has in pixels of 10 m, and its equator of 1 m."""
@@ -38,6 +39,30 @@ def check_held(name: str, held: int, budget: int | None) -> None:
             "rewrite it in tiles first, e.g. with `gdal_translate -co TILED=YES -co COMPRESS=DEFLATE`, or allow more",
             code="unsuitable",
         )
+
+
+def check_patch(name: str, patch: tuple[int, int], card: Card, spacing: tuple[float, float] | None) -> None:
+    """Raise InputError if a single patch, as input and as scores, needs more memory than this machine has.
+
+    Args:
+        name: Name of the input.
+        patch: Height and width in cells of the input.
+        card: Card of the model.
+        spacing: Height and width of these cells in units of the model's spacing, if it has one.
+
+    """
+    needed, there = 4 * (card.network.in_channels + card.network.classes) * prod(patch), psutil.virtual_memory().total
+    if max(patch) <= MAX_SIDE and needed <= there:
+        return
+    cause = f"{_LOOK}, or give a smaller --patch"
+    if card.spacing is not None and spacing is not None:
+        sides = (" x ".join(f"{side:.4g}" for side in sides) for sides in (card.spacing, spacing))
+        cause = "the model works at pixels of {}, and these are {}; ".format(*sides) + cause
+    raise InputError(
+        f"{name}: a patch would have {patch[0]:,} x {patch[1]:,} cells and need {needed / _GIB:,.1f} GiB, but this "
+        f"machine has {there / _GIB:,.1f}: {cause}",
+        code="unsuitable",
+    )
 
 
 def check_space(name: str, labels: int, memory: int, output: Path, *, cut: bool) -> None:

@@ -43,14 +43,14 @@ def reference_model(sweep: ViewSweep) -> InferenceModel:
 
 def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
     """Return the predictor of a built network for the input of a run, each patch by itself."""
-    height, width = sweep.grid.spacing[-2:]
+    spacing = sweep.view.spacing
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
     if network.numerics.on_cpu:
-        return CpuPredictor(network, scaling, (height, width), augmentation=augmentation, threads=threads)
+        return CpuPredictor(network, scaling, spacing, augmentation=augmentation, threads=threads)
     rows, columns = sweep.lattice.patch[-2:]
-    largest = augmentation.sizes(model_patch(sweep.prepared.card, (height, width), (rows, columns)))[-1]
+    largest = augmentation.sizes(model_patch(sweep.prepared.card, spacing, (rows, columns)))[-1]
     batch = _measure_batch(sweep.prepared.model, sweep.prepared.card.to_json(), network.numerics, largest)
-    return GpuPredictor(network, scaling, (height, width), augmentation=augmentation, batch=batch)
+    return GpuPredictor(network, scaling, spacing, augmentation=augmentation, batch=batch)
 
 
 def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torch.Tensor:
@@ -58,8 +58,7 @@ def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torc
     scaled = Scaling.of(sweep.prepared.card, own)(
         patch.values[None], None if patch.valid is None else patch.valid[None]
     )
-    height, width = sweep.grid.spacing[-2:]
-    return image_of(sweep.prepared.card, (height, width), scaled)
+    return image_of(sweep.prepared.card, sweep.view.spacing, scaled)
 
 
 @lru_cache(maxsize=2)

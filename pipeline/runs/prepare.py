@@ -27,7 +27,7 @@ from pipeline.models.inference.tta import TTA
 from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.runs.views import View, views_for
+from pipeline.runs.views import Spacing, View, views_for
 
 DEFAULTS = {True: "landcover", False: "hippocampus"}
 """Default model by whether the input is a scene."""
@@ -62,7 +62,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(item, output)
-        views = views_for(source, card, job)
+        views = views_for(source, card, job, _ground(source.grid, card, job))
         augmentation = TTA.of(job.tta)
         for view in views:
             augmentation.check(view.input_size)
@@ -90,6 +90,24 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         return prepared
     finally:
         source.close()
+
+
+def _ground(grid: Grid, card: Card, job: Job) -> Spacing | None:
+    """Return the size of a scene's pixels in meters on the ground, for a model that has a spacing.
+
+    The units of a transform without a CRS are taken to be meters; `pipeline.runs.domain` says so.
+    """
+    if not grid.is_scene or card.spacing is None:
+        return None
+    from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing
+
+    if (found := assumed_spacing(grid)) is None:
+        raise InputError(
+            f"{job.name}: the model {card.name} works at pixels of {card.spacing[0]:g} m, but the size of these on the "
+            f"ground is unknown (no transform in a CRS); {HOW_TO_PLACE}",
+            "unsuitable",
+        )
+    return found
 
 
 def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:

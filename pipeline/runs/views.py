@@ -14,8 +14,10 @@ from pipeline.models.card import Card, ViewName, views_of
 from pipeline.models.inference.fit import model_patch, native_patch
 from pipeline.models.inference.tta import TTA
 from pipeline.models.inference.units import Units, units_of
+from pipeline.runs.limits import check_patch
 from pipeline.sources.reoriented import ReorientedSource
 
+Spacing = tuple[float, float]
 THICK = 3.0
 """Longest over shortest side of a voxel, above which other views than that of the slices see little."""
 
@@ -39,6 +41,8 @@ class View:
     """Cells and model pixels that correspond, where patches share features."""
     blocks: Blocks | None = None
     """Blocks of patches that share features; None: each patch computes its own."""
+    spacing: Spacing | None = None
+    """Height and width of a cell, in millimeters (volumes) or meters on the ground; None: the model has none."""
 
     @property
     def features(self) -> Literal["patch", "shared"]:
@@ -51,15 +55,25 @@ class View:
         return self.name if self.weight == 1 else f"{self.name} x {self.weight:g}"
 
 
-def views_for(source: Source, card: Card, job: Job) -> tuple[View, ...]:
+def views_for(source: Source, card: Card, job: Job, ground: Spacing | None = None) -> tuple[View, ...]:
     """Return the views of a job, or else of its model, in the order in which their scores are averaged.
 
     If a volume has thick slices, only the one of the model's own views that follows them is used.
+
+    Args:
+        source: The input.
+        card: Card of the model.
+        job: The job.
+        ground: Height and width of a scene's pixels in meters on the ground, for a model that has a spacing.
+
+    Raises:
+        InputError: A patch would not fit into memory.
+
     """
     if source.grid.is_scene:
-        return (_view(None, source, card, job),)
+        return (_view(source.grid, ground, card, job),)
     names = views_of(job.view) or _default_views(source.grid, card)
-    views = [_view(name, source, card, job) for name in names]
+    views = [_turned_view(name, source, card, job) for name in names]
     if len(views) == 1 or not (card.view_weights and set(names) <= set(card.views)):
         return tuple(views)
     weights = dict(zip(card.views, card.view_weights, strict=True))
@@ -74,25 +88,30 @@ def _default_views(grid: Grid, card: Card) -> tuple[ViewName, ...]:
     return tuple(name for name in card.views if canonical(grid, name)[0][0] == thick) or card.views
 
 
-def _view(name: ViewName | None, source: Source, card: Card, job: Job) -> View:
-    turned = None if name is None else _orientation(source.grid, card, name)
+def _turned_view(name: ViewName, source: Source, card: Card, job: Job) -> View:
+    turned = _orientation(source.grid, card, name)
     grid = source.grid if turned is None else ReorientedSource(source, *turned).grid
+    return replace(_view(grid, (grid.spacing[-2], grid.spacing[-1]), card, job), name=name, orientation=turned)
+
+
+def _view(grid: Grid, spacing: Spacing | None, card: Card, job: Job) -> View:
     if job.features == "shared":
-        return _shared_view(name, turned, grid, card, job)
-    lattice = _lattice(grid, card, job)
+        return _shared_view(grid, spacing, card, job)
+    lattice = _lattice(grid, spacing, card, job)
     rows, columns = lattice.patch[-2:]
-    return View(name, turned, grid, lattice, model_patch(card, _in_plane(grid), (rows, columns)))
+    return View(None, None, grid, lattice, model_patch(card, spacing, (rows, columns)), spacing=spacing)
 
 
-def _shared_view(name: ViewName | None, turned: Orientation | None, grid: Grid, card: Card, job: Job) -> View:
+def _shared_view(grid: Grid, spacing: Spacing | None, card: Card, job: Job) -> View:
     """Return a view whose patches share features: they and their starts are whole units."""
-    units = units_of(card, _in_plane(grid), TTA.of(job.tta))
-    lattice = _lattice(grid, card, job, units)
+    units = units_of(card, spacing, TTA.of(job.tta))
+    lattice = _lattice(grid, spacing, card, job, units)
     rows, columns = lattice.patch[-2:]
     across = units.patches((rows, columns), (lattice.overlap[-2], lattice.overlap[-1]))
     before = (1,) * (len(grid.shape) - 2)
     blocks = Blocks(lattice, (*before, *across), (*(0 for _ in before), *units.halo()))
-    return View(name, turned, grid, lattice, units.pixels((rows, columns)), units=units, blocks=blocks)
+    pixels = units.pixels((rows, columns))
+    return View(None, None, grid, lattice, pixels, units=units, blocks=blocks, spacing=spacing)
 
 
 def _orientation(grid: Grid, card: Card, name: ViewName) -> Orientation | None:
@@ -100,11 +119,10 @@ def _orientation(grid: Grid, card: Card, name: ViewName) -> Orientation | None:
     return None if order == (0, 1, 2) and not any(flips) else (order, flips)
 
 
-def _lattice(grid: Grid, card: Card, job: Job, units: Units | None = None) -> Lattice:
-    patch, overlap = (
-        native_patch(card, _in_plane(grid)) if units is None else units.lattice_of(card.patch, card.overlap)
-    )
+def _lattice(grid: Grid, spacing: Spacing | None, card: Card, job: Job, units: Units | None = None) -> Lattice:
+    patch, overlap = native_patch(card, spacing) if units is None else units.lattice_of(card.patch, card.overlap)
     patch = job.patch or patch
+    check_patch(job.name, patch, card, spacing)
     if job.patch and not job.overlap:
         overlap = (patch[0] * card.overlap[0] // card.patch[0], patch[1] * card.overlap[1] // card.patch[1])
         overlap = overlap if units is None else units.whole(overlap)
@@ -121,7 +139,3 @@ def _lattice(grid: Grid, card: Card, job: Job, units: Units | None = None) -> La
     if grid.is_scene:
         return Lattice(shape, patch, overlap, (0, 0))
     return Lattice(shape, (1, *patch), (0, *overlap), (card.margin, 0, 0))
-
-
-def _in_plane(grid: Grid) -> tuple[float, float]:
-    return grid.spacing[-2], grid.spacing[-1]

@@ -10,8 +10,10 @@ import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.transform import GCPTransformer
 
+from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import to_world
 from pipeline.io.raster.georeference import parse_crs, transform_of
@@ -84,8 +86,16 @@ def placement_of(grid: Grid) -> Placement | None:
 
 
 def _on_earth(placement: Placement) -> Placement | None:
-    known = parse_crs(placement.crs)
-    return placement if known.is_geographic or known.is_projected else None
+    known = _known_crs(placement.crs)
+    return placement if known is not None and (known.is_geographic or known.is_projected) else None
+
+
+def _known_crs(words: str) -> CRS | None:
+    """Return a CRS; None for words in a file that PROJ does not know."""
+    try:
+        return parse_crs(words)
+    except RequestError:
+        return None
 
 
 def ground_placement(grid: Grid) -> Placement | None:
@@ -108,6 +118,13 @@ def ground_spacing(grid: Grid) -> tuple[float, float] | None:
     return nominal if alike else measured
 
 
+def assumed_spacing(grid: Grid) -> tuple[float, float] | None:
+    """Return `ground_spacing`; without a CRS the spacing of the transform, as if in meters; None without either."""
+    if grid.crs is None and transform_of(grid) is not None:
+        return grid.spacing[0], grid.spacing[1]
+    return ground_spacing(grid)
+
+
 def ground_size(grid: Grid) -> float | None:
     """Return the mean side of the center pixel of a scene in meters; None where its location is unknown."""
     found = ground_placement(grid)
@@ -125,9 +142,10 @@ def cell_area(grid: Grid) -> float | None:
 
 def _nominal(grid: Grid) -> tuple[float, float] | None:
     """Return the spacing of a grid in meters of its CRS, if this has lengths."""
-    if grid.crs is None or transform_of(grid) is None or (crs := parse_crs(grid.crs)).is_geographic:
+    known = None if grid.crs is None or transform_of(grid) is None else _known_crs(grid.crs)
+    if known is None or known.is_geographic:
         return None
-    _, meters = crs.units_factor
+    _, meters = known.units_factor
     height, width = grid.spacing
     return height * meters, width * meters
 

@@ -132,3 +132,8 @@ def test_too_few_control_points_or_in_one_line_place_nothing(points, tmp_path, c
 def test_a_scene_without_a_file_is_placed_by_its_grid():
     grid = Grid((4, 4), from_transform((1, 0, 0, 0, -1, 0)), ("y", "x"), "EPSG:32633")
     assert placement_of(grid).crs == "EPSG:32633"
+
+
+def test_words_that_proj_does_not_know_are_no_place():
+    grid = Grid((4, 4), from_transform((1, 0, 0, 0, -1, 0)), ("y", "x"), "nowhere in particular")
+    assert (placement_of(grid), ground_spacing(grid), cell_area(grid)) == (None, None, None)

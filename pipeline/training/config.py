@@ -101,7 +101,9 @@ class Samples:
     batch: Annotated[int, Meaning("Patches per step.")] = 8
     spacing: Annotated[
         tuple[float, float] | None,
-        Meaning("Pixel size of the model: millimeters (volumes) or CRS units (scenes).", unset="the input's own"),
+        Meaning(
+            "Pixel size of the model: millimeters (volumes) or meters on the ground (scenes).", unset="the input's own"
+        ),
     ] = None
     margin: Annotated[int, Meaning("Neighboring slices seen on each side (volumes).")] = 0
     views: Annotated[tuple[View, ...], Meaning("Slicing directions of volumes, used in turn.")] = ("axial",)

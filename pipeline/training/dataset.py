@@ -99,7 +99,7 @@ class TrainingPatches(Dataset[Sample]):
         view = None if entry.grid.is_scene else how.views[int(rng.integers(len(how.views)))]
         source, labels = _opened(self._training, entry, view)
         place = _in_view(place, entry.grid, view, how.orientation)
-        cells = cells_per_pixel(self._training, source.grid)
+        cells = cells_per_pixel(self._training, entry, source.grid)
         square = how.patch[0] == how.patch[1] and bool(np.isclose(*cells))
         spatial = draw_spatial(rng, self._training.augmentation, cells, square=square)
         mirrored = bool(rng.integers(2)) and "sides" in self._training.augmentation.flips
@@ -142,14 +142,15 @@ class ValidationPatches(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """The patch of that number."""
         chosen, view, start = self._places[index]
-        image, labels = _opened(self._training, self._items[chosen], view)
+        entry = self._items[chosen]
+        image, labels = _opened(self._training, entry, view)
         how = self._training.samples
         return extract_patch(
             image,
             labels,
             start,
             how.patch,
-            SpatialAugmentation(cells_per_pixel(self._training, image.grid)),
+            SpatialAugmentation(cells_per_pixel(self._training, entry, image.grid)),
             self._scalings[chosen],
             margin=how.margin,
             ignore=self._training.data.ignore,
@@ -162,7 +163,7 @@ def _places(training: Training, entry: ItemStatistics) -> list[tuple[View | None
     places = []
     for view in views:
         grid = entry.grid if view is None else _turned_grid(entry.grid, view, training.samples.orientation)
-        cells = source_size(training.samples.patch, SpatialAugmentation(cells_per_pixel(training, grid)))
+        cells = source_size(training.samples.patch, SpatialAugmentation(cells_per_pixel(training, entry, grid)))
         patch = (*(1,) * (len(grid.shape) - 2), *cells)
         nothing = (0,) * len(patch)
         lattice = Lattice(grid.shape, patch, nothing, nothing)
@@ -170,11 +171,11 @@ def _places(training: Training, entry: ItemStatistics) -> list[tuple[View | None
     return places
 
 
-def cells_per_pixel(training: Training, grid: Grid) -> tuple[float, float]:
-    """Cells of an input per model pixel, down and across."""
+def cells_per_pixel(training: Training, entry: ItemStatistics, grid: Grid) -> tuple[float, float]:
+    """Cells of an item per model pixel, down and across, in a view with this grid."""
     if training.samples.spacing is None:
         return 1.0, 1.0
-    down, across = grid.spacing[-2:]
+    down, across = entry.ground or grid.spacing[-2:]
     return training.samples.spacing[0] / down, training.samples.spacing[1] / across
 
 

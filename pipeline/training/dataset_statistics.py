@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf, sqrt
 
 import numpy as np
 
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
+from pipeline.geometry.orientation import canonical, turned_grid
+from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing, ground_spacing
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
-from pipeline.models.card import Normalization
+from pipeline.models.card import Domain, Normalization, Range
 from pipeline.models.inference.fit import Scaling
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
@@ -36,6 +39,10 @@ class ItemStatistics:
     """Of its channels, for a model that scales each input by them; else none."""
     moments: tuple[MomentAccumulator, ...]
     """Values other than 0 of each channel, clipped or stretched as the model does, to be joined over all images."""
+    ranges: tuple[Range, ...] = ()
+    """Lowest and highest value of each channel, for a model that does not scale each input by itself."""
+    ground: tuple[float, float] | None = None
+    """Height and width in meters of a pixel of a scene; None where they are unknown."""
 
 
 def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemStatistics, ...]:
@@ -110,9 +117,11 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
         how = training.samples
         own = stretch(image, how.low, how.high) if how.normalization == "percentile" else NO_STATISTICS
         moments = _moments(training, image, own) if _measured(training) else ()
+        ranges = () if how.normalization in ("zscore", "percentile") else _ranges(image)
         if how.normalization == "zscore":
             own = InputStatistics.of_moments(moments)
-        return ItemStatistics(item, reading, image.grid, class_counts, own, moments)
+        ground = _ground(training, item, image.grid)
+        return ItemStatistics(item, reading, image.grid, class_counts, own, moments, ranges, ground)
     finally:
         image.close()
         labels.close()
@@ -139,6 +148,65 @@ def _moments(training: Training, image: Source, own: InputStatistics) -> tuple[M
             plane = values[channel] if pixels.valid is None else values[channel][pixels.valid]
             seen.add(np.clip(plane, how.low[channel], how.high[channel]) if how.normalization == "window" else plane)
     return moments
+
+
+def _ranges(image: Source) -> tuple[Range, ...]:
+    """Return the lowest and the highest finite, valid value of each channel; 0 and 0 without any."""
+    found = [(inf, -inf)] * image.channels
+    for _, pixels in slabs(image, 1 if len(image.grid.shape) == 3 else 256):
+        for channel, plane in enumerate(pixels.values):
+            values = plane[np.isfinite(plane) if pixels.valid is None else np.isfinite(plane) & pixels.valid]
+            if values.size:
+                low, high = found[channel]
+                found[channel] = min(low, float(values.min())), max(high, float(values.max()))
+    return tuple((low, high) if low <= high else (0.0, 0.0) for low, high in found)
+
+
+def _ground(training: Training, item: Item, grid: Grid) -> tuple[float, float] | None:
+    """Return the size of a scene's pixels in meters on the ground, which a spacing of the samples needs."""
+    if training.kind == "volume":
+        return None
+    if training.samples.spacing is None:
+        return ground_spacing(grid)
+    if (found := assumed_spacing(grid)) is None:
+        raise InputError(
+            f"{item.image}: the size of its pixels on the ground is unknown, but samples.spacing is "
+            f"{training.samples.spacing} m; {HOW_TO_PLACE}"
+        )
+    return found
+
+
+def domain_of(training: Training, statistics: Sequence[ItemStatistics]) -> Domain:
+    """Return what the training items are, for the card of the model: values, and sizes of pixels, voxels and volumes.
+
+    Sizes of pixels include those that the augmentation makes, unless all samples have one spacing.
+    """
+    items = [found for found in statistics if found.item.part == "train"]
+    values = tuple(_range_of(*zip(*ranges, strict=True)) for ranges in zip(*(one.ranges for one in items), strict=True))
+    if training.kind == "scene":
+        return Domain(values, _resolution(training, [one.ground for one in items if one.ground is not None]))
+    turned = [turned_grid(one.grid, *canonical(one.grid, orientation=training.samples.orientation)) for one in items]
+    spacings = zip(*(grid.spacing[::-1] for grid in turned), strict=True)
+    views = zip(*(np.multiply(grid.spacing, grid.shape)[::-1].tolist() for grid in turned), strict=True)
+    return Domain(values, None, tuple(map(_range_of, spacings)), tuple(map(_range_of, views)))
+
+
+def _resolution(training: Training, found: Sequence[tuple[float, float]]) -> Range | None:
+    if not found:
+        return None
+    low, high = _range_of([sqrt(height * width) for height, width in found])
+    least, most = (1.0, 1.0) if training.samples.spacing else training.augmentation.scale
+    return _rounded(low / most), _rounded(high / least)
+
+
+def _range_of(*numbers: Iterable[float]) -> Range:
+    """Return the smallest and the largest of numbers; of the ends of ranges, of all lows and all highs."""
+    known = [number for part in numbers for number in part]
+    return _rounded(min(known)), _rounded(max(known))
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.6g}")
 
 
 def _joined(parts: Sequence[MomentAccumulator]) -> tuple[float, float]:

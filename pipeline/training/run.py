@@ -23,14 +23,14 @@ from pipeline.decoding import decode, encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import OutputError, RequestError
 from pipeline.files.atomic import atomic_write, remove_stale_temporaries
-from pipeline.models.card import FORMAT, Card, Normalization
+from pipeline.models.card import FORMAT, Card, Domain, Normalization
 from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training, TrainingResources
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
-from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, normalization_of
+from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, domain_of, normalization_of
 from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
@@ -81,7 +81,7 @@ def train(
     learner = Learner(training, _initialized(training, base, spec))
     fitted = fit(learner, TrainingDataModule(training, statistics, normalization, resources), out, resources, say)
     if fitted.first:
-        card = card_of(training, normalization, fitted.figures)
+        card = card_of(training, normalization, fitted.figures, domain_of(training, statistics))
         save_model(out / MODEL, card, learner.published.cpu().eval())
     return TrainingResult(out / MODEL, *fitted)
 
@@ -303,8 +303,10 @@ def _figures(kept: dict[str, Any]) -> dict[str, float]:
     return {state["monitor"]: round(float(state["current_score"]), 4) for state in callbacks if state.get("monitor")}
 
 
-def card_of(training: Training, normalization: Normalization, figures: dict[str, float]) -> Card:
-    """Return the card of a trained model; `figures` are those of its validation."""
+def card_of(
+    training: Training, normalization: Normalization, figures: dict[str, float], domain: Domain | None = None
+) -> Card:
+    """Return the card of a trained model; `figures` are those of its validation, `domain` that of its items."""
     samples = training.samples
     volume = training.kind == "volume"
     return Card(
@@ -330,6 +332,7 @@ def card_of(training: Training, normalization: Normalization, figures: dict[str,
         evaluation={"validation": figures} if figures else {},
         training=_plain({name: value for name, value in asdict(training).items() if name in _RECIPE}),
         limits=training.limits,
+        domain=domain,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 from hypothesis import given, settings
@@ -15,8 +16,8 @@ from pipeline.errors import InputError, RequestError
 from pipeline.models.inference.fit import Scaling
 from pipeline.training.class_counts import count_classes
 from pipeline.training.config import Augmentation
-from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
-from pipeline.training.dataset_statistics import collect_statistics, normalization_of, scaling_of
+from pipeline.training.dataset import TrainingPatches, ValidationPatches, cells_per_pixel, close_all
+from pipeline.training.dataset_statistics import collect_statistics, domain_of, normalization_of, scaling_of
 from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
 from pipeline.training.items import Item, find_items, open_pair
 from pipeline.training.patch import IGNORE, SpatialAugmentation, extract_patch, source_size
@@ -324,3 +325,50 @@ def test_a_table_tells_pairs_and_splits(scenes):
     table.write_text("picture,label\na,b\n")
     with pytest.raises(RequestError, match="line 2: needs the columns image and label, has picture, label"):
         find_items(replace(SCENES.data, table="pairs.csv"), scenes)
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def domain(training, folder):
+    return domain_of(training, collect_statistics(training, find_items(training.data, folder)))
+
+
+def test_the_domain_of_scenes_is_their_values_and_the_pixels_that_the_augmentation_makes(scenes):
+    found = domain(SCENES, scenes)
+    for channel, (low, high) in enumerate(found.values):
+        values = [read(scenes / f"scene{index}.tif")[channel] for index in (0, 1)]
+        assert (low, high) == (min(map(np.min, values)), max(map(np.max, values))), "of what is trained on alone"
+    side = np.sqrt(np.hypot(0.5, 0.02) * np.hypot(0.01, 0.5))
+    assert found.ground_resolution == pytest.approx((side / 2, side * 2), rel=1e-4)
+    with_spacing = replace(SCENES, samples=replace(SCENES.samples, spacing=(0.25, 0.25)))
+    assert domain(with_spacing, scenes).ground_resolution == pytest.approx((side, side), rel=1e-4)
+    own = replace(SCENES, samples=replace(SCENES.samples, normalization="percentile", low=(1, 1), high=(99, 99)))
+    assert domain(own, scenes).values == ()
+
+
+def test_the_domain_of_volumes_is_along_the_axes_of_the_body(volumes):
+    one = replace(VOLUMES, data=replace(VOLUMES.data, validation=()))
+    found = domain(one, volumes)
+    assert found.values == (), "each volume is scaled by itself"
+    assert found.spacing == ((1, 1), (1, 1), (1, 2))
+    assert found.field_of_view == ((30, 30), (26, 26), (12, 24))
+
+
+def test_a_spacing_is_meters_on_the_ground_whatever_the_units_of_the_system(tmp_path):
+    training = replace(SCENES, samples=replace(SCENES.samples, spacing=(0.6096, 0.6096)))
+    feet = Affine(1, 0, 980_000, 0, -1, 200_000)
+    for folder, place in (
+        ("feet", {"crs": "EPSG:2263", "transform": feet}),
+        ("none", {"crs": None, "transform": None}),
+    ):
+        (tmp_path / folder).mkdir()
+        put_scenes(tmp_path / folder)
+        for path in (tmp_path / folder).glob("*.tif"):
+            put_scene(path, read(path), **place)
+    entry = collect_statistics(training, find_items(training.data, tmp_path / "feet"))[0]
+    assert cells_per_pixel(training, entry, entry.grid) == pytest.approx((2, 2), rel=1e-5)
+    with pytest.raises(InputError, match=r"scene0\.tif: the size of its pixels on the ground is unknown"):
+        collect_statistics(training, find_items(training.data, tmp_path / "none"))

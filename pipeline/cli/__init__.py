@@ -5,6 +5,8 @@ May import everything else in the project; nothing imports it.
 
 from __future__ import annotations
 
+import logging
+
 from pipeline.cli.app import app
 from pipeline.cli.archive_verbs import retry, status, verify
 from pipeline.cli.mask_verbs import areas, check, export, info, measure
@@ -12,6 +14,7 @@ from pipeline.cli.model_verbs import import_weights, models, quantize
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
 from pipeline.cli.training_verbs import evaluate, train
+from pipeline.files.visible import VisibleFormatter
 
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
 _AFTERWARDS = (info, check, export, areas, measure, evaluate)
@@ -24,4 +27,6 @@ app.command("quantise", hidden=True)(quantize)
 
 def main() -> None:
     """Run the command line."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(VisibleFormatter())
     app()

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.errors import Interrupted, PipelineError, RequestError
+from pipeline.files.visible import visible
 
 app = typer.Typer(
     name="pipeline",
@@ -59,5 +60,10 @@ def errors() -> Iterator[None]:
 def _exit(message: str, code: int) -> NoReturn:
     if _debug.get():
         raise
-    typer.echo(f"error: {message}", err=True)
+    print_error(message)
     raise typer.Exit(code)
+
+
+def print_error(message: str) -> None:
+    """Print an error in one line on stderr."""
+    typer.echo(f"error: {visible(message)}", err=True)

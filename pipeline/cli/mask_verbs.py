@@ -13,6 +13,7 @@ from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import AsJson, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.errors import RequestError
+from pipeline.files.visible import visible
 
 
 @verb
@@ -140,10 +141,10 @@ def export(
 
     if not per_class.each:
         export_mask(mask, output, **asdict(options))
-        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else f"{output}")
+        typer.echo(json.dumps({"input": mask, "output": str(output)}) if as_json else visible(output))
         return
     if options.structure or options.simplify or options.min_area or options.image:
         raise RequestError("--per-class cannot be used with --class, --simplify, --min-area or --image")
     cleaning = {name: getattr(options, name) for name in ("sieve", "largest", "min_volume", "overwrite")}
     written = [str(file) for file in export_per_class(mask, output, **cleaning)]
-    typer.echo(json.dumps({"input": mask, "output": written}) if as_json else "\n".join(written))
+    typer.echo(json.dumps({"input": mask, "output": written}) if as_json else "\n".join(map(visible, written)))

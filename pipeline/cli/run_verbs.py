@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import SOME_FAILED
+from pipeline.cli.app import SOME_FAILED, print_error
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
 from pipeline.decoding import Meaning
-from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.errors import InputError, RequestError
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 
@@ -103,8 +103,10 @@ def plan(
         except InputError as error:
             failed.append(str(error))
     print_plans(plans, as_json=as_json)
+    for reason in failed:
+        print_error(reason)
     if failed:
-        raise PipelineError("\nerror: ".join(failed))
+        raise typer.Exit(SOME_FAILED)
 
 
 def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Path | None:

@@ -13,6 +13,7 @@ import typer
 from pipeline.cli.options import HOW, AsJson, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.decoding.readers import DURATION
+from pipeline.files.visible import visible
 from pipeline.jobs.job import Resources
 
 
@@ -62,4 +63,4 @@ def schedule(
         return
     made = apply_to_pool(deployment)
     record = {"deployment": made, "pool": pool}
-    typer.echo(json.dumps(record) if as_json else f"{made}: run it with `prefect worker start --pool {pool}`")
+    typer.echo(json.dumps(record) if as_json else visible(f"{made}: run it with `prefect worker start --pool {pool}`"))

@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from pipeline.cli.pseudonyms import pseudonym, without_names
+from pipeline.files.visible import visible
 from pipeline.runs.observer import Observer
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ class Screen(Observer):
     def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
         self._stop = Event()
         self._hash_names = hash_names
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _Rate())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            _Rate(),
+        )
         console = Console(stderr=True)
         self._quiet = quiet
         hidden = quiet or not console.is_terminal
@@ -65,10 +71,11 @@ class Screen(Observer):
 
     def step(self, name: str) -> Observer:
         """Return a line for a step over all items, shown once it begins."""
-        return self._line(name, visible=False)
+        return self._line(name, shown=False)
 
-    def _line(self, name: str, before: str = "", *, visible: bool = True) -> Observer:
-        return _Line(self, self._bar, name, self._bar.add_task(name, total=None, visible=visible), before)
+    def _line(self, name: str, before: str = "", *, shown: bool = True) -> Observer:
+        task = self._bar.add_task(visible(name), total=None, visible=shown)
+        return _Line(self, self._bar, name, task, before)
 
     def finished(self, report: Report) -> None:
         """Remove the item's line, and print a failure at once."""
@@ -82,7 +89,7 @@ class Screen(Observer):
     def note(self, line: str) -> None:
         """Print a line above the bar."""
         if not self._quiet:
-            self._bar.console.print(line, highlight=False, soft_wrap=True)
+            self._bar.console.print(Text(visible(line)), soft_wrap=True)
 
     def remark(self, report: Report) -> None:
         """Print a reason above the bar."""
@@ -109,7 +116,7 @@ class _Line(Observer):
         self._bar.advance(self._line, cells)
 
     def phase(self, name: str) -> None:
-        self._bar.update(self._line, description=f"{self._name}: {name}")
+        self._bar.update(self._line, description=visible(f"{self._name}: {name}"))
 
     def note(self, line: str) -> None:
         self._screen.note(self._before + line)
@@ -128,13 +135,13 @@ class Notes(Observer):
 
     def note(self, line: str) -> None:
         """Write a line."""
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{visible(line)}\n")
 
 
 def print_failure(report: Report, console: Console | None = None) -> None:
     """Print why an item failed, if it did, in one line on stderr."""
     if report.status == "failed":
-        (console or Console(stderr=True)).print(Text(f"failed: {report.reason}", style="red"), soft_wrap=True)
+        (console or Console(stderr=True)).print(Text(f"failed: {visible(report.reason)}", style="red"), soft_wrap=True)
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
@@ -158,11 +165,11 @@ def _print_table(reports: Sequence[Report]) -> None:
     console().print(table)
     for report in reports:
         if report.seam_index is not None:
-            sys.stdout.write(f"seam index {report.seam_index:.4f}: {report.output}\n")
+            sys.stdout.write(f"seam index {report.seam_index:.4f}: {visible(report.output)}\n")
         if report.repeated:
             sys.stdout.write(
-                f"{report.repeated:.0%} of the patches repeat others and were not computed: {report.output}\n"
+                f"{report.repeated:.0%} of the patches repeat others and were not computed: {visible(report.output)}\n"
             )
     skipped = Counter(report.reason for report in reports if report.status == "skipped" and report.reason)
     for reason, count in skipped.items():
-        sys.stderr.write(f"{count} skipped: {reason}\n")
+        sys.stderr.write(f"{count} skipped: {visible(reason)}\n")

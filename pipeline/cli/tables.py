@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.classes import hex_color
 from pipeline.decoding import encode
 from pipeline.engine.ledger import flat
 from pipeline.evaluation.result import ranked
+from pipeline.files.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from pipeline.archive.status import Status
@@ -97,7 +98,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
             "classes": classes,
             "figures": figures,
-            "limits": "\n".join(card.limits),
+            "limits": card.limits,
             "training": _flat_lines(card.training),
             "license": card.license,
             "credits": card.credits,
@@ -169,10 +170,11 @@ def print_differences(
         print_json({"mask": mask, "like": like, "same": not found, "differences": [asdict(one) for one in found]})
         return
     to = f", to {tolerance:g} cells" if tolerance else ""
-    sys.stdout.write(f"{mask}: {'is not' if found else 'is' if to else 'is exactly'} on the grid of {like}{to}\n")
+    line = f"{mask}: {'is not' if found else 'is' if to else 'is exactly'} on the grid of {like}{to}"
+    sys.stdout.write(f"{visible(line)}\n")
     for one in found:
         apart = "" if one.apart is None else f"; {one.apart:.4g} apart at the farthest corner"
-        sys.stdout.write(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}\n")
+        sys.stdout.write(visible(f"  {one.what}: {one.mask} in the mask, {one.input} in the input{apart}") + "\n")
 
 
 def print_verdicts(found: Sequence[Verdict], *, as_json: bool) -> None:
@@ -203,7 +205,7 @@ def print_status(status: Status, *, as_json: bool) -> None:
     if status.reasons:
         table = table_of("reason", "state", "items", "for example")
         for reason in status.reasons:
-            table.add_row(reason.code, reason.state, str(reason.items), escape(reason.example))
+            table.add_row(reason.code, reason.state, str(reason.items), reason.example)
         console().print(table)
     sys.stdout.write(_pace(status) + "\n")
 
@@ -239,7 +241,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         table = table_of("", "")
         table.show_header = False
         for key, value in record.items():
-            table.add_row(key.replace("_bytes", "").replace("_", " "), _WORDS.get(key, _plain)(value))
+            table.add_row(key.replace("_bytes", "").replace("_", " "), Text(_WORDS.get(key, _plain)(value)))
         console().print(table)
 
 
@@ -285,9 +287,17 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+class _Table(Table):
+    """A table whose cells are shown as they are: nothing in them is markup, or obeyed by a screen."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:  # noqa: ANN401  (rich's)
+        """Add a row; a cell of several lines is a `Text`."""
+        super().add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in cells), **how)
+
+
 def table_of(*columns: str) -> Table:
     """Return an empty table with these columns; numbers are aligned to the right."""
-    table = Table(box=None, pad_edge=False)
+    table = _Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
     return table
@@ -305,16 +315,16 @@ def print_json(value: object) -> None:
 
 def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return (", " if any(isinstance(part, str) for part in value) else " x ").join(map(str, value))
-    return "" if value is None else str(value)
+        return (", " if any(isinstance(part, str) for part in value) else " x ").join(map(visible, value))
+    return "" if value is None else visible(value)
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(f"{row['value']} {row['name']} {hex_color(row['colour'])}" for row in rows)
+    return "\n".join(f"{row['value']} {visible(row['name'])} {hex_color(row['colour'])}" for row in rows)
 
 
 def _lines(texts: Sequence[str]) -> str:
-    return escape("\n".join(texts))
+    return "\n".join(map(visible, texts))
 
 
 def _warnings(remarks: Sequence[Mapping[str, str]]) -> str:
@@ -328,12 +338,14 @@ def _affine(rows: Sequence[Sequence[float]]) -> str:
 
 
 def _flat_lines(record: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ()))
+    return "\n".join(
+        f"{visible(key)}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ())
+    )
 
 
 def _crs(wkt: str | None) -> str:
     """Return the first name in WKT."""
-    return wkt.split('"')[1] if wkt and '"' in wkt else _plain(wkt)
+    return visible(wkt.split('"')[1]) if wkt and '"' in wkt else _plain(wkt)
 
 
 def _size(value: float) -> str:
@@ -357,6 +369,9 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "crs": _crs,
     "warnings": _warnings,
     "concluded": _lines,
+    "limits": _lines,
+    "figures": visible_lines,
+    "training": visible_lines,
     "told": _lines,
 }
 """By key: how its value is shown, where `_plain` is not enough."""

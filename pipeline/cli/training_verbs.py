@@ -16,6 +16,7 @@ from pipeline.cli.options import HOW, AsJson, Panel, Quiet, verb
 from pipeline.decoding import given
 from pipeline.errors import RequestError
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
+from pipeline.files.visible import visible
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 from pipeline.training.config import TrainingResources
@@ -42,10 +43,12 @@ def train(
 
     training = read_training(config)
     resources = replace(resources, bar=sys.stderr.isatty())
-    trained = train_model(training, data or config.parent, out, resources, lambda line: typer.echo(line, err=True))
+    trained = train_model(
+        training, data or config.parent, out, resources, lambda line: typer.echo(visible(line), err=True)
+    )
     record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
     if trained.first:
-        typer.echo(json.dumps(record) if as_json else f"{trained.folder}")
+        typer.echo(json.dumps(record) if as_json else visible(trained.folder))
 
 
 @verb

@@ -17,6 +17,7 @@ from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, ClassIndices, inde
 from pipeline.evaluation.pairs import Pair, open_pair
 from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.files.atomic import atomic_write
+from pipeline.files.visible import visible
 from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
@@ -58,7 +59,7 @@ def draw_pictures(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -
 def confusion_svg(overall: Overall) -> str:
     """The confusion matrix as a picture: rows are classes of the truth, in shares of the row; darker is more."""
     matrix = np.array(overall.confusion)
-    names = [entry.name for entry in overall.classes]
+    names = [visible(entry.name) for entry in overall.classes]
     columns = [*names, "not predicted"] if matrix[:, -1].any() else names
     matrix = matrix[:, : len(columns)]
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.classes import LabelClass, hex_color
 from pipeline.errors import RequestError
 from pipeline.files.atomic import atomic_write
+from pipeline.files.visible import visible
 from pipeline.io.mask import Mask
 from pipeline.io.raster import write_png
 from pipeline.io.suffixes import suffix_of
@@ -52,7 +53,12 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
     renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", words)
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for entry in mask.classes:
-        words = {"value": str(entry.value), "color": hex_color(entry.color), "label": entry.name, "alpha": "255"}
+        words = {
+            "value": str(entry.value),
+            "color": hex_color(entry.color),
+            "label": visible(entry.name),
+            "alpha": "255",
+        }
         ElementTree.SubElement(palette, "paletteEntry", words)
     ElementTree.indent(root)
     text = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
@@ -84,7 +90,9 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_slicer(mask: Mask, at: Path, path: Path) -> None:
     """A color table of 3D Slicer: number, name, and color with its alpha, a line for each class."""
-    rows = [f"{c.value} {c.name.replace(' ', '_')} {' '.join(map(str, c.color))} {_alpha(c)}" for c in mask.classes]
+    rows = [
+        f"{c.value} {visible(c.name).replace(' ', '_')} {' '.join(map(str, c.color))} {_alpha(c)}" for c in mask.classes
+    ]
     _write_text(path, "\n".join(["# Color", *rows]) + "\n")
 
 
@@ -94,7 +102,8 @@ def _write_snap(mask: Mask, at: Path, path: Path) -> None:
     rows = []
     for c in mask.classes:
         (red, green, blue), seen = c.color, int(_alpha(c) > 0)
-        rows.append(f'{c.value:5d} {red:5d} {green:4d} {blue:4d} {seen:8d} {seen:2d} {seen:2d}    "{c.name}"')
+        name = visible(c.name).replace('"', "'")
+        rows.append(f'{c.value:5d} {red:5d} {green:4d} {blue:4d} {seen:8d} {seen:2d} {seen:2d}    "{name}"')
     _write_text(path, "\n".join([*head, *rows]) + "\n")
 
 

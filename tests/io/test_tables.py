@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.errors import RequestError
 from pipeline.io.tables import read_rows, write_rows
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
 @given(
@@ -21,6 +24,21 @@ def test_rows_come_back(tmp_path_factory, suffix, rows, line_end):
     path = tmp_path_factory.mktemp("t") / f"x{suffix}"
     write_rows(path, ["input", "a, b\t"], [(row["input"], row["a, b\t"]) for row in rows], line_end=line_end)
     assert read_rows(path) == rows
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "'=1", "\uff1d1", '=HYPERLINK("mailto:a")']
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_begins_a_formula_and_all_come_back(tmp_path, suffix, text):
+    path = tmp_path / f"x{suffix}"
+    write_rows(path, ["input", "number"], [(text, -1.5), (Path(text), -2)])
+    with path.open(newline="") as file:
+        _, *rows = csv.reader(file, delimiter="\t" if suffix == ".tsv" else ",")
+    assert [row[0][0] for row in rows] == ["'", "'"]
+    assert [row[1] for row in rows] == ["-1.5", "-2"], "numbers are left as they are"
+    assert [row["input"] for row in read_rows(path)] == [text, text]
 
 
 def test_the_suffix_says_what_parts_columns(tmp_path):

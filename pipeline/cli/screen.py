@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from threading import Event
+from threading import Event, Thread
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,11 +29,18 @@ _LISTED = 50
 """Maximum number of items in the list of results; beyond it, only counts and failures are printed."""
 
 
-class Screen(Observer):
-    """A progress bar on stderr with rate and time left; it also handles the signals that stop a run."""
+_EVERY = 25.0
+"""Seconds between two lines of progress."""
 
-    def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False) -> None:
-        self._stop = Event()
+
+class Screen(Observer):
+    """A progress bar on stderr with rate and time left; it also handles the signals that stop a run.
+
+    Where stderr is not a terminal, the progress is a line every `every` seconds.
+    """
+
+    def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False, every: float = _EVERY) -> None:
+        self._stop, self._ended, self._every = Event(), Event(), every
         self._hash_names = hash_names
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -45,20 +52,29 @@ class Screen(Observer):
         self._quiet = quiet
         hidden = quiet or not console.is_terminal
         self._bar = Bar(*columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True)
+        self._teller = None if quiet or console.is_terminal else Thread(target=self._tell, daemon=True)
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
         self._before = [signal.signal(number, self._on_signal) for number in self._signals]
         self._bar.start()
+        if self._teller is not None:
+            self._teller.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._bar.stop()
+        self._ended.set()
         for number, handler in zip(self._signals, self._before, strict=True):
             signal.signal(number, handler)
+
+    def _tell(self) -> None:
+        while not self._ended.wait(self._every):
+            lines = [_progress_line(task) for task in self._bar.tasks if task.visible]
+            self._bar.console.print(Text("\n".join(lines or ["still running"])), soft_wrap=True)
 
     def should_stop(self) -> bool:
         """Return whether a signal has arrived."""
@@ -127,7 +143,19 @@ class _Line(Observer):
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else "")
+        return Text(_rate(task))
+
+
+def _rate(task: Task) -> str:
+    return f"{task.speed / 1e6:.2f} Mpx/s" if task.speed else ""
+
+
+def _progress_line(task: Task) -> str:
+    """Return what the bar shows, in words."""
+    if task.total is None:
+        return f"{task.description}: {task.elapsed or 0:.0f} s"
+    left = "" if task.time_remaining is None else f"{task.time_remaining:.0f} s left"
+    return f"{task.description}: " + ", ".join(filter(None, [f"{task.percentage:.0f}%", _rate(task), left]))
 
 
 class Notes(Observer):

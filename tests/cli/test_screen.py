@@ -1,0 +1,43 @@
+"""Progress where there is no terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from pipeline.cli.screen import Screen
+from pipeline.jobs.job import Job
+
+
+def follow(*, quiet: bool) -> None:
+    with Screen(quiet=quiet, stop_on_signals=False, every=0.02) as screen:
+        line = screen.item(Job("scene.tif"), 1, 2)
+        time.sleep(0.1)
+        line.started(1000, 0)
+        line.advanced(250)
+        line.phase("sweep")
+        time.sleep(0.1)
+
+
+def test_a_line_tells_how_far_it_is_every_so_often(capsys):
+    follow(quiet=False)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert any(re.fullmatch(r"1/2 scene\.tif: \d+ s", line) for line in lines), "before its size is known"
+    assert any(line.startswith("1/2 scene.tif: sweep: 25%") for line in lines)
+    assert len(lines) > 4
+    time.sleep(0.06)
+    assert capsys.readouterr().err == "", "and none after the end"
+
+
+def test_none_where_quiet_is_asked_for(capsys):
+    follow(quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_a_bar_instead(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    screen = Screen(quiet=False, stop_on_signals=False, every=0.01)
+    assert screen._teller is None

@@ -92,6 +92,8 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
         record = {
             "model": card.name,
             "for": card.kind + "s",
+            "license": card.license,
+            "credits": card.credits,
             "channels": card.channels,
             "patch": _patch(card),
             "views": card.views,
@@ -100,8 +102,6 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "figures": figures,
             "limits": card.limits,
             "training": _flat_lines(card.training),
-            "license": card.license,
-            "credits": card.credits,
         }
         print_records([{key: value for key, value in record.items() if value}], as_json=False)
 

@@ -53,6 +53,10 @@ def train(
 
 @verb
 def evaluate(
+    masks: Annotated[
+        list[str] | None, typer.Argument(metavar="MASK", help="Masks to compare, as with --predictions.")
+    ] = None,
+    *,
     asked: Annotated[EvaluationRequest, Panel("What is compared")],
     measures: Annotated[Measures, Panel("Measures")],
     kept: Annotated[EvaluationOutputs, Panel("What is written")],
@@ -69,7 +73,7 @@ def evaluate(
     from pipeline.runs.observer import RunContext
 
     check_options(request)
-    asked = replace(asked, how=given(request))
+    asked = replace(asked, how=given(request), predictions=(*(masks or ()), *asked.predictions))
     with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
         found = run_evaluation(asked, measures, RunContext(resources, screen), kept)
     print_evaluation(found.evaluation, found.failed, as_json=as_json)

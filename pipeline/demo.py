@@ -15,6 +15,7 @@ from rich.style import Style
 from pipeline.classes import ClassTable, hex_color
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import from_geotransform, from_ijk, from_transform
+from pipeline.io.lettering import legend, line
 from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png, write_scene
@@ -64,7 +65,7 @@ def show(folder: Path) -> None:
     classes = mask_info(folder / "scene_mask.tif").classes
     colors = _colors(classes)
     picture = np.concatenate([scene, colors[mask[0]].transpose(2, 0, 1), colors[truth[0]].transpose(2, 0, 1)], axis=2)
-    write_png(folder / "picture.png", picture[:, ::4, ::4])
+    write_png(folder / "picture.png", _with_words(picture[:, ::4, ::4], classes))
     console = Console(highlight=False)
     if console.is_terminal:
         step = -(-picture.shape[2] // min(console.width - 1, 120))
@@ -73,6 +74,16 @@ def show(folder: Path) -> None:
     for name, share in _agreement(mask[0], truth[0]).items():
         console.print(f"  {name:<24}{share:6.1%}")
     console.print(f"\nmask     {folder / 'scene_mask.tif'}\npicture  {folder / 'picture.png'} (scene, mask, truth)")
+
+
+def _with_words(picture: NDArray[np.uint8], classes: ClassTable) -> NDArray[np.uint8]:
+    """Return scene, mask and truth with a caption over each and the names of the classes below."""
+    width = picture.shape[2]
+    third = width // 3
+    head = [line(part, middle=name) for name, part in (("scene", third), ("mask", third), ("truth", width - 2 * third))]
+    foot = legend([(entry.name, entry.color) for entry in classes], width)
+    above, below = (words.transpose(2, 0, 1) for words in (np.concatenate(head, axis=1), foot))
+    return np.concatenate([above, picture, below], axis=1)
 
 
 def _agreement(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[str, float]:

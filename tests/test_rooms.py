@@ -25,6 +25,7 @@ ROOMS = {
     "rasterio": ("pipeline.io.raster",),
     "affine": ("pipeline.io.raster",),
     "scipy": ("pipeline.sources.components", "pipeline.evaluation", "pipeline.sources.sieve"),
+    "PIL": ("pipeline.io.lettering",),
     "pyogrio": ("pipeline.io.vector",),
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.masks.polygons"),

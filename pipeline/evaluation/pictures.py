@@ -19,6 +19,8 @@ from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
 from pipeline.files.atomic import atomic_write
 from pipeline.files.visible import visible
 from pipeline.geometry import Box
+from pipeline.geometry.orientation import Display, display_of
+from pipeline.io.lettering import legend, line
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
 from pipeline.io.suffixes import stem_of
@@ -40,8 +42,9 @@ def draw_pictures(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -
     """Write `confusion.svg` and a picture of the best, the middle and the worst pair into `folder`; returns the files.
 
     A picture shows, from left to right: the image where it is known, the truth, the prediction, and where they agree
-    (light), differ (red), where nothing was predicted (black) and what was not counted (white). Of a volume it shows
-    the slice with the most labelled voxels. Raises OutputError.
+    (light), differ (red), where nothing was predicted (black) and what was not counted (white), with a caption over
+    each and the names of the colors below. Of a volume it shows the slice with the most labelled voxels, upright, with
+    its number and letters for the sides of the body. Raises OutputError.
     """
     matrix = folder / "confusion.svg"
     with atomic_write(matrix) as draft:
@@ -106,6 +109,7 @@ def _chosen(items: list[ItemResult]) -> dict[str, ItemResult]:
 def _panels(pair: Pair, index: ClassIndex) -> Picture:
     with open_pair(pair) as files:
         step = _step(files.grid.shape)
+        display = None if files.grid.is_scene else display_of(files.grid)
         if files.grid.is_scene:
             at = None
             indices = np.concatenate(list(_thinned(index_slabs(files, index), step)), axis=1)
@@ -113,10 +117,37 @@ def _panels(pair: Pair, index: ClassIndex) -> Picture:
             whole = np.concatenate(list(index_slabs(files, index)), axis=1)
             at = _fullest(whole[0], index.classes)
             indices = whole[:, at, ::step, ::step]
-    pictures = [_painted(indices[0], index), _painted(indices[1], index), _verdict(indices, index)]
+    pictures = {
+        "truth": _painted(indices[0], index),
+        "prediction": _painted(indices[1], index),
+        "differences": _verdict(indices, index),
+    }
     if pair.image is not None:
-        pictures.insert(0, _seen(pair.image, at, step))
-    return _beside([_enlarged(picture) for picture in pictures])
+        pictures = {"image": _seen(pair.image, at, step), **pictures}
+    whole = _beside([_captioned(picture, name, at, display) for name, picture in pictures.items()])
+    return np.concatenate([whole, legend(_legend_entries(index), whole.shape[1])])
+
+
+def _captioned(picture: Picture, name: str, at: int | None, display: Display | None) -> Picture:
+    """Return a picture under its name, enlarged; a slice of a volume is upright, with its number and sides."""
+    if display is None:
+        large = _enlarged(picture)
+        return np.concatenate([line(large.shape[1], middle=name), large])
+    left, right, top, bottom = display.marks
+    large = _enlarged(display.show(picture.transpose(2, 0, 1)).transpose(1, 2, 0))
+    width = large.shape[1]
+    head, foot = line(width, left, f"{name}, slice {at}; {top} above", right), line(width, middle=f"{bottom} below")
+    return np.concatenate([head, large, foot])
+
+
+def _legend_entries(index: ClassIndex) -> list[tuple[str, tuple[int, int, int]]]:
+    return [
+        *((entry.name, entry.color) for entry in index.classes),
+        ("agrees", _RIGHT),
+        ("differs", _WRONG),
+        ("not predicted", _MISSED),
+        ("not counted", _LEFT_OUT),
+    ]
 
 
 def _step(shape: tuple[int, ...]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ _LETTERS = {"R": (0, True), "L": (0, False), "A": (1, True), "P": (1, False), "S
 """By letter: the world axis, and whether it grows towards that side (RAS+)."""
 _VIEWS = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 """By view: which letters of an orientation the sweep, the rows and the columns follow."""
+
+_SHOWN = {
+    "axial": ("LPS", ("R", "L", "A", "P")),
+    "coronal": ("LPI", ("R", "L", "S", "I")),
+    "sagittal": ("LPI", ("A", "P", "S", "I")),
+}
+"""By view: the orientation in which slices are shown, and the sides at their left, right, top and bottom."""
 
 
 def inverse(order: tuple[int, ...], flips: tuple[bool, ...]) -> Orientation:
@@ -51,6 +58,36 @@ def canonical(grid: Grid, view: str = "axial", *, orientation: str = "RAS") -> O
     wanted = [_LETTERS[orientation[place]] for place in _VIEWS[view]]
     order = tuple(nearest[world][0] for world, _ in wanted)
     return order, tuple(nearest[world][1] != grows for world, grows in wanted)
+
+
+class Display(NamedTuple):
+    """How slices along the first axis of a volume are shown upright, as radiologists see them."""
+
+    swapped: bool
+    """Whether rows and columns are exchanged."""
+    flips: tuple[bool, bool]
+    """Whether rows and columns are reversed, after that."""
+    marks: tuple[str, str, str, str]
+    """Letters of the sides of the body at the left, the right, the top and the bottom."""
+
+    def show(self, slices: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of slices, `(..., rows, columns)`, as they are shown."""
+        turned = slices.swapaxes(-1, -2) if self.swapped else slices
+        rows, columns = (slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return turned[..., rows, columns]
+
+
+def display_of(grid: Grid) -> Display:
+    """Return how slices along the first axis of a volume are shown.
+
+    The head is at the top of sagittal and coronal slices. The front is at the top of axial ones, and at the left of
+    sagittal ones. The right of the body is at the left of the others.
+    """
+    for view, (orientation, marks) in _SHOWN.items():
+        order, flips = canonical(grid, view, orientation=orientation)
+        if order[0] == 0:
+            return Display(order[1] == 2, (flips[1], flips[2]), marks)
+    raise ValueError(f"no axis of {grid.affine} is nearest to the first")  # canonical orders are permutations
 
 
 def orientation_of(grid: Grid) -> str:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pipeline.classes import background_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
-from pipeline.geometry import Box, Grid
+from pipeline.geometry import Box
 from pipeline.geometry.grid import difference
-from pipeline.geometry.orientation import canonical
+from pipeline.geometry.orientation import Display, display_of
+from pipeline.io.lettering import legend, line
 from pipeline.io.mask_files import Mask
 from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
@@ -25,16 +26,15 @@ SLICES = 20
 """Maximum number of slices."""
 _SIDE, _GAP, _PLAIN = 160, 4, 40
 """Minimum pixels of a slice's shorter side; pixels between slices; gray level without an image."""
-_SHOWN = "LPS"
-"""Radiological display: slices run to the left of the body to the right, and to its back downwards."""
 Picture = NDArray[np.uint8]
 
 
 def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
 
-    Slices are those in which the file is stored, because others of a compressed file are slow to read; if they are
-    axial, the right of the body is on the left. The image is shown from its 1st to its 99th percentile in these slices.
+    Slices are those in which the file is stored, because others of a compressed file are slow to read. They are
+    upright, with the number of each, counted from 0, and letters for the sides of the body; below are the names of the
+    structures. The image is shown from its 1st to its 99th percentile in these slices.
 
     Raises:
         InputError: If the image is on another grid.
@@ -50,13 +50,19 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
     pairs = zip(slices, gray, strict=True)
     tiles = [_draw(labels, under, colors, zoom, filled=image is None) for labels, under in pairs]
-    write_png(path, _arrange([tile[(slice(None), *_display_flips(mask.grid))] for tile in tiles]))
+    display = display_of(mask.grid)
+    framed = [_frame(display.show(tile), display, f"{at}") for tile, at in zip(tiles, shown, strict=True)]
+    sheet = _arrange(framed)
+    names = legend([(c.name, c.color) for c in mask.classes if c.value != background], sheet.shape[2])
+    write_png(path, np.concatenate([sheet, names.transpose(2, 0, 1)], axis=1))
 
 
-def _display_flips(grid: Grid) -> tuple[slice, ...]:
-    """Return the flips of rows and columns with which axial slices are displayed."""
-    order, flips = canonical(grid, "axial", orientation=_SHOWN)
-    return tuple(slice(None, None, -1 if flip and order == (0, 1, 2) else 1) for flip in flips[1:])
+def _frame(tile: Picture, display: Display, name: str) -> Picture:
+    """Return a slice between two lines with its number and the sides of the body."""
+    left, right, top, bottom = display.marks
+    width = tile.shape[2]
+    above, below = line(width, left, top, right), line(width, name, bottom)
+    return np.concatenate([above.transpose(2, 0, 1), tile, below.transpose(2, 0, 1)], axis=1)
 
 
 def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:

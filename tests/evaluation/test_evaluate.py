@@ -25,6 +25,7 @@ from pipeline.evaluation.labels import SLAB_CELLS, ClassIndex
 from pipeline.evaluation.pairs import OpenPair, Pair, UnpredictedPair, find_pairs, read_table
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ranked
+from pipeline.io.lettering import HEIGHT, legend, line
 from pipeline.io.mask_files import Mask, publish
 from pipeline.io.opening import open_source
 from pipeline.masks.export import export
@@ -419,6 +420,7 @@ def test_the_command_line_tells_what_python_tells(scenes):
 def test_a_table_for_people_says_what_is_absent_and_undefined(tmp_path):
     pair = volume(tmp_path, cubes((2, 2, 2)), cubes(None))
     said = call("--predictions", pair[0], "--truth", pair[1]).stdout
+    assert call(pair[0], "--truth", pair[1]).stdout == said, "as other verbs take a mask"
     road = next(line for line in said.splitlines() if line.startswith("1 road"))
     assert road.split()[2:5] == ["1", "1", "0.000"]
     assert road.split()[5] == "-", "no distance to what is not there"
@@ -449,7 +451,15 @@ def test_pictures_show_truth_prediction_and_what_differs(scenes, tmp_path):
     with rasterio.open(scenes / "masks/s2_mask.tif") as file:
         prediction = file.read(1)
     side, gap = 3, 8
-    assert picture.shape == (3, 150 * side, 3 * 130 * side + 2 * gap), "small scenes are enlarged"
+    assert picture.shape == (3, 150 * side + 2 * HEIGHT, 3 * 130 * side + 2 * gap), "small scenes are enlarged"
+    words = [line(130 * side, middle=name) for name in ("truth", "prediction", "differences")]
+    assert np.array_equal(picture[:, :HEIGHT, : 130 * side].transpose(1, 2, 0), words[0])
+    assert np.array_equal(picture[:, :HEIGHT, -130 * side :].transpose(1, 2, 0), words[2])
+    entries = [(entry.name, entry.color) for entry in CLASSES]
+    verdicts = [("agrees", (225,) * 3), ("differs", (200, 30, 30)), ("not predicted", (30,) * 3)]
+    names = legend([*entries, *verdicts, ("not counted", (255,) * 3)], picture.shape[2])
+    assert np.array_equal(picture[:, -HEIGHT:].transpose(1, 2, 0), names)
+    picture = picture[:, HEIGHT:-HEIGHT]
     panels = [picture[:, ::side, start : start + 130 * side : side] for start in (0, 390 + gap, 780 + 2 * gap)]
     counted = np.isin(truth, (0, 1, 2))
     for panel, values in zip(panels, (truth, prediction), strict=False):
@@ -472,6 +482,7 @@ def test_a_large_scene_is_thinned_evenly(tmp_path):
     with rasterio.open(tmp_path / "p/best_a_mask.png") as file:
         picture = file.read()
     thin = truth[::6, ::6]
+    picture = picture[:, HEIGHT : HEIGHT + len(thin)]
     panels = [picture[:, :, start : start + thin.shape[1]] for start in range(0, picture.shape[2], thin.shape[1] + 8)]
     assert np.array_equal(panels[0][0], thin)
     colours = np.array([entry.color for entry in CLASSES])
@@ -499,9 +510,12 @@ def test_a_volume_is_shown_where_its_truth_has_most(tmp_path):
     call("--table", tmp_path / "t.csv", "--pictures", tmp_path / "p")
     with rasterio.open(tmp_path / "p/best_v_mask.png") as file:
         picture = file.read()
-    assert picture.shape == (3, 512, 4 * 512 + 3 * 8)
-    shown = picture[:, ::32, 520 : 520 + 512 : 32]
-    assert np.array_equal((shown.transpose(1, 2, 0) == CLASSES[2].color).all(2).T, truth[:, :, 11] == 2)
+    assert picture.shape == (3, 512 + 3 * HEIGHT, 4 * 512 + 3 * 8)
+    shown = picture[:, HEIGHT : HEIGHT + 512 : 32, 520 : 520 + 512 : 32]
+    found = (shown.transpose(1, 2, 0) == CLASSES[2].color).all(2).T
+    assert np.array_equal(found, truth[::-1, ::-1, 11] == 2), "the left of the body is at the right, its front is up"
+    above = line(512, "R", "truth, slice 11; A above", "L")
+    assert np.array_equal(picture[:, :HEIGHT, 520 : 520 + 512].transpose(1, 2, 0), above)
 
 
 def inputs_of(folder):

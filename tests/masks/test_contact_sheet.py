@@ -12,6 +12,8 @@ from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
+from pipeline.geometry.affine import from_ijk
+from pipeline.io.lettering import HEIGHT, legend, line
 from pipeline.io.mask_files import Mask, publish
 from pipeline.masks.export import export
 from tests.support.fakes import ArraySource
@@ -43,8 +45,10 @@ def picture(path):
 def test_a_sheet_shows_the_slices_with_structures_as_radiologists_hold_them(mask, tmp_path):
     export(mask, tmp_path / "sheet.png")
     found = picture(tmp_path / "sheet.png")
-    assert found.shape == (3, 4 * 204 - 4, 5 * 164 - 4), "20 slices of twice 100 x 80, five in a row"
-    first, liver = found[:, :200, :160], found[:, 2 * 204 : 2 * 204 + 200, :160]
+    tall = 200 + 2 * HEIGHT
+    assert found.shape == (3, 4 * (tall + 4) - 4 + HEIGHT, 5 * 164 - 4), "20 slices of twice 100 x 80, five in a row"
+    first = found[:, HEIGHT : HEIGHT + 200, :160]
+    liver = found[:, 2 * (tall + 4) + HEIGHT : 2 * (tall + 4) + HEIGHT + 200, :160]
     expected = np.full((100, 80), 40, np.uint8)
     # The front is up, so rows are reversed; the patient's right is on the left, so columns are.
     expected[10:40, 50:70] = 200
@@ -59,7 +63,7 @@ def test_outlines_lie_over_the_image(mask, tmp_path):
     nibabel.save(nibabel.Nifti1Image(image, nibabel.load(mask).affine), tmp_path / "scan.nii.gz")
     words = ["export", str(mask), "-o", str(tmp_path / "sheet.png"), "--image", str(tmp_path / "scan.nii.gz")]
     assert CliRunner().invoke(app, words).exit_code == 0
-    first = picture(tmp_path / "sheet.png")[:, :200, :160]
+    first = picture(tmp_path / "sheet.png")[:, HEIGHT : HEIGHT + 200, :160]
     inside = first[:, 22:78, 102:138]
     assert (inside[0] == inside[1]).all(), "inside of an outline the image is grey"
     outline = (first == np.array([200, 60, 50])[:, None, None]).all(0)
@@ -92,3 +96,41 @@ def test_names_and_colours_for_3d_slicer_and_itk_snap(mask, tmp_path):
         (1, 200, 60, 50, 1, 1, 1, "left lung"),
         (2, 60, 160, 200, 1, 1, 1, "liver"),
     ]
+
+
+@pytest.mark.parametrize("orientation", ["PSL", "LSP", "ASR", "RSA", "LPS", "IPR"])
+def test_slices_of_any_plane_are_upright_with_their_sides_and_numbers(tmp_path, orientation):
+    """A phantom with a block at the left, at the front and at the head, stored in this order of axes."""
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[2:8, 14:22, 16:22] = 1  # in RAS+, the first axis grows to the right: this is the left of the body
+    image = nibabel.Nifti1Image(labels, np.eye(4))
+    stored = nibabel.orientations.axcodes2ornt(tuple(orientation))
+    image = image.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(image.affine), stored))
+    grid = Grid(image.shape[::-1], from_ijk(image.affine), ("z", "y", "x"))
+    array = np.asanyarray(image.dataobj).T
+    publish(Mask(ArraySource(array[None]), grid, 255, TABLE, {}), tmp_path / "mask.nii.gz")
+    export(tmp_path / "mask.nii.gz", tmp_path / "sheet.png")
+    tile = picture(tmp_path / "sheet.png")[:, : 168 + 2 * HEIGHT, :168]
+    inside = tile[:, HEIGHT:-HEIGHT]
+    rows, columns = np.nonzero((inside == np.array([200, 60, 50])[:, None, None]).all(0))
+    plane = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "R": "sagittal", "L": "sagittal"}
+    marks, columns_from = {
+        "axial": ("RAL P", 16),
+        "coronal": ("RSL I", 16),
+        "sagittal": ("ASP I", 2),
+    }[plane[orientation[2]]]
+    assert columns.min() // 7 == columns_from, "the left of the body is right, the front of a sagittal slice left"
+    assert rows.min() // 7 == 2, "the head or the front is up"
+    left, top, right, _, bottom = marks
+    first = next(at for at, one in enumerate(array) if one.any())
+    above, below = line(168, left, top, right), line(168, str(first), bottom)
+    assert np.array_equal(tile[:, :HEIGHT].transpose(1, 2, 0), above)
+    assert np.array_equal(tile[:, -HEIGHT:].transpose(1, 2, 0), below)
+
+
+def test_a_sheet_names_its_structures(mask, tmp_path):
+    export(mask, tmp_path / "sheet.png")
+    found = picture(tmp_path / "sheet.png")
+    names = legend([("left lung", (200, 60, 50)), ("liver", (60, 160, 200))], found.shape[2])
+    assert np.array_equal(found[:, -HEIGHT:].transpose(1, 2, 0), names)
+    assert len(legend([(f"structure {number}", (1, 2, 3)) for number in range(40)], 300)) > 5 * HEIGHT

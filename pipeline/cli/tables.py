@@ -184,7 +184,7 @@ def print_verdicts(found: Sequence[Verdict], *, as_json: bool) -> None:
         return
     for verdict in found:
         if verdict.state != "intact":
-            sys.stdout.write(f"{verdict.reason}\n")
+            sys.stdout.write(f"{visible(verdict.reason)}\n")
     counts = Counter(verdict.state for verdict in found)
     files = "1 file" if len(found) == 1 else f"{len(found)} files"
     sys.stdout.write(

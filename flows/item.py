@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import inf
 from threading import Event
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import State, task
@@ -18,10 +18,13 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.sync import concurrency
+from prefect.states import Cancelled
 from prefect.tasks import Task
 
+from flows.naming import TAG
 from pipeline import Job, Report, Resources, segment
 from pipeline.archive import Archive, WorkItem, failure_report, run_items
+from pipeline.decoding import Meaning
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
 from pipeline.runs import SILENT, Observer, RunContext, Stoppable
 
@@ -33,12 +36,15 @@ _SECONDS = 1.0
 class Bounds:
     """Limits for the items of a flow."""
 
-    at_once: int = 1
-    """Items that are segmented at the same time."""
-    limit: str | None = None
-    """Name of a global concurrency limit of Prefect; each item takes a slot, e.g. of a shared GPU."""
-    seconds: float | None = None
-    """Time limit for each attempt at an item; a retry resumes from finished slabs. None: no limit."""
+    at_once: Annotated[int, Meaning("Items that are segmented at the same time.")] = 1
+    limit: Annotated[
+        str | None,
+        Meaning("Name of a global concurrency limit of Prefect; each item takes a slot, e.g. of a shared GPU."),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        Meaning("Time limit in seconds for each attempt at an item; a retry resumes from finished slabs."),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.at_once < 1 or (self.seconds is not None and self.seconds <= 0):
@@ -55,7 +61,7 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except InputError as error:
         return error.code == UNREACHABLE
-    except (RequestError, HeldError, Interrupted):
+    except (RequestError, HeldError):
         return False
     except Exception:
         return True
@@ -65,22 +71,23 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
 @task(
     name="segment item",
     task_run_name="{job.name}",
+    tags={TAG},
     retries=2,
     retry_delay_seconds=[5, 60],
     retry_jitter_factor=0.5,
     retry_condition_fn=is_retryable,
     cache_policy=NO_CACHE,
 )
-def segment_item(job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None) -> Report:
-    """Segment one scene or volume; a retry resumes from finished slabs.
-
-    Raises:
-        Interrupted: If `stop` is set.
-
-    """
+def segment_item(
+    job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None
+) -> Report | State[Any]:
+    """Segment one scene or volume; a retry resumes from finished slabs. The task is canceled if `stop` is set."""
     observer = _create_tracker("Cells done")
     with bounds.slot():
-        report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
+        try:
+            report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
+        except Interrupted as error:
+            return Cancelled(message=f"{error}")
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
     return report
 
@@ -111,10 +118,9 @@ def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
     state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
     if state.is_completed():
         return state.result()
-    error = state.result(raise_on_failure=False)
-    if isinstance(error, Interrupted):
-        raise error
-    return failure_report(work.job, error)
+    if state.is_cancelled():
+        raise Interrupted
+    return failure_report(work.job, state.result(raise_on_failure=False))
 
 
 def segment_items(

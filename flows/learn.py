@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.item import is_retryable
+from flows.naming import TAG, run_name
 from pipeline import Resources
 from pipeline.errors import ModelError, RequestError
 from pipeline.evaluation import EvaluationOutputs, EvaluationRequest, Measures, run_evaluation
@@ -22,7 +23,7 @@ RECORD = "test"
 _DELAYS: list[float] = [10, 60]
 
 
-@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
+@task(tags={TAG}, retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def train_model(config: Path, out: Path, data: Path | None, device: str | None) -> Path:
     """Train a model and return its folder; a retry resumes from the last checkpoint."""
     return train(
@@ -30,7 +31,7 @@ def train_model(config: Path, out: Path, data: Path | None, device: str | None) 
     ).folder
 
 
-@task(retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
+@task(tags={TAG}, retries=2, retry_delay_seconds=_DELAYS, retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Resources) -> dict[str, float | None]:
     """Evaluate a model on a table with the columns image and truth; figures are also stored in the model's card.
 
@@ -45,7 +46,7 @@ def evaluate_model(model: Path, table: Path, ignore: tuple[int, ...], means: Res
     return figures
 
 
-@flow(name="train-evaluate-publish")
+@flow(name="train-evaluate-publish", flow_run_name=run_name)
 def learn_flow(
     config: Path,
     out: Path,

@@ -21,6 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows import DEFAULTS
 from flows.item import Bounds
+from flows.naming import TAG
 from flows.watch import watch_flow
 from pipeline import Resources
 from pipeline.errors import PipelineError, RequestError
@@ -76,6 +77,7 @@ def create_deployment(
             interval=when.every,
             cron=when.cron,
             parameters={**asdict(watching), "config": str(watching.config.absolute())},
+            tags=[TAG],
             concurrency_limit=_ALONE,
             work_pool_name=pool,
             job_variables={"env": DEFAULTS} if pool else None,

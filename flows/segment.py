@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, tags
 from prefect.artifacts import create_table_artifact
 
 from flows.item import Bounds, segment_items
+from flows.naming import run_name, tags_of
 from pipeline import Job, Report, Resources
 from pipeline.archive import LEDGER_NAME, WAIT, open_archive
 from pipeline.errors import PipelineError, RequestError
@@ -33,7 +34,7 @@ class ItemsFailedError(PipelineError):
         self.reports = reports
 
 
-@flow(name="segment")
+@flow(name="segment", flow_run_name=run_name)
 def segment_flow(
     jobs: list[Job],
     means: Resources = Resources(),
@@ -44,8 +45,13 @@ def segment_flow(
 ) -> list[Report]:
     """Segment each job, and show a table of the results as an artifact.
 
-    With the `ledger` of an archive, finished items are skipped; with `verify`, once their bytes have been compared.
-    `wait` is how many seconds to wait at the end for items that other runs are working on.
+    Args:
+        jobs: What is segmented, with which model, and where to.
+        means: Speed and memory.
+        ledger: Ledger of an archive; finished items are skipped.
+        bounds: Limits for the items.
+        verify: Whether the bytes of finished items are compared first.
+        wait: Seconds to wait at the end for items that other runs are working on.
 
     Raises:
         ItemsFailedError: If any failed, after all were tried.
@@ -59,9 +65,14 @@ def segment_flow(
     return reports
 
 
-@flow(name="segment-archive")
+@flow(name="segment-archive", flow_run_name=run_name)
 def archive_flow(config: Path, means: Resources = Resources(), bounds: Bounds = Bounds()) -> list[Report]:
-    """Segment everything that the job file `config` stands for, with a ledger, as `pipeline run --config` does.
+    """Segment everything that a job file stands for, with a ledger, as `pipeline run --config` does.
+
+    Args:
+        config: The job file (TOML).
+        means: Speed and memory.
+        bounds: Limits for the items.
 
     Raises:
         ItemsFailedError: If any failed, after all were tried.
@@ -94,7 +105,8 @@ def run_flow(
             f"{signed[0]}: the address contains credentials, which Prefect would store; run with --no-prefect"
         )
     try:
-        return segment_flow(list(jobs), means, ledger, verify=verify, wait=wait)
+        with tags(*tags_of(jobs)):
+            return segment_flow(list(jobs), means, ledger, verify=verify, wait=wait)
     except ItemsFailedError as error:
         return error.reports
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from flows.item import Bounds, segment_items
+from flows.naming import run_name
 from flows.segment import ItemsFailedError, create_reports_artifact
 from pipeline import Job, Report, Resources
 from pipeline.archive import LEDGER_NAME, open_archive
@@ -30,7 +31,7 @@ class _KnownReports(Observer):
         self.reports.append(report)
 
 
-@flow(name="watch")
+@flow(name="watch", flow_run_name=run_name)
 def watch_flow(
     config: Path,
     settle: float = 10.0,
@@ -38,7 +39,14 @@ def watch_flow(
     bounds: Bounds = Bounds(),
     ledger: Path | None = None,
 ) -> list[Report]:
-    """Segment the current inputs of the job file `config`, except files that changed in the last `settle` seconds.
+    """Segment the current inputs of a job file, except those that are still being written.
+
+    Args:
+        config: The job file (TOML).
+        settle: Seconds for which a file must not have changed.
+        means: Speed and memory.
+        bounds: Limits for the items.
+        ledger: Ledger of the archive; by default with the masks.
 
     Returns:
         The reports of all items.

@@ -32,6 +32,10 @@ class Meaning:
         """The help, with what holds by default."""
         return f"{self.help} Default: {self.unset}." if self.unset else self.help
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401  (pydantic's)
+        """Return the JSON schema of a field with its description, for the forms of Prefect."""
+        return {**handler(schema), "description": self.sentence}
+
 
 NOTHING = Meaning("")
 

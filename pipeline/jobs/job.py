@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pipeline.decoding import Meaning, Reader
 from pipeline.decoding.readers import (
@@ -235,14 +235,14 @@ class Resources:
     ] = None
     device: Annotated[str | None, Meaning("Device: cpu, cuda or cuda:1.", unset="a GPU if there is one")] = None
     precision: Annotated[
-        str | None,
+        Literal["float32", "bfloat16", "int8"] | None,
         Meaning(
             "Inference precision: float32, bfloat16, or int8 for a model that has it. Changes rounding.",
             unset="the fastest of float32 and bfloat16 on this device",
         ),
     ] = None
     runtime: Annotated[
-        str | None,
+        Literal["torch", "compiled", "openvino"] | None,
         Meaning(
             "Inference backend: torch, compiled, openvino. Changes rounding.", unset="chosen by the size of the run"
         ),

@@ -60,6 +60,17 @@ def tables(server) -> list[list[dict]]:
     return [json.loads(artifact.data) for artifact in sorted(found, key=lambda artifact: artifact.created)]
 
 
+def states_of(server, name, patience=20.0):
+    """States of the tasks of an item, once they are recorded as ended."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        runs = [run for run in server.read_task_runs() if run.name.endswith(f"/{name}") and run.state]
+        if runs and all(run.state.is_final() for run in runs):
+            break
+        time.sleep(0.2)
+    return [run.state.name for run in runs]
+
+
 def failing(monkeypatch, errors):
     """Let the next calls fail with `errors`, and count all calls."""
     calls = []
@@ -77,6 +88,8 @@ def failing(monkeypatch, errors):
 def test_a_flow_makes_the_mask_and_a_table(server, job, tmp_path):
     (report,) = flow_room.run_flow([job], Resources())
     assert report.status == "done"
+    run = next(run for run in server.read_flow_runs() if run.name.startswith("a.tif "))
+    assert set(run.tags) == {"pipeline", "model:scene"}
     assert labels_of(tmp_path / "a_mask.tif").shape == (40, 30)
     (row,) = tables(server)[-1]
     assert (row["input"], row["status"], row["output"]) == (job.input, "done", str(tmp_path / "a_mask.tif"))
@@ -108,6 +121,20 @@ def test_what_may_pass_is_tried_again(server, job, monkeypatch, soon, errors, ca
     made = failing(monkeypatch, errors)
     (report,) = flow_room.run_flow([job], Resources())
     assert (len(made), report.status) == (calls, status)
+
+
+@pytest.mark.parametrize(
+    "flow", [flow_room.segment_flow, archive_flow, watch_flow, learn_flow], ids=lambda flow: flow.name
+)
+def test_parameters_say_what_they_are(flow):
+    schema = flow.parameters
+    assert all(about.get("description") for about in schema.properties.values())
+    fields = schema.definitions["Resources"]["properties"]
+    assert all(about["description"] for about in fields.values())
+    assert fields["precision"]["anyOf"][0]["enum"] == ["float32", "bfloat16", "int8"]
+    assert fields["runtime"]["anyOf"][0]["enum"] == ["torch", "compiled", "openvino"]
+    if flow is not learn_flow:
+        assert all(about["description"] for about in schema.definitions["Bounds"]["properties"].values())
 
 
 def test_a_server_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch, job):
@@ -215,6 +242,7 @@ def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch)
         flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
     monkeypatch.setattr(item_room, "segment", segment)
     assert not list(tmp_path.glob("*_mask.tif"))
+    assert states_of(server, "0.tif") == ["Cancelled"], "stopped, and not failed"
     reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
     assert [report.status for report in reports] == ["done", "done", "done"]
 

@@ -1,0 +1,30 @@
+"""What runs of the flows are called, and tagged with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from prefect.runtime import flow_run
+
+from pipeline import Job
+
+TAG = "pipeline"
+"""Tag of all runs."""
+
+
+def run_name() -> str:
+    """Return the name of this flow run: its job file or its inputs, and when it began."""
+    about = flow_run.parameters
+    what = Path(about["config"]).stem if "config" in about else _inputs(about["jobs"])
+    return f"{what} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def tags_of(jobs: Iterable[Job]) -> list[str]:
+    """Return the tags of a run: that of the package, and the models that are named."""
+    return [TAG, *sorted({f"model:{Path(job.model).name}" for job in jobs if job.model is not None})]
+
+
+def _inputs(jobs: list[Job]) -> str:
+    return Path(jobs[0].name).name if len(jobs) == 1 else f"{len(jobs)} items"

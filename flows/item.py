@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import inf
 from threading import Event
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from prefect import State, task
@@ -117,7 +117,7 @@ def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
     """Run an item as a task and return its report, however it ended. Raises Interrupted if `stop` is set."""
     state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
     if state.is_completed():
-        return state.result()
+        return cast("Report", state.result())
     if state.is_cancelled():
         raise Interrupted
     return failure_report(work.job, state.result(raise_on_failure=False))

@@ -17,7 +17,7 @@ from flows.item import Bounds, segment_items
 from flows.naming import run_name, tags_of
 from pipeline import Job, Report, Resources
 from pipeline.archive import LEDGER_NAME, WAIT, open_archive
-from pipeline.errors import PipelineError, RequestError
+from pipeline.errors import PipelineError, RequestError, counted
 from pipeline.jobs import check, folder_of, jobs_of, read_request
 from pipeline.runs import RunContext
 
@@ -30,7 +30,9 @@ class ItemsFailedError(PipelineError):
 
     def __init__(self, reports: list[Report]) -> None:
         failed = [report for report in reports if report.missing]
-        super().__init__(f"{len(failed)} of {len(reports)} items failed: " + "; ".join(str(r.reason) for r in failed))
+        super().__init__(
+            f"{len(failed)} of {counted(len(reports), 'item')} failed: " + "; ".join(str(r.reason) for r in failed)
+        )
         self.reports = reports
 
 
@@ -100,7 +102,7 @@ def run_flow(
         RequestError: If an address contains credentials, because Prefect stores the parameters of its flows.
 
     """
-    if signed := [job.name for job in jobs if job.name != job.input]:
+    if signed := [job.name for job in jobs if job.signed]:
         raise RequestError(
             f"{signed[0]}: the address contains credentials, which Prefect would store; run with --no-prefect"
         )

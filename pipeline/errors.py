@@ -23,6 +23,29 @@ def first_of(found: Sequence[str], most: int = 10) -> str:
     return "; ".join(found[:most]) + ("; ..." if len(found) > most else "")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "slice"), counted(2000, "slice"), counted(2, "file of labels"), counted(2, "series", "series")
+    ('1 slice', '2,000 slices', '2 files of labels', '2 series')
+    """
+    first, space, rest = noun.partition(" of ")
+    many = plural or f"{first}s{space}{rest}"
+    return f"{count:,} {noun if count == 1 else many}"
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes in the unit that suits it, up to GiB.
+
+    >>> size_text(0), size_text(1536), size_text(1.5 * 2**20), size_text(5 * 2**30), size_text(2500.5 * 2**30)
+    ('0 bytes', '1.5 KiB', '1.5 MiB', '5 GiB', '2,500.5 GiB')
+    """
+    if count < 1024:
+        return counted(round(count), "byte")
+    step = 1 + (count >= 2**20) + (count >= 2**30)
+    return f"{count / 1024**step:,.1f}".removesuffix(".0") + f" {'KMG'[step - 1]}iB"
+
+
 class PipelineError(Exception):
     """Base class of all errors raised on purpose; the message is meant for the user."""
 

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import AsJson, verb
+from pipeline.errors import counted
 
 Ledger = Annotated[Path, typer.Argument(help="The ledger, or the folder of masks that holds it.")]
 
@@ -54,10 +55,11 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Queue failed and quarantined items for the next run."""
+    from pipeline.archive.retry import release
     from pipeline.archive.status import find_ledger
 
     found = find_ledger(ledger)
-    released = found.release(reason or [])
+    released = release(found, reason or [])
     record = {"ledger": str(found.path), "pending": released}
-    line = f"pending: {released} of {len(found.rows())} items; run the same command again"
+    line = f"pending: {released} of {counted(len(found.rows()), 'item')}; run the same command again"
     typer.echo(json.dumps(record) if as_json else line)

@@ -17,13 +17,14 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from pipeline.cli.pseudonyms import pseudonym, without_names
+from pipeline.errors import counted
 from pipeline.files.visible import visible
 from pipeline.runs.observer import Observer
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Job
     from pipeline.runs.report import Report
-from pipeline.cli.tables import console, print_json, table_of
+from pipeline.cli.tables import print_json, print_table, table_of
 
 _LISTED = 50
 """Maximum number of items in the list of results; beyond it, only counts and failures are printed."""
@@ -185,12 +186,22 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
 
 
 def _print_table(reports: Sequence[Report]) -> None:
+    """Print a line for each item; all that are skipped take one, unless there is only one item."""
+    skipped = [report for report in reports if report.status == "skipped" and not report.missing]
+    shown = [report for report in reports if len(reports) == 1 or report not in skipped]
+    if shown:
+        _print_lines(shown)
+    if len(reports) > 1 and skipped:
+        sys.stdout.write(f"{counted(len(skipped), 'item')} skipped: {visible(skipped[0].reason)}\n")
+
+
+def _print_lines(reports: Sequence[Report]) -> None:
     table = table_of("input", "output", "status", "Mpx", "s", "Mpx/s")
     for report in reports:
         rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""
         numbers = (f"{report.cells / 1e6:.1f}", f"{report.seconds:.1f}", rate)
         table.add_row(report.input, report.output or "", report.status, *numbers)
-    console().print(table)
+    print_table(table)
     for report in reports:
         if report.seam_index is not None:
             sys.stdout.write(f"seam index {report.seam_index:.4f}: {visible(report.output)}\n")
@@ -198,6 +209,5 @@ def _print_table(reports: Sequence[Report]) -> None:
             sys.stdout.write(
                 f"{report.repeated:.0%} of the patches repeat others and were not computed: {visible(report.output)}\n"
             )
-    skipped = Counter(report.reason for report in reports if report.status == "skipped" and report.reason)
-    for reason, count in skipped.items():
-        sys.stderr.write(f"{count} skipped: {visible(reason)}\n")
+        if report.reason is not None and report.status == "skipped":
+            sys.stderr.write(f"{visible(report.output)}: {visible(report.reason)}\n")

@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.classes import hex_color
 from pipeline.decoding import encode
 from pipeline.engine.ledger import flat
+from pipeline.errors import counted
 from pipeline.evaluation.result import ranked
 from pipeline.files.visible import visible, visible_lines
 
@@ -78,7 +79,7 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     for card in cards:
         classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
         table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.license)
-    console().print(table)
+    print_table(table)
 
 
 def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
@@ -117,15 +118,11 @@ def _figure_lines(name: str, found: object, kind: str) -> str:
         return _flat_lines({name: found})
     shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
     rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
-    lines = [f"{name}, {_count(found['items'])}:"]
+    lines = [f"{name}, {counted(found['items'], 'item')}:"]
     for row, values in rows.items():
         told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
         lines += [f"  {row}: {', '.join(told)}"] if told else []
     return "\n".join(lines)
-
-
-def _count(items: int) -> str:
-    return f"{items} items" if items > 1 else "1 item"
 
 
 def _known(values: Mapping[str, Any], key: str) -> bool:
@@ -146,7 +143,7 @@ def print_areas(areas: Sequence[Area], *, as_json: bool) -> None:
     for area in areas:
         figures = (f"{area.cells:,}", f"{area.area:,.1f}", f"{area.share:.2%}")
         table.add_row(area.zone, f"{area.value} {area.name}", *figures)
-    console().print(table)
+    print_table(table)
 
 
 def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
@@ -159,7 +156,7 @@ def print_structures(found: Sequence[Structure], *, as_json: bool) -> None:
         intensities = ("" if number is None else f"{number:.6g}" for number in (row.mean, row.median))
         cut = "touches the border" if row.touches_border else ""
         table.add_row(f"{row.value} {row.name}", f"{row.voxels:,}", f"{row.ml:,.3f}", *intensities, cut)
-    console().print(table)
+    print_table(table)
 
 
 def print_differences(
@@ -186,10 +183,8 @@ def print_verdicts(found: Sequence[Verdict], *, as_json: bool) -> None:
         if verdict.state != "intact":
             sys.stdout.write(f"{visible(verdict.reason)}\n")
     counts = Counter(verdict.state for verdict in found)
-    files = "1 file" if len(found) == 1 else f"{len(found)} files"
-    sys.stdout.write(
-        f"{files}: {', '.join(f'{count} {state}' for state, count in counts.items()) or 'nothing to verify'}\n"
-    )
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    sys.stdout.write(f"{counted(len(found), 'file')}: {listed or 'nothing to verify'}\n")
 
 
 def print_status(status: Status, *, as_json: bool) -> None:
@@ -201,12 +196,12 @@ def print_status(status: Status, *, as_json: bool) -> None:
     for state, items in status.states.items():
         if items:
             table.add_row(state, str(items))
-    console().print(table)
+    print_table(table)
     if status.reasons:
         table = table_of("reason", "state", "items", "for example")
         for reason in status.reasons:
             table.add_row(reason.code, reason.state, str(reason.items), reason.example)
-        console().print(table)
+        print_table(table)
     sys.stdout.write(_pace(status) + "\n")
 
 
@@ -226,10 +221,10 @@ def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *,
     elif evaluation is not None:
         overall = evaluation.overall
         shown = _OF_VOLUMES if overall.kind == "volume" else _OF_SCENES
-        console().print(_class_table(overall, shown))
+        print_table(_class_table(overall, shown))
         sys.stdout.write(_summary(overall) + "\n")
         if len(evaluation.items) > 1:
-            console().print(_item_table(evaluation, shown))
+            print_table(_item_table(evaluation, shown))
 
 
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -242,7 +237,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         table.show_header = False
         for key, value in record.items():
             table.add_row(key.replace("_bytes", "").replace("_", " "), Text(_WORDS.get(key, _plain)(value)))
-        console().print(table)
+        print_table(table)
 
 
 def _class_table(overall: Overall, shown: Mapping[str, str]) -> Table:
@@ -267,7 +262,7 @@ def _item_table(evaluation: Evaluation, shown: Mapping[str, str]) -> Table:
 def _summary(overall: Overall) -> str:
     left_out = 1 - overall.counted / overall.cells
     parts = [
-        _count(overall.items),
+        counted(overall.items, "item"),
         f"{overall.cells / 1e6:.1f} Mpx",
         f"{left_out:.1%} ignored or nodata",
         f"{overall.missed / max(overall.counted, 1):.1%} not predicted",
@@ -303,9 +298,15 @@ def table_of(*columns: str) -> Table:
     return table
 
 
-def console() -> Console:
-    """Return a console on stdout; lines are folded for a terminal, and left whole for a program."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WHOLE)
+def print_table(table: Table) -> None:
+    """Print a table on stdout: folded to a terminal; for a program, lines are left whole and end with their text."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False, width=_WHOLE)
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def print_json(value: object) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, size_text
 from pipeline.models.card import Card
 
 MAX_CELLS, MAX_SIDE = 1 << 43, 1 << 27
 """Cells of an input, and of a side: more than the Earth has in pixels of 10 m, and its equator of 1 m."""
 _PACKED = 1000
 """How much compression may shrink labels, generously."""
-_GIB, _MIB = 2**30, 2**20
 _LOOK = "check the header with `pipeline info`"
 
 
@@ -33,9 +32,9 @@ def check_held(name: str, held: int, budget: int | None) -> None:
     """Raise InputError if a block of the file alone, `held` bytes, needs more than the `budget` or this machine has."""
     there = psutil.virtual_memory().total
     if held > min(there, budget or there):
-        most = f"--memory allows {budget / _MIB:,.0f}" if budget else f"this machine has {there / _MIB:,.0f}"
+        most = f"--memory allows {size_text(budget)}" if budget else f"this machine has {size_text(there)}"
         raise InputError(
-            f"{name}: is stored in blocks so large that reading one takes {held / _MIB:,.0f} MiB, but {most} MiB; "
+            f"{name}: is stored in blocks so large that reading one takes {size_text(held)}, but {most}; "
             "rewrite it in tiles first, e.g. with `gdal_translate -co TILED=YES -co COMPRESS=DEFLATE`, or allow more",
             code="unsuitable",
         )
@@ -59,8 +58,8 @@ def check_patch(name: str, patch: tuple[int, int], card: Card, spacing: tuple[fl
         sides = (" x ".join(f"{side:.4g}" for side in sides) for sides in (card.spacing, spacing))
         cause = "the model works at pixels of {}, and these are {}; ".format(*sides) + cause
     raise InputError(
-        f"{name}: a patch would have {patch[0]:,} x {patch[1]:,} cells and need {needed / _GIB:,.1f} GiB, but this "
-        f"machine has {there / _GIB:,.1f}: {cause}",
+        f"{name}: a patch would have {patch[0]:,} x {patch[1]:,} cells and need {size_text(needed)}, but this "
+        f"machine has {size_text(there)}: {cause}",
         code="unsuitable",
     )
 
@@ -79,14 +78,14 @@ def check_space(name: str, labels: int, memory: int, output: Path, *, cut: bool)
     there = psutil.virtual_memory().total
     if memory > there and not cut:
         raise InputError(
-            f"{name}: its rows are so wide that the sweep needs {memory / _GIB:,.1f} GiB, but this machine has "
-            f"{there / _GIB:,.1f}; cut them into strips with --memory 2GiB, or {_LOOK}",
+            f"{name}: its rows are so wide that the sweep needs {size_text(memory)}, but this machine has "
+            f"{size_text(there)}; cut them into strips with --memory 2GiB, or {_LOOK}",
             code="unsuitable",
         )
     free = shutil.disk_usage(next(folder for folder in output.absolute().parents if folder.is_dir())).free
     if labels > free * _PACKED:
         raise InputError(
-            f"{name}: its labels take {labels / _GIB:,.0f} GiB uncompressed, but only {free / _GIB:,.1f} GiB are "
+            f"{name}: its labels take {size_text(labels)} uncompressed, but only {size_text(free)} are "
             f"free for {output}; free some space, or {_LOOK}",
             code="unsuitable",
         )

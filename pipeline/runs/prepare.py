@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.engine import Source
 from pipeline.engine.windows import window as checked_window
-from pipeline.errors import InputError, ModelError, RequestError
+from pipeline.errors import InputError, ModelError, RequestError, counted
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.orientation import Orientation
 from pipeline.io.address import output_folder
@@ -171,8 +171,9 @@ def _check_channels(source: Source, card: Card, job: Job) -> None:
         first = ",".join(str(band) for band in range(1, len(card.channels) + 1))
         about = source.band_info if more and isinstance(source, HasBands) else ()
         named = listed(about) if any(band.name for band in about) else []
+        has = counted(source.channels, "channel")
         raise InputError(
-            f"{job.name}: has {source.channels} channels, but the model {card.name} takes {len(card.channels)} "
+            f"{job.name}: has {has}, but the model {card.name} takes {len(card.channels)} "
             f"({', '.join(card.channels)}); "
             + (f"choose them with --bands, e.g. --bands {first}" if more else "`pipeline models` lists other models")
             + (f"; it has the bands {', '.join(named)}" if named else ""),

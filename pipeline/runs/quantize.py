@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import InputError, OutputError, counted
 from pipeline.files.atomic import write_together
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import CARD, MODEL
@@ -74,9 +74,8 @@ def quantize(
     model = load_model(sweeps[0].prepared.model)
     images = [image for n, sweep in enumerate(sweeps) for image in _images(sweep, _share(patches, len(sweeps), n))]
     if len(images) < 2:
-        raise InputError(
-            f"{jobs[0].name}: has {len(images)} patches with values; int8 needs at least 2, to calibrate and to check"
-        )
+        found = counted(len(images), "patch", "patches")
+        raise InputError(f"{jobs[0].name}: has {found} with values; int8 needs at least 2, to calibrate and to check")
     made = quantize_model(model, images[::2], images[1::2], agreement, observer.note)
     card = replace(model.card, int8=made.form)
     write_together(out, {MODEL: model.path.read_bytes(), **made.files, CARD: card.to_json().encode()})

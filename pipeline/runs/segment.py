@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Fingerprint, Ledger, differences
-from pipeline.errors import DamagedError, HeldError, Interrupted, OutputError, PatchError, PipelineError
+from pipeline.errors import DamagedError, HeldError, Interrupted, OutputError, PatchError, PipelineError, counted
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.files.sealed import write_sealed
 from pipeline.geometry import Box
@@ -198,7 +198,7 @@ def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> st
     axes = "/".join(prepared.views[0].grid.axes)
     places = ", ".join(f"{axes} {_place(patch)}" for patch, _ in failures[:_SHOWN])
     more = f" and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-    why = f"{len(failures)} patches ({places}{more}: {failures[0].reason})"
+    why = f"{counted(len(failures), 'patch', 'patches')} ({places}{more}: {failures[0].reason})"
     return f"{prepared.job.name}: the network failed twice on {why}"
 
 

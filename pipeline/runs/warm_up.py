@@ -15,6 +15,7 @@ from pipeline.engine import Pixels, Source
 from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import read_patch
+from pipeline.errors import counted
 from pipeline.geometry import Lattice
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.runs.observer import Observer
@@ -50,7 +51,8 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
         reference = bind_predictor(reference_model(sweep), sweep, 1, own)
         shares = list(_label_agreement(sweep.prepared.labels.dtype, predictor, reference, patches))
         if shares:
-            words = f"labels agree with float32 on {np.mean(shares):.3%} of {len(shares)} patches"
+            patches_seen = counted(len(shares), "patch", "patches")
+            words = f"labels agree with float32 on {np.mean(shares):.3%} of {patches_seen}"
             observer.note(f"{_describe(numerics)}: {words}")
     return numerics
 

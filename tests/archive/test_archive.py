@@ -251,7 +251,7 @@ def test_status_counts_and_retry_selects_by_reason(run, folder):
     told = json.loads(ended.stdout)
     assert told["states"] == {"pending": 0, "running": 0, "done": 3, "failed": 0, "quarantined": 2, "stale": 0}
     assert [(reason["code"], reason["items"]) for reason in told["reasons"]] == [("unreadable", 1), ("unsuitable", 1)]
-    assert "has 1 channels, but the model" in told["reasons"][1]["example"]
+    assert "has 1 channel, but the model" in told["reasons"][1]["example"]
     assert told["megapixels"] == pytest.approx(3 * 60 * 50 / 1e6)
     assert told["items_per_hour"] == pytest.approx(3 * 3600 / told["seconds"])
     assert told["seconds_left"] == 0

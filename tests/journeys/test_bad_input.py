@@ -96,7 +96,7 @@ CASES = {
         1,
         r"a\.tif: has 4 channels, but the model scene takes 2 \(a, b\); choose them with --bands, e.g. --bands 1,2$",
     ),
-    "1 channel": (lambda f: scene(f / "a.tif", 1), "scene", 1, r"has 1 channels.*`pipeline models` lists other models"),
+    "1 channel": (lambda f: scene(f / "a.tif", 1), "scene", 1, r"has 1 channel.*`pipeline models` lists other models"),
     "complex": (
         lambda f: put_scene(f / "a.tif", np.ones((2, 9, 9), np.complex64)),
         "scene",

@@ -421,7 +421,7 @@ def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(mod
     words = ["run", "--input", str(path), "--output", str(job.output), "--model", job.model]
     ended = CliRunner().invoke(app, [*words, "--patch", "64", "--overlap", "16", "--no-prefect"])
     assert ended.exit_code == 1
-    told = r"scene.tif: the network failed twice on 1 patches \(y/x \d+:\d+/0:40: RuntimeError: no such kernel\)"
+    told = r"scene.tif: the network failed twice on 1 patch \(y/x \d+:\d+/0:40: RuntimeError: no such kernel\)"
     assert re.search(told, ended.stderr)
     labels = open_source(job.output).read(Box.whole((4000, 40))).values[0]
     gap = (labels == 255) & (expected != 255)

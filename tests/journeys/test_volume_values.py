@@ -112,7 +112,7 @@ def test_channels_of_one_name_are_windows_on_one_channel(tmp_path, views):
     np.testing.assert_array_equal(found, twice)
     assert len(np.unique(found)) > 1
     one = save(tmp_path / "one", views=views, channels=("CT", "MR"), normalization=how["normalization"])
-    with pytest.raises(InputError, match=r"has 1 channels, but the model .* takes 2 \(CT, MR\)"):
+    with pytest.raises(InputError, match=r"has 1 channel, but the model .* takes 2 \(CT, MR\)"):
         prepare(Job(str(path), model=one), PLAIN)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, counted
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_directions
 from pipeline.io.dicom.headers import Slice
@@ -96,8 +96,9 @@ def _check_depths(depths: Vectors, ordered: Sequence[Slice]) -> None:
     same = gaps < max(usual, float(gaps.max()) / len(ordered)) * 0.01 if gaps.any() else np.ones(len(gaps), bool)
     if same.any():
         at = int(np.argmax(same))
+        more = counted(int(same.sum()), "slice")
         raise InputError(
-            f"has {int(same.sum())} slices too many: {_named(ordered[at])} and {_named(ordered[at + 1])} are both "
+            f"has {more} too many: {_named(ordered[at])} and {_named(ordered[at + 1])} are both "
             f"at {depths[at]:.3f} mm; put one of each, one time or one echo, into a folder of its own",
             "duplicate-slices",
         )
@@ -107,8 +108,9 @@ def _check_depths(depths: Vectors, ordered: Sequence[Slice]) -> None:
     steps = np.rint(gaps / usual)
     if steps.min() >= 1 and np.abs(gaps - steps * usual).max() <= 2 * _UNEVEN * usual and steps.max() > 1:
         at = int(np.argmax(steps > 1))
+        missing = counted(int((steps - 1).sum()), "slice")
         raise InputError(
-            f"lacks {int((steps - 1).sum())} slices: slices are {usual:.3f} mm apart, but {gaps[at]:.3f} mm between "
+            f"lacks {missing}: slices are {usual:.3f} mm apart, but {gaps[at]:.3f} mm between "
             f"{_named(ordered[at])} at {depths[at]:.3f} and {_named(ordered[at + 1])} at {depths[at + 1]:.3f} mm; "
             "fetch the series again from where it came",
             "missing-slices",

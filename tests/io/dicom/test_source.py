@@ -180,7 +180,7 @@ FAULTS = {
     "duplicated": (
         moved(3, (0, 0, 2)),
         "duplicate-slices",
-        r"1 slices too many: IM0003 and IM0004 are both.*78.000",
+        r"1 slice too many: IM0003 and IM0004 are both.*78.000",
     ),
     "two times": ({"places": np.repeat(places_of(3, 2.0, UPRIGHT), 2, 0)}, "duplicate-slices", "3 slices too many"),
     "one place": ({"places": np.repeat(places_of(1, 2.0, UPRIGHT), 6, 0)}, "duplicate-slices", "5 slices too many"),
@@ -643,7 +643,7 @@ def test_slices_of_one_uid_and_other_bytes_are_still_refused(tmp_path):
     content = bytearray((folder / "IM0002").read_bytes())
     content[-1] ^= 1
     (folder / "copy").write_bytes(content)
-    with pytest.raises(InputError, match="1 slices too many") as caught:
+    with pytest.raises(InputError, match="1 slice too many") as caught:
         open_source(folder)
     assert caught.value.code == "duplicate-slices"
 

@@ -15,13 +15,13 @@ from pipeline.archive.database import State
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
-from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, is_touched, renewed, written
+from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, describe_fault, renewed, written
 from pipeline.archive.status import write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
-from pipeline.errors import LASTING, RequestError
+from pipeline.errors import LASTING, RequestError, counted
 from pipeline.files.process import this_process
-from pipeline.io.address import with_paths
+from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.inputs import expected_output
@@ -37,6 +37,8 @@ WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
+CHANGED = "changed"
+"""Code of items whose inputs changed while they were read."""
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
@@ -123,9 +125,11 @@ class Archive:
         self._recipes, self._resources = {}, resources
         self._inputs = {job.input: look(job.input) for job in jobs}
         self._refuse_others(jobs, resources, rows)
-        new = [Entry(key_of(job), _output(job), "pending") for job in jobs if key_of(job) not in rows]
-        self._ledger.add(new)
-        return [self._work_item(job, rows.get(key_of(job)), outputs.get(key_of(job), ())) for job in jobs]
+        keys = list(map(key_of, jobs))
+        new = [Entry(key, _output(job), "pending") for job, key in zip(jobs, keys, strict=True) if key not in rows]
+        if new:
+            self._ledger.add(new)
+        return [self._work_item(job, rows.get(key), outputs.get(key, ())) for job, key in zip(jobs, keys, strict=True)]
 
     def claim(self, work: WorkItem) -> Claim | Report:
         """Record that an item is running here; what is to be done with it is decided anew.
@@ -151,6 +155,10 @@ class Archive:
             if self._ledger.claim(entry, row):
                 return Claim(work, entry)
 
+    def refuse(self, job: Job, report: Report) -> None:
+        """Record that an item is not made, unless it is done."""
+        self._ledger.settle(Entry(key_of(job), _output(job), "failed", report.code, report.reason))
+
     @contextmanager
     def running(self, claim: Claim) -> Iterator[None]:
         """Record that an item is pending again if it is stopped."""
@@ -164,7 +172,7 @@ class Archive:
         """Return whether no other run is working on an item any more, or may have done it."""
         row = self._ledger.row(key_of(work.job))
         held = row is not None and self._who_holds(row)
-        return not (held or is_held(expected_output(work.job, self._inputs[work.job.input])))
+        return not (held or is_held(expected_output(work.job)))
 
     def finish(self, claim: Claim, report: Report) -> Report:
         """Record how an item ended, and return its report; an item that another run holds is left to that run."""
@@ -178,7 +186,7 @@ class Archive:
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=work.stale)
         elif stamp_of(self._inputs[work.job.input]) != running.stamp:
             entry = replace(entry, state="stale", reason=_CHANGED, stale=True)
-            report = replace(report, status="failed", code="changed", reason=f"{report.input}: {_CHANGED}")
+            report = replace(report, status="failed", code=CHANGED, reason=f"{report.input}: {_CHANGED}")
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
         if entry.state != "done":
@@ -234,9 +242,11 @@ class Archive:
         if not outputs:
             path = Path(row.output or "")
             return None if path.exists() else describe_fault(path, "missing")
-        faults = ((one, fault_of(one, self._folder, verify=self._verify)) for one in outputs)
-        found = [describe_fault(self._folder / one.path, fault) for one, fault in faults if fault]
-        if not found and any(is_touched(one, self._folder) for one in outputs):
+        compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
+        found = [
+            describe_fault(self._folder / one.path, str(what)) for one, what in compared if what not in (None, TOUCHED)
+        ]
+        if not found and any(what == TOUCHED for _, what in compared):
             self._ledger.set_outputs(row.input, [renewed(one, self._folder) for one in outputs])
         return "; ".join(found) or None
 
@@ -246,8 +256,9 @@ class Archive:
         made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
         other = [what for job, row in made if (what := self._difference(job, row))]
         if other:
+            items = f"{len(other)} of {counted(len(jobs), 'item')}"
             raise RequestError(
-                f"{self._ledger.path}: {len(other)} of {len(jobs)} items already exist, made with {other[0]}; "
+                f"{self._ledger.path}: {items} already exist, made with {other[0]}; "
                 "use --overwrite to replace them, or give another --output"
             )
 
@@ -317,7 +328,7 @@ def _made_elsewhere(report: Report) -> Report:
 
 
 def _output(job: Job) -> str | None:
-    return None if job.output is None else str(job.output)
+    return None if job.output is None else as_utf8(str(job.output))
 
 
 def _with_stamp(row: Row, stamp: str | None) -> Entry:

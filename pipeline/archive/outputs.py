@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from stat import S_ISDIR
+from typing import Final, Literal, NamedTuple
 
 from pipeline.io.formats import look
 from pipeline.io.opening import content_of
 
 Fault = Literal["missing", "changed"]
+TOUCHED: Final = "touched"
+"""A file that has another time and the bytes that were written."""
 MASK_CHANGED = "mask-changed"
 """Code of finished items whose mask is missing, or is not as it was written."""
 
@@ -33,23 +36,22 @@ def written(paths: Iterable[Path], folder: Path) -> tuple[Written, ...]:
 
 
 def fault_of(known: Written, folder: Path, *, verify: bool) -> Fault | None:
-    """Return what is wrong with a file; by its size and time if they are as they were, unless it is to be verified.
+    """Return what is wrong with a file; by its size and time if they are as they were, unless it is to be verified."""
+    found = compare(known, folder, verify=verify)
+    return None if found is None or found == TOUCHED else found
 
-    A file with another time and the same bytes is as it was.
-    """
-    path = folder / known.path
+
+def compare(known: Written, folder: Path, *, verify: bool) -> Fault | Literal["touched"] | None:
+    """Return what is wrong with a file, or whether only its time is another."""
+    path = os.path.join(folder, known.path)  # noqa: PTH118  (of thousands of files)
     stamp = _stamp(path)
     if stamp is None:
         return "missing"
     if stamp == known.stamp and not verify:
         return None
-    same_size = stamp.split()[0] == known.stamp.split()[0]
-    return None if same_size and content_of(path) == known.sha256 else "changed"
-
-
-def is_touched(known: Written, folder: Path) -> bool:
-    """Return whether a file has another time than when it was written."""
-    return _stamp(folder / known.path) != known.stamp
+    if stamp.split()[0] != known.stamp.split()[0] or content_of(path) != known.sha256:
+        return "changed"
+    return None if stamp == known.stamp else TOUCHED
 
 
 def renewed(known: Written, folder: Path) -> Written:
@@ -57,14 +59,17 @@ def renewed(known: Written, folder: Path) -> Written:
     return known._replace(stamp=_stamp(folder / known.path) or known.stamp)
 
 
-def describe_fault(path: Path, fault: Fault) -> str:
+def describe_fault(path: Path, fault: str) -> str:
     """Return a fault in words."""
     return f"{path}: " + ("is missing" if fault == "missing" else "is not as it was written: damaged or replaced")
 
 
-def _stamp(path: Path) -> str | None:
+def _stamp(path: str | Path) -> str | None:
     try:
-        files = [file.stat() for file in _files(path)] if path.is_dir() else [path.stat()]
+        about = os.stat(path)  # noqa: PTH116  (of thousands of files)
+        if not S_ISDIR(about.st_mode):
+            return f"{about.st_size} {about.st_mtime_ns}"
+        files = [file.stat() for file in _files(Path(path))]
     except OSError:
         return None
     return f"{sum(one.st_size for one in files)} {max((one.st_mtime_ns for one in files), default=0)}"

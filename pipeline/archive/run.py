@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Any
 
-from pipeline.archive.archive import Archive, WorkItem
+from pipeline.archive.archive import CHANGED, Archive, WorkItem
 from pipeline.errors import (
+    LASTING,
+    UNREACHABLE,
     HeldError,
     InputError,
     Interrupted,
@@ -19,12 +21,17 @@ from pipeline.errors import (
     PatchError,
     PipelineError,
     RequestError,
+    counted,
 )
-from pipeline.jobs.job import Job
+from pipeline.io.address import as_utf8
+from pipeline.jobs.inputs import find_clashes
+from pipeline.jobs.job import Job, Resources
 from pipeline.runs.observer import RunContext, check_stop
 from pipeline.runs.report import HELD, Report
 from pipeline.runs.segment import segment_in
 
+SAME_OUTPUT = "same-output"
+"""Code of items whose masks would have the same name."""
 _LOOK = 0.25
 """Seconds between two looks at items that other runs hold."""
 _log = logging.getLogger(__name__)
@@ -67,9 +74,7 @@ def run_items(
         RequestError: Before the first item, if finished masks were made with other options.
 
     """
-    work_items = (
-        [WorkItem(job, run.resources) for job in jobs] if archive is None else archive.choose(jobs, run.resources)
-    )
+    work_items = _work_items(jobs, run.resources, archive)
     left = [work for work in work_items if work.report is None]
     for report in (work.report for work in work_items if work.report is not None):
         run.observer.known(report)
@@ -83,6 +88,14 @@ def run_items(
         reports = call.wait(reports, archive)
     now = iter(reports)
     return [work.report or next(now) for work in work_items]
+
+
+def _work_items(jobs: Sequence[Job], resources: Resources, archive: Archive | None) -> list[WorkItem]:
+    refused = {job: _refused(job, why, archive) for job, why in find_clashes(jobs).items()}
+    others = [job for job in jobs if job not in refused]
+    plain = [WorkItem(job, resources) for job in others]
+    chosen = iter(plain if archive is None else archive.choose(others, resources))
+    return [refused.get(job) or next(chosen) for job in jobs]
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,14 @@ class _Call:
         return found
 
 
+def _refused(job: Job, why: str, archive: Archive | None) -> WorkItem:
+    """Return an item that is not made, because its mask would have the name of another's."""
+    report = replace(failure_report(job, InputError(why)), code=SAME_OUTPUT)
+    if archive is not None:
+        archive.refuse(job, report)
+    return WorkItem(job, Resources(), report)
+
+
 def left_to_others(report: Report) -> Report:
     """Return a report in which an item that another run holds is skipped, and has not failed."""
     return replace(report, status="skipped") if report.code == HELD else report
@@ -130,8 +151,7 @@ def left_to_others(report: Report) -> Report:
 
 def _waiting(held: Sequence[Report]) -> Report:
     """Return the report of the first item that other runs hold, with their number."""
-    items = "1 item" if len(held) == 1 else f"{len(held)} items"
-    return replace(held[0], reason=f"waiting for {items} of other runs; {held[0].reason}")
+    return replace(held[0], reason=f"waiting for {counted(len(held), 'item')} of other runs; {held[0].reason}")
 
 
 def _report(work: WorkItem, reason: str) -> Report:
@@ -153,9 +173,10 @@ def segment_one(job: Job, run: RunContext) -> Report:
 def failure_report(job: Job, error: object) -> Report:
     """Return the report of a job that ended with `error`."""
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}; --debug shows where"
+    reason = as_utf8(reason)
     if job.name not in reason:
         reason = f"{job.name}: {reason}"
-    output = None if job.output is None else str(job.output)
+    output = None if job.output is None else as_utf8(str(job.output))
     return Report(job.name, output, "failed", reason, 0.0, 0, code=error_code(error))
 
 
@@ -177,3 +198,5 @@ _CODES = {
     OSError: "system",
 }
 """By type, the first that fits."""
+CODES = (*LASTING, *_CODES.values(), UNREACHABLE, SAME_OUTPUT, CHANGED, "error")
+"""Kinds of reasons for which an item fails."""

@@ -19,7 +19,7 @@ _DIGITS = 12
 def pseudonym(path: str | Path) -> str:
     """Return digits of a SHA-256 that stand for a file, with its suffix: the same in every run."""
     suffix = name_of(path)[len(stem_of(path)) :].lower()  # a folder has none, for after its points a name may go on
-    return sha256(str(Path(path).absolute()).encode()).hexdigest()[:_DIGITS] + suffix
+    return sha256(str(Path(path).absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS] + suffix
 
 
 def without_names(report: Report) -> Report:

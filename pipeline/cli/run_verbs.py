@@ -19,6 +19,7 @@ from pipeline.jobs.request import Request
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Job
+    from pipeline.runs.plan import Plan
     from pipeline.runs.report import Report
 
 Config = Annotated[
@@ -69,7 +70,7 @@ def run(
     if hash_names and prefect:
         raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
     request = load_request(config, request)
-    jobs = jobs_of(request)
+    jobs = jobs_of(request, (lambda line: None) if hash_names else _tell)
     ledger = _ledger_of(request, jobs, archives)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
@@ -92,14 +93,18 @@ def plan(
 ) -> None:
     """Show patches, slabs, memory, disk and time of a run, reading headers and a sample of values."""
     from pipeline.cli.tables import print_plans
-    from pipeline.jobs.inputs import jobs_of
+    from pipeline.jobs.inputs import find_clashes, jobs_of
     from pipeline.jobs.job_file import load_request
     from pipeline.runs.plan import plan as plan_job
 
-    plans, failed = [], []
-    for job in jobs_of(load_request(config, request)):
+    plans: list[Plan] = []
+    jobs = jobs_of(load_request(config, request), _tell)
+    clashes = find_clashes(jobs)
+    failed = list(clashes.values())
+    for job in jobs:
         try:
-            plans.append(plan_job(job, resources, probe=probe))
+            if job not in clashes:
+                plans.append(plan_job(job, resources, probe=probe))
         except InputError as error:
             failed.append(str(error))
     print_plans(plans, as_json=as_json)
@@ -107,6 +112,10 @@ def plan(
         print_error(reason)
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Path | None:

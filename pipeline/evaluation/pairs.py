@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
+from pipeline.files.walk import expand_pattern, walk
 from pipeline.geometry import Grid
 from pipeline.geometry.grid import difference
 from pipeline.io.address import is_remote, with_paths
@@ -145,15 +145,14 @@ def _masks(name: str) -> Sequence[str]:
     if path.is_dir() and not is_store(path):
         return _some(sorted(_below(path)), f"{name}: holds no mask; a mask's name ends in _mask or _dseg")
     if glob.has_magic(name) and not path.exists():
-        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (absolute ones too)
+        found = expand_pattern(name)
         return _some([item for item in found if _is_mask(Path(item))], f"{name}: no file matches")
     return [name]
 
 
 def _below(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        masks = [Path(parent, name) for name in (*files, *folders)]
-        folders[:] = [name for name in folders if Path(name).suffix not in (*STORES, ".partial")]
+    for parent, folders, files in walk(folder, lambda name: Path(name).suffix not in (*STORES, ".partial")):
+        masks = [parent / name for name in (*files, *folders)]
         yield from (str(path) for path in masks if _is_mask(path) and stem_of(path).endswith(("_mask", "_dseg")))
 
 

@@ -91,6 +91,15 @@ def output_folder(path: str | Path) -> Path:
     return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent
 
 
+def as_utf8(name: str) -> str:
+    r"""Return a name whose bytes are not UTF-8 with escapes in their place; any other unchanged.
+
+    >>> as_utf8("caf\udce9.tif")
+    'caf\\xe9.tif'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def redact_url(address: str | Path) -> str:
     """Return an address without user, password and parameters that sign a request; anything else unchanged.
 

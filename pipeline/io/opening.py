@@ -12,6 +12,7 @@ from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.files.digest import sha256_of
 from pipeline.files.signatures import stand_in, unlike
 from pipeline.geometry import Grid
+from pipeline.io.address import as_utf8
 from pipeline.io.formats import Input, OpenOptions, look
 from pipeline.io.suffixes import STORES, suffix_of
 
@@ -91,6 +92,10 @@ def _check(item: Input, options: OpenOptions) -> None:
 
 
 def _check_file(path: Path) -> None:
+    if str(path) != as_utf8(str(path)):
+        raise InputError(
+            f"{path}: its name is not UTF-8, which GDAL needs; rename it, e.g. with `convmv`", "unsuitable"
+        )
     at = next((part for part in (path, *path.parents) if part.exists()), path)
     if path.is_symlink() and at != path:
         raise InputError(f"{path}: is a link to a file that does not exist; fetch it, e.g. with `git annex get`")

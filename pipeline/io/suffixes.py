@@ -12,6 +12,46 @@ SIDECARS = (".qml", ".png", ".json", ".ctbl", ".label")
 
 VECTORS = (".gpkg", ".parquet", ".geojson")
 
+READ_BY_GDAL = (
+    *(".asc", ".bag", ".bil", ".bip", ".blx", ".bmp", ".bsq", ".bt", ".byn", ".cub", ".dem", ".dt0", ".dt1", ".dt2"),
+    *(
+        ".ecw",
+        ".ers",
+        ".gif",
+        ".grb",
+        ".grb2",
+        ".grd",
+        ".grib",
+        ".grib2",
+        ".h5",
+        ".hdf",
+        ".hdf5",
+        ".hf2",
+        ".hgt",
+        ".img",
+    ),
+    *(
+        ".j2k",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".jpx",
+        ".jxl",
+        ".kea",
+        ".kro",
+        ".lcp",
+        ".mbtiles",
+        ".mrf",
+        ".nc",
+        ".nitf",
+        ".ntf",
+    ),
+    *(".pgm", ".pix", ".png", ".pnm", ".ppm", ".rgb", ".rst", ".rsw", ".sdat", ".sid", ".sigdem", ".ter", ".vrt"),
+    *(".webp", ".xpm"),
+)
+"""Suffixes of rasters that are inputs if they are named, but that a folder does not stand for: among them are previews,
+and mosaics of what is there already."""
+
 _PACKED = (".nii.gz", ".hdr.gz", ".img.gz")
 
 

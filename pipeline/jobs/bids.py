@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.classes import ClassTable, hex_color
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.files.atomic import atomic_write
+from pipeline.files.walk import walk
 from pipeline.io.tables import write_rows
 
 DESCRIPTION = "dataset_description.json"
@@ -39,7 +40,7 @@ class Derivative:
 
 
 def find_images(root: Path, suffix: str) -> list[Path]:
-    """List the NIfTI images of a dataset with a suffix, sorted, without those of its derivatives.
+    """List the NIfTI images of a dataset with a suffix, sorted, without those of its derivatives and phase images.
 
     Raises:
         RequestError: If `root` is not a BIDS dataset.
@@ -49,11 +50,21 @@ def find_images(root: Path, suffix: str) -> list[Path]:
     if not (root / DESCRIPTION).is_file():
         raise RequestError(f"{root}: is not a BIDS dataset: it has no {DESCRIPTION}; omit --bids for other folders")
     named = dict(_iter_images(root))
-    found = sorted(path for path, its in named.items() if its == suffix)
+    found = sorted(path for path, its in named.items() if its == suffix and not is_part(path))
     if not found:
         there = ", ".join(sorted(set(named.values()))) or "no NIfTI images"
         raise NothingFoundError(f"{root}: has no image with the BIDS suffix {suffix}; it has {there}")
     return found
+
+
+def find_phase_images(root: Path, suffix: str) -> list[Path]:
+    """List the parts of complex images that `find_images` leaves out."""
+    return sorted(path for path, its in _iter_images(root) if its == suffix and is_part(path))
+
+
+def is_part(path: Path) -> bool:
+    """Return whether a file is a part of a complex image other than its magnitude, by its entities."""
+    return any(f"_part-{part}_" in f"{_parts(path.name)[0]}_" for part in ("phase", "real", "imag"))
 
 
 def mask_path(image: Path, root: Path, folder: Path) -> Path:
@@ -90,10 +101,10 @@ def write_description(derivative: Derivative, mask: Path, classes: ClassTable) -
 
 def _iter_images(root: Path) -> Iterator[tuple[Path, str]]:
     for subject in root.glob("sub-*"):
-        for path in subject.rglob("*.nii*"):
-            suffix = _parts(path.name)[1]
-            if suffix:
-                yield path, suffix
+        for parent, _, files in walk(subject):
+            for name in files:
+                if suffix := _parts(name)[1]:
+                    yield parent / name, suffix
 
 
 def _parts(name: str) -> tuple[str, str]:

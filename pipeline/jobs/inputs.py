@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import glob
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
-from pipeline.io.address import is_path, output_folder, redact_url, with_paths
-from pipeline.io.formats import Input, is_input, look, mask_format, mask_suffixes
+from pipeline.io.address import as_utf8, is_path, output_folder, redact_url, with_paths
+from pipeline.io.formats import Input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
+from pipeline.io.suffixes import SIDECARS, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
-from pipeline.io.volume.nifti_pairs import parts
-from pipeline.jobs.bids import SEGMENTATION, find_images, mask_path
+from pipeline.jobs.bids import find_images, find_phase_images, mask_path
+from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder
 from pipeline.jobs.job import Job
-from pipeline.jobs.layers import LAYERS
 from pipeline.jobs.request import Request, Search
 from pipeline.jobs.time_series import expand_4d
 from pipeline.models.catalogue import find_model
@@ -29,14 +27,13 @@ from pipeline.optional import need
 _TABLES = (".csv", ".tsv")
 _STAC = (".json", ".geojson")
 NONE: Mapping[Input, str | None] = {}
-_OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
-_CLOSED = (*STORES, ".partial")
-"""Suffixes of folders in which nothing is looked for."""
+Tell = Callable[[str], object]
+"""Is called with a line for the user."""
 
 
 NamedInputs = dict[str | Input, str | None]
 """The name that the mask of each input is to have; None: that of the input."""
-Inputs = TypeVar("Inputs", list[str], list[str | Input], NamedInputs)
+Inputs = TypeVar("Inputs", list[str], NamedInputs)
 
 
 def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
@@ -54,30 +51,36 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
         NothingFoundError: If one of them stands for nothing.
 
     """
-    return tuple(item.text for item in _expand(Request(input=tuple(named))))
+    return tuple(item.text for item in _expand(Request(input=tuple(named)), _say_nothing))
 
 
-def _expand(request: Request) -> dict[Input, str | None]:
+def _say_nothing(line: str) -> None:
+    """For callers that have nobody to tell."""
+
+
+def _expand(request: Request, tell: Tell) -> dict[Input, str | None]:
     """Return each input, recognized once, with the name of its mask; None: that of the input."""
     found: dict[Input, str | None] = {}
-    for stands in _expand_each(request):
+    for stands in _expand_each(request, tell):
         for item, name in stands.items():
             found.setdefault(look(item), name)
     return found
 
 
-def _expand_each(request: Request) -> Iterator[NamedInputs]:
+def _expand_each(request: Request, tell: Tell) -> Iterator[NamedInputs]:
     for name in request.input:
         if request.bids is not None:
-            yield dict.fromkeys(map(str, find_images(Path(name), request.bids)))
+            yield dict.fromkeys(_all_of(_of_dataset(Path(name), request.bids), name, "", tell))
             continue
-        yield _stac(name, request) if suffix_of(name) in _STAC else dict.fromkeys(_items(name))
+        yield _stac(name, request) if suffix_of(name) in _STAC else dict.fromkeys(_items(name, tell))
     if request.search is not None:
         yield _search(request.search, request)
 
 
-def jobs_of(request: Request) -> list[Job]:
-    """Return one job for each input of a request.
+def jobs_of(request: Request, tell: Tell = _say_nothing) -> list[Job]:
+    """Return one job for each input of a request; `tell` is called with what is left out.
+
+    Inputs whose masks would have the same name are among them: `find_clashes` names them.
 
     Raises:
         RequestError: If the model or an input does not exist.
@@ -86,7 +89,7 @@ def jobs_of(request: Request) -> list[Job]:
     """
     if request.model is not None:
         find_model(request.model)
-    found = _expand(request)
+    found = _expand(request, tell)
     if request.series is not None:
         found = _with_series(found, request.series)
     said = {field.name: getattr(request, field.name) for field in fields(Job) if field.name != "catalog"}
@@ -106,14 +109,9 @@ def jobs_of(request: Request) -> list[Job]:
 
 def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path | None, ...]:
     if request.bids is None:
-        return name_outputs(tuple(found), request.output, request.input, found)
+        return _name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
-    masks = tuple(mask_path(image.path, Path(request.input[0]), _derivative(request)) for image in found)
-    of_masks = dict(zip(masks, found, strict=True))
-    for path, image in zip(masks, found, strict=True):
-        if of_masks[path] != image:
-            raise RequestError(f"{path}: would be the mask of both {image} and {of_masks[path]}; move one of them")
-    return masks
+    return tuple(mask_path(image.path, Path(request.input[0]), _derivative(request)) for image in found)
 
 
 def _check_derivative(request: Request) -> None:
@@ -165,6 +163,23 @@ def _folder(job: Job) -> Path:
     return output_folder(job.input).absolute()
 
 
+def find_clashes(jobs: Sequence[Job]) -> dict[Job, str]:
+    """Return the jobs whose masks would have the same name as others, with the reason."""
+    by_output: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_output.setdefault(os.path.abspath(expected_output(job)), []).append(job)  # noqa: PTH100  (of thousands)
+    shared = {output: same for output, same in by_output.items() if len(same) > 1}
+    return {job: _clash(job, output, same) for output, same in shared.items() for job in same}
+
+
+def _clash(job: Job, output: str, same: Sequence[Job]) -> str:
+    other = next((other for other in same if other != job), job)
+    return (
+        f"{job.name}: would have the same output {as_utf8(output)} as {other.name}; "
+        "rename one of them, or segment them into different folders"
+    )
+
+
 def name_outputs(
     items: Sequence[str | Input],
     output: str | None,
@@ -186,6 +201,20 @@ def name_outputs(
         RequestError: If two items would have the same output.
 
     """
+    outputs = _name_outputs(items, output, named, names)
+    first: dict[Path, str | Input] = {}
+    for item, path in zip(items, outputs, strict=True):
+        if path is not None and first.setdefault(path, item) is not item:
+            raise RequestError(
+                f"{look(item).name}: would have the same output {path} as {look(first[path]).name}; "
+                "segment them into different folders"
+            )
+    return outputs
+
+
+def _name_outputs(
+    items: Sequence[str | Input], output: str | None, named: Iterable[str], names: Mapping[Input, str | None]
+) -> tuple[Path | None, ...]:
     inputs = tuple(map(look, items))
     if output is None:
         return tuple(_default_output(item, name) if (name := names.get(item)) else None for item in inputs)
@@ -195,23 +224,16 @@ def name_outputs(
         return (Path(output),)
     _check_folder(output)
     roots = [root for name in named if (root := _root(name)) is not None]
-    outputs: dict[Path, Input] = {}
-    for item in inputs:
-        kind = ".nii.gz" if _is_volume(item) else ".tif"
-        path = Path(output) / _relative_folder(item, roots) / ((names.get(item) or stem_of(item.text)) + "_mask" + kind)
-        if path in outputs:
-            raise RequestError(
-                f"{item.name}: would have the same output {path} as {outputs[path].name}; "
-                "segment them into different folders"
-            )
-        outputs[path] = item
-    return tuple(outputs)
+    return tuple(Path(output) / _relative_folder(item, roots) / _mask_name(item, names.get(item)) for item in inputs)
 
 
-def expected_output(job: Job, item: Input) -> Path:
+def _mask_name(item: Input, stem: str | None) -> str:
+    return (stem or stem_of(item.text)) + "_mask" + (".nii.gz" if _is_volume(item) else ".tif")
+
+
+def expected_output(job: Job) -> Path:
     """Return where the mask of a job is written: its output, or its name beside the input."""
-    kind = ".nii.gz" if job.output is None and _is_volume(item) else ".tif"
-    return job.output or output_folder(item.text) / (stem_of(item.text) + "_mask" + kind)
+    return job.output or output_folder(job.input) / _mask_name(look(job.input), None)
 
 
 def _check_folder(output: str) -> None:
@@ -260,58 +282,34 @@ def _relative_folder(item: Input, roots: Sequence[Path]) -> Path:
     return parent.relative_to(root) if placed else Path()
 
 
-def _items(name: str) -> Sequence[str | Input]:
+def _items(name: str, tell: Tell) -> Sequence[str | Input]:
     if not is_path(name):
         return [name]
     path = Path(name)
     if path.is_dir() and not is_store(path):
-        return _require(
-            sorted(_walk(path), key=str), f"{name}: contains no GeoTIFF, NIfTI or Zarr, and no CT or MR in DICOM"
+        return _all_of(
+            find_in_folder(path), name, f"{name}: contains no GeoTIFF, NIfTI or Zarr, and no CT or MR in DICOM", tell
         )
     if glob.has_magic(name) and not path.exists():
-        found = [Path(item) for item in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207  (absolute ones too)
-        return _require(
-            [str(item) for item in _without_pair_images(found) if _is_item(item)], f"{name}: no file matches"
-        )
+        return _all_of(find_by_pattern(name), name, f"{name}: no file matches", tell)
     if path.suffix in _TABLES:
         return _require(_column(path), f"{name}: has no rows")
     return [name]
 
 
-def _walk(folder: Path) -> Iterator[str | Input]:
-    """Yield the inputs below `folder`, except hidden ones and those inside of stores and unfinished runs.
-
-    A folder of DICOM files is one input, unless it has files of other formats: then these were made from it.
-    """
-    for parent, folders, files in os.walk(folder):
-        named = [Path(parent, name) for name in (*files, *folders)]
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(name).suffix not in _CLOSED]
-        found = [str(path) for path in named if is_input(path) and _is_item(path)]
-        yield from found or _as_one_input(_folder_name(Path(parent)))
-        for path in named:
-            yield from _as_one_input(str(path)) if path.suffix.lower() == ".zip" else []
+def _of_dataset(root: Path, suffix: str) -> Found:
+    images, phases = find_images(root, suffix), find_phase_images(root, suffix)
+    return Found(tuple(map(str, images)), phases=tuple(phases))
 
 
-def _as_one_input(name: str) -> list[Input]:
-    """Return a folder or zip as a list of one input, if all its files belong to one; else an empty list."""
-    item = look(name)
-    return [item] if item.format.gathers else []
-
-
-def _folder_name(folder: Path) -> str:
-    """Return the path of a folder with a name: `.` and `..` have none that a mask could use."""
-    return str(folder if folder.name not in ("", "..") else folder.resolve())
-
-
-def _without_pair_images(found: Sequence[Path]) -> Iterator[Path]:
-    """Leave out the `.img` of NIfTI pairs whose header was found too."""
-    known = set(found)
-    return (item for item in found if (header := parts(item)[0]) == item or header not in known)
-
-
-def _is_item(path: Path) -> bool:
-    hidden = path.name.startswith(".") or path.suffix == ".partial"
-    return not hidden and not _OURS.search(stem_of(path)) and (is_store(path) or not path.is_dir())
+def _all_of(found: Found, name: str, otherwise: str, tell: Tell) -> Sequence[str | Input]:
+    """Return the inputs in a folder or of a pattern, and tell what is left out."""
+    lines = found.left_out(name)
+    if not found.inputs:
+        raise NothingFoundError("; ".join([otherwise, *(line.removeprefix(f"{name}: ") for line in lines)]))
+    for line in lines:
+        tell(line)
+    return found.inputs
 
 
 def _is_volume(item: Input) -> bool:

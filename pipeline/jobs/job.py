@@ -19,7 +19,7 @@ from pipeline.decoding.readers import (
     WORDS,
     WORDS_AND_NUMBERS,
 )
-from pipeline.io.address import redact_url
+from pipeline.io.address import as_utf8, redact_url
 from pipeline.io.band_names import BandName, band_names
 from pipeline.io.catalog import CatalogValues
 
@@ -192,8 +192,13 @@ class Job(JobOptions):
 
     @property
     def name(self) -> str:
-        """The input as it may be shown and stored: an address without credentials."""
-        return redact_url(self.input)
+        """The input as it may be shown and stored: an address without credentials, a name of bytes in UTF-8."""
+        return as_utf8(redact_url(self.input))
+
+    @property
+    def signed(self) -> bool:
+        """Whether the input is an address with credentials."""
+        return redact_url(self.input) != self.input
 
     def plain(self) -> Job:
         """Return the same job with explicit defaults removed, so that equal jobs compare equal."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.archive.archive import Archive, files_of
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
-from pipeline.archive.outputs import fault_of, is_touched, renewed, written
+from pipeline.archive.outputs import TOUCHED, compare, fault_of, renewed, written
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import LAYERS
 from tests.support.archives import ITEMS, Folder, flip, overwrite, statuses
@@ -122,8 +122,8 @@ def test_a_record_is_renewed_with_the_time_of_the_file(tmp_path):
     (known,) = written([mask], tmp_path / "ledgers")
     assert known.path == str(mask), "outside of the folder of the ledger"
     os.utime(mask, ns=(10**18, 10**18))
-    assert is_touched(known, tmp_path / "ledgers")
-    assert not is_touched(renewed(known, tmp_path / "ledgers"), tmp_path / "ledgers")
+    assert compare(known, tmp_path / "ledgers", verify=False) == TOUCHED
+    assert compare(renewed(known, tmp_path / "ledgers"), tmp_path / "ledgers", verify=True) is None
 
 
 def test_layers_are_part_of_what_was_written(tmp_path):

@@ -19,7 +19,7 @@ from affine import Affine
 
 from pipeline.archive.archive import recipe_of
 from pipeline.errors import InputError, NothingFoundError, RequestError
-from pipeline.jobs.inputs import find_inputs, folder_of, jobs_of
+from pipeline.jobs.inputs import find_clashes, find_inputs, folder_of, jobs_of
 from pipeline.jobs.job import Resources
 from pipeline.jobs.job_file import read_request
 from pipeline.jobs.request import Request, Search
@@ -173,10 +173,12 @@ def test_nothing_found_is_said(put, tmp_path):
         jobs(str(tmp_path / "none.json"))
 
 
-def test_two_items_of_one_name_are_refused(put, tmp_path):
+def test_two_items_of_one_name_clash(put, tmp_path):
     place = put(collection(item("a"), item("a", {"visual": {"href": "/other.tif"}})))
-    with pytest.raises(RequestError, match="would have the same output"):
-        jobs(place, output=f"{tmp_path}/out/")
+    request = Request(input=(place,), output=f"{tmp_path}/out/")
+    reasons = find_clashes(jobs_of(request)).values()
+    assert len(reasons) == 2
+    assert all("would have the same output" in reason for reason in reasons)
 
 
 def test_a_collection_at_an_address_is_read(put, tmp_path):

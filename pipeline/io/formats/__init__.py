@@ -58,7 +58,10 @@ def look(path: str | Path | Input) -> Input:
 def is_input(path: Path) -> bool:
     """Return whether a file in a folder is an input, by its suffix; the header of a NIfTI pair is, for both halves."""
     suffix = suffix_of(path)
-    return any(suffix in each.suffixes or (suffix in each.unsure and each.matches(str(path))) for each in FORMATS)
+    return any(
+        suffix in (*each.suffixes, *each.read_only) or (suffix in each.unsure and each.matches(str(path)))
+        for each in FORMATS
+    )
 
 
 def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:

@@ -117,6 +117,8 @@ class Format:
     """What is in it; None: either, as a look into the file says."""
     suffixes: tuple[str, ...] = ()
     """Suffixes of the files of this format in a folder."""
+    read_only: tuple[str, ...] = ()
+    """Further suffixes of its files in a folder, with which no mask is written."""
     unsure: tuple[str, ...] = ()
     """Suffixes that other formats have too: of files that have one, `matches` decides."""
     gathers: bool = False

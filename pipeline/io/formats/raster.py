@@ -61,6 +61,7 @@ RASTER = Format(
     open=_open,
     kind="scene",
     suffixes=(".tif", ".tiff"),
+    read_only=(".gtif", ".gtiff", ".btf"),
     takes=("bands",),
     mask=MaskFormat(_write, _info, _write_layer),
 )

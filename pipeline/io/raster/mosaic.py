@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
+from pipeline.files.walk import expand_pattern
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import linear, offset, shifted, shifted_transform, solve_index
 from pipeline.io.address import MOSAIC
@@ -51,7 +51,7 @@ def tiles_of(name: str) -> list[str]:
     """
     named = name.removeprefix(MOSAIC)
     folder = Path(named)
-    paths = sorted(folder.iterdir()) if folder.is_dir() else [Path(p) for p in sorted(glob.glob(named, recursive=True))]  # noqa: PTH207
+    paths = sorted(folder.iterdir()) if folder.is_dir() else list(map(Path, expand_pattern(named)))
     found = [
         str(path)
         for path in paths

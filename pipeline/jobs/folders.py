@@ -1,0 +1,144 @@
+"""Find the inputs in folders and by patterns, and say what is left out: masks, labels, phase images, other formats."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import counted
+from pipeline.files.walk import expand_pattern, walk
+from pipeline.io.formats import Input, is_input, look
+from pipeline.io.suffixes import READ_BY_GDAL, STORES, is_store, stem_of, suffix_of
+from pipeline.io.volume.nifti_pairs import halves, parts
+from pipeline.jobs.bids import SEGMENTATION, is_part
+from pipeline.jobs.layers import LAYERS
+
+_OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
+_LABELS = re.compile(r"(?:^|[._-])(?:(?:d|a|prob)?seg|segmentations?|labels?|labelmap|gt)(?:-\d+)?$", re.IGNORECASE)
+"""Stems of labels: of BraTS, KiTS, LiTS, ACDC, BIDS, FreeSurfer and Slicer."""
+_MAYBE_LABELS = re.compile("seg|label|gt|mask|truth", re.IGNORECASE)
+"""What is in all of these names: most have none of it."""
+_LABEL_FOLDERS = re.compile(r"(?:labels?|masks?|segmentations?|ground_?truth)(?:Tr|Ts|Va|Val)?", re.IGNORECASE)
+"""Names of folders of labels, such as those of the Medical Segmentation Decathlon."""
+_CLOSED = (*STORES, ".partial")
+"""Suffixes of folders in which nothing is looked for."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder or a pattern stands for."""
+
+    inputs: tuple[str | Input, ...]
+    labels: tuple[Path, ...] = ()
+    """Files left out because their names, or those of their folders, are those of labels."""
+    phases: tuple[Path, ...] = ()
+    """Parts of complex images of BIDS, other than magnitude."""
+    others: tuple[Path, ...] = ()
+    """Files that GDAL reads, but of formats that a folder does not stand for."""
+
+    def left_out(self, name: str) -> list[str]:
+        """Return a line for each kind of files that were left out of `name`."""
+        lines = [
+            f"{name}: leaves out {counted(len(paths), kind)}, e.g. {paths[0]}; name them to segment them"
+            for kind, paths in (("file of labels", self.labels), ("phase image", self.phases))
+            if paths
+        ]
+        return lines + ([self._other_formats(name)] if self.others else [])
+
+    def _other_formats(self, name: str) -> str:
+        counts = Counter(suffix_of(path) for path in self.others)
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        files = counted(len(self.others), "file")
+        pattern = Path(name) / "**" / f"*{min(counts, key=lambda suffix: (-counts[suffix], suffix))}"
+        return f"{name}: leaves out {files} of other formats ({listed}); a pattern takes them: --input '{pattern}'"
+
+
+def find_in_folder(folder: Path) -> Found:
+    """Find the inputs below `folder`, except hidden ones and those inside of stores and unfinished runs.
+
+    A folder of DICOM files is one input, unless it has files of other formats: then these were made from it.
+    """
+    inputs: list[str | Input] = []
+    left: list[Path] = []
+    for parent, folders, files in walk(folder, _is_open):
+        named = [parent / name for name in (*files, *folders)]
+        found = [path for path in named if is_input(path) and _is_taken(path)]
+        inputs += map(str, found)
+        left += [path for path in named if _is_of_gdal(path) and _is_taken(path)]
+        if not found:
+            inputs += _as_one_input(_folder_name(parent))
+        inputs += [item for path in named if path.suffix.lower() == ".zip" for item in _as_one_input(str(path))]
+    return _sorted_out(inputs, left, folder)
+
+
+def find_by_pattern(pattern: str) -> Found:
+    """Find the inputs that match a pattern; labels too if the pattern names them."""
+    found = [Path(path) for path in expand_pattern(pattern)]
+    taken = [str(path) for path in _without_pair_images(found) if _is_taken(path)]
+    if _LABELS.search(stem_of(pattern).replace("*", "")):
+        return Found(tuple(taken))
+    return _sorted_out(taken, [], _fixed(pattern))
+
+
+def _fixed(pattern: str) -> Path:
+    """Return the folder of a pattern before its first wildcard."""
+    kept: list[str] = []
+    for part in Path(pattern).parts:
+        if glob.has_magic(part):
+            break
+        kept.append(part)
+    return Path(*kept)
+
+
+def _sorted_out(inputs: Iterable[str | Input], others: Sequence[Path], root: Path) -> Found:
+    """Leave out labels, by their names and those of their folders below `root`, and phase images."""
+    found = sorted(inputs, key=str)
+    labels = [item for item in found if _is_labels(Path(str(item)), root)]
+    phases = [item for item in found if "_part-" in str(item) and is_part(Path(str(item)))]
+    left = {str(item) for item in (*labels, *phases)}
+    kept = tuple(item for item in found if str(item) not in left)
+    return Found(
+        kept, tuple(Path(str(item)) for item in labels), tuple(Path(str(item)) for item in phases), tuple(others)
+    )
+
+
+def _is_labels(path: Path, root: Path) -> bool:
+    if not _MAYBE_LABELS.search(str(path)):
+        return False
+    above = path.parent.relative_to(root).parts if path.parent.is_relative_to(root) else ()
+    return bool(_LABELS.search(stem_of(path))) or any(_LABEL_FOLDERS.fullmatch(part) for part in above)
+
+
+def _is_of_gdal(path: Path) -> bool:
+    return path.suffix.lower() in READ_BY_GDAL and halves(path) is None and not path.is_dir()
+
+
+def _is_open(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix not in _CLOSED
+
+
+def _as_one_input(name: str) -> list[Input]:
+    """Return a folder or zip as a list of one input, if all its files belong to one; else an empty list."""
+    item = look(name)
+    return [item] if item.format.gathers else []
+
+
+def _folder_name(folder: Path) -> str:
+    """Return the path of a folder with a name: `.` and `..` have none that a mask could use."""
+    return str(folder if folder.name not in ("", "..") else folder.resolve())
+
+
+def _without_pair_images(found: Sequence[Path]) -> Iterator[Path]:
+    """Leave out the `.img` of NIfTI pairs whose header was found too."""
+    known = set(found)
+    return (item for item in found if (header := parts(item)[0]) == item or header not in known)
+
+
+def _is_taken(path: Path) -> bool:
+    """Return whether a path is neither hidden nor one of our masks."""
+    hidden = path.name.startswith(".") or path.suffix == ".partial"
+    return not hidden and not _OURS.search(stem_of(path)) and (is_store(path) or not path.is_dir())

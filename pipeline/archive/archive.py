@@ -19,7 +19,7 @@ from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, de
 from pipeline.archive.status import write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
-from pipeline.errors import LASTING, RequestError, counted
+from pipeline.errors import CHANGED, LASTING, RequestError, counted
 from pipeline.files.process import this_process
 from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
@@ -37,8 +37,6 @@ WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
-CHANGED = "changed"
-"""Code of items whose inputs changed while they were read."""
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""

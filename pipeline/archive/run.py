@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Any
 
-from pipeline.archive.archive import CHANGED, Archive, WorkItem
+from pipeline.archive.archive import Archive, WorkItem
 from pipeline.errors import (
+    CHANGED,
     LASTING,
     UNREACHABLE,
     HeldError,

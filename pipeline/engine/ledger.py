@@ -13,12 +13,13 @@ from typing import Any
 from pipeline.errors import OutputError
 from pipeline.files.atomic import remove
 from pipeline.files.sealed import read_sealed, seal, write_sealed
+from pipeline.files.times import readable_time
 from pipeline.geometry import Box, covered
 
 Fingerprint = Mapping[str, Any]
 """Everything that decides the bytes of an output, as JSON values by name."""
 
-_RUN, _DONE = "run.json", "done"
+_RUN, _DONE, _TIME = "run.json", "done", "changed_ns"
 _MARK = re.compile(r"[0-9]+-[0-9]+(_[0-9]+-[0-9]+)*")
 """Name of a mark: the slab's range along each axis. Other files in the folder are not ours and are left alone."""
 
@@ -110,10 +111,21 @@ def differences(before: Fingerprint, now: Fingerprint) -> str:
     """Return the fields in which two fingerprints differ, with both values; empty if they are equal."""
     before, now = flat(before), flat(json.loads(json.dumps(now)))
     return ", ".join(
-        f"{name} {before.get(name)!r} (now {now.get(name)!r})"
+        f"{name} {_readable(name, before.get(name))} (now {_readable(name, now.get(name))})"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     )
+
+
+def _readable(name: str, value: Any) -> str:  # noqa: ANN401  (JSON of any kind)
+    """A value in a message: times of change as dates."""
+    if name.endswith(_TIME) and isinstance(value, int):
+        return readable_time(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_readable(name, one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_readable(key, one)}' for key, one in value.items())}}}"
+    return repr(value)
 
 
 def flat(record: Mapping[str, Any], place: str = "") -> dict[str, Any]:

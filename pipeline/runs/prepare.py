@@ -16,6 +16,7 @@ from pipeline.io.formats import Input, look
 from pipeline.io.mask_files import check_output
 from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of
+from pipeline.io.versions import snapshot
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layers_of
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
@@ -47,6 +48,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
     """
     job = job.plain()
     item = look(job.input)
+    began_with = snapshot(item)
     asked = _user_read_options(job, item)
     source = asked.open(item)
     try:
@@ -83,6 +85,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
             numerics=numerics_for(card, views, augmentation, resources),
             held=source.info.held,
             layers=layers_of(job.also, card),
+            began_with=began_with,
         )
         if _needs_strips(prepared, resources) and source.info.sequential:
             prepared = replace(prepared, staged=True)

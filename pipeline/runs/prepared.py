@@ -15,6 +15,7 @@ from pipeline.engine import Decision, Labels
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid, Region
 from pipeline.io.formats import Input
+from pipeline.io.versions import UNSEEN, Snapshot
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import Layer, parse_layers
 from pipeline.jobs.read_options import ReadOptions
@@ -62,6 +63,8 @@ class PreparedJob:
     """What is written beside the labels."""
     held: int = 0
     """Bytes of the input that are held while it is read, beside its pixels: a large block."""
+    began_with: Snapshot = UNSEEN
+    """The files of the input before they were opened."""
 
     @property
     def averaged(self) -> bool:

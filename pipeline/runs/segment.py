@@ -15,10 +15,21 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Fingerprint, Ledger, differences
-from pipeline.errors import DamagedError, HeldError, Interrupted, OutputError, PatchError, PipelineError, counted
+from pipeline.errors import (
+    CHANGED,
+    DamagedError,
+    HeldError,
+    InputError,
+    Interrupted,
+    OutputError,
+    PatchError,
+    PipelineError,
+    counted,
+)
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.files.sealed import write_sealed
 from pipeline.geometry import Box
+from pipeline.io.versions import check_unchanged
 from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
@@ -169,7 +180,7 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | Non
     """
     from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
-    with _remove_if_empty(prepared):
+    with _remove_if_empty(prepared), _of_one_version(prepared):
         prepared = _begin(prepared, ledger, run.observer)
         failures = sweep_remaining(prepared, run)
     if prepared.averaged:
@@ -279,6 +290,31 @@ def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
         clear_work_folder(prepared.work)
     except OSError as error:
         raise OutputError(f"{prepared.work}: cannot be emptied ({error.strerror}); give another --output") from error
+
+
+@contextmanager
+def _of_one_version(prepared: PreparedJob) -> Iterator[None]:
+    """Check that the input did not change while it was read, whether that went well or not; if it did, nothing stays.
+
+    Raises:
+        InputError: If it changed, or if that cannot be told.
+
+    """
+    try:
+        yield
+    except InputError:
+        _check_version(prepared)
+        raise
+    _check_version(prepared)
+
+
+def _check_version(prepared: PreparedJob) -> None:
+    try:
+        check_unchanged(prepared.input, prepared.began_with, prepared.version, prepared.job.series)
+    except InputError as error:
+        if error.code == CHANGED:
+            remove(prepared.work)
+        raise
 
 
 @contextmanager

@@ -232,7 +232,7 @@ FIELDS = {
     "window": r"window 'gaussian' \(now 'hann'\)",
     "bands": r"bands None \(now \[2, 1\]\)",
     "tta": r"tta None \(now \['flips'\]\)",
-    "input.changed_ns": r"input.changed_ns \d+ \(now 1000000000000000000\)",
+    "input.changed_ns": r"input.changed_ns 20\d\d-\S+ \S+ UTC \(now 2001-09-09 01:46:40.000000000 UTC\)",
     "normalisation.mean": r"normalisation.mean \[100.0, 50.0\] \(now \[1.0, 2.0\]\)",
     "weights_sha256": r"weights_sha256 '\w{64}' \(now '\w{64}'\)",
 }

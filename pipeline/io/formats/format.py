@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,6 +139,8 @@ class Format:
     """The scenes that it is put together of, each with a place of its own."""
     files: Callable[[Input], tuple[Path, ...]] = _itself
     """The files whose bytes are those of the input."""
+    also_read: Callable[[Input], Iterable[Path]] = _nothing
+    """Further files that are read with it, such as the sources of a VRT, or the chunks of a store."""
     members: Callable[[Input], Sequence[str]] = _nothing
     """Names of the files in a folder or zip that is one input."""
     series: Callable[[Input], Sequence[str]] = _nothing

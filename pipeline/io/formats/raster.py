@@ -25,6 +25,12 @@ def _open(item: Input, options: OpenOptions) -> Source:
     return RasterSource(item.text, options.bands, allow=options.allow)
 
 
+def _also_read(item: Input) -> tuple[Path, ...]:
+    from pipeline.io.raster import files_of
+
+    return files_of(item.text)
+
+
 def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.raster import write_cog
 
@@ -63,5 +69,6 @@ RASTER = Format(
     suffixes=(".tif", ".tiff"),
     read_only=(".gtif", ".gtiff", ".btf"),
     takes=("bands",),
+    also_read=_also_read,
     mask=MaskFormat(_write, _info, _write_layer),
 )

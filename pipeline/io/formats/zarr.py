@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.zarr import ZarrSource
 
     return ZarrSource(item.text, options.affine)
+
+
+def _also_read(item: Input) -> Iterator[Path]:
+    return (path for path in item.path.rglob("*") if path.is_file())
 
 
 def _write(mask: Mask, path: Path) -> None:
@@ -52,4 +57,11 @@ def _info(path: Path) -> MaskInfo:
     return MaskInfo(nodata, source.classes, source.provenance or None)
 
 
-ZARR = Format("Zarr", matches=_matches, open=_open, suffixes=STORES, mask=MaskFormat(_write, _info, _write_layer))
+ZARR = Format(
+    "Zarr",
+    matches=_matches,
+    open=_open,
+    suffixes=STORES,
+    also_read=_also_read,
+    mask=MaskFormat(_write, _info, _write_layer),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing import resource_tracker
@@ -54,7 +55,8 @@ def map_distributed(
 
     Raises:
         RequestError: If the scheduler cannot be reached.
-        PipelineError: If a worker keeps dying. The first error of a task is raised when no task is running any more.
+        PipelineError: If a worker keeps dying, or the scheduler does. The first error of a task is raised when no task
+            is running any more.
 
     """
     with _client(workers, scheduler) as client, client.as_current():
@@ -67,13 +69,22 @@ def map_distributed(
         ]
         try:
             _wait_for(futures, tick)
-        except BaseException:
-            client.cancel(futures, force=True)
-            raise
-        try:
             return list(client.gather(futures))
         except KilledWorker as error:
             raise PipelineError("a worker kept dying, probably out of memory; reduce --workers or --memory") from error
+        except CancelledError as error:
+            raise _lost(scheduler) from error
+        except BaseException:
+            client.cancel(futures, force=True)
+            raise
+
+
+def _lost(scheduler: str | None) -> PipelineError:
+    """The error of tasks that were canceled, which nobody but a scheduler does."""
+    return PipelineError(
+        f"the Dask scheduler {scheduler or 'of this run'} ended, or the connection to it was lost; finished work is "
+        "kept: start a scheduler and run the same command again to continue"
+    )
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.engine import Failure, sweep
@@ -15,6 +16,7 @@ from pipeline.geometry.slabs import Run
 from pipeline.runs import cluster, predictors
 from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.shared_paths import check_seen, needed_paths, with_absolute_paths
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
 
@@ -27,6 +29,8 @@ class Task:
     run: Run
     threads: int | None
     """Calls of the network at a time; None: one for each core."""
+    needs: tuple[Path, ...] = ()
+    """What a worker must see."""
 
 
 def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
@@ -34,6 +38,7 @@ def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
 
     Several workers may do so at once, each with its own slabs.
     """
+    check_seen(task.needs)
     view = task.sweep
     done = Ledger(view.folder).done(task.run)
     source, sink = swept_source(view), swept_sink(view)
@@ -98,11 +103,17 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
     def tasks(workers: int) -> dict[str, Task]:
         shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
         followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
-        return {_task_name(view, part): Task(view, part, 1) for view, runs in shared for part in runs}
+        return {_task_name(view, part): _task_elsewhere(view, part) for view, runs in shared for part in runs}
 
     return cluster.map_distributed(
         sweep_task, tasks, workers=run.resources.workers, scheduler=run.resources.scheduler, tick=look
     )
+
+
+def _task_elsewhere(view: ViewSweep, run: Run) -> Task:
+    """Return the task of a worker that may have another working folder."""
+    prepared = with_absolute_paths(view.prepared)
+    return Task(replace(view, prepared=prepared), run, 1, needed_paths(prepared))
 
 
 def _task_name(view: ViewSweep, run: Run) -> str:

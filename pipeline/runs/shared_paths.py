@@ -1,0 +1,54 @@
+"""Paths of a job that workers with another working folder, or on another machine, find too."""
+
+from __future__ import annotations
+
+import glob
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.errors import RequestError
+from pipeline.io.address import with_paths
+from pipeline.io.formats import look
+from pipeline.models.catalogue import names
+from pipeline.runs.prepared import PreparedJob
+
+
+def with_absolute_paths(prepared: PreparedJob) -> PreparedJob:
+    """Return the job with the absolute paths of its input, model and output."""
+    job = prepared.job
+    model = job.model if job.model is None or job.model in names() else _absolute(job.model)
+    absolute = replace(
+        job, input=with_paths(job.input, _absolute), model=model, output=Path(_absolute(prepared.output))
+    )
+    return replace(prepared, job=absolute, input=look(with_paths(prepared.input.text, _absolute)))
+
+
+def needed_paths(prepared: PreparedJob) -> tuple[Path, ...]:
+    """Return what a worker must see of a job: its work folder, its input and its model, where they are here."""
+    there = (prepared.work, prepared.input.path, Path(prepared.model))
+    return tuple(path for path in there if path.is_absolute() and path.exists())
+
+
+def check_seen(paths: Iterable[Path]) -> None:
+    """Check that this worker sees what the machine that began the run sees.
+
+    Raises:
+        RequestError: With the path and the machine.
+
+    """
+    for path in paths:
+        if not path.exists():
+            raise RequestError(
+                f"{path}: is not there on the worker {socket.gethostname()} (process {os.getpid()}); every worker must "
+                "see the folders of input, model and output under the same paths, e.g. on a shared disk"
+            )
+
+
+def _absolute(path: str | Path) -> str:
+    """An absolute path of a file, folder or pattern; other names, such as those of GDAL's subdatasets, as they are."""
+    text = str(path)
+    known = isinstance(path, Path) or Path(text).exists() or glob.has_magic(text)
+    return str(Path(text).absolute()) if known else text

@@ -10,14 +10,24 @@ from typing import Any
 import numpy as np
 
 from pipeline.engine import Source
-from pipeline.errors import InputError, RequestError
-from pipeline.geometry import Grid
-from pipeline.io.formats import Kind, MaskFormat, mask_format, mask_suffixes
+from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.geometry import Box, Grid
+from pipeline.io.formats import Kind, MaskFormat, OpenOptions, look, mask_format, mask_suffixes
 from pipeline.io.formats.zarr import ZARR
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
 from pipeline.io.suffixes import suffix_of
 
-__all__ = ["Mask", "MaskInfo", "check_mask", "check_output", "foreign_sidecar", "mask_info", "publish", "publish_layer"]
+__all__ = [
+    "Mask",
+    "MaskInfo",
+    "check_mask",
+    "check_output",
+    "damage_of",
+    "foreign_sidecar",
+    "mask_info",
+    "publish",
+    "publish_layer",
+]
 
 _HINT = "give one that `pipeline run` made"
 
@@ -49,6 +59,33 @@ def mask_info(path: str | Path) -> MaskInfo:
         return MaskInfo() if found is None else found.info(Path(path))
     except (KeyError, ValueError, InputError, OSError):
         return MaskInfo()
+
+
+def damage_of(path: str | Path) -> str:
+    """Return why the mask at `path` cannot be read, by its header and its last rows or slices; empty if it can.
+
+    It is told for what cannot be opened at all, too, which may be no mask.
+    """
+    item = look(path)
+    try:
+        source = item.format.open(item, OpenOptions())
+    except (PipelineError, OSError) as error:
+        return str(error)
+    try:
+        source.read(_last_blocks(source))
+    except (PipelineError, OSError) as error:
+        return str(error)
+    finally:
+        source.close()
+    return ""
+
+
+def _last_blocks(source: Source) -> Box:
+    """The end of a raster or volume, which is also the end of its file: what was cut lacks it."""
+    rows = source.grid.shape[0]
+    return Box(
+        ((rows - 1) // source.block[0] * source.block[0], *(0 for _ in source.grid.shape[1:])), source.grid.shape
+    )
 
 
 def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint: str = _HINT) -> None:

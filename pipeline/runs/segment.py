@@ -17,6 +17,7 @@ from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import Fingerprint, Ledger, differences
 from pipeline.errors import (
     CHANGED,
+    UNREACHABLE,
     DamagedError,
     HeldError,
     InputError,
@@ -29,6 +30,7 @@ from pipeline.errors import (
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.files.sealed import write_sealed
 from pipeline.geometry import Box
+from pipeline.io.mask_files import damage_of
 from pipeline.io.versions import check_unchanged
 from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
 from pipeline.jobs.job import Job, Resources
@@ -104,6 +106,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
         if done:
             _remove_leftovers(prepared, ledger)
             return _skipped(prepared)
+        _tell_damage(prepared, run)
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
         try:
@@ -265,12 +268,20 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
         has_failed_patches(prepared.output) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
     ):
         return False
+    damage = damage_of(prepared.output)
     if differing := difference_from(prepared, prepared.output):
+        how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
         raise OutputError(
-            f"{prepared.output}: already exists, made with {differing}; "
-            "use --overwrite to replace it, or give another --output"
+            f"{prepared.output}: already exists, {how}; use --overwrite to replace it, or give another --output"
         )
-    return all(layer.beside(prepared.output).exists() for layer in prepared.layers)
+    layers = [layer.beside(prepared.output) for layer in prepared.layers]
+    return not damage and all(path.exists() and not damage_of(path) for path in layers)
+
+
+def _tell_damage(prepared: PreparedJob, run: RunContext) -> None:
+    """Tell that a mask which is there is made again because it is damaged."""
+    if prepared.output.exists() and not run.resources.overwrite and (damage := damage_of(prepared.output)):
+        run.observer.note(f"{prepared.output}: is damaged and is made again ({damage})")
 
 
 def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bool:
@@ -302,8 +313,9 @@ def _of_one_version(prepared: PreparedJob) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        _check_version(prepared)
+    except InputError as error:
+        if error.code != UNREACHABLE:
+            _check_version(prepared)
         raise
     _check_version(prepared)
 

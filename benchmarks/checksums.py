@@ -1,0 +1,72 @@
+"""What checksums of unfinished work cost: time of runs of two checkouts of the project, in turns.
+
+    git worktree add ../before COMMIT
+    python -m benchmarks.checksums FOLDER --before ../before [--rows 4096] [--pairs 5] [--suffix .tif]
+
+A scene of 1024 columns is segmented by a small network, which makes the share of everything else large. Each pair is
+one run of either checkout; the figures are medians of the time of the CPU, and of the wall clock, over all pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+
+from benchmarks import random_model
+from benchmarks.scenes import sample_scene
+from pipeline.files.atomic import remove
+
+HERE = Path(__file__).parents[1]
+
+
+def main(folder: Path, before: Path, rows: int, pairs: int, suffix: str) -> None:
+    """Run both so many times after a first one, and print the medians."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scene, model = sample_scene(folder, rows, 1024), folder / "small"
+    random_model.write(model, patch=128, overlap=32)
+    words = ["run", "-i", str(scene), "-o", str(folder / f"mask{suffix}"), "-m", str(model), "--no-prefect", "--quiet"]
+    words += ["--precision", "float32", "--runtime", "torch"]
+    times: dict[str, list[tuple[float, float]]] = {"before": [], "now": []}
+    for number in range(pairs + 1):
+        for name, tree in (("before", before), ("now", HERE)):
+            remove(folder / f"mask{suffix}")
+            taken = seconds(tree, words)
+            if number:
+                times[name].append(taken)
+    cpu, wall = ({name: statistics.median(each[at] for each in times[name]) for name in times} for at in (0, 1))
+    found = {"cpu_s": cpu, "wall_s": wall, "suffix": suffix, "rows": rows, "pairs": pairs}
+    print(
+        json.dumps(
+            found | {name: round(of["now"] / of["before"] - 1, 4) for name, of in (("cpu", cpu), ("wall", wall))}
+        )
+    )
+
+
+def seconds(tree: Path, words: list[str]) -> tuple[float, float]:
+    """Time of the CPU and of the wall clock that a command of a checkout takes."""
+    began, used = time.monotonic(), _used()
+    environment = {**os.environ, "PYTHONPATH": str(tree.resolve())}
+    subprocess.run([sys.executable, "-m", "pipeline.cli", *words], check=True, env=environment, cwd=tree)
+    return _used() - used, time.monotonic() - began
+
+
+def _used() -> float:
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--before", type=Path, required=True)
+    for name, default in {"rows": 4096, "pairs": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--suffix", choices=[".tif", ".zarr"], default=".tif")
+    main(**vars(parser.parse_args()))

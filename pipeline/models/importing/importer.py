@@ -51,7 +51,7 @@ def import_weights(file: Path, out: Path, options: ImportOptions = ImportOptions
     cannot be used, RequestError for options that do not fit them, OutputError if something is in the way.
     """
     _check_out(out, options)
-    matched = match_checkpoint(read_checkpoint(file), options.preset)
+    matched = match_checkpoint(read_checkpoint(file, ema=options.ema), options.preset)
     trunk = read_trunk(matched.shapes)
     if matched.family.kind == "backbone":
         return _import_backbone(matched, trunk, out, options)
@@ -176,7 +176,9 @@ def _credits(findings: Findings, checkpoint: Checkpoint) -> str:
 
 
 def _conclude_left_out(findings: Findings, matched: MatchedCheckpoint) -> None:
-    left = matched.left_out
+    left = [*matched.checkpoint.dropped, *matched.left_out]
+    if matched.checkpoint.has_ema:
+        findings.note("the file holds averaged (EMA) weights as well; --ema takes them")
     if left:
         findings.conclude("left out", f"{len(left)} tensors, such as {left[0]}", "no use for them here")
 

@@ -136,6 +136,7 @@ class ImportOptions:
         Literal["axial", "coronal", "sagittal"] | None,
         Meaning("Slicing direction of volumes: axial, coronal or sagittal; required for volumes."),
     ] = None
+    ema: Annotated[bool, Meaning("Take the averaged (EMA) weights of the file.")] = False
     half: Annotated[bool, Meaning("Store float16 instead of float32.")] = False
     overwrite: Annotated[bool, Meaning("Overwrite an existing model.")] = False
 

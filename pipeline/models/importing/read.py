@@ -7,7 +7,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,8 @@ from torch import Tensor
 from pipeline.errors import ModelError, first_of
 from pipeline.files.signatures import CHECKPOINT, PICKLE, SAFETENSORS, FileKind, recognize, unlike
 from pipeline.models.catalogue import BACKBONE, CARD, MODEL
+from pipeline.models.importing.tables import has_averaged, network_in, unwrapped
 
-WRAPPERS = ("state_dict", "model_state", "model")
-"""Keys below which projects keep the table of tensors, next to epoch, optimizer and the like."""
-PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What data-parallel, compiled and Lightning modules put before every name."""
 MOST_NAMES = 10_000
 """More than any network here has, ten times over."""
 _COUNTER = ".num_batches_tracked"
@@ -48,6 +45,10 @@ class Checkpoint:
     """Other entries of a checkpoint, such as mmseg's `meta`."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The `config.json` beside the weights (segmentation-models-pytorch), if there is one."""
+    dropped: tuple[str, ...] = ()
+    """Names of tensors beside those of the network, such as a loss."""
+    has_ema: bool = False
+    """Whether there are averaged weights as well, which were not taken."""
 
     @property
     def name(self) -> str:
@@ -55,16 +56,24 @@ class Checkpoint:
         return self.path.parent.name if self.path.name in _WEIGHTS else self.path.stem
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, ema: bool = False) -> Checkpoint:
     """Read a file (.pth, .pt, .ckpt, .bin, .safetensors) or a folder that `save_pretrained` wrote.
+
+    With `ema` the averaged weights in it are taken, else the others.
 
     Raises ModelError for what needs more than tensors and plain values, with the name of the global that it wanted,
     and for what is damaged, empty or no file of weights.
     """
     path = _weights_of(path)
     found = _safetensors(path) if _is_safetensors(path) else _unpickled(path)
-    tensors, beside = _unwrapped(path, found)
-    return Checkpoint(path, _named(path, tensors), beside, _config(path))
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{path}: holds a {type(found).__name__}, not a table of tensors by name (a state_dict)")
+    averaged = has_averaged(found)
+    if ema and not averaged:
+        raise ModelError(f"{path}: holds no averaged (EMA) weights; leave out --ema")
+    inner = unwrapped(found, ema=ema)
+    table = network_in(_named(path, inner.table), ema=ema)
+    return Checkpoint(path, table.tensors, inner.beside, _config(path), table.dropped, averaged and not ema)
 
 
 def _weights_of(path: Path) -> Path:
@@ -130,6 +139,14 @@ def _check_archive(path: Path) -> None:
             f"{path}: claims {inside} bytes inside a file of {path.stat().st_size}; torch.save never compresses, so "
             f"this is not a checkpoint"
         )
+    if damaged := _damaged(path, entries):
+        raise ModelError(f"{path}: is damaged: {damaged} in it is not what its checksum says; fetch it again")
+
+
+def _damaged(path: Path, entries: Sequence[zipfile.ZipInfo]) -> str | None:
+    """The first entry whose CRC-32 is wrong; torch can be told to write none, which are 0."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() if any(entry.CRC for entry in entries) else None
 
 
 def _refusal(path: Path, error: Exception) -> str:
@@ -176,15 +193,6 @@ def _resave(path: Path, wanted: str) -> str:
     )
 
 
-def _unwrapped(path: Path, found: object) -> tuple[Mapping[Any, Any], Mapping[str, Any]]:
-    if not isinstance(found, Mapping):
-        raise ModelError(f"{path}: holds a {type(found).__name__}, not a table of tensors by name (a state_dict)")
-    for key in WRAPPERS:
-        if isinstance(found.get(key), Mapping):
-            return found[key], {str(name): value for name, value in found.items() if name != key}
-    return found, {}
-
-
 def _named(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
     if len(table) > MOST_NAMES:
         raise ModelError(f"{path}: holds {len(table)} entries; no network here has more than {MOST_NAMES}")
@@ -195,8 +203,6 @@ def _named(path: Path, table: Mapping[Any, Any]) -> dict[str, Tensor]:
         raise ModelError(f"{path}: holds no weights")
     if unsound := [name for name, tensor in tensors.items() if not _is_sound(tensor)]:
         raise ModelError(f"{path}: {len(unsound)} tensors are not stored in full: {first_of(unsound)}")
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), ""):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 

@@ -52,6 +52,11 @@ _UNSUPPORTED = (
 )
 
 
+def is_unsupported(name: str) -> bool:
+    """Return whether a name is that of a tensor in a network that is not built."""
+    return any(re.match(pattern, name) for pattern, _, _ in _UNSUPPORTED)
+
+
 def refuse_unsupported(place: str, names: Iterable[str]) -> None:
     """Raise ModelError with the project's name and a way out, if `names` are those of a network that is not built."""
     for name in names:

@@ -8,6 +8,7 @@ import pickle
 import stat
 import sys
 import types
+import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -195,6 +196,36 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(small, tmp_path_fact
         read_checkpoint(path)
     except ModelError as error:
         assert str(path) in str(error)  # noqa: PT017  (either is right)
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "data/0", "data/1"])
+def test_any_flipped_bit_of_a_checkpoint_is_refused(part, tmp_path):
+    path = saved(tmp_path / "x.pth", {"state_dict": {"a.weight": torch.arange(600.0), "b": torch.ones(20, 20)}})
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"x/{part}")
+        start = entry.header_offset + 30 + len(entry.filename)
+    whole = path.read_bytes()
+    start = whole.index(archive_bytes(path, part), start)
+    for at in range(start, start + entry.file_size, 97):
+        wrong = bytearray(whole)
+        wrong[at] ^= 1 << at % 8
+        path.write_bytes(wrong)
+        with pytest.raises(ModelError, match=rf"x\.pth: is damaged: x/{part} in it .*; fetch it again"):
+            read_checkpoint(path)
+
+
+def archive_bytes(path, part):
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(f"x/{part}")
+
+
+def test_a_checkpoint_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "x.pth", {"a.weight": torch.ones(2)})
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_checkpoint(path).tensors["a.weight"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -980,6 +1011,90 @@ def test_safetensors_and_other_wrappings_are_the_same_weights(mmseg_state, tmp_p
         "a.safetensors", "b.pth", "c.pth", "d.pth"
     )}  # fmt: skip
     assert len(made) == 1
+
+
+WRAPPINGS = {
+    "model_state_dict": lambda state: {"model_state_dict": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}}},
+    "net": lambda state: {"net": state, "acc": 91.2, "epoch": 3},
+    "module": lambda state: {"module": state, "global_steps": 7},
+    "weights": lambda state: {"weights": state},
+    "unknown key": lambda state: {"segmentor": state, "scheduler": {"last_epoch": 3}, "scores": {"a": torch.ones(1)}},
+    "two tables deep": lambda state: {"state": {"model": state, "step": 1}, "config": {"lr": 0.1}},
+    "loss": lambda state: {**before("model.", state), "criterion.weight": torch.ones(19)},
+    "loss in a table": lambda state: {"state_dict": {**before("model.", state), "criterion.weight": torch.ones(19)}},
+    "prefix net": lambda state: before("net.", state),
+    "prefix of two": lambda state: {"state_dict": before("module.network.", state)},
+    "unknown prefix": lambda state: {**before("student.core.", state), "step": torch.ones(())},
+    "averaged in a table": lambda state: {"state_dict": state, "state_dict_ema": other(state)},
+    "averaged beside": lambda state: {"model": state, "ema": {"module": other(state), "decay": 0.99}},
+    "averaged in one table": lambda state: {**before("model.", state), **before("ema.", other(state))},
+    "averaged model": lambda state: {**before("model.", state), **before("ema_model.module.", other(state))},
+    "averaged by mmcv": lambda state: {"state_dict": {**state, **flat(other(state))}},
+    "counted by swa": lambda state: {**before("module.", state), "n_averaged": torch.tensor(7)},
+    "only averaged": lambda state: {"ema": state},
+    "only averaged names": lambda state: {**before("model_ema.", state), "criterion.weight": torch.ones(19)},
+}  # fmt: skip
+"""Ways in which projects wrap a state_dict."""
+AVERAGED = [name for name in WRAPPINGS if name.startswith("averaged")]
+
+
+def before(prefix, state):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def flat(state):
+    return {f"ema_{name.replace('.', '_')}": tensor for name, tensor in state.items()}
+
+
+def other(state):
+    return {name: tensor * 2 if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("ema", [False, True])
+@pytest.mark.parametrize("way", WRAPPINGS)
+def test_the_network_is_found_however_it_is_wrapped(way, ema, small_state, tmp_path):
+    path = saved(tmp_path / "x.pth", WRAPPINGS[way](small_state))
+    if ema and "averaged" not in way.replace("only ", ""):
+        with pytest.raises(ModelError, match="holds no averaged"):
+            read_checkpoint(path, ema=True)
+        return
+    found = read_checkpoint(path, ema=ema)
+    expected = other(small_state) if ema and way in AVERAGED else small_state
+    expected = {name: x for name, x in expected.items() if not name.endswith(".num_batches_tracked")}
+    assert found.tensors.keys() == expected.keys()
+    assert all(torch.equal(found.tensors[name], x) for name, x in expected.items())
+    assert found.has_ema == ("averaged" in way and not ema)
+
+
+@pytest.fixture(scope="module")
+def small_state(mmseg_state):
+    """The names of a network of mmseg, with a number for each tensor."""
+    numbered = enumerate(mmseg_state.items(), 1)
+    return {name: torch.full((1,) * tensor.ndim, float(number)) for number, (name, tensor) in numbered}
+
+
+def test_what_is_left_out_is_told_and_ema_is_a_switch(mmseg_state, tmp_path):
+    averaged = other(mmseg_state)
+    whole = {**before("model.", mmseg_state), **before("ema.", averaged), "criterion.weight": torch.ones(19)}
+    path = saved(tmp_path / "x.pth", {"state_dict": whole})
+    plain = import_weights(path, tmp_path / "plain")
+    assert "left out: 8 tensors, such as criterion.weight (no use for them here)" in plain.concluded
+    assert "note: the file holds averaged (EMA) weights as well; --ema takes them" in plain.told
+    ema = import_weights(path, tmp_path / "ema", ImportOptions(ema=True))
+    name = "backbone.layer1.0.conv1.weight"
+    assert torch.equal(load_model(ema.path).network.layer1[0].conv1.weight, averaged[name])
+    assert torch.equal(load_model(plain.path).network.layer1[0].conv1.weight, mmseg_state[name])
+
+
+def test_a_part_of_an_unknown_network_is_not_taken_for_a_backbone(tmp_path):
+    decoder = {f"decoder.up{i}.weight": torch.ones(2, 2, 3, 3) for i in range(9)}
+    encoder = before("image_encoder.", checkpoints.torchvision_resnet(18, seed=None))
+    encoder = {name: torch.ones(tensor.shape) for name, tensor in encoder.items()}
+    said = refusal(saved(tmp_path / "x.pth", {**encoder, **decoder}))
+    assert "of an unknown family" in said
+    assert read_checkpoint(saved(tmp_path / "y.pth", {**encoder, "loss.weight": torch.ones(3)})).dropped == (
+        "loss.weight",
+    )
 
 
 def test_our_own_weights_come_back(tmp_path):

@@ -15,6 +15,8 @@ MOSAIC = "mosaic:"
 """Prefix of a folder or a pattern of tiles that are one scene."""
 STACK = "stack:"
 """Prefix of rasters that are the bands of one scene: `name=` and a file or address of each, separated by `|`."""
+_SUBDATASET = re.compile(r"[A-Za-z]\w+:(?!//)")
+"""Prefix of GDAL's name of a dataset in a file: the driver."""
 _SIGNING = ("x-amz-", "x-goog-", "x-oss-")
 _SECRET = re.compile(
     r"(.*[-_])?(token|secret|sig|signature|auth|password|pwd|credentials?|policy|expires|apikey|accesskeyid)"
@@ -31,7 +33,9 @@ _SAS = frozenset(
 
 def is_remote(path: str | Path) -> bool:
     """Return whether an input is an address for GDAL rather than a local file."""
-    return not is_stack(path) and ("://" in str(path) or str(path).startswith("/vsi"))
+    if is_stack(path) or is_subdataset(path):
+        return False
+    return "://" in str(path) or str(path).startswith("/vsi")
 
 
 def is_mosaic(path: str | Path) -> bool:
@@ -44,9 +48,26 @@ def is_stack(path: str | Path) -> bool:
     return str(path).startswith(STACK)
 
 
+def is_subdataset(path: str | Path) -> bool:
+    """Return whether an input is one dataset of a file, by the name that GDAL gives it: `NETCDF:x.nc:Band1`."""
+    return file_of_subdataset(path) is not None
+
+
+def file_of_subdataset(path: str | Path) -> Path | None:
+    """Return the file that a dataset is in; None for anything but GDAL's name of a dataset in a file that exists."""
+    text = str(path)
+    found = _SUBDATASET.match(text)
+    if found is None or is_mosaic(text) or is_stack(text) or Path(text).exists():
+        return None
+    parts = text[found.end() :].split(":")
+    spans = ((first, last) for first in range(len(parts)) for last in range(len(parts), first, -1))
+    files = (Path(":".join(parts[first:last]).strip('"')) for first, last in spans)
+    return next((file for file in files if file.is_file()), None)
+
+
 def is_path(path: str | Path) -> bool:
-    """Return whether an input is a local path or a pattern of paths: not an address, a mosaic or a stack."""
-    return not (is_remote(path) or is_mosaic(path) or is_stack(path))
+    """Return whether an input is a local path or a pattern of paths: not an address, a dataset, mosaic or stack."""
+    return not (is_remote(path) or is_mosaic(path) or is_stack(path) or is_subdataset(path))
 
 
 def parts_of_stack(path: str | Path) -> list[tuple[str, str]]:
@@ -73,6 +94,8 @@ def with_paths(text: str, change: Callable[[str], str]) -> str:
         return MOSAIC + with_paths(text.removeprefix(MOSAIC), change)
     if is_stack(text):
         return stack_of((name, with_paths(part, change)) for name, part in parts_of_stack(text))
+    if (file := file_of_subdataset(text)) is not None:
+        return text.replace(str(file), change(str(file)), 1)
     return text if is_remote(text) else change(text)
 
 
@@ -88,6 +111,8 @@ def output_folder(path: str | Path) -> Path:
         return output_folder(parts_of_stack(path)[0][1])
     if is_remote(path):
         return Path()
+    if (file := file_of_subdataset(path)) is not None:
+        return file.parent
     return (folder_of_tiles(path) if is_mosaic(path) else Path(path)).parent
 
 
@@ -107,6 +132,8 @@ def redact_url(address: str | Path) -> str:
     """
     if is_stack(address):
         return stack_of((name, redact_url(part)) for name, part in parts_of_stack(address))
+    if is_subdataset(address):
+        return str(address)
     head, parts = _split(str(address))
     if parts is None:
         return str(address)
@@ -136,8 +163,16 @@ def name_of(path: str | Path) -> str:
         return name_of(parts_of_stack(path)[0][1])
     if is_mosaic(path):
         return folder_of_tiles(path).resolve().name
+    if (file := file_of_subdataset(path)) is not None:
+        return _name_of_subdataset(str(path), file)
     _, parts = _split(str(path))
     return Path(path).name if parts is None else unquote(PurePosixPath(parts.path).name)
+
+
+def _name_of_subdataset(text: str, file: Path) -> str:
+    """`x_Band1.nc` of `NETCDF:x.nc:Band1`."""
+    _, _, inside = text.replace(str(file), "", 1).partition(":")
+    return "_".join([file.stem, *re.findall(r"\w+", inside)]) + file.suffix
 
 
 def _secrets(parts: SplitResult) -> dict[str, str]:

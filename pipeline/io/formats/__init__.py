@@ -17,6 +17,7 @@ from pipeline.io.formats.nifti import NIFTI
 from pipeline.io.formats.nrrd import NRRD
 from pipeline.io.formats.raster import RASTER
 from pipeline.io.formats.stack import STACK
+from pipeline.io.formats.subdataset import SUBDATASET
 from pipeline.io.formats.unsupported import UNSUPPORTED
 from pipeline.io.formats.zarr import ZARR
 from pipeline.io.suffixes import suffix_of
@@ -34,7 +35,7 @@ __all__ = [
     "mask_suffixes",
 ]
 
-FORMATS = (MOSAIC, STACK, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, DICOM_FILE, UNSUPPORTED, ZARR)
+FORMATS = (MOSAIC, STACK, SUBDATASET, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, DICOM_FILE, UNSUPPORTED, ZARR)
 """An input is of the first that matches it; messages name suffixes in this order."""
 
 

@@ -189,7 +189,7 @@ class RasterSource(Source):
     def _choose(self, dataset: DatasetReader, bands: Sequence[BandName] | None) -> tuple[int, ...]:
         if not dataset.count:
             listed = ", ".join(dataset.subdatasets[:8]) or "none"
-            raise InputError(f"{self._path}: has no image of its own; export one of its datasets first: {listed}")
+            raise InputError(f"{self._path}: has no image of its own; give one of its datasets as input: {listed}")
         pictures = [band for band in dataset.indexes if [band] != self._alpha]
         return tuple(pictures if bands is None else numbers_of(self._path, self.band_info, bands))
 

@@ -83,6 +83,15 @@ def from_directions(directions: ArrayLike, origin: ArrayLike, signs: tuple[int, 
     return from_ijk(matrix)
 
 
+def to_directions(affine: Matrix, signs: tuple[int, int, int] = (1, 1, 1)) -> tuple[Floats, Floats]:
+    """Return the step of each axis of a volume, `(3, 3)`, the fastest axis in the first row, and its origin, `(3,)`.
+
+    World coordinates are multiplied by `signs`, as by `from_directions`.
+    """
+    world = np.array(affine)[:3] * np.array(signs)[:, None] + 0.0  # no -0.0
+    return world[:, 2::-1].T, world[:, 3]
+
+
 def from_spacing(spacing: Sequence[float], origin: Sequence[float]) -> Matrix:
     """Return an affine without rotation; `spacing` and `origin` are in array order, x last.
 

@@ -12,56 +12,26 @@ SIDECARS = (".qml", ".png", ".json", ".ctbl", ".label")
 
 VECTORS = (".gpkg", ".parquet", ".geojson")
 
-READ_BY_GDAL = (
-    *(".asc", ".bag", ".bil", ".bip", ".blx", ".bmp", ".bsq", ".bt", ".byn", ".cub", ".dem", ".dt0", ".dt1", ".dt2"),
-    *(
-        ".ecw",
-        ".ers",
-        ".gif",
-        ".grb",
-        ".grb2",
-        ".grd",
-        ".grib",
-        ".grib2",
-        ".h5",
-        ".hdf",
-        ".hdf5",
-        ".hf2",
-        ".hgt",
-        ".img",
-    ),
-    *(
-        ".j2k",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".jpx",
-        ".jxl",
-        ".kea",
-        ".kro",
-        ".lcp",
-        ".mbtiles",
-        ".mrf",
-        ".nc",
-        ".nitf",
-        ".ntf",
-    ),
-    *(".pgm", ".pix", ".png", ".pnm", ".ppm", ".rgb", ".rst", ".rsw", ".sdat", ".sid", ".sigdem", ".ter", ".vrt"),
-    *(".webp", ".xpm"),
+READ_BY_GDAL = tuple(
+    (
+        ".asc .bag .bil .bip .blx .bmp .bsq .bt .byn .cub .dem .dt0 .dt1 .dt2 .ecw .ers .gif .grb .grb2 .grd "
+        ".grib .grib2 .h5 .hdf .hdf5 .hf2 .hgt .img .j2k .jp2 .jpeg .jpg .jpx .jxl .kea .kro .lcp .mbtiles "
+        ".mrf .nc .nitf .ntf .pgm .pix .png .pnm .ppm .rgb .rst .rsw .sdat .sid .sigdem .ter .vrt .webp .xpm"
+    ).split()
 )
 """Suffixes of rasters that are inputs if they are named, but that a folder does not stand for: among them are previews,
 and mosaics of what is there already."""
 
-_PACKED = (".nii.gz", ".hdr.gz", ".img.gz")
+_DOUBLE = (".nii.gz", ".hdr.gz", ".img.gz", ".seg.nrrd")
 
 
 def suffix_of(path: str | Path) -> str:
-    """Return the suffix that says the format, in lower case: `.nii.gz`, `.hdr.gz` and `.img.gz` each count as one.
+    """Return the suffix that says the format, in lower case: `.nii.gz` and `.seg.nrrd`, for example, count as one.
 
     The last number of a name such as `1.2.840.99`, a UID of DICOM, is none.
     """
     name = name_of(path).lower()
-    suffix = next((suffix for suffix in _PACKED if name.endswith(suffix)), Path(name).suffix)
+    suffix = next((suffix for suffix in _DOUBLE if name.endswith(suffix)), Path(name).suffix)
     return "" if suffix[1:].isdecimal() else suffix
 
 

@@ -68,12 +68,12 @@ def is_input(path: Path) -> bool:
 def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:
     """Return how masks are written under a name; None where its suffix is not that of a mask of this kind."""
     suffix = suffix_of(path)
-    return next((each.mask for each in _of_masks(kind) if suffix in each.suffixes), None)
+    return next((each.mask for each in _of_masks(kind) if suffix in each.mask_suffixes), None)
 
 
 def mask_suffixes(kind: Kind | None = None) -> tuple[str, ...]:
     """Return the suffixes of masks of a kind, or of all masks."""
-    return tuple(suffix for each in _of_masks(kind) for suffix in each.suffixes)
+    return tuple(suffix for each in _of_masks(kind) for suffix in each.mask_suffixes)
 
 
 def _of_masks(kind: Kind | None) -> list[Format]:

@@ -87,6 +87,8 @@ class MaskFormat:
     """Copies the layer in a Zarr store to a file, which appears under its name when it is whole."""
     sidecar: Callable[[Path], Path] | None = None
     """The file that is written beside a mask."""
+    suffixes: tuple[str, ...] = ()
+    """Suffixes of masks, where they are not those of the format's files."""
 
 
 def _no_header(item: Input) -> None:
@@ -151,3 +153,8 @@ class Format:
     """The same as one string; None: from the files."""
     mask: MaskFormat | None = None
     """How masks are written; None: not in this format."""
+
+    @property
+    def mask_suffixes(self) -> tuple[str, ...]:
+        """Suffixes of masks in this format."""
+        return () if self.mask is None else self.mask.suffixes or self.suffixes

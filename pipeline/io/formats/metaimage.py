@@ -1,4 +1,4 @@
-"""The record of MetaImage: read, and never written."""
+"""The record of MetaImage: masks as `.mha`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from pipeline.engine import Source
 from pipeline.files import signatures
-from pipeline.io.formats.format import Format, Input, OpenOptions
+from pipeline.io.formats.described import described, described_info, sidecar_of
+from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
+from pipeline.io.mask import Mask
 from pipeline.io.suffixes import suffix_of
 
 _SUFFIXES = (".mha", ".mhd")
@@ -34,6 +36,13 @@ def _files(item: Input) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((item.path, item.header.data))) if suffix_of(item.text) == ".mhd" else (item.path,)
 
 
+def _write(mask: Mask, path: Path) -> None:
+    from pipeline.io.volume.metaimage_write import write_metaimage
+
+    with described(mask, path) as before:
+        write_metaimage(path, mask.grid, mask.slabs(), mask.labels.dtype, before=before)
+
+
 METAIMAGE = Format(
     "MetaImage",
     matches=_matches,
@@ -44,4 +53,5 @@ METAIMAGE = Format(
     kinds=(signatures.METAIMAGE,),
     header=_header,
     files=_files,
+    mask=MaskFormat(_write, described_info, sidecar=sidecar_of, suffixes=(".mha",)),
 )

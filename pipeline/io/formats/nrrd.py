@@ -1,21 +1,25 @@
-"""The record of NRRD: read, and never written."""
+"""The record of NRRD, and of the segmentations of 3D Slicer: masks as `.nrrd` and `.seg.nrrd`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from pipeline.classes import background_of
 from pipeline.engine import Source
 from pipeline.files import signatures
-from pipeline.io.formats.format import Format, Input, OpenOptions
+from pipeline.io.formats.described import described, described_info, sidecar_of
+from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
+from pipeline.io.mask import Mask
 from pipeline.io.suffixes import suffix_of
 from pipeline.optional import need
 
 _SUFFIXES = (".nrrd", ".nhdr")
+_SEGMENTS = ".seg.nrrd"
 
 
 def _matches(text: str) -> bool:
-    return suffix_of(text) in _SUFFIXES
+    return suffix_of(text) in (*_SUFFIXES, _SEGMENTS)
 
 
 def _header(item: Input) -> Any:  # noqa: ANN401  (a header, of the package that reads it)
@@ -37,6 +41,16 @@ def _files(item: Input) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((item.path, item.header.data))) if suffix_of(item.text) == ".nhdr" else (item.path,)
 
 
+def _write(mask: Mask, path: Path) -> None:
+    from pipeline.io.volume.nrrd_write import segments_of, write_nrrd
+
+    background = background_of(mask.classes) or 0
+    chosen = tuple(entry for entry in mask.classes if entry.value not in (background, mask.nodata))
+    fields = segments_of(chosen, mask.grid.shape) if suffix_of(path) == _SEGMENTS else {}
+    with described(mask, path) as before:
+        write_nrrd(path, mask.grid, mask.slabs(), mask.labels.dtype, fields=fields, before=before)
+
+
 NRRD = Format(
     "NRRD",
     matches=_matches,
@@ -47,4 +61,5 @@ NRRD = Format(
     kinds=(signatures.NRRD,),
     header=_header,
     files=_files,
+    mask=MaskFormat(_write, described_info, sidecar=sidecar_of, suffixes=(".nrrd", _SEGMENTS)),
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from io import BufferedIOBase
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from pipeline.geometry import Grid
 from pipeline.geometry.affine import to_ijk
 from pipeline.io.volume.nifti_header import KINDS, Header, describes, header_of
 from pipeline.io.volume.nifti_text import put_text
+from pipeline.io.volume.voxels import filling, gzipped
 
 _ALIGNED = 2
 _LABEL = 1002
@@ -53,9 +51,13 @@ def write_nifti(
     header = _complete(grid, stored)
     header["descrip"] = description.encode("ascii", "replace")[:79]
     after = put_text(grid.reference.get("nifti", {}), header)
-    with atomic_write(path, before) as temporary, temporary.open("wb") as file, _packing(file, path) as out:
+    with (
+        atomic_write(path, before) as temporary,
+        temporary.open("wb") as file,
+        gzipped(file, path.suffix.lower() == ".gz") as out,
+    ):
         out.write(header.binaryblock + after)
-        for slab in _filling(path, grid.shape, slabs, stored):
+        for slab in filling(path, grid.shape, slabs, stored):
             out.write(slab.data)
 
 
@@ -70,27 +72,6 @@ def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["intent_code"] = _LABEL if stored.kind == "u" else 0
     return header
-
-
-def _packing(file: BufferedIOBase, path: Path) -> AbstractContextManager[BufferedIOBase]:
-    if path.suffix.lower() != ".gz":
-        return nullcontext(file)
-    return gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0)
-
-
-def _filling(
-    path: Path, shape: tuple[int, ...], slabs: Iterable[NDArray[Any]], stored: np.dtype[Any]
-) -> Iterator[NDArray[Any]]:
-    done = 0
-    for slab in slabs:
-        done += len(slab)
-        if slab.shape[1:] != shape[1:] or done > shape[0]:
-            raise OutputError(f"{path}: slab of shape {slab.shape} ends at slice {done} of a volume of shape {shape}")
-        if not np.can_cast(slab.dtype, stored, "safe"):
-            raise OutputError(f"{path}: labels of type {slab.dtype} do not fit {stored.name}; write a wider type")
-        yield np.ascontiguousarray(slab, stored).reshape(-1).view(np.uint8)
-    if done != shape[0]:
-        raise OutputError(f"{path}: the labels end after {done} of {shape[0]} slices; run this item again")
 
 
 def _header_of(grid: Grid) -> Header:

@@ -49,6 +49,8 @@ _OF_SCENES = {
 _OF_VOLUMES = {
     "case_dice": "Dice",
     "hd95_mm": "HD95 mm",
+    "assd_mm": "ASSD mm",
+    "maximum_distance_mm": "maximum mm",
     "surface_dice": "surface Dice",
     "volume_error": "volume error",
     "iou": "IoU",

@@ -152,7 +152,8 @@ def _case(indices: ClassIndices, place: int, grid: Grid, tolerance: float) -> di
     if not all(sizes):
         return {**found, "surface_dice": 0.0}
     apart = distances(truth, prediction, grid)
-    return {**found, "hd95_mm": apart.hd95, "surface_dice": apart.surface_dice(tolerance)}
+    figures = {"hd95_mm": apart.hd95, "assd_mm": apart.assd, "maximum_distance_mm": apart.maximum}
+    return {**found, **figures, "surface_dice": apart.surface_dice(tolerance)}
 
 
 def _item(one: _Compared, classes: ClassTable) -> ItemResult:

@@ -18,6 +18,8 @@ Figures = dict[str, NDArray[np.float64]]
 PER_CASE = (
     "case_dice",
     "hd95_mm",
+    "assd_mm",
+    "maximum_distance_mm",
     "surface_dice",
     "volume_error",
     "absolute_volume_error",

@@ -2,7 +2,8 @@
 
 A surface is made of the voxels of a mask with a face on something else, the end of the volume included, and a distance
 leads from the center of one to the closest of the other mask. HD95 is the larger of the 95th percentiles of both
-directions, and surface Dice the share of both surfaces within a tolerance: the definitions of MONAI.
+directions, the maximum distance the largest of all, ASSD the mean of both together, and surface Dice the share of both
+surfaces within a tolerance: the definitions of MONAI.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ class Distances:
     def hd95(self) -> float:
         """95th percentile of the Hausdorff distance, in millimeters."""
         return float(max(np.percentile(self.from_truth, 95), np.percentile(self.from_prediction, 95)))
+
+    @property
+    def assd(self) -> float:
+        """Average symmetric surface distance: the mean over the voxels of both surfaces, in millimeters."""
+        return float(np.concatenate([self.from_truth, self.from_prediction]).mean())
+
+    @property
+    def maximum(self) -> float:
+        """Hausdorff distance: the largest distance in either direction, in millimeters."""
+        return float(max(self.from_truth.max(), self.from_prediction.max()))
 
     def surface_dice(self, tolerance: float) -> float:
         """Share of both surfaces that lies within `tolerance` millimeters of the other."""

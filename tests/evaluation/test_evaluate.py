@@ -195,6 +195,8 @@ def test_a_case_worked_by_hand(tmp_path):
     # Each cube has a shell of 56 voxels. Those of the slice outside of the other cube (16) lie 2.5 mm off; of the slice
     # at the other end, the 4 in the middle lie 0.75 mm off, for there the other cube has its inside.
     assert figures["surface_dice"] == pytest.approx((56 - 16) / 56)
+    assert figures["maximum_distance_mm"] == pytest.approx(2.5)
+    assert figures["assd_mm"] == pytest.approx((2 * 16 * 2.5 + 2 * 4 * 0.75) / (2 * 56))
     assert evaluate([pair], tolerance=2.5).items[0].classes[1].figures["surface_dice"] == 1
     assert item.figures["mean_case_dice"] == figures["case_dice"], "the background counts in no mean of cases"
     assert item.classes[0].figures["case_dice"] is None
@@ -225,7 +227,9 @@ def test_a_class_in_one_of_both_only_has_no_distance_and_is_counted(tmp_path):
         "0, 0 and 1; where nobody has it, it does not count"
     )
     assert water.figures["surface_dice"].value == pytest.approx(1 / 3)
-    assert water.figures["hd95_mm"].value == 0, "of the one case that has it in both"
+    assert [water.figures[name].value for name in ("hd95_mm", "assd_mm", "maximum_distance_mm")] == [0, 0, 0], (
+        "of the one case that has it in both"
+    )
     assert water.figures["volume_error"].value == pytest.approx(-1 / 2), "-1 and 0; where the truth has none, undefined"
     assert [item.classes[2].figures["hd95_mm"] for item in found.items] == [None, None, 0, None]
     assert [item.classes[2].figures["volume_error"] for item in found.items] == [-1, None, 0, None]

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -214,6 +215,9 @@ def test_surface_distances_are_those_of_a_plain_loop(shape, seed, spacing, shear
     assert np.sort(found.from_truth) == pytest.approx(np.sort(apart.min(1)))
     assert np.sort(found.from_prediction) == pytest.approx(np.sort(apart.min(0)))
     assert found.hd95 == pytest.approx(max(np.percentile(apart.min(1), 95), np.percentile(apart.min(0), 95)))
+    both = np.concatenate([apart.min(1), apart.min(0)])
+    assert found.assd == pytest.approx(both.mean(), abs=1e-9)
+    assert found.maximum == pytest.approx(both.max(), abs=1e-9)
     near = (apart.min(1) <= 1 + 1e-9).sum() + (apart.min(0) <= 1 + 1e-9).sum()
     assert found.surface_dice(1.0) == pytest.approx(near / sum(apart.shape))
 
@@ -235,6 +239,23 @@ def test_a_tolerance_of_one_voxel_holds_a_step_of_one_voxel_in_float32():
     assert distances(one, other, grid((3, 3, 9), (1, 1, spacing))).surface_dice(0.8) == 1
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.6)])
+def test_simpleitk_finds_the_same_maximum(spacing):
+    z, y, x = np.mgrid[:12, :16, :18]
+    truth = (z - 5) ** 2 + (y - 7) ** 2 + (x - 8) ** 2 < 20
+    prediction = truth.copy()
+    prediction[9:11, 12:14, 2:4] = True
+    images = [SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in (truth, prediction)]
+    for image in images:
+        image.SetSpacing(spacing[::-1])
+    contours = [SimpleITK.LabelContour(image, True) for image in images]
+    measure = SimpleITK.HausdorffDistanceImageFilter()
+    measure.Execute(*contours)
+    assert distances(truth, prediction, grid(truth.shape, spacing)).maximum == pytest.approx(
+        measure.GetHausdorffDistance(), rel=1e-6
+    )
+
+
 def test_a_full_mask_has_its_surface_at_the_end_of_the_volume():
     assert len(surface(np.ones((4, 5, 6), bool))) == 4 * 5 * 6 - 2 * 3 * 4
 
@@ -251,6 +272,10 @@ def test_monai_agrees(spacing):
     one, other = (torch.from_numpy(mask[None, None]).float() for mask in (prediction, truth))
     theirs = monai.compute_hausdorff_distance(one, other, True, percentile=95, spacing=list(spacing))
     assert ours.hd95 == pytest.approx(float(theirs), rel=1e-5)
+    theirs = monai.compute_hausdorff_distance(one, other, True, spacing=list(spacing))
+    assert ours.maximum == pytest.approx(float(theirs), rel=1e-5)
+    theirs = monai.compute_average_surface_distance(one, other, True, symmetric=True, spacing=list(spacing))
+    assert ours.assd == pytest.approx(float(theirs), rel=1e-5)
     for tolerance in (0.9, 1.1, 2.6, 4.0):
         theirs = monai.compute_surface_dice(one, other, [tolerance], True, spacing=list(spacing))
         assert ours.surface_dice(tolerance) == pytest.approx(float(theirs), rel=1e-5)

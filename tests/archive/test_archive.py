@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -29,6 +27,7 @@ from pipeline.runs.lock import output_lock
 from pipeline.runs.observer import Observer, RunContext
 from tests.support.inputs import contents, listing, pixels, put_scene
 from tests.support.observers import Callbacks
+from tests.support.processes import start_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -140,9 +139,10 @@ def test_what_another_run_is_making_is_left_to_it(run, folder):
 def test_several_runs_share_an_archive(folder, models):
     """Each takes what no other is making, and together they make all of it, each once."""
     words = ["run", "--input", folder / "in", "--output", f"{folder / 'out'}/", "--model", models / "scene", "--json"]
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, words), "--no-prefect"]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [json.loads(run.communicate()[0])["items"] for run in runs]
+    logs = [folder / f"{number}.log" for number in range(2)]
+    for run in [start_pipeline(*words, "--no-prefect", out=log, err=folder / "err.log") for log in logs]:
+        run.join()
+    told = [json.loads(log.read_text())["items"] for log in logs]
     made = Counter(item["input"][-6:-4] for items in told for item in items if item["status"] == "done")
     assert made == {name: 1 for name, status in DONE.items() if status == "done"}
     assert states(folder)["s0"][:2] == ("done", None)

@@ -35,6 +35,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
+from tests.support.processes import start_pipeline, warm_workers
 
 pytestmark = pytest.mark.slow
 
@@ -135,15 +136,26 @@ def command(job, *more):
     return [sys.executable, "-m", "pipeline.cli", *words]
 
 
-def begin_process(job, *more):
-    """A process of its own that segments `job`, and has done its first slab."""
+def begin_command(job, *more):
+    """A command of its own that segments `job`, and has done its first slab."""
     process = subprocess.Popen(command(job, *more), stderr=subprocess.PIPE, start_new_session=True)
+    wait_for_a_slab(job, process.poll)
+    return process
+
+
+def begin_process(job, log):
+    """The same in a process that is at work at once."""
+    process = start_pipeline(*command(job)[3:], out=log, err=log)
+    wait_for_a_slab(job, lambda: process.exitcode)
+    return process
+
+
+def wait_for_a_slab(job, ended):
     until = time.monotonic() + 120
     while not marks_of(job):
-        assert process.poll() is None, process.stderr.read()
+        assert ended() is None
         assert time.monotonic() < until
         time.sleep(0.005)
-    return process
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +168,12 @@ def tall(models, tmp_path_factory):
     return job
 
 
-def test_a_killed_run_goes_on(tall, tmp_path):
+def test_a_killed_run_goes_on(tall, tmp_path, tmp_path_factory):
     job = replace(tall, output=tmp_path / "out.tif")
-    process = begin_process(job)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    process = begin_process(job, tmp_path_factory.mktemp("log") / "log")
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert 1 <= len(marks_of(job)) < SLABS
     assert not job.output.exists()
     ended = CliRunner().invoke(app, command(job)[3:])
@@ -172,14 +184,14 @@ def test_a_killed_run_goes_on(tall, tmp_path):
 
 def test_a_second_run_on_one_output_is_told_who_holds_it(tall, tmp_path):
     job = replace(tall, output=tmp_path / "out.tif")
-    process = begin_process(job)
-    process.send_signal(signal.SIGSTOP)
+    process = begin_process(job, tmp_path / "log")
+    os.kill(process.pid, signal.SIGSTOP)
     done = marks_of(job)
     with pytest.raises(OutputError, match=rf"out.tif: is being written by process {process.pid} on \S+ since 20\d\d-"):
         segment(job, Resources(restart=True))
     assert marks_of(job) == done, "nothing of it was touched"
     process.kill()
-    process.communicate()
+    process.join()
     assert segment(job).status == "done"
     assert contents(job.output) == contents(tall.output)
 
@@ -187,7 +199,7 @@ def test_a_second_run_on_one_output_is_told_who_holds_it(tall, tmp_path):
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone then workers", "workers then alone"])
 def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     job = replace(tall, output=tmp_path / "out.tif")
-    process = begin_process(job, *workers)
+    process = begin_command(job, *workers)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == STOPPED, said
@@ -196,7 +208,8 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
     watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
-    segment(job, Resources(workers=None if workers else 2), watch)
+    with warm_workers():
+        segment(job, Resources(workers=None if workers else 2), watch)
     assert sum(told) == pytest.approx(ROWS * COLUMNS)
     assert contents(job.output) == contents(tall.output)
 

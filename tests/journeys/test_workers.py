@@ -6,11 +6,11 @@ import hashlib
 import logging
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from pipeline.jobs.job import Job, Resources
@@ -19,6 +19,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
+from tests.support.processes import warm_workers, workers
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +45,13 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def workers() -> list[psutil.Process]:
-    """Processes of Dask below this one."""
-    below = psutil.Process().children(recursive=True)
-    return [child for child in below if any("spawn_main" in word for word in child.cmdline())]
-
-
 @pytest.mark.parametrize("job", ["scene"], indirect=True)
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count):
+@pytest.mark.parametrize(("count", "begun"), [(1, warm_workers), (2, nullcontext), (4, warm_workers)])
+def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count, begun):
+    """Forked or, as outside of tests, spawned."""
     output = tmp_path / job.output.name
-    segment(replace(job, output=output), Resources(workers=count))
+    with begun():
+        segment(replace(job, output=output), Resources(workers=count))
     assert sha256(output) == expected
     assert not list(tmp_path.glob("*.partial"))
 
@@ -72,7 +69,8 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
             os.kill(at_work[0].pid, signal.SIGKILL)
             killed.append(at_work[0].pid)
 
-    report = segment(replace(job, output=output), Resources(workers=2), Callbacks(advanced=advanced))
+    with warm_workers():
+        report = segment(replace(job, output=output), Resources(workers=2), Callbacks(advanced=advanced))
     assert report.status == "done"
     assert len(set(killed)) == 2
     assert sha256(output) == expected
@@ -80,8 +78,8 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
 
 
 def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_many_began(models, tmp_path):
-    path = put_scene(tmp_path / "wide.tif", pixels((2, 1100, 4200)))
-    job = Job(str(path), tmp_path / "alone.tif", str(models / "scene"), patch=(256, 256), overlap=(128, 128))
+    path = put_scene(tmp_path / "wide.tif", pixels((2, 1030, 3100)))
+    job = Job(str(path), tmp_path / "alone.tif", str(models / "scene"), patch=(256, 256), overlap=(16, 16))
     segment(job)
     other = replace(job, output=tmp_path / "many.tif")
     (sweep,) = sweeps_of(prepare(other, Resources()))
@@ -95,10 +93,10 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
         if cells:
             raise Enough
 
-    with pytest.raises(Enough):
+    with pytest.raises(Enough), warm_workers():
         segment(other, Resources(workers=2), Callbacks(advanced=advanced))
     marks = [mark.name.rpartition("_")[2] for mark in (sweep.folder / "done").iterdir()]
     assert marks
-    assert "0-4200" not in marks
+    assert "0-3100" not in marks
     segment(other)
     assert sha256(other.output) == sha256(job.output)

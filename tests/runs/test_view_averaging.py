@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from threading import Event
@@ -32,6 +29,7 @@ from pipeline.sources.statistics import InputStatistics
 from tests.runs.test_segment import agree, reference
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.support.observers import Callbacks
+from tests.support.processes import start_pipeline, warm_workers
 
 pytestmark = pytest.mark.slow
 
@@ -159,17 +157,18 @@ def test_a_killed_process_goes_on_with_workers_in_other_bands(whole, tmp_path):
     job = again(whole, tmp_path)
     words = ["run", "-i", job.input, "-o", str(job.output), "-m", job.model, "--view", ALL, "--no-prefect"]
     means = ["--device", "cpu", "--precision", "float32"]
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", *words, *means], stderr=subprocess.DEVNULL)
+    process = start_pipeline(*words, *means, out=tmp_path / "log", err=tmp_path / "log")
     until = time.monotonic() + 120
     while not marks_of(job, "coronal"):
-        assert process.poll() is None
+        assert process.exitcode is None
         assert time.monotonic() < until
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     told = [0.0]
     watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
-    segment(job, replace(PLAIN, workers=2), watch)
+    with warm_workers():
+        segment(job, replace(PLAIN, workers=2), watch)
     assert sum(told) == pytest.approx(3 * np.prod(SHAPE))
     assert contents(job.output) == contents(whole.output)
 

@@ -1,4 +1,7 @@
-"""Disks that fail, fill up or are slow, at any moment of a run: the next one ends with the same bytes."""
+"""Disks that fail, fill up or are slow, at any moment of a run: the next one ends with the same bytes.
+
+`python -m benchmarks.loops faults` tries them at every moment.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from tests.support.inputs import contents, listing, pixels, put_scene, put_volum
 
 pytestmark = pytest.mark.slow
 
-MOMENTS = 5
+MOMENTS = 3
 """At which each fault is tried, spread over a run."""
 PLAIN = Resources(precision="float32", runtime="torch")
 
@@ -38,9 +41,9 @@ PLAIN = Resources(precision="float32", runtime="torch")
 def job(request, models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     if request.param.startswith("scene"):
-        path = put_scene(folder / "tall.tif", pixels((2, 3000, 40)))
+        path = put_scene(folder / "tall.tif", pixels((2, 2100, 40)))
         return Job(str(path), folder / "out" / request.param, str(models / "scene"))
-    scan = put_volume(folder / "scan.nii.gz", pixels((70, 40, 36)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    scan = put_volume(folder / "scan.nii.gz", pixels((40, 34, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), folder / "out" / request.param, str(models / "volume"), view=("axial", "coronal"))
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Tests run beside each other, so each process computes on one thread; said before anything imports torch.
+# Tests run beside each other, so each process computes and compiles on one thread; said before anything imports torch.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 # The same examples in every run: what is being tested decides whether a change lands, not what was drawn that day.
 # `pytest --hypothesis-profile=search` looks for new ones.

@@ -27,7 +27,7 @@ def archive(tmp_path):
     """Ten scans, of which the sixth is cut short."""
     (tmp_path / "scans").mkdir()
     for number in range(CASES):
-        values = pixels((8, 30, 40), seed=number).astype(np.int16)
+        values = pixels((30, 40, 8), seed=number).astype(np.int16)
         put_volume(tmp_path / "scans" / f"case{number}.nii.gz", values, np.diag([1.0, 1, 2, 1]))
     broken = tmp_path / "scans" / "case5.nii.gz"
     (tmp_path / "whole").write_bytes(broken.read_bytes())

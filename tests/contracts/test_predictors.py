@@ -20,10 +20,12 @@ from pipeline.models.inference.runtime import InferenceModel, build_inference_mo
 from pipeline.models.inference.tta import TTA
 from pipeline.testing import PredictorContract
 from tests.support.fakes import Identity
-from tests.support.model_cases import CARD_2D, CARD_3D, model_of
+from tests.support.model_cases import CARD_2D, CARD_3D, model_of, shallow
 
-SCENES = model_of(CARD_2D)
-VOLUMES = model_of(replace(CARD_3D, normalization=Normalization("fixed", (100.0,), (40.0,))))
+SCENES = model_of(replace(CARD_2D, network=shallow(CARD_2D.network)))
+VOLUMES = model_of(
+    replace(CARD_3D, network=shallow(CARD_3D.network), normalization=Normalization("fixed", (100.0,), (40.0,)))
+)
 MISSING = {"compiled": compiler() is None, "openvino": find_spec("openvino") is None}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from pipeline.models.card import FORMAT, Card, ClassEntry, Normalization
@@ -51,6 +53,11 @@ CARD_3D = Card(
     credits="nobody",
     evaluation={},
 )
+
+
+def shallow(spec: PSPNetSpec) -> PSPNetSpec:
+    """Two of the four layers, for tests that do not ask how a network is built."""
+    return replace(spec, output_stride=8, truncated=True)
 
 
 def network_of(spec: PSPNetSpec, seed: int = 0) -> PSPNet:

@@ -27,12 +27,12 @@ from pipeline.runs import warm_up
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from tests.support.inputs import pixels, put_scene
-from tests.support.model_cases import CARD_2D, model_of
+from tests.support.model_cases import CARD_2D, model_of, shallow
 from tests.support.observers import Callbacks
 
 pytestmark = pytest.mark.slow
 
-SCENES = model_of(CARD_2D)
+SCENES = model_of(replace(CARD_2D, network=shallow(CARD_2D.network)))
 
 
 @pytest.fixture

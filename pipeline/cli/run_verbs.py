@@ -132,11 +132,12 @@ def _run_as_flow(
     jobs: Sequence[Job], resources: Resources, ledger: Path | None, archives: ArchiveOptions
 ) -> list[Report]:
     from flows.segment import run_flow
-    from pipeline.cli.screen import print_failure
+    from pipeline.cli.screen import print_failure, print_warnings
 
     reports: list[Report] = run_flow(jobs, resources, ledger, verify=archives.verify, wait=archives.wait)
     for report in reports:
         print_failure(report)
+        print_warnings(report)
     return reports
 
 

@@ -173,6 +173,12 @@ def print_failure(report: Report, console: Console | None = None) -> None:
         (console or Console(stderr=True)).print(Text(f"failed: {visible(report.reason)}", style="red"), soft_wrap=True)
 
 
+def print_warnings(report: Report) -> None:
+    """Print in what the input of an item is far from what its model was trained on, on stderr."""
+    for remark in report.warnings:
+        Console(stderr=True).print(Text(f"{report.input}: {remark}"), soft_wrap=True)
+
+
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """Print one line per item, or `{"items": [...]}`."""
     if as_json:

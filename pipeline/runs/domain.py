@@ -79,20 +79,21 @@ def _of_scene(prepared: PreparedJob) -> Iterator[Remark]:
             f"{_size(grid.spacing)} are taken to be in meters; {HOW_TO_PLACE}",
         )
     if ground is not None:
-        side = float(np.sqrt(ground[0] * ground[1]))
-        yield from _of_pixel(
-            card, side, max(here / own for here, own in zip(ground, card.spacing or ground, strict=True))
-        )
+        yield from _of_pixel(card, grid, ground)
 
 
-def _of_pixel(card: Card, side: float, enlarged: float) -> Iterator[Remark]:
+def _of_pixel(card: Card, grid: Grid, ground: tuple[float, float]) -> Iterator[Remark]:
+    """Yield a remark on pixels that are `ground` meters high and wide, if they are far from those of the model."""
     trained = None if card.domain is None else card.domain.ground_resolution
+    side = float(np.sqrt(ground[0] * ground[1]))
     if trained is not None and side > trained[1] * RESOLUTION:
         way_out = "what is smaller than a pixel cannot be found; use a model for such pixels"
     elif trained is not None and side < trained[0] / RESOLUTION and card.spacing is None:
-        way_out = f"make them {trained[0]:g} m with --resolution, which is in units of the CRS"
-    elif trained is None and enlarged > ENLARGED:
-        trained, way_out = (min(card.spacing or (side,)),) * 2, "use a model for such pixels"
+        way_out = f"make them {trained[0]:g} m with --resolution {_resolution(grid, ground, trained[0])}"
+    elif trained is None and any(
+        here > own * ENLARGED for here, own in zip(ground, card.spacing or ground, strict=True)
+    ):
+        trained, way_out = (min(card.spacing or ground),) * 2, "use a model for such pixels"
     else:
         return
     made_for = f"{trained[0]:g} m" if trained[0] == trained[1] else f"{trained[0]:g} to {trained[1]:g} m"
@@ -100,6 +101,12 @@ def _of_pixel(card: Card, side: float, enlarged: float) -> Iterator[Remark]:
         "ground-resolution",
         f"pixels are {side:.3g} m on the ground, and the model {card.name} was made for {made_for}; {way_out}",
     )
+
+
+def _resolution(grid: Grid, ground: tuple[float, float], side: float) -> str:
+    """Return pixels of `side` meters in units of the CRS, as `--resolution` takes them."""
+    height, width = (f"{own / here * side:.4g}" for own, here in zip(grid.spacing, ground, strict=True))
+    return height if height == width else f"{height},{width}"
 
 
 def _of_volume(card: Card, grid: Grid) -> Iterator[Remark]:

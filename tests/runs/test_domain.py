@@ -67,6 +67,15 @@ def test_resampled_pixels_are_those_that_count(models, tmp_path):
     assert rules(models, path, resolution=(0.35, 0.35)) == []
 
 
+def test_the_resolution_that_is_advised_is_in_units_of_the_system(models, tmp_path):
+    place = {"crs": "EPSG:4326", "transform": Affine(6e-7, 0, 10, 0, -6e-7, 60)}
+    path = scene_at(tmp_path / "s.tif", 0, pixels((2, 200, 200)), **place)
+    (remark,) = plan(Job(str(path), model=str(models / "scene")), probe=False).warnings
+    height, width = map(float, remark.message.rpartition(" ")[2].split(","))
+    assert (height, width) == pytest.approx((0.3 / 111_412, 0.3 / 55_800), rel=2e-3)
+    assert rules(models, path, resolution=(height, width)) == []
+
+
 def reflectances(low, high, dtype):
     return np.random.default_rng(0).uniform(low, high, (2, 64, 64)).astype(dtype)
 

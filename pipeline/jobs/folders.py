@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipeline.errors import counted
 from pipeline.files.walk import expand_pattern, walk
-from pipeline.io.formats import Input, is_input, look
-from pipeline.io.suffixes import READ_BY_GDAL, STORES, is_store, stem_of, suffix_of
-from pipeline.io.volume.nifti_pairs import halves, parts
+from pipeline.io.formats import Input, is_input, is_named_only, look
+from pipeline.io.suffixes import STORES, is_store, stem_of
+from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, is_part
 from pipeline.jobs.layers import LAYERS
 
@@ -50,7 +50,7 @@ class Found:
         return lines + ([self._other_formats(name)] if self.others else [])
 
     def _other_formats(self, name: str) -> str:
-        counts = Counter(suffix_of(path) for path in self.others)
+        counts = Counter(path.suffix.lower() for path in self.others)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         files = counted(len(self.others), "file")
         pattern = Path(name) / "**" / f"*{min(counts, key=lambda suffix: (-counts[suffix], suffix))}"
@@ -68,7 +68,7 @@ def find_in_folder(folder: Path) -> Found:
         named = [parent / name for name in (*files, *folders)]
         found = [path for path in named if is_input(path) and _is_taken(path)]
         inputs += map(str, found)
-        left += [path for path in named if _is_of_gdal(path) and _is_taken(path)]
+        left += [path for path in named if is_named_only(path) and _is_taken(path)]
         if not found:
             inputs += _as_one_input(_folder_name(parent))
         inputs += [item for path in named if path.suffix.lower() == ".zip" for item in _as_one_input(str(path))]
@@ -111,10 +111,6 @@ def _is_labels(path: Path, root: Path) -> bool:
         return False
     above = path.parent.relative_to(root).parts if path.parent.is_relative_to(root) else ()
     return bool(_LABELS.search(stem_of(path))) or any(_LABEL_FOLDERS.fullmatch(part) for part in above)
-
-
-def _is_of_gdal(path: Path) -> bool:
-    return path.suffix.lower() in READ_BY_GDAL and halves(path) is None and not path.is_dir()
 
 
 def _is_open(name: str) -> bool:

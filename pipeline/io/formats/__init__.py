@@ -20,7 +20,8 @@ from pipeline.io.formats.stack import STACK
 from pipeline.io.formats.subdataset import SUBDATASET
 from pipeline.io.formats.unsupported import UNSUPPORTED
 from pipeline.io.formats.zarr import ZARR
-from pipeline.io.suffixes import suffix_of
+from pipeline.io.suffixes import READ_BY_GDAL, suffix_of
+from pipeline.io.volume.nifti_pairs import halves
 
 __all__ = [
     "FORMATS",
@@ -30,6 +31,7 @@ __all__ = [
     "MaskFormat",
     "OpenOptions",
     "is_input",
+    "is_named_only",
     "look",
     "mask_format",
     "mask_suffixes",
@@ -63,6 +65,11 @@ def is_input(path: Path) -> bool:
         suffix in (*each.suffixes, *each.read_only) or (suffix in each.unsure and each.matches(str(path)))
         for each in FORMATS
     )
+
+
+def is_named_only(path: Path) -> bool:
+    """Return whether a file is an input if it is named, but is not what a folder stands for."""
+    return path.suffix.lower() in READ_BY_GDAL and halves(path) is None and not path.is_dir()
 
 
 def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:

@@ -53,8 +53,7 @@ def check_unchanged(item: Input, before: Snapshot, version: Mapping[str, Any], s
         InputError: It changed, with the code `CHANGED`; or it is gone, or its server does not answer: `UNREACHABLE`.
 
     """
-    again = look(item.text)  # whatever was kept of its header is of then
-    after = snapshot(again).files
+    after = snapshot(item).files
     for path, state in before.files.items():
         if state is not None and not Path(path).exists():
             raise InputError(
@@ -64,8 +63,8 @@ def check_unchanged(item: Input, before: Snapshot, version: Mapping[str, Any], s
             )
         if after.get(path) != state:
             raise _changed(path, f"had {state}, and has {after.get(path)}")
-    if any(leaf.remote for leaf in _leaves(again)):
-        _check_served(item.name, version, input_version(again, series))
+    if any(leaf.remote for leaf in _leaves(item)):
+        _check_served(item.name, version, input_version(item, series))
 
 
 def _changed(name: str, how: str) -> InputError:

@@ -11,7 +11,7 @@ def readable_time(nanoseconds: int) -> str:
     """Return a time since 1970 as date and time in UTC, with all digits of its second.
 
     >>> readable_time(1795958136326514027)
-    '2026-11-29 13:02:16.326514027 UTC'
+    '2026-11-29 13:15:36.326514027 UTC'
     """
     seconds, part = divmod(nanoseconds, _SECOND)
     try:

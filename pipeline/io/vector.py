@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
+import pyogrio
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, projjson, transform_po
 
 Table = Mapping[str, NDArray[Any]]
 """Attributes by name, each with one value for each polygon."""
+_NO_REQUESTS = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"}
+_HEAD = 1024
 _LAYER = "classes"
 _HALF, _WHOLE, _POLE = 180.0, 360.0, 90.0
 _EDGE = 1 / 64
@@ -57,9 +60,9 @@ def read_polygons(path: Path) -> Polygons:
 
     """
     try:
-        with _quiet():
+        with _quiet(), _without_network(path):
             about, _, shapes, values = pyogrio.raw.read(path)
-    except (DataSourceError, DataLayerError) as error:
+    except (DataSourceError, DataLayerError, OSError) as error:
         raise InputError(f"{path}: cannot be read as vectors ({error}); try `ogrinfo` on the file") from error
     parts, features = shapely.get_parts(shapely.force_2d(shapely.from_wkb(shapes, on_invalid="fix")), return_index=True)
     area = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
@@ -77,6 +80,20 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _without_network(path: Path) -> Iterator[None]:
+    """Let a file cause no requests, and open no others."""
+    with path.open("rb") as file:
+        if b"<OGR" in file.read(_HEAD):
+            raise InputError(f"{path}: describes other files or a service; convert it first, e.g. with `ogr2ogr`")
+    before = {name: pyogrio.get_gdal_config_option(name) for name in _NO_REQUESTS}
+    pyogrio.set_gdal_config_options(_NO_REQUESTS)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
 
 
 class Writer(Protocol):

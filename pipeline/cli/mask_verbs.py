@@ -30,7 +30,7 @@ def info(
 
 @verb
 def check(
-    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI, NRRD, MetaImage or Zarr.")],
     like: Annotated[str, typer.Option(help="The input that the mask was made from.")],
     tolerance: Annotated[
         float, typer.Option(help="Distance in cells by which corners may be apart, e.g. 0.01. Default: 0, exactly.")
@@ -72,10 +72,11 @@ def areas(
 
 @verb
 def measure(
-    mask: Annotated[str, typer.Argument(help="A mask of a volume: NIfTI or Zarr.")],
+    mask: Annotated[str, typer.Argument(help="A mask of a volume: NIfTI, NRRD, MetaImage or Zarr.")],
     image: Annotated[
         str | None, typer.Option(help="The volume that the mask was made from, to measure intensities.")
     ] = None,
+    volume: Annotated[int | None, typer.Option(help="Number, from 0, of the volume in a 4-D --image.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +85,7 @@ def measure(
     from pipeline.masks.structures import measure as measured
     from pipeline.masks.structures import write_csv
 
-    found = measured(mask, image)
+    found = measured(mask, image, volume)
     if output is not None:
         write_csv(output, found)
     print_structures(found, as_json=as_json)
@@ -111,6 +112,7 @@ class ExportOptions:
         str | None,
         Meaning("Volume under the outlines of a contact sheet (.png), or DICOM series of a segmentation (.dcm)."),
     ] = None
+    volume: Annotated[int | None, Meaning("Number, from 0, of the volume in a 4-D --image.")] = None
     overwrite: Annotated[bool, Meaning("Overwrite an existing file.")] = False
 
 
@@ -129,7 +131,7 @@ class PerClass:
 
 @verb
 def export(
-    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI or Zarr.")],
+    mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI, NRRD, MetaImage or Zarr.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
     options: Annotated[ExportOptions, Panel("What is written")],
     per_class: Annotated[PerClass, Panel("What is written")],

@@ -69,10 +69,20 @@ def difference(one: Grid, other: Grid) -> str | None:
     if one.max_corner_distance(other) <= SAME_GRID_TOLERANCE:
         return None
     spacings, affines = ([describe(grid) for grid in (one, other)] for describe in (_spacing, _rows))
-    return (
-        f"their cells are in different places, spacing {spacings[0]} and {spacings[1]}, affine {affines[0]} and "
-        f"{affines[1]} (array order, cell centers)"
-    )
+    place = "their cells are in different places"
+    if spacings[0] != spacings[1]:
+        return (
+            f"{place}, spacing {spacings[0]} and {spacings[1]}, affine {affines[0]} and {affines[1]} "
+            "(array order, cell centers)"
+        )
+    return f"{place}: {'; '.join(_differing(one, other))} (array order, cell centers)"
+
+
+def _differing(one: Grid, other: Grid) -> list[str]:
+    """The origins and the directions of two grids, as far as they differ."""
+    found = {name: [describe(grid) for grid in (one, other)] for name, describe in _PLACES.items()}
+    differing = [f"{name} {pair[0]} and {pair[1]}" for name, pair in found.items() if pair[0] != pair[1]]
+    return differing or [f"affine {_rows(one)} and {_rows(other)}"]
 
 
 def _spacing(grid: Grid) -> list[float]:
@@ -81,3 +91,14 @@ def _spacing(grid: Grid) -> list[float]:
 
 def _rows(grid: Grid) -> list[list[float]]:
     return [[float(f"{value:.10g}") for value in row] for row in grid.affine[:-1]]
+
+
+def _origin(grid: Grid) -> list[float]:
+    return [round(row[-1], 6) for row in grid.affine[:-1]]
+
+
+def _directions(grid: Grid) -> list[list[float]]:
+    return [[round(value, 6) for value in row[:-1]] for row in grid.affine[:-1]]
+
+
+_PLACES = {"origin": _origin, "directions": _directions}

@@ -67,10 +67,29 @@ def is_part(path: Path) -> bool:
     return any(f"_part-{part}_" in f"{_parts(path.name)[0]}_" for part in ("phase", "real", "imag"))
 
 
-def mask_path(image: Path, root: Path, folder: Path) -> Path:
-    """Return the path of the mask of an image of the dataset `root` in the derivative `folder`."""
-    entities = _parts(image.name)[0]
-    return folder / image.parent.relative_to(root) / f"{entities}_{SEGMENTATION}.nii.gz"
+def mask_path(image: Path, root: Path, folder: Path, owner: str | None = None) -> Path:
+    """Return the path of the mask of an image of the dataset `root` in the derivative `folder`.
+
+    The images of one suffix, `owner`, have masks without it in their names; None: there are no others. The masks of
+    images with other suffixes have it, `sub-01_desc-T2w_dseg.nii.gz`.
+    """
+    entities, suffix = _parts(image.name)
+    described = entities if owner in (None, suffix) else f"{entities}_desc-{suffix}"
+    return folder / image.parent.relative_to(root) / f"{described}_{SEGMENTATION}.nii.gz"
+
+
+def owner_of(folder: Path) -> str | None:
+    """Return the suffix of the images whose masks in a derivative do not name it; None if there are no such masks."""
+    named = (path for path in sorted(folder.glob(f"sub-*/**/*_{SEGMENTATION}.json")) if "_desc-" not in path.name)
+    return next((suffix for path in named if (suffix := _source_suffix(path))), None)
+
+
+def _source_suffix(sidecar: Path) -> str:
+    try:
+        described = json.loads(sidecar.read_text(encoding="utf-8"))["Description"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return _parts(str(described).rpartition(" ")[2])[1]
 
 
 def find_derivative(image: str, mask: Path) -> Derivative | None:

@@ -16,7 +16,7 @@ from pipeline.io.formats import Input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
-from pipeline.jobs.bids import find_images, find_phase_images, mask_path
+from pipeline.jobs.bids import find_images, find_phase_images, mask_path, owner_of
 from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder
 from pipeline.jobs.job import Job
 from pipeline.jobs.request import Request, Search
@@ -111,7 +111,9 @@ def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path 
     if request.bids is None:
         return _name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
-    return tuple(mask_path(image.path, Path(request.input[0]), _derivative(request)) for image in found)
+    folder = _derivative(request)
+    owner = owner_of(folder)
+    return tuple(mask_path(image.path, Path(request.input[0]), folder, owner) for image in found)
 
 
 def _check_derivative(request: Request) -> None:

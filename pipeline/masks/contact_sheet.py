@@ -16,8 +16,8 @@ from pipeline.geometry.grid import difference
 from pipeline.geometry.orientation import Display, display_of
 from pipeline.io.lettering import legend, line
 from pipeline.io.mask_files import Mask
-from pipeline.io.opening import open_source
 from pipeline.io.raster import write_png
+from pipeline.masks.image import open_image
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import to_gray
 from pipeline.sources.validity import is_plausible
@@ -29,7 +29,7 @@ _SIDE, _GAP, _PLAIN = 160, 4, 40
 Picture = NDArray[np.uint8]
 
 
-def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
+def write_sheet(mask: Mask, path: Path, image: str | Path | None, volume: int | None = None) -> None:
     """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
 
     Slices are those in which the file is stored, because others of a compressed file are slow to read. They are
@@ -44,7 +44,9 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None) -> None:
     shown = _choose_slices(mask.labels, {background, mask.nodata})
     slices = [_slice(mask.labels, at) for at in shown]
     gray = (
-        [np.full(one.shape, _PLAIN, np.uint8) for one in slices] if image is None else _gray_image(mask, image, shown)
+        [np.full(one.shape, _PLAIN, np.uint8) for one in slices]
+        if image is None
+        else _gray_image(mask, image, volume, shown)
     )
     colors = {c.value: c.color for c in mask.classes if c.value != background}
     zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
@@ -65,9 +67,9 @@ def _frame(tile: Picture, display: Display, name: str) -> Picture:
     return np.concatenate([above.transpose(2, 0, 1), tile, below.transpose(2, 0, 1)], axis=1)
 
 
-def _gray_image(mask: Mask, image: str | Path, shown: list[int]) -> list[Picture]:
+def _gray_image(mask: Mask, image: str | Path, volume: int | None, shown: list[int]) -> list[Picture]:
     """Return the slices of the image in gray."""
-    source = open_source(image)
+    source = open_image(image, volume)
     try:
         words = difference(mask.grid, source.grid)
         if words or source.channels != 1:

@@ -33,6 +33,7 @@ def export(
     simplify: float = 0.0,
     min_area: float = 0.0,
     image: str | Path | None = None,
+    volume: int | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a mask in the format of the suffix of `output`, cell by cell the same, in bounded memory.
@@ -52,6 +53,7 @@ def export(
         simplify: For vectors: how far an outline may move, in CRS units.
         min_area: For vectors: smallest polygon to write, in square meters.
         image: Volume under a contact sheet, or series of a DICOM Segmentation.
+        volume: Number, from 0, of the volume in a 4-D image under a contact sheet.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -61,11 +63,8 @@ def export(
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
-    target = _Output(output, suffix_of(output), (simplify, min_area), image)
-    if image is not None and target.suffix not in (".png", SEGMENTS):
-        raise RequestError(f"{output}: --image is only for the contact sheet of a volume (.png) and for {SEGMENTS}")
-    if (simplify or min_area) and target.suffix not in VECTORS:
-        raise RequestError(f"{output}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
+    target = _Output(output, suffix_of(output), (simplify, min_area), image, volume)
+    _check_fit(target)
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
     try:
@@ -141,11 +140,27 @@ class _Output(NamedTuple):
     """`simplify` and `min_area` of polygons."""
     image: str | Path | None
     """Image that was segmented."""
+    volume: int | None
+    """Which volume of it, from 0."""
+
+
+def _check_fit(target: _Output) -> None:
+    """Raise RequestError for options that the format has no use for."""
+    if target.image is not None and target.suffix not in (".png", SEGMENTS):
+        raise RequestError(
+            f"{target.path}: --image is only for the contact sheet of a volume (.png) and for {SEGMENTS}"
+        )
+    if target.volume is not None and (target.image is None or target.suffix != ".png"):
+        raise RequestError(
+            f"{target.path}: --volume is only for a 4-D --image under the contact sheet of a volume (.png)"
+        )
+    if any(target.finish) and target.suffix not in VECTORS:
+        raise RequestError(f"{target.path}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
 
 
 def _write(mask: Mask, at: Path, target: _Output) -> None:
     """Write the mask at the path `at` in the format of the output's suffix."""
-    output, suffix, finish, image = target
+    output, suffix, finish, image, volume = target
     if suffix in VECTORS:
         need("vectors", f"{output}")
         from pipeline.masks.polygons import PolygonOptions, write_vectors
@@ -156,7 +171,7 @@ def _write(mask: Mask, at: Path, target: _Output) -> None:
     elif suffix == ".png" and not mask.grid.is_scene:
         from pipeline.masks.contact_sheet import write_sheet
 
-        write_sheet(mask, output, image)
+        write_sheet(mask, output, image, volume)
     elif suffix in SIDECARS:
         from pipeline.masks.sidecars import write_sidecar
 

@@ -17,6 +17,7 @@ from pipeline.geometry.grid import difference
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.tables import write_rows
+from pipeline.masks.image import open_image
 from pipeline.sources.passes import slabs
 from pipeline.sources.statistics import keys_of, value_of
 from pipeline.sources.validity import is_plausible
@@ -51,7 +52,7 @@ class _ClassAccumulator:
     """Voxels by the upper half of their key."""
 
 
-def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure]:
+def measure(mask: str | Path, image: str | Path | None = None, volume: int | None = None) -> list[Structure]:
     """Measure the structures of a volume's mask, and their intensities in `image`.
 
     Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass reads the values near
@@ -60,13 +61,18 @@ def measure(mask: str | Path, image: str | Path | None = None) -> list[Structure
     Args:
         mask: The mask of a volume.
         image: The volume that the mask was made from, on the same grid; None: intensities are not measured.
+        volume: Number, from 0, of the volume in a 4-D image.
 
     Raises:
         InputError: If it is not the mask of a volume, or if the grids differ.
 
     """
     labels = open_source(mask)
-    scan = None if image is None else open_source(image)
+    try:
+        scan = open_image(image, volume)
+    except BaseException:
+        labels.close()
+        raise
     try:
         _check(mask, labels, image, scan)
         info = mask_info(mask)

@@ -262,3 +262,12 @@ def test_grids_differ_in_shape_or_place_and_not_by_the_rounding_of_a_header():
         "their cells are in different places, spacing [10.0, 10.0] and [10.0, 20.0], affine [[0.0, 10.0, 505.0], "
         "[-10.0, 0.0, 895.0]] and [[0.0, 20.0, 510.0], [-10.0, 0.0, 895.0]] (array order, cell centers)"
     )
+    moved = Grid((4, 5), from_transform([10.0, 0.0, 530.0, 0.0, -10.0, 900.0]), ("y", "x"))
+    assert difference(grid, moved) == (
+        "their cells are in different places: origin [505.0, 895.0] and [535.0, 895.0] (array order, cell centers)"
+    )
+    south_up = Grid((4, 5), ((0.0, 10.0, 505.0), (10.0, 0.0, 895.0), (0.0, 0.0, 1.0)), ("y", "x"))
+    assert difference(grid, south_up) == (
+        "their cells are in different places: directions [[0.0, 10.0], [-10.0, 0.0]] and [[0.0, 10.0], [10.0, 0.0]] "
+        "(array order, cell centers)"
+    )

@@ -128,15 +128,15 @@ def test_a_stack_is_looked_at_with_its_parts(tmp_path):
         look("stack:a.tif")
 
 
-def test_masks_are_written_in_three_formats():
-    assert mask_suffixes() == (".tif", ".tiff", ".nii", ".nii.gz", ".zarr")
+def test_masks_are_written_in_five_formats():
+    assert mask_suffixes() == (".tif", ".tiff", ".nii", ".nii.gz", ".zarr", ".nrrd", ".seg.nrrd", ".mha")
     assert mask_suffixes("scene") == (".tif", ".tiff", ".zarr")
-    assert mask_suffixes("volume") == (".nii", ".nii.gz", ".zarr")
+    assert mask_suffixes("volume") == (".nii", ".nii.gz", ".zarr", ".nrrd", ".seg.nrrd", ".mha")
     for suffix in mask_suffixes():
         assert mask_format(f"a{suffix}") is not None
         assert (mask_format(f"a{suffix}", "scene") is not None) == (suffix in mask_suffixes("scene"))
     assert mask_format("a.jp2") is None
-    assert mask_format("a.mha") is None
+    assert mask_format("a.mhd") is None
 
 
 def test_no_suffix_is_that_of_two_formats():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_the_validator_accepts_derivative_and_dataset(made):
     (root / MASKS[2]).with_name("sub-02_colour-red_dseg.nii.gz").write_bytes((root / MASKS[2]).read_bytes())
     assert faults(root), "a validator that finds nothing wrong in a wrong name says nothing of right ones"
     (root / MASKS[2]).with_name("sub-02_colour-red_dseg.nii.gz").unlink()
+
+
+def test_masks_of_another_suffix_in_the_same_folder_have_names_of_their_own(made, model, tmp_path):
+    dataset = shutil.copytree(made, tmp_path / "study")
+    root = dataset / "derivatives" / "pipeline"
+    before = {name: (root / name).read_bytes() for name in MASKS}
+    said = json.loads(run("--input", dataset, "--bids", "T2w", "--model", model, "-q", "--json"))
+    (item,) = said["items"]
+    assert (item["status"], Path(item["output"]).name) == ("done", "sub-01_ses-1_desc-T2w_dseg.nii.gz")
+    assert {name: (root / name).read_bytes() for name in MASKS} == before
+    for suffix, count in (("T1w", 3), ("T2w", 1)):
+        again = run("--input", dataset, "--bids", suffix, "--model", model, "-q", "--json")
+        assert [each["status"] for each in json.loads(again)["items"]] == ["skipped"] * count
+    assert faults(root) == []
 
 
 def test_the_same_command_again_does_nothing_and_another_folder_takes_its_own(made, model, tmp_path):

@@ -37,7 +37,7 @@ __all__ = [
     "mask_suffixes",
 ]
 
-FORMATS = (MOSAIC, STACK, SUBDATASET, DICOM, RASTER, NIFTI, NRRD, METAIMAGE, DICOM_FILE, UNSUPPORTED, ZARR)
+FORMATS = (MOSAIC, STACK, SUBDATASET, DICOM, RASTER, NIFTI, ZARR, NRRD, METAIMAGE, DICOM_FILE, UNSUPPORTED)
 """An input is of the first that matches it; messages name suffixes in this order."""
 
 

@@ -68,14 +68,18 @@ def unwrapped(found: Mapping[Any, Any], *, ema: bool, depth: int = _DEEPEST) -> 
 def _wrapper(found: Mapping[Any, Any], *, ema: bool) -> object:
     """The key of the table to look into; None where `found` is the table itself."""
     tables = [key for key, value in found.items() if isinstance(value, Mapping)]
-    averaged = [key for key in tables if _is_averaged(key)]
-    known = [key for key in WRAPPERS if key in tables]
+    averaged = list(filter(_is_averaged, tables))
     if ema and averaged:
         return _largest(found, averaged)
-    if known or any(isinstance(value, Tensor) for value in found.values()):
-        return known[0] if known else None
-    others = [key for key in tables if _size(found[key])]
-    return _largest(found, [key for key in others if key not in averaged] or others)
+    if known := [key for key in WRAPPERS if key in tables]:
+        return known[0]
+    return None if any(isinstance(value, Tensor) for value in found.values()) else _likely(found, tables)
+
+
+def _likely(found: Mapping[Any, Any], tables: Sequence[Any]) -> object:
+    """The key of the largest table with tensors, of averaged ones only if there are no others; None without any."""
+    filled = [key for key in tables if _size(found[key])]
+    return _largest(found, [key for key in filled if not _is_averaged(key)] or filled)
 
 
 def _is_averaged(key: object) -> bool:

@@ -88,7 +88,7 @@ class _Decoder:
         return former[word]
 
     def _may_miss(self, key: Key) -> bool:
-        return self.may_miss and not key.required
+        return key.meaning.sparse or (self.may_miss and not key.required)
 
     def _of_key(self, key: Key, value: object, place: str) -> object:
         return self._value(key.kind, value, place) if key.reader is None else _read(key.reader, value, place)

@@ -14,7 +14,8 @@ def encode(record: Any) -> dict[str, Any]:  # noqa: ANN401  (any dataclass)
 
     Tuples stay tuples, which JSON writes as the lists that `decode` reads.
     """
-    return {key.name: _value(getattr(record, key.field.name)) for key in keys_of(type(record))}
+    named = [(key, getattr(record, key.field.name)) for key in keys_of(type(record))]
+    return {key.name: _value(value) for key, value in named if value is not None or not key.meaning.sparse}
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401  (of any type)

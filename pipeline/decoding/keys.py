@@ -26,6 +26,8 @@ class Meaning:
     """Short option, such as -i."""
     metavar: str | None = None
     """Placeholder of the value in the help of the command line; None: that of the reader."""
+    sparse: bool = False
+    """Whether files leave it out where it is None."""
 
     @property
     def sentence(self) -> str:

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+from pipeline.classes import Snomed
 from pipeline.decoding import Meaning, decode, did_you_mean, encode
 from pipeline.errors import ModelError, RequestError
 from pipeline.files.signatures import stand_in
@@ -31,6 +32,9 @@ class ClassEntry:
 
     name: str
     color: Annotated[tuple[int, int, int], Meaning("Red, green and blue, 0 to 255.", name="colour")]
+    snomed: Annotated[
+        Snomed | None, Meaning("Category and type in SNOMED CT, each `{code, meaning}`.", sparse=True)
+    ] = None
 
 
 @dataclass(frozen=True)

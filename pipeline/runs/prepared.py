@@ -108,7 +108,9 @@ class PreparedJob:
     @property
     def classes(self) -> ClassTable:
         """The class table of the mask."""
-        return tuple(LabelClass(value, entry.name, entry.color) for value, entry in enumerate(self.card.classes))
+        return tuple(
+            LabelClass(value, entry.name, entry.color, entry.snomed) for value, entry in enumerate(self.card.classes)
+        )
 
     @property
     def channel_descriptions(self) -> tuple[str, ...]:

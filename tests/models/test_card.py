@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.classes import Concept, Snomed
 from pipeline.errors import ModelError
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import find_model, load_card, names
@@ -161,3 +162,13 @@ def test_cards_are_read_without_torch():
     rooms = "from pipeline.models import card, catalogue; from pipeline.models.inference import fit"
     code = f"import sys; {rooms}; catalogue.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_terms_of_snomed_are_left_out_where_there_are_none():
+    text = CARD_2D.to_json()
+    assert "snomed" not in text
+    terms = Snomed(Concept("123037004", "Anatomical Structure"), Concept("64033007", "Kidney"))
+    first, *others = CARD_2D.classes
+    card = replace(CARD_2D, classes=(replace(first, snomed=terms), *others))
+    assert Card.from_json(card.to_json()) == card
+    assert card.to_json().count("snomed") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import highdicom
 import numpy as np
@@ -14,9 +14,10 @@ from highdicom.seg import Segmentation, SegmentDescription
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from pipeline.classes import ClassTable, background_of
+from pipeline.classes import TISSUE, ClassTable, Concept, Snomed, background_of
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError
 from pipeline.files.atomic import atomic_write
@@ -75,6 +76,12 @@ def write_segmentation(
         made.save_as(draft)
 
 
+class _Segment(NamedTuple):
+    name: str
+    color: tuple[int, int, int] | None
+    terms: Snomed
+
+
 def _check(labels: Source, image: DicomSource) -> None:
     if words := difference(labels.grid, image.grid):
         raise InputError(
@@ -91,22 +98,24 @@ def _check(labels: Source, image: DicomSource) -> None:
         )
 
 
-def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, tuple[str, tuple[int, int, int] | None]]:
-    """By value in the mask: name and color; of a mask without a table, the values that there are."""
+def _segments(labels: Source, nodata: int, classes: ClassTable) -> dict[int, _Segment]:
+    """By value in the mask: its segment; of a mask without a table, the values that there are."""
     background = background_of(classes) or 0
-    known: dict[int, tuple[str, tuple[int, int, int] | None]] = {c.value: (c.name, c.color) for c in classes}
+    known = {c.value: _Segment(c.name, c.color, c.snomed or TISSUE) for c in classes}
     if not known:
         there = np.unique(np.concatenate([np.unique(pixels.values) for _, pixels in slabs(labels)]))
-        known = {int(value): (f"label {value}", None) for value in there}
+        known = {int(value): _Segment(f"label {value}", None, TISSUE) for value in there}
     chosen = {value: said for value, said in known.items() if value not in (background, nodata)}
     if not chosen:
         raise InputError("the mask has nothing but background, so it has no segment to write", "unsuitable")
     return chosen
 
 
-def _descriptions(
-    chosen: Mapping[int, tuple[str, tuple[int, int, int] | None]], model: str
-) -> list[SegmentDescription]:
+def _coded(concept: Concept) -> Code:
+    return Code(concept.code, "SCT", concept.meaning)
+
+
+def _descriptions(chosen: Mapping[int, _Segment], model: str) -> list[SegmentDescription]:
     by = highdicom.AlgorithmIdentificationSequence(
         name=model or _MAKER, family=codes.DCM.ArtificialIntelligence, version=version("pipeline")
     )
@@ -114,13 +123,13 @@ def _descriptions(
         SegmentDescription(
             segment_number=number,
             segment_label=name[:64],
-            segmented_property_category=codes.SCT.Tissue,
-            segmented_property_type=codes.SCT.Tissue,
+            segmented_property_category=_coded(terms.category),
+            segmented_property_type=_coded(terms.type),
             algorithm_type="AUTOMATIC",
             algorithm_identification=by,
             display_color=None if color is None else CIELabColor.from_rgb(*color),
         )
-        for number, (name, color) in enumerate(chosen.values(), 1)
+        for number, (name, color, terms) in enumerate(chosen.values(), 1)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classes import ClassTable, LabelClass
+from pipeline.classes import TISSUE, ClassTable, Concept, LabelClass
 from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import to_directions
@@ -25,7 +25,8 @@ _OF_ALL = {
 }
 _TERMS = "Segmentation category and type - DICOM master list"
 _PLACES = "Anatomic codes - DICOM master list"
-_TISSUE = "SCT^85756007^Tissue"
+_RESERVED = str.maketrans("~^|", "   ")
+"""Letters that separate terms."""
 
 
 def write_nrrd(
@@ -64,6 +65,7 @@ def segments_of(classes: ClassTable, shape: tuple[int, ...]) -> dict[str, str]:
 
 
 def _segment(entry: LabelClass, shape: tuple[int, ...]) -> dict[str, str]:
+    terms = entry.snomed or TISSUE
     return {
         "ID": f"Segment_{entry.value}",
         "Name": entry.name,
@@ -73,8 +75,12 @@ def _segment(entry: LabelClass, shape: tuple[int, ...]) -> dict[str, str]:
         "LabelValue": str(entry.value),
         "Layer": "0",
         "Extent": " ".join(f"0 {length - 1}" for length in reversed(shape)),
-        "Tags": f"TerminologyEntry:{_TERMS}~{_TISSUE}~{_TISSUE}~^^~{_PLACES}~^^~^^|",
+        "Tags": f"TerminologyEntry:{_TERMS}~{_term(terms.category)}~{_term(terms.type)}~^^~{_PLACES}~^^~^^|",
     }
+
+
+def _term(concept: Concept) -> str:
+    return f"SCT^{concept.code.translate(_RESERVED)}^{concept.meaning.translate(_RESERVED)}"
 
 
 def _header(grid: Grid, stored: np.dtype[Any], fields: Mapping[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import highdicom
 import nibabel
 import numpy as np
@@ -9,7 +11,7 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.classes import LabelClass
+from pipeline.classes import Concept, LabelClass, Snomed
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.io.mask_files import Mask, publish
@@ -182,3 +184,15 @@ def test_on_the_command_line(tmp_path, labels):
     assert "already exists" in ended.stderr
     with pytest.raises(OutputError, match="already exists"):
         export(mask, tmp_path / "m.dcm", image=series)
+
+
+def test_a_segment_has_the_terms_of_its_class(tmp_path, labels):
+    series = put_series(tmp_path / "s", pixels(SHAPE))
+    liver = Snomed(Concept("123037004", "Anatomical Structure"), Concept("10200004", "Liver"))
+    put_mask(tmp_path / "m.nii.gz", series, labels, (CLASSES[0], replace(CLASSES[1], snomed=liver), CLASSES[2]))
+    export(tmp_path / "m.nii.gz", tmp_path / "seg.dcm", image=series)
+    one, other = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+    for part, expected in ((one, ("123037004", "10200004")), (other, ("85756007", "85756007"))):
+        found = part.SegmentedPropertyCategoryCodeSequence[0], part.SegmentedPropertyTypeCodeSequence[0]
+        assert tuple(code.CodeValue for code in found) == expected
+        assert {code.CodingSchemeDesignator for code in found} == {"SCT"}

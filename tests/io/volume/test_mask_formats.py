@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.classes import LabelClass
+from pipeline.classes import Concept, LabelClass, Snomed
 from pipeline.cli import app
 from pipeline.errors import RequestError
 from pipeline.geometry import Box, Grid
@@ -27,9 +27,10 @@ from tests.support.fakes import ArraySource
 from tests.support.inputs import put_volume
 from tests.support.niftis import SHEARED
 
+KIDNEY = Snomed(Concept("123037004", "Anatomical Structure"), Concept("64033007", "Kidney"))
 CLASSES = (
     LabelClass(0, "background", (0, 0, 0)),
-    LabelClass(1, "left kidney\nlower \\ pole", (255, 128, 0)),
+    LabelClass(1, "left kidney\nlower \\ pole", (255, 128, 0), KIDNEY),
     LabelClass(2, "Leber µ", (10, 200, 30)),
     LabelClass(255, "nodata", (1, 2, 3)),
 )
@@ -104,6 +105,8 @@ def test_3d_slicer_finds_its_segments(tmp_path):
         assert [round(255 * float(part)) for part in found["Color"].split()] == list(entry.color)
         assert found["Tags"].startswith("TerminologyEntry:")
         assert found["Tags"].count("~") == 6
+    assert "~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~" in header["Segment0_Tags"]
+    assert "~SCT^85756007^Tissue~SCT^85756007^Tissue~" in header["Segment1_Tags"]
     assert SimpleITK.ReadImage(str(tmp_path / "mask.seg.nrrd")).GetMetaData("Segment1_Name") == "Leber µ"
     raw = (tmp_path / "mask.seg.nrrd").read_bytes()
     assert rb"Segment0_Name:=left kidney\nlower \\ pole" in raw

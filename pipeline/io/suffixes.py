@@ -13,7 +13,7 @@ SIDECARS = (".qml", ".png", ".json", ".ctbl", ".label")
 VECTORS = (".gpkg", ".parquet", ".geojson")
 
 READ_BY_GDAL = tuple(
-    (
+    (  # noqa: SIM905  (a list of them takes a page)
         ".asc .bag .bil .bip .blx .bmp .bsq .bt .byn .cub .dem .dt0 .dt1 .dt2 .ecw .ers .gif .grb .grb2 .grd "
         ".grib .grib2 .h5 .hdf .hdf5 .hf2 .hgt .img .j2k .jp2 .jpeg .jpg .jpx .jxl .kea .kro .lcp .mbtiles "
         ".mrf .nc .nitf .ntf .pgm .pix .png .pnm .ppm .rgb .rst .rsw .sdat .sid .sigdem .ter .vrt .webp .xpm"

@@ -37,6 +37,8 @@ from tests.support.trainings import SCENES, STILL, TOML, VOLUMES, put_scenes, pu
 pytestmark = pytest.mark.slow
 
 HERE = TrainingResources("cpu")
+DILATED = replace(SCENES.network, output_stride=8)
+"""A network that can be trained coarsely."""
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,14 @@ def scenes(tmp_path_factory):
     folder = put_scenes(tmp_path_factory.mktemp("scenes"))
     (folder / "small.toml").write_text(TOML)
     return folder
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def quiet(_):
@@ -56,7 +66,7 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
         SCENES,
         augmentation=STILL,
         loss=Loss(dice=1.0),
-        network=replace(SCENES.network, output_stride=8),
+        network=DILATED,
         schedule=replace(SCENES.schedule, steps=60, every=30),
     )
     said = []
@@ -74,14 +84,15 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
     assert (found == labels)[labels != 255].mean() > 0.8
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path):
-    command = [sys.executable, "-m", "pipeline.cli", "train", "--config", str(scenes / "small.toml"), "--device", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    whole = subprocess.run(
-        [*command, "--out", str(tmp_path / "a"), "--json"], env=environment, capture_output=True, text=True, check=True
-    )
+def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thread):
+    words = ["train", "--config", str(scenes / "small.toml"), "--device", "cpu", "--out"]
+    whole = CliRunner().invoke(app, [*words, str(tmp_path / "a"), "--json"])
+    assert whole.exit_code == 0, whole.stderr
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "b")], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "pipeline.cli", *words, str(tmp_path / "b")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     for line in process.stderr:
         if line.startswith("step 8/12"):
@@ -90,8 +101,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path):
     process.wait()
     process.stderr.close()
     assert not (tmp_path / "b/model").exists()
-    ended = subprocess.run([*command, "--out", str(tmp_path / "b")], env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    ended = CliRunner().invoke(app, [*words, str(tmp_path / "b")])
+    assert ended.exit_code == 0, ended.stderr
     assert "step 4/12" not in ended.stderr
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]
@@ -242,7 +253,7 @@ def test_nothing_labelled_is_no_loss_and_no_gradient():
 @given(st.integers(0, 2**32))
 def test_the_coarse_twin_learns_the_same_weights(seed):
     torch.manual_seed(seed)
-    network = PSPNet(spec_of(replace(SCENES, network=replace(SCENES.network, output_stride=8))))
+    network = PSPNet(spec_of(replace(SCENES, network=DILATED)))
     twin = coarse_twin(network)
     image = torch.randn(2, 2, 48, 40)
     before = [tensor.clone() for tensor in network.state_dict().values()]
@@ -263,22 +274,22 @@ def test_the_coarse_twin_learns_the_same_weights(seed):
 
 
 def test_coarse_steps_come_first_and_go_on_after_a_stop(scenes, tmp_path):
-    how = replace(SCENES, network=replace(SCENES.network, output_stride=8))
+    how = replace(SCENES, network=DILATED, schedule=replace(SCENES.schedule, steps=6, every=2))
     coarse = replace(how, schedule=replace(how.schedule, coarse=0.5, averaging=0.9))
     whole = train(coarse, scenes, tmp_path / "a", HERE, quiet)
 
-    def stop_at_4(line):
-        if line.startswith("step 4/"):
+    def stop_at_2(line):
+        if line.startswith("step 2/"):
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
-        train(coarse, scenes, tmp_path / "b", HERE, stop_at_4)
+        train(coarse, scenes, tmp_path / "b", HERE, stop_at_2)
     again = train(coarse, scenes, tmp_path / "b", HERE, quiet)
     fine = train(how, scenes, tmp_path / "c", HERE, quiet)
     weights = [(trained.folder / "model.safetensors").read_bytes() for trained in (whole, again, fine)]
     assert weights[0] == weights[1] != weights[2]
     with pytest.raises(RequestError, match=r"network: schedule\.coarse: must be 0"):
-        train(replace(coarse, network=replace(how.network, output_stride=32)), scenes, tmp_path / "d", HERE, quiet)
+        train(replace(coarse, network=replace(DILATED, output_stride=32)), scenes, tmp_path / "d", HERE, quiet)
 
 
 def test_rates_rise_and_fall_and_new_layers_learn_faster():

@@ -30,17 +30,13 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def server():
-    """A Prefect server and its client; no heartbeat, which costs a second a flow."""
+def server(address):
+    """A client of a Prefect server; no heartbeat, which costs a second a flow."""
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        get_client(sync_client=True) as client,
-    ):
+    known = {PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(known), get_client(sync_client=True) as client:
         yield client
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows import schedule as room
@@ -22,9 +20,9 @@ from pipeline.cli import app
 from pipeline.decoding.readers import parse_duration
 from pipeline.errors import RequestError
 from tests.support.inputs import labels_of, pixels, put_scene
+from tests.support.servers import PREFECT, environment, free_port, process, until
 
 pytestmark = pytest.mark.server
-PATIENCE = 240
 ROOT = Path(__file__).parents[2]
 
 
@@ -68,12 +66,6 @@ def test_a_deployment_says_where_to_look_and_is_named_after_it(watched):
         create_deployment(WatchParameters(watched.with_name("none.toml")), Schedule(cron="0 3 * * *"))
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, tmp_path):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(room, "PORT", free_port())
@@ -86,67 +78,26 @@ def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, tmp_path
         httpx.get(f"{address}/health")
 
 
-@contextmanager
-def process(*words, env, log):
-    """A process that is ended with the block, with its log for when a test fails."""
-    with log.open("w") as file:
-        running = subprocess.Popen([*map(str, words)], env=env, stdout=file, stderr=file, start_new_session=True)
-        try:
-            yield running
-        finally:
-            os.killpg(running.pid, signal.SIGTERM)
-            try:
-                running.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
-                running.wait()
-
-
-def until(there, logs: Path):
-    end = time.monotonic() + PATIENCE
-    while not there():
-        assert time.monotonic() < end, "\n".join(log.read_text()[-3000:] for log in logs.glob("*.log"))
-        time.sleep(0.5)
-
-
-def test_a_server_a_worker_and_a_schedule_make_the_mask(watched, tmp_path):
-    port = free_port()
-    address = f"http://127.0.0.1:{port}/api"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env = {**kept, **room.DEFAULTS, "PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": address}
-    prefect = [sys.executable, "-m", "prefect"]
-    schedule = [
-        sys.executable,
-        "-m",
-        "pipeline.cli",
-        "schedule",
-        "--config",
-        watched,
-        "--every",
-        "5s",
-        "--settle",
-        "0s",
-    ]
+def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_path):
+    env = environment(tmp_path / "home", address)
+    schedule = ["schedule", "--config", str(watched), "--every", "20s", "--settle", "0s"]
     logs = tmp_path / "logs"
     logs.mkdir()
-    server = ["server", "start", "--host", "127.0.0.1", "--port", port]
-    with process(*prefect, *server, env=env, log=logs / "server.log"):
-        until(lambda: room._answers(address), logs)
-        subprocess.run([*prefect, "work-pool", "create", "pipeline", "--type", "process"], env=env, check=True)
-        made = subprocess.run(
-            [*map(str, schedule), "--pool", "pipeline"], env=env, capture_output=True, text=True, check=False
-        )
-        assert made.returncode == 0, made.stderr
-        assert made.stdout == "watch/job: run it with `prefect worker start --pool pipeline`\n"
-        put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
-        with process(*prefect, "worker", "start", "--pool", "pipeline", env=env, log=logs / "worker.log"):
-            until((tmp_path / "out/a_mask.tif").exists, logs)
-        assert labels_of(tmp_path / "out/a_mask.tif").shape == (40, 30)
+    with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="pipeline", type="process"))
+        made = CliRunner().invoke(app, [*schedule, "--pool", "pipeline"])
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout == "watch/job: run it with `prefect worker start --pool pipeline`\n"
+    put_scene(tmp_path / "in/a.tif", pixels((2, 40, 30)))
+    with process(*PREFECT, "worker", "start", "--pool", "pipeline", env=env, log=logs / "worker.log"):
+        until((tmp_path / "out/a_mask.tif").exists, logs)
+    assert labels_of(tmp_path / "out/a_mask.tif").shape == (40, 30)
 
-        put_scene(tmp_path / "in/b.tif", pixels((2, 40, 30), 1))
-        with process(*schedule, "--name", "served", env=env, log=logs / "served.log"):
-            until((tmp_path / "out/b_mask.tif").exists, logs)
+    put_scene(tmp_path / "in/b.tif", pixels((2, 40, 30), 1))
+    served = [sys.executable, "-m", "pipeline.cli", *schedule, "--name", "served"]
+    with process(*served, env=env, log=logs / "served.log"):
+        until((tmp_path / "out/b_mask.tif").exists, logs)
 
-        subprocess.run([*prefect, "--no-prompt", "deploy", "--all"], cwd=ROOT, env=env, check=True)
-        found = httpx.post(f"{address}/deployments/filter", json={}).json()
-        assert {made["name"] for made in found} == {"job", "served", "scene", "volume", "landcover"}
+    subprocess.run([*PREFECT, "--no-prompt", "deploy", "--all"], cwd=ROOT, env=env, check=True)
+    found = httpx.post(f"{address}/deployments/filter", json={}).json()
+    assert {made["name"] for made in found} == {"job", "served", "scene", "volume", "landcover"}

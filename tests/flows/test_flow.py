@@ -134,7 +134,7 @@ def test_parameters_say_what_they_are(flow):
 
 
 def test_a_server_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch, job):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("Failed to reach API")
 
     monkeypatch.setattr(flow_room, "segment_flow", fails)

@@ -13,7 +13,7 @@ from os.path import normpath
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.io.address import redact_url
+from pipeline.io.address import file_of_subdataset, redact_url
 
 ALLOW = "PIPELINE_ALLOW"
 """Environment variable with what is always allowed, separated by commas."""
@@ -100,6 +100,7 @@ def places_of(home: str, allow: Iterable[str] = ()) -> Places:
     Each in `allow`, and in the environment variable PIPELINE_ALLOW, is a scheme (https, s3, or file for any file) or a
     folder.
     """
+    home = str(file_of_subdataset(home) or home)
     always = [word for word in os.environ.get(ALLOW, "").split(",") if word]
     named = [(word, scheme_in(word)) for word in (*allow, *always)]
     schemes = {scheme for _, scheme in named if scheme}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 _HINT = "give one that `pipeline run` made"
+_DAMAGED = "unreadable"
+"""Code of what cannot be read; other codes are of headers whose geometry is in doubt, as that of the input was."""
 
 
 def publish(mask: Mask, path: Path) -> None:
@@ -68,15 +71,12 @@ def damage_of(path: str | Path) -> str:
     """
     item = look(path)
     try:
-        source = item.format.open(item, OpenOptions())
+        with closing(item.format.open(item, OpenOptions(affine="sform"))) as source:
+            source.read(_last_blocks(source))
+    except InputError as error:
+        return str(error) if error.code == _DAMAGED else ""
     except (PipelineError, OSError) as error:
         return str(error)
-    try:
-        source.read(_last_blocks(source))
-    except (PipelineError, OSError) as error:
-        return str(error)
-    finally:
-        source.close()
     return ""
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 # Those of `benchmarks/peers` need other projects.
 SCRIPTS = (
     *(script for script in sorted((ROOT / "benchmarks").rglob("*.py")) if script.parent.name != "peers"),
     ROOT / "docs/pictures/architecture.py",
+    ROOT / "docs/pictures/features.py",
     ROOT / "docs/pictures/make.py",
     ROOT / "docs/reference/make.py",
 )
@@ -26,3 +30,13 @@ def test_every_script_can_be_imported():
     code = "; ".join(f"import {name}" for name in modules)
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+NAMED = re.findall(r"`(tests/[^`]+)`", (ROOT / "benchmarks/faults.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_tests_that_the_page_of_faults_names_exist(name):
+    file, _, function = name.partition("::")
+    assert len(NAMED) > 90
+    assert not function or f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")

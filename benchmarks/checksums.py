@@ -53,7 +53,8 @@ def seconds(tree: Path, words: list[str]) -> tuple[float, float]:
     """Time of the CPU and of the wall clock that a command of a checkout takes."""
     began, used = time.monotonic(), _used()
     environment = {**os.environ, "PYTHONPATH": str(tree.resolve())}
-    subprocess.run([sys.executable, "-m", "pipeline.cli", *words], check=True, env=environment, cwd=tree)
+    call = [sys.executable, "-m", "pipeline.cli", *words]
+    subprocess.run(call, check=True, env=environment, cwd=tree, stdout=subprocess.DEVNULL)
     return _used() - used, time.monotonic() - began
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import CHANGED, UNREACHABLE, InputError, PipelineError
 from pipeline.files.times import readable_time
+from pipeline.io.address import file_of_subdataset
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import input_version
 
@@ -55,7 +56,7 @@ def check_unchanged(item: Input, before: Snapshot, version: Mapping[str, Any], s
     """
     after = snapshot(item).files
     for path, state in before.files.items():
-        if state is not None and not Path(path).exists():
+        if state is not None and not (file_of_subdataset(path) or Path(path)).exists():
             raise InputError(
                 f"{path}: is no longer there, so it is not known whether it changed while it was read; no mask is "
                 "written; put it back and run the same command again to continue",

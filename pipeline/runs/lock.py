@@ -41,7 +41,7 @@ def output_lock(work: Path, output: Path) -> Iterator[None]:
     except Timeout as error:
         raise _held(output, place) from error
     except OSError as error:
-        raise OutputError(f"{place}: cannot be created ({error.strerror}); give another --output") from error
+        raise OutputError(f"{output}: cannot be created ({error.strerror}); give another --output") from error
     try:
         _tell_holder(lock, place)
         _check_former_lock(work, output)

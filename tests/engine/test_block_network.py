@@ -139,7 +139,7 @@ def test_patches_without_an_observation_are_not_predicted():
 
 
 def test_only_blocks_that_touch_the_run_are_computed():
-    network, source = Noting(1), ArraySource(np.ones((1, 64, 64), np.float32))
+    network, source = Noting(1), ArraySource(image((64, 64), 0, channels=1))
     lattice = Lattice((64, 64), (8, 8), (0, 0), (0, 0))
     recipe = Recipe(lattice, "gaussian", (Scores((1,)),), Blocks(lattice, (2, 2), (8, 8)))
     sweep(source, network, ArraySink.like((1,), (64, 64), np.float32), recipe, (Box((16, 0), (24, 64)),))

@@ -221,7 +221,7 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
 def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch):
     """Between two patches, and not at their end; the ledger leaves them to the next run."""
     jobs = [
-        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        Job(str(put_scene(tmp_path / f"stopped{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
         for n in range(3)
     ]
 
@@ -238,7 +238,7 @@ def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch)
         flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
     monkeypatch.setattr(item_room, "segment", segment)
     assert not list(tmp_path.glob("*_mask.tif"))
-    assert states_of(server, "0.tif") == ["Cancelled"], "stopped, and not failed"
+    assert states_of(server, "stopped0.tif") == ["Cancelled"], "stopped, and not failed"
     reports = flow_room.segment_flow(jobs, ledger=tmp_path / "ledger.sqlite")
     assert [report.status for report in reports] == ["done", "done", "done"]
 

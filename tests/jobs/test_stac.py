@@ -174,7 +174,7 @@ def test_nothing_found_is_said(put, tmp_path):
 
 
 def test_two_items_of_one_name_clash(put, tmp_path):
-    place = put(collection(item("a"), item("a", {"visual": {"href": "/other.tif"}})))
+    place = put(collection(item("a"), item("a", {"visual": {"href": "other.tif"}})))
     request = Request(input=(place,), output=f"{tmp_path}/out/")
     reasons = find_clashes(jobs_of(request)).values()
     assert len(reasons) == 2

@@ -148,7 +148,7 @@ def assert_said(pattern: str, text: str) -> None:
 
 WORDS = {
     "output is the input": (["--output", "a.tif"], 1, r"a\.tif: is the input itself; give another --output"),
-    "output below a file": (["--output", "a.tif/x/m.tif"], 1, r"m\.tif\.partial: cannot be created .*another --output"),
+    "output below a file": (["--output", "a.tif/x/m.tif"], 1, r"a\.tif/x/m\.tif: cannot be created .*another --output"),
     "unknown suffix": (["--output", "m.png"], 2, r"m\.png: is neither a folder nor one of \.tif"),
     "scene to nifti": (["--output", "m.nii"], 1, r"m\.nii: a mask of a scene is written as \.tif, \.tiff, \.zarr, not"),
     "several to one": (
@@ -156,7 +156,7 @@ WORDS = {
         2,
         r"m\.tif: is one file, but there are 2 inputs; give a folder",
     ),
-    "one name for two": (["--input", "c/a.tif", "--output", "m"], 2, r"would have the same output m/a_mask\.tif as"),
+    "one name for two": (["--input", "c/a.tif", "--output", "m"], 1, r"would have the same output m/a_mask\.tif as"),
     "unknown window": (["--window", "gauss"], 2, r"unknown window 'gauss' \(did you mean \"gaussian\"\?\); choose one"),
     "unknown view": (["--view", "front"], 2, r"unknown view 'front'; choose one of axial"),
     "repeated view": (["--view", "axial,axial"], 2, r"view axial,axial: each can be given once"),

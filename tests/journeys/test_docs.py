@@ -258,7 +258,8 @@ def test_every_option_of_a_verb_is_documented(verb):
     given = {name for option in shown for name in (*option.opts, *option.secondary_opts)}
     rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
-    positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "asked": "MODEL", "ledger": "LEDGER"}
+    positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "masks": "MASK", "asked": "MODEL"}
+    positional |= {"ledger": "LEDGER", "places": "PLACES"}
     assert documented == {positional.get(name, name) for name in given}
 
 

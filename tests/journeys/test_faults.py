@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 import zarr.storage._local as zarr_disk
 from rasterio.errors import RasterioIOError
 
@@ -107,7 +106,7 @@ class Dataset:
 
 def of_reads(job: Job, patch: pytest.MonkeyPatch, trouble: Trouble, *, short: bool = False) -> None:
     kind = type("Kind", (File,), {"trouble": trouble, "short": short})
-    opened, rasters = Path.open, rasterio.open
+    opened, rasters = Path.open, raster_door.open_dataset
 
     def file(path: Path, mode: str = "r", *words: Any, **more: Any) -> Any:
         ours = str(path) == job.input and mode == "rb"
@@ -118,7 +117,7 @@ def of_reads(job: Job, patch: pytest.MonkeyPatch, trouble: Trouble, *, short: bo
         return Dataset(found, trouble) if str(path) == job.input else found
 
     patch.setattr(Path, "open", file)
-    patch.setattr(raster_door.rasterio, "open", dataset)
+    patch.setattr(raster_door, "open_dataset", dataset)
 
 
 FAULTS: dict[str, tuple[int, Callable[[Job, pytest.MonkeyPatch, Trouble], None]]] = {

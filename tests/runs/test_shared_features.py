@@ -112,8 +112,8 @@ def test_a_plan_tells(job):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patch": (100, 96)}, "--patch 100,96: must be a multiple of 32 cells .*give --patch 128,96"),
-        ({"overlap": (60, 32)}, "--overlap 60,32: must be a multiple of 32 .*give --overlap 32,32"),
+        ({"patch": (100, 96)}, "--patch 100,96: must be a multiple of 8 cells .*give --patch 104,96"),
+        ({"overlap": (60, 32)}, "--overlap 60,32: must be a multiple of 8 .*give --overlap 56,32"),
         ({"tta": "0.75", "patch": None, "overlap": None}, "tta 0.75: .*give --features patch"),
     ],
 )

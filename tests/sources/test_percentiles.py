@@ -36,6 +36,7 @@ from pipeline.training.items import Item
 from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import SCENE_CARD, contents, labels_of, pixels, undecided
 from tests.support.model_cases import network_of
+from tests.support.observers import Callbacks
 from tests.support.rasters import put
 from tests.support.trainings import SCENES, truth
 
@@ -224,9 +225,8 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
     save_model(tmp_path / "window", card, undecided(network_of(card.network)))
     segment(Job(str(path), tmp_path / "expected.tif", str(tmp_path / "window")))
     job, stop = Job(str(path), tmp_path / "mask.tif", stretched), Event()
-    stop.set()
     with pytest.raises(Interrupted):
-        segment(job, stop=stop)
+        segment(job, observer=Callbacks(stop, phase=lambda name: stop.set() if name == "segmenting" else None))
     stored = json.loads((tmp_path / "mask.tif.partial" / STATISTICS).read_text())
     assert stored["shift"] == pytest.approx(low)
     assert stored["spread"] == pytest.approx(size)

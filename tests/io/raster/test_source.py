@@ -31,6 +31,7 @@ from pipeline.geometry import Box
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_module
+from pipeline.io.raster.drivers import open_dataset
 from pipeline.io.raster.gdal import CACHE, reading
 from pipeline.testing import SourceContract, boxes
 from tests.support.rasters import MASKS, PLACES, pixels, put
@@ -312,14 +313,14 @@ class Counting:
 def test_what_gdal_tells_of_all_bands_is_asked_for_a_few_times_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = rasterio.open
+    opened = open_dataset
     datasets: list[Counting] = []
 
     def counting(*args: Any, **options: Any) -> Any:
         datasets.append(Counting(opened(*args, **options)))
         return datasets[-1]
 
-    monkeypatch.setattr("pipeline.io.raster.source.rasterio.open", counting)
+    monkeypatch.setattr("pipeline.io.raster.source.open_dataset", counting)
     source = RasterSource(claiming(tmp_path / "a.tif", 300), [*range(300, 0, -1)])
     assert source.channels == 300
     (dataset,) = datasets

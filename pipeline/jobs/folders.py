@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import counted
 from pipeline.files.walk import expand_pattern, walk
 from pipeline.io.formats import Input, is_input, is_named_only, look
-from pipeline.io.suffixes import STORES, is_store, stem_of, suffix_of
+from pipeline.io.suffixes import STORES, is_store, stem_of
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, is_part
 from pipeline.jobs.layers import LAYERS
@@ -20,6 +20,7 @@ from pipeline.jobs.layers import LAYERS
 _OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
 _LABELS = re.compile(r"(?:^|[._-])(?:(?:d|a|prob)?seg|segmentations?|labels?|labelmap|gt)(?:-\d+)?$", re.IGNORECASE)
 """Stems of labels: of BraTS, KiTS, LiTS, ACDC, BIDS, FreeSurfer and Slicer."""
+_SEGMENTS = re.compile(r"\.seg\.nrrd$", re.IGNORECASE)
 _MAYBE_LABELS = re.compile("seg|label|gt|mask|truth", re.IGNORECASE)
 """What is in all of these names: most have none of it."""
 _LABEL_FOLDERS = re.compile(r"(?:labels?|masks?|segmentations?|ground_?truth)(?:Tr|Ts|Va|Val)?", re.IGNORECASE)
@@ -79,7 +80,7 @@ def find_by_pattern(pattern: str) -> Found:
     """Find the inputs that match a pattern; labels too if the pattern names them."""
     found = [Path(path) for path in expand_pattern(pattern)]
     taken = [str(path) for path in _without_pair_images(found) if _is_taken(path)]
-    if _LABELS.search(_first_name(pattern).replace("*", "")):
+    if _LABELS.search(stem_of(pattern).replace("*", "")) or _SEGMENTS.search(str(pattern)):
         return Found(tuple(taken))
     return _sorted_out(taken, [], _fixed(pattern))
 
@@ -110,7 +111,8 @@ def _is_labels(path: Path, root: Path) -> bool:
     if not _MAYBE_LABELS.search(str(path)):
         return False
     above = path.parent.relative_to(root).parts if path.parent.is_relative_to(root) else ()
-    return bool(_LABELS.search(_first_name(path))) or any(_LABEL_FOLDERS.fullmatch(part) for part in above)
+    named = _LABELS.search(stem_of(path)) or _SEGMENTS.search(path.name)
+    return bool(named) or any(_LABEL_FOLDERS.fullmatch(part) for part in above)
 
 
 def _is_open(name: str) -> bool:
@@ -138,8 +140,3 @@ def _is_taken(path: Path) -> bool:
     """Return whether a path is neither hidden nor one of our masks."""
     hidden = path.name.startswith(".") or path.suffix == ".partial"
     return not hidden and not _OURS.search(stem_of(path)) and (is_store(path) or not path.is_dir())
-
-
-def _first_name(path: str | Path) -> str:
-    """Return the name of a file before its suffix; `.seg` of `.seg.nrrd` belongs to the name here."""
-    return stem_of(path) + (".seg" if suffix_of(path) == ".seg.nrrd" else "")

@@ -156,7 +156,6 @@ WORDS = {
         2,
         r"m\.tif: is one file, but there are 2 inputs; give a folder",
     ),
-    "one name for two": (["--input", "c/a.tif", "--output", "m"], 1, r"would have the same output m/a_mask\.tif as"),
     "unknown window": (["--window", "gauss"], 2, r"unknown window 'gauss' \(did you mean \"gaussian\"\?\); choose one"),
     "unknown view": (["--view", "front"], 2, r"unknown view 'front'; choose one of axial"),
     "repeated view": (["--view", "axial,axial"], 2, r"view axial,axial: each can be given once"),

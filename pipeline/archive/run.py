@@ -109,7 +109,8 @@ class _Call:
     archive: Archive | None
 
     def make(self, number: int, work: WorkItem) -> Report:
-        """Make the mask of an item unless another run has done so, or is doing so."""
+        """Make the mask of an item unless another run has done so, or is doing so, or this one is to stop."""
+        check_stop(self.run.observer)
         if self.archive is None:
             return self.each(work, number, len(self.left))
         claim = self.archive.claim(work)

@@ -37,7 +37,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Normalization
 from pipeline.runs.domain import remarks_on
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
-from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable, check_stop
+from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
@@ -91,7 +91,6 @@ def segment(
 def segment_in(run: RunContext, job: Job) -> Report:
     """Segment one input in an existing context."""
     began, resources = time.monotonic(), run.resources
-    check_stop(run.observer)
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
     prepared, done = _look_ahead(prepared, resources, ledger)

@@ -52,7 +52,6 @@ from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training
-from tests.support.model_cases import shallow
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +87,7 @@ def fast_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for name in catalogue.names():
         card = catalogue.load_card(name)
-        spec = shallow(replace(card.network, ppm_channels=4, head_channels=8))
+        spec = replace(card.network, output_stride=32, ppm_channels=4, head_channels=8)
         torch.manual_seed(0)
         save_model(folder / card.name, replace(card, network=spec), PSPNet(spec).eval())
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ from pipeline.classes import ClassTable, class_table_of
 from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.io.suffixes import STORES
 from pipeline.io.zarr.attributes import grid_from_json
 from pipeline.io.zarr.discover import ZarrArray, find, split_axes
 from pipeline.io.zarr.georeference import grid_of
@@ -27,6 +28,16 @@ _BROKEN = (
     *(zlib.error, LZMAError),
 )
 """What zarr and its decoders raise on metadata and chunks that are not as they should be."""
+
+
+_METADATA = ("zarr.json", ".zgroup", ".zarray")
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Describe why a store cannot be read."""
+    if path.is_dir() and path.suffix not in STORES and not any((path / name).exists() for name in _METADATA):
+        return "is a folder, but neither a Zarr store nor the files of one DICOM series; give a file or folder in it"
+    return f"not a Zarr store that can be read ({error}); write it again"
 
 
 class ZarrSource(Source):
@@ -51,7 +62,7 @@ class ZarrSource(Source):
         except InputError:
             raise
         except _BROKEN as error:
-            raise InputError(f"{path}: not a Zarr store that can be read ({error}); write it again") from error
+            raise InputError(f"{path}: {_fault(Path(path), error)}") from error
 
     def _open(self, affine: str) -> None:
         found = find(self._path)

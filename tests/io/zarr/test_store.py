@@ -507,3 +507,12 @@ def test_a_staged_volume_keeps_what_was_not_observed(tmp_path: Path) -> None:
 def test_chunks_are_no_larger_than_the_array() -> None:
     assert chunks_of((50, 3000)) == (50, 1024)
     assert chunks_of((50, 200, 300)) == (32, 200, 256)
+
+
+def test_a_folder_of_other_files_is_not_called_a_store_that_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "series" / "one").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"series: is a folder, but neither a Zarr store nor .* one DICOM series"):
+        ZarrSource(tmp_path / "series")
+    (tmp_path / "series" / ".zgroup").write_text("{")
+    with pytest.raises(InputError, match="series: not a Zarr store that can be read"):
+        ZarrSource(tmp_path / "series")

@@ -27,7 +27,7 @@ HERE = Path(__file__).parents[1]
 
 
 def main(folder: Path, before: Path, rows: int, pairs: int, suffix: str) -> None:
-    """Run both so many times after a first one, and print the medians."""
+    """Run both once to warm up and then `pairs` times, and print the medians."""
     folder.mkdir(parents=True, exist_ok=True)
     scene, model = sample_scene(folder, rows, 1024), folder / "small"
     random_model.write(model, patch=128, overlap=32)

@@ -91,7 +91,7 @@ DAMAGES: tuple[Damage, ...] = (flip, cut, empty, delete, replace, swap)
 
 
 def main(folder: Path, cases: int, rows: int, suffix: str, seed: int) -> None:
-    """Damage so many chunks, and print how it went."""
+    """Damage `cases` chunks, and print the results."""
     job, expected = prepared(folder, rows, suffix)
     output = job.output
     assert output is not None

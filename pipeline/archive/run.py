@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from pipeline.archive.archive import Archive, WorkItem
+from pipeline.engine.observer import check_stop
 from pipeline.errors import (
     CHANGED,
     LASTING,
@@ -27,7 +28,7 @@ from pipeline.errors import (
 from pipeline.io.address import as_utf8
 from pipeline.jobs.inputs import find_clashes
 from pipeline.jobs.job import Job, Resources
-from pipeline.runs.observer import RunContext, check_stop
+from pipeline.runs.observer import RunContext
 from pipeline.runs.report import HELD, Report
 from pipeline.runs.segment import segment_in
 

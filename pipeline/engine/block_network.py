@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 
 from pipeline.engine.arrays import arrays_of
 from pipeline.engine.network import Failure, Network, PatchScores, bounds, clipped, reason_of
-from pipeline.engine.observer import SweepObserver
+from pipeline.engine.observer import SweepObserver, check_stop
 from pipeline.engine.protocols import BlockPredictor
 from pipeline.engine.reader import RowBuffer
 from pipeline.engine.recipe import Recipe
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.geometry import Block, Blocks, Box
 
 _log = logging.getLogger(__name__)
 
 _AHEAD = 4
 """Patches whose scores are finished ahead of the blend."""
-
-BlockRow = tuple[tuple[int, ...], list[Block]]
-"""Starts of lattice rows that are computed together, and their blocks."""
 
 
 class _BlockResult(NamedTuple):
@@ -45,27 +42,23 @@ class BlockNetwork(Network):
         super().__init__(recipe, arrays_of(predictor))
         self._predictor, self._region = predictor, region
         self._rows = _rows_touching(blocks, region)
-        self.needed = bounds([block.seen for _, row in self._rows for block in row])
+        self.needed = bounds([block.seen for row in self._rows for block in row])
         self.reach = blocks.reach
 
     def scored(self, held: RowBuffer, pool: Executor, observer: SweepObserver) -> Iterator[PatchScores]:
         """Yield what each patch gave."""
-        ahead: deque[tuple[tuple[int, ...], list[Future[_BlockResult]]]] = deque()
+        ahead: deque[list[Future[_BlockResult]]] = deque()
         with ThreadPoolExecutor(1, "finish") as finish:
-            for starts, row in self._rows:
+            for row in self._rows:
                 held.need(max(block.seen.stop[0] for block in row))
-                ahead.append((starts, [pool.submit(self._computed, held, block) for block in row]))
+                ahead.append([pool.submit(self._computed, held, block) for block in row])
                 if len(ahead) > 1:
-                    yield from self._finished(*ahead.popleft(), finish, observer)
+                    yield from self._finished(ahead.popleft(), finish, observer)
             while ahead:
-                yield from self._finished(*ahead.popleft(), finish, observer)
+                yield from self._finished(ahead.popleft(), finish, observer)
 
     def _finished(
-        self,
-        starts: tuple[int, ...],
-        blocks: Sequence[Future[_BlockResult]],
-        finish: Executor,
-        observer: SweepObserver,
+        self, blocks: Sequence[Future[_BlockResult]], finish: Executor, observer: SweepObserver
     ) -> Iterator[PatchScores]:
         results = [self._result(block, observer) for block in blocks]
         parts = dict(chain(*(result.parts.items() for result in results)))
@@ -79,17 +72,11 @@ class BlockNetwork(Network):
             yield self._next(waiting, observer)
 
     def _result(self, block: Future[_BlockResult], observer: SweepObserver) -> _BlockResult:
-        if observer.should_stop():
-            raise Interrupted
+        check_stop(observer)
         result = block.result()
         observer.patches_done(len(result.parts) + len(result.failed))
         observer.patches_repeated(result.repeated)
         return result
-
-    def _next(self, waiting: deque[Future[PatchScores]], observer: SweepObserver) -> PatchScores:
-        if observer.should_stop():
-            raise Interrupted
-        return self._counted(waiting.popleft().result())
 
     def _scores(self, patch: Box, part: Any, error: Exception | None) -> PatchScores:  # noqa: ANN401
         scores = None
@@ -134,10 +121,10 @@ class BlockNetwork(Network):
         return self._predictor.parts(values, valid, places)
 
 
-def _rows_touching(blocks: Blocks, region: Box) -> list[BlockRow]:
+def _rows_touching(blocks: Blocks, region: Box) -> list[list[Block]]:
     """Rows of blocks with patches that touch `region`, and of those only such blocks."""
-    touching = [(starts, [block for block in row if _touches(block, region)]) for starts, row in blocks.rows()]
-    return [(starts, row) for starts, row in touching if row]
+    touching = ([block for block in row if _touches(block, region)] for _, row in blocks.rows())
+    return [row for row in touching if row]
 
 
 def _touches(block: Block, region: Box) -> bool:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.arrays import arrays_of
-from pipeline.engine.observer import SweepObserver
+from pipeline.engine.observer import SweepObserver, check_stop
 from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.engine.reader import RowBuffer
 from pipeline.engine.recipe import Recipe
 from pipeline.engine.repeats import Repeats
 from pipeline.engine.windows import Weights
-from pipeline.errors import Interrupted, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.geometry import Box, Lattice
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,10 @@ class Network(ABC):
             raise self._error
         return tuple(self._failures)
 
-    def _counted(self, scored: PatchScores) -> PatchScores:
+    def _next(self, waiting: deque[Future[PatchScores]], observer: SweepObserver) -> PatchScores:
+        """Return the first of what is waited for, and count what failed."""
+        check_stop(observer)
+        scored = waiting.popleft().result()
         self._failures += scored.failures
         self._error = self._error or scored.error
         self._succeeded |= any(scores is not None for _, scores, _ in scored.patches)
@@ -129,9 +132,7 @@ class PatchNetwork(Network):
             yield self._next(waiting, observer)
 
     def _next(self, waiting: deque[Future[PatchScores]], observer: SweepObserver) -> PatchScores:
-        if observer.should_stop():
-            raise Interrupted
-        scored = self._counted(waiting.popleft().result())
+        scored = super()._next(waiting, observer)
         observer.patches_done(len(scored.patches))
         observer.patches_repeated(scored.repeated)
         return scored
@@ -152,7 +153,8 @@ class PatchNetwork(Network):
         left = [at for at in range(len(pixels)) if at not in known]
         planes, errors = self._planes([pixels[at] for at in left])
         for at, scores in planes.items():
-            self._repeats.keep(keys[left[at]], self._arrays.copy(scores))
+            if (key := keys[left[at]]) is not None:
+                self._repeats.keep(key, self._arrays.copy(scores), scores.nbytes)
         computed = {left[at]: scores for at, scores in planes.items()}
         return known | computed, {left[at]: error for at, error in errors.items()}, len(known)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.errors import Interrupted
 from pipeline.geometry import Box
 
 
@@ -23,3 +24,9 @@ class SweepObserver:
 
 
 NO_OBSERVER = SweepObserver()
+
+
+def check_stop(observer: SweepObserver) -> None:
+    """Raise Interrupted if the sweep, or the run that it is part of, is to stop."""
+    if observer.should_stop():
+        raise Interrupted

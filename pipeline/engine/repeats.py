@@ -15,6 +15,8 @@ _STEP = 16
 """Along the last two axes, one value in so many is looked at to tell whether values may have been seen before."""
 _SEEN, _KEPT = 256, 4
 """Samples of values that are remembered, and results."""
+LARGEST = 16 << 20
+"""Bytes of the largest result that is kept: scores of many classes are computed again instead."""
 
 
 class Repeats:
@@ -48,9 +50,12 @@ class Repeats:
             self._results.move_to_end(key)
             return self._results[key]
 
-    def keep(self, key: Hashable | None, result: Any) -> None:  # noqa: ANN401
-        """Keep a result, unless its key is None, in place of the one that was used least lately."""
-        if key is not None:
+    def keep(self, key: Hashable | None, result: Any, size: int = 0) -> None:  # noqa: ANN401
+        """Keep a result of `size` bytes in place of the one that was used least lately.
+
+        Nothing is kept for the key None, or of more than `LARGEST` bytes.
+        """
+        if key is not None and size <= LARGEST:
             with self._lock:
                 _put(self._results, key, result, _KEPT)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, background_of
+from pipeline.engine.observer import check_stop
 from pipeline.errors import RequestError
 from pipeline.evaluation.bootstrap import intervals
 from pipeline.evaluation.boundaries import boundary_counts, margin_of, with_margin
@@ -31,7 +32,7 @@ from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
-from pipeline.runs.observer import SILENT, Observer, check_stop
+from pipeline.runs.observer import SILENT, Observer
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from threading import Event
 
 from pipeline.engine import SweepObserver
 from pipeline.engine.ledger import Ledger
-from pipeline.errors import Interrupted
+from pipeline.engine.observer import check_stop
 from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.partition import patches_of
 from pipeline.jobs.job import Job, Resources
@@ -160,12 +160,6 @@ class LedgerProgress:
         done = self._ledger.done(self._todo)
         self._todo = [slab for slab in self._todo if slab not in done]
         self._observer.advanced(sum(slab.size for slab in done))
-
-
-def check_stop(observer: Observer) -> None:
-    """Raise Interrupted if the run is to stop."""
-    if observer.should_stop():
-        raise Interrupted
 
 
 @dataclass(frozen=True)

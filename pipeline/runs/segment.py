@@ -6,14 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
-
-from pipeline.engine import Failure, Source
+from pipeline.engine import Failure
 from pipeline.engine.ledger import Fingerprint, Ledger, differences
 from pipeline.errors import (
     CHANGED,
@@ -28,13 +24,11 @@ from pipeline.errors import (
     counted,
 )
 from pipeline.files.atomic import remove, remove_stale_temporaries
-from pipeline.files.sealed import write_sealed
 from pipeline.geometry import Box
 from pipeline.io.mask_files import damage_of
 from pipeline.io.versions import check_unchanged
-from pipeline.io.zarr import StagedVolume, WorkSource, stage_volume
+from pipeline.io.zarr import WorkSource
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.card import Normalization
 from pipeline.runs.domain import remarks_on
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
@@ -48,13 +42,12 @@ from pipeline.runs.publish import (
     publish,
 )
 from pipeline.runs.report import Remark, Report
+from pipeline.runs.staging import stage_and_count
 from pipeline.runs.stoppable import StoppableSource
 from pipeline.runs.stores import check, labels_part, parts_of, view_parts
 from pipeline.runs.view_averaging import average
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.runs.work_folder import MASK, STATISTICS, VOLUME, statistics_of, swept_source
-from pipeline.sources.percentiles import ends_of, stretch
-from pipeline.sources.statistics import Histogram, MomentAccumulator, count_in, count_volume
+from pipeline.runs.work_folder import MASK, statistics_of, swept_source
 
 _SHOWN = 5
 """Maximum number of failed patches listed one by one."""
@@ -360,7 +353,7 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     """
     from pipeline.runs.warm_up import verify_numerics
 
-    _stage_and_count(prepared, observer)
+    stage_and_count(prepared, observer)
     if ledger.begun:
         _mend(prepared, observer)
         return prepared
@@ -385,67 +378,3 @@ def _mend(prepared: PreparedJob, observer: Observer) -> None:
                 f"{part.stores[0]}: finished slabs are not as they were written and are computed again: "
                 f"{len(damaged)} ({places})"
             )
-
-
-def _stage_and_count(prepared: PreparedJob, observer: Observer) -> None:
-    """Stage a volume and take its statistics, in one pass, if they are needed and not there yet, or damaged."""
-    volume = prepared.work / VOLUME
-    staging = prepared.staged and not _is_staged(volume)
-    counting = prepared.needs_statistics and not _is_counted(prepared)
-    if not (staging or counting):
-        return
-    observer.phase("reading")
-    rule, whole = prepared.card.normalization, replace(prepared.reading, windows=None)
-    source = StoppableSource(whole.open(prepared.input), observer)
-    seen = _counters(source, rule)
-    try:
-        if staging:
-            stage_volume(source, volume, partial(count_in, seen) if counting else _ignore)
-        elif not prepared.grid.is_scene:
-            count_volume(seen, source)
-        if counting:
-            by_channel = [seen[at] for at in prepared.reading.windows or range(source.channels)]
-            write_sealed(prepared.work / STATISTICS, _statistics_json(source, by_channel, rule))
-    finally:
-        source.close()
-
-
-def _is_staged(volume: Path) -> bool:
-    """Return whether a volume has been staged, and is as it was written."""
-    try:
-        StagedVolume(volume).check()
-    except DamagedError:
-        return False
-    return True
-
-
-def _is_counted(prepared: PreparedJob) -> bool:
-    """Return whether statistics have been taken, and are as they were written."""
-    try:
-        statistics_of(prepared)
-    except DamagedError:
-        return False
-    return True
-
-
-def _counters(source: Source, rule: Normalization) -> list[MomentAccumulator | Histogram]:
-    """Return an accumulator for the values of each channel."""
-    return [
-        Histogram(source.dtype) if rule.kind == "percentile" else MomentAccumulator() for _ in range(source.channels)
-    ]
-
-
-def _ignore(_: NDArray[Any]) -> None:
-    """Do nothing with values that are not counted."""
-
-
-def _statistics_json(
-    source: Source, seen: Sequence[MomentAccumulator | Histogram], rule: Normalization
-) -> dict[str, Any]:
-    """Return the statistics of each channel as JSON values; those of a volume from what was `seen`."""
-    if rule.kind != "percentile":
-        found = [one for one in seen if isinstance(one, MomentAccumulator)]
-        return {"mean": [one.mean for one in found], "std": [one.std for one in found]}
-    counted = [one for one in seen if isinstance(one, Histogram)]
-    ends = stretch(source, rule.low, rule.high) if source.grid.is_scene else ends_of(counted, rule.low, rule.high)
-    return {"shift": ends.offset, "spread": ends.scale}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pipeline.engine import Pixels, Source
+from pipeline.engine.observer import check_stop
 from pipeline.geometry import Box
-from pipeline.runs.observer import Observer, check_stop
+from pipeline.runs.observer import Observer
 from pipeline.sources.overviews import overview_of
 
 

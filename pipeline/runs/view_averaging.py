@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger
+from pipeline.engine.observer import check_stop
 from pipeline.geometry import Box, cut_slabs
-from pipeline.runs.observer import RunContext, check_stop
+from pipeline.runs.observer import RunContext
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import SLAB_ROWS, sweeps_of
 from pipeline.runs.work_folder import labels_sink, scores_source

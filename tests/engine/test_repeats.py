@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.engine import network as network_module
-from pipeline.engine.repeats import Repeats
+from pipeline.engine.repeats import LARGEST, Repeats
 from pipeline.geometry import Blocks, Lattice
 from tests.support.fakes import ArraySource, BlockIdentity, Identity, swept
 from tests.support.observers import Callbacks
@@ -105,6 +105,16 @@ def test_only_a_few_results_are_kept():
         repeats.keep(repeats.key(values, None), value)
     found = [repeats.get(repeats.key(np.full((1, 16, 16), value), None)) for value in range(99)]
     assert found == [*[None] * 95, 95, 96, 97, 98]
+
+
+def test_memory_is_bounded_whatever_the_number_of_classes():
+    repeats, values = Repeats(), np.zeros((1, 16, 16))
+    repeats.key(values, None)
+    key = repeats.key(values, None)
+    repeats.keep(key, "scores", LARGEST + 1)
+    assert repeats.get(key) is None
+    repeats.keep(key, "scores", LARGEST)
+    assert repeats.get(key) == "scores"
 
 
 def test_a_network_that_fails_on_repeated_values_fails_each_time():

@@ -230,7 +230,7 @@ def test_a_run_is_that_of_a_window_at_the_same_values_and_stores_them(stretched,
     stored = json.loads((tmp_path / "mask.tif.partial" / STATISTICS).read_text())
     assert stored["shift"] == pytest.approx(low)
     assert stored["spread"] == pytest.approx(size)
-    monkeypatch.setattr("pipeline.runs.segment.stretch", None)
+    monkeypatch.setattr("pipeline.runs.staging.stretch", None)
     segment(job)
     np.testing.assert_array_equal(labels_of(tmp_path / "mask.tif"), labels_of(tmp_path / "expected.tif"))
 

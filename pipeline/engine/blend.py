@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+from operator import lt
 from typing import Any
 
 import numpy as np
@@ -49,14 +51,15 @@ class Blend:
             for axis in range(len(patch))
         ]
 
-    def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> tuple[Box, Plane]:
+    def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> Iterator[tuple[Box, Plane]]:
         """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
         Returns:
-            The cells that are final with this patch, and their scores, which are valid until the next call.
+            Boxes of the cells that are final with this patch, and their scores, which are valid until the next call.
 
         """
-        self._weigh(scores, weights)
+        alone = self._alone(patch) if scores is not None else Box(patch.start, patch.start)
+        self._weigh(scores, weights, patch, alone)
         rest = patch
         for axis in reversed(range(len(patch.start))):
             seen, rest = rest.split(axis, self._before[axis].get(patch.start[axis], patch.start[axis]))
@@ -68,18 +71,45 @@ class Blend:
             rest, later = rest.split(axis, after)
             if later.size:
                 self._place(later, patch, axis, after)[...] = self._tile[_at(later, patch.start)]
-        return rest, self._tile[0][_at(rest, patch.start)[1:]]
+        return self._final(rest, patch, alone, scores)
 
-    def _weigh(self, scores: Plane | None, weights: NDArray[np.float32]) -> None:
+    def _alone(self, patch: Box) -> Box:
+        """The cells of no other patch, if there are any: their weight is 1, so their scores are final as they are."""
+        axes = range(len(patch.start))
+        start = tuple(self._before[axis].get(patch.start[axis], patch.start[axis]) for axis in axes)
+        stop = tuple(self._after[axis].get(patch.start[axis], patch.stop[axis]) for axis in axes)
+        return Box(start, stop) if all(map(lt, start, stop)) else Box(patch.start, patch.start)
+
+    def _weigh(self, scores: Plane | None, weights: NDArray[np.float32], patch: Box, alone: Box) -> None:
         self._tile[1:] = 0
         if scores is None:
             self._tile[0] = 0
-        else:
-            self._arrays.multiply(scores, self._arrays.to_device(weights), self._tile[0])
+            return
+        there = self._arrays.to_device(weights)
+        for cells in _around(alone, patch):
+            at = cells.within(patch.start).slices
+            self._arrays.multiply(scores[(slice(None), *at)], there[at], self._tile[(0, slice(None), *at)])
+
+    def _final(self, rest: Box, patch: Box, alone: Box, scores: Plane | None) -> Iterator[tuple[Box, Plane]]:
+        for cells in _around(alone, rest):
+            yield cells, self._tile[0][_at(cells, patch.start)[1:]]
+        if alone.size:
+            yield alone, scores[_at(alone, patch.start)[1:]]
 
     def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:
         """Where the cells of `box` are carried over along `axis`, of which the first row is `first`."""
         return self._carried[axis][_at(box, (*patch.start[:axis], first, *self._origin[axis + 1 :]))]
+
+
+def _around(inside: Box, box: Box) -> Iterator[Box]:
+    """Boxes that fill `box` without `inside`."""
+    if not inside.size:
+        yield box
+        return
+    for axis in range(len(box.start)):
+        before, box = box.split(axis, inside.start[axis])
+        box, after = box.split(axis, inside.stop[axis])
+        yield from (part for part in (before, after) if part.size)
 
 
 def _at(box: Box, origin: tuple[int, ...]) -> tuple[slice, ...]:

@@ -68,8 +68,8 @@ def sweep(
             slabs.mark_failed(failure.patch for failure in scored.failures)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
-                    cells, final = blend.add(patch, scores, weights)
-                    _decide(cells.clip(region), cells, final, held, slabs)
+                    for cells, final in blend.add(patch, scores, weights):
+                        _decide(cells.clip(region), cells, final, held, slabs)
         slabs.complete(lattice.shape[0])
         slabs.finish()
         return network.failures()

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --no-compile
+# pip compiles on one core; what it leaves is compiled here on all of them, but for tests of libraries.
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib > /dev/null || true
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Processes of the tests: one more than cores, for some tests wait.
@@ -31,12 +34,14 @@ reference: .venv/installed-dev
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install $(TORCH)
-	$(PIP) install -c constraints.txt -e .
+	$(INSTALL) $(TORCH)
+	$(INSTALL) -c constraints.txt -e .
+	$(COMPILE)
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(INSTALL) -c constraints.txt -e '.[dev]'
+	$(COMPILE)
 	touch $@
 
 clean:

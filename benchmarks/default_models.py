@@ -8,7 +8,7 @@ landcover/pairs.csv   the training scenes of Dubai, and scenes drawn by `pipelin
 landcover.csv         the test scenes with their truth;
 hippocampus.csv       the test volumes with theirs.
 
-The models are made from these by `pipeline train` and `pipeline evaluate`; benchmarks/README.md has the commands.
+The models are made from these by `pipeline train` and `pipeline evaluate`; docs/benchmarks.md has the commands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The networks of other projects, built by their own code: mmsegmentation, segmentation-models-pytorch and timm.
 
-None of them is needed by this project; benchmarks/README.md says how to install them beside it. Where torchvision has
+None of them is needed by this project; docs/benchmarks.md says how to install them beside it. Where torchvision has
 no build for the torch at hand, and mmcv none at all, stand-ins make their networks usable (not their detection).
 """
 

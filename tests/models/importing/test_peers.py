@@ -1,6 +1,6 @@
 """Models of other projects, built and saved by their own code, imported here: the same scores.
 
-Skipped where the packages of benchmarks/peers.txt are not installed; benchmarks/README.md says how they are.
+Skipped where the packages of benchmarks/peers.txt are not installed; docs/benchmarks.md says how they are.
 `pytest -rP tests/models/importing/test_peers.py` shows the differences.
 """
 

@@ -20,6 +20,7 @@ from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
+from pipeline.io.raster import warped as warped_module
 from pipeline.io.raster.georeference import grid_at, transform_of
 from pipeline.io.raster.warped import ReprojectedSource
 from pipeline.jobs.job import Job, Resources
@@ -30,9 +31,10 @@ from pipeline.testing import SourceContract
 from tests.support.inputs import labels_of, pixels, put_volume
 from tests.support.rasters import PLACES, put
 
-UTM, WHERE, SHAPE = "EPSG:32632", Affine(10, 0, 500_000, 0, -10, 5_600_000), (310, 400)
+UTM, WHERE = "EPSG:32632", Affine(10, 0, 500_000, 0, -10, 5_600_000)
+COARSE = WHERE @ Affine.scale(2)
 GLOBE = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
-WORLD = Affine(1, 0, -180, 0, -1, 90)
+WORLD = Affine(2, 0, -180, 0, -2, 90)
 
 
 class Case(NamedTuple):
@@ -46,25 +48,35 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "finer": Case(WHERE, UTM, Affine(6, 0, 499_990, 0, -6, 5_600_020), UTM, (520, 680)),
-    "moved by a part": Case(WHERE, UTM, Affine(10, 0, 499_997.3, 0, -10, 5_600_001.9), UTM, (300, 390)),
-    "twice as coarse": Case(WHERE, UTM, Affine(20, 0, 500_000, 0, -20, 5_600_000), UTM, (155, 200)),
-    "south up": Case(WHERE, UTM, Affine(10, 0, 500_300, 0, 10, 5_597_003), UTM, (280, 300)),
-    "turned": Case(WHERE, UTM, Affine(9, 0, 501_000, 0, -9, 5_599_700) @ Affine.rotation(27), UTM, (300, 280)),
+    "finer": Case(COARSE, UTM, Affine(12, 0, 499_990, 0, -12, 5_600_020), UTM, (260, 340)),
+    "moved by a part": Case(COARSE, UTM, Affine(20, 0, 499_997.3, 0, -20, 5_600_001.9), UTM, (150, 195)),
+    "twice as coarse": Case(COARSE, UTM, Affine(40, 0, 500_000, 0, -40, 5_600_000), UTM, (77, 100)),
+    "south up": Case(COARSE, UTM, Affine(20, 0, 500_300, 0, 20, 5_597_003), UTM, (140, 150)),
+    "turned": Case(COARSE, UTM, Affine(18, 0, 501_000, 0, -18, 5_599_700) @ Affine.rotation(27), UTM, (150, 140)),
     "of a turned scene": Case(
-        WHERE @ Affine.rotation(-40), UTM, WHERE @ Affine.translation(-100, -300), UTM, (500, 600)
+        COARSE @ Affine.rotation(-40), UTM, COARSE @ Affine.translation(-50, -150), UTM, (250, 300)
     ),
-    "degrees": Case(WHERE, UTM, Affine(1 / 7000, 0, 8.99, 0, -1 / 11000, 50.56), "EPSG:4326", (350, 470)),
+    "degrees": Case(COARSE, UTM, Affine(1 / 3500, 0, 8.99, 0, -1 / 5500, 50.56), "EPSG:4326", (175, 235)),
     "of degrees": Case(
-        Affine(1e-4, 0, 9, 0, -1e-4, 50), "EPSG:4326", Affine(7, 0, 499_900, 0, -11, 5_538_700), UTM, (320, 400)
+        Affine(2e-4, 0, 9, 0, -2e-4, 50), "EPSG:4326", Affine(14, 0, 499_900, 0, -22, 5_538_700), UTM, (160, 200)
     ),
-    "from above": Case(WORLD, "EPSG:4326", Affine(4e4, 0, -6e6, 0, -4e4, 6e6), GLOBE, (300, 300)),
+    "from above": Case(WORLD, "EPSG:4326", Affine(8e4, 0, -6e6, 0, -8e4, 6e6), GLOBE, (150, 150)),
     "of one from above": Case(
-        Affine(4e4, 0, -6e6, 0, -4e4, 6e6), GLOBE, Affine(0.7, 0, -110, 0, -0.6, 85), "EPSG:4326", (280, 310)
+        Affine(8e4, 0, -6e6, 0, -8e4, 6e6), GLOBE, Affine(1.4, 0, -110, 0, -1.2, 85), "EPSG:4326", (140, 155)
     ),
-    "the pole": Case(WORLD, "EPSG:4326", Affine(9e4, 0, -9e6, 0, -9e4, 9e6), "EPSG:3995", (200, 200)),
+    "the pole": Case(WORLD, "EPSG:4326", Affine(18e4, 0, -9e6, 0, -18e4, 9e6), "EPSG:3995", (100, 100)),
 }
-SIZES = {"the pole": (180, 360), "from above": (180, 360), "of one from above": (300, 300)}
+SHAPE = (155, 200)
+SIZES = {"the pole": (90, 180), "from above": (90, 180), "of one from above": (150, 150)}
+TILE = 64
+"""Cells of a side of what is looked for at a time: so few that the small grids of this module have several."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_tiles():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warped_module, "_TILE", TILE)
+        yield
 
 
 def image(shape: tuple[int, int], dtype: Any = np.float32) -> np.ndarray:
@@ -122,8 +134,8 @@ class TestContract(SourceContract):
 
 def test_far_places_are_read_in_parts_that_change_no_byte(case):
     _, path, source, (values, valid) = case
-    box = Box((30, 20), (110, 140))
-    part, seen = shown(ReprojectedSource(RasterSource(path), source.grid, at_once=3000), box)
+    box = Box((15, 10), (75, 90))
+    part, seen = shown(ReprojectedSource(RasterSource(path), source.grid, at_once=700), box)
     assert part.tobytes() == np.ascontiguousarray(values[(slice(None), *box.slices)]).tobytes()
     np.testing.assert_array_equal(seen, valid[box.slices])
 

@@ -23,11 +23,11 @@ from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare
 from tests.support.inputs import pixels, put_scene, put_volume
-from tests.support.model_cases import CARD_2D, CARD_3D, model_of, network_of
+from tests.support.model_cases import CARD_2D, CARD_3D, model_of, network_of, shallow
 
 pytestmark = pytest.mark.slow
 
-SCENES = model_of(CARD_2D)
+SCENES = model_of(replace(CARD_2D, network=shallow(CARD_2D.network)))
 VOLUMES = model_of(CARD_3D)
 SCALES = st.floats(0.25, 4).map(lambda scale: round(scale, 2))
 ASKED = st.tuples(st.none() | st.sampled_from(["flips", "turns"]), st.frozensets(SCALES, max_size=3))

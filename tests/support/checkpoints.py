@@ -68,10 +68,12 @@ class Weights:
         self.state[f"{name}.bias"] = self._normal((outputs,), 0.1)
 
     def _normal(self, shape: tuple[int, ...], spread: float) -> Tensor:
-        return torch.empty(shape, device=self._device).normal_(0, spread, generator=self._generator)
+        values = torch.empty(shape, device=self._device)
+        return values if self._generator is None else values.normal_(0, spread, generator=self._generator)
 
     def _uniform(self, channels: int) -> Tensor:
-        return torch.empty(channels, device=self._device).uniform_(0.5, 1.5, generator=self._generator)
+        values = torch.empty(channels, device=self._device)
+        return values if self._generator is None else values.uniform_(0.5, 1.5, generator=self._generator)
 
 
 def semseg(

@@ -111,6 +111,14 @@ def imports(texts: dict[str, str]) -> Iterator[Import]:
 
 @cache
 def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
+    return [
+        Import(module, name, node.lineno, late) for node, late in _statements(text) for name in _names(node, modules)
+    ]
+
+
+@cache
+def _statements(text: str) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Statements that import, and whether they are inside functions."""
     tree = ast.parse(text)
     late = {
         id(inner)
@@ -118,12 +126,7 @@ def _imports(module: str, text: str, modules: frozenset[str]) -> list[Import]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         for inner in ast.walk(node)
     }
-    return [
-        Import(module, name, node.lineno, id(node) in late)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for name in _names(node, modules)
-    ]
+    return [(node, id(node) in late) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def _names(node: ast.Import | ast.ImportFrom, modules: frozenset[str]) -> list[str]:

@@ -9,6 +9,8 @@ COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib > /dev/nu
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Processes of the tests: one more than cores, for some tests wait.
 BESIDE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Tests start many processes, and each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-fast check reference clean
 

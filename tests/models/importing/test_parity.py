@@ -91,11 +91,11 @@ def of_smp(encoder: str, depth: int = 3, *, classes: int = 5, in_channels: int =
 
 PUBLISHED = {
     "semseg R50": Published(
-        partial(checkpoints.semseg, 50, channels=16),
+        partial(checkpoints.semseg, 50),
         semseg_file,
         plain_networks.semseg,
         ONE_MORE,
-        spec={"stem": "semseg", "dilation": "full", "align_corners": True, "classes": 150, "ppm_channels": 16},
+        spec={"stem": "semseg", "dilation": "full", "align_corners": True, "classes": 150},
     ),
     "semseg R101": Published(
         partial(checkpoints.semseg, 101, channels=16), semseg_file, plain_networks.semseg, ONE_MORE

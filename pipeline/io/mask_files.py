@@ -28,6 +28,7 @@ __all__ = [
     "mask_info",
     "publish",
     "publish_layer",
+    "takes_tiles",
 ]
 
 _HINT = "give one that `pipeline run` made"
@@ -53,6 +54,11 @@ def publish_layer(
 def check_output(grid: Grid, path: Path) -> None:
     """Raise RequestError unless a mask of `grid` can be written in the format of `path`."""
     _format(grid, path)
+
+
+def takes_tiles(grid: Grid, path: Path) -> bool:
+    """Return whether a mask of `grid` takes over the chunks of its work store, if they are tiles."""
+    return _format(grid, path).tiled
 
 
 def mask_info(path: str | Path) -> MaskInfo:

@@ -13,6 +13,7 @@ from pipeline.errors import DamagedError
 from pipeline.files.atomic import remove
 from pipeline.geometry import Box
 from pipeline.io.formats.nifti import header_beside
+from pipeline.io.mask_files import takes_tiles
 from pipeline.io.zarr import SlabStore, create_labels, create_layer, create_scores
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
@@ -102,6 +103,7 @@ def _create_labels(prepared: PreparedJob) -> None:
         provenance=prepared.fingerprint(),
         header=header_beside(prepared.store_grid, prepared.labels.dtype),
         checksums=True,
+        tiled=takes_tiles(prepared.store_grid, prepared.output),
     )
     for layer in prepared.layers:
         create_layer(

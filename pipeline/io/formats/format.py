@@ -89,6 +89,8 @@ class MaskFormat:
     """The file that is written beside a mask."""
     suffixes: tuple[str, ...] = ()
     """Suffixes of masks, where they are not those of the format's files."""
+    tiled: bool = False
+    """Whether a mask takes over the chunks of a work store that are tiles."""
 
 
 def _no_header(item: Input) -> None:

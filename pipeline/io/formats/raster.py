@@ -32,9 +32,14 @@ def _also_read(item: Input) -> tuple[Path, ...]:
 
 
 def _write(mask: Mask, path: Path) -> None:
-    from pipeline.io.raster import write_cog
+    from pipeline.io.raster import assemble_cog, write_cog
+    from pipeline.io.zarr import tiles_of
 
     tags = {_RECORD: json.dumps(mask.provenance)}
+    tiles = None if mask.store is None else tiles_of(mask.store)
+    if tiles is not None:
+        assemble_cog(path, mask.grid, tiles, nodata=mask.nodata, classes=mask.classes, tags=tags)
+        return
     write_cog(path, mask.grid, mask.slabs(), mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, tags=tags)
 
 
@@ -70,5 +75,5 @@ RASTER = Format(
     read_only=(".gtif", ".gtiff", ".btf"),
     takes=("bands",),
     also_read=_also_read,
-    mask=MaskFormat(_write, _info, _write_layer),
+    mask=MaskFormat(_write, _info, _write_layer, tiled=True),
 )

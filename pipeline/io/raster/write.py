@@ -24,10 +24,11 @@ from pipeline.io.raster.gdal import writing
 from pipeline.io.raster.georeference import georeference
 from pipeline.io.raster.sidecar import publish_sidecar, sidecar_of
 from pipeline.io.raster.verify import check_blocks, checksums, verify_written
+from pipeline.io.tiles import TILE
 
-_SIDE = 512
-_TILES = {"tiled": True, "blockxsize": _SIDE, "blockysize": _SIDE, "bigtiff": "if_safer", "num_threads": "all_cpus"}
-_COG = {"compress": "deflate", "blocksize": _SIDE, "bigtiff": "if_safer", "num_threads": "all_cpus"}
+_TILES = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer", "num_threads": "all_cpus"}
+COG = {"compress": "deflate", "blocksize": TILE, "bigtiff": "if_safer", "num_threads": "all_cpus"}
+"""Options of the driver COG."""
 
 
 def write_cog(
@@ -51,7 +52,11 @@ def write_cog(
     """
     profile = _Profile(1, np.dtype(dtype), nodata, Resampling.mode, classes)
     _write(
-        path, grid, (rows[None] for rows in slabs), profile, lambda dataset: _describe(dataset, nodata, classes, tags)
+        path,
+        grid,
+        (rows[None] for rows in slabs),
+        profile,
+        lambda dataset: describe_labels(dataset, nodata, classes, tags),
     )
 
 
@@ -99,13 +104,13 @@ def _write(
     with atomic_write(path) as temporary, writing(path):
         stage = temporary.with_suffix(".stage.tif")
         try:
-            with _created(stage, grid, profile.channels, profile.dtype, options) as dataset:
+            with created(stage, grid, profile.channels, profile.dtype, options) as dataset:
                 describe(dataset)
                 expected = _fill(dataset, path, slabs)
             check_blocks(stage, path, 0)
             overviews = _add_overviews(stage, profile.overviews)
             check_blocks(stage, path, overviews)
-            rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **_COG, **predictor)
+            rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **COG, **predictor)
             verify_written(temporary, path, overviews, expected)
             publish_sidecar(temporary, path, profile.classes)
         finally:
@@ -127,12 +132,13 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
 def write_scene(path: Path, grid: Grid, slabs: Iterator[NDArray[Any]], channels: int, dtype: np.dtype[Any]) -> None:
     """Write an image `(channels, rows, columns)` from full-width slabs as a tiled GeoTIFF. Raises OutputError."""
     with atomic_write(path) as temporary, writing(path):
-        with _created(temporary, grid, channels, dtype, {"compress": "deflate", "zlevel": 1}) as dataset:
+        with created(temporary, grid, channels, dtype, {"compress": "deflate", "zlevel": 1}) as dataset:
             expected = _fill(dataset, path, slabs)
         verify_written(temporary, path, 0, expected)
 
 
-def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Mapping[str, str]) -> None:
+def describe_labels(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Mapping[str, str]) -> None:
+    """Give a new dataset of labels its color table, tags and description."""
     if dataset.dtypes[0] == "uint8" and classes:
         dataset.write_colormap(1, {c.value: (*c.color, 255) for c in classes} | {nodata: (0, 0, 0, 0)})
     dataset.update_tags(**tags)
@@ -143,14 +149,14 @@ def _describe(dataset: DatasetWriter, nodata: int, classes: ClassTable, tags: Ma
 def _add_overviews(path: Path, how: Resampling) -> int:
     """Add overviews, down to where the longer side fits a block, and count them."""
     with rasterio.open(path, "r+") as dataset:
-        factors = [2**level for level in range(1, 32) if max(dataset.shape) > _SIDE // 2 * 2**level]
+        factors = [2**level for level in range(1, 32) if max(dataset.shape) > TILE // 2 * 2**level]
         if factors:
             dataset.build_overviews(factors, how)
     return len(factors)
 
 
 @contextmanager
-def _created(
+def created(
     path: Path, grid: Grid, channels: int, dtype: np.dtype[Any], options: Mapping[str, Any]
 ) -> Iterator[DatasetWriter]:
     """A new tiled GeoTIFF with the exact georeference of `grid`."""

@@ -9,6 +9,7 @@ from pipeline.io.zarr.layers import create_layer, record_provenance
 from pipeline.io.zarr.scores import create_scores
 from pipeline.io.zarr.source import ZarrSource
 from pipeline.io.zarr.stage import StagedVolume, stage_volume
+from pipeline.io.zarr.tiles import StoredTiles, tiles_of
 from pipeline.io.zarr.work import WorkSource
 from pipeline.io.zarr.writer import SlabStore
 
@@ -16,6 +17,7 @@ __all__ = [
     "CHUNK",
     "SlabStore",
     "StagedVolume",
+    "StoredTiles",
     "WorkSource",
     "ZarrSource",
     "create_labels",
@@ -25,4 +27,5 @@ __all__ = [
     "mask_of",
     "record_provenance",
     "stage_volume",
+    "tiles_of",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ContainsGroupError
 
@@ -16,6 +17,7 @@ from pipeline.classes import ClassTable
 from pipeline.errors import OutputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import axis_coordinates, is_upright
+from pipeline.io.tiles import TILE
 from pipeline.io.zarr.attributes import (
     array_attributes,
     label_attributes,
@@ -23,6 +25,7 @@ from pipeline.io.zarr.attributes import (
     root_attributes,
     spatial_ref,
 )
+from pipeline.io.zarr.deflate import DeflateCodec
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; slabs begin at multiples of its first side."""
@@ -48,11 +51,13 @@ def create_labels(
     provenance: Mapping[str, Any],
     header: bytes = b"",
     checksums: bool = False,
+    tiled: bool = False,
 ) -> None:
     """Create a store at `path` in which every cell of `grid` is nodata. `provenance` (JSON values) says how it is made.
 
     `header` is what a NIfTI file of the mask of a volume would begin with. With `checksums`, each chunk of labels ends
-    with a CRC-32C: for unfinished work, since not every reader of masks knows that codec.
+    with a CRC-32C: for unfinished work, since not every reader of masks knows that codec. With `tiled`, the chunks of a scene are tiles of
+    a GeoTIFF, see `tiles_of`: for unfinished work, too.
     """
     said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):
@@ -67,9 +72,9 @@ def create_labels(
         group.create_array(
             name,
             shape=grid.shape,
-            chunks=chunks_of(grid.shape),
+            chunks=(TILE, TILE) if tiled else chunks_of(grid.shape),
             dtype=dtype,
-            compressors=compressors(checksums=checksums),
+            compressors=compressors(checksums=checksums, tiled=tiled),
             fill_value=nodata,
             dimension_names=grid.axes,
             attributes=array_attributes(grid, nodata, classes),
@@ -98,9 +103,9 @@ def chunks_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(side, size) for side, size in zip(CHUNK[len(shape)], shape, strict=True))
 
 
-def compressors(*, checksums: bool) -> tuple[ZstdCodec | Crc32cCodec, ...]:
+def compressors(*, checksums: bool, tiled: bool = False) -> tuple[BytesBytesCodec, ...]:
     """Return how chunks are compressed, and whether they end with a checksum."""
-    return (ZstdCodec(level=1), *((Crc32cCodec(),) if checksums else ()))
+    return (DeflateCodec() if tiled else ZstdCodec(level=1), *((Crc32cCodec(),) if checksums else ()))
 
 
 def add_coordinates(root: zarr.Group, grid: Grid) -> None:

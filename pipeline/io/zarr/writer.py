@@ -51,7 +51,17 @@ class SlabStore:
     @property
     def checksums(self) -> bool:
         """Whether each chunk ends with a checksum; stores of earlier versions, and published masks, have none."""
-        return any(isinstance(codec, Crc32cCodec) for codec in self._array.compressors)
+        return any(isinstance(codec, Crc32cCodec) for codec in self.compressors)
+
+    @property
+    def compressors(self) -> tuple[object, ...]:
+        """The codecs that chunks pass through after their values are bytes."""
+        return tuple(self._array.compressors)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return np.dtype(self._array.dtype)
 
     @property
     def whole(self) -> Box:
@@ -65,7 +75,7 @@ class SlabStore:
 
     def chunk_files(self, slab: Box) -> Iterator[Path]:
         """Return the files of the chunks that hold cells of a slab, in order; those of nodata alone are not stored."""
-        return map(self._chunk_file, self._chunks(self._planes(slab)))
+        return map(self.chunk_file, self._chunks(self._planes(slab)))
 
     def write(self, slab: Box, values: NDArray[Any]) -> None:
         """Write `values` `(*planes, *slab.shape)` of a slab that ends where chunks end.
@@ -106,7 +116,7 @@ class SlabStore:
 
     def read_through(self, slab: Box) -> None:
         """Read every stored chunk of a slab, which checks its checksum; raises DamagedError."""
-        stored = (index for index in self._chunks(self._planes(slab)) if self._chunk_file(index).exists())
+        stored = (index for index in self._chunks(self._planes(slab)) if self.chunk_file(index).exists())
         for cells in dict.fromkeys(self._cells(index, slab) for index in stored):
             self._source.read(cells)
 
@@ -141,7 +151,8 @@ class SlabStore:
         cells = Box(tuple(at * side for at, side in sides), tuple((at + 1) * side for at, side in sides))
         return cells.clip(Box(slab.start[-axes:], slab.stop[-axes:]))
 
-    def _chunk_file(self, index: tuple[int, ...]) -> Path:
+    def chunk_file(self, index: tuple[int, ...]) -> Path:
+        """Return the file of a chunk, whether it is stored or not."""
         return self._folder.joinpath(_CHUNKS, *map(str, index))
 
     @cached_property

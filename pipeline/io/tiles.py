@@ -1,0 +1,55 @@
+"""Square tiles of labels in the bytes that TIFF has them in, which are also those of chunks in a work store."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+TILE = 512
+"""Cells along a side of a tile: GDAL's own choice for Cloud Optimized GeoTIFFs."""
+
+
+class Tiles(Protocol):
+    """Labels of a scene in compressed tiles; those at the right and the bottom are filled up with nodata."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the scene."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels, little-endian."""
+        ...
+
+    def packed(self, row: int, column: int) -> bytes | None:
+        """Return a tile as `pack` made it, checked; None if it is nodata alone.
+
+        Raises:
+            DamagedError: It is not as it was written.
+
+        """
+        ...
+
+
+def pack(tile: NDArray[Any]) -> bytes:
+    """Return the zlib stream of a tile, which TIFF calls Deflate.
+
+    Only runs of equal bytes are looked for. Labels are little but runs: on masks this is faster than any level of zlib,
+    and smaller than the fast ones.
+    """
+    packer = zlib.compressobj(strategy=zlib.Z_RLE)
+    return packer.compress(np.ascontiguousarray(tile).data) + packer.flush()
+
+
+def unpack(packed: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the tile in a zlib stream.
+
+    Raises:
+        zlib.error: It is damaged: the stream has a checksum of its own.
+
+    """
+    return np.frombuffer(zlib.decompress(packed, bufsize=TILE * TILE * dtype.itemsize), dtype).reshape(TILE, TILE)

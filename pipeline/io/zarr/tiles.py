@@ -1,0 +1,65 @@
+"""The chunks of a work store as the tiles of a GeoTIFF: the same bytes, without the checksum behind them."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from pipeline.errors import DamagedError
+from pipeline.io.zarr.deflate import DeflateCodec
+from pipeline.io.zarr.writer import CHECKSUM, SlabStore
+
+
+class StoredTiles:
+    """The tiles of the labels in a work store; see `pipeline.io.tiles.Tiles`."""
+
+    def __init__(self, store: SlabStore) -> None:
+        """Take the chunks of a store that was created with `tiled`."""
+        self._store = store
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the scene."""
+        rows, columns = self._store.whole.stop
+        return rows, columns
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
+        return self._store.dtype
+
+    def packed(self, row: int, column: int) -> bytes | None:
+        """Return a tile as it is compressed; None if it is nodata alone, and not stored.
+
+        Raises:
+            DamagedError: Its checksum is of another one.
+
+        """
+        file = self._store.chunk_file((row, column))
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedError(f"{file}: cannot be read ({error.strerror or error})") from error
+        tile, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
+        if google_crc32c.value(tile).to_bytes(CHECKSUM, "little") != checksum:
+            raise DamagedError(f"{file}: is not as it was written (its checksum is of another chunk)")
+        return tile
+
+
+def tiles_of(path: Path) -> StoredTiles | None:
+    """Return the tiles in the work store at `path`; None if its chunks are none, as those of earlier versions.
+
+    Raises:
+        DamagedError: It cannot be opened.
+
+    """
+    store = SlabStore(path)
+    fits = sys.byteorder == "little" and any(isinstance(codec, DeflateCodec) for codec in store.compressors)
+    return StoredTiles(store) if fits else None

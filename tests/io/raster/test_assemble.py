@@ -1,0 +1,289 @@
+"""A GeoTIFF of tiles that are compressed already: all that GDAL reads in it is as in the one that GDAL writes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from pipeline.classes import LabelClass
+from pipeline.errors import DamagedError, OutputError
+from pipeline.files import atomic
+from pipeline.geometry import Grid, cut_slabs
+from pipeline.io.raster import RasterSource, assemble_cog, write_cog
+from pipeline.io.raster import assemble as assembling
+from pipeline.io.raster.layout import LevelSizes, Template, header
+from pipeline.io.raster.majority import halve
+from pipeline.io.tiles import TILE, pack, unpack
+from pipeline.io.zarr import SlabStore, StoredTiles, WorkSource, create_labels, tiles_of
+from tests.support.fakes import grid_of
+from tests.support.rasters import PLACES, put
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+CLASSES = (LabelClass(0, "water & ice", (10, 20, 30)), LabelClass(3, "<road>", (200, 0, 7)))
+TAGS = {"PIPELINE": '{"ä": "' + "long " * 99 + '"}'}
+SIDES = st.sampled_from([1, 7, 511, 512, 513, 514, 1023, 1025, 1300])
+
+
+def blobs(shape: tuple[int, int], dtype: str = "u1", seed: int = 0, empty: float = 0.3) -> NDArray[Any]:
+    """Labels in blobs and single cells, with a large part that is nodata, and single cells that are."""
+    rng, nodata = np.random.default_rng(seed), np.iinfo(dtype).max
+    coarse = rng.integers(0, 5, (shape[0] // 9 + 1, shape[1] // 9 + 1))
+    values = np.kron(coarse, np.ones((9, 9), int))[: shape[0], : shape[1]].astype(dtype)
+    noisy = rng.random(shape) < 0.2
+    values[noisy] = rng.integers(0, 5, noisy.sum())
+    values[rng.random(shape) < 0.05] = nodata
+    values[: int(empty * shape[0])] = nodata
+    return values
+
+
+def stored(folder: Path, values: NDArray[Any], grid: Grid) -> StoredTiles:
+    """Write labels to a work store, and open its tiles."""
+    path, nodata = folder / "mask.zarr", int(np.iinfo(values.dtype).max)
+    create_labels(path, grid, values.dtype, nodata=nodata, classes=CLASSES, provenance={}, checksums=True, tiled=True)
+    for slab in cut_slabs(values.shape, 1024):
+        SlabStore(path).write(slab, values[slab.slices])
+    tiles = tiles_of(path)
+    assert tiles is not None
+    return tiles
+
+
+def assembled(path: Path, values: NDArray[Any], grid: Grid) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tiles = stored(path.parent, values, grid)
+    assemble_cog(path, grid, tiles, nodata=int(np.iinfo(values.dtype).max), classes=CLASSES, tags=TAGS)
+    return path
+
+
+def by_gdal(path: Path, values: NDArray[Any], grid: Grid) -> Path:
+    nodata = int(np.iinfo(values.dtype).max)
+    write_cog(path, grid, iter([values]), values.dtype, nodata=nodata, classes=CLASSES, tags=TAGS)
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """All that GDAL reads in a file."""
+    with rasterio.open(path) as dataset:
+        spaces = ("", *(space for space in dataset.tag_namespaces() if space != "DERIVED_SUBDATASETS"))
+        sidecar = path.with_name(path.name + ".aux.xml")
+        return {
+            "profile": {**dataset.profile},
+            "places": [dataset.transform, dataset.gcps[1], [point.asdict() for point in dataset.gcps[0]]],
+            "rpcs": dataset.rpcs and dataset.rpcs.to_gdal(),
+            "tags": [{space: of.tags(ns=space) for space in spaces} for of in [dataset]],
+            "bands": [dataset.tags(1), dataset.descriptions, dataset.colorinterp],
+            "colors": dataset.colormap(1) if dataset.dtypes[0] == "uint8" else None,
+            "levels": dataset.overviews(1),
+            "blocks": dataset.block_shapes,
+            "mask": dataset.mask_flag_enums,
+            "sidecar": sidecar.read_text() if sidecar.exists() else None,
+        }
+
+
+def levels_of(path: Path) -> list[NDArray[Any]]:
+    with rasterio.open(path) as dataset:
+        found, count = [dataset.read(1)], len(dataset.overviews(1))
+    for level in range(count):
+        with rasterio.open(path, overview_level=level) as dataset:
+            found.append(dataset.read(1))
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_all_that_a_file_says_is_as_gdal_says_it(place: str, tmp_path: Path) -> None:
+    source = RasterSource(put(tmp_path / "in.tif", np.zeros((1, 530, 40), "u1"), **PLACES[place]))
+    values = blobs((530, 40))
+    ours = assembled(tmp_path / "ours" / "mask.tif", values, source.grid)
+    theirs = by_gdal(tmp_path / "theirs" / "mask.tif", values, source.grid)
+    assert read(ours) == read(theirs)
+    assert RasterSource(ours).grid == source.grid
+
+
+@settings(max_examples=12)
+@given(
+    shape=st.tuples(SIDES, SIDES),
+    dtype=st.sampled_from(["u1", "u2"]),
+    seed=st.integers(0, 99),
+    empty=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_every_level_is_as_gdal_makes_it(
+    tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int], dtype: str, seed: int, empty: float
+) -> None:
+    folder, values, grid = tmp_path_factory.mktemp("any"), blobs(shape, dtype, seed, empty), grid_of(shape)
+    ours = assembled(folder / "ours" / "mask.tif", values, grid)
+    theirs = by_gdal(folder / "theirs" / "mask.tif", values, grid)
+    assert read(ours) == read(theirs)
+    for one, other in zip(levels_of(ours), levels_of(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=100)
+@given(shape=st.tuples(st.integers(2, 40), st.integers(2, 40)), seed=st.integers(0, 999), labels=st.integers(1, 9))
+def test_a_majority_is_that_of_gdal(shape: tuple[int, int], seed: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, labels, shape).astype(np.uint8)
+    values[rng.random(shape) < 0.3] = 255
+    before = (shape[0] % 2, shape[1] % 2)
+    first = np.pad(values, [(side, 0) for side in before], constant_values=255)
+    profile = {"driver": "GTiff", "height": shape[0], "width": shape[1], "count": 1, "dtype": "uint8", "nodata": 255}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(**profile) as dataset:
+            dataset.write(values, 1)
+        with rasterio.open(memory.name, "r+") as dataset:
+            dataset.build_overviews([2], Resampling.mode)
+        with rasterio.open(memory.name, overview_level=0) as dataset:
+            np.testing.assert_array_equal(halve(first, 255, before), dataset.read(1))
+
+
+def test_tiles_are_the_bytes_of_the_chunks(tmp_path: Path) -> None:
+    values = blobs((1300, 700), empty=0.5)
+    content = assembled(tmp_path / "mask.tif", values, grid_of(values.shape)).read_bytes()
+    chunks = [file.read_bytes()[:-4] for file in sorted((tmp_path / "mask.zarr/mask/c").rglob("*")) if file.is_file()]
+    assert len(chunks) == 4  # of six: two are nodata alone
+    assert all(struct.pack("<I", len(chunk)) + chunk + chunk[-4:] in content for chunk in chunks)
+
+
+def test_the_layout_is_that_of_a_cloud_optimized_geotiff(tmp_path: Path) -> None:
+    """What GDAL's own script checks: directories first, then tiles in order, the largest level last, each framed."""
+    path = assembled(tmp_path / "mask.tif", blobs((2100, 1300)), grid_of((2100, 1300)))
+    with rasterio.open(path) as dataset:
+        assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        count = len(dataset.overviews(1))
+    places = []
+    for level in (*reversed(range(count)), None):
+        options = {} if level is None else {"overview_level": level}
+        with rasterio.open(path, **options) as dataset:
+            places += list(tiles_in(dataset))
+    content = path.read_bytes()
+    assert all(one + size + 8 == other for (one, size), (other, _) in pairwise(places))
+    assert sum(places[-1]) + 4 == len(content)
+    assert all(struct.unpack_from("<I", content, at - 4) == (size,) for at, size in places)
+    assert all(content[at + size : at + size + 4] == content[at + size - 4 : at + size] for at, size in places)
+
+
+def tiles_in(dataset: Any) -> Iterator[tuple[int, int]]:
+    for row in range(-(-dataset.height // TILE)):
+        for column in range(-(-dataset.width // TILE)):
+            yield tuple(
+                int(dataset.get_tag_item(f"BLOCK_{word}_{column}_{row}", "TIFF", bidx=1)) for word in ("OFFSET", "SIZE")
+            )
+
+
+def test_what_does_not_fit_32_bits_is_a_bigtiff(tmp_path: Path) -> None:
+    """A file that says of itself that its tiles are large: only its directories are written, and GDAL reads them."""
+    path = assembled(tmp_path / "mask.tif", blobs((600, 700)), grid_of((600, 700)))
+    template = assembling.read_template(path.read_bytes())
+    small = [LevelSizes((600, 700), [10] * 4), LevelSizes((300, 350), [10])]
+    large = [LevelSizes((600, 700), [(1 << 30) - 9] * 4), LevelSizes((300, 350), [77])]
+    for levels, magic in ((small, b"II*\0"), (large, b"II+\0")):
+        content = header(template, levels)
+        assert content[:4] == magic
+        path.write_bytes(content)
+        with rasterio.open(path) as dataset:
+            assert (dataset.shape, dataset.overviews(1), dataset.tags()["PIPELINE"]) == (
+                (600, 700),
+                [2],
+                TAGS["PIPELINE"],
+            )
+            offsets = [at for at, _ in tiles_in(dataset)]
+            assert [size for _, size in tiles_in(dataset)] == [*levels[0].tiles]
+        first = len(content) + levels[1].tiles[0] + 2 * 4 + 4
+        assert offsets == [first + place * (levels[0].tiles[0] + 8) for place in range(4)]
+
+
+def test_the_same_labels_in_other_slabs_make_the_same_bytes(tmp_path: Path) -> None:
+    values = blobs((1300, 700))
+    one = assembled(tmp_path / "one" / "mask.tif", values, grid_of(values.shape))
+    tiles = stored(tmp_path / "other", np.full_like(values, 1), grid_of(values.shape))
+    store = SlabStore(tmp_path / "other" / "mask.zarr")
+    for slab in cut_slabs(values.shape, 512, 512):
+        store.write(slab, values[slab.slices])
+    other = tmp_path / "other" / "mask.tif"
+    assemble_cog(other, grid_of(values.shape), tiles, nodata=255, classes=CLASSES, tags=TAGS)
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "replace", "empty"])
+def test_a_damaged_chunk_is_noticed_and_nothing_is_written(damage: str, tmp_path: Path) -> None:
+    values = blobs((1300, 700), empty=0)
+    tiles = stored(tmp_path, values, grid_of(values.shape))
+    file = tmp_path / "mask.zarr/mask/c/1/0"
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 8
+    made = {"flip": content, "cut": content[:-1], "replace": pack(np.zeros(9)) + content[-4:], "empty": b""}
+    file.write_bytes(made[damage])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DamagedError, match=r"c/1/0: .* not as it was written"):
+        assemble_cog(tmp_path / "out/mask.tif", grid_of(values.shape), tiles, nodata=255, classes=CLASSES, tags=TAGS)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_chunk_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> None:
+    values = blobs((1300, 700), empty=0)
+    tiles = stored(tmp_path, values, grid_of(values.shape))
+    seen, packed = [], tiles.packed
+
+    def change_later(row: int, column: int) -> bytes | None:
+        seen.append((row, column))
+        return packed(2, 1) if seen.count((1, 0)) == 2 else packed(row, column)
+
+    tiles.packed = change_later  # type: ignore[method-assign]
+    with pytest.raises(DamagedError, match="tile 1, 0 of level 0 changed"):
+        assemble_cog(tmp_path / "mask.tif", grid_of(values.shape), tiles, nodata=255, classes=CLASSES, tags=TAGS)
+    assert not (tmp_path / "mask.tif").exists()
+
+
+def test_bytes_that_do_not_reach_the_disk_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that says it wrote what it did not."""
+    values = blobs((600, 700), empty=0)
+    write = assembling._write
+
+    def lose(temporary: Path, template: Template, *rest: Any) -> int:
+        checksum = write(temporary, template, *rest)
+        content = bytearray(temporary.read_bytes())
+        content[-100] ^= 1
+        temporary.write_bytes(content)
+        return checksum
+
+    monkeypatch.setattr(assembling, "_write", lose)
+    with pytest.raises(OutputError, match="its bytes differ"):
+        assembled(tmp_path / "mask.tif", values, grid_of(values.shape))
+    assert not (tmp_path / "mask.tif").exists()
+    assert not list(tmp_path.glob(f"*{atomic.temporary_name(tmp_path / 'x').suffix}"))
+
+
+def test_stores_of_earlier_versions_have_no_tiles(tmp_path: Path) -> None:
+    grid = grid_of((600, 700))
+    create_labels(tmp_path / "old.zarr", grid, np.dtype("u1"), nodata=255, classes=(), provenance={}, checksums=True)
+    assert tiles_of(tmp_path / "old.zarr") is None
+
+
+@given(
+    values=st.binary(min_size=1, max_size=40).map(lambda text: np.resize(np.frombuffer(text, "u1"), (TILE, TILE))),
+    dtype=st.sampled_from(["u1", "u2"]),
+)
+@settings(max_examples=20)
+def test_a_packed_tile_is_a_zlib_stream(values: NDArray[Any], dtype: str) -> None:
+    tile = values.astype(dtype)
+    assert zlib.decompress(pack(tile)) == tile.tobytes()
+    np.testing.assert_array_equal(unpack(pack(tile), tile.dtype), tile)
+
+
+def test_a_tiled_store_reads_as_any_store(tmp_path: Path) -> None:
+    values = blobs((1300, 700), "u2")
+    stored(tmp_path, values, grid_of(values.shape))
+    source = WorkSource(tmp_path / "mask.zarr")
+    np.testing.assert_array_equal(source.read(SlabStore(tmp_path / "mask.zarr").whole).values[0], values)

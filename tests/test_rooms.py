@@ -35,6 +35,7 @@ ROOMS = {
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.zarr",),
+    "google_crc32c": ("pipeline.io.zarr.tiles",),
     "dask": ("pipeline.runs.cluster",),
     "distributed": ("pipeline.runs.cluster",),
     "prefect": ("flows",),

@@ -24,7 +24,7 @@ from pipeline.io.raster.verify import check_blocks
 from pipeline.io.raster.write import COG, created, describe_labels
 from pipeline.io.tiles import Tiles
 
-_HELD = 32 << 20
+_HELD = 4 << 20
 """Bytes of packed overviews that are held in memory; beyond that they are in a temporary file."""
 _SMALL = (32, 32)
 """Shape of the file whose tags are taken over: no tag depends on the size, but those of the layout."""
@@ -46,7 +46,7 @@ def assemble_cog(
     with atomic_write(path) as temporary, writing(path):
         try:
             template = _template(temporary, grid, tiles, nodata, classes, tags)
-            with SpooledTemporaryFile(_HELD, dir=path.parent) as kept:
+            with SpooledTemporaryFile(_HELD, dir=str(path.parent)) as kept:
                 pyramid = Pyramid(tiles, nodata, kept)
                 expected = _write(temporary, template, pyramid)
             _verify(temporary, path, expected, len(pyramid.levels) - 1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _WIDTH, _LENGTH, _OFFSETS, _BYTE_COUNTS = 256, 257, 324, 325
 _LONG, _LONG8 = 4, 16
@@ -21,10 +22,10 @@ AROUND = 4
 
 
 class Entry(NamedTuple):
-    """The value of a tag."""
+    """The values of a tag, as bytes of a type of TIFF."""
 
-    type: int
-    count: int
+    kind: int
+    number: int
     data: bytes
 
 
@@ -34,13 +35,13 @@ Directory = Mapping[int, Entry]
 class _Form(NamedTuple):
     """How offsets are written."""
 
-    header: bytes
-    number: str
-    """Of entries in a directory."""
+    magic: bytes
+    entries: str
+    """Format of the number of entries in a directory."""
     offset: str
-    """Of an offset, and of a count of values."""
-    type: int
-    """Of offsets as values."""
+    """Format of an offset, and of the number of values in an entry."""
+    kind: int
+    """Type of an entry whose values are offsets."""
 
 
 _CLASSIC = _Form(b"II*\0", "<H", "<I", _LONG)
@@ -103,7 +104,7 @@ def _header(template: Template, levels: Sequence[LevelSizes], form: _Form) -> by
     return _directories(template, levels, _places(levels, length), form)
 
 
-def _places(levels: Sequence[LevelSizes], start: int) -> list[np.ndarray]:
+def _places(levels: Sequence[LevelSizes], start: int) -> list[NDArray[np.uint64]]:
     """Where each tile begins; the largest level comes last."""
     placed = []
     for level in reversed(levels):
@@ -114,9 +115,11 @@ def _places(levels: Sequence[LevelSizes], start: int) -> list[np.ndarray]:
     return placed[::-1]
 
 
-def _directories(template: Template, levels: Sequence[LevelSizes], placed: Sequence[np.ndarray], form: _Form) -> bytes:
+def _directories(
+    template: Template, levels: Sequence[LevelSizes], placed: Sequence[NDArray[np.uint64]], form: _Form
+) -> bytes:
     offset = struct.calcsize(form.offset)
-    content = bytearray(form.header + struct.pack(form.offset, len(form.header) + offset + len(template.ghost)))
+    content = bytearray(form.magic + struct.pack(form.offset, len(form.magic) + offset + len(template.ghost)))
     content += template.ghost
     for number, (level, places) in enumerate(zip(levels, placed, strict=True)):
         directory = _directory(template.directories[min(number, 1)], level, places, form)
@@ -124,31 +127,28 @@ def _directories(template: Template, levels: Sequence[LevelSizes], placed: Seque
     return bytes(content)
 
 
-def _directory(of: Directory, level: LevelSizes, places: np.ndarray, form: _Form) -> Directory:
-    count = len(level.tiles)
+def _directory(of: Directory, level: LevelSizes, places: NDArray[np.uint64], form: _Form) -> Directory:
+    number, offsets = len(level.tiles), places.astype(np.dtype(form.offset))
     own = {
         _WIDTH: Entry(_LONG, 1, struct.pack("<I", level.shape[1])),
         _LENGTH: Entry(_LONG, 1, struct.pack("<I", level.shape[0])),
-        _OFFSETS: Entry(form.type, count, places.astype(form.offset[0] + _NUMPY[form.type]).tobytes()),
-        _BYTE_COUNTS: Entry(_LONG, count, np.asarray(level.tiles, "<u4").tobytes()),
+        _OFFSETS: Entry(form.kind, number, offsets.tobytes()),
+        _BYTE_COUNTS: Entry(_LONG, number, np.asarray(level.tiles, "<u4").tobytes()),
     }
     return {**of, **own}
-
-
-_NUMPY = {_LONG: "u4", _LONG8: "u8"}
 
 
 def _written(directory: Directory, start: int, form: _Form, *, last: bool) -> bytes:
     """A directory at `start`, with the values that do not fit into it behind it, each at an even place."""
     offset = struct.calcsize(form.offset)
     entry = 4 + 2 * offset
-    behind = start + struct.calcsize(form.number) + entry * len(directory) + offset
+    behind = start + struct.calcsize(form.entries) + entry * len(directory) + offset
     behind += behind % 2
-    fixed, values = bytearray(struct.pack(form.number, len(directory))), bytearray()
-    for tag, (kind, count, data) in sorted(directory.items()):
+    fixed, values = bytearray(struct.pack(form.entries, len(directory))), bytearray()
+    for tag, (kind, number, data) in sorted(directory.items()):
         inside = len(data) <= offset
         where = data.ljust(offset, b"\0") if inside else struct.pack(form.offset, behind + len(values))
-        fixed += struct.pack("<HH", tag, kind) + struct.pack(form.offset, count) + where
+        fixed += struct.pack("<HH", tag, kind) + struct.pack(form.offset, number) + where
         values += b"" if inside else data + b"\0" * (len(data) % 2)
     end = behind + len(values)
     fixed += struct.pack(form.offset, 0 if last else end)

@@ -34,7 +34,7 @@ def halve(rows: NDArray[Any], nodata: int, before: tuple[int, int] = (0, 0)) -> 
 def _differing(samples: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
     """Return where labels are not all the same, which is along borders only."""
     first, *others = samples
-    differing = first != others[0]
+    differing: NDArray[np.bool_] = first != others[0]
     for other in others[1:]:
         differing |= first != other
     return differing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DamagedError
 from pipeline.io.raster.majority import halve
 from pipeline.io.tiles import TILE, Tiles, pack, unpack
+
+T = TypeVar("T")
 
 
 def overview_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -160,5 +162,5 @@ class Pyramid:
             self._kept.write(packed)
 
 
-def _do(pool: Executor, work: Any, parts: Sequence[int]) -> list[Any]:
+def _do(pool: Executor, work: Callable[[int], T], parts: Iterable[int]) -> list[T]:
     return list(pool.map(work, parts))

@@ -55,9 +55,9 @@ def create_labels(
 ) -> None:
     """Create a store at `path` in which every cell of `grid` is nodata. `provenance` (JSON values) says how it is made.
 
-    `header` is what a NIfTI file of the mask of a volume would begin with. With `checksums`, each chunk of labels ends
-    with a CRC-32C: for unfinished work, since not every reader of masks knows that codec. With `tiled`, the chunks of a scene are tiles of
-    a GeoTIFF, see `tiles_of`: for unfinished work, too.
+    `header` is what a NIfTI file of the mask of a volume would begin with. For unfinished work, since not every reader
+    of masks knows these codecs: with `checksums`, each chunk of labels ends with a CRC-32C, and with `tiled`, those of
+    a scene are tiles of a GeoTIFF, see `tiles_of`.
     """
     said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipeline.io.zarr.work import WorkSource
 
 CHECKSUM = 4
 """Bytes of a CRC-32C at the end of a chunk."""
+_SYNCED = 8
+"""Files that are flushed at a time: each waits for the disk, which does several at once."""
 _METADATA, _CHUNKS = "zarr.json", "c"
 """Metadata of an array or group; the folder with the chunks of an array, or the only chunk of one without axes."""
 
@@ -177,8 +180,9 @@ class SlabStore:
 
     def _sync(self, slab: Box) -> None:
         files = [file for file in self.chunk_files(slab) if file.exists()]
-        for path in (*files, *{folder for file in files for folder in file.parents[: self._array.ndim]}):
-            sync(path)
+        folders = {folder for file in files for folder in file.parents[: self._array.ndim]}
+        with ThreadPoolExecutor(_SYNCED, "sync") as pool:
+            list(pool.map(sync, (*files, *folders)))
 
 
 def _is_chunk(name: str) -> bool:

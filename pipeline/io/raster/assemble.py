@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from zlib import crc32
 
+import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.enums import Resampling
@@ -63,7 +64,11 @@ def _template(
     try:
         with created(stage, replace(grid, shape=_SMALL), 1, tiles.dtype, {"nodata": nodata}) as dataset:
             describe_labels(dataset, nodata, classes, tags)
+            dataset.write(np.zeros((1, *_SMALL), tiles.dtype))
+        check_blocks(stage, temporary, 0)
+        with rasterio.open(stage, "r+") as dataset:
             dataset.build_overviews([2], Resampling.nearest)
+        check_blocks(stage, temporary, 1)
         rasterio.shutil.copy(stage, temporary, driver="COG", overviews="force_use_existing", **COG)
         check_blocks(temporary, temporary, 1)
         return read_template(temporary.read_bytes())

@@ -23,12 +23,15 @@ from pipeline.files import atomic
 from pipeline.geometry import Grid, cut_slabs
 from pipeline.io.raster import RasterSource, assemble_cog, write_cog
 from pipeline.io.raster import assemble as assembling
+from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.layout import LevelSizes, Template, header
 from pipeline.io.raster.majority import halve
 from pipeline.io.tiles import TILE, pack, unpack
 from pipeline.io.zarr import SlabStore, StoredTiles, WorkSource, create_labels, tiles_of
+from tests.io.raster.test_write import room_for
 from tests.support.fakes import grid_of
 from tests.support.rasters import PLACES, put
+from tests.support.remote import served
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -287,3 +290,51 @@ def test_a_tiled_store_reads_as_any_store(tmp_path: Path) -> None:
     stored(tmp_path, values, grid_of(values.shape))
     source = WorkSource(tmp_path / "mask.zarr")
     np.testing.assert_array_equal(source.read(SlabStore(tmp_path / "mask.zarr").whole).values[0], values)
+
+
+def test_overviews_that_are_kept_on_the_disk_make_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = blobs((2100, 700))
+    held = assembled(tmp_path / "held" / "mask.tif", values, grid_of(values.shape))
+    monkeypatch.setattr(assembling, "_HELD", 1)
+    kept = assembled(tmp_path / "kept" / "mask.tif", values, grid_of(values.shape))
+    assert held.read_bytes() == kept.read_bytes()
+    assert {file.name for file in kept.parent.iterdir()} == {"mask.tif", "mask.tif.aux.xml", "mask.zarr"}
+
+
+@pytest.mark.parametrize("held", [1, 4 << 20])
+def test_on_a_full_disk_a_file_is_whole_or_not_there(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembling, "_HELD", held)
+    values = np.random.default_rng(0).integers(0, 200, (1300, 700), np.uint8)
+    grid, path = grid_of(values.shape), tmp_path / "out" / "mask.tif"
+    tiles = stored(tmp_path, values, grid)
+    said: dict[str, Any] = {"nodata": 255, "classes": (), "tags": {"PIPELINE": "long " * 999}}
+    assemble_cog(path, grid, tiles, **said)
+    whole = path.read_bytes()
+    path.unlink()
+    outcomes = set()
+    for share in (0.001, 0.005, 0.01, 0.1, 0.3, 0.7, 0.99, 0.999, 1.0, 1.1):
+        try:
+            with room_for(int(share * len(whole))):
+                assemble_cog(path, grid, tiles, **said)
+        except OutputError:
+            assert not list(path.parent.iterdir())
+            outcomes.add("refused")
+        else:
+            assert path.read_bytes() == whole
+            path.unlink()
+            outcomes.add("whole")
+    assert outcomes == {"refused", "whole"}
+
+
+def test_a_server_of_ranges_serves_every_level(tmp_path: Path) -> None:
+    values = blobs((1300, 1100))
+    path = assembled(tmp_path / "served" / "assembled.tif", values, grid_of(values.shape))
+    with served(path.parent) as server, reading(server.address):
+        for level, labels in enumerate(levels_of(path)):
+            options = {"overview_level": level - 1} if level else {}
+            with rasterio.open(f"{server.address}/assembled.tif", **options) as dataset:
+                np.testing.assert_array_equal(dataset.read(1), labels)

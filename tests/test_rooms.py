@@ -35,7 +35,7 @@ ROOMS = {
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.zarr",),
-    "google_crc32c": ("pipeline.io.zarr.tiles",),
+    "google_crc32c": ("pipeline.io.zarr.deflate",),
     "dask": ("pipeline.runs.cluster",),
     "distributed": ("pipeline.runs.cluster",),
     "prefect": ("flows",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -58,7 +59,7 @@ def check_output(grid: Grid, path: Path) -> None:
 
 def takes_tiles(grid: Grid, path: Path) -> bool:
     """Return whether a mask of `grid` takes over the chunks of its work store, if they are tiles."""
-    return _format(grid, path).tiled
+    return _format(grid, path).tiled and sys.byteorder == "little"
 
 
 def mask_info(path: str | Path) -> MaskInfo:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.files.atomic import sync
-from pipeline.io.zarr.writer import CHECKSUM, SlabStore
+from pipeline.io.zarr.deflate import CHECKSUM
+from pipeline.io.zarr.writer import SlabStore
 
 _CODEC = "crc32c"
 

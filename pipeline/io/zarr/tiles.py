@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
-from pipeline.errors import DamagedError
-from pipeline.io.zarr.deflate import DeflateCodec
-from pipeline.io.zarr.writer import CHECKSUM, SlabStore
+from pipeline.io.zarr.deflate import read_tile
+from pipeline.io.zarr.writer import SlabStore
 
 
 class StoredTiles:
@@ -40,17 +37,7 @@ class StoredTiles:
             DamagedError: Its checksum is of another one.
 
         """
-        file = self._store.chunk_file((row, column))
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DamagedError(f"{file}: cannot be read ({error.strerror or error})") from error
-        tile, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
-        if google_crc32c.value(tile).to_bytes(CHECKSUM, "little") != checksum:
-            raise DamagedError(f"{file}: is not as it was written (its checksum is of another chunk)")
-        return tile
+        return read_tile(self._store.chunk_file((row, column)))
 
 
 def tiles_of(path: Path) -> StoredTiles | None:
@@ -61,5 +48,4 @@ def tiles_of(path: Path) -> StoredTiles | None:
 
     """
     store = SlabStore(path)
-    fits = sys.byteorder == "little" and any(isinstance(codec, DeflateCodec) for codec in store.compressors)
-    return StoredTiles(store) if fits else None
+    return StoredTiles(store) if store.tiled else None

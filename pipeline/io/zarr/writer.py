@@ -19,11 +19,11 @@ from pipeline.errors import DamagedError, OutputError
 from pipeline.files.atomic import sync
 from pipeline.files.digest import sha256_of
 from pipeline.geometry import Box
+from pipeline.io.tiles import TILE
 from pipeline.io.zarr.attributes import OURS
+from pipeline.io.zarr.deflate import CHECKSUM, DeflateCodec, write_tile
 from pipeline.io.zarr.work import WorkSource
 
-CHECKSUM = 4
-"""Bytes of a CRC-32C at the end of a chunk."""
 _SYNCED = 8
 """Files that are flushed at a time: each waits for the disk, which does several at once."""
 _METADATA, _CHUNKS = "zarr.json", "c"
@@ -54,12 +54,12 @@ class SlabStore:
     @property
     def checksums(self) -> bool:
         """Whether each chunk ends with a checksum; stores of earlier versions, and published masks, have none."""
-        return any(isinstance(codec, Crc32cCodec) for codec in self.compressors)
+        return any(isinstance(codec, Crc32cCodec) for codec in self._array.compressors)
 
     @property
-    def compressors(self) -> tuple[object, ...]:
-        """The codecs that chunks pass through after their values are bytes."""
-        return tuple(self._array.compressors)
+    def tiled(self) -> bool:
+        """Whether chunks are tiles of a GeoTIFF."""
+        return any(isinstance(codec, DeflateCodec) for codec in self._array.compressors)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -88,7 +88,10 @@ class SlabStore:
         whole = self._planes(slab)
         self._check(whole, values)
         try:
-            self._array[whole.slices] = values
+            if self.tiled:
+                self._write_tiles(whole, values.astype(self.dtype, copy=False))
+            else:
+                self._array[whole.slices] = values
             self._sync(whole)
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot be written ({error.strerror or error})") from error
@@ -122,6 +125,19 @@ class SlabStore:
         stored = (index for index in self._chunks(self._planes(slab)) if self.chunk_file(index).exists())
         for cells in dict.fromkeys(self._cells(index, slab) for index in stored):
             self._source.read(cells)
+
+    def _write_tiles(self, slab: Box, values: NDArray[Any]) -> None:
+        nodata = int(self._array.fill_value)
+
+        def write(index: tuple[int, ...]) -> None:
+            cells = Box(tuple(at * TILE for at in index), tuple((at + 1) * TILE for at in index)).clip(slab)
+            inside = tuple(
+                slice(a - top, b - top) for a, b, top in zip(cells.start, cells.stop, slab.start, strict=True)
+            )
+            write_tile(self.chunk_file(index), values[inside], nodata)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1, "pack") as pool:
+            list(pool.map(write, self._chunks(slab)))
 
     def _extent(self, slab: Box) -> Box:
         return Box.whole(self._array.shape[self._array.ndim - len(slab.start) :])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -283,6 +284,21 @@ def test_a_packed_tile_is_a_zlib_stream(values: NDArray[Any], dtype: str) -> Non
     tile = values.astype(dtype)
     assert zlib.decompress(pack(tile)) == tile.tobytes()
     np.testing.assert_array_equal(unpack(pack(tile), tile.dtype), tile)
+
+
+def test_chunks_are_what_zarr_writes(tmp_path: Path) -> None:
+    values, grid = blobs((1300, 700), "u2", empty=0.5), grid_of((1300, 700))
+    stored(tmp_path / "ours", np.zeros_like(values), grid)
+    stored(tmp_path / "theirs", np.zeros_like(values), grid)
+    for slab in cut_slabs(values.shape, 1024, 512):
+        SlabStore(tmp_path / "ours/mask.zarr").write(slab, values[slab.slices])
+    zarr.open_array(tmp_path / "theirs/mask.zarr/mask", mode="r+")[:] = values
+    ours, theirs = (
+        {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in tmp_path.glob(f"{name}/**/c/*/*")}
+        for name in ("ours", "theirs")
+    )
+    assert len(ours) == 4  # of six: two are nodata alone
+    assert ours == theirs
 
 
 def test_a_tiled_store_reads_as_any_store(tmp_path: Path) -> None:

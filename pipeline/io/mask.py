@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ class Mask:
     """How they were made, as JSON values."""
     sidecar_extra: Mapping[str, Any] = field(default_factory=dict)
     """Further entries of the JSON file beside a volume."""
-    store: Path | None = None
-    """The work store that `labels` are read from, cell by cell as it is; None where they are turned, or elsewhere."""
 
     def slabs(self) -> Iterator[NDArray[Any]]:
         """Yield the labels from the top, in slabs that end at block edges."""

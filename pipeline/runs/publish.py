@@ -107,5 +107,6 @@ def _publish_labels(prepared: PreparedJob, provenance: Mapping[str, Any], *, who
         labels = ReorientedSource(labels, *inverse(*turned))
     derivative = find_derivative(prepared.job.input, prepared.output)
     told = {} if derivative is None else write_description(derivative, prepared.output, prepared.classes)
-    nodata, unturned = int(prepared.labels.nodata), store if turned is None else None
-    publish_mask(Mask(labels, prepared.grid, nodata, prepared.classes, provenance, told, unturned), prepared.output)
+    publish_mask(
+        Mask(labels, prepared.grid, int(prepared.labels.nodata), prepared.classes, provenance, told), prepared.output
+    )

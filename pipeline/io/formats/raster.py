@@ -36,7 +36,7 @@ def _write(mask: Mask, path: Path) -> None:
     from pipeline.io.zarr import tiles_of
 
     tags = {_RECORD: json.dumps(mask.provenance)}
-    tiles = None if mask.store is None else tiles_of(mask.store)
+    tiles = tiles_of(mask.labels)
     if tiles is not None:
         assemble_cog(path, mask.grid, tiles, nodata=mask.nodata, classes=mask.classes, tags=tags)
         return

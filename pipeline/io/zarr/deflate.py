@@ -45,7 +45,8 @@ class DeflateCodec(BytesBytesCodec):
         return {"name": NAME, "configuration": {}}
 
     async def _encode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        packed = await asyncio.to_thread(pack, chunk_bytes.as_numpy_array())
+        tile = chunk_bytes.as_numpy_array().view(chunk_spec.dtype.to_native_dtype())
+        packed = await asyncio.to_thread(pack, tile)
         return chunk_spec.prototype.buffer.from_bytes(packed)
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.engine import Source
 from pipeline.io.zarr.deflate import read_tile
+from pipeline.io.zarr.work import WorkSource
 from pipeline.io.zarr.writer import SlabStore
 
 
@@ -40,12 +41,16 @@ class StoredTiles:
         return read_tile(self._store.chunk_file((row, column)))
 
 
-def tiles_of(path: Path) -> StoredTiles | None:
-    """Return the tiles in the work store at `path`; None if its chunks are none, as those of earlier versions.
+def tiles_of(labels: Source) -> StoredTiles | None:
+    """Return the tiles that labels are read from.
+
+    None if they are not those of a work store as they are, or its chunks are no tiles, as in earlier versions.
 
     Raises:
-        DamagedError: It cannot be opened.
+        DamagedError: The store cannot be opened.
 
     """
-    store = SlabStore(path)
+    if not isinstance(labels, WorkSource):
+        return None
+    store = SlabStore(labels.path)
     return StoredTiles(store) if store.tiled else None

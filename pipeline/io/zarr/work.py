@@ -20,6 +20,7 @@ class WorkSource(ZarrSource):
 
     def __init__(self, path: Path) -> None:
         """Open the store at `path`."""
+        self.path = path
         try:
             super().__init__(path)
         except InputError as error:

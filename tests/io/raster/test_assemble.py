@@ -29,6 +29,7 @@ from pipeline.io.raster.layout import LevelSizes, Template, header
 from pipeline.io.raster.majority import halve
 from pipeline.io.tiles import TILE, pack, unpack
 from pipeline.io.zarr import SlabStore, StoredTiles, WorkSource, create_labels, tiles_of
+from pipeline.sources.reoriented import ReorientedSource
 from tests.io.raster.test_write import room_for
 from tests.support.fakes import grid_of
 from tests.support.rasters import PLACES, put
@@ -59,7 +60,7 @@ def stored(folder: Path, values: NDArray[Any], grid: Grid) -> StoredTiles:
     create_labels(path, grid, values.dtype, nodata=nodata, classes=CLASSES, provenance={}, checksums=True, tiled=True)
     for slab in cut_slabs(values.shape, 1024):
         SlabStore(path).write(slab, values[slab.slices])
-    tiles = tiles_of(path)
+    tiles = tiles_of(WorkSource(path))
     assert tiles is not None
     return tiles
 
@@ -272,7 +273,10 @@ def test_bytes_that_do_not_reach_the_disk_are_noticed(tmp_path: Path, monkeypatc
 def test_stores_of_earlier_versions_have_no_tiles(tmp_path: Path) -> None:
     grid = grid_of((600, 700))
     create_labels(tmp_path / "old.zarr", grid, np.dtype("u1"), nodata=255, classes=(), provenance={}, checksums=True)
-    assert tiles_of(tmp_path / "old.zarr") is None
+    assert tiles_of(WorkSource(tmp_path / "old.zarr")) is None
+    tiles = stored(tmp_path, blobs((600, 700)), grid)
+    assert (tiles.shape, tiles.dtype) == ((600, 700), np.dtype("u1"))
+    assert tiles_of(ReorientedSource(WorkSource(tmp_path / "mask.zarr"), (1, 0), (False, True))) is None
 
 
 @given(
@@ -284,6 +288,21 @@ def test_a_packed_tile_is_a_zlib_stream(values: NDArray[Any], dtype: str) -> Non
     tile = values.astype(dtype)
     assert zlib.decompress(pack(tile)) == tile.tobytes()
     np.testing.assert_array_equal(unpack(pack(tile), tile.dtype), tile)
+
+
+@pytest.mark.parametrize(
+    ("tile", "largest"),
+    [
+        (np.kron(np.arange(1024).reshape(32, 32) * 7 % 5, np.ones((16, 16), int)).astype("u1"), 1.05),
+        (np.tile(np.random.default_rng(0).integers(0, 9, (8, 512)), (64, 1)).astype("u1"), 1.05),
+        (np.full((512, 512), 65535, "u2"), 1.05),
+        (np.random.default_rng(0).integers(0, 250, (512, 512)).astype("u1"), 1.05),
+        (np.add.outer(np.arange(512) ** 2 // 800, np.arange(512) // 40).astype("u1") // 100, 1.6),
+    ],
+    ids=["squares", "repeated rows", "several bytes", "noise", "borders"],
+)
+def test_no_tile_is_much_larger_than_zlib_makes_it(tile: NDArray[Any], largest: float) -> None:
+    assert len(pack(tile)) <= largest * len(zlib.compress(tile)) + 500
 
 
 def test_chunks_are_what_zarr_writes(tmp_path: Path) -> None:

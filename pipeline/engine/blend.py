@@ -93,7 +93,7 @@ class Blend:
     def _final(self, rest: Box, patch: Box, alone: Box, scores: Plane | None) -> Iterator[tuple[Box, Plane]]:
         for cells in _around(alone, rest):
             yield cells, self._tile[0][_at(cells, patch.start)[1:]]
-        if alone.size:
+        if scores is not None and alone.size:
             yield alone, scores[_at(alone, patch.start)[1:]]
 
     def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:

@@ -1,0 +1,90 @@
+"""The head of a folded network for one patch of features that several patches share, by small products alone.
+
+Pooling and resizing act on rows and columns separately, so each is a product with a small matrix along one axis and
+then along the other. For a patch of 32 x 32 features of a ResNet-18 this takes a fifth of the time that
+`FoldedPSPNet.head` takes, which matters where patches overlap much: the head is what remains to be done for each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.models.networks.folded import FoldedPSPNet
+
+
+class _Axis(NamedTuple):
+    """What is done along one axis of a patch of `n` features; one matrix for each level of the pyramid."""
+
+    pool: Tensor
+    """`(cells of all levels, n)`: the average over each cell."""
+    resize: tuple[Tensor, ...]
+    """`(n, kernel * cells)`: what each cell, read through each tap, adds to each place."""
+
+
+class PatchHead:
+    """Features and direct part of a patch to coarse scores, as `FoldedPSPNet.head` but for the rounding.
+
+    Both are `(n, c, h, w)`, fastest with channels last; scores are `(n, classes, h, w)`, float32 or wider.
+    """
+
+    def __init__(self, network: FoldedPSPNet) -> None:
+        """Use the head of `network`; its backbone is not kept."""
+        self._bins, self._kernel, self._align_corners = network.bins, network.kernel, network.align_corners
+        self._levels, self._last = list(network.levels), network.last
+        self._hidden = network.first.out_channels
+        self._taps = [_by_input(taps, self._hidden, network.kernel) for taps in network.taps]
+        self._axes: dict[int, _Axis] = {}
+
+    def __call__(self, features: Tensor, direct: Tensor) -> Tensor:
+        """Return the coarse scores of a patch."""
+        hidden = (direct + self._pooled(features)).relu_()
+        scores = self._last(hidden)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))  # type: ignore[no-any-return]
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        """Return what the levels add to the first convolution: `(n, head_channels, h, w)`."""
+        rows, columns = (self._axis(length, features) for length in features.shape[2:])
+        count, width, sides = len(features), features.shape[3], list(self._bins)
+        lines = (rows.pool @ features.permute(0, 2, 3, 1).flatten(2)).view(count, sum(sides), width, -1)
+        pools, parts = torch.split(columns.pool, sides), torch.split(lines, sides, 1)
+        spread = [self._across(*level, columns) for level in zip(range(len(pools)), pools, parts, strict=True)]
+        summed = torch.cat(rows.resize, 1) @ torch.cat(spread, 1).flatten(2)
+        return summed.view(count, -1, width, self._hidden).permute(0, 3, 1, 2)
+
+    def _across(self, level: int, pool: Tensor, lines: Tensor, columns: _Axis) -> Tensor:
+        """Return a level `(n, cells, w, c)` pooled, read through its taps and resized to `(n, kernel * cells, w, c)`."""
+        side, kernel = self._bins[level], self._kernel
+        values: Tensor = self._levels[level]((pool @ lines).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        taps = (values @ self._taps[level]).view(len(lines), side, side, kernel, kernel, self._hidden)
+        by_tap = taps.permute(0, 3, 1, 4, 2, 5).reshape(len(lines), kernel * side, kernel * side, self._hidden)
+        return columns.resize[level] @ by_tap
+
+    def _axis(self, length: int, like: Tensor) -> _Axis:
+        if length not in self._axes:
+            pool = torch.cat([_averages(side, length) for side in self._bins])
+            resize = [_resize(side, length, self._kernel, align_corners=self._align_corners) for side in self._bins]
+            self._axes[length] = _Axis(pool.to(like), tuple(matrix.to(like) for matrix in resize))
+        return self._axes[length]
+
+
+def _by_input(taps: Tensor, hidden: int, kernel: int) -> Tensor:
+    """Return filters `(hidden * taps, c)` as `(c, taps * hidden)`."""
+    return taps.view(hidden, kernel, kernel, -1).permute(3, 1, 2, 0).flatten(1).contiguous()
+
+
+def _averages(cells: int, length: int) -> Tensor:
+    """Return the matrix `(cells, length)` of adaptive average pooling along one axis, in float64."""
+    places = torch.eye(length, dtype=torch.float64)
+    return functional.adaptive_avg_pool1d(places, cells).mT
+
+
+def _resize(cells: int, length: int, kernel: int, *, align_corners: bool) -> Tensor:
+    """Return the matrix `(length, kernel * cells)` of a linear resize seen through each tap, in float64."""
+    one = torch.eye(cells, dtype=torch.float64)[None]
+    line = functional.interpolate(one, length, mode="linear", align_corners=align_corners)[0]
+    padded = functional.pad(line, (kernel // 2,) * 2)
+    return torch.cat([padded[:, tap : tap + length] for tap in range(kernel)]).mT.contiguous()

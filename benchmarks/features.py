@@ -1,10 +1,11 @@
 """Features shared by overlapping patches beside patches by themselves: time, equal labels, and IoU if there is a truth.
 
     python -m benchmarks.features FOLDER SCENE [--truth LABELS] [--model landcover] [--overlap 64 128]
-        [--precision bfloat16] [--halo 64] [--block 1024] [--ignore 255]
+        [--precision bfloat16 int8] [--runtime torch] [--halo 64] [--block 1024] [--ignore 255] [--runs 1]
 
-Each run is a process of its own and is timed whole, start included; CPU seconds are those of the process. The two ways
-alternate, `--runs` times; medians are printed, and the ratio of patch over shared.
+Each run is a process of its own and is timed whole, start included; CPU seconds are those of the process. Ways
+alternate, `--runs` times; medians are printed. A way is a precision and "patch" or "shared"; all are compared with the
+first one, patch by patch. For int8 the model needs that form (`pipeline quantize`) and the runtime is OpenVINO's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference import units
 from pipeline.runs.segment import segment
 
-WAYS = ("patch", "shared")
+FEATURES = ("patch", "shared")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Way:
     features: str
     overlap: int
     precision: str
+    runtime: str | None
     halo: int
     block: int
 
@@ -49,7 +51,7 @@ def once(way: Way) -> None:
     """Run in this process."""
     job = Job(way.scene, Path(way.mask), way.model, features=way.features, overlap=(way.overlap, way.overlap))
     with patch.multiple(units, HALO=way.halo, BLOCK=way.block):
-        segment(job, Resources(precision=way.precision, overwrite=True, restart=True))
+        segment(job, Resources(precision=way.precision, runtime=way.runtime, overwrite=True, restart=True))
 
 
 def timed(way: Way) -> tuple[float, float]:
@@ -77,33 +79,43 @@ def mean_iou(labels: NDArray[np.uint8], truth: NDArray[np.uint8], ignore: int) -
     return statistics.mean(ious)
 
 
-def compare(options: argparse.Namespace, overlap: int) -> dict[str, object]:
-    """Both ways at one overlap."""
-    options.folder.mkdir(parents=True, exist_ok=True)
-    ways = {
-        name: Way(
+def ways_of(options: argparse.Namespace, overlap: int) -> dict[str, Way]:
+    """Every precision with both ways of computing features, by name."""
+    return {
+        f"{precision} {features}": Way(
             str(options.scene),
-            str(options.folder / f"{name}.tif"),
+            str(options.folder / f"{precision}-{features}.tif"),
             options.model,
-            name,
+            features,
             overlap,
-            options.precision,
+            precision,
+            None if precision == "int8" else options.runtime,
             options.halo,
             options.block,
         )
-        for name in WAYS
+        for precision in options.precision
+        for features in FEATURES
     }
+
+
+def compare(options: argparse.Namespace, overlap: int) -> dict[str, object]:
+    """All ways at one overlap; ratios are those of the first way over each."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    ways = ways_of(options, overlap)
+    first = next(iter(ways))
     seconds = [{name: timed(way) for name, way in ways.items()} for _ in range(options.runs)]
-    wall, cpu = ({name: statistics.median(run[name][kind] for run in seconds) for name in WAYS} for kind in (0, 1))
+    wall, cpu = ({name: statistics.median(run[name][kind] for run in seconds) for name in ways} for kind in (0, 1))
     masks = {name: labels_of(way.mask) for name, way in ways.items()}
     truth = None if options.truth is None else labels_of(options.truth)
+    pixels = masks[first].size / 1e6
     return {
         "overlap": overlap,
+        "megapixels": round(pixels, 2),
         "wall_s": {name: round(value, 1) for name, value in wall.items()},
-        "cpu_s": {name: round(value, 1) for name, value in cpu.items()},
-        "speed_up_wall": round(wall["patch"] / wall["shared"], 2),
-        "speed_up_cpu": round(cpu["patch"] / cpu["shared"], 2),
-        "equal_labels": round(float((masks["patch"] == masks["shared"]).mean()), 4),
+        "cpu_s_per_megapixel": {name: round(value / pixels, 2) for name, value in cpu.items()},
+        "speed_up_wall": {name: round(wall[first] / value, 2) for name, value in wall.items()},
+        "speed_up_cpu": {name: round(cpu[first] / value, 2) for name, value in cpu.items()},
+        "equal_labels": {name: round(float((masks[first] == mask).mean()), 4) for name, mask in masks.items()},
         "mean_iou": None
         if truth is None
         else {name: round(mean_iou(mask, truth, options.ignore), 4) for name, mask in masks.items()},
@@ -118,7 +130,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--model", default="landcover")
     parser.add_argument("--overlap", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--precision", nargs="+", default=["bfloat16"])
+    parser.add_argument("--runtime")
     parser.add_argument("--halo", type=int, default=units.HALO)
     parser.add_argument("--block", type=int, default=units.BLOCK)
     parser.add_argument("--ignore", type=int, default=255)

@@ -86,7 +86,7 @@ def _quiet() -> None:
     log = logging.getLogger("nncf")
     log.setLevel(logging.WARNING)
     for handler in log.handlers:
-        if isinstance(handler, logging.StreamHandler):
+        if type(handler) is logging.StreamHandler:  # its own; those of other kinds write elsewhere
             handler.setStream(sys.stderr)
 
 

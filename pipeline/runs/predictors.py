@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import torch
 
-from pipeline.engine.protocols import BlockPredictor, Pixels, Predictor
+from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling, model_patch
 from pipeline.models.inference.gpu import GpuPredictor, measure_batch
@@ -21,13 +21,9 @@ from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
 def build_predictor(
     sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS
-) -> Predictor | BlockPredictor:
+) -> Predictor | SharedPredictor:
     """Return the predictor of a run; `own` are the input's statistics, for a model that normalizes by them."""
-    network = inference_model(sweep, sweep.prepared.numerics, threads)
-    if sweep.view.units is None:
-        return bind_predictor(network, sweep, threads, own)
-    scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
-    return SharedPredictor(network, scaling, sweep.view.units, augmentation=augmentation, threads=threads)
+    return bind_predictor(inference_model(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
 def inference_model(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
@@ -41,10 +37,14 @@ def reference_model(sweep: ViewSweep) -> InferenceModel:
     return build_inference_model(load_model(sweep.prepared.model), REFERENCE)
 
 
-def bind_predictor(network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics) -> Predictor:
-    """Return the predictor of a built network for the input of a run, each patch by itself."""
-    spacing = sweep.view.spacing
+def bind_predictor(
+    network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics
+) -> Predictor | SharedPredictor:
+    """Return the predictor of a built network for the input of a run."""
+    spacing, units = sweep.view.spacing, sweep.view.units
     scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
+    if units is not None:
+        return SharedPredictor(network, scaling, units, augmentation=augmentation, threads=threads)
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, spacing, augmentation=augmentation, threads=threads)
     rows, columns = sweep.lattice.patch[-2:]

@@ -237,9 +237,8 @@ def numerics_for(card: Card, views: tuple[View, ...], augmentation: TTA, resourc
     long = sum(len(view.lattice) for view in views) >= _MANY
     each = [len(view.lattice) * count_flops(card.network, view.input_size) if long else 0.0 for view in views]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
-    if numerics.runtime == "openvino" and any(view.blocks for view in views):
-        raise RequestError("--features shared: runs in torch; leave out --runtime openvino, or give --features patch")
     if numerics.precision == "int8":
-        for size in (size for view in views for size in augmentation.sizes(view.input_size)):
-            int8_form(card, size)
+        for view in views:
+            for size in augmentation.sizes(view.input_size):
+                int8_form(card, None if view.blocks else size)
     return numerics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,8 +16,10 @@ from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import read_patch
 from pipeline.errors import counted
-from pipeline.geometry import Lattice
+from pipeline.geometry import Box, Lattice
 from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.runtime import InferenceModel
+from pipeline.models.inference.shared import SharedPredictor
 from pipeline.runs.observer import Observer
 from pipeline.runs.predictors import bind_predictor, inference_model, reference_model
 from pipeline.runs.view_sweep import ViewSweep
@@ -45,11 +47,11 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     if not patches:
         return numerics
     observer.phase("trying")
-    numerics, predictor = _working_numerics(sweep, patches[0], own, observer)
+    numerics, trial = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
     if numerics != REFERENCE:
-        reference = bind_predictor(reference_model(sweep), sweep, 1, own)
-        shares = list(_label_agreement(sweep.prepared.labels.dtype, predictor, reference, patches))
+        reference = _Trial.of(sweep, reference_model(sweep), own)
+        shares = list(_label_agreement(trial, reference, patches))
         if shares:
             patches_seen = counted(len(shares), "patch", "patches")
             words = f"labels agree with float32 on {np.mean(shares):.3%} of {patches_seen}"
@@ -57,31 +59,56 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     return numerics
 
 
-def _label_agreement(
-    dtype: np.dtype[Any], predictor: Predictor, reference: Predictor, patches: Sequence[Pixels]
-) -> Iterator[float]:
+@dataclass(frozen=True)
+class _Trial:
+    """A predictor, on patches one by one."""
+
+    predictor: Predictor | SharedPredictor
+    sweep: ViewSweep
+
+    @classmethod
+    def of(cls, sweep: ViewSweep, network: InferenceModel, own: InputStatistics) -> _Trial:
+        return cls(bind_predictor(network, sweep, 1, own), sweep)
+
+    def labels(self, patch: Pixels) -> NDArray[Any]:
+        """Return the labels of a patch."""
+        scores = self._scores(patch)
+        labels = np.empty(scores.shape[1:], self.sweep.prepared.labels.dtype)
+        arrays_of(self.predictor).argmax(scores, labels)
+        return labels
+
+    def _scores(self, patch: Pixels) -> Any:  # noqa: ANN401  (an array of its device)
+        if not isinstance(self.predictor, SharedPredictor):
+            return self.predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
+        lattice = self.sweep.lattice
+        place = Box(lattice.margin, tuple(m + side for m, side in zip(lattice.margin, lattice.patch, strict=True)))
+        (part,) = self.predictor.parts(patch.values, patch.valid, [place])
+        return self.predictor.scores(part)
+
+
+def _label_agreement(trial: _Trial, reference: _Trial, patches: Sequence[Pixels]) -> Iterator[float]:
     """Yield the share of labels on which both agree, for each patch that both can compute."""
     for patch in patches:
         with suppress(Exception):
-            yield float(np.mean(_labels(dtype, predictor, patch) == _labels(dtype, reference, patch)))
+            yield float(np.mean(trial.labels(patch) == reference.labels(patch)))
 
 
 def _working_numerics(
     sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer
-) -> tuple[Numerics, Predictor]:
+) -> tuple[Numerics, _Trial]:
     """Return numerics in which the network can compute a patch, and the predictor in them."""
     numerics = sweep.prepared.numerics
-    predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
+    trial = _Trial.of(sweep, inference_model(sweep, numerics), own)
     if numerics.runtime != "compiled":
-        return numerics, predictor
+        return numerics, trial
     try:
-        _labels(sweep.prepared.labels.dtype, predictor, patch)
+        trial.labels(patch)
     except Exception as error:  # a compiler can fail in any way, and is only there for speed
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         observer.note(f"the network could not be compiled and runs uncompiled ({first})")
         numerics = replace(numerics, runtime="torch")
-        predictor = bind_predictor(inference_model(sweep, numerics), sweep, 1, own)
-    return numerics, predictor
+        trial = _Trial.of(sweep, inference_model(sweep, numerics), own)
+    return numerics, trial
 
 
 def observed_patches(lattice: Lattice, source: Source, count: int) -> Iterator[Pixels]:
@@ -92,13 +119,6 @@ def observed_patches(lattice: Lattice, source: Source, count: int) -> Iterator[P
         pixels = read_patch(source, lattice.input_box(start))
         if pixels.valid is None or pixels.valid.any():
             yield pixels
-
-
-def _labels(dtype: np.dtype[Any], predictor: Predictor, patch: Pixels) -> NDArray[Any]:
-    scores = predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
-    labels = np.empty(scores.shape[1:], dtype)
-    arrays_of(predictor).argmax(scores, labels)
-    return labels
 
 
 def _describe(numerics: Numerics) -> str:

@@ -120,9 +120,3 @@ def test_a_plan_tells(job):
 def test_what_cannot_be_shared_is_refused(job, options, words):
     with pytest.raises(RequestError, match=words):
         prepare(replace(job, **options), CPU)
-
-
-def test_a_runtime_without_halves_is_refused(job):
-    pytest.importorskip("openvino")
-    with pytest.raises(RequestError, match="--features shared: runs in torch"):
-        prepare(job, replace(CPU, runtime="openvino"))

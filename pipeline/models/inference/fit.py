@@ -107,16 +107,20 @@ def resamples(card: Card, native_spacing: tuple[float, float] | None) -> bool:
     return any(abs(native / model - 1) > 0.01 for model, native in zip(card.spacing, native_spacing, strict=True))
 
 
-def int8_form(card: Card, seen: Pair) -> Int8:
-    """The int8 form of `card`, for patches that the network sees at `seen` pixels; else ModelError with the way out."""
+def int8_form(card: Card, seen: Pair | None = None) -> Int8:
+    """The int8 form of `card`, else ModelError with the way out.
+
+    It takes patches of one size, so that other `seen` pixels of them are refused; its trunk alone takes any.
+    """
     if card.int8 is None:
         raise ModelError(
             f"model {card.name} has no int8 form; make one with `pipeline quantize`, or give --precision bfloat16"
         )
-    if card.int8.patch != seen:
+    if seen is not None and card.int8.patch != seen:
         raise ModelError(
             f"model {card.name}: its int8 form takes patches of {_sides(card.int8.patch)} model pixels, but this "
-            f"run needs {_sides(seen)}; leave out --patch and scales of --tta, or --precision int8"
+            f"run needs {_sides(seen)}; leave out --patch and scales of --tta, or --precision int8, or give "
+            "--features shared"
         )
     return card.int8
 

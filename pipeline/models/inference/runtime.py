@@ -13,25 +13,13 @@ from torch import Tensor, nn
 
 from pipeline.models.card import Card
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
+from pipeline.models.inference.halves import Halves, Trunk
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.networks.folded import FoldedPSPNet
 from pipeline.models.store import Model
 
-Trunk = Callable[[Tensor], tuple[Tensor, Tensor]]
 Network = Callable[[Tensor], Tensor]
 """Image `(n, in_channels, h, w)`, float32, to scores `(n, classes, h, w)`, float32, on the same device."""
-
-
-@dataclass(frozen=True)
-class Halves:
-    """A network in two halves, for features that several patches share; both may be called from many threads."""
-
-    trunk: Trunk
-    """Image to features and the direct part of the head: `(n, c, h / output_stride, w / output_stride)` each."""
-    head: Callable[[Tensor, Tensor], Tensor]
-    """A part of both to scores `(n, classes, *part)`, float32 or wider."""
-    align_corners: bool
-    """How coarse scores are resized."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers:
     if numerics.runtime == "openvino":
         from pipeline.models.inference.openvino import build_openvino  # an extra, which may be missing
 
-        return InferenceModel(model.card, numerics, build_openvino(model, numerics, callers or os.cpu_count() or 1))
+        return InferenceModel(model.card, numerics, *build_openvino(model, numerics, callers or os.cpu_count() or 1))
     return _torch(model, numerics)
 
 

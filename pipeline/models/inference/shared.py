@@ -21,8 +21,9 @@ from pipeline.models.card import Pair
 from pipeline.models.inference.cpu import one_thread
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import current_device
+from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.passes import resample, stack_slices, turned, unturned
-from pipeline.models.inference.runtime import Halves, InferenceModel
+from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from pipeline.models.inference.tta import NO_AUGMENTATION, TTA, Turn
 from pipeline.models.inference.units import Units

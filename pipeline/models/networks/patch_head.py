@@ -56,7 +56,7 @@ class PatchHead:
         return summed.view(count, -1, width, self._hidden).permute(0, 3, 1, 2)
 
     def _across(self, level: int, pool: Tensor, lines: Tensor, columns: _Axis) -> Tensor:
-        """Return a level `(n, cells, w, c)` pooled, read through its taps and resized to `(n, kernel * cells, w, c)`."""
+        """Return a level `(n, cells, w, c)` pooled, seen through its taps and resized: `(n, kernel * cells, w, c)`."""
         side, kernel = self._bins[level], self._kernel
         values: Tensor = self._levels[level]((pool @ lines).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         taps = (values @ self._taps[level]).view(len(lines), side, side, kernel, kernel, self._hidden)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InputError, ModelError, OutputError, PipelineError
+from pipeline.errors import InputError, Interrupted, ModelError, OutputError, PipelineError
 from pipeline.jobs.job import Job, Resources
 from pipeline.masks.info import describe
 from pipeline.models.card import read_card
 from pipeline.models.catalogue import CARD, INT8_GRAPH, INT8_WEIGHTS
-from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.runtime import build_inference_model
+from pipeline.models.networks.folded import resized
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import warm_up
@@ -86,6 +87,74 @@ def test_bytes_are_the_same_however_many_calls_run_side_by_side(numerics, made):
         assert found == alone * 5, (callers, threads)
 
 
+@pytest.mark.parametrize("name", ["resnet18, smp", "efficientnet_lite0", "vgg16_bn"])
+def test_its_trunk_is_that_of_torch_for_blocks_of_any_size(name):
+    model = model_of(replace(CARD_2D, network=SPECS[name]))
+    plain, here = (build_inference_model(model, numerics).halves for numerics in (REFERENCE, FLOAT32))
+    for size in ((64, 48), (96, 64)):
+        expected = scores(plain.trunk, image(*size))
+        for found, wanted in zip(scores(here.trunk, image(*size)), expected, strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.std()), rtol=0)
+            assert found.is_contiguous(memory_format=torch.channels_last)
+        part = [each[:, :, 1:, :2] for each in expected]
+        with torch.inference_mode():
+            wanted = plain.head(*part)
+            torch.testing.assert_close(here.head(*part), wanted, atol=1e-4 * float(wanted.std()), rtol=0)
+
+
+def test_a_network_without_biases_has_a_trunk():
+    """OpenVINO leaves out the sum with biases that are all 0, such as those of a network that was never trained."""
+    model = model_of(CARD_2D)
+    for module in model.network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.zeros_(module.bias)
+            module.running_mean.zero_()
+    plain, here = (build_inference_model(model, numerics).halves for numerics in (REFERENCE, FLOAT32))
+    for found, wanted in zip(scores(here.trunk, image(64, 96)), scores(plain.trunk, image(64, 96)), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.std()), rtol=0)
+
+
+def test_the_trunk_in_int8_is_that_of_the_stored_form(made):
+    """For one patch it gives what the whole form gives; a block of other size is as near to float32."""
+    model = load_model(made)
+    whole, halves = (getattr(build_inference_model(model, INT8), part) for part in ("network", "halves"))
+    x = image(128, 96)
+    with torch.inference_mode():
+        coarse = halves.head(*halves.trunk(x))
+        split = resized(coarse, x, align_corners=halves.align_corners)
+        torch.testing.assert_close(split, whole(x), atol=1e-4 * float(split.std()), rtol=0)
+        plain = build_inference_model(model).halves.trunk(image(160, 256))
+        for found, wanted in zip(halves.trunk(image(160, 256)), plain, strict=True):
+            assert 0 < (found - wanted).abs().max() < wanted.std()
+
+
+@pytest.mark.parametrize("numerics", [FLOAT32, BFLOAT16, INT8], ids=lambda numerics: numerics.precision)
+def test_bytes_of_a_trunk_depend_on_nothing_but_its_block(numerics, made):
+    images = [image(128, 96), image(160, 64, 1), image(160, 64, 2)]
+    model = load_model(made)
+
+    def digests(callers, threads, order):
+        trunk = build_inference_model(model, numerics, callers).halves.trunk
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda n: b"".join(x.numpy().tobytes() for x in scores(trunk, images[n])), order)
+            return dict(zip(order, found, strict=True))
+
+    alone = {n: digests(1, 1, [n])[n] for n in range(3)}
+    assert len(set(alone.values())) == 3
+    for callers, threads, order in ((1, 3, [1, 0, 2]), (3, 4, [2, 2, 1, 0, 1, 0])):
+        assert digests(callers, threads, order) == {n: alone[n] for n in order}
+
+
+def test_a_form_that_is_padded_for_another_size_cannot_share(scenes, tmp_path):
+    spec = replace(SPECS["efficientnet_lite0"], output_stride=8, truncated=True)
+    card = replace(CARD_2D, network=spec, patch=(65, 64))
+    save_model(tmp_path / "plain", card, model_of(card).network)
+    quantize([Job(str(scenes / "b.tif"), None, str(tmp_path / "plain"))], tmp_path / "made", patches=2, agreement=0.1)
+    halves = build_inference_model(load_model(tmp_path / "made"), INT8).halves
+    with pytest.raises(ModelError, match=r"int8 form is padded for patches of 65 x 64 .*give --features patch"):
+        halves.trunk(image(64, 64))
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Two scenes; the first has no observation in most of its patches."""
@@ -148,6 +217,41 @@ def test_a_run_in_int8_is_recorded_and_told(made, scenes, tmp_path, monkeypatch)
     assert (tmp_path / "two.tif").read_bytes() == job.output.read_bytes()
 
 
+def test_patches_of_any_size_share_features_in_int8(made, scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up, "_outcomes", {})
+    said = []
+    job = Job(str(scenes / "b.tif"), tmp_path / "mask.tif", str(made), features="shared", patch=(96, 64))
+    segment(job, Resources(precision="int8"), Callbacks(note=said.append))
+    assert said[0].startswith("cpu int8 openvino: labels agree with float32 on ")
+    record = describe(str(job.output))["made"]
+    assert record["features"]["halo"] == [64, 64]
+    assert record["int8_sha256"][0] == read_card(made / CARD).int8.xml_sha256
+    two = replace(job, output=tmp_path / "two.tif")
+    segment(two, Resources(precision="int8", workers=2))
+    assert two.output.read_bytes() == job.output.read_bytes()
+    assert prepare(replace(job, tta=("flips",)), Resources(precision="int8")).numerics == INT8
+
+
+def test_a_run_that_shares_features_in_int8_continues_to_the_same_bytes(made, scenes, tmp_path):
+    tall = put_scene(tmp_path / "tall.tif", pixels((2, 2100, 70)))
+    whole = Job(str(tall), tmp_path / "mask.tif", str(made), features="shared", patch=(64, 64))
+    stopped = replace(whole, output=tmp_path / "again.tif")
+    segment(whole, Resources(precision="int8"))
+    seen = []
+
+    class Stopping(Callbacks):
+        def should_stop(self):
+            return len(seen) > 1
+
+        def advanced(self, cells):
+            seen.append(cells)
+
+    with pytest.raises(Interrupted):
+        segment(stopped, Resources(precision="int8"), Stopping())
+    assert segment(stopped).status == "done"
+    assert stopped.output.read_bytes() == whole.output.read_bytes()
+
+
 def test_a_damaged_form_is_refused(made, tmp_path):
     for name in (INT8_GRAPH, INT8_WEIGHTS):
         folder = tmp_path / name
@@ -174,7 +278,7 @@ def test_an_int8_form_is_refused_where_there_is_none_or_of_another_patch(made, m
         with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, but this run needs 64 x "):
             prepare(other, Resources(precision="int8"))
         assert prepare(other, Resources(precision="float32", runtime="openvino")).numerics == FLOAT32
-    with pytest.raises(ModelError, match="no form in int8"):
+    with pytest.raises(ModelError, match="has no int8 form"):
         build_inference_model(load_model(models / "scene"), INT8)
     with pytest.raises(ModelError, match="takes patches of 128 x 96 model pixels, but this run needs 64 x 48"):
         scores(build_inference_model(load_model(made), INT8).network, image(64, 48))
@@ -186,7 +290,9 @@ def test_a_model_saved_anew_has_no_form_of_its_old_weights(made, tmp_path):
 
 
 def test_what_agrees_too_little_is_not_written(scenes, models, tmp_path):
-    with pytest.raises(PipelineError, match=r"agree with those of float32 on \d.*% of the pixels at best.* 100.001%"):
+    with pytest.raises(
+        PipelineError, match=r"agree with float32 on at most \d.*% of the pixels, but --agreement is 100.001%"
+    ):
         quantize(jobs(scenes, models), tmp_path / "out", patches=4, agreement=1.00001)
     assert not (tmp_path / "out").exists()
 

@@ -13,8 +13,9 @@ from pipeline.errors import ModelError, RequestError
 from pipeline.geometry import Blocks, Box, Lattice, padded_shape
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import Halves, InferenceModel, build_inference_model
+from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.inference.shared import SharedPredictor
 from pipeline.models.inference.tta import TTA
 from pipeline.models.inference.units import Units, units_of

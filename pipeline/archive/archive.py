@@ -40,6 +40,8 @@ Version = tuple[str | None, str | None]
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
+_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"))
+"""Fields of a card with what cards without them mean."""
 
 
 @contextmanager
@@ -306,7 +308,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
 
 def _is_in_recipe(name: str, value: object) -> bool:
     """Return whether a field of a card is in the recipe: not if it decides nothing or has the older default."""
-    return name not in _NOT_IN_RECIPE and (name, value) not in (("values", "raw"), ("view_weights", ()))
+    return name not in _NOT_IN_RECIPE and (name, value) not in _DEFAULTS
 
 
 def version_of(item: str | Input) -> Version:

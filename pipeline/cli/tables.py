@@ -99,6 +99,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "credits": card.credits,
             "channels": card.channels,
             "patch": _patch(card),
+            "features": card.features,
             "views": card.views,
             "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
             "classes": classes,

@@ -111,7 +111,7 @@ class JobOptions:
         TEXT,
         Meaning(
             "Features of overlapping patches: patch (each patch computes its own) or shared (computed once for all).",
-            unset="patch",
+            unset="the model's, or else patch",
         ),
     ] = None
     aoi: Annotated[

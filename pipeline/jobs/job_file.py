@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import get_args
 
 from pipeline.decoding import did_you_mean, given, read_toml
 from pipeline.engine import WINDOWS
@@ -14,11 +15,11 @@ from pipeline.io.address import with_paths
 from pipeline.io.places import scheme_in
 from pipeline.jobs.layers import parse_layers
 from pipeline.jobs.request import UNKNOWN, Request
-from pipeline.models.card import views_of
+from pipeline.models.card import Features, views_of
 from pipeline.models.inference.tta import TTA
 
 AFFINES = ("strict", "sform", "qform")
-FEATURES = ("patch", "shared")
+FEATURES = get_args(Features)
 
 
 def read_request(path: Path) -> Request:

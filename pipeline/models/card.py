@@ -23,6 +23,8 @@ Pair = tuple[int, int]
 Range = tuple[float, float]
 """A smallest and a largest value."""
 Values = Literal["raw", "physical"]
+Features = Literal["patch", "shared"]
+"""Whether each patch computes its own features, or overlapping ones share them."""
 ViewName = Literal["axial", "coronal", "sagittal"]
 
 
@@ -180,6 +182,10 @@ class Card:
     """Weight of each of `views` where scores are averaged, above 0; empty: all alike."""
     domain: Domain | None = None
     """What it was trained on; None: unknown."""
+    features: Annotated[
+        Features | None, Meaning("How overlapping patches get their features, unless a job says so.", sparse=True)
+    ] = None
+    """None: "patch"."""
 
     def __post_init__(self) -> None:
         self._check_table()

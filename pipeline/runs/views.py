@@ -95,7 +95,7 @@ def _turned_view(name: ViewName, source: Source, card: Card, job: Job) -> View:
 
 
 def _view(grid: Grid, spacing: Spacing | None, card: Card, job: Job) -> View:
-    if job.features == "shared":
+    if (job.features or card.features) == "shared":
         return _shared_view(grid, spacing, card, job)
     lattice = _lattice(grid, spacing, card, job)
     rows, columns = lattice.patch[-2:]

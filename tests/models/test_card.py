@@ -74,6 +74,7 @@ def test_any_missing_key_is_named(card, data):
         (("network", "align_corners"), 1, "network.align_corners: expected true or false, got 1"),
         (("network", "bins"), [], "bins must be at least 1 each"),
         (("network", "in_channels"), 4, "network.in_channels = 4"),
+        (("features",), "share", "features: expected 'patch' or 'shared', got 'share'"),
         (("margin",), True, "margin: expected a whole number, got True"),
         (("patch",), [1, 2, 3], "patch: expected 2 values"),
         (("patch",), 512, "patch: expected a list, got 512"),

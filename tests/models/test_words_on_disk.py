@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from pipeline.archive.archive import recipe_of
 from pipeline.cli.tables import print_models
@@ -43,6 +44,12 @@ OF_RECIPE = (
 def test_the_words_of_a_card_stay():
     assert json.dumps(json.loads(CARD_3D.to_json())) == OF_CARD
     assert Card.from_json(OF_CARD) == CARD_3D
+
+
+def test_a_card_names_its_features_where_they_are_not_the_default():
+    card = replace(CARD_3D, features="shared")
+    assert json.dumps(json.loads(card.to_json())) == OF_CARD[:-1] + ', "features": "shared"}'
+    assert Card.from_json(card.to_json()) == card
 
 
 def test_a_card_is_written_one_key_a_line():

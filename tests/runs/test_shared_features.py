@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.archive.archive import recipe_of
 from pipeline.errors import Interrupted, RequestError
 from pipeline.io.mask_files import mask_info
 from pipeline.jobs.job import Job, Resources
+from pipeline.models.store import load_model, save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
@@ -46,6 +48,20 @@ def test_it_is_recorded(job, shared):
     assert made is not None
     assert made["features"] == {"block": [15, 15], "halo": [64, 64]}
     assert "features" not in prepare(replace(job, features=None), CPU).fingerprint()
+
+
+def test_a_model_may_share_features_unless_the_job_says_otherwise(job, tmp_path):
+    model = load_model(job.model)
+    recipes = {}
+    for default in (None, "patch", "shared"):
+        save_model(tmp_path / f"{default}", replace(model.card, features=default), model.network)
+        for asked in (None, "patch", "shared"):
+            one = replace(job, model=str(tmp_path / f"{default}"), features=asked)
+            assert plan(one, CPU, probe=False).features == (asked or default or "patch"), (asked, default)
+        found = prepare(replace(one, features=None), CPU).fingerprint()
+        assert ("features" in found) == (default == "shared")
+        recipes[default] = recipe_of(replace(one, features=None))
+    assert recipes[None] == recipes["patch"] != recipes["shared"]
 
 
 def test_labels_are_near_those_of_patches_by_themselves(tmp_path):

@@ -238,7 +238,9 @@ class Resources:
             former=("band",),
         ),
     ] = None
-    device: Annotated[str | None, Meaning("Device: cpu, cuda or cuda:1.", unset="a GPU if there is one")] = None
+    device: Annotated[str | None, Meaning("Device: cpu, cuda, cuda:1 or mps.", unset="a CUDA GPU if there is one")] = (
+        None
+    )
     precision: Annotated[
         Literal["float32", "bfloat16", "int8"] | None,
         Meaning(

@@ -17,6 +17,7 @@ from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import read_patch
 from pipeline.errors import counted
 from pipeline.geometry import Box, Lattice
+from pipeline.models.inference.device import fast_in_bf16
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.shared import SharedPredictor
@@ -46,6 +47,8 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     )
     if not patches:
         return numerics
+    if numerics.precision == "bfloat16" and numerics.on_cpu and not fast_in_bf16(numerics.device):
+        observer.note("bfloat16 is slow on this machine, which has no fast convolutions in it; float32 is faster")
     observer.phase("trying")
     numerics, trial = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics

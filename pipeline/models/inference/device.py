@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.util import find_spec
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
 from pipeline.errors import RequestError
 from pipeline.models.inference.numerics import Numerics, Precision, Runtime
 
+NEWEST_TESTED = (2, 13)
+"""Version of torch whose bfloat16 convolutions were last looked at: later builds have some that are scalar."""
 WORTH_COMPILING = 1e15
 """FLOP above which compiling pays off: about twenty minutes on two cores, of which it saves a twentieth."""
+_DEVICES = "cpu, cuda, cuda:1 or mps"
+_CONVOLUTIONS = ((1, 1), (2, 1), (1, 64))
+"""Dilation and groups of the kinds that networks here are made of: plain, dilated, and channel by channel."""
 
 
 def choose_device(asked: str | None) -> str:
-    """Return the requested device, or a GPU if there is one, else the CPU.
+    """Return the requested device, or a CUDA GPU if there is one, else the CPU. A Metal GPU has to be requested.
 
     Raises:
-        RequestError: for a name that torch does not know, or a GPU that does not exist.
+        RequestError: for a name that is no device for networks, or a GPU that does not exist.
 
     """
     if asked is None:
@@ -28,9 +33,15 @@ def choose_device(asked: str | None) -> str:
     try:
         device = torch.device(asked)
     except RuntimeError as error:
-        raise RequestError(f"--device {asked}: not a device of torch; give cpu, cuda or cuda:1") from error
+        raise RequestError(f"--device {asked}: not a device of torch; give {_DEVICES}") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise RequestError(f"--device {asked}: networks do not run there; give {_DEVICES}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RequestError(f"--device {asked}: torch has no Metal GPU here; give cpu, or a torch built for macOS")
+    if device.type != "cuda":
+        return device.type
     count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
+    if (device.index or 0) >= count:
         raise RequestError(
             f"--device {asked}: torch can use {count} GPUs here; give cpu, or check the CUDA installation"
         )
@@ -65,11 +76,31 @@ def choose_numerics(
 
 
 def fast_in_bf16(device: str) -> bool:
-    """Return whether the device multiplies bfloat16 in hardware: on a CPU, with AMX or AVX-512 BF16."""
-    if torch.device(device).type == "cuda":
+    """Return whether convolutions in bfloat16 are fast on a device; the same answer in every process on a machine.
+
+    A CPU needs AMX or AVX-512 BF16, and a torch that uses it: one that was tested, and whose convolutions are those of
+    oneDNN. They are not timed, for a busy machine would change the answer. Of Metal GPUs nothing is known.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has = torch.cpu.get_capabilities()
-    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+    in_hardware = kind == "cpu" and bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+    return in_hardware and _version() <= NEWEST_TESTED and all(map(_in_onednn, _CONVOLUTIONS))
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
+def _in_onednn(convolution: tuple[int, int]) -> bool:
+    """Return whether torch hands a convolution in bfloat16, of a dilation and groups, to oneDNN; it is not computed."""
+    dilation, groups = convolution
+    image = torch.empty((1, 64, 32, 32), dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    weight = torch.empty((64, 64 // groups, 3, 3), dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    sizes = [1, 1], [0, 0], [dilation] * 2, False, [0, 0], groups
+    backend: Any = torch._C._select_conv_backend(image, weight, None, *sizes)
+    return bool(backend.name == "Mkldnn")
 
 
 def compiler() -> str | None:

@@ -14,7 +14,7 @@ class Numerics:
     """Where and in what numbers a network is computed. Recorded in every output."""
 
     device: str = "cpu"
-    """Device of torch: cpu, cuda or cuda:1."""
+    """Device of torch: cpu, cuda, cuda:1 or mps."""
     precision: Precision = "float32"
     """Numbers that convolutions are computed in; scores are float32 from the last one on."""
     runtime: Runtime = "torch"

@@ -16,7 +16,7 @@ from pipeline.masks.info import describe
 from pipeline.models.card import ClassEntry
 from pipeline.models.inference import device as device_room
 from pipeline.models.inference.cpu import CpuPredictor
-from pipeline.models.inference.device import WORTH_COMPILING, choose_numerics
+from pipeline.models.inference.device import WORTH_COMPILING, choose_device, choose_numerics
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.runtime import build_inference_model
@@ -55,6 +55,40 @@ def test_bfloat16_only_where_there_are_instructions_for_it(machine, instructions
     assert choose_numerics("cpu") == Numerics("cpu", precision, "torch")
     assert choose_numerics("cpu", "float32") == REFERENCE
     assert choose_numerics("cpu", "bfloat16").precision == "bfloat16"
+
+
+@pytest.mark.parametrize(("version", "precision"), [("2.13.1+cpu", "bfloat16"), ("2.14.0", "float32")])
+def test_a_torch_that_was_not_tested_computes_in_float32_unless_asked(machine, monkeypatch, version, precision):
+    machine("avx512_bf16")
+    monkeypatch.setattr(torch, "__version__", version)
+    assert choose_numerics("cpu").precision == precision
+    assert choose_numerics("cpu", "bfloat16").precision == "bfloat16"
+
+
+def test_a_torch_without_onednn_computes_in_float32(machine, monkeypatch):
+    machine("amx_bf16")
+    assert choose_numerics("cpu").precision == "bfloat16"
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert choose_numerics("cpu").precision == "float32"
+
+
+@pytest.mark.parametrize("asked", ["xpu", "meta", "mps" if not torch.backends.mps.is_available() else "hpu"])
+def test_devices_that_networks_do_not_run_on_are_refused(asked):
+    with pytest.raises(RequestError, match=f"--device {asked}: .*give cpu"):
+        choose_device(asked)
+
+
+def test_a_device_has_one_name():
+    assert choose_device("cpu:0") == "cpu"
+    assert Numerics(choose_device("cpu:0")).on_cpu
+
+
+def test_a_metal_gpu_is_used_where_torch_has_one(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps:0") == "mps"
+    assert choose_numerics("mps") == Numerics("mps", "float32", "torch")
+    assert choose_numerics("mps", flop=WORTH_COMPILING).runtime == "torch"
+    assert choose_device(None) != "mps"
 
 
 def test_a_compiler_is_used_when_the_run_repays_it(machine):
@@ -129,7 +163,18 @@ def tall(models, tmp_path, monkeypatch):
     return Job(str(scene), tmp_path / "mask.tif", str(models / "scene"))
 
 
-def test_agreement_with_float32_is_told_once_for_all_items(tall):
+def test_a_precision_that_is_slow_here_is_told_once(tall, machine):
+    machine("avx2")
+    said = []
+    for name in ("a.tif", "b.tif"):
+        job = replace(tall, output=tall.output.with_name(name))
+        segment(job, Resources(precision="bfloat16"), Callbacks(note=said.append))
+    assert said[0].startswith("bfloat16 is slow on this machine")
+    assert len(said) == 2
+
+
+def test_agreement_with_float32_is_told_once_for_all_items(tall, machine):
+    machine("avx512_bf16")
     said = []
     for name in ("a.tif", "b.tif"):
         segment(
@@ -169,11 +214,12 @@ def test_a_network_that_cannot_be_compiled_runs_without_and_says_so(tall, monkey
     assert said == ["the network could not be compiled and runs uncompiled (g++: no such instruction)"]
 
 
-def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine):
+def test_a_run_goes_on_in_the_numbers_it_began_in(tall, machine, monkeypatch):
     machine("avx512_bf16")
     stopped = _stopped(tall)
     assert Ledger(prepare(tall, Resources()).work).fingerprint["precision"] == "bfloat16"
-    machine()
+    machine("avx512_bf16")
+    monkeypatch.setattr(torch, "__version__", "2.14.0")
     with pytest.raises(OutputError, match="precision 'bfloat16' \\(now 'float32'\\)"):
         segment(tall, Resources(precision="float32"))
     assert stopped
@@ -205,7 +251,7 @@ def test_agreement_is_told_of_more_classes_than_a_byte_holds(tmp_path):
         Resources(precision="bfloat16"),
         Callbacks(note=said.append),
     )
-    assert "labels agree" in said[0]
+    assert "labels agree" in said[-1]
 
 
 def _stopped(job: Job) -> bool:

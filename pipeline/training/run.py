@@ -74,6 +74,8 @@ def train(
 
     """
     spec = spec_of(training)
+    if choose_device(resources.device) == "mps":
+        raise RequestError("--device mps: models are trained on cpu or cuda; a Metal GPU cannot pool to all bins")
     items = find_items(training.data, base)
     say(f"{len(items)} pairs: looking through them")
     statistics = collect_statistics(training, items)

@@ -84,6 +84,13 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
     assert (found == labels)[labels != 255].mean() > 0.8
 
 
+def test_a_metal_gpu_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(RequestError, match="--device mps: models are trained on cpu or cuda"):
+        train(SCENES, tmp_path / "nothing", tmp_path / "out", replace(HERE, device="mps"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thread):
     words = ["train", "--config", str(scenes / "small.toml"), "--device", "cpu", "--out"]
     whole = CliRunner().invoke(app, [*words, str(tmp_path / "a"), "--json"])

@@ -24,6 +24,8 @@ from pipeline.sources.validity import LARGEST
 
 MEMORY_SHARE = 0.6
 """Share of the GPU's free memory that a batch may take."""
+METAL_BATCH = 4
+"""Patches in a batch on a Metal GPU, which shares its memory with everything else."""
 MAX_BATCH = 64
 """Patches in the largest batch: more do not make it faster."""
 
@@ -89,7 +91,10 @@ class GpuPredictor:
 
 
 class Upload:
-    """Copies to a GPU from two buffers of pinned memory in turn: one is filled while the other is on its way."""
+    """Copies to a GPU. To one of CUDA from two buffers of pinned memory in turn: one is filled while the other is sent.
+
+    To others, numbers are sent as float32: a Metal GPU has no float64 and no unsigned numbers of 16 bits.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -102,7 +107,7 @@ class Upload:
         """`values` as a tensor on the device."""
         source = torch.from_numpy(np.ascontiguousarray(values))
         if self._device.type != "cuda":
-            return source
+            return (source if source.dtype == torch.bool else source.to(torch.float32)).to(self._device)
         with self._lock:
             buffer = next(self._buffers)
             pinned = buffer.take(source)
@@ -148,8 +153,10 @@ def scaled_on_device(values: Tensor, valid: Tensor | None, scaling: Scaling) -> 
 def measure_batch(network: Callable[[Tensor], Tensor], shape: tuple[int, int, int], device: torch.device) -> int:
     """Patches of `shape` (channels, height, width) that fit into the GPU's free memory: a power of 2 up to `MAX_BATCH`.
 
-    Tried with one patch and with two: what the second takes is what each takes.
+    Tried with one patch and with two: what the second takes is what each takes. `METAL_BATCH` on a Metal GPU.
     """
+    if device.type != "cuda":
+        return METAL_BATCH
     plain = network.network if isinstance(network, CudaGraphNetwork) else network
     peaks = []
     with torch.inference_mode(), current_device(device):

@@ -15,7 +15,8 @@ from pipeline.models.card import Card
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
 from pipeline.models.inference.halves import Halves, Trunk
 from pipeline.models.inference.numerics import REFERENCE, Numerics
-from pipeline.models.networks.folded import FoldedPSPNet
+from pipeline.models.networks.folded import FoldedPSPNet, resized
+from pipeline.models.networks.patch_head import PatchHead
 from pipeline.models.store import Model
 
 Network = Callable[[Tensor], Tensor]
@@ -57,14 +58,27 @@ def _torch(model: Model, numerics: Numerics) -> InferenceModel:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[numerics.precision]
     folded = FoldedPSPNet(model.network).to(numerics.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast = _Cast(folded, dtype)
-    if not numerics.on_cpu:
+    kind = torch.device(numerics.device).type
+    if kind == "cuda":
         _settle_cudnn()
+    if kind == "mps":
+        return InferenceModel(model.card, numerics, *_without_pooling(cast))
     if numerics.runtime == "compiled":
         network: Network = _Compiled(folded, cast.prepared)
         trunk: Trunk = _Compiled(_TrunkModule(folded), cast.prepared)
     else:
         network, trunk = cast if numerics.on_cpu else CudaGraphNetwork(cast), cast.trunk
     return InferenceModel(model.card, numerics, network, Halves(trunk, folded.head, folded.align_corners))
+
+
+def _without_pooling(cast: _Cast) -> tuple[Network, Halves]:
+    """Return a network and its halves for a Metal GPU, which cannot pool features to bins that do not divide them."""
+    head, align_corners = PatchHead(cast.network), cast.network.align_corners
+
+    def network(image: Tensor) -> Tensor:
+        return resized(head(*cast.trunk(image)), image, align_corners=align_corners)
+
+    return network, Halves(cast.trunk, head, align_corners)
 
 
 def _settle_cudnn() -> None:

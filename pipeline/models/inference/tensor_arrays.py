@@ -43,7 +43,7 @@ class TensorArrays:
 
     def finite(self, scores: Tensor) -> bool:
         """Whether all are finite."""
-        return bool(scores.sum(dtype=torch.float64).isfinite() or scores.isfinite().all())
+        return bool(scores.sum().isfinite() or scores.isfinite().all())  # a Metal GPU has no float64
 
     def copy(self, scores: Tensor) -> Tensor:
         """A copy of the scores."""

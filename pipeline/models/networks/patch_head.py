@@ -67,8 +67,13 @@ class PatchHead:
         if length not in self._axes:
             pool = torch.cat([_averages(side, length) for side in self._bins])
             resize = [_resize(side, length, self._kernel, align_corners=self._align_corners) for side in self._bins]
-            self._axes[length] = _Axis(pool.to(like), tuple(matrix.to(like) for matrix in resize))
+            self._axes[length] = _Axis(_sent(pool, like), tuple(_sent(matrix, like) for matrix in resize))
         return self._axes[length]
+
+
+def _sent(matrix: Tensor, like: Tensor) -> Tensor:
+    """Return a matrix in the numbers of `like`, on its device, which may have no float64."""
+    return matrix.to(like.dtype).to(like.device)
 
 
 def _by_input(taps: Tensor, hidden: int, kernel: int) -> Tensor:

@@ -8,21 +8,38 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.engine.arrays import HOST
-from pipeline.geometry import Lattice
+from pipeline.geometry import Box, Lattice
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.gpu import GpuPredictor, largest_batch, scaled_on_device
+from pipeline.models.inference.gpu import (
+    METAL_BATCH,
+    GpuPredictor,
+    Upload,
+    largest_batch,
+    measure_batch,
+    scaled_on_device,
+)
 from pipeline.models.inference.numerics import Numerics
-from pipeline.models.inference.runtime import InferenceModel, build_inference_model
+from pipeline.models.inference.runtime import InferenceModel, _Cast, _without_pooling, build_inference_model
+from pipeline.models.inference.shared import SharedPredictor
 from pipeline.models.inference.tensor_arrays import TensorArrays
+from pipeline.models.inference.tta import NO_AUGMENTATION
+from pipeline.models.inference.units import units_of
+from pipeline.models.networks.folded import FoldedPSPNet
 from tests.support.fakes import ArraySource, Identity, swept
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of
 
 CPU = TensorArrays(torch.device("cpu"))
 SCALING = Scaling.of(CARD_2D)
 SCENES = build_inference_model(model_of(CARD_2D))
+DEVICES = [
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")),
+    pytest.param("mps", marks=pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs a Metal GPU")),
+]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
 
@@ -74,6 +91,50 @@ def test_scaling_is_that_of_numpy(values, valid, window):
         torch.from_numpy(values), None if valid is None else torch.from_numpy(valid), scaling
     ).numpy()
     np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=20)
+@given(st_np.arrays(np.float32, (2, 3, 4), elements=st.sampled_from([0, 1, np.inf, -np.inf, np.nan, 3e38])))
+def test_finite_is_what_numpy_says(scores):
+    assert CPU.finite(torch.from_numpy(scores)) == np.isfinite(scores).all() == HOST.finite(scores)
+
+
+class WithoutDouble(TorchDispatchMode):
+    """Refuses what a Metal GPU has not: numbers of 64 bits that are no whole ones, and unsigned ones of 16 or 32."""
+
+    LACKING = frozenset({torch.float64, torch.uint16, torch.uint32, torch.uint64})
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        tensors = [x for x in pytree.tree_leaves(found) if isinstance(x, torch.Tensor)]
+        assert not self.LACKING & {x.dtype for x in tensors}, func
+        assert not ("adaptive_avg_pool2d" in func.name() and args[0].shape[-1] % args[1][-1]), func
+        return found
+
+
+def test_blending_and_deciding_need_no_numbers_of_64_bits():
+    scores = np.random.default_rng(0).random((2, 3, 5, 4), np.float32)
+    with WithoutDouble():
+        here = CPU.empty((3, 5, 4))
+        CPU.multiply(torch.from_numpy(scores[0]), CPU.to_device(scores[0, 0]), here)
+        CPU.argmax(here, np.empty((5, 4), np.uint8))
+        CPU.argmax(here, np.empty((5, 4), np.uint16))
+        assert CPU.finite(CPU.copy(here))
+        CPU.with_squares(torch.from_numpy(scores))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float64])
+def test_the_network_of_a_metal_gpu_needs_nothing_that_it_has_not(dtype):
+    values = np.random.default_rng(0).integers(0, 256, (3, 2, 64, 48)).astype(dtype)
+    folded = FoldedPSPNet(model_of(CARD_2D).network)
+    network, halves = _without_pooling(_Cast(folded, torch.float32))
+    predictor = GpuPredictor(InferenceModel(CARD_2D, Numerics(), network, halves), SCALING, batch=2)
+    predictor(values, None)  # matrices are made on the host, once for each size
+    upload = Upload(torch.device("cpu"))(values)
+    with WithoutDouble(), torch.inference_mode():
+        network(scaled_on_device(upload, None, SCALING)[:1])
+        halves.head(*halves.trunk(upload[:1]))
+    np.testing.assert_allclose(predictor(values, None), CpuPredictor(SCENES, SCALING)(values, None), atol=1e-5)
 
 
 def patches(count):
@@ -160,3 +221,30 @@ def test_a_gpu_blends_and_decides_as_the_host_does():
         swept(ArraySource(values), network(3, (0, 0)), lattice, height=8, labels=True) for network in (Identity, There)
     )
     assert here.tobytes() == there.tobytes()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_device_shares_features_as_the_host_does(device):
+    places, values = [Box((0, 0), (64, 48)), Box((32, 0), (96, 48))], patches(2).reshape(2, 2, 128, 48)[0]
+    found = []
+    for numerics in (Numerics(), Numerics(device)):
+        units = units_of(CARD_2D, None, NO_AUGMENTATION)
+        shared = SharedPredictor(build_inference_model(model_of(CARD_2D), numerics), SCALING, units)
+        scores = [shared.scores(part) for part in shared.parts(values, None, places)]
+        found.append([shared.arrays.to_numpy(each) for each in scores])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_device_computes_patches_as_the_host_does(device):
+    where = torch.device(device)
+    network = build_inference_model(model_of(CARD_2D), Numerics(device))
+    predictor = GpuPredictor(network, SCALING, batch=measure_batch(network.network, (2, 64, 48), where))
+    for dtype in (np.uint8, np.uint16, np.float64):
+        values = patches(5).astype(dtype)
+        found = predictor.arrays.to_numpy(predictor(values, None))
+        np.testing.assert_allclose(found, CpuPredictor(SCENES, SCALING)(values, None), atol=1e-3)
+
+
+def test_a_metal_gpu_has_a_batch_of_its_own():
+    assert measure_batch(SCENES.network, (2, 64, 48), torch.device("mps")) == METAL_BATCH

@@ -68,7 +68,7 @@ def _torch(model: Model, numerics: Numerics) -> InferenceModel:
         trunk: Trunk = _Compiled(_TrunkModule(folded), cast.prepared)
     else:
         network, trunk = cast if numerics.on_cpu else CudaGraphNetwork(cast), cast.trunk
-    return InferenceModel(model.card, numerics, network, Halves(trunk, folded.head, folded.align_corners))
+    return InferenceModel(model.card, numerics, network, Halves(trunk, PatchHead(folded), folded.align_corners))
 
 
 def _without_pooling(cast: _Cast) -> tuple[Network, Halves]:

@@ -92,7 +92,7 @@ class Int8:
     bin_sha256: str
     """SHA-256 of `int8.bin`, its weights, hexadecimal."""
     patch: Pair
-    """Height and width of the only patches that it takes, in model pixels."""
+    """Height and width of the only patches that it takes, in model pixels, unless they share features."""
     rest: Literal["float32", "bfloat16"]
     """What the layers that are not in int8 are computed in."""
     agreement: float

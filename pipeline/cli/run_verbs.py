@@ -59,18 +59,22 @@ def run(
 
     A stopped or crashed run continues where it was when the same command is given again.
     """
-    from pipeline.archive.archive import open_archive
-    from pipeline.archive.run import segment_all
-    from pipeline.cli.pseudonyms import without_names
-    from pipeline.cli.screen import Screen, print_reports
     from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import load_request
-    from pipeline.runs.observer import RunContext
+    from pipeline.runs.fork_server import expect_workers
 
     if hash_names and prefect:
         raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
     request = load_request(config, request)
     jobs = jobs_of(request, (lambda line: None) if hash_names else _tell)
+    expect_workers(jobs, resources)
+
+    from pipeline.archive.archive import open_archive
+    from pipeline.archive.run import segment_all
+    from pipeline.cli.pseudonyms import without_names
+    from pipeline.cli.screen import Screen, print_reports
+    from pipeline.runs.observer import RunContext
+
     ledger = _ledger_of(request, jobs, archives)
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
+import distributed.utils
 from dask.base import compute
 from dask.delayed import delayed
 from distributed import Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
 from pipeline.errors import PipelineError, RequestError
+from pipeline.runs.fork_server import METHOD, block_interrupts, start_fork_server
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -113,7 +113,10 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # else port 8787, which another run may hold
         "silence_logs": 50,
     }
-    with dask.config.set({"distributed.worker.daemon": False}), _block_interrupts():
+    start_fork_server()
+    distributed.utils._forkserver_preload_set = True  # else Dask imports pandas here, to have it preloaded
+    settings = {"distributed.worker.daemon": False, "distributed.worker.multiprocessing-method": METHOD}
+    with dask.config.set(settings), block_interrupts():
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
     with cluster, Client(cluster, set_as_default=False) as client:
         yield client
@@ -156,14 +159,3 @@ def _cluster(spec: Path) -> Any:  # noqa: ANN401  (a cluster of any library)
             "workers = 8, [options]"
         ) from error
     return cluster
-
-
-@contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Block Ctrl-C in processes that start meanwhile: a terminal sends it to all, but this process stops them."""
-    resource_tracker.ensure_running()  # would otherwise begin with the first process, and unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

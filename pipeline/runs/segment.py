@@ -30,6 +30,7 @@ from pipeline.io.versions import check_unchanged
 from pipeline.io.zarr import WorkSource
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.domain import remarks_on
+from pipeline.runs.fork_server import expect_workers
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
 from pipeline.runs.prepare import numerics_for, prepare
@@ -84,6 +85,7 @@ def segment(
 def segment_in(run: RunContext, job: Job) -> Report:
     """Segment one input in an existing context."""
     began, resources = time.monotonic(), run.resources
+    expect_workers([job], resources)
     prepared = prepare(job, resources)
     ledger = Ledger(prepared.work)
     prepared, done = _look_ahead(prepared, resources, ledger)

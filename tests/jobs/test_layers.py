@@ -27,7 +27,6 @@ from pipeline.models.store import load_model, save_model
 from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySource, Identity
 from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
-from tests.support.processes import warm_workers
 
 pytestmark = pytest.mark.slow
 
@@ -164,8 +163,7 @@ def test_the_labels_are_those_of_a_run_without_layers(layered, scene, models, tm
 @pytest.mark.parametrize("how", [{"rows": 2048}, {"memory": 6 << 20}, {"workers": 2}])
 def test_the_same_bytes_however_they_are_made(layered, scene, models, tmp_path, how):
     mask = tmp_path / "m_mask.tif"
-    with warm_workers():
-        again = segment(Job(str(scene), mask, str(models / "scene"), also=LAYERS), replace(CPU, **how))
+    again = segment(Job(str(scene), mask, str(models / "scene"), also=LAYERS), replace(CPU, **how))
     assert again.seam_index == layered[1].seam_index
     assert [contents(layer(mask, name)) for name in LAYERS] == [contents(layer(layered[0], name)) for name in LAYERS]
     assert contents(mask) == contents(layered[0])

@@ -35,7 +35,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
-from tests.support.processes import start_pipeline, warm_workers
+from tests.support.processes import start_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -208,8 +208,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tall, tmp_path, workers):
     assert 1 <= len(marks_of(job)) <= SLABS
     told = [0.0]
     watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
-    with warm_workers():
-        segment(job, Resources(workers=None if workers else 2), watch)
+    segment(job, Resources(workers=None if workers else 2), watch)
     assert sum(told) == pytest.approx(ROWS * COLUMNS)
     assert contents(job.output) == contents(tall.output)
 

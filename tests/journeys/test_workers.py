@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import signal
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import numpy as np
 import pytest
 
 from pipeline.jobs.job import Job, Resources
+from pipeline.runs.fork_server import METHOD
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
-from tests.support.processes import warm_workers, workers
+from tests.support.processes import workers
 
 pytestmark = pytest.mark.slow
 
@@ -46,12 +46,11 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("job", ["scene"], indirect=True)
-@pytest.mark.parametrize(("count", "begun"), [(1, warm_workers), (2, nullcontext), (4, warm_workers)])
-def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count, begun):
-    """Forked or, as outside of tests, spawned."""
+@pytest.mark.parametrize(("count", "method"), [(1, METHOD), (2, "spawn"), (4, METHOD)])
+def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count, method, monkeypatch):
+    monkeypatch.setattr("pipeline.runs.cluster.METHOD", method)
     output = tmp_path / job.output.name
-    with begun():
-        segment(replace(job, output=output), Resources(workers=count))
+    segment(replace(job, output=output), Resources(workers=count))
     assert sha256(output) == expected
     assert not list(tmp_path.glob("*.partial"))
 
@@ -69,8 +68,7 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(job, expected, 
             os.kill(at_work[0].pid, signal.SIGKILL)
             killed.append(at_work[0].pid)
 
-    with warm_workers():
-        report = segment(replace(job, output=output), Resources(workers=2), Callbacks(advanced=advanced))
+    report = segment(replace(job, output=output), Resources(workers=2), Callbacks(advanced=advanced))
     assert report.status == "done"
     assert len(set(killed)) == 2
     assert sha256(output) == expected
@@ -93,7 +91,7 @@ def test_runs_that_are_cut_across_make_the_same_bytes_and_one_worker_ends_what_m
         if cells:
             raise Enough
 
-    with pytest.raises(Enough), warm_workers():
+    with pytest.raises(Enough):
         segment(other, Resources(workers=2), Callbacks(advanced=advanced))
     marks = [mark.name.rpartition("_")[2] for mark in (sweep.folder / "done").iterdir()]
     assert marks

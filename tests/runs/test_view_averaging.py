@@ -29,7 +29,7 @@ from pipeline.sources.statistics import InputStatistics
 from tests.runs.test_segment import agree, reference
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
 from tests.support.observers import Callbacks
-from tests.support.processes import start_pipeline, warm_workers
+from tests.support.processes import start_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -167,8 +167,7 @@ def test_a_killed_process_goes_on_with_workers_in_other_bands(whole, tmp_path):
     process.join()
     told = [0.0]
     watch = Callbacks(started=lambda cells, done: told.append(done), advanced=told.append)
-    with warm_workers():
-        segment(job, replace(PLAIN, workers=2), watch)
+    segment(job, replace(PLAIN, workers=2), watch)
     assert sum(told) == pytest.approx(3 * np.prod(SHAPE))
     assert contents(job.output) == contents(whole.output)
 

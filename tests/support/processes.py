@@ -5,14 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-import dask
 import psutil
-from distributed.utils import get_mp_context
 
 WARM = [
     "distributed",
@@ -32,15 +28,6 @@ def warm() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(WARM)
     return context
-
-
-@contextmanager
-def warm_workers() -> Iterator[None]:
-    """Have Dask fork its workers; it spawns them otherwise."""
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        get_mp_context()  # sets what it preloads itself, the first time
-        warm()
-        yield
 
 
 def workers() -> list[psutil.Process]:

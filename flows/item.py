@@ -26,7 +26,7 @@ from pipeline import Job, Report, Resources, segment
 from pipeline.archive import Archive, WorkItem, failure_report, run_items
 from pipeline.decoding import Meaning
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
-from pipeline.runs import SILENT, Observer, RunContext, Stoppable
+from pipeline.runs import SILENT, Observer, RunContext, SharedWorkers, Stoppable
 
 _SECONDS = 1.0
 """Minimum time between two updates of a progress artifact."""
@@ -79,13 +79,17 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,
 )
 def segment_item(
-    job: Job, resources: Resources, bounds: Bounds = Bounds(), stop: Event | None = None
+    job: Job,
+    resources: Resources,
+    bounds: Bounds = Bounds(),
+    stop: Event | None = None,
+    workers: SharedWorkers | None = None,
 ) -> Report | State[Any]:
     """Segment one scene or volume; a retry resumes from finished slabs. The task is canceled if `stop` is set."""
-    observer = _create_tracker("Cells done")
+    run = RunContext(resources, _create_tracker("Cells done"), workers)
     with bounds.slot():
         try:
-            report = _segment_in_time(job, RunContext(resources, observer), bounds.seconds, stop or Event())
+            report = _segment_in_time(job, run, bounds.seconds, stop or Event())
         except Interrupted as error:
             return Cancelled(message=f"{error}")
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
@@ -106,16 +110,16 @@ class _Deadline(Stoppable):
 def _segment_in_time(job: Job, run: RunContext, seconds: float | None, stop: Event) -> Report:
     """Segment a job; it is stopped between two patches when its time is over."""
     try:
-        return segment(job, run.resources, _Deadline(run.observer, stop, seconds))
+        return segment(job, run.resources, _Deadline(run.observer, stop, seconds), workers=run.workers)
     except Interrupted as error:
         if stop.is_set():
             raise
         raise LateError(f"{job.name}: took longer than {seconds:g} s; finished slabs are kept") from error
 
 
-def _run_item(work: WorkItem, bounds: Bounds, stop: Event) -> Report:
-    """Run an item as a task and return its report, however it ended. Raises Interrupted if `stop` is set."""
-    state = segment_item(work.job, work.resources, bounds, stop, return_state=True)
+def _run_item(work: WorkItem, bounds: Bounds, workers: SharedWorkers) -> Report:
+    """Run an item as a task and return its report, however it ended. Raises Interrupted if the flow is to stop."""
+    state = segment_item(work.job, work.resources, bounds, workers.stop, workers, return_state=True)
     if state.is_completed():
         return cast("Report", state.result())
     if state.is_cancelled():
@@ -134,16 +138,16 @@ def segment_items(
     Their number is a progress artifact. Ctrl-C, or a canceled flow, stops running items between two patches.
     """
     progress = _create_tracker("Items done")
-    stop = Event()
+    workers = SharedWorkers()
 
     def each(work: WorkItem, number: int, count: int) -> Report:
         if number == 1:
             progress.started(count, 0)
-        report = _run_item(work, bounds, stop)
+        report = _run_item(work, bounds, workers)
         progress.advanced(1)
         return report
 
-    with ThreadPoolExecutor(bounds.at_once, "item") as pool:
+    with ThreadPoolExecutor(bounds.at_once, "item") as pool, workers:
 
         def mapped(call: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
             together = list(zip(*items, strict=True))
@@ -154,7 +158,7 @@ def segment_items(
         try:
             return run_items(jobs, run, each, archive, mapped)
         except BaseException:
-            stop.set()
+            workers.stop.set()
             raise
 
 

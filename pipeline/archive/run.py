@@ -28,9 +28,10 @@ from pipeline.errors import (
 from pipeline.io.address import as_utf8
 from pipeline.jobs.inputs import find_clashes
 from pipeline.jobs.job import Job, Resources
-from pipeline.runs.observer import RunContext
+from pipeline.runs.observer import RunContext, Stoppable
 from pipeline.runs.report import HELD, Report
 from pipeline.runs.segment import segment_in
+from pipeline.runs.shared_workers import SharedWorkers
 
 SAME_OUTPUT = "same-output"
 """Code of items whose masks would have the same name."""
@@ -46,13 +47,17 @@ def segment_all(jobs: Sequence[Job], run: RunContext, archive: Archive | None = 
         Interrupted: If the run is to stop.
 
     """
+    shares = len(jobs) > 1 and (run.resources.workers or run.resources.scheduler) is not None
+    with SharedWorkers() as workers:
+        shared = replace(run, workers=workers if shares else None)
 
-    def each(work: WorkItem, number: int, count: int) -> Report:
-        report = segment_one(work.job, RunContext(work.resources, run.observer.item(work.job, number, count)))
-        run.observer.finished(report if archive is None else left_to_others(report))
-        return report
+        def each(work: WorkItem, number: int, count: int) -> Report:
+            observer = Stoppable(run.observer.item(work.job, number, count), workers.stop)
+            report = segment_one(work.job, replace(shared, resources=work.resources, observer=observer))
+            run.observer.finished(report if archive is None else left_to_others(report))
+            return report
 
-    return run_items(jobs, run, each, archive)
+        return run_items(jobs, shared, each, archive, workers.mapped if shares else map)
 
 
 def run_items(

@@ -56,6 +56,8 @@ class Screen(Observer):
         self._teller = None if quiet or console.is_terminal else Thread(target=self._tell, daemon=True)
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
         self._before: list[Any] = []
+        self._lines: dict[str, TaskID] = {}
+        """By item in flight."""
 
     def __enter__(self) -> Self:
         self._before = [signal.signal(number, self._on_signal) for number in self._signals]
@@ -84,19 +86,24 @@ class Screen(Observer):
     def item(self, job: Job, number: int, count: int) -> Observer:
         """Return a line for the next item."""
         name = pseudonym(job.name) if self._hash_names else job.name
+        line = self._item(name, number, count)
+        self._lines[job.name] = line.task
+        return line
+
+    def _item(self, name: str, number: int, count: int) -> _Line:
         return self._line(name) if count == 1 else self._line(f"{number}/{count} {name}", f"{name}: ")
 
     def step(self, name: str) -> Observer:
         """Return a line for a step over all items, shown once it begins."""
         return self._line(name, shown=False)
 
-    def _line(self, name: str, before: str = "", *, shown: bool = True) -> Observer:
+    def _line(self, name: str, before: str = "", *, shown: bool = True) -> _Line:
         task = self._bar.add_task(visible(name), total=None, visible=shown)
         return _Line(self, self._bar, name, task, before)
 
     def finished(self, report: Report) -> None:
         """Remove the item's line, and print a failure at once."""
-        self._bar.remove_task(self._bar.task_ids[-1])
+        self._bar.remove_task(self._lines.pop(report.input))
         self.known(report)
 
     def known(self, report: Report) -> None:
@@ -123,17 +130,17 @@ class _Line(Observer):
     """A line of the bar, for one item or step."""
 
     def __init__(self, screen: Screen, bar: Bar, name: str, line: TaskID, before: str) -> None:
-        self._screen, self._bar, self._name, self._line = screen, bar, name, line
+        self._screen, self._bar, self._name, self.task = screen, bar, name, line
         self._before = before
 
     def started(self, cells: int, done: int) -> None:
-        self._bar.update(self._line, total=cells, completed=done, visible=True)
+        self._bar.update(self.task, total=cells, completed=done, visible=True)
 
     def advanced(self, cells: float) -> None:
-        self._bar.advance(self._line, cells)
+        self._bar.advance(self.task, cells)
 
     def phase(self, name: str) -> None:
-        self._bar.update(self._line, description=visible(f"{self._name}: {name}"))
+        self._bar.update(self.task, description=visible(f"{self._name}: {name}"))
 
     def note(self, line: str) -> None:
         self._screen.note(self._before + line)

@@ -9,12 +9,14 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
+    from pipeline.runs.shared_workers import SharedWorkers
 
-__all__ = ["SILENT", "Observer", "RunContext", "Stoppable"]
+__all__ = ["SILENT", "Observer", "RunContext", "SharedWorkers", "Stoppable"]
 
 __getattr__ = lazy(
     __name__,
     {
         "pipeline.runs.observer": ("SILENT", "Observer", "RunContext", "Stoppable"),
+        "pipeline.runs.shared_workers": ("SharedWorkers",),
     },
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from threading import RLock, get_ident
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -42,41 +43,145 @@ def map_distributed(
     scheduler: str | None = None,
     tick: Callable[[], None],
 ) -> list[Result]:
-    """Call `function` with each task in worker processes or on a cluster, and return all results.
+    """Call `function` with each task in workers of its own, see `DaskWorkers`, and return all results."""
+    there = DaskWorkers(workers, scheduler)
+    try:
+        return there.map(function, tasks, tick=tick)
+    finally:
+        there.close()
 
-    Workers that declare the resource GPU run one task at a time for each of their GPUs.
+
+class _Dropped(Exception):  # noqa: N818
+    """Another item stopped the workers."""
+
+
+class DaskWorkers:
+    """Worker processes on this machine, or the workers of a cluster, for one item or for several at a time.
+
+    They start, or are connected to, with the first tasks. Workers that declare the resource GPU run one task at a time
+    for each of their GPUs.
 
     Args:
-        function: What each task is given to.
-        tasks: Returns the tasks by name for a number of workers.
         workers: Processes on this machine.
         scheduler: Address, scheduler file or cluster description instead.
-        tick: Called a few times per second while tasks run.
-
-    Raises:
-        RequestError: If the scheduler cannot be reached.
-        PipelineError: If a worker keeps dying, or the scheduler does. The first error of a task is raised when no task
-            is running any more.
 
     """
-    with _client(workers, scheduler) as client, client.as_current():
-        there = _workers(client)
-        slots = workers or sum(int(about["resources"].get(GPU, about["nthreads"])) for about in there)
-        needed = {GPU: 1} if there and all(about["resources"].get(GPU) for about in there) else None
-        futures = [
-            client.submit(function, task, key=f"{name} {uuid4().hex[:8]}", pure=False, resources=needed)
-            for name, task in tasks(max(1, slots)).items()
-        ]
+
+    def __init__(self, workers: int | None = None, scheduler: str | None = None) -> None:
+        self._count, self._scheduler = workers, scheduler
+        self._lock, self._stack = RLock(), ExitStack()
+        self._client: Client | None = None
+        self._needed: dict[str, int] | None = None
+        self._slots = 1
+        self._waiting: dict[int, int] = {}
+
+    @property
+    def slots(self) -> int:
+        """Tasks that run at a time."""
+        return self._slots
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks that wait or run."""
+        return sum(list(self._waiting.values()))
+
+    def map(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Callable[[int], Mapping[str, Task]],
+        *,
+        tick: Callable[[], None],
+        submitted: Callable[[], None] = lambda: None,
+    ) -> list[Result]:
+        """Call `function` with each task, and return all results; several threads may do so at a time.
+
+        Args:
+            function: What each task is given to.
+            tasks: Returns the tasks by name for a number of workers.
+            tick: Called a few times per second while tasks run. What it raises stops all workers; tasks of other
+                threads begin again.
+            submitted: Called when the tasks are there.
+
+        Raises:
+            RequestError: If the scheduler cannot be reached.
+            PipelineError: If a worker keeps dying, or the scheduler does. The first error of a task is raised when no
+                task of this call is running any more.
+
+        """
+        while True:
+            client = self._connected()
+            named = tasks(self._slots)
+            with suppress(_Dropped), client.as_current():
+                return self._map(client, function, named, tick, submitted)
+            tick()
+
+    def close(self) -> None:
+        """Stop the workers, and what they run, or leave the cluster."""
+        with self._lock:
+            self._client = None
+            self._stack.close()
+
+    def _map(
+        self,
+        client: Client,
+        function: Callable[[Task], Result],
+        tasks: Mapping[str, Task],
+        tick: Callable[[], None],
+        submitted: Callable[[], None],
+    ) -> list[Result]:
         try:
-            _wait_for(futures, tick)
+            futures = [
+                client.submit(function, task, key=f"{name} {uuid4().hex[:8]}", pure=False, resources=self._needed)
+                for name, task in tasks.items()
+            ]
+            self._wait(client, futures, tick, submitted)
             return list(client.gather(futures))
         except KilledWorker as error:
             raise PipelineError("a worker kept dying, probably out of memory; reduce --workers or --memory") from error
-        except CancelledError as error:
-            raise _lost(scheduler) from error
-        except BaseException:
-            client.cancel(futures, force=True)
+        except (CancelledError, OSError, RuntimeError) as error:
+            if client is not self._client:
+                raise _Dropped from error
+            if isinstance(error, CancelledError):
+                raise _lost(self._scheduler) from error
             raise
+        finally:
+            self._waiting.pop(get_ident(), None)
+
+    def _wait(
+        self, client: Client, futures: list[Future[Any]], tick: Callable[[], None], submitted: Callable[[], None]
+    ) -> None:
+        waiting = set(futures)
+        self._waiting[get_ident()] = len(waiting)
+        submitted()
+        while waiting:
+            with suppress(TimeoutError):
+                waiting = set(wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED").not_done)
+            self._waiting[get_ident()] = len(waiting)
+            try:
+                tick()
+            except BaseException:
+                self._drop(client, futures)
+                raise
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is not None and self._client.status != "running":
+                self.close()
+            if self._client is None:
+                client = self._stack.enter_context(_client(self._count, self._scheduler))
+                there = _workers(client)
+                resources = [about["resources"].get(GPU) for about in there]
+                self._needed = {GPU: 1} if there and all(resources) else None
+                slots = self._count or sum(int(about["resources"].get(GPU, about["nthreads"])) for about in there)
+                self._client, self._slots = client, max(1, slots)
+            return self._client
+
+    def _drop(self, client: Client, futures: list[Future[Any]]) -> None:
+        """Stop tasks that run: that takes the end of their workers."""
+        with self._lock:
+            if client is self._client:
+                client.cancel(futures, force=True)
+                self.close()
 
 
 def _lost(scheduler: str | None) -> PipelineError:
@@ -94,14 +199,6 @@ def _workers(client: Client) -> list[dict[str, Any]]:
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
 
 
-def _wait_for(futures: list[Future[Any]], tick: Callable[[], None]) -> None:
-    waiting = set(futures)
-    while waiting:
-        with suppress(TimeoutError):
-            waiting = set(wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED").not_done)
-        tick()
-
-
 @contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     if scheduler is not None:
@@ -116,10 +213,11 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     start_fork_server()
     distributed.utils._forkserver_preload_set = True  # else Dask imports pandas here, to have it preloaded
     settings = {"distributed.worker.daemon": False, "distributed.worker.multiprocessing-method": METHOD}
-    with dask.config.set(settings), block_interrupts():
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
-    with cluster, Client(cluster, set_as_default=False) as client:
-        yield client
+    with dask.config.set(settings):  # also for workers that replace others
+        with block_interrupts():
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
 
 
 @contextmanager

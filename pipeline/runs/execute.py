@@ -102,12 +102,14 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
 
     def tasks(workers: int) -> dict[str, Task]:
         shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
-        followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
+        if not followed:  # else the workers were stopped meanwhile
+            followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
         return {_task_name(view, part): _task_elsewhere(view, part) for view, runs in shared for part in runs}
 
-    return cluster.map_distributed(
-        sweep_task, tasks, workers=run.resources.workers, scheduler=run.resources.scheduler, tick=look
-    )
+    count, scheduler = run.resources.workers, run.resources.scheduler
+    if run.workers is None:
+        return cluster.map_distributed(sweep_task, tasks, workers=count, scheduler=scheduler, tick=look)
+    return run.workers.map(partial(cluster.DaskWorkers, count, scheduler), sweep_task, tasks, tick=look)
 
 
 def _task_elsewhere(view: ViewSweep, run: Run) -> Task:

@@ -13,6 +13,7 @@ from pipeline.geometry import Box, Lattice, split_runs
 from pipeline.geometry.partition import patches_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.report import Report
+from pipeline.runs.shared_workers import SharedWorkers
 
 
 class Observer(SweepObserver):
@@ -168,3 +169,5 @@ class RunContext:
 
     resources: Resources = Resources()
     observer: Observer = SILENT
+    workers: SharedWorkers | None = None
+    """Workers that this run shares with others; None: its own."""

@@ -43,6 +43,7 @@ from pipeline.runs.publish import (
     publish,
 )
 from pipeline.runs.report import Remark, Report
+from pipeline.runs.shared_workers import SharedWorkers
 from pipeline.runs.staging import stage_and_count
 from pipeline.runs.stoppable import StoppableSource
 from pipeline.runs.stores import check, labels_part, parts_of, view_parts
@@ -57,7 +58,12 @@ _MENDED = 3
 
 
 def segment(
-    job: Job, resources: Resources = Resources(), observer: Observer = SILENT, *, stop: Event | None = None
+    job: Job,
+    resources: Resources = Resources(),
+    observer: Observer = SILENT,
+    *,
+    stop: Event | None = None,
+    workers: SharedWorkers | None = None,
 ) -> Report:
     """Segment one input into a mask file with exactly its geometry.
 
@@ -69,6 +75,7 @@ def segment(
         resources: Speed and memory.
         observer: Follows the run, and may stop it.
         stop: An event that stops the run.
+        workers: Workers that several runs with the same `resources` share; None: this run starts its own.
 
     Returns:
         The result: done or skipped.
@@ -79,7 +86,7 @@ def segment(
         Interrupted: If `stop` is set, or the observer stops the run.
 
     """
-    return segment_in(RunContext(resources, observer if stop is None else Stoppable(observer, stop)), job)
+    return segment_in(RunContext(resources, observer if stop is None else Stoppable(observer, stop), workers), job)
 
 
 def segment_in(run: RunContext, job: Job) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 
 from pipeline.geometry.box import Box
 from pipeline.geometry.lattice import Lattice
@@ -55,6 +55,11 @@ class Blocks:
     def parts(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
         """Starts of patches by block, per axis."""
         return tuple(_even(starts, size) for starts, size in zip(self.lattice.starts, self.size, strict=True))
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, ...], ...]:
+        """Per axis: how many starts of patches are before each block, and at last all of them."""
+        return tuple((0, *accumulate(map(len, starts))) for starts in self.parts)
 
     @property
     def reach(self) -> int:

@@ -33,14 +33,24 @@ def cut_slabs(shape: tuple[int, ...], height: int, width: int | None = None) -> 
     )
 
 
-def cut_across(slabs: Iterable[Box], width: int) -> tuple[Box, ...]:
-    """Cut slabs into strips of `width` columns, ordered strip by strip."""
+def cut_across(slabs: Iterable[Box], side: int, parts: int) -> tuple[Box, ...]:
+    """Cut slabs into at most `parts` strips at multiples of `side`, as even as can be, ordered strip by strip.
+
+    >>> [slab.shape for slab in cut_across(cut_slabs((4, 26), 4), 4, 3)]
+    [(4, 8), (4, 8), (4, 10)]
+    """
     strips = (
-        Box((*slab.start[:-1], left), (*slab.stop[:-1], min(left + width, slab.stop[-1])))
+        Box((*slab.start[:-1], slab.start[-1] + left), (*slab.stop[:-1], slab.start[-1] + right))
         for slab in slabs
-        for left in range(slab.start[-1], slab.stop[-1], width)
+        for left, right in _columns(slab.shape[-1], side, parts)
     )
     return tuple(sorted(strips, key=lambda strip: (strip.start[-1], strip.start[0])))
+
+
+def _columns(width: int, side: int, parts: int) -> Iterable[tuple[int, int]]:
+    chunks = -(-width // side)
+    parts = min(parts, chunks)
+    return pairwise([*(chunks * part // parts * side for part in range(parts)), width])
 
 
 def covered(slabs: Iterable[Box], done: Sequence[Box]) -> set[Box]:

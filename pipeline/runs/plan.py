@@ -104,7 +104,9 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         disk_bytes=_disk(prepared),
         **asdict(prepared.numerics),
         runs=sum(map(len, shared)),
-        recomputed=max(recomputed(sweep.lattice, runs) for sweep, runs in zip(sweeps, shared, strict=True)),
+        recomputed=max(
+            recomputed(sweep.lattice, runs, sweep.view.blocks) for sweep, runs in zip(sweeps, shared, strict=True)
+        ),
         seconds=sum(map(_seconds, sweeps)) if probe else None,
         warnings=remarks_on(prepared),
     )

@@ -74,7 +74,7 @@ class ViewSweep:
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
         """Share slabs of the grid among workers."""
-        return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)])
+        return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)], self.view.blocks)
 
     def memory(self, width: int | None = None) -> int:
         """Return the bytes that the sweep holds: overlaps carried over, rows read ahead, slabs, a block of the file.

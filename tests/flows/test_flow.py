@@ -71,11 +71,11 @@ def failing(monkeypatch, errors):
     """Let the next calls fail with `errors`, and count all calls."""
     calls = []
 
-    def counted(*words):
+    def counted(*words, **more):
         calls.append(words)
         if len(calls) <= len(errors):
             raise errors[len(calls) - 1]
-        return segment(*words)
+        return segment(*words, **more)
 
     monkeypatch.setattr(item_room, "segment", counted)
     return calls
@@ -190,12 +190,12 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
     ]
     running, most = [], []
 
-    def watched(job, *more):
+    def watched(job, *more, **shared):
         running.append(job)
         most.append(len(running))
         time.sleep(0.3)
         try:
-            return segment(job, *more)
+            return segment(job, *more, **shared)
         finally:
             running.remove(job)
 
@@ -225,13 +225,13 @@ def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch)
         for n in range(3)
     ]
 
-    def interrupted(job, resources, observer):
+    def interrupted(job, resources, observer, **shared):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         for _ in range(200):
             if observer.should_stop():
                 break
             time.sleep(0.05)
-        return segment(job, resources, observer)
+        return segment(job, resources, observer, **shared)
 
     monkeypatch.setattr(item_room, "segment", interrupted)
     with pytest.raises(KeyboardInterrupt):

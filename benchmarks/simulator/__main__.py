@@ -2,20 +2,20 @@
 
     python -m benchmarks.simulator measure FOLDER [--side 2048] [--backbone resnet18]
     python -m benchmarks.simulator replay FOLDER/costs.json [--side 100000] [--read-mbps 1000] [--write-mbps 1000]
-        [--gpu-speedup 1] [--strip COLUMNS] [--json] [--check SIDE]
+        [--gpu-speedup 1] [--strip COLUMNS] [--cost NAME=VALUE ...] [--json] [--check SIDE]
 
 `measure` sweeps scenes made in FOLDER on the CPU and writes costs.json. `replay` shares a square scene out as `pipeline
 run --workers` does, and plays each number of workers through: a worker computes on one thread, or on a GPU that is so
-many times faster; bandwidths are of all workers together. The columns after the speed-up (over one worker with one run)
-tell for which part of the wall time the busiest of a kind is busy. `--check` measures the wall time of a small scene
-with 1 and 2 workers of this machine, and prints what is simulated beside it.
+many times faster; bandwidths are of all workers together; `--cost` replaces what was measured. The columns after the
+speed-up (over one worker with one run) tell for which part of the wall time the busiest of a kind is busy. `--check`
+measures the wall time of a small scene with 1 and 2 workers of this machine, and prints what is simulated beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _replay(asked: argparse.Namespace) -> None:
-    costs = Costs.load(asked.costs)
+    costs = replace(Costs.load(asked.costs), **dict(asked.cost))
     storage = Storage(asked.read_mbps, asked.write_mbps)
     alone, outcomes = compare(costs.on_gpu(asked.gpu_speedup), asked.side, storage, WORKERS, asked.strip)
     rows = [_row(outcome, alone) for outcome in outcomes]
@@ -83,6 +83,11 @@ def _cell(value: float | str) -> str:
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
+def _cost(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.simulator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -99,6 +104,7 @@ def _parsed() -> argparse.Namespace:
     replaying.add_argument("--write-mbps", type=float, default=1000)
     replaying.add_argument("--gpu-speedup", type=float, default=1)
     replaying.add_argument("--strip", type=int)
+    replaying.add_argument("--cost", type=_cost, action="append", default=[], metavar="NAME=VALUE")
     replaying.add_argument("--json", action="store_true")
     replaying.add_argument("--check", type=int, metavar="SIDE")
     return parser.parse_args()

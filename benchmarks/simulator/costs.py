@@ -44,9 +44,9 @@ class Costs:
     mask_mb: float
     """Of the mask, for each Mpx; it is written twice, the second time in the order of a COG."""
     begin_s: float
-    """Once: the command, its checks, the trial of its numerics, and the processes of its workers."""
+    """Once: the command, its checks, and the trial of its numerics, beside which the server of workers starts."""
     worker_s: float
-    """Once for each worker: libraries and model."""
+    """Once for each worker: to begin, and to load the model."""
     task_s: float
     """The scheduler, for each run of bands."""
 

@@ -26,7 +26,6 @@ from benchmarks.simulator.timed import TimedPredictor, TimedSink, TimedSource
 from pipeline.engine import Predictor, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.files.atomic import remove
-from pipeline.geometry.partition import patches_of
 from pipeline.io.zarr import create_labels, mask_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.masks.export import export
@@ -93,7 +92,7 @@ def measure(folder: Path, side: int, backbone: Backbone) -> Costs:
         read_mb=_megabytes(Path(view.prepared.job.input)) / mpx,
         store_mb=store_mb / mpx,
         mask_mb=mask_mb / mpx,
-        **_starts(folder, backbone, patch_s),
+        **_starts(folder, backbone),
     )
 
 
@@ -129,7 +128,7 @@ def _swept(view: ViewSweep, predictor: Predictor) -> Swept:
 def _free(view: ViewSweep) -> Free:
     sweeps = tuple(_swept(view, NullNetwork()) for _ in range(REPEATS))
     store, output = view.prepared.work / MASK, view.prepared.output
-    published = [_cpu(lambda: export(store, output, overwrite=True))[0] for _ in range(REPEATS)]
+    published = [_cpu(lambda: export(store, output, overwrite=True)) for _ in range(REPEATS)]
     return Free(sweeps, median(one.blend_s for one in sweeps), median(published))
 
 
@@ -138,35 +137,41 @@ def _megabytes(path: Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def _starts(folder: Path, backbone: Backbone, patch_s: float) -> dict[str, float]:
-    """What it takes to begin, by tasks that do nothing or only load the model, and by a run less its patches."""
+def _starts(folder: Path, backbone: Backbone) -> dict[str, float]:
+    """What it takes to begin, by tasks that do nothing or only load the model, and by the command beside its worker."""
     view = _prepared(folder, BEGUN, backbone)
-    here, there = _cpu(lambda: _map(time.sleep, 0.0, 1))
-    here_many, there_many = _cpu(lambda: _map(time.sleep, 0.0, 1 + TASKS))
-    _, there_loaded = _cpu(lambda: _map(_load, view, 1))
+    here, there = _map(_nothing, None, 1)
+    here_many, there_many = _map(_nothing, None, 1 + TASKS)
+    _, there_loaded = _map(_load, view, 1)
     call = command(Path(view.prepared.job.input), view.prepared.output, folder / backbone, 1)
-    _, whole = _cpu(lambda: subprocess.run(call, check=True, stdout=subprocess.DEVNULL))
-    worker_s = there_loaded - there
+    before = _of_children()
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
     task_s = (here_many - here + there_many - there) / TASKS
-    patches = patches_of(view.lattice, view.runs(view.slabs(MEANS), 1))
-    return {"begin_s": whole - worker_s - patches * patch_s, "worker_s": worker_s, "task_s": task_s}
+    return {"begin_s": _of_children() - before, "worker_s": there_loaded, "task_s": task_s}
 
 
-def _map(function: Callable[[Task], None], task: Task, count: int) -> None:
-    map_distributed(
-        function, lambda _: {f"task-{number}": task for number in range(count)}, workers=1, tick=lambda: None
-    )
+def _map(function: Callable[[Task], float], task: Task, count: int) -> tuple[float, float]:
+    """CPU seconds of this process for so many tasks, and those of the worker after the last one."""
+    tasks = {f"task-{number}": task for number in range(count)}
+    before = time.process_time()
+    there = map_distributed(function, lambda _: tasks, workers=1, tick=lambda: None)
+    return time.process_time() - before, max(there)
 
 
-def _load(view: ViewSweep) -> None:
+def _nothing(task: None) -> float:
+    return time.process_time()
+
+
+def _load(view: ViewSweep) -> float:
     build_predictor(view, 1)
+    return time.process_time()
 
 
-def _cpu(work: Callable[[], object]) -> tuple[float, float]:
-    """CPU seconds of this process, and of those that it began and waited for."""
-    before = time.process_time(), _of_children()
+def _cpu(work: Callable[[], object]) -> float:
+    """CPU seconds of this process."""
+    before = time.process_time()
     work()
-    return time.process_time() - before[0], _of_children() - before[1]
+    return time.process_time() - before
 
 
 def _of_children() -> float:

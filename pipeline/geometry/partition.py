@@ -10,7 +10,7 @@ from math import isqrt, prod
 import numpy as np
 
 from pipeline.geometry import Blocks, Box, Lattice, cut_across, split_runs
-from pipeline.geometry.slabs import Run
+from pipeline.geometry.slabs import Run, share_runs
 
 UNEVENNESS = 0.05
 """By how much workers may differ in speed: that share of its longest run is what the last one is waited for."""
@@ -37,10 +37,10 @@ def _choices(slabs: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Ru
     """Partitions of the slabs: a few runs per worker, in any number of strips."""
     widest = max((slab.shape[-1] for slab in slabs), default=0)
     for strips in range(1, min(2 + isqrt(_RUNS_PER_WORKER[0] * workers), 1 + -(-widest // side))):
-        cut = cut_across(slabs, side, strips)
+        whole = split_runs(cut_across(slabs, side, strips), 1)
         for each in _RUNS_PER_WORKER:
             parts = each * workers
-            yield from (split_runs(cut, number) for number in {parts, max(1, parts // strips) * strips})
+            yield from (share_runs(whole, number) for number in {parts, max(1, parts // strips) * strips})
 
 
 def _time(patches: Sequence[int], workers: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +81,25 @@ def split_runs(slabs: Iterable[Box], parts: int) -> tuple[Run, ...]:
     stretches = _stretches(slabs)
     total = sum(len(run) for run in stretches)
     return tuple(part for run in stretches for part in _even(run, min(len(run), -(-len(run) * parts // total))))
+
+
+def share_runs(runs: Sequence[Run], parts: int) -> tuple[Run, ...]:
+    """Cut runs into `parts` runs of much the same size, or as near to that number as slabs allow.
+
+    >>> [len(run) for run in share_runs(split_runs((*cut_slabs((12, 9), 1), *cut_slabs((30, 9), 1)[15:]), 1), 7)]
+    [4, 4, 4, 3, 4, 4, 4]
+    """
+    counts = [1 for _ in runs]
+    sizes = [Box(run[0].start, run[-1].stop).size for run in runs]
+    largest, left = [(-size, number) for number, size in enumerate(sizes)], parts - len(runs)
+    heapify(largest)
+    while largest and left > 0:
+        _, number = heappop(largest)
+        if counts[number] < len(runs[number]):
+            counts[number] += 1
+            left -= 1
+            heappush(largest, (-sizes[number] / counts[number], number))
+    return tuple(part for run, count in zip(runs, counts, strict=True) for part in _even(run, count))
 
 
 def _even(run: Run, parts: int) -> list[Run]:

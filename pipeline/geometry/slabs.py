@@ -91,7 +91,8 @@ def share_runs(runs: Sequence[Run], parts: int) -> tuple[Run, ...]:
     """
     counts = [1 for _ in runs]
     sizes = [Box(run[0].start, run[-1].stop).size for run in runs]
-    largest, left = [(-size, number) for number, size in enumerate(sizes)], parts - len(runs)
+    largest: list[tuple[float, int]] = [(-size, number) for number, size in enumerate(sizes)]
+    left = parts - len(runs)
     heapify(largest)
     while largest and left > 0:
         _, number = heappop(largest)

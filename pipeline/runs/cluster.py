@@ -72,7 +72,7 @@ class DaskWorkers:
         self._lock, self._stack = RLock(), ExitStack()
         self._client: Client | None = None
         self._needed: dict[str, int] | None = None
-        self._slots = 1
+        self._slots = workers or 1
         self._waiting: dict[int, int] = {}
 
     @property
@@ -168,13 +168,17 @@ class DaskWorkers:
             if self._client is not None and self._client.status != "running":
                 self.close()
             if self._client is None:
-                client = self._stack.enter_context(_client(self._count, self._scheduler))
-                there = _workers(client)
-                resources = [about["resources"].get(GPU) for about in there]
-                self._needed = {GPU: 1} if there and all(resources) else None
-                slots = self._count or sum(int(about["resources"].get(GPU, about["nthreads"])) for about in there)
-                self._client, self._slots = client, max(1, slots)
+                self._client = self._stack.enter_context(_client(self._count, self._scheduler))
+            if self._scheduler is not None:
+                self._look(self._client)
             return self._client
+
+    def _look(self, client: Client) -> None:
+        """See which workers have joined the cluster, and whether they want one task for each GPU."""
+        there = [(about["resources"].get(GPU), about["nthreads"]) for about in _workers(client)]
+        self._needed = {GPU: 1} if there and all(gpus for gpus, _ in there) else None
+        slots = sum(int(threads if gpus is None else gpus) for gpus, threads in there)
+        self._slots = self._count or max(1, slots)
 
     def _drop(self, client: Client, futures: list[Future[Any]]) -> None:
         """Stop tasks that run: that takes the end of their workers."""

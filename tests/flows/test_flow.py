@@ -22,6 +22,7 @@ from flows.watch import watch_flow
 from pipeline.errors import InputError, ModelError, PipelineError, RequestError
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.store import load_card
+from pipeline.runs import cluster
 from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, listing, pixels, put_scene
 from tests.support.trainings import TOML, put_scenes
@@ -216,6 +217,25 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
         assert word in state.message
     with pytest.raises(RequestError, match="must be positive"):
         Bounds(at_once=0)
+
+
+def test_items_share_workers(server, models, tmp_path, monkeypatch):
+    """One cluster for all items, though each is a task of its own."""
+    jobs = [
+        Job(str(put_scene(tmp_path / f"{n}.tif", pixels((2, 40, 30), n))), model=str(models / "scene"))
+        for n in range(3)
+    ]
+    started: list[int] = []
+    start = cluster._client
+
+    def counted(count, scheduler):
+        started.append(count)
+        return start(count, scheduler)
+
+    monkeypatch.setattr(cluster, "_client", counted)
+    reports = flow_room.segment_flow(jobs, Resources(workers=2), bounds=Bounds(at_once=2))
+    assert [(report.input, report.status) for report in reports] == [(job.input, "done") for job in jobs]
+    assert started == [2]
 
 
 def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ settings.register_profile("search", deadline=None, max_examples=400)
 settings.load_profile("default")
 
 
-# Modules of tests and libraries stay for the whole run: a fifth of the time in which they are collected went into looking
-# for garbage among them, again and again.
+# Modules of tests and libraries stay for the whole run: a fifth of the time of collecting them went into looking for
+# garbage among them, again and again.
 gc.disable()
 
 

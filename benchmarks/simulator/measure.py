@@ -26,13 +26,14 @@ from benchmarks.simulator.timed import TimedPredictor, TimedSink, TimedSource
 from pipeline.engine import Predictor, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.files.atomic import remove
-from pipeline.io.zarr import create_labels, mask_of
+from pipeline.io.zarr import mask_of
 from pipeline.jobs.job import Job, Resources
-from pipeline.masks.export import export
 from pipeline.models.spec import Backbone
 from pipeline.runs.cluster import map_distributed
 from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
+from pipeline.runs.publish import publish
+from pipeline.runs.stores import parts_of
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import MASK, labels_sink, swept_source
 
@@ -113,8 +114,8 @@ def _prepared(folder: Path, side: int, backbone: Backbone) -> ViewSweep:
 def _swept(view: ViewSweep, predictor: Predictor) -> Swept:
     prepared = view.prepared
     remove(prepared.work)
-    labels = {"nodata": int(prepared.labels.nodata), "classes": prepared.classes}
-    create_labels(prepared.work / MASK, view.grid, prepared.labels.dtype, **labels, provenance={})
+    for part in parts_of(prepared):
+        part.create()
     Ledger(prepared.work).begin(prepared.fingerprint())
     source, network, sink = TimedSource(swept_source(view)), TimedPredictor(predictor), TimedSink(labels_sink(prepared))
     began = time.thread_time()
@@ -127,8 +128,7 @@ def _swept(view: ViewSweep, predictor: Predictor) -> Swept:
 
 def _free(view: ViewSweep) -> Free:
     sweeps = tuple(_swept(view, NullNetwork()) for _ in range(REPEATS))
-    store, output = view.prepared.work / MASK, view.prepared.output
-    published = [_cpu(lambda: export(store, output, overwrite=True)) for _ in range(REPEATS)]
+    published = [_cpu(lambda: publish(view.prepared, 0)) for _ in range(REPEATS)]
     return Free(sweeps, median(one.blend_s for one in sweeps), median(published))
 
 

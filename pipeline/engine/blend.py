@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import cycle, pairwise
 from operator import lt
 from typing import Any
 
@@ -31,6 +31,9 @@ class Blend:
     depend on how the grid was cut into slabs, runs and strips.
     """
 
+    TILES = 2
+    """Number of the calls of `add` whose results are valid at the same time."""
+
     def __init__(self, classes: int, lattice: Lattice, region: Box, arrays: Arrays = HOST) -> None:
         """Expect the patches of `lattice` that touch `region`, with scores in `arrays`."""
         patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
@@ -45,7 +48,8 @@ class Blend:
         span = tuple(axis[-1] + side - axis[0] for axis, side in zip(starts, patch, strict=True))
         shared = [max((stop - start for start, stop in before.items()), default=0) for before in self._before]
         self._arrays = arrays
-        self._tile = arrays.empty((planes, classes, *patch))
+        self._tiles = cycle([arrays.empty((planes, classes, *patch)) for _ in range(self.TILES)])
+        self._tile = next(self._tiles)
         self._carried = [
             arrays.empty((planes, classes, *patch[:axis], shared[axis], *span[axis + 1 :]))
             for axis in range(len(patch))
@@ -55,9 +59,11 @@ class Blend:
         """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
         Returns:
-            Boxes of the cells that are final with this patch, and their scores, which are valid until the next call.
+            Boxes of the cells that are final with this patch, and their scores, which are valid until the next call but
+            one.
 
         """
+        self._tile = next(self._tiles)
         alone = self._alone(patch) if scores is not None else Box(patch.start, patch.start)
         self._weigh(scores, weights, patch, alone)
         rest = patch

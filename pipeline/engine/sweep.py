@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.engine.arrays import arrays_of
 from pipeline.engine.blend import Blend
 from pipeline.engine.block_network import BlockNetwork
-from pipeline.engine.network import Failure, Network, PatchNetwork
+from pipeline.engine.call_queue import CallQueue
+from pipeline.engine.network import Failure, Network, PatchNetwork, PatchScores
 from pipeline.engine.observer import NO_OBSERVER, SweepObserver
 from pipeline.engine.protocols import BlockPredictor, PlainSource, Predictor, Sink, Source, as_source
 from pipeline.engine.reader import RowBuffer, readers_of
@@ -56,20 +62,23 @@ def sweep(
         readers = stack.enter_context(ThreadPoolExecutor(readers_of(source.info), "read"))
         pool = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
+        decider = stack.enter_context(ThreadPoolExecutor(1, "decide"))
         stack.callback(_cancel, readers, pool)
         held = RowBuffer(source, network.needed.clip(Box.whole(source.grid.shape)), _step(lattice), readers)
         arrays = arrays_of(predictor)
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
         blend = Blend(predictor.classes + recipe.needs_second_moment, lattice, region, arrays)
+        decided = CallQueue(decider)
         for scored in network.scored(held, pool, observer):
-            slabs.complete(scored.row)
+            decided.put(partial(_begin, slabs, scored))
             held.drop(scored.row - network.reach)
-            slabs.mark_failed(failure.patch for failure in scored.failures)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
-                    for cells, final in blend.add(patch, scores, weights):
-                        _decide(cells.clip(region), cells, final, held, slabs)
+                    final = list(_final(blend.add(patch, scores, weights), region, held))
+                    decided.put(partial(_decide, slabs, final))
+                    decided.settle(left=Blend.TILES - 1)
+        decided.settle()
         slabs.complete(lattice.shape[0])
         slabs.finish()
         return network.failures()
@@ -89,9 +98,29 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
-def _decide(inside: Box, cells: Box, scores: Any, held: RowBuffer, slabs: SlabWriter) -> None:  # noqa: ANN401
-    if inside.size:
-        slabs.put(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
+class _Cells(NamedTuple):
+    """Cells that are final, with their scores and those that are valid; None: all."""
+
+    box: Box
+    scores: Any
+    valid: NDArray[np.bool_] | None
+
+
+def _final(parts: Iterable[tuple[Box, Any]], region: Box, held: RowBuffer) -> Iterator[_Cells]:
+    for cells, scores in parts:
+        inside = cells.clip(region)
+        if inside.size:
+            yield _Cells(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
+
+
+def _begin(slabs: SlabWriter, scored: PatchScores) -> None:
+    slabs.complete(scored.row)
+    slabs.mark_failed(failure.patch for failure in scored.failures)
+
+
+def _decide(slabs: SlabWriter, final: Sequence[_Cells]) -> None:
+    for cells in final:
+        slabs.put(*cells)
 
 
 def _cancel(*pools: ThreadPoolExecutor) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 
 import psutil
 import pytest
@@ -45,6 +46,7 @@ def found(name: str) -> object:
 
 
 def test_a_worker_begins_with_the_network_imported_on_one_thread_and_deaf_to_interrupts():
+    forkserver._forkserver._stop()  # one that other tests have started
     before = dict(os.environ)
     (there,) = map_distributed(found, lambda _: {"found": "OMP_NUM_THREADS"}, workers=1, tick=lambda: None)
     assert there == {"threads": 1, "environment": before.get("OMP_NUM_THREADS", "1"), "blocked": True}

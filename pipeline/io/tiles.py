@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,26 @@ TILE = 512
 """Cells along a side of a tile: GDAL's own choice for Cloud Optimized GeoTIFFs."""
 _WELL = 24
 """How much smaller a tile gets if its runs pack it well."""
+
+
+class Tail(NamedTuple):
+    """What identifies a packed tile."""
+
+    size: int
+    """Bytes."""
+    checksum: int
+
+
+class Packed(NamedTuple):
+    """A tile as `pack` made it."""
+
+    content: bytes
+    checksum: int
+
+    @property
+    def tail(self) -> Tail:
+        """What identifies it."""
+        return Tail(len(self.content), self.checksum)
 
 
 class Tiles(Protocol):
@@ -27,8 +47,22 @@ class Tiles(Protocol):
         """Type of the labels, little-endian."""
         ...
 
-    def packed(self, row: int, column: int) -> bytes | None:
-        """Return a tile as `pack` made it, checked; None if it is nodata alone.
+    @property
+    def overview(self) -> Tiles | None:
+        """The first overview, if it is there already."""
+        ...
+
+    def tail(self, row: int, column: int) -> Tail | None:
+        """Return what identifies a tile, without reading it all; None if it is nodata alone.
+
+        Raises:
+            DamagedError: It cannot be read.
+
+        """
+        ...
+
+    def packed(self, row: int, column: int) -> Packed | None:
+        """Return a tile, checked; None if it is nodata alone.
 
         Raises:
             DamagedError: It is not as it was written.

@@ -13,6 +13,7 @@ import zarr
 
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, OutputError
+from pipeline.io.zarr import labels
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
@@ -106,6 +107,35 @@ SCENE_FAULTS: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_chunk_is_computed_again(scene, fault):
     (note,) = scene.ends_the_same_after(SCENE_FAULTS[fault])
     assert "mask.zarr: finished slabs are not as they were written and are computed again: " in note
+
+
+OVERVIEW = "mask.zarr/overview"
+OVERVIEW_FAULTS: dict[str, Callable[[Path], object]] = {
+    "a tile of the overview is gone": lambda work: (work / OVERVIEW / "c/0/0").unlink(),
+    "a bit of the overview is flipped": lambda work: flip(work / OVERVIEW / "c/1/0"),
+    "the overview is gone": lambda work: shutil.rmtree(work / OVERVIEW),
+}
+
+
+@pytest.mark.parametrize("scene", ["mask.tif"], indirect=True)
+@pytest.mark.parametrize("fault", OVERVIEW_FAULTS)
+def test_a_damaged_overview_is_made_again(scene, fault):
+    (note,) = scene.ends_the_same_after(OVERVIEW_FAULTS[fault])
+    assert "mask.zarr: finished slabs are not as they were written and are computed again: " in note
+
+
+@pytest.mark.parametrize("scene", ["mask.tif"], indirect=True)
+def test_a_work_folder_without_an_overview_goes_on(scene):
+    """As earlier versions began it."""
+
+    def begin_without(work: Path) -> None:
+        shutil.rmtree(work)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(labels, "overview_shape", lambda _: None)
+            stop_after(scene.job, 1)
+        assert not (work / OVERVIEW).exists()
+
+    assert scene.ends_the_same_after(begin_without) == []
 
 
 def test_finished_chunks_are_published_as_they_are(scene):

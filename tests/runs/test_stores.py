@@ -118,6 +118,62 @@ def test_a_damaged_chunk_takes_the_mark_of_its_slab_away_and_no_other(whole, scr
     assert file.read_bytes() == (whole / chunk(store, row)).read_bytes()
 
 
+TILED = grid_of((3000, 1100))
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory):
+    """A work folder of tiles with their overview; the second slab is nodata alone."""
+    folder = tmp_path_factory.mktemp("tiled") / "work"
+    part = part_of_tiles(folder)
+    part.create()
+    part.ledger.begin({"a": 1})
+    sink = CommittingSink((SlabStore(folder / STORES[0]),), part.ledger)
+    for slab in cut_slabs(TILED.shape, 1024):
+        values = pixels(TILED.shape)[slab.slices] // 90
+        sink.write(slab, [np.full_like(values, 255) if slab.start[0] == 1024 else values])
+    return folder
+
+
+def part_of_tiles(folder: Path) -> Part:
+    words = {"nodata": 255, "classes": (), "provenance": {}, "checksums": True, "tiled": True}
+    create = partial(create_labels, folder / STORES[0], TILED, np.dtype("u1"), **words)
+    return Part(Ledger(folder), (folder / STORES[0],), create)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "delete", "replace", "add"])
+@given(share=SHARES, bit=st.integers(0, 7))
+@settings(max_examples=3)
+def test_a_damaged_tile_of_the_overview_takes_the_mark_of_its_slab_away(tiled, scratch, damage, share, bit):
+    folder = copied(tiled, scratch)
+    file, neighbor, absent = (folder / "mask.zarr/overview/c" / place for place in ("0/1", "2/1", "1/1"))
+    made: dict[str, Callable[[], object]] = {
+        "flip": lambda: flip(file, share, bit),
+        "cut": lambda: file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)]),
+        "empty": lambda: file.write_bytes(b""),
+        "delete": file.unlink,
+        "replace": lambda: file.write_bytes(neighbor.read_bytes()),
+        "add": lambda: [absent.parent.mkdir(exist_ok=True), shutil.copy(file, absent)],
+    }
+    made[damage]()
+    first, second, _ = cut_slabs(TILED.shape, 1024)
+    assert part_of_tiles(folder).mend() == [second if damage == "add" else first]
+
+
+@pytest.mark.parametrize("damage", ["flip", "delete", "empty", "whole"])
+def test_an_overview_whose_metadata_are_damaged_is_created_again(tiled, scratch, damage):
+    folder = copied(tiled, scratch)
+    file = folder / "mask.zarr/overview/zarr.json"
+    {
+        "flip": lambda: flip(file, 0.6, 1),
+        "delete": file.unlink,
+        "empty": lambda: file.write_bytes(b""),
+        "whole": lambda: shutil.rmtree(file.parent),
+    }[damage]()
+    assert part_of_tiles(folder).mend() == [*cut_slabs(TILED.shape, 1024)]
+    assert file.read_bytes() == (tiled / "mask.zarr/overview/zarr.json").read_bytes()
+
+
 def test_swapped_chunks_take_both_marks_away(folder):
     swap(folder / chunk("mask.zarr", 0), folder / chunk("mask.zarr", 2))
     assert part_of(folder).mend() == [SLABS[0], SLABS[2]]

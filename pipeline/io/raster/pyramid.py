@@ -1,4 +1,4 @@
-"""The overviews of tiles of labels, made in one pass over the tiles: strip by strip, in threads."""
+"""The overviews of tiles of labels, made in one pass over the highest level that is stored: by strips, in threads."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import product
 from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DamagedError
-from pipeline.io.raster.majority import halve
-from pipeline.io.tiles import TILE, Tiles, pack, unpack
+from pipeline.io.majority import halve
+from pipeline.io.tiles import TILE, Packed, Tail, Tiles, pack, unpack
 
 T = TypeVar("T")
 
 
-def overview_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
+def overview_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the shape of each overview of a raster, the largest first, down to where the longer side fits a tile."""
-    shapes, factor = list[tuple[int, int]](), 2
+    shapes, factor = list[tuple[int, ...]](), 2
     while max(shape) > TILE // 2 * factor:
         shapes.append((-(-shape[0] // factor), -(-shape[1] // factor)))
         factor *= 2
@@ -29,22 +30,45 @@ def overview_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class Level:
-    """The packed tiles of one level, of which one strip is held unpacked."""
+    """The packed tiles of one level: their sizes and checksums."""
 
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], nodata: int) -> None:
-        self.shape, self.nodata = shape, nodata
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
         self.across = -(-shape[1] // TILE)
         self.sizes, self.checksums = array("L"), array("L")
-        """Bytes and CRC-32 of each packed tile, row by row."""
-        self.strips: list[int] = []
-        """Where each row of tiles begins in the file that they are kept in."""
-        self._strip = np.full((1 + TILE, 1 + self.across * TILE), nodata, dtype)
-        self._top = self._filled = 0
+        """Bytes of each packed tile, and its checksum, row by row."""
 
     @property
     def tile_rows(self) -> int:
         """Number of rows of tiles."""
         return -(-self.shape[0] // TILE)
+
+    @property
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Row and column of each tile."""
+        return product(range(self.tile_rows), range(self.across))
+
+    def add(self, tail: Tail) -> None:
+        """Count the next packed tile."""
+        self.sizes.append(tail.size)
+        self.checksums.append(tail.checksum)
+
+    def is_counted(self, at: int, tail: Tail) -> bool:
+        """Return whether a tile is the one that was counted."""
+        return Tail(self.sizes[at], self.checksums[at]) == tail
+
+
+class StripLevel(Level):
+    """A level of which one strip is held unpacked, to make the next one of it."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], nodata: int) -> None:
+        super().__init__(shape)
+        self.nodata = nodata
+        self.strips: list[int] = []
+        """Where each row of tiles begins in the file that they are kept in."""
+        self.dtype = dtype
+        self._strip = np.full((1 + TILE, 1 + self.across * TILE), nodata, dtype)
+        self._top = self._filled = 0
 
     @property
     def is_full(self) -> bool:
@@ -55,17 +79,12 @@ class Level:
         """Return a tile of the strip, filled up with nodata, to be read or written."""
         return self._strip[1:, 1 + column * TILE : 1 + (column + 1) * TILE]
 
-    def add(self, packed: bytes) -> None:
-        """Count the next packed tile."""
-        self.sizes.append(len(packed))
-        self.checksums.append(zlib.crc32(packed))
-
     def fill(self, rows: int) -> NDArray[Any]:
         """Return the next rows of the strip, to be written."""
         self._filled += rows
         return self._strip[1 + self._filled - rows : 1 + self._filled, 1 : 1 + self.shape[1]]
 
-    def halve_into(self, above: Level, pool: Executor) -> None:
+    def halve_into(self, above: StripLevel, pool: Executor) -> None:
         """Write the overview of the strip into the next level."""
         odd_row, odd_column = (side % 2 for side in self.shape)
         rows = self._strip[1 - odd_row : 1 + self._filled]
@@ -86,21 +105,27 @@ class Level:
 
 
 class Pyramid:
-    """The tiles of a raster and of its overviews; those of overviews are kept in a file."""
+    """The tiles of a raster and of its overviews; those of overviews that are not stored are kept in a file."""
 
     def __init__(self, tiles: Tiles, nodata: int, kept: IO[bytes]) -> None:
-        """Make the overviews of `tiles`, writing them to `kept`.
+        """Make the overviews of `tiles` that are not there yet, writing them to `kept`.
 
         Raises:
             DamagedError: A tile is not as it was written.
 
         """
-        self._tiles, self._kept = tiles, kept
-        shapes = (tiles.shape, *overview_shapes(tiles.shape))
-        self.levels = [Level(shape, tiles.dtype, nodata) for shape in shapes]
-        self._empty = pack(np.full((TILE, TILE), nodata, tiles.dtype))
+        self._stored = [tiles, *([tiles.overview] if tiles.overview else ())]
+        self._kept = kept
+        shapes = [tiles.shape, *overview_shapes(tiles.shape)]
+        self._first = len(self._stored) - 1
+        """The level that the ones above it are made of."""
+        self._made = [StripLevel(shape, tiles.dtype, nodata) for shape in shapes[self._first :]]
+        self.levels = [*map(Level, shapes[: self._first]), *self._made]
+        self._empty = _packed(np.full((TILE, TILE), nodata, tiles.dtype))
         with ThreadPoolExecutor(os.cpu_count() or 1, "overviews") as pool:
-            for row in range(self.levels[0].tile_rows):
+            for number in range(self._first):
+                self._count(number, pool)
+            for row in range(self._made[0].tile_rows):
                 self._read(row, pool)
                 self._finish(0, pool)
 
@@ -111,55 +136,71 @@ class Pyramid:
             DamagedError: A tile changed since its overview was made.
 
         """
-        made = self.levels[level]
-        places = ((row, column) for row in range(made.tile_rows) for column in range(made.across))
-        for at, (row, column) in enumerate(places):
-            tile = self._kept_tile(made, at, row, column) if level else self._stored(row, column)
-            if zlib.crc32(tile) != made.checksums[at]:
+        counted = self.levels[level]
+        for at, (row, column) in enumerate(counted.places):
+            tile = self._copied(level, row, column) if level <= self._first else self._kept_tile(level, at, row, column)
+            if not counted.is_counted(at, tile.tail):
                 raise DamagedError(f"tile {row}, {column} of level {level} changed while it was published")
-            yield tile
+            yield tile.content
 
-    def _stored(self, row: int, column: int) -> bytes:
-        return self._tiles.packed(row, column) or self._empty
+    def _copied(self, level: int, row: int, column: int) -> Packed:
+        return self._stored[level].packed(row, column) or self._empty
 
-    def _kept_tile(self, level: Level, at: int, row: int, column: int) -> bytes:
+    def _kept_tile(self, level: int, at: int, row: int, column: int) -> Packed:
+        made = self._made[level - self._first]
         if column == 0:
-            self._kept.seek(level.strips[row])
-        return self._kept.read(level.sizes[at])
+            self._kept.seek(made.strips[row])
+        content = self._kept.read(made.sizes[at])
+        return Packed(content, zlib.crc32(content))
+
+    def _count(self, number: int, pool: Executor) -> None:
+        """Count the tiles of a level whose overview is there."""
+        level, tiles = self.levels[number], self._stored[number]
+
+        def tail(at: int) -> Tail:
+            return tiles.tail(*divmod(at, level.across)) or self._empty.tail
+
+        for found in pool.map(tail, range(level.tile_rows * level.across)):
+            level.add(found)
 
     def _read(self, row: int, pool: Executor) -> None:
-        """Read a row of tiles as a strip of level 0."""
-        level = self.levels[0]
+        """Read a row of tiles as a strip of the highest level that is stored."""
+        level = self._made[0]
 
-        def read(column: int) -> bytes:
-            packed = self._stored(row, column)
+        def read(column: int) -> Tail:
+            packed = self._copied(self._first, row, column)
             try:
-                level.tile(column)[:] = unpack(packed, self._tiles.dtype)
+                level.tile(column)[:] = unpack(packed.content, level.dtype)
             except (zlib.error, ValueError) as error:
                 raise DamagedError(f"tile {row}, {column} cannot be decompressed ({error})") from error
-            return packed
+            return packed.tail
 
-        for packed in _do(pool, read, range(level.across)):
-            level.add(packed)
+        for tail in _do(pool, read, range(level.across)):
+            level.add(tail)
         level.fill(min(TILE, level.shape[0] - row * TILE))
 
     def _finish(self, number: int, pool: Executor) -> None:
         """Pack the strip of a level, unless it is packed already, and add it to the level above."""
-        level = self.levels[number]
+        level = self._made[number]
         if number:
             self._pack(level, pool)
-        if number + 1 < len(self.levels):
-            above = self.levels[number + 1]
+        if number + 1 < len(self._made):
+            above = self._made[number + 1]
             level.halve_into(above, pool)
             if above.is_full:
                 self._finish(number + 1, pool)
         level.begin_strip()
 
-    def _pack(self, level: Level, pool: Executor) -> None:
+    def _pack(self, level: StripLevel, pool: Executor) -> None:
         level.strips.append(self._kept.seek(0, os.SEEK_END))
-        for packed in _do(pool, lambda column: pack(level.tile(column)), range(level.across)):
-            level.add(packed)
-            self._kept.write(packed)
+        for packed in _do(pool, lambda column: _packed(level.tile(column)), range(level.across)):
+            level.add(packed.tail)
+            self._kept.write(packed.content)
+
+
+def _packed(tile: NDArray[Any]) -> Packed:
+    content = pack(tile)
+    return Packed(content, zlib.crc32(content))
 
 
 def _do(pool: Executor, work: Callable[[int], T], parts: Iterable[int]) -> list[T]:

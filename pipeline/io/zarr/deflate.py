@@ -6,10 +6,13 @@ No published store has it. A file is a tile as TIFF has it, and behind it its CR
 from __future__ import annotations
 
 import asyncio
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import google_crc32c
 import numpy as np
@@ -21,10 +24,11 @@ from zarr.core.common import JSON
 from zarr.registry import register_codec
 
 from pipeline.errors import DamagedError
-from pipeline.io.tiles import TILE, pack
+from pipeline.io.tiles import TILE, Packed, Tail, pack
 
 CHECKSUM = 4
 """Bytes of a CRC-32C at the end of a chunk."""
+_ORDER: Final = "little"
 NAME = "pipeline.deflate"
 """Name of the codec in the metadata of an array."""
 
@@ -79,25 +83,47 @@ def write_tile(file: Path, values: NDArray[Any], nodata: int) -> None:
     file.write_bytes(packed + _checksum(packed))
 
 
-def read_tile(file: Path) -> bytes | None:
-    """Return the tile in a chunk, as it is packed; None if it is not stored.
+def read_tile(file: Path) -> Packed | None:
+    """Return the tile in a chunk; None if it is not stored.
 
     Raises:
         DamagedError: Its checksum is of another one.
 
     """
-    try:
+    with _reading(file):
         content = file.read_bytes()
+        packed, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
+        if _checksum(packed) != checksum:
+            raise DamagedError(f"{file}: is not as it was written (its checksum is of another chunk)")
+        return Packed(packed, int.from_bytes(checksum, _ORDER))
+    return None
+
+
+def read_tail(file: Path) -> Tail | None:
+    """Return what identifies the tile in a chunk; None if it is not stored.
+
+    Raises:
+        DamagedError: It cannot be read.
+
+    """
+    with _reading(file), file.open("rb") as opened:
+        size = max(0, opened.seek(0, os.SEEK_END) - CHECKSUM)
+        opened.seek(size)
+        return Tail(size, int.from_bytes(opened.read(), _ORDER))
+    return None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Pass over a chunk that is not there, and raise DamagedError for one that cannot be read."""
+    try:
+        yield
     except FileNotFoundError:
-        return None
+        pass
     except OSError as error:
         raise DamagedError(f"{file}: cannot be read ({error.strerror or error})") from error
-    packed, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
-    if _checksum(packed) != checksum:
-        raise DamagedError(f"{file}: is not as it was written (its checksum is of another chunk)")
-    return packed
 
 
 def _checksum(packed: bytes) -> bytes:
     value: int = google_crc32c.value(packed)
-    return value.to_bytes(CHECKSUM, "little")
+    return value.to_bytes(CHECKSUM, _ORDER)

@@ -26,6 +26,7 @@ from pipeline.io.zarr.attributes import (
     spatial_ref,
 )
 from pipeline.io.zarr.deflate import DeflateCodec
+from pipeline.io.zarr.overview import OVERVIEW, overview_shape
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; slabs begin at multiples of its first side."""
@@ -57,7 +58,8 @@ def create_labels(
 
     `header` is what a NIfTI file of the mask of a volume would begin with. For unfinished work, since not every reader
     of masks knows these codecs: with `checksums`, each chunk of labels ends with a CRC-32C, and with `tiled`, those of
-    a scene are tiles of a GeoTIFF, see `tiles_of`.
+    a scene are tiles of a GeoTIFF, see `tiles_of`, with those of the first overview beside them, where it can be made
+    slab by slab.
     """
     said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):
@@ -79,8 +81,18 @@ def create_labels(
             dimension_names=grid.axes,
             attributes=array_attributes(grid, nodata, classes),
         )
+        if tiled:
+            _add_overview(root, grid, dtype, nodata, checksums=checksums)
         if grid.is_scene:
             add_coordinates(root, grid)
+
+
+def _add_overview(root: zarr.Group, grid: Grid, dtype: np.dtype[Any], nodata: int, *, checksums: bool) -> None:
+    if shape := overview_shape(grid.shape):
+        packed = compressors(checksums=checksums, tiled=True)
+        root.create_array(
+            OVERVIEW, shape=shape, chunks=(TILE, TILE), dtype=dtype, compressors=packed, fill_value=nodata
+        )
 
 
 def _add_header(group: zarr.Group, header: bytes) -> None:

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.engine import Source
-from pipeline.io.zarr.deflate import read_tile
+from pipeline.io.tiles import Packed, Tail
+from pipeline.io.zarr.deflate import read_tail, read_tile
 from pipeline.io.zarr.work import WorkSource
 from pipeline.io.zarr.writer import SlabStore
 
 
+@dataclass(frozen=True)
 class StoredTiles:
-    """The tiles of the labels in a work store; see `pipeline.io.tiles.Tiles`."""
+    """The tiles of the labels in a work store, or of their overview; see `pipeline.io.tiles.Tiles`."""
 
-    def __init__(self, store: SlabStore) -> None:
-        """Take the chunks of a store that was created with `tiled`."""
-        self._store = store
+    shape: tuple[int, ...]
+    """Rows and columns."""
+    dtype: np.dtype[Any]
+    """Type of the labels."""
+    chunk_file: Callable[[tuple[int, ...]], Path]
+    overview: StoredTiles | None = None
+    """The first overview, if it is stored."""
 
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the scene."""
-        rows, columns = self._store.whole.stop
-        return rows, columns
+    def tail(self, row: int, column: int) -> Tail | None:
+        """Return what identifies a tile; None if it is nodata alone, and not stored.
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the labels."""
-        return self._store.dtype
+        Raises:
+            DamagedError: It cannot be read.
 
-    def packed(self, row: int, column: int) -> bytes | None:
-        """Return a tile as it is compressed; None if it is nodata alone, and not stored.
+        """
+        return read_tail(self.chunk_file((row, column)))
+
+    def packed(self, row: int, column: int) -> Packed | None:
+        """Return a tile; None if it is nodata alone, and not stored.
 
         Raises:
             DamagedError: Its checksum is of another one.
 
         """
-        return read_tile(self._store.chunk_file((row, column)))
+        return read_tile(self.chunk_file((row, column)))
 
 
 def tiles_of(labels: Source) -> StoredTiles | None:
@@ -53,4 +59,10 @@ def tiles_of(labels: Source) -> StoredTiles | None:
     if not isinstance(labels, WorkSource):
         return None
     store = SlabStore(labels.path)
-    return StoredTiles(store) if store.tiled else None
+    return _tiles(store) if store.tiled else None
+
+
+def _tiles(store: SlabStore) -> StoredTiles:
+    above = store.overview
+    overview = above and StoredTiles(above.shape, store.dtype, above.chunk_file)
+    return StoredTiles(store.whole.stop, store.dtype, store.chunk_file, overview)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.geometry import Box
 from pipeline.io.tiles import TILE
 from pipeline.io.zarr.attributes import OURS
 from pipeline.io.zarr.deflate import CHECKSUM, DeflateCodec, write_tile
+from pipeline.io.zarr.overview import BLOCK, OVERVIEW, Overview
 from pipeline.io.zarr.work import WorkSource
 
 _SYNCED = 8
@@ -45,11 +46,14 @@ class SlabStore:
             record: Any = root.attrs[OURS]
             self._folder: Path = path / record["array"]
             array = root[record["array"]]
+            overview: Any = root.get(OVERVIEW)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DamagedError(f"{path}: is not an unfinished mask ({error!r}); start over with --restart") from error
         if not isinstance(array, zarr.Array):
             raise DamagedError(f"{path}: {record['array']} is not an array; start over with --restart")
         self.path, self._array = path, array
+        self.overview = Overview(path / OVERVIEW, overview) if isinstance(overview, zarr.Array) else None
+        """The overview that is made of each slab as it is written; None in stores without one."""
 
     @property
     def checksums(self) -> bool:
@@ -80,6 +84,10 @@ class SlabStore:
         """Return the files of the chunks that hold cells of a slab, in order; those of nodata alone are not stored."""
         return map(self.chunk_file, self._chunks(self._planes(slab)))
 
+    def _all_chunk_files(self, slab: Box) -> Iterator[Path]:
+        """The files of the chunks of a slab, and of its overview."""
+        return chain(self.chunk_files(slab), self.overview.chunk_files(slab) if self.overview else ())
+
     def write(self, slab: Box, values: NDArray[Any]) -> None:
         """Write `values` `(*planes, *slab.shape)` of a slab that ends where chunks end.
 
@@ -104,7 +112,7 @@ class SlabStore:
         """
         if not self.checksums:
             return {}
-        chunks = {str(file.relative_to(self.path)): _tail(file) for file in self.chunk_files(slab)}
+        chunks = {str(file.relative_to(self.path)): _tail(file) for file in self._all_chunk_files(slab)}
         return {**self._metadata, **chunks}
 
     def check(self, slab: Box, digests: Mapping[str, Any], *, read: bool) -> None:
@@ -125,6 +133,8 @@ class SlabStore:
         stored = (index for index in self._chunks(self._planes(slab)) if self.chunk_file(index).exists())
         for cells in dict.fromkeys(self._cells(index, slab) for index in stored):
             self._source.read(cells)
+        if self.overview:
+            self.overview.read_through(slab)
 
     def _write_tiles(self, slab: Box, values: NDArray[Any]) -> None:
         nodata = int(self._array.fill_value)
@@ -138,6 +148,8 @@ class SlabStore:
 
         with ThreadPoolExecutor(os.cpu_count() or 1, "pack") as pool:
             list(pool.map(write, self._chunks(slab)))
+            if self.overview:
+                self.overview.write(slab, values, pool)
 
     def _extent(self, slab: Box) -> Box:
         return Box.whole(self._array.shape[self._array.ndim - len(slab.start) :])
@@ -152,11 +164,10 @@ class SlabStore:
             raise OutputError(
                 f"{self._folder}: {values.dtype} of shape {values.shape} do not fit {slab} of {self._array.dtype}"
             )
-        for start, stop, side, size in zip(slab.start, slab.stop, self._array.chunks, self._array.shape, strict=True):
+        sides = (BLOCK, BLOCK) if self.overview else self._array.chunks
+        for start, stop, side, size in zip(slab.start, slab.stop, sides, self._array.shape, strict=True):
             if start % side or (stop % side and stop != size):
-                raise OutputError(
-                    f"{self._folder}: {slab} would share chunks of {self._array.chunks} with another slab"
-                )
+                raise OutputError(f"{self._folder}: {slab} would share chunks of {sides} with another slab")
 
     def _chunks(self, slab: Box) -> Iterator[tuple[int, ...]]:
         """Indices of the chunks of a slab."""
@@ -185,17 +196,17 @@ class SlabStore:
 
     def metadata_files(self) -> list[Path]:
         """Return the files of the store that are no chunks of its array, in order, without those of other programs."""
-        found = []
+        found, folders = list[Path](), (self._folder, self.overview.folder if self.overview else None)
         for folder, below, files in os.walk(self.path):
             here = Path(folder)
-            if here == self._folder and _CHUNKS in below:
+            if here in folders and _CHUNKS in below:
                 below.remove(_CHUNKS)
             ours = _CHUNKS in here.relative_to(self.path).parts
             found += [here / name for name in files if name in (_METADATA, _CHUNKS) or (ours and _is_chunk(name))]
         return sorted(found)
 
     def _sync(self, slab: Box) -> None:
-        files = [file for file in self.chunk_files(slab) if file.exists()]
+        files = [file for file in self._all_chunk_files(slab) if file.exists()]
         folders = {folder for file in files for folder in file.parents[: self._array.ndim]}
         with ThreadPoolExecutor(_SYNCED, "sync") as pool:
             list(pool.map(sync, (*files, *folders)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,15 @@ from pipeline.classes import LabelClass
 from pipeline.errors import DamagedError, OutputError
 from pipeline.files import atomic
 from pipeline.geometry import Grid, cut_slabs
+from pipeline.io.majority import halve
 from pipeline.io.raster import RasterSource, assemble_cog, write_cog
 from pipeline.io.raster import assemble as assembling
+from pipeline.io.raster import pyramid as making
 from pipeline.io.raster.gdal import reading
 from pipeline.io.raster.layout import LevelSizes, Template, header
-from pipeline.io.raster.majority import halve
-from pipeline.io.tiles import TILE, pack, unpack
+from pipeline.io.tiles import TILE, Packed, Tail, pack, unpack
 from pipeline.io.zarr import SlabStore, StoredTiles, WorkSource, create_labels, tiles_of
+from pipeline.io.zarr.overview import OVERVIEW
 from pipeline.sources.reoriented import ReorientedSource
 from tests.io.raster.test_write import room_for
 from tests.support.fakes import grid_of
@@ -70,6 +75,13 @@ def assembled(path: Path, values: NDArray[Any], grid: Grid) -> Path:
     tiles = stored(path.parent, values, grid)
     assemble_cog(path, grid, tiles, nodata=int(np.iinfo(values.dtype).max), classes=CLASSES, tags=TAGS)
     return path
+
+
+def published(path: Path, tiles: StoredTiles) -> bytes:
+    """What is written of tiles, as bytes."""
+    nodata = int(np.iinfo(tiles.dtype).max)
+    assemble_cog(path, grid_of(tiles.shape), tiles, nodata=nodata, classes=CLASSES, tags=TAGS)
+    return path.read_bytes()
 
 
 def by_gdal(path: Path, values: NDArray[Any], grid: Grid) -> Path:
@@ -209,22 +221,60 @@ def test_what_does_not_fit_32_bits_is_a_bigtiff(tmp_path: Path) -> None:
 
 
 def test_the_same_labels_in_other_slabs_make_the_same_bytes(tmp_path: Path) -> None:
-    values = blobs((1300, 700))
+    values = blobs((2100, 1300))
     one = assembled(tmp_path / "one" / "mask.tif", values, grid_of(values.shape))
     tiles = stored(tmp_path / "other", np.full_like(values, 1), grid_of(values.shape))
     store = SlabStore(tmp_path / "other" / "mask.zarr")
-    for slab in cut_slabs(values.shape, 512, 512):
+    for slab in (*cut_slabs(values.shape, 1024, 1024)[:2], *cut_slabs(values.shape, 3072, 1024)):
         store.write(slab, values[slab.slices])
-    other = tmp_path / "other" / "mask.tif"
-    assemble_cog(other, grid_of(values.shape), tiles, nodata=255, classes=CLASSES, tags=TAGS)
-    assert one.read_bytes() == other.read_bytes()
+    assert one.read_bytes() == published(tmp_path / "other" / "mask.tif", tiles)
+
+
+@settings(max_examples=12)
+@given(
+    shape=st.tuples(SIDES, SIDES), dtype=st.sampled_from(["u1", "u2"]), seed=st.integers(0, 99), empty=st.floats(0, 1)
+)
+def test_a_stored_overview_makes_the_same_bytes_as_none(
+    tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int], dtype: str, seed: int, empty: float
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    tiles = stored(folder, blobs(shape, dtype, seed, empty), grid_of(shape))
+    kept = published(folder / "kept.tif", tiles)
+    shutil.rmtree(folder / "mask.zarr" / OVERVIEW, ignore_errors=True)
+    assert (reopened := tiles_of(WorkSource(folder / "mask.zarr"))) is not None
+    assert reopened.overview is None
+    assert kept == published(folder / "made.tif", reopened)
+
+
+def test_the_overview_is_stored_where_no_window_reaches_another_slab(tmp_path: Path) -> None:
+    shapes = [(512, 512), (514, 40), (1300, 700), (1301, 700), (1300, 701)]
+    found = [stored(tmp_path / str(shape), blobs(shape), grid_of(shape)).overview for shape in shapes]
+    assert [each and each.shape for each in found] == [None, (257, 20), (650, 350), None, None]
+
+
+def test_a_stored_overview_is_copied_and_the_labels_are_not_decompressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, read = blobs((2100, 1300), empty=0), list[int]()
+    tiles = stored(tmp_path, values, grid_of(values.shape))
+
+    def unpack_and_tell(packed: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+        read.append(len(packed))
+        return unpack(packed, dtype)
+
+    monkeypatch.setattr(making, "unpack", unpack_and_tell)
+    content = published(tmp_path / "mask.tif", tiles)
+    chunks = [file.read_bytes()[:-4] for file in (tmp_path / "mask.zarr" / OVERVIEW / "c").glob("*/*")]
+    assert len(read) == len(chunks) == 6
+    assert all(struct.pack("<I", len(chunk)) + chunk + chunk[-4:] in content for chunk in chunks)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "replace", "empty"])
-def test_a_damaged_chunk_is_noticed_and_nothing_is_written(damage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mask/c/1/0", "overview/c/1/0"])
+def test_a_damaged_chunk_is_noticed_and_nothing_is_written(name: str, damage: str, tmp_path: Path) -> None:
     values = blobs((1300, 700), empty=0)
     tiles = stored(tmp_path, values, grid_of(values.shape))
-    file = tmp_path / "mask.zarr/mask/c/1/0"
+    file = tmp_path / "mask.zarr" / name
     content = bytearray(file.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 8
@@ -236,19 +286,40 @@ def test_a_damaged_chunk_is_noticed_and_nothing_is_written(damage: str, tmp_path
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_chunk_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> None:
-    values = blobs((1300, 700), empty=0)
+class Changing(StoredTiles):
+    """Tiles of which another one is in the place of one, once that was counted."""
+
+    def tail(self, row: int, column: int) -> Tail | None:
+        self._count(row, column)
+        return super().tail(row, column)
+
+    def packed(self, row: int, column: int) -> Packed | None:
+        self._count(row, column)
+        return super().packed(0, 1) if self.seen.count((1, 0)) == 2 else super().packed(row, column)
+
+    @cached_property
+    def seen(self) -> list[tuple[int, int]]:
+        return []
+
+    def _count(self, row: int, column: int) -> None:
+        self.seen.append((row, column))
+
+
+@pytest.mark.parametrize("level", [0, 1, None])
+def test_a_chunk_that_changes_after_it_was_counted_is_noticed(level: int | None, tmp_path: Path) -> None:
+    """Whether the overview is stored, or made of the labels."""
+    values = blobs((1300, 1300), empty=0)
     tiles = stored(tmp_path, values, grid_of(values.shape))
-    seen, packed = [], tiles.packed
-
-    def change_later(row: int, column: int) -> bytes | None:
-        seen.append((row, column))
-        return packed(2, 1) if seen.count((1, 0)) == 2 else packed(row, column)
-
-    tiles.packed = change_later  # type: ignore[method-assign]
-    with pytest.raises(DamagedError, match="tile 1, 0 of level 0 changed"):
-        assemble_cog(tmp_path / "mask.tif", grid_of(values.shape), tiles, nodata=255, classes=CLASSES, tags=TAGS)
+    assert tiles.overview is not None
+    kept = {0: tiles.overview, 1: changing(tiles.overview), None: None}[level]
+    tiles = replace(tiles if level else changing(tiles), overview=kept)
+    with pytest.raises(DamagedError, match=f"tile 1, 0 of level {level or 0} changed"):
+        published(tmp_path / "mask.tif", tiles)
     assert not (tmp_path / "mask.tif").exists()
+
+
+def changing(tiles: StoredTiles) -> Changing:
+    return Changing(tiles.shape, tiles.dtype, tiles.chunk_file)
 
 
 def test_bytes_that_do_not_reach_the_disk_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,14 +380,15 @@ def test_chunks_are_what_zarr_writes(tmp_path: Path) -> None:
     values, grid = blobs((1300, 700), "u2", empty=0.5), grid_of((1300, 700))
     stored(tmp_path / "ours", np.zeros_like(values), grid)
     stored(tmp_path / "theirs", np.zeros_like(values), grid)
-    for slab in cut_slabs(values.shape, 1024, 512):
+    for slab in cut_slabs(values.shape, 1024):
         SlabStore(tmp_path / "ours/mask.zarr").write(slab, values[slab.slices])
     zarr.open_array(tmp_path / "theirs/mask.zarr/mask", mode="r+")[:] = values
+    zarr.open_array(tmp_path / "theirs/mask.zarr/overview", mode="r+")[:] = halve(values, 65535)
     ours, theirs = (
         {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in tmp_path.glob(f"{name}/**/c/*/*")}
         for name in ("ours", "theirs")
     )
-    assert len(ours) == 4  # of six: two are nodata alone
+    assert len(ours) == 4 + 2  # of six: two are nodata alone; and of the overview
     assert ours == theirs
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 TILE = 512
 """Cells along a side of a tile: GDAL's own choice for Cloud Optimized GeoTIFFs."""
+EDGES = 6
+"""Rows and columns that `edges_of` returns."""
 _WELL = 24
 """How much smaller a tile gets if its runs pack it well."""
 
@@ -38,7 +40,7 @@ class Tiles(Protocol):
     """Labels of a scene in compressed tiles; those at the right and the bottom are filled up with nodata."""
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Rows and columns of the scene."""
         ...
 
@@ -48,7 +50,7 @@ class Tiles(Protocol):
         ...
 
     @property
-    def overview(self) -> Tiles | None:
+    def overview(self) -> Overview | None:
         """The first overview, if it is there already."""
         ...
 
@@ -69,6 +71,26 @@ class Tiles(Protocol):
 
         """
         ...
+
+
+class Overview(Tiles, Protocol):
+    """The first overview of a scene, each tile of which is made of a block of 2 x 2 tiles, and of no other cell."""
+
+    def edges(self, row: int, column: int) -> NDArray[Any]:
+        """Return the edges of the block of a tile, as `edges_of` does.
+
+        Raises:
+            DamagedError: They are not as they were written.
+
+        """
+        ...
+
+
+def edges_of(block: NDArray[Any], nodata: int) -> NDArray[Any]:
+    """Return the first two and the last row of a block, and its columns likewise, filled up with nodata."""
+    whole = np.full((2 * TILE, 2 * TILE), nodata, block.dtype)
+    whole[: block.shape[0], : block.shape[1]] = block
+    return np.concatenate([whole[[0, 1, -1]], whole.T[[0, 1, -1]]])
 
 
 def pack(tile: NDArray[Any]) -> bytes:

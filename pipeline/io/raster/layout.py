@@ -60,7 +60,7 @@ class Template:
 class LevelSizes(NamedTuple):
     """Of a level: rows and columns, and bytes of each tile, row by row."""
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     tiles: Sequence[int]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DamagedError
 from pipeline.io.majority import halve
+from pipeline.io.raster.seams import Seams
 from pipeline.io.tiles import TILE, Packed, Tail, Tiles, pack, unpack
 
 T = TypeVar("T")
@@ -119,6 +120,9 @@ class Pyramid:
         shapes = [tiles.shape, *overview_shapes(tiles.shape)]
         self._first = len(self._stored) - 1
         """The level that the ones above it are made of."""
+        self._seams = _seams(tiles, nodata)
+        self._copies = len(self._stored) - bool(self._seams)
+        """Number of levels whose tiles are copied."""
         self._made = [StripLevel(shape, tiles.dtype, nodata) for shape in shapes[self._first :]]
         self.levels = [*map(Level, shapes[: self._first]), *self._made]
         self._empty = _packed(np.full((TILE, TILE), nodata, tiles.dtype))
@@ -138,7 +142,7 @@ class Pyramid:
         """
         counted = self.levels[level]
         for at, (row, column) in enumerate(counted.places):
-            tile = self._copied(level, row, column) if level <= self._first else self._kept_tile(level, at, row, column)
+            tile = self._copied(level, row, column) if level < self._copies else self._kept_tile(level, at, row, column)
             if not counted.is_counted(at, tile.tail):
                 raise DamagedError(f"tile {row}, {column} of level {level} changed while it was published")
             yield tile.content
@@ -176,13 +180,16 @@ class Pyramid:
             return packed.tail
 
         for tail in _do(pool, read, range(level.across)):
-            level.add(tail)
-        level.fill(min(TILE, level.shape[0] - row * TILE))
+            if self._seams is None:
+                level.add(tail)
+        strip = level.fill(min(TILE, level.shape[0] - row * TILE))
+        if self._seams:
+            self._seams.mend(row, strip)
 
     def _finish(self, number: int, pool: Executor) -> None:
         """Pack the strip of a level, unless it is packed already, and add it to the level above."""
         level = self._made[number]
-        if number:
+        if number + self._first >= self._copies:
             self._pack(level, pool)
         if number + 1 < len(self._made):
             above = self._made[number + 1]
@@ -196,6 +203,12 @@ class Pyramid:
         for packed in _do(pool, lambda column: _packed(level.tile(column)), range(level.across)):
             level.add(packed.tail)
             self._kept.write(packed.content)
+
+
+def _seams(tiles: Tiles, nodata: int) -> Seams | None:
+    """The seams of the overview that is stored, if windows reach across them."""
+    odd = any(side % 2 for side in tiles.shape)
+    return Seams(tiles.overview, tiles.shape, nodata) if tiles.overview and odd else None
 
 
 def _packed(tile: NDArray[Any]) -> Packed:

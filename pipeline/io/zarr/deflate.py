@@ -69,16 +69,21 @@ register_codec(NAME, DeflateCodec)
 
 
 def write_tile(file: Path, values: NDArray[Any], nodata: int) -> None:
-    """Write the chunk of `values`, filled up with nodata; one of nodata alone is not stored.
+    """Write the chunk of `values`, filled up with nodata, as `write_chunk` does."""
+    tile = np.full((TILE, TILE), nodata, values.dtype)
+    tile[: values.shape[0], : values.shape[1]] = values
+    write_chunk(file, tile, nodata)
+
+
+def write_chunk(file: Path, values: NDArray[Any], nodata: int) -> None:
+    """Write a chunk; one of nodata alone is not stored.
 
     The bytes are those that zarr writes, in a third of the time.
     """
     if (values == nodata).all():
         file.unlink(missing_ok=True)
         return
-    tile = np.full((TILE, TILE), nodata, values.dtype)
-    tile[: values.shape[0], : values.shape[1]] = values
-    packed = pack(tile)
+    packed = pack(values)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(packed + _checksum(packed))
 

@@ -26,7 +26,7 @@ from pipeline.io.zarr.attributes import (
     spatial_ref,
 )
 from pipeline.io.zarr.deflate import DeflateCodec
-from pipeline.io.zarr.overview import OVERVIEW, overview_shape
+from pipeline.io.zarr.overview import overview_arrays
 
 CHUNK = {2: (1024, 1024), 3: (32, 256, 256)}
 """Shape of a chunk, by number of axes; slabs begin at multiples of its first side."""
@@ -58,8 +58,7 @@ def create_labels(
 
     `header` is what a NIfTI file of the mask of a volume would begin with. For unfinished work, since not every reader
     of masks knows these codecs: with `checksums`, each chunk of labels ends with a CRC-32C, and with `tiled`, those of
-    a scene are tiles of a GeoTIFF, see `tiles_of`, with those of the first overview beside them, where it can be made
-    slab by slab.
+    a scene are tiles of a GeoTIFF, see `tiles_of`, with those of the first overview beside them.
     """
     said = root_attributes(grid, mask_of(grid), nodata, classes, provenance)
     with creating(path):
@@ -88,11 +87,9 @@ def create_labels(
 
 
 def _add_overview(root: zarr.Group, grid: Grid, dtype: np.dtype[Any], nodata: int, *, checksums: bool) -> None:
-    if shape := overview_shape(grid.shape):
-        packed = compressors(checksums=checksums, tiled=True)
-        root.create_array(
-            OVERVIEW, shape=shape, chunks=(TILE, TILE), dtype=dtype, compressors=packed, fill_value=nodata
-        )
+    packed = compressors(checksums=checksums, tiled=True)
+    for name, (shape, chunks) in overview_arrays(grid.shape).items():
+        root.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=packed, fill_value=nodata)
 
 
 def _add_header(group: zarr.Group, header: bytes) -> None:

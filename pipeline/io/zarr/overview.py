@@ -1,74 +1,119 @@
-"""The first overview of the labels in a work store, made slab by slab: tiles like those of the labels, half as many."""
+"""The first overview of the labels in a work store, made slab by slab: tiles like those of the labels.
+
+Each tile is made of a block of cells, and of no other cell. Along a side with an odd number of cells, windows reach one
+cell into the block before: there the overview is not right yet, and the edges of blocks are stored, to mend it by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from pipeline.geometry import Box
 from pipeline.io.majority import halve
-from pipeline.io.tiles import TILE
-from pipeline.io.zarr.deflate import read_tile, write_tile
+from pipeline.io.tiles import EDGES, TILE, edges_of
+from pipeline.io.zarr.deflate import read_tile, write_chunk, write_tile
 
-OVERVIEW = "overview"
-"""Name of the array in a store."""
 BLOCK = 2 * TILE
-"""Cells along a side of what a tile of the overview is made of: slabs that are written end at multiples of it."""
+"""Cells along a side of a block: slabs that are written end at multiples of it."""
+_OVERVIEW, _EDGES = "overview", "edges"
+"""Names of arrays in a store."""
 
 
-def overview_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the shape of the overview that is stored for labels of `shape`; None if none is.
+class Layout(NamedTuple):
+    """How an array is stored."""
 
-    Labels that fit a tile have no overview. Along a side with an odd number of cells, the windows of an overview
-    overlap, so that its tiles would need cells of several slabs.
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+
+
+def overview_arrays(shape: tuple[int, ...]) -> dict[str, Layout]:
+    """Return how the arrays of the overview are stored for labels of `shape`, by name.
+
+    Labels that fit a tile have no overview.
     """
-    if max(shape) <= TILE or any(side % 2 for side in shape):
-        return None
-    return tuple(side // 2 for side in shape)
+    if max(shape) <= TILE:
+        return {}
+    arrays = {_OVERVIEW: Layout(tuple(-(-side // 2) for side in shape), (TILE, TILE))}
+    if any(side % 2 for side in shape):
+        blocks = tuple(-(-side // BLOCK) for side in shape)
+        arrays[_EDGES] = Layout((EDGES * blocks[0], BLOCK * blocks[1]), (EDGES, BLOCK))
+    return arrays
 
 
+@dataclass(frozen=True)
 class Overview:
     """The overview in a store that is open for writing."""
 
-    def __init__(self, folder: Path, array: zarr.Array[Any]) -> None:
-        """Take the array that `create_labels` made, whose files are in `folder`."""
-        self.folder = folder
-        self.shape: tuple[int, ...] = array.shape
-        self._nodata = int(array.fill_value)  # type: ignore[call-overload]
+    store: Path
+    labels: tuple[int, ...]
+    """Shape of the labels."""
+    nodata: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return overview_arrays(self.labels)[_OVERVIEW].shape
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of its arrays."""
+        return [self.store / name for name in overview_arrays(self.labels)]
 
     def chunk_files(self, slab: Box) -> Iterator[Path]:
-        """Return the files of the tiles that are made of cells of a slab of the labels, in order."""
-        return map(self.chunk_file, _blocks(slab))
+        """Return the files of all that is made of cells of a slab of the labels, in order."""
+        return (_chunk(folder, index) for folder in self.folders for index in _blocks(slab))
 
-    def chunk_file(self, index: tuple[int, ...]) -> Path:
+    def tile_file(self, index: tuple[int, ...]) -> Path:
         """Return the file of a tile, whether it is stored or not."""
-        return self.folder.joinpath("c", *map(str, index))
+        return _chunk(self.store / _OVERVIEW, index)
+
+    def edges_file(self, index: tuple[int, ...]) -> Path:
+        """Return the file of the edges of a block, whether it is stored or not."""
+        return _chunk(self.store / _EDGES, index)
 
     def write(self, slab: Box, values: NDArray[Any], pool: Executor) -> None:
         """Write the overview of the labels of a slab."""
-        list(pool.map(self._writing(slab, values), _blocks(slab)))
 
-    def _writing(self, slab: Box, values: NDArray[Any]) -> Callable[[tuple[int, ...]], None]:
         def write(index: tuple[int, ...]) -> None:
-            block = Box(tuple(at * BLOCK for at in index), tuple((at + 1) * BLOCK for at in index)).clip(slab)
-            write_tile(
-                self.chunk_file(index), halve(values[block.within(slab.start).slices], self._nodata), self._nodata
-            )
+            cells = Box(tuple(at * BLOCK for at in index), tuple((at + 1) * BLOCK for at in index)).clip(slab)
+            self._write(index, values[cells.within(slab.start).slices])
 
-        return write
+        list(pool.map(write, _blocks(slab)))
+
+    def _write(self, index: tuple[int, ...], block: NDArray[Any]) -> None:
+        odd_row, odd_column = (side % 2 for side in self.labels)
+        before = np.pad(block, [(odd_row, 0), (odd_column, 0)], constant_values=self.nodata)
+        write_tile(self.tile_file(index), halve(before, self.nodata, (odd_row, odd_column)), self.nodata)
+        if odd_row or odd_column:
+            write_chunk(self.edges_file(index), edges_of(block, self.nodata), self.nodata)
 
     def read_through(self, slab: Box) -> None:
-        """Check the checksum of every stored tile of a slab; raises DamagedError."""
+        """Check the checksums of all that is stored of a slab; raises DamagedError."""
         for file in self.chunk_files(slab):
             read_tile(file)
 
 
-def _blocks(slab: Box) -> Iterable[tuple[int, ...]]:
+def overview_in(root: zarr.Group, path: Path, labels: zarr.Array[Any]) -> Overview | None:
+    """Return the overview in the store at `path`; None in one without it, as in earlier versions."""
+    names = overview_arrays(labels.shape)
+    if not names or not all(isinstance(root.get(name), zarr.Array) for name in names):
+        return None
+    return Overview(path, labels.shape, int(labels.fill_value))
+
+
+def _blocks(slab: Box) -> Iterator[tuple[int, ...]]:
     sides = zip(slab.start, slab.stop, strict=True)
     return product(*(range(start // BLOCK, -(-stop // BLOCK)) for start, stop in sides))
+
+
+def _chunk(folder: Path, index: tuple[int, ...]) -> Path:
+    return folder.joinpath("c", *map(str, index))

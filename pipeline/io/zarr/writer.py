@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import zarr
@@ -22,7 +22,7 @@ from pipeline.geometry import Box
 from pipeline.io.tiles import TILE
 from pipeline.io.zarr.attributes import OURS
 from pipeline.io.zarr.deflate import CHECKSUM, DeflateCodec, write_tile
-from pipeline.io.zarr.overview import BLOCK, OVERVIEW, Overview
+from pipeline.io.zarr.overview import BLOCK, overview_in
 from pipeline.io.zarr.work import WorkSource
 
 _SYNCED = 8
@@ -46,14 +46,13 @@ class SlabStore:
             record: Any = root.attrs[OURS]
             self._folder: Path = path / record["array"]
             array = root[record["array"]]
-            overview: Any = root.get(OVERVIEW)
+            self.overview = overview_in(root, path, array) if _is_tiled(array) else None
+            """The overview that is made of each slab as it is written; None in stores without one."""
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DamagedError(f"{path}: is not an unfinished mask ({error!r}); start over with --restart") from error
         if not isinstance(array, zarr.Array):
             raise DamagedError(f"{path}: {record['array']} is not an array; start over with --restart")
         self.path, self._array = path, array
-        self.overview = Overview(path / OVERVIEW, overview) if isinstance(overview, zarr.Array) else None
-        """The overview that is made of each slab as it is written; None in stores without one."""
 
     @property
     def checksums(self) -> bool:
@@ -63,7 +62,7 @@ class SlabStore:
     @property
     def tiled(self) -> bool:
         """Whether chunks are tiles of a GeoTIFF."""
-        return any(isinstance(codec, DeflateCodec) for codec in self._array.compressors)
+        return _is_tiled(self._array)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -196,7 +195,7 @@ class SlabStore:
 
     def metadata_files(self) -> list[Path]:
         """Return the files of the store that are no chunks of its array, in order, without those of other programs."""
-        found, folders = list[Path](), (self._folder, self.overview.folder if self.overview else None)
+        found, folders = list[Path](), [self._folder, *(self.overview.folders if self.overview else ())]
         for folder, below, files in os.walk(self.path):
             here = Path(folder)
             if here in folders and _CHUNKS in below:
@@ -210,6 +209,10 @@ class SlabStore:
         folders = {folder for file in files for folder in file.parents[: self._array.ndim]}
         with ThreadPoolExecutor(_SYNCED, "sync") as pool:
             list(pool.map(sync, (*files, *folders)))
+
+
+def _is_tiled(array: object) -> TypeGuard[zarr.Array[Any]]:
+    return isinstance(array, zarr.Array) and any(isinstance(codec, DeflateCodec) for codec in array.compressors)
 
 
 def _is_chunk(name: str) -> bool:

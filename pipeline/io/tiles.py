@@ -88,9 +88,11 @@ class Overview(Tiles, Protocol):
 
 def edges_of(block: NDArray[Any], nodata: int) -> NDArray[Any]:
     """Return the first two and the last row of a block, and its columns likewise, filled up with nodata."""
-    whole = np.full((2 * TILE, 2 * TILE), nodata, block.dtype)
-    whole[: block.shape[0], : block.shape[1]] = block
-    return np.concatenate([whole[[0, 1, -1]], whole.T[[0, 1, -1]]])
+    edges = np.full((EDGES, 2 * TILE), nodata, block.dtype)
+    for side, cells in ((0, block), (EDGES // 2, block.T)):
+        for at, row in enumerate((0, 1, 2 * TILE - 1)):
+            edges[side + at, : cells.shape[1]] = cells[row] if row < len(cells) else nodata
+    return edges
 
 
 def pack(tile: NDArray[Any]) -> bytes:

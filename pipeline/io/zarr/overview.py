@@ -7,7 +7,7 @@ cell into the block before: there the overview is not right yet, and the edges o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,8 @@ from pipeline.io.zarr.deflate import read_tile, write_chunk, write_tile
 
 BLOCK = 2 * TILE
 """Cells along a side of a block: slabs that are written end at multiples of it."""
+_AT_ONCE = 4
+"""Blocks that are halved at the same time: each takes some ten times its size meanwhile."""
 _OVERVIEW, _EDGES = "overview", "edges"
 """Names of arrays in a store."""
 
@@ -80,14 +82,15 @@ class Overview:
         """Return the file of the edges of a block, whether it is stored or not."""
         return _chunk(self.store / _EDGES, index)
 
-    def write(self, slab: Box, values: NDArray[Any], pool: Executor) -> None:
+    def write(self, slab: Box, values: NDArray[Any]) -> None:
         """Write the overview of the labels of a slab."""
 
         def write(index: tuple[int, ...]) -> None:
             cells = Box(tuple(at * BLOCK for at in index), tuple((at + 1) * BLOCK for at in index)).clip(slab)
             self._write(index, values[cells.within(slab.start).slices])
 
-        list(pool.map(write, _blocks(slab)))
+        with ThreadPoolExecutor(_AT_ONCE, "halve") as pool:
+            list(pool.map(write, _blocks(slab)))
 
     def _write(self, index: tuple[int, ...], block: NDArray[Any]) -> None:
         odd_row, odd_column = (side % 2 for side in self.labels)

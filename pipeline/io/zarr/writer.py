@@ -147,8 +147,8 @@ class SlabStore:
 
         with ThreadPoolExecutor(os.cpu_count() or 1, "pack") as pool:
             list(pool.map(write, self._chunks(slab)))
-            if self.overview:
-                self.overview.write(slab, values, pool)
+        if self.overview:
+            self.overview.write(slab, values)
 
     def _extent(self, slab: Box) -> Box:
         return Box.whole(self._array.shape[self._array.ndim - len(slab.start) :])

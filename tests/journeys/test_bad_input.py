@@ -193,7 +193,11 @@ WORDS = {
         1,
         r"cannot connect to a Dask scheduler at tcp://127\.0\.0\.1:9",
     ),
-    "no device": (["--device", "gpu"], 1, r"a\.tif: --device gpu: not a device of torch; give cpu, cuda, cuda:1 or mps"),
+    "no device": (
+        ["--device", "gpu"],
+        1,
+        r"a\.tif: --device gpu: not a device of torch; give cpu, cuda, cuda:1 or mps",
+    ),
     "no such device": (
         ["--device", "cuda:99"],
         1,

@@ -1,0 +1,12 @@
+"""What commands print, without what depends on the speed of the machine."""
+
+from __future__ import annotations
+
+import re
+
+_PROGRESS = r"^(.*: \d+(%| s)(, [\d.]+ Mpx/s)?(, \d+ s left)?|still running)\n"
+
+
+def without_progress(printed: str) -> str:
+    """Drop the lines of progress that a command prints if it takes long and stderr is not a terminal."""
+    return re.sub(_PROGRESS, "", printed, flags=re.MULTILINE)

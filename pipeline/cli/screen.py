@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from threading import Event, Thread
@@ -56,8 +56,8 @@ class Screen(Observer):
         self._teller = None if quiet or console.is_terminal else Thread(target=self._tell, daemon=True)
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()
         self._before: list[Any] = []
-        self._lines: dict[str, TaskID] = {}
-        """By item in flight."""
+        self._lines: defaultdict[str, list[TaskID]] = defaultdict(list)
+        """Lines of items in flight, by the names of the items: the volumes of a 4-D file have one name."""
 
     def __enter__(self) -> Self:
         self._before = [signal.signal(number, self._on_signal) for number in self._signals]
@@ -87,7 +87,7 @@ class Screen(Observer):
         """Return a line for the next item."""
         name = pseudonym(job.name) if self._hash_names else job.name
         line = self._item(name, number, count)
-        self._lines[job.name] = line.task
+        self._lines[job.name].append(line.task)
         return line
 
     def _item(self, name: str, number: int, count: int) -> _Line:
@@ -103,7 +103,7 @@ class Screen(Observer):
 
     def finished(self, report: Report) -> None:
         """Remove the item's line, and print a failure at once."""
-        self._bar.remove_task(self._lines.pop(report.input))
+        self._bar.remove_task(self._lines[report.input].pop(0))
         self.known(report)
 
     def known(self, report: Report) -> None:

@@ -7,6 +7,7 @@ import time
 
 from pipeline.cli.screen import Screen
 from pipeline.jobs.job import Job
+from pipeline.runs.report import Report
 
 
 def follow(*, quiet: bool) -> None:
@@ -41,3 +42,14 @@ def test_a_terminal_has_a_bar_instead(capsys, monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     screen = Screen(quiet=False, stop_on_signals=False, every=0.01)
     assert screen._teller is None
+
+
+def test_items_of_one_name_end_one_after_the_other():
+    """As the volumes of a 4-D file do, of which several are in flight with workers."""
+    jobs = [Job("series.nii.gz", volume=volume) for volume in (0, 1)]
+    with Screen(quiet=True, stop_on_signals=False) as screen:
+        for number, job in enumerate(jobs, 1):
+            screen.item(job, number, len(jobs))
+        for job in jobs:
+            screen.finished(Report(job.name, None, "done", None, 0.0, 1))
+        assert not screen._bar.task_ids

@@ -7,7 +7,8 @@
 `measure` sweeps scenes made in FOLDER on the CPU and writes costs.json. `replay` shares a square scene out as `pipeline
 run --workers` does, and plays each number of workers through: a worker computes on one thread, or on a GPU that is so
 many times faster; bandwidths are of all workers together; `--cost` replaces what was measured. The columns after the
-speed-up (over one worker with one run) tell for which part of the wall time the busiest of a kind is busy. `--check`
+speed-up (over one worker with one run) are the shares of the wall time in which each stage is busy, for the busiest
+worker, reader or writer. `--check`
 measures the wall time of a small scene with 1 and 2 workers of this machine, and prints what is simulated beside it.
 """
 

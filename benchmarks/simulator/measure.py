@@ -151,7 +151,7 @@ def _starts(folder: Path, backbone: Backbone) -> dict[str, float]:
 
 
 def _map(function: Callable[[Task], float], task: Task, count: int) -> tuple[float, float]:
-    """CPU seconds of this process for so many tasks, and those of the worker after the last one."""
+    """Map `function` over `count` tasks: CPU seconds of this process, and those of the worker after the last task."""
     tasks = {f"task-{number}": task for number in range(count)}
     before = time.process_time()
     there = map_distributed(function, lambda _: tasks, workers=1, tick=lambda: None)

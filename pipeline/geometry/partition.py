@@ -44,7 +44,7 @@ def _choices(slabs: Sequence[Box], workers: int, side: int) -> Iterator[tuple[Ru
 
 
 def _time(patches: Sequence[int], workers: int) -> float:
-    """Return the time in which runs of so many patches end, each taken by the worker that is free first."""
+    """Return when the last run ends if each is taken by the first free worker; `patches` has the size of each run."""
     ends = [0] * workers
     for run in sorted(patches, reverse=True):
         heapreplace(ends, ends[0] + run)

@@ -93,6 +93,17 @@ CHUNKS = st.sampled_from([(store, row) for store in STORES for row in range(len(
 SHARES = st.floats(0, 1, exclude_max=True)
 
 
+def damages(file: Path, neighbor: Path, share: float, bit: int) -> dict[str, Callable[[], object]]:
+    """What may happen to a chunk, by name."""
+    return {
+        "flip": lambda: flip(file, share, bit),
+        "cut": lambda: file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)]),
+        "empty": lambda: file.write_bytes(b""),
+        "delete": file.unlink,
+        "replace": lambda: file.write_bytes(neighbor.read_bytes()),
+    }
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "delete", "replace"])
 @given(at=CHUNKS, share=SHARES, bit=st.integers(0, 7))
 @settings(max_examples=4)
@@ -100,14 +111,7 @@ def test_a_damaged_chunk_takes_the_mark_of_its_slab_away_and_no_other(whole, scr
     folder, (store, row) = copied(whole, scratch), at
     file = folder / chunk(store, row)
     neighbor = folder / chunk(store, (row + 1) % 3)
-    made: dict[str, Callable[[], object]] = {
-        "flip": lambda: flip(file, share, bit),
-        "cut": lambda: file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)]),
-        "empty": lambda: file.write_bytes(b""),
-        "delete": file.unlink,
-        "replace": lambda: file.write_bytes(neighbor.read_bytes()),
-    }
-    made[damage]()
+    damages(file, neighbor, share, bit)[damage]()
     part = part_of(folder)
     if damage != "flip":
         with pytest.raises(DamagedError, match=r"mask\.zarr: .* not as it was written"):
@@ -148,14 +152,8 @@ def part_of_tiles(folder: Path) -> Part:
 def test_a_damaged_tile_of_the_overview_takes_the_mark_of_its_slab_away(tiled, scratch, array, damage, share, bit):
     folder = copied(tiled, scratch)
     file, neighbor, absent = (folder / "mask.zarr" / array / "c" / place for place in ("0/1", "2/1", "1/1"))
-    made: dict[str, Callable[[], object]] = {
-        "flip": lambda: flip(file, share, bit),
-        "cut": lambda: file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)]),
-        "empty": lambda: file.write_bytes(b""),
-        "delete": file.unlink,
-        "replace": lambda: file.write_bytes(neighbor.read_bytes()),
-        "add": lambda: [absent.parent.mkdir(exist_ok=True), shutil.copy(file, absent)],
-    }
+    made = damages(file, neighbor, share, bit)
+    made["add"] = lambda: [absent.parent.mkdir(exist_ok=True), shutil.copy(file, absent)]
     made[damage]()
     first, second, _ = cut_slabs(TILED.shape, 1024)
     assert part_of_tiles(folder).mend() == [second if damage == "add" else first]

@@ -4,7 +4,8 @@
     python -m benchmarks.checksums FOLDER --before ../before [--rows 4096] [--pairs 5] [--suffix .tif]
 
 A scene of 1024 columns is segmented by a small network, which makes the share of everything else large. Each pair is
-one run of either checkout; the figures are medians of the time of the CPU, and of the wall clock, over all pairs.
+one run of either checkout, the first and the second in turns; `cpu` and `wall` are the medians over all pairs of how
+much more the one of now takes, of the CPU and by the clock.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ def main(folder: Path, before: Path, rows: int, pairs: int, suffix: str) -> None
     words = ["run", "-i", str(scene), "-o", str(folder / f"mask{suffix}"), "-m", str(model), "--no-prefect", "--quiet"]
     words += ["--precision", "float32", "--runtime", "torch"]
     times: dict[str, list[tuple[float, float]]] = {"before": [], "now": []}
+    trees = [("before", before), ("now", HERE)]
     for number in range(pairs + 1):
-        for name, tree in (("before", before), ("now", HERE)):
+        for name, tree in trees if number % 2 else reversed(trees):
             remove(folder / f"mask{suffix}")
             taken = seconds(tree, words)
             if number:
                 times[name].append(taken)
-    cpu, wall = ({name: statistics.median(each[at] for each in times[name]) for name in times} for at in (0, 1))
-    found = {"cpu_s": cpu, "wall_s": wall, "suffix": suffix, "rows": rows, "pairs": pairs}
-    print(
-        json.dumps(
-            found | {name: round(of["now"] / of["before"] - 1, 4) for name, of in (("cpu", cpu), ("wall", wall))}
-        )
-    )
+    found: dict[str, object] = {"suffix": suffix, "rows": rows, "pairs": pairs}
+    for at, what in enumerate(("cpu", "wall")):
+        found |= {f"{what}_s": {name: round(statistics.median(each[at] for each in times[name]), 2) for name in times}}
+        ratios = [now[at] / old[at] - 1 for old, now in zip(times["before"], times["now"], strict=True)]
+        found |= {what: round(statistics.median(ratios), 4), f"{what}_of_pairs": [round(one, 3) for one in ratios]}
+    print(json.dumps(found))
 
 
 def seconds(tree: Path, words: list[str]) -> tuple[float, float]:

@@ -41,6 +41,7 @@ def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: i
         while not run(scene, mask, model, workers, dice.uniform(0, 1.2 * longest)):
             killed += 1
         ends += 1
+        print(f"{killed} kills, {ends} masks", file=sys.stderr, flush=True)
         if digest(mask) != digest(whole):
             raise SystemExit(f"after {killed} kills the mask differs from {whole}: look at {mask}")
         left = sorted(path.name for path in folder.iterdir() if ".partial" in path.name)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.kills FOLDER [--kills 500] [--rows 6000] [--workers 0] [--suffix .tif] [--seed 0]
 
-Each kill is SIGKILL to the whole command, its workers included, at any moment of the time that a whole run takes. The
-command is given again until it ends by itself; its mask is then compared with the other, byte for byte.
+Each kill is SIGKILL to the whole command, its workers included, at any moment of a run: after any share of the time
+of the processor that a whole one takes, so that it does not matter what else the machine does. The command is given
+again until it ends by itself; its mask is then compared with the other, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+
+import psutil
 
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
@@ -33,9 +37,9 @@ def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: i
     whole, mask = folder / f"whole{suffix}", folder / f"mask{suffix}"
     for path in (whole, mask, mask.with_name(mask.name + ".partial")):
         remove(path)
-    began = time.monotonic()
     run(scene, whole, model, workers, None)
-    longest = time.monotonic() - began
+    used = getrusage(RUSAGE_CHILDREN)
+    longest = used.ru_utime + used.ru_stime
     dice, killed, ends = random.Random(seed), 0, 0
     while killed < kills:
         while not run(scene, mask, model, workers, dice.uniform(0, 1.2 * longest)):
@@ -48,12 +52,12 @@ def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: i
         if left:
             raise SystemExit(f"after {killed} kills {left} stays")
         remove(mask)
-    found = {"kills": killed, "masks": ends, "all_the_same": True, "seconds_of_a_run": round(longest, 1)}
+    found = {"kills": killed, "masks": ends, "all_the_same": True, "cpu_seconds_of_a_run": round(longest, 1)}
     print(json.dumps(found | {"workers": workers, "suffix": suffix}))
 
 
 def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | None) -> bool:
-    """Whether the command ended by itself; after so many seconds it is killed with all that it started."""
+    """Whether the command ended by itself; after so many seconds of the processor it is killed with its processes."""
     program = str(Path(sys.executable).parent / "pipeline")
     paths = ["--input", scene, "--output", mask, "--model", model]
     call = [program, "run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
@@ -63,16 +67,25 @@ def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | Non
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        _, said = running.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
-        return False
+    while seconds is not None and running.poll() is None:
+        if _used(running.pid) > seconds:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
+            return False
+        time.sleep(0.02)
+    _, said = running.communicate()
     if running.returncode:
         raise SystemExit(f"exit code {running.returncode}: {said.decode()}")
     return True
+
+
+def _used(command: int) -> float:
+    """Seconds of the processor that a command and its processes have taken."""
+    with suppress(psutil.NoSuchProcess):
+        ran = psutil.Process(command)
+        return sum(sum(one.cpu_times()[:4]) for one in [ran, *ran.children(recursive=True)])
+    return 0.0
 
 
 def digest(mask: Path) -> str:

@@ -73,7 +73,7 @@ def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | Non
                 os.killpg(running.pid, signal.SIGKILL)
             running.communicate()
             return False
-        time.sleep(0.02)
+        time.sleep(0.1)
     _, said = running.communicate()
     if running.returncode:
         raise SystemExit(f"exit code {running.returncode}: {said.decode()}")

@@ -15,25 +15,28 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from typing import NoReturn
 
 import psutil
 
 from benchmarks import random_model
 from benchmarks.scenes import sample_scene
+from pipeline.cli import app
 from pipeline.files.atomic import remove
+from pipeline.runs import execute, predictors  # noqa: F401  (loaded once for all runs)
 
 
 def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: int) -> None:
     """Kill until so many kills have been made, and print how it went."""
     folder.mkdir(parents=True, exist_ok=True)
-    scene, model = sample_scene(folder, rows, 512), folder / "small"
-    random_model.write(model, patch=128, overlap=32)
+    with ProcessPoolExecutor(1) as alone:  # of a process in which torch has had threads, none could be forked
+        scene, model = alone.submit(_prepare, folder, rows).result()
     whole, mask = folder / f"whole{suffix}", folder / f"mask{suffix}"
     for path in (whole, mask, mask.with_name(mask.name + ".partial")):
         remove(path)
@@ -56,28 +59,44 @@ def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: i
     print(json.dumps(found | {"workers": workers, "suffix": suffix}))
 
 
+def _prepare(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Write the scene and the model."""
+    random_model.write(folder / "small", patch=128, overlap=32)
+    return sample_scene(folder, rows, 512), folder / "small"
+
+
 def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | None) -> bool:
     """Whether the command ended by itself; after so many seconds of the processor it is killed with its processes."""
-    program = str(Path(sys.executable).parent / "pipeline")
     paths = ["--input", scene, "--output", mask, "--model", model]
-    call = [program, "run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
-    running = subprocess.Popen(
-        [*call, *(["--workers", str(workers)] if workers else [])],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    while seconds is not None and running.poll() is None:
-        if _used(running.pid) > seconds:
+    words = ["run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
+    said = mask.with_name("said.txt")
+    if not (command := os.fork()):
+        _become([*words, *(["--workers", str(workers)] if workers else [])], said)
+    while not (ended := os.waitpid(command, os.WNOHANG))[0]:
+        if seconds is not None and _used(command) > seconds:
             with suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
-            running.communicate()
-            return False
-        time.sleep(0.1)
-    _, said = running.communicate()
-    if running.returncode:
-        raise SystemExit(f"exit code {running.returncode}: {said.decode()}")
+                os.killpg(command, signal.SIGKILL)
+            ended = os.waitpid(command, 0)
+            break
+        time.sleep(0.05)
+    if os.WIFSIGNALED(ended[1]):
+        return False
+    if os.waitstatus_to_exitcode(ended[1]):
+        raise SystemExit(f"exit code {os.waitstatus_to_exitcode(ended[1])}: {said.read_text()}")
     return True
+
+
+def _become(words: list[str], said: Path) -> NoReturn:
+    """Be the command, in a session of its own; it is not begun anew, because most of its time is that of imports."""
+    os.setsid()
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        app(words)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))
+    os._exit(0)
 
 
 def _used(command: int) -> float:

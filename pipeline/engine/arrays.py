@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, Protocol, runtime_checkable
@@ -10,15 +11,19 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-_CELLS = 1 << 15
-"""Cells decided at a time."""
-
 
 class Arrays(Protocol):
     """Operations on the arrays of one device, which take slices, `+`, `-`, `+=` and assignment like NumPy arrays."""
 
+    at_once: int
+    """Most scores that are added up and decided at a time: as many as stay in a processor's cache."""
+
     def empty(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401  (an array of that place)
         """Return an uninitialized float32 array of `shape`."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401
+        """Return a read-only float32 array of zeros that takes no memory."""
         ...
 
     def to_device(self, weights: NDArray[np.float32]) -> Any:  # noqa: ANN401
@@ -50,12 +55,19 @@ class Arrays(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class HostArrays:
     """NumPy arrays, on the host."""
+
+    at_once: int = 1 << 17
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return an uninitialized float32 array of `shape`."""
         return np.empty(shape, np.float32)
+
+    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return zeros that share one value."""
+        return np.broadcast_to(np.float32(0), shape)
 
     def to_device(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the weights themselves."""
@@ -66,11 +78,14 @@ class HostArrays:
         np.multiply(scores, weights, out=out)
 
     def argmax(self, scores: NDArray[np.float32], out: NDArray[Any]) -> None:
-        """Write the index of the highest of `scores` into `out`, a few rows at a time to stay in the cache."""
-        rows = max(1, _CELLS // max(1, out[0].size))
-        for first in range(0, len(out), rows):
-            cells = slice(first, first + rows)
-            out[cells] = _highest(scores[:, cells], out.dtype)
+        """Write the index of the highest of `scores` into `out`."""
+        planes = np.ascontiguousarray(scores).reshape(len(scores), -1)
+        best, labels = planes[0].copy(), np.zeros(planes.shape[1], out.dtype)
+        for index in range(1, len(planes)):
+            better = planes[index] > best
+            np.maximum(best, planes[index], out=best)
+            np.maximum(labels, better * out.dtype.type(index), out=labels)
+        out[...] = labels.reshape(out.shape)
 
     def with_squares(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a copy with the plane of squares appended."""
@@ -108,13 +123,3 @@ def arrays_of(predictor: object) -> Arrays:
 def sum_of_squares(planes: Iterable[Any]) -> Any:  # noqa: ANN401  (of any `Arrays`)
     """Return the sum of the squares of `planes`, added in order."""
     return reduce(add, (plane * plane for plane in planes))
-
-
-def _highest(scores: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    planes = np.ascontiguousarray(scores).reshape(len(scores), -1)
-    best, labels = planes[0].copy(), np.zeros(planes.shape[1], dtype)
-    for index in range(1, len(planes)):
-        better = planes[index] > best
-        np.maximum(best, planes[index], out=best)
-        np.maximum(labels, better * dtype.type(index), out=labels)
-    return labels.reshape(scores.shape[1:])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import cycle, pairwise
-from operator import lt
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.arrays import HOST, Arrays
+from pipeline.engine.reader import Slices
 from pipeline.geometry import Box, Lattice
 
 Plane = Any
@@ -18,6 +20,63 @@ Plane = Any
 
 COMPENSATED_OVERLAPS = 16
 """Patches per cell above which additions are compensated (Kahan): float32 alone would drift beyond 2e-6."""
+
+
+class Scratch:
+    """Room for the sums of a few rows of a patch, so small that they stay in the processor's cache."""
+
+    def __init__(self, arrays: Arrays, planes: int, classes: int, patch: tuple[int, ...]) -> None:
+        self.arrays = arrays
+        self.cells = max(1, min(arrays.at_once // classes, prod(patch)))
+        """Cells that it has room for."""
+        self._planes = planes
+        self._room = arrays.empty((planes * classes * self.cells,))
+
+    def take(self, shape: tuple[int, ...]) -> Plane:
+        """Return it as an array `(planes, *shape)`."""
+        return self._room[: self._planes * prod(shape)].reshape(self._planes, *shape)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Blended scores of cells, before they are added up: that is done piece by piece, where each is used."""
+
+    scores: Plane
+    """Scores of the last patch, `(classes, *cells)`."""
+    weights: Plane
+    """Their weights, `(*cells)`."""
+    carried: Plane | None
+    """Sums of the patches before it, `(planes, classes, *cells)`; None: there are none."""
+    scratch: Scratch
+
+    def __getitem__(self, at: Slices) -> Sums:
+        """Return the sums of some of the cells."""
+        carried = None if self.carried is None else self.carried[(slice(None), slice(None), *at)]
+        return Sums(self.scores[(slice(None), *at)], self.weights[at], carried, self.scratch)
+
+    def final(self) -> Iterator[tuple[Slices, Plane]]:
+        """Yield pieces of the cells, and the sums `(classes, *piece)`, which are valid until the next piece.
+
+        Where there is nothing to add, the weight is 1.
+        """
+        for at in _pieces(self.scores.shape[1:], self.scratch.cells):
+            part = self[at]
+            yield at, part.scores if part.carried is None else part._added()[0]
+
+    def store(self, out: Plane) -> None:
+        """Write the sums to `out`, `(planes, classes, *cells)`; it may begin before `carried` in the same array."""
+        if self.carried is None:
+            self.scratch.arrays.multiply(self.scores, self.weights, out[0])
+            out[1:] = 0
+            return
+        for at in _pieces(self.scores.shape[1:], self.scratch.cells):
+            out[(slice(None), slice(None), *at)] = self[at]._added()
+
+    def _added(self) -> Plane:
+        sums = self.scratch.take(self.scores.shape)
+        self.scratch.arrays.multiply(self.scores, self.weights, sums[0])
+        _add(sums, self.carried)
+        return sums
 
 
 class Blend:
@@ -30,9 +89,6 @@ class Blend:
     Every cell is a plain chain of single-rounded multiplications and additions in lattice order, so its bytes do not
     depend on how the grid was cut into slabs, runs and strips.
     """
-
-    TILES = 2
-    """Number of the calls of `add` whose results are valid at the same time."""
 
     def __init__(self, classes: int, lattice: Lattice, region: Box, arrays: Arrays = HOST) -> None:
         """Expect the patches of `lattice` that touch `region`, with scores in `arrays`."""
@@ -48,78 +104,91 @@ class Blend:
         span = tuple(axis[-1] + side - axis[0] for axis, side in zip(starts, patch, strict=True))
         shared = [max((stop - start for start, stop in before.items()), default=0) for before in self._before]
         self._arrays = arrays
-        self._tiles = cycle([arrays.empty((planes, classes, *patch)) for _ in range(self.TILES)])
-        self._tile = next(self._tiles)
+        self._scratch = Scratch(arrays, planes, classes, patch)
+        self._nothing = arrays.zeros((classes, *patch))
         self._carried = [
             arrays.empty((planes, classes, *patch[:axis], shared[axis], *span[axis + 1 :]))
             for axis in range(len(patch))
         ]
 
-    def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> Iterator[tuple[Box, Plane]]:
+    def add(self, patch: Box, scores: Plane | None, weights: NDArray[np.float32]) -> Iterator[tuple[Box, Sums]]:
         """Add `scores`, of shape `(classes, *patch.shape)`, times `weights`; None counts as zeros.
 
-        Returns:
-            Boxes of the cells that are final with this patch, and their scores, which are valid until the next call but
-            one.
+        Yields:
+            Boxes of the cells that are final with this patch, and their sums, which are valid until the next box. The
+            patch is added once all have been yielded.
 
         """
-        self._tile = next(self._tiles)
-        alone = self._alone(patch) if scores is not None else Box(patch.start, patch.start)
-        self._weigh(scores, weights, patch, alone)
-        rest = patch
-        for axis in reversed(range(len(patch.start))):
-            seen, rest = rest.split(axis, self._before[axis].get(patch.start[axis], patch.start[axis]))
-            if seen.size:
-                _add(self._tile[_at(seen, patch.start)], self._place(seen, patch, axis, patch.start[axis]))
-        rest = patch
-        for axis in reversed(range(len(patch.start))):
-            after = self._after[axis].get(patch.start[axis], patch.stop[axis])
-            rest, later = rest.split(axis, after)
-            if later.size:
-                self._place(later, patch, axis, after)[...] = self._tile[_at(later, patch.start)]
-        return self._final(rest, patch, alone, scores)
-
-    def _alone(self, patch: Box) -> Box:
-        """The cells of no other patch, if there are any: their weight is 1, so their scores are final as they are."""
-        axes = range(len(patch.start))
-        start = tuple(self._before[axis].get(patch.start[axis], patch.start[axis]) for axis in axes)
-        stop = tuple(self._after[axis].get(patch.start[axis], patch.stop[axis]) for axis in axes)
-        return Box(start, stop) if all(map(lt, start, stop)) else Box(patch.start, patch.start)
-
-    def _weigh(self, scores: Plane | None, weights: NDArray[np.float32], patch: Box, alone: Box) -> None:
-        self._tile[1:] = 0
-        if scores is None:
-            self._tile[0] = 0
-            return
+        scores = self._nothing if scores is None else scores
         there = self._arrays.to_device(weights)
-        for cells in _around(alone, patch):
-            at = cells.within(patch.start).slices
-            self._arrays.multiply(scores[(slice(None), *at)], there[at], self._tile[(0, slice(None), *at)])
+        for part in self._parts(patch):
+            at = part.cells.within(patch.start).slices
+            carried = None if part.source is None else self._place(part.cells, patch, part.source, patch.start)
+            sums = Sums(scores[(slice(None), *at)], there[at], carried, self._scratch)
+            if part.target is None:
+                yield part.cells, sums
+            else:
+                sums.store(self._place(part.cells, patch, part.target, part.after))
 
-    def _final(self, rest: Box, patch: Box, alone: Box, scores: Plane | None) -> Iterator[tuple[Box, Plane]]:
-        for cells in _around(alone, rest):
-            yield cells, self._tile[0][_at(cells, patch.start)[1:]]
-        if scores is not None and alone.size:
-            yield alone, scores[_at(alone, patch.start)[1:]]
+    def _parts(self, patch: Box) -> Iterator[_Part]:
+        """Cut a patch where overlaps begin and end, in the order of its cells.
 
-    def _place(self, box: Box, patch: Box, axis: int, first: int) -> Plane:
-        """Where the cells of `box` are carried over along `axis`, of which the first row is `first`."""
-        return self._carried[axis][_at(box, (*patch.start[:axis], first, *self._origin[axis + 1 :]))]
+        So what an earlier patch carried over is used before its place is taken: that is where cells before it were.
+        """
+        after = tuple(self._after[axis].get(start, patch.stop[axis]) for axis, start in enumerate(patch.start))
+        for spans in product(*(self._spans(axis, patch, after[axis]) for axis in range(len(after)))):
+            cells = Box(tuple(span.start for span in spans), tuple(span.stop for span in spans))
+            source, target = _last(span.seen for span in spans), _last(span.later for span in spans)
+            yield _Part(cells, source, target, after)
+
+    def _spans(self, axis: int, patch: Box, after: int) -> list[_Span]:
+        start, stop = patch.start[axis], patch.stop[axis]
+        before = self._before[axis].get(start, start)
+        cuts = sorted({start, before, after, stop})
+        return [_Span(a, b, b <= before, a >= after) for a, b in pairwise(cuts)]
+
+    def _place(self, box: Box, patch: Box, axis: int, first: tuple[int, ...]) -> Plane:
+        """Where the cells of `box` are carried over along `axis`, of which the first one is that of `first`."""
+        origin = (*patch.start[:axis], first[axis], *self._origin[axis + 1 :])
+        return self._carried[axis][(slice(None), slice(None), *box.within(origin).slices)]
 
 
-def _around(inside: Box, box: Box) -> Iterator[Box]:
-    """Boxes that fill `box` without `inside`."""
-    if not inside.size:
-        yield box
+class _Span(NamedTuple):
+    """Cells of a patch along an axis."""
+
+    start: int
+    stop: int
+    seen: bool
+    """Whether the patch before it has them too."""
+    later: bool
+    """Whether the patch after it has them too."""
+
+
+class _Part(NamedTuple):
+    """Cells of a patch that are treated alike."""
+
+    cells: Box
+    source: int | None
+    """Axis along which sums of earlier patches were carried over; None: there are none."""
+    target: int | None
+    """Axis along which sums are carried over; None: they are final."""
+    after: tuple[int, ...]
+    """First cell of the patch after it, per axis."""
+
+
+def _last(axes: Iterable[bool]) -> int | None:
+    """The last axis for which something holds; None: there is none."""
+    return max((axis for axis, holds in enumerate(axes) if holds), default=None)
+
+
+def _pieces(shape: tuple[int, ...], most: int) -> Iterator[Slices]:
+    """Slices, of the first axes, that cut an array of `shape` into pieces of at most `most` cells, in order."""
+    if (layer := prod(shape[1:])) > most:
+        layers = ((slice(first, first + 1),) for first in range(shape[0]))
+        yield from ((*at, *piece) for at in layers for piece in _pieces(shape[1:], most))
         return
-    for axis in range(len(box.start)):
-        before, box = box.split(axis, inside.start[axis])
-        box, after = box.split(axis, inside.stop[axis])
-        yield from (part for part in (before, after) if part.size)
-
-
-def _at(box: Box, origin: tuple[int, ...]) -> tuple[slice, ...]:
-    return (slice(None), slice(None), *box.within(origin).slices)
+    rows = most // layer
+    yield from ((slice(first, first + rows),) for first in range(0, shape[0], rows))
 
 
 def _add(tile: Plane, carried: Plane) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from typing import Any, NamedTuple, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast
 
 from pipeline.engine.arrays import arrays_of
-from pipeline.engine.blend import Blend
+from pipeline.engine.blend import Blend, Sums
 from pipeline.engine.block_network import BlockNetwork
-from pipeline.engine.call_queue import CallQueue
-from pipeline.engine.network import Failure, Network, PatchNetwork, PatchScores
+from pipeline.engine.network import Failure, Network, PatchNetwork
 from pipeline.engine.observer import NO_OBSERVER, SweepObserver
 from pipeline.engine.protocols import BlockPredictor, PlainSource, Predictor, Sink, Source, as_source
 from pipeline.engine.reader import RowBuffer, readers_of
@@ -62,23 +56,20 @@ def sweep(
         readers = stack.enter_context(ThreadPoolExecutor(readers_of(source.info), "read"))
         pool = stack.enter_context(ThreadPoolExecutor(predictor.threads, "predict"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
-        decider = stack.enter_context(ThreadPoolExecutor(1, "decide"))
         stack.callback(_cancel, readers, pool)
         held = RowBuffer(source, network.needed.clip(Box.whole(source.grid.shape)), _step(lattice), readers)
         arrays = arrays_of(predictor)
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
         blend = Blend(predictor.classes + recipe.needs_second_moment, lattice, region, arrays)
-        decided = CallQueue(decider)
         for scored in network.scored(held, pool, observer):
-            decided.put(partial(_begin, slabs, scored))
+            slabs.complete(scored.row)
+            slabs.mark_failed(failure.patch for failure in scored.failures)
             held.drop(scored.row - network.reach)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
-                    final = list(_final(blend.add(patch, scores, weights), region, held))
-                    decided.put(partial(_decide, slabs, final))
-                    decided.settle(left=Blend.TILES - 1)
-        decided.settle()
+                    for cells, sums in blend.add(patch, scores, weights):
+                        _put(slabs, cells, cells.clip(region), sums, held)
         slabs.complete(lattice.shape[0])
         slabs.finish()
         return network.failures()
@@ -98,29 +89,10 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
-class _Cells(NamedTuple):
-    """Cells that are final, with their scores and those that are valid; None: all."""
-
-    box: Box
-    scores: Any
-    valid: NDArray[np.bool_] | None
-
-
-def _final(parts: Iterable[tuple[Box, Any]], region: Box, held: RowBuffer) -> Iterator[_Cells]:
-    for cells, scores in parts:
-        inside = cells.clip(region)
-        if inside.size:
-            yield _Cells(inside, scores[(slice(None), *inside.within(cells.start).slices)], held.valid(inside))
-
-
-def _begin(slabs: SlabWriter, scored: PatchScores) -> None:
-    slabs.complete(scored.row)
-    slabs.mark_failed(failure.patch for failure in scored.failures)
-
-
-def _decide(slabs: SlabWriter, final: Sequence[_Cells]) -> None:
-    for cells in final:
-        slabs.put(*cells)
+def _put(slabs: SlabWriter, final: Box, wanted: Box, sums: Sums, held: RowBuffer) -> None:
+    """Decide those of the cells that are final that are wanted."""
+    if wanted.size:
+        slabs.put(wanted, sums[wanted.within(final.start).slices], held.valid(wanted))
 
 
 def _cancel(*pools: ThreadPoolExecutor) -> None:

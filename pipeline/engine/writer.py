@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.arrays import Arrays
+from pipeline.engine.blend import Sums
 from pipeline.engine.decision import Decision
 from pipeline.engine.protocols import Sink
 from pipeline.engine.reader import Slices
@@ -34,13 +35,16 @@ class OutputStage:
         """Return buffers for cells of `shape`, filled with nodata."""
         return tuple(np.full((*each.planes, *shape), each.nodata, each.dtype) for each in self.decisions)
 
-    def decide(self, scores: Any, valid: NDArray[np.bool_] | None, buffers: Buffers, at: Slices) -> None:  # noqa: ANN401
-        """Decide `scores` into the cells `at` of `buffers`, except for those that are not valid."""
-        for decision, values in zip(self.decisions, buffers, strict=True):
-            out = values[(slice(None),) * len(decision.planes) + at]
-            decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
-            if valid is not None:
-                out[..., ~valid] = decision.nodata
+    def decide(self, sums: Sums, valid: NDArray[np.bool_] | None, buffers: Buffers, at: Slices) -> None:
+        """Decide `sums` into the cells `at` of `buffers`, except for those that are not valid."""
+        for piece, scores in sums.final():
+            unseen = None if valid is None else ~valid[piece]
+            for decision, values in zip(self.decisions, buffers, strict=True):
+                planes = (slice(None),) * len(decision.planes)
+                out = values[planes + at][planes + piece]
+                decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
+                if unseen is not None:
+                    out[..., unseen] = decision.nodata
 
     def fill_nodata(self, buffers: Buffers, at: Slices) -> None:
         """Fill the cells `at` of `buffers` with nodata."""
@@ -61,8 +65,8 @@ class SlabWriter:
         self._spoilt: list[Box] = []
         self._writing: Future[None] | None = None
 
-    def put(self, cells: Box, scores: Any, valid: NDArray[np.bool_] | None) -> None:  # noqa: ANN401
-        """Decide the final `scores` of `cells`."""
+    def put(self, cells: Box, sums: Sums, valid: NDArray[np.bool_] | None) -> None:
+        """Decide the final `sums` of `cells`."""
         for slab in self._slabs:
             if slab.start[0] >= cells.stop[0]:
                 return
@@ -71,7 +75,7 @@ class SlabWriter:
                 at = part.within(cells.start).slices
                 seen = None if valid is None else valid[at]
                 buffers = self._buffers(slab)
-                self._stage.decide(scores[(slice(None), *at)], seen, buffers, part.within(slab.start).slices)
+                self._stage.decide(sums[at], seen, buffers, part.within(slab.start).slices)
 
     def complete(self, row: int) -> None:
         """Pass on the slabs that end at or before `row`."""

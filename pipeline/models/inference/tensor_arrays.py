@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,10 +20,15 @@ class TensorArrays:
     """Tensors of one device, with the sums and labels that NumPy would give, byte for byte."""
 
     device: torch.device
+    at_once: int = sys.maxsize
 
     def empty(self, shape: tuple[int, ...]) -> Tensor:
         """Room for float32 values."""
         return torch.empty(shape, dtype=torch.float32, device=self.device)
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros that share one value."""
+        return torch.zeros((), device=self.device).expand(shape)
 
     def to_device(self, weights: NDArray[np.float32]) -> Tensor:
         """Weights of a patch on the device; those of recent patches are kept there."""

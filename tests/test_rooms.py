@@ -20,6 +20,7 @@ ROOMS = {
     "lightning": ("pipeline.training",),
     "torchmetrics": ("pipeline.training",),
     "safetensors": ("pipeline.models", "pipeline.training"),
+    "numba": ("pipeline.engine.kernels",),
     "openvino": ("pipeline.models.inference.openvino",),
     "nncf": ("pipeline.models.inference.quantize",),
     "rasterio": ("pipeline.io.raster",),
@@ -70,6 +71,7 @@ FLOORS = (
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
     "pipeline.cli",
+    "pipeline.engine.fused",
     "pipeline.io.formats",
     "pipeline.io.opening",
     "pipeline.io.zarr.attributes",
@@ -83,7 +85,7 @@ LATE = (
     "pipeline.runs.prepare",
     "pipeline.runs.segment",
 )
-"""May import inside functions: verbs and doors bring libraries that not every call needs, and so does the network."""
+"""May import inside functions: verbs, doors, the network and kernels bring libraries that not every call needs."""
 
 PLACE = re.compile(r"(pipeline|tests|flows|docs)/")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine import fused
 from pipeline.engine.arrays import HOST, Arrays
 from pipeline.engine.reader import Slices
 from pipeline.geometry import Box, Lattice
@@ -63,8 +64,14 @@ class Sums:
             part = self[at]
             yield at, part.scores if part.carried is None else part._added()[0]
 
+    def label(self, out: NDArray[Any]) -> bool:
+        """Write the labels `(*cells)` in one pass, if that can be done here, and return whether it was."""
+        return fused.label(self.scores, self.weights, self.carried, out)
+
     def store(self, out: Plane) -> None:
         """Write the sums to `out`, `(planes, classes, *cells)`; it may begin before `carried` in the same array."""
+        if fused.store(self.scores, self.weights, self.carried, out):
+            return
         if self.carried is None:
             self.scratch.arrays.multiply(self.scores, self.weights, out[0])
             out[1:] = 0
@@ -95,14 +102,11 @@ class Blend:
         patch = Box.whole(lattice.shape).clip(Box.whole(lattice.patch)).shape
         starts = lattice.touching(region)
         planes = 2 if lattice.max_overlaps > COMPENSATED_OVERLAPS else 1
-        self._before = [
-            dict(zip(axis[1:], [start + side for start in axis], strict=False))
-            for axis, side in zip(starts, patch, strict=True)
-        ]
-        self._after = [dict(pairwise(axis)) for axis in starts]
-        self._origin = tuple(axis[0] for axis in starts)
         span = tuple(axis[-1] + side - axis[0] for axis, side in zip(starts, patch, strict=True))
-        shared = [max((stop - start for start, stop in before.items()), default=0) for before in self._before]
+        shared = [
+            max((a + side - b for a, b in pairwise(axis)), default=0) for axis, side in zip(starts, patch, strict=True)
+        ]
+        self._spans = [_spans(axis, side) for axis, side in zip(starts, patch, strict=True)]
         self._arrays = arrays
         self._scratch = Scratch(arrays, planes, classes, patch)
         self._nothing = arrays.zeros((classes, *patch))
@@ -121,40 +125,24 @@ class Blend:
         """
         scores = self._nothing if scores is None else scores
         there = self._arrays.to_device(weights)
-        for part in self._parts(patch):
-            at = part.cells.within(patch.start).slices
-            carried = None if part.source is None else self._place(part.cells, patch, part.source, patch.start)
+        for part in product(*(spans[start] for spans, start in zip(self._spans, patch.start, strict=True))):
+            at = tuple(span.inside for span in part)
+            source, target = _last(span.seen for span in part), _last(span.later for span in part)
+            carried = None if source is None else self._place(part, source, at[source])
             sums = Sums(scores[(slice(None), *at)], there[at], carried, self._scratch)
-            if part.target is None:
-                yield part.cells, sums
+            if target is None:
+                yield Box(tuple(span.start for span in part), tuple(span.stop for span in part)), sums
             else:
-                sums.store(self._place(part.cells, patch, part.target, part.after))
+                sums.store(self._place(part, target, part[target].ahead))
 
-    def _parts(self, patch: Box) -> Iterator[_Part]:
-        """Cut a patch where overlaps begin and end, in the order of its cells.
-
-        So what an earlier patch carried over is used before its place is taken: that is where cells before it were.
-        """
-        after = tuple(self._after[axis].get(start, patch.stop[axis]) for axis, start in enumerate(patch.start))
-        for spans in product(*(self._spans(axis, patch, after[axis]) for axis in range(len(after)))):
-            cells = Box(tuple(span.start for span in spans), tuple(span.stop for span in spans))
-            source, target = _last(span.seen for span in spans), _last(span.later for span in spans)
-            yield _Part(cells, source, target, after)
-
-    def _spans(self, axis: int, patch: Box, after: int) -> list[_Span]:
-        start, stop = patch.start[axis], patch.stop[axis]
-        before = self._before[axis].get(start, start)
-        cuts = sorted({start, before, after, stop})
-        return [_Span(a, b, b <= before, a >= after) for a, b in pairwise(cuts)]
-
-    def _place(self, box: Box, patch: Box, axis: int, first: tuple[int, ...]) -> Plane:
-        """Where the cells of `box` are carried over along `axis`, of which the first one is that of `first`."""
-        origin = (*patch.start[:axis], first[axis], *self._origin[axis + 1 :])
-        return self._carried[axis][(slice(None), slice(None), *box.within(origin).slices)]
+    def _place(self, part: Sequence[_Span], axis: int, along: slice) -> Plane:
+        """Where the cells of a part are carried over along `axis`."""
+        before, behind = (span.inside for span in part[:axis]), (span.across for span in part[axis + 1 :])
+        return self._carried[axis][(slice(None), slice(None), *before, along, *behind)]
 
 
 class _Span(NamedTuple):
-    """Cells of a patch along an axis."""
+    """Cells of a patch along an axis that are treated alike."""
 
     start: int
     stop: int
@@ -162,18 +150,29 @@ class _Span(NamedTuple):
     """Whether the patch before it has them too."""
     later: bool
     """Whether the patch after it has them too."""
+    inside: slice
+    """Where they are in the patch."""
+    ahead: slice
+    """Where they are in the patch after it."""
+    across: slice
+    """Where they are among the cells of all patches."""
 
 
-class _Part(NamedTuple):
-    """Cells of a patch that are treated alike."""
+def _spans(starts: Sequence[int], side: int) -> dict[int, list[_Span]]:
+    """Cut patches along an axis where overlaps begin and end, by the start of the patch.
 
-    cells: Box
-    source: int | None
-    """Axis along which sums of earlier patches were carried over; None: there are none."""
-    target: int | None
-    """Axis along which sums are carried over; None: they are final."""
-    after: tuple[int, ...]
-    """First cell of the patch after it, per axis."""
+    Parts of patches are added in the order of their cells, so that what an earlier patch carried over is used before
+    its place is taken: cells before it were there.
+    """
+    befores = [starts[0], *(start + side for start in starts[:-1])]
+    afters = [*starts[1:], starts[-1] + side]
+    return {
+        start: [
+            _Span(a, b, b <= before, a >= after, *(slice(a - first, b - first) for first in (start, after, starts[0])))
+            for a, b in pairwise(sorted({start, before, after, start + side}))
+        ]
+        for start, before, after in zip(starts, befores, afters, strict=True)
+    }
 
 
 def _last(axes: Iterable[bool]) -> int | None:

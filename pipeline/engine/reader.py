@@ -54,6 +54,8 @@ class RowBuffer:
 
     def valid(self, box: Box) -> NDArray[np.bool_] | None:
         """Return which cells of `box`, inside the rows held, are valid; None: all of them."""
+        if all(valid is None for _, (_, valid) in self._held):
+            return None
         parts = self._parts(box)
         if all(valid is None for _, _, (_, valid) in parts):
             return None

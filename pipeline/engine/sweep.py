@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import cast
 
-from pipeline.engine.arrays import arrays_of
+from pipeline.engine.arrays import HostArrays, arrays_of
 from pipeline.engine.blend import Blend, Sums
 from pipeline.engine.block_network import BlockNetwork
+from pipeline.engine.fused import LOADER
 from pipeline.engine.network import Failure, Network, PatchNetwork
 from pipeline.engine.observer import NO_OBSERVER, SweepObserver
 from pipeline.engine.protocols import BlockPredictor, PlainSource, Predictor, Sink, Source, as_source
@@ -59,6 +61,8 @@ def sweep(
         stack.callback(_cancel, readers, pool)
         held = RowBuffer(source, network.needed.clip(Box.whole(source.grid.shape)), _step(lattice), readers)
         arrays = arrays_of(predictor)
+        if isinstance(arrays, HostArrays):
+            LOADER.ask(region.size)
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
         blend = Blend(predictor.classes + recipe.needs_second_moment, lattice, region, arrays)
@@ -68,8 +72,7 @@ def sweep(
             held.drop(scored.row - network.reach)
             for patch, scores, weights in scored.patches:
                 if patch.clip(region).size:
-                    for cells, sums in blend.add(patch, scores, weights):
-                        _put(slabs, cells, cells.clip(region), sums, held)
+                    _decide(slabs, blend.add(patch, scores, weights), region, held)
         slabs.complete(lattice.shape[0])
         slabs.finish()
         return network.failures()
@@ -89,10 +92,12 @@ def _step(lattice: Lattice) -> int:
     return max(lattice.patch[0] - lattice.overlap[0], lattice.patch[0] // 4, _SLICES if len(lattice.shape) > 2 else 1)
 
 
-def _put(slabs: SlabWriter, final: Box, wanted: Box, sums: Sums, held: RowBuffer) -> None:
-    """Decide those of the cells that are final that are wanted."""
-    if wanted.size:
-        slabs.put(wanted, sums[wanted.within(final.start).slices], held.valid(wanted))
+def _decide(slabs: SlabWriter, final: Iterable[tuple[Box, Sums]], region: Box, held: RowBuffer) -> None:
+    """Decide those of the cells that are final that are in the region."""
+    for cells, sums in final:
+        inside = cells.clip(region)
+        if inside.size:
+            slabs.put(inside, sums[inside.within(cells.start).slices], held.valid(inside))
 
 
 def _cancel(*pools: ThreadPoolExecutor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine.arrays import Arrays
 from pipeline.engine.blend import Sums
-from pipeline.engine.decision import Decision
+from pipeline.engine.decision import Decision, Labels
 from pipeline.engine.protocols import Sink
 from pipeline.engine.reader import Slices
 from pipeline.geometry import Box
@@ -37,19 +37,28 @@ class OutputStage:
 
     def decide(self, sums: Sums, valid: NDArray[np.bool_] | None, buffers: Buffers, at: Slices) -> None:
         """Decide `sums` into the cells `at` of `buffers`, except for those that are not valid."""
+        outs = [values[_cells(decision, at)] for decision, values in zip(self.decisions, buffers, strict=True)]
+        if not (len(outs) == 1 and isinstance(self.decisions[0], Labels) and sums.label(outs[0])):
+            self._decide(sums, outs)
+        if valid is not None:
+            for decision, out in zip(self.decisions, outs, strict=True):
+                out[..., ~valid] = decision.nodata
+
+    def _decide(self, sums: Sums, outs: Sequence[NDArray[Any]]) -> None:
         for piece, scores in sums.final():
-            unseen = None if valid is None else ~valid[piece]
-            for decision, values in zip(self.decisions, buffers, strict=True):
-                planes = (slice(None),) * len(decision.planes)
-                out = values[planes + at][planes + piece]
-                decision(scores if decision.needs_second_moment else scores[: self.classes], out, self.arrays)
-                if unseen is not None:
-                    out[..., unseen] = decision.nodata
+            for decision, out in zip(self.decisions, outs, strict=True):
+                given = scores if decision.needs_second_moment else scores[: self.classes]
+                decision(given, out[_cells(decision, piece)], self.arrays)
 
     def fill_nodata(self, buffers: Buffers, at: Slices) -> None:
         """Fill the cells `at` of `buffers` with nodata."""
         for decision, values in zip(self.decisions, buffers, strict=True):
-            values[(slice(None),) * len(decision.planes) + at] = decision.nodata
+            values[_cells(decision, at)] = decision.nodata
+
+
+def _cells(decision: Decision, at: Slices) -> Slices:
+    """Slices of all planes of a decision."""
+    return (slice(None),) * len(decision.planes) + at
 
 
 class SlabWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from operator import le, sub
 
 
 @dataclass(frozen=True, order=True)
@@ -22,7 +23,7 @@ class Box:
     def __post_init__(self) -> None:
         if len(self.start) != len(self.stop):
             raise ValueError(f"start and stop of a box must have the same length, got {self.start} and {self.stop}")
-        if any(b < a for a, b in zip(self.start, self.stop, strict=True)):
+        if not all(map(le, self.start, self.stop)):
             raise ValueError(f"a box must not stop before it starts: {self.start} to {self.stop}")
 
     @classmethod
@@ -33,7 +34,7 @@ class Box:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length per axis."""
-        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+        return tuple(map(sub, self.stop, self.start))
 
     @property
     def size(self) -> int:
@@ -43,7 +44,7 @@ class Box:
     @property
     def slices(self) -> tuple[slice, ...]:
         """Slices that cut the box from an array whose first index is 0."""
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return tuple(map(slice, self.start, self.stop))
 
     def within(self, origin: tuple[int, ...]) -> Box:
         """Return the same cells, counted from `origin` instead of 0."""

@@ -18,8 +18,7 @@ def halve(rows: NDArray[Any], nodata: int, before: tuple[int, int] = (0, 0)) -> 
     that number first is taken, row by row from the upper left.
     """
     height, width = (-(-(side - more) // 2) for side, more in zip(rows.shape, before, strict=True))
-    filled = np.full((2 * height + before[0], 2 * width + before[1]), nodata, rows.dtype)
-    filled[: rows.shape[0], : rows.shape[1]] = rows
+    filled = _filled(rows, (2 * height + before[0], 2 * width + before[1]), nodata)
     samples = [
         np.ascontiguousarray(filled[top::2, left::2][:height, :width]).ravel()
         for top in range(2 + before[0])
@@ -29,6 +28,14 @@ def halve(rows: NDArray[Any], nodata: int, before: tuple[int, int] = (0, 0)) -> 
     mixed = np.flatnonzero(_differing(samples))
     found[mixed] = _most_frequent([sample[mixed] for sample in samples], nodata)
     return found.reshape(height, width)
+
+
+def _filled(rows: NDArray[Any], shape: tuple[int, ...], nodata: int) -> NDArray[Any]:
+    if rows.shape == shape:
+        return rows
+    filled = np.full(shape, nodata, rows.dtype)
+    filled[: rows.shape[0], : rows.shape[1]] = rows
+    return filled
 
 
 def _differing(samples: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine import WINDOWS, Confidence, Disagreement, Labels, Probabilities, Recipe, Scores, sweep
+from pipeline.engine import WINDOWS, Confidence, Disagreement, Labels, Probabilities, Recipe, Scores, fused, sweep
 from pipeline.engine.arrays import HostArrays
 from pipeline.engine.blend import COMPENSATED_OVERLAPS, Blend
+from pipeline.engine.fused import Loader
 from pipeline.engine.windows import Weights
 from pipeline.geometry import Box, Lattice, cut_slabs
 from pipeline.testing import boxes
 from tests.support.fakes import ArraySource, Identity
 from tests.support.properties import LATTICES_2D, LATTICES_3D, image
 
+
+@pytest.fixture(params=["NumPy", "numba"], autouse=True)
+def compiled(request, monkeypatch):
+    """Everything by NumPy, and by kernels where they can."""
+    loader = Loader()
+    if request.param == "numba":
+        pytest.importorskip("numba")
+        monkeypatch.setattr(fused, "LEAST_CELLS", 0)
+        loader.ask(1)
+        assert loader._coming.result() is not None
+    monkeypatch.setattr(fused, "LOADER", loader)
+
+
 SEED = st.integers(0, 2**16)
 AT_ONCE = st.integers(1, 400)
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""Examples share what is compiled."""
 
 
 def patches_of(lattice):
@@ -45,6 +61,7 @@ def summed(lattice, weights, scores):
     return total
 
 
+@SHARED
 @given(LATTICES_2D | LATTICES_3D, st.sampled_from(WINDOWS), st.integers(1, 4), AT_ONCE, SEED, st.data())
 def test_sums_are_those_of_one_array_to_which_patches_are_added(lattice, kind, classes, at_once, seed, data):
     region, rng = data.draw(boxes(lattice.shape)), np.random.default_rng(seed)
@@ -68,7 +85,7 @@ def test_sums_are_those_of_one_array_to_which_patches_are_added(lattice, kind, c
 class Cached(Identity):
     """The identity network, whose scores are decided a few cells at a time."""
 
-    arrays: HostArrays = HostArrays()
+    arrays: HostArrays = field(default_factory=HostArrays)
 
 
 class Sinks:
@@ -83,6 +100,7 @@ class Sinks:
 
 
 @pytest.mark.parametrize("labels", [Labels(), Labels(np.dtype(np.uint16), 65535)])
+@SHARED
 @given(LATTICES_2D | LATTICES_3D, AT_ONCE, st.integers(1, 40), st.booleans(), SEED)
 def test_every_decision_is_that_of_the_whole_array(labels, lattice, at_once, height, logits, seed):
     decisions = (labels, Confidence(logits), Probabilities((3,), logits), Scores((3,)), Disagreement())
@@ -100,6 +118,25 @@ def test_every_decision_is_that_of_the_whole_array(labels, lattice, at_once, hei
         decision(sums if decision.needs_second_moment else sums[:3], expected)
         expected[..., ~valid] = decision.nodata
         assert found.tobytes() == expected.tobytes()
+
+
+@SHARED
+@given(LATTICES_2D | LATTICES_3D, st.sampled_from([np.uint8, np.uint16]), st.integers(1, 5), st.booleans(), SEED)
+def test_labels_alone_are_those_of_sums_with_ties_and_infinities(lattice, dtype, classes, nodata, seed):
+    rng, decision = np.random.default_rng(seed), Labels(np.dtype(dtype))
+    values = rng.choice(np.float32([-3e38, -1, -0.0, 0.0, 1e-42, 1, 2, 3e38]), (classes, *lattice.shape))
+    valid = rng.random(lattice.shape) > 0.2 if nodata else None
+    sink = Sinks((decision,), lattice.shape)
+    run = cut_slabs(lattice.shape, 7)
+    sweep(ArraySource(values, valid), Cached(classes, lattice.margin), sink, Recipe(lattice, "hann", (decision,)), run)
+    own = {patch: values[(slice(None), *patch.slices)] for patch in patches_of(lattice)}
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = summed(lattice, Weights(lattice, "hann"), own)
+    expected = np.zeros_like(sink.values[0])
+    decision(sums, expected)
+    if valid is not None:
+        expected[~valid] = 255
+    np.testing.assert_array_equal(sink.values[0], expected)
 
 
 def test_a_piece_has_no_more_cells_than_are_asked_for_at_once():

@@ -94,9 +94,10 @@ class Overview:
 
     def _write(self, index: tuple[int, ...], block: NDArray[Any]) -> None:
         odd_row, odd_column = (side % 2 for side in self.labels)
-        before = np.pad(block, [(odd_row, 0), (odd_column, 0)], constant_values=self.nodata)
-        write_tile(self.tile_file(index), halve(before, self.nodata, (odd_row, odd_column)), self.nodata)
-        if odd_row or odd_column:
+        odd = odd_row or odd_column
+        cells = np.pad(block, [(odd_row, 0), (odd_column, 0)], constant_values=self.nodata) if odd else block
+        write_tile(self.tile_file(index), halve(cells, self.nodata, (odd_row, odd_column)), self.nodata)
+        if odd:
             write_chunk(self.edges_file(index), edges_of(block, self.nodata), self.nodata)
 
     def read_through(self, slab: Box) -> None:

@@ -1,0 +1,95 @@
+"""Compiled kernels in place of NumPy, where numba is installed and a run is so large that they are worth loading.
+
+They give the same bytes, so they take over in the middle of a run, as soon as a thread beside it has loaded them.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+LEAST_CELLS = 1 << 26
+"""Cells of a run from which on kernels are loaded: that takes 1.3 CPU seconds, and saves some 20 ns a cell."""
+
+
+class Loader:
+    """Loads the kernels once in a process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._coming: Future[ModuleType | None] | None = None
+
+    def ask(self, cells: int) -> None:
+        """Begin to load them if they pay for a run of this many cells."""
+        with self._lock:
+            if self._coming is None and cells >= LEAST_CELLS and find_spec("numba"):
+                pool = ThreadPoolExecutor(1, "compile")
+                self._coming = pool.submit(_load)
+                pool.shutdown(wait=False)
+
+    @property
+    def kernels(self) -> ModuleType | None:
+        """The kernels, once they are loaded."""
+        return self._coming.result() if self._coming is not None and self._coming.done() else None
+
+
+LOADER = Loader()
+
+
+def _load() -> ModuleType | None:
+    try:
+        from pipeline.engine import kernels
+    except Exception:  # a compiler can fail in any way, and is only there for speed
+        _log.debug("kernels cannot be compiled", exc_info=True)
+        return None
+    return kernels
+
+
+def store(scores: Any, weights: Any, carried: Any | None, out: Any) -> bool:  # noqa: ANN401  (of any `Arrays`)
+    """Write scores `(classes, *cells)` times weights, plus sums that were carried over, to `out`, if kernels can.
+
+    `carried` and `out` are `(planes, classes, *cells)`. Returns whether they did.
+    """
+    kernels = LOADER.kernels
+    if kernels is None or not _fit(scores, weights, out, *(() if carried is None else (carried,))) or len(out) != 1:
+        return False
+    for at in np.ndindex(scores.shape[1:-2]):
+        planes = (slice(None), *at)
+        if carried is None:
+            kernels.multiply(scores[planes], weights[at], out[0][planes])
+        else:
+            kernels.multiply_add(scores[planes], weights[at], carried[0][planes], out[0][planes])
+    return True
+
+
+def label(scores: Any, weights: Any, carried: Any | None, out: NDArray[Any]) -> bool:  # noqa: ANN401
+    """Write the labels of sums as in `store` to `out`, if kernels can, and return whether they did.
+
+    Where nothing is carried over, weights are 1.
+    """
+    kernels = LOADER.kernels
+    if kernels is None or out.dtype != np.uint8 or not _fit(scores, out):
+        return False
+    if carried is not None and not (len(carried) == 1 and _fit(weights, carried)):
+        return False
+    for at in np.ndindex(scores.shape[1:-2]):
+        planes = (slice(None), *at)
+        if carried is None:
+            kernels.label(scores[planes], out[at])
+        else:
+            kernels.label_sums(scores[planes], weights[at], carried[0][planes], out[at])
+    return True
+
+
+def _fit(*arrays: Any) -> bool:  # noqa: ANN401
+    """Whether they are of NumPy, with at least two axes of cells, and rows without gaps."""
+    return all(isinstance(each, np.ndarray) and each.ndim > 1 and each.strides[-1] == each.itemsize for each in arrays)

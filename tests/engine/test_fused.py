@@ -1,0 +1,87 @@
+"""Compiled kernels: the bytes of NumPy, loaded for large runs alone, and never in the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_np
+
+from pipeline.engine import fused
+from pipeline.engine.fused import LEAST_CELLS, Loader
+
+numba = pytest.importorskip("numba")
+SHAPE = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 40))
+ANY = st.sampled_from([-np.inf, -3e38, -1.5, -0.0, 0.0, 1e-42, 0.1, 1 / 3, 3e38, np.inf, np.nan]) | st.floats(width=32)
+
+
+@st.composite
+def arrays(draw):
+    """Scores, weights and what was carried over, with gaps between rows and any values."""
+    planes, rows, columns = draw(SHAPE)
+    shapes = (planes, rows, columns + 3), (rows, columns + 3), (planes, rows, columns + 3)
+    return [draw(st_np.arrays(np.float32, shape, elements=ANY))[..., 1:-2] for shape in shapes]
+
+
+@given(arrays())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_kernels_give_the_bits_of_numpy(given):
+    from pipeline.engine import kernels
+
+    scores, weights, carried = given
+    product, total = np.empty_like(scores), np.empty_like(scores)
+    kernels.multiply(scores, weights, product)
+    kernels.multiply_add(scores, weights, carried, total)
+    for found, expected in ((product, scores * weights), (total, scores * weights + carried)):
+        known = ~np.isnan(expected)  # a NaN may be any
+        np.testing.assert_array_equal(~np.isnan(found), known)
+        assert found[known].tobytes() == expected[known].tobytes()
+
+
+def test_a_small_run_does_not_load_them():
+    loader = Loader()
+    loader.ask(LEAST_CELLS - 1)
+    assert loader.kernels is None
+    code = "import sys, pipeline.runs.segment, pipeline.engine.sweep; print('numba' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False"]
+
+
+def test_a_large_run_goes_on_by_numpy_until_they_are_loaded():
+    loader = Loader()
+    loader.ask(LEAST_CELLS)
+    assert loader._coming.result() is not None
+    assert loader.kernels is loader._coming.result()
+
+
+def test_a_compiler_that_fails_leaves_everything_to_numpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pipeline.engine.kernels", None)
+    monkeypatch.delattr(sys.modules["pipeline.engine"], "kernels", raising=False)
+    loader = Loader()
+    loader.ask(LEAST_CELLS)
+    assert loader._coming.result() is None
+    assert loader.kernels is None
+    monkeypatch.setattr(fused, "LOADER", loader)
+    ones = np.ones((1, 2, 2), np.float32)
+    assert not fused.store(ones, ones[0], None, ones[None])
+
+
+def test_nothing_is_kept_where_no_folder_can_be_written(monkeypatch):
+    from numba.core import caching
+
+    from pipeline.engine import kernels
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+    double = kernels._compiled(_double, numba.types.Array(numba.types.float32, 1, "C"))
+    values = np.ones(3, np.float32)
+    double(values)
+    assert values.tolist() == [2, 2, 2]
+
+
+def _double(values):
+    values *= 2

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 class Arrays(Protocol):
     """Operations on the arrays of one device, which take slices, `+`, `-`, `+=` and assignment like NumPy arrays."""
 
-    at_once: int
-    """Most scores that are added up and decided at a time: as many as stay in a processor's cache."""
+    @property
+    def at_once(self) -> int:
+        """Most scores that are added up and decided at a time: as many as stay in a processor's cache."""
+        ...
 
     def empty(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401  (an array of that place)
         """Return an uninitialized float32 array of `shape`."""

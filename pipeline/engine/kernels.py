@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import config, njit, types
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+if config.DISABLE_JIT:
+    raise ImportError("numba does not compile: NUMBA_DISABLE_JIT is set")
 
 Kernel = Callable[..., None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -68,6 +69,13 @@ def test_a_compiler_that_fails_leaves_everything_to_numpy(monkeypatch):
     monkeypatch.setattr(fused, "LOADER", loader)
     ones = np.ones((1, 2, 2), np.float32)
     assert not fused.store(ones, ones[0], None, ones[None])
+
+
+def test_where_numba_does_not_compile_it_is_not_used(monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    monkeypatch.delitem(sys.modules, "pipeline.engine.kernels", raising=False)
+    with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
+        import_module("pipeline.engine.kernels")
 
 
 def test_nothing_is_kept_where_no_folder_can_be_written(monkeypatch):

@@ -23,7 +23,7 @@ def run_name() -> str:
 
 def tags_of(jobs: Iterable[Job]) -> list[str]:
     """Return the tags of a run: that of the package, and the models that are named."""
-    return [TAG, *sorted({f"model:{Path(job.model).name}" for job in jobs if job.model is not None})]
+    return [TAG, *sorted({f"model:{Path(model).name}" for job in jobs for model in job.models})]
 
 
 def _inputs(jobs: list[Job]) -> str:

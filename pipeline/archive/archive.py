@@ -300,8 +300,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
     how = {name: value for name, value in said.items() if value not in (None, "")}
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
-    models = DEFAULTS.values() if job.model is None else (job.model,)
-    cards = [encode(load_card(name)) for name in models]
+    cards = [encode(load_card(name)) for name in job.models or DEFAULTS.values()]
     told = {card["name"]: {name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards}
     return {"format": FORMAT, **how, "models": told}
 

@@ -137,6 +137,7 @@ def _read(key: Key, said: Any) -> Any:  # noqa: ANN401  (what typer has read, an
     if key.reader is None or key.bare is bool:
         return said
     try:
-        return tuple(map(key.reader.parse, said)) if key.reader.repeated else key.reader.parse(said)
+        parse, gather = key.reader.parse, key.reader.gather
+        return gather(tuple(map(parse, said))) if key.reader.repeated else parse(said)
     except ValueError as error:
         raise RequestError(f"{_flag(key.name)} {error}") from None

@@ -218,6 +218,8 @@ def _print_lines(reports: Sequence[Report]) -> None:
     for report in reports:
         if report.seam_index is not None:
             sys.stdout.write(f"seam index {report.seam_index:.4f}: {visible(report.output)}\n")
+        if report.disagreement is not None:
+            sys.stdout.write(f"disagreement {report.disagreement:.4f}: {visible(report.output)}\n")
         if report.repeated:
             sys.stdout.write(
                 f"{report.repeated:.0%} of the patches repeat others and were not computed: {visible(report.output)}\n"

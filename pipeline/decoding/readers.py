@@ -21,7 +21,9 @@ class Reader:
     metavar: str = "<str>"
     """Placeholder of the value in the help of the command line."""
     repeated: bool = False
-    """Whether the option may be given again: its value is a tuple of what is parsed."""
+    """Whether the option may be given again."""
+    gather: Callable[[tuple[Any, ...]], Any] = tuple
+    """The value of what is parsed of such an option."""
 
 
 def text(value: object) -> str:
@@ -34,6 +36,11 @@ def text(value: object) -> str:
 def texts(value: object) -> tuple[str, ...]:
     """A text or a list of texts."""
     return tuple(map(text, value)) if isinstance(value, list) else (text(value),)
+
+
+def one_or_several(values: tuple[str, ...]) -> str | tuple[str, ...]:
+    """The only one of them, or all."""
+    return values[0] if len(values) == 1 else values
 
 
 def words(value: object) -> tuple[str, ...]:
@@ -168,6 +175,9 @@ def parse_duration(words: str) -> float:
 
 TEXT = Reader("a text", text)
 TEXTS = Reader("a text or a list of texts", texts, repeated=True)
+ONE_OR_SEVERAL = Reader(
+    "a text or a list of texts", lambda value: one_or_several(texts(value)), repeated=True, gather=one_or_several
+)
 WORDS = Reader("a text or a list of texts", words, parse_words, "<str>,...")
 WORDS_AND_NUMBERS = Reader("a text or a list of words and numbers", words_and_numbers, parse_words, "<str>,...")
 WHOLE = Reader("a whole number", whole, int, "<int>")

@@ -39,7 +39,7 @@ class BlockNetwork(Network):
     """Patches of each block of `blocks` together. Rows of blocks are computed one ahead of the one that is blended."""
 
     def __init__(self, predictor: BlockPredictor, recipe: Recipe, blocks: Blocks, region: Box) -> None:
-        super().__init__(recipe, arrays_of(predictor))
+        super().__init__(recipe, predictor.classes, arrays_of(predictor))
         self._predictor, self._region = predictor, region
         self._rows = _rows_touching(blocks, region)
         self.needed = bounds([block.seen for row in self._rows for block in row])

@@ -57,8 +57,8 @@ class Network(ABC):
     reach: int
     """Rows before a lattice row that it, or a later one, sees."""
 
-    def __init__(self, recipe: Recipe, arrays: Any) -> None:  # noqa: ANN401  (an `Arrays`)
-        self._recipe, self._arrays = recipe, arrays
+    def __init__(self, recipe: Recipe, classes: int, arrays: Any) -> None:  # noqa: ANN401  (an `Arrays`)
+        self._recipe, self._classes, self._arrays = recipe, classes, arrays
         self._weights = Weights(recipe.lattice, recipe.window)
         self._repeats = Repeats()
         self._failures: list[Failure] = []
@@ -99,10 +99,11 @@ class Network(ABC):
         return scored
 
     def _checked(self, planes: Any) -> Any:  # noqa: ANN401  (of the predictor's arrays)
-        """Return scores `(n, classes, *patch)` with their squares, if those are needed."""
+        """Return scores `(n, classes, *patch)` with their squares, if those are needed and not given."""
         if not self._arrays.finite(planes):
             raise ArithmeticError("the network's scores are not finite")
-        return self._arrays.with_squares(planes) if self._recipe.needs_second_moment else planes
+        lacking = self._recipe.needs_second_moment and planes.shape[1] == self._classes
+        return self._arrays.with_squares(planes) if lacking else planes
 
 
 Row = tuple[int, list[list[Box]]]
@@ -112,7 +113,7 @@ class PatchNetwork(Network):
     """Each patch by itself, in groups of the predictor's batch."""
 
     def __init__(self, predictor: Predictor, recipe: Recipe, region: Box) -> None:
-        super().__init__(recipe, arrays_of(predictor))
+        super().__init__(recipe, predictor.classes, arrays_of(predictor))
         self._predictor = predictor
         self._rows = _rows_of(recipe.lattice, region, predictor.batch)
         self.needed = _needed(recipe.lattice, self._rows)

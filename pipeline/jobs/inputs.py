@@ -18,7 +18,7 @@ from pipeline.io.suffixes import SIDECARS, VECTORS, is_store, names_folder, stem
 from pipeline.io.tables import read_rows
 from pipeline.jobs.bids import find_images, find_phase_images, mask_path, owner_of
 from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, models_of
 from pipeline.jobs.request import Request, Search
 from pipeline.jobs.time_series import expand_4d
 from pipeline.models.catalogue import find_model
@@ -87,8 +87,8 @@ def jobs_of(request: Request, tell: Tell = _say_nothing) -> list[Job]:
         NothingFoundError: If there is no input.
 
     """
-    if request.model is not None:
-        find_model(request.model)
+    for model in models_of(request.model):
+        find_model(model)
     found = _expand(request, tell)
     if request.series is not None:
         found = _with_series(found, request.series)

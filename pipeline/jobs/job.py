@@ -44,6 +44,11 @@ BANDS = Reader(
 )
 
 
+def models_of(model: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the models that are named, as a tuple."""
+    return (model,) if isinstance(model, str) else model or ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
     """Options that decide the bytes of a mask. None: the model's own value, or none."""
@@ -177,8 +182,11 @@ class Job(JobOptions):
         Meaning("File to write; its suffix is the format.", unset="<stem>_mask beside the input"),
     ] = None
     model: Annotated[
-        str | None,
-        Meaning("A packaged name, or the path of a model.", unset="the packaged one for the kind of input"),
+        str | tuple[str, ...] | None,
+        Meaning(
+            "A packaged name, or the path of a model; the scores of several are averaged.",
+            unset="the packaged one for the kind of input",
+        ),
     ] = None
     _: KW_ONLY
     volume: Annotated[
@@ -189,6 +197,11 @@ class Job(JobOptions):
         CatalogValues | None,
         Meaning("Scale and offset by the catalog in which the input was found.", unset="none, or not from a catalog"),
     ] = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are named: none if the default is meant."""
+        return models_of(self.model)
 
     @property
     def name(self) -> str:
@@ -203,7 +216,8 @@ class Job(JobOptions):
     def plain(self) -> Job:
         """Return the same job with explicit defaults removed, so that equal jobs compare equal."""
         affine = None if self.affine == "strict" else self.affine
-        return replace(self, affine=affine, keep_header_text=self.keep_header_text or None)
+        model = self.models[0] if len(self.models) == 1 else self.models or None
+        return replace(self, affine=affine, model=model, keep_header_text=self.keep_header_text or None)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.decoding import did_you_mean, given, read_toml
+from pipeline.decoding.readers import one_or_several
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
 from pipeline.io.address import with_paths
 from pipeline.io.places import scheme_in
+from pipeline.jobs.job import models_of
 from pipeline.jobs.layers import parse_layers
 from pipeline.jobs.request import UNKNOWN, Request
 from pipeline.models.card import Features, views_of
@@ -92,9 +94,7 @@ def _resolve_paths(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         return with_paths(name, lambda path: path if path.startswith("/") else str(folder / path))
 
-    model = request.model
-    if model is not None and "/" in model:
-        model = resolve(model)
+    model = one_or_several(tuple(resolve(name) if "/" in name else name for name in models_of(request.model))) or None
     aoi = request.aoi
     if aoi is not None and (folder / aoi).is_file():
         aoi = str(folder / aoi)

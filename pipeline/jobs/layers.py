@@ -90,11 +90,19 @@ def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
 
     It needs no ground truth: where patches agree about the cells that they share, no seam can be seen.
     """
+    return mean_disagreement(disagreement, lattice, 2)
+
+
+def mean_disagreement(disagreement: Source, lattice: Lattice, patches: int = 1) -> float | None:
+    """Return the mean disagreement of the observed cells that at least `patches` patches cover; None: there are none.
+
+    With several models it needs no ground truth either: it is high where they were trained on nothing like the input.
+    """
     counts = [_patches_of(lattice, axis) for axis in range(len(lattice.shape))]
     total = cells = 0
     for box, pixels in slabs(disagreement):
         rows, columns = (count[start:stop] for count, start, stop in zip(counts, box.start, box.stop, strict=True))
-        steps = pixels.values[0][(np.multiply.outer(rows, columns) > 1) & (pixels.values[0] > 0)]
+        steps = pixels.values[0][(np.multiply.outer(rows, columns) >= patches) & (pixels.values[0] > 0)]
         total += int(steps.sum(dtype=np.int64)) - steps.size
         cells += steps.size
     return total / STEPS / cells if cells else None

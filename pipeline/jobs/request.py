@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated
 
 from pipeline.decoding import DecodeError, Meaning, Reader, decode
-from pipeline.decoding.readers import NUMBER, TEXT, TEXTS, WHOLE, number, whole
+from pipeline.decoding.readers import NUMBER, ONE_OR_SEVERAL, TEXT, TEXTS, WHOLE, number, whole
 from pipeline.jobs.job import JobOptions
 
 UNKNOWN = "{place}unknown key {key}{hint}; known are {known}"
@@ -86,10 +86,10 @@ class Request(JobOptions):
         ),
     ] = None
     model: Annotated[
-        str | None,
-        TEXT,
+        str | tuple[str, ...] | None,
+        ONE_OR_SEVERAL,
         Meaning(
-            "Name or path of a model; see `pipeline models`.",
+            "Name or path of a model, see `pipeline models`; may be repeated: the scores of several are averaged.",
             unset="landcover for scenes, hippocampus for volumes",
             short="-m",
         ),

@@ -41,23 +41,27 @@ _HOW_TO_SCALE = (
 
 
 def remarks_on(prepared: PreparedJob, *, refuse: bool = True) -> tuple[Remark, ...]:
-    """Return in what an input is far from what its model was trained on.
+    """Return in what an input is far from what its models were trained on.
 
     Raises:
         InputError: It is to be refused, more than half of a channel's values are outside of those that the model was
             trained on, or they are real and tiny beside those, and the user gives no scale.
 
     """
-    of_header = _of_scene(prepared) if prepared.grid.is_scene else _of_volume(prepared.card, prepared.grid)
-    return (*of_header, *_of_values(prepared, refuse=refuse))
+    return tuple(remark for member in prepared.members for remark in _of_model(prepared, member.card, refuse=refuse))
 
 
-def _of_values(prepared: PreparedJob, *, refuse: bool) -> Iterator[Remark]:
+def _of_model(prepared: PreparedJob, card: Card, *, refuse: bool) -> Iterator[Remark]:
+    yield from (_of_scene if prepared.grid.is_scene else _of_volume)(card, prepared.grid)
+    yield from _of_values(prepared, card, refuse=refuse)
+
+
+def _of_values(prepared: PreparedJob, card: Card, *, refuse: bool) -> Iterator[Remark]:
     """Yield a remark on the channel whose sampled values are the farthest from those of the model."""
-    domain = prepared.card.domain
-    if domain is None or not domain.values or prepared.card.normalization.by_input:
+    domain = card.domain
+    if domain is None or not domain.values or card.normalization.by_input:
         return
-    by_channel = zip(prepared.card.channels, _sampled(prepared), domain.values, strict=True)
+    by_channel = zip(card.channels, _sampled(prepared), domain.values, strict=True)
     found = [fault for channel, values, trained in by_channel if (fault := _fault(channel, values, trained))]
     for fault in sorted(found, key=lambda fault: not fault.grave)[:1]:
         message = f"{fault.shown}; {_HOW_TO_SCALE}"
@@ -66,8 +70,7 @@ def _of_values(prepared: PreparedJob, *, refuse: bool) -> Iterator[Remark]:
         yield Remark("value-range", message)
 
 
-def _of_scene(prepared: PreparedJob) -> Iterator[Remark]:
-    card, grid = prepared.card, prepared.grid
+def _of_scene(card: Card, grid: Grid) -> Iterator[Remark]:
     trained = None if card.domain is None else card.domain.ground_resolution
     if card.spacing is None and trained is None:
         return

@@ -89,7 +89,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
     return Plan(
         input=job.name,
         output=str(prepared.output),
-        model=prepared.card.name,
+        model=prepared.title,
         channels=prepared.channel_descriptions,
         values=prepared.values_description,
         shape=prepared.grid.shape,

@@ -1,20 +1,23 @@
-"""Build the network of a run, once for all items, and bind it to one of them."""
+"""Build the networks of a run, once for all items, and bind them to one of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
 from pipeline.engine.protocols import Pixels, Predictor
 from pipeline.models.inference.cpu import CpuPredictor
-from pipeline.models.inference.fit import Scaling, model_patch
+from pipeline.models.inference.ensemble import EnsemblePredictor
+from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import GpuPredictor, measure_batch
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.passes import image_of
 from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.inference.shared import SharedPredictor
 from pipeline.models.store import load_model
+from pipeline.runs.members import Member
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
 
@@ -23,33 +26,42 @@ def build_predictor(
     sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS
 ) -> Predictor | SharedPredictor:
     """Return the predictor of a run; `own` are the input's statistics, for a model that normalizes by them."""
-    return bind_predictor(inference_model(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
+    return bind_predictor(inference_models(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 
-def inference_model(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> InferenceModel:
-    """Return the model of a run, computing in `numerics`; the same one for all items with the same settings."""
+def inference_models(sweep: ViewSweep, numerics: Numerics, threads: int | None = None) -> tuple[InferenceModel, ...]:
+    """Return the models of a run, computing in `numerics`; the same ones for all items with the same settings."""
     callers = threads if numerics.runtime == "openvino" else None
-    return _build_model(sweep.prepared.model, sweep.prepared.card.to_json(), numerics, callers)
+    members = sweep.prepared.members
+    return tuple(_build_model(member.model, member.card.to_json(), numerics, callers) for member in members)
 
 
-def reference_model(sweep: ViewSweep) -> InferenceModel:
-    """Return the model of a run in float32, for comparison; it is not cached."""
-    return build_inference_model(load_model(sweep.prepared.model), REFERENCE)
+def reference_models(sweep: ViewSweep) -> tuple[InferenceModel, ...]:
+    """Return the models of a run in float32, for comparison; they are not cached."""
+    return tuple(build_inference_model(load_model(member.model), REFERENCE) for member in sweep.prepared.members)
 
 
 def bind_predictor(
-    network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics
+    networks: Sequence[InferenceModel], sweep: ViewSweep, threads: int | None, own: InputStatistics
 ) -> Predictor | SharedPredictor:
-    """Return the predictor of a built network for the input of a run."""
-    spacing, units = sweep.view.spacing, sweep.view.units
-    scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
-    if units is not None:
-        return SharedPredictor(network, scaling, units, augmentation=augmentation, threads=threads)
+    """Return the predictor of built networks for the input of a run."""
+    if sweep.view.units is not None:
+        scaling, augmentation = Scaling.of(sweep.prepared.card, own), sweep.prepared.augmentation
+        return SharedPredictor(networks[0], scaling, sweep.view.units, augmentation=augmentation, threads=threads)
+    members = sweep.prepared.members
+    each = [_bind(member, model, sweep, threads, own) for member, model in zip(members, networks, strict=True)]
+    return each[0] if len(each) == 1 else EnsemblePredictor(each, squares=sweep.recipe.needs_second_moment)
+
+
+def _bind(
+    member: Member, network: InferenceModel, sweep: ViewSweep, threads: int | None, own: InputStatistics
+) -> Predictor:
+    scaling, spacing = Scaling.of(member.card, own), sweep.view.spacing
+    augmentation = sweep.prepared.augmentation
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, spacing, augmentation=augmentation, threads=threads)
-    rows, columns = sweep.lattice.patch[-2:]
-    largest = augmentation.sizes(model_patch(sweep.prepared.card, spacing, (rows, columns)))[-1]
-    batch = _measure_batch(sweep.prepared.model, sweep.prepared.card.to_json(), network.numerics, largest)
+    largest = augmentation.sizes(sweep.view.input_size_of(member.card))[-1]
+    batch = _measure_batch(member.model, member.card.to_json(), network.numerics, largest)
     return GpuPredictor(network, scaling, spacing, augmentation=augmentation, batch=batch)
 
 
@@ -61,7 +73,7 @@ def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torc
     return image_of(sweep.prepared.card, sweep.view.spacing, scaled)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _build_model(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
     """Build the model `ref`; its `card`, as text, distinguishes its versions."""
     return build_inference_model(load_model(ref), numerics, callers)

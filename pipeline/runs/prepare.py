@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layers_of
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Card
-from pipeline.models.catalogue import load_card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.runs.limits import check_held, check_shape, check_space
+from pipeline.runs.members import Member, load_members
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import Spacing, View, views_for
@@ -54,8 +55,8 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
     try:
         job = _without_unused(job, source)
         check_shape(job.name, source.grid.shape)
-        model = job.model or DEFAULTS[source.grid.is_scene]
-        card = load_card(model)
+        members = load_members(job.models or (DEFAULTS[source.grid.is_scene],))
+        card = members[0].card
         _check_kind(source, card, job)
         found = resolve_read_options(source, job.name, _input_requirements(card, job))
         reading = replace(asked, bands=found.bands, calibration=found.calibration, windows=found.windows)
@@ -64,15 +65,16 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(item, output)
-        views = views_for(source, card, job, _ground(source.grid, card, job))
+        views = views_for(source, card, _features_of(members, job), _ground(source.grid, members, job))
         augmentation = TTA.of(job.tta)
         for view in views:
-            augmentation.check(view.input_size)
+            for member in members:
+                augmentation.check(view.input_size_of(member.card))
         prepared = PreparedJob(
-            job=replace(job, output=output, model=model),
+            job=replace(job, output=output, model=tuple(member.model for member in members)).plain(),
             input=item,
             version=input_version(item, job.series),
-            card=card,
+            members=members,
             grid=source.grid,
             views=views,
             staged=any(_needs_staging(source, view.orientation, resources) for view in views),
@@ -82,7 +84,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
             reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=numerics_for(card, views, augmentation, resources),
+            numerics=numerics_for([member.card for member in members], views, augmentation, resources),
             held=source.info.held,
             layers=layers_of(job.also, card),
             began_with=began_with,
@@ -95,12 +97,27 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         source.close()
 
 
-def _ground(grid: Grid, card: Card, job: Job) -> Spacing | None:
-    """Return the size of a scene's pixels in meters on the ground, for a model that has a spacing.
+def _features_of(members: Sequence[Member], job: Job) -> Job:
+    """Return the job with features of patches by themselves, if there are several models.
+
+    Raises:
+        RequestError: If it asks for shared ones.
+
+    """
+    if len(members) == 1:
+        return job
+    if job.features == "shared":
+        raise RequestError("--features shared: is for one model; leave it out to average the scores of several")
+    return replace(job, features="patch")
+
+
+def _ground(grid: Grid, members: Sequence[Member], job: Job) -> Spacing | None:
+    """Return the size of a scene's pixels in meters on the ground, if there is a model that has a spacing.
 
     The units of a transform without a CRS are taken to be meters; `pipeline.runs.domain` says so.
     """
-    if not grid.is_scene or card.spacing is None:
+    card = next((member.card for member in members if member.card.spacing is not None), None)
+    if not grid.is_scene or card is None or card.spacing is None:
         return None
     from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing
 
@@ -227,18 +244,19 @@ def _window(kind: str) -> str:
     return kind
 
 
-def numerics_for(card: Card, views: tuple[View, ...], augmentation: TTA, resources: Resources) -> Numerics:
-    """Return the numerics in which a model computes these views: as requested, or what suits run and machine."""
+def numerics_for(cards: Sequence[Card], views: tuple[View, ...], augmentation: TTA, resources: Resources) -> Numerics:
+    """Return the numerics in which models compute these views: as requested, or what suits run and machine."""
     from pipeline.models.inference.device import (
         choose_numerics,  # torch takes a second, and errors above come without it
     )
     from pipeline.models.networks.flops import count_flops
 
     long = sum(len(view.lattice) for view in views) >= _MANY
-    each = [len(view.lattice) * count_flops(card.network, view.input_size) if long else 0.0 for view in views]
+    seen = [(card, view, view.input_size_of(card)) for card in cards for view in views]
+    each = [len(view.lattice) * count_flops(card.network, size) if long else 0.0 for card, view, size in seen]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
     if numerics.precision == "int8":
-        for view in views:
-            for size in augmentation.sizes(view.input_size):
+        for card, view, input_size in seen:
+            for size in augmentation.sizes(input_size):
                 int8_form(card, None if view.blocks else size)
     return numerics

@@ -22,6 +22,7 @@ from pipeline.jobs.read_options import ReadOptions
 from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
+from pipeline.runs.members import Member
 from pipeline.runs.views import View
 
 FORMAT = 1
@@ -41,7 +42,8 @@ class PreparedJob:
     """Its input, recognized once."""
     version: Mapping[str, Any]
     """What distinguishes this version of the input from others; read once, because it may be on a server."""
-    card: Card
+    members: tuple[Member, ...]
+    """Its models; the scores of several are averaged patch by patch, in this order."""
     grid: Grid
     """The grid of the mask: the input's own, unless the job asks for another."""
     views: tuple[View, ...]
@@ -67,6 +69,16 @@ class PreparedJob:
     """The files of the input before they were opened."""
 
     @property
+    def card(self) -> Card:
+        """Card of the first model, which decides what all have in common, and on the patches."""
+        return self.members[0].card
+
+    @property
+    def title(self) -> str:
+        """Names of the models."""
+        return " + ".join(member.card.name for member in self.members)
+
+    @property
     def averaged(self) -> bool:
         """Whether there are several views, each of which keeps its scores until all are done."""
         return len(self.views) > 1
@@ -75,11 +87,6 @@ class PreparedJob:
     def store_grid(self) -> Grid:
         """The grid of the stores of labels and layers: as swept if there is one view, else the mask's own."""
         return self.grid if self.averaged else self.views[0].grid
-
-    @property
-    def model(self) -> str:
-        """Name or path of the model."""
-        return self.job.model or self.card.name
 
     @property
     def output(self) -> Path:
@@ -147,6 +154,7 @@ class PreparedJob:
             **self._of_reading(),
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
+            **self._of_others(),
             **self._of_lattices(),
             **self._of_features(),
             **self._of_card(),
@@ -167,6 +175,10 @@ class PreparedJob:
             "keep_header_text": self.job.keep_header_text,
             "aoi": None if self.region is None else self.region.digest,
         }
+
+    def _of_others(self) -> dict[str, Any]:
+        """Return the models beside the first; nothing if there is only one, as in older versions."""
+        return {"others": [member.fingerprint() for member in self.members[1:]]} if len(self.members) > 1 else {}
 
     def _of_lattices(self) -> dict[str, Any]:
         lattices = [view.lattice for view in self.views]

@@ -16,7 +16,7 @@ from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_lay
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import WorkSource, export_store
 from pipeline.jobs.bids import find_derivative, write_description
-from pipeline.jobs.layers import DISAGREEMENT, seam_index
+from pipeline.jobs.layers import DISAGREEMENT, mean_disagreement, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
 from pipeline.sources.passes import slabs
@@ -26,6 +26,8 @@ FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""
 SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
+MODELS = "disagreement"
+"""Name, in the record of a layer of disagreement of several models, of its mean."""
 
 
 def has_failed_patches(path: Path) -> bool:
@@ -38,7 +40,7 @@ def check_free(prepared: PreparedJob) -> None:
     other = foreign_sidecar(prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
-        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, SEAMS)):
+        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, SEAMS, MODELS)):
             other = path
     if other is not None:
         raise OutputError(
@@ -69,30 +71,37 @@ def check_observed(prepared: PreparedJob) -> None:
     )
 
 
-def publish(prepared: PreparedJob, failed: int) -> float | None:
+def publish(prepared: PreparedJob, failed: int) -> dict[str, float | None]:
     """Write the output; if patches `failed`, it records that, and the work folder is kept to compute them later.
 
     Returns:
-        The mean disagreement where patches overlap, if that layer is requested.
+        What its layers come to, under their names in a `Report`.
 
     """
     provenance = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
-    seams = _seams(prepared)
+    figures = _figures(prepared)
     for layer in prepared.layers:
         publish_layer(
             store_of(prepared, layer),
             layer.beside(prepared.output),
             bands=layer.bands,
             scaling=layer.scaling,
-            provenance=provenance | ({SEAMS: seams} if layer.name == DISAGREEMENT else {}),
+            provenance=provenance | (figures if layer.name == DISAGREEMENT else {}),
         )
     _publish_labels(prepared, provenance, whole=not failed)
-    return seams
+    return figures
 
 
-def _seams(prepared: PreparedJob) -> float | None:
-    stores = [store_of(prepared, layer) for layer in prepared.layers if layer.name == DISAGREEMENT]
-    return seam_index(WorkSource(stores[0]), prepared.views[0].lattice) if stores else None
+def _figures(prepared: PreparedJob) -> dict[str, float | None]:
+    """Return what the layer of disagreement comes to: that of patches, or with several models that of all."""
+    lattice = prepared.views[0].lattice
+    layer = next((layer for layer in prepared.layers if layer.name == DISAGREEMENT), None)
+    if layer is None:
+        return {}
+    disagreement = WorkSource(store_of(prepared, layer))
+    if len(prepared.members) > 1:
+        return {MODELS: mean_disagreement(disagreement, lattice)}
+    return {SEAMS: seam_index(disagreement, lattice)}
 
 
 def _publish_labels(prepared: PreparedJob, provenance: Mapping[str, Any], *, whole: bool) -> None:

@@ -71,7 +71,7 @@ def quantize(
     if (out / CARD).exists() and not overwrite:
         raise OutputError(f"{out}: already holds a model; use --overwrite to replace it, or give another --out")
     sweeps = [sweep for job in jobs for sweep in sweeps_of(prepare(job, _FLOAT))]
-    model = load_model(sweeps[0].prepared.model)
+    model = load_model(sweeps[0].prepared.members[0].model)
     images = [image for n, sweep in enumerate(sweeps) for image in _images(sweep, _share(patches, len(sweeps), n))]
     if len(images) < 2:
         found = counted(len(images), "patch", "patches")

@@ -41,6 +41,8 @@ class Report:
     `errors.LASTING`; or held: it is left to another run."""
     seam_index: float | None = None
     """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
+    disagreement: float | None = None
+    """Mean disagreement of several models, 0 to 1; None where it was not asked for."""
     repeated: float | None = None
     """Share of the patches that were not computed, because the same values had been seen before; None with workers."""
     warnings: tuple[Remark, ...] = ()

@@ -111,7 +111,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
         try:
-            seams = _run(prepared, run, ledger)
+            figures = _run(prepared, run, ledger)
         except OSError as error:
             if isinstance(error, PipelineError):
                 raise
@@ -121,7 +121,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
             ) from error
     report = _report(prepared, "done", None)
     seconds = time.monotonic() - began
-    return replace(report, seconds=seconds, seam_index=seams, repeated=counter.share, warnings=warnings)
+    return replace(report, seconds=seconds, repeated=counter.share, warnings=warnings, **figures)
 
 
 def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> tuple[Remark, ...]:
@@ -157,11 +157,11 @@ def _skipped(prepared: PreparedJob) -> Report:
 
 def _report(prepared: PreparedJob, status: Literal["done", "skipped"], reason: str | None) -> Report:
     cells = Box.whole(prepared.grid.shape).size
-    return Report(prepared.job.name, str(prepared.output), status, reason, 0.0, cells, prepared.card.name)
+    return Report(prepared.job.name, str(prepared.output), status, reason, 0.0, cells, prepared.title)
 
 
-def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
-    """Make the output, or what is left of it; return its seam index, if requested."""
+def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, float | None]:
+    """Make the output, or what is left of it; return what its layers come to."""
     _open(prepared, ledger, restart=run.resources.restart)
     for _ in range(_MENDED):
         try:
@@ -176,7 +176,7 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None
 
 
 def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
-    """Mend what is damaged in the work folder, do what is left, and publish; return the seam index, if requested.
+    """Mend what is damaged in the work folder, do what is left, and publish; return what its layers come to.
 
     Raises:
         DamagedError: If the work folder is damaged meanwhile.
@@ -199,13 +199,13 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | Non
     if not failures:
         check_observed(prepared)
     run.observer.phase("writing")
-    seams = publish(prepared, len(failures))
+    figures = publish(prepared, len(failures))
     if failures:
         raise PatchError(
             f"{_describe_failures(prepared, failures)}; they are nodata in the mask; the same command retries them"
         )
     remove(prepared.work)
-    return seams
+    return figures
 
 
 def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
@@ -352,7 +352,8 @@ def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Le
     if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
         return prepared
     resources = replace(resources, precision=begun["precision"], runtime=begun["runtime"])
-    return replace(prepared, numerics=numerics_for(prepared.card, prepared.views, prepared.augmentation, resources))
+    cards = [member.card for member in prepared.members]
+    return replace(prepared, numerics=numerics_for(cards, prepared.views, prepared.augmentation, resources))
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:

@@ -19,16 +19,18 @@ from pipeline.runs.prepared import PreparedJob
 def with_absolute_paths(prepared: PreparedJob) -> PreparedJob:
     """Return the job with the absolute paths of its input, model and output."""
     job = prepared.job
-    model = job.model if job.model is None or job.model in names() else _absolute(job.model)
-    absolute = replace(
-        job, input=with_paths(job.input, _absolute), model=model, output=Path(_absolute(prepared.output))
+    members = tuple(
+        member if member.model in names() else replace(member, model=_absolute(member.model))
+        for member in prepared.members
     )
-    return replace(prepared, job=absolute, input=look(with_paths(prepared.input.text, _absolute)))
+    absolute = replace(job, input=with_paths(job.input, _absolute), output=Path(_absolute(prepared.output)))
+    return replace(prepared, job=absolute, members=members, input=look(with_paths(prepared.input.text, _absolute)))
 
 
 def needed_paths(prepared: PreparedJob) -> tuple[Path, ...]:
     """Return what a worker must see of a job: its work folder, its input and its model, where they are here."""
-    there = (prepared.work, prepared.input.path, Path(prepared.model))
+    models = (Path(member.model) for member in prepared.members)
+    there = (prepared.work, prepared.input.path, *models)
     return tuple(path for path in there if path.is_absolute() and path.exists())
 
 

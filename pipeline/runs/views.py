@@ -49,6 +49,13 @@ class View:
         """Whether patches share features, or each computes its own."""
         return "patch" if self.blocks is None else "shared"
 
+    def input_size_of(self, card: Card) -> tuple[int, int]:
+        """Return the height and width of a network's input for a patch, in pixels of its model."""
+        if self.units is not None:
+            return self.input_size
+        rows, columns = self.lattice.patch[-2:]
+        return model_patch(card, self.spacing, (rows, columns))
+
     @property
     def label(self) -> str | None:
         """Its name, with its weight unless that is 1."""

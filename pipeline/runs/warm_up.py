@@ -22,14 +22,14 @@ from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.shared import SharedPredictor
 from pipeline.runs.observer import Observer
-from pipeline.runs.predictors import bind_predictor, inference_model, reference_model
+from pipeline.runs.predictors import bind_predictor, inference_models, reference_models
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import InputStatistics
 
 PATCHES = 3
 """Most patches to try."""
-_outcomes: dict[tuple[str, Numerics], Numerics] = {}
-"""By SHA-256 of the weights and the numerics that were tried: those that work in this process."""
+_outcomes: dict[tuple[tuple[str, ...], Numerics], Numerics] = {}
+"""By SHA-256 of the models' weights and the numerics that were tried: those that work in this process."""
 
 
 def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, observer: Observer) -> Numerics:
@@ -39,7 +39,7 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     for all items of a process.
     """
     numerics = sweep.prepared.numerics
-    asked = sweep.prepared.card.weights_sha256, numerics
+    asked = tuple(member.card.weights_sha256 for member in sweep.prepared.members), numerics
     if numerics == REFERENCE or asked in _outcomes:
         return _outcomes.get(asked, REFERENCE)
     patches = list(
@@ -53,7 +53,7 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     numerics, trial = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
     if numerics != REFERENCE:
-        reference = _Trial.of(sweep, reference_model(sweep), own)
+        reference = _Trial.of(sweep, reference_models(sweep), own)
         shares = list(_label_agreement(trial, reference, patches))
         if shares:
             patches_seen = counted(len(shares), "patch", "patches")
@@ -70,8 +70,8 @@ class _Trial:
     sweep: ViewSweep
 
     @classmethod
-    def of(cls, sweep: ViewSweep, network: InferenceModel, own: InputStatistics) -> _Trial:
-        return cls(bind_predictor(network, sweep, 1, own), sweep)
+    def of(cls, sweep: ViewSweep, networks: Sequence[InferenceModel], own: InputStatistics) -> _Trial:
+        return cls(bind_predictor(networks, sweep, 1, own), sweep)
 
     def labels(self, patch: Pixels) -> NDArray[Any]:
         """Return the labels of a patch."""
@@ -101,7 +101,7 @@ def _working_numerics(
 ) -> tuple[Numerics, _Trial]:
     """Return numerics in which the network can compute a patch, and the predictor in them."""
     numerics = sweep.prepared.numerics
-    trial = _Trial.of(sweep, inference_model(sweep, numerics), own)
+    trial = _Trial.of(sweep, inference_models(sweep, numerics), own)
     if numerics.runtime != "compiled":
         return numerics, trial
     try:
@@ -110,7 +110,7 @@ def _working_numerics(
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         observer.note(f"the network could not be compiled and runs uncompiled ({first})")
         numerics = replace(numerics, runtime="torch")
-        trial = _Trial.of(sweep, inference_model(sweep, numerics), own)
+        trial = _Trial.of(sweep, inference_models(sweep, numerics), own)
     return numerics, trial
 
 

@@ -1,0 +1,83 @@
+"""The models of a run: one, or several whose scores are averaged patch by patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import ModelError
+from pipeline.models.card import Card
+from pipeline.models.catalogue import load_card
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of a run."""
+
+    model: str
+    """Name or path."""
+    card: Card
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what decides its scores, as JSON values."""
+        return {
+            "model": self.card.name,
+            "weights_sha256": self.card.weights_sha256,
+            "normalisation": asdict(self.card.normalization),
+            "network": asdict(self.card.network),
+            "spacing": self.card.spacing,
+        }
+
+
+def load_members(models: Sequence[str]) -> tuple[Member, ...]:
+    """Return the models of a run, whose scores can be averaged.
+
+    The first one decides on patch, overlap, window and views.
+
+    Raises:
+        ModelError: If there is no such model, or one of them differs from the first in what all must have in common.
+
+    """
+    members = tuple(Member(model, load_card(model)) for model in models)
+    first = members[0].card
+    for other in members[1:]:
+        for what, mine, its in zip(_COMMON, _common(first), _common(other.card), strict=True):
+            if mine != its:
+                raise ModelError(
+                    f"models {first.name} and {other.card.name}: their {what} differ, {_told(mine)} and {_told(its)}; "
+                    "scores are averaged only of models that have them in common"
+                )
+    return members
+
+
+_COMMON = (
+    "kinds",
+    "classes",
+    "channels",
+    "values",
+    'scores ("averaging")',
+    "neighboring slices",
+    "orientations",
+    "statistics of the input",
+)
+
+
+def _common(card: Card) -> tuple[object, ...]:
+    by_input = card.normalization
+    statistics = (by_input.kind, by_input.low, by_input.high) if by_input.by_input else None
+    names = tuple(entry.name for entry in card.classes)
+    return (
+        card.kind,
+        names,
+        card.channels,
+        card.values,
+        card.averaging,
+        card.margin,
+        card.orientation,
+        statistics,
+    )
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

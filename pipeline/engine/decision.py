@@ -101,7 +101,7 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The spread of the scores of overlapping patches, in the steps of `Probabilities`.
+    """The spread of the scores of overlapping patches, and of several models, in the steps of `Probabilities`.
 
     Their standard deviation, weighted as in the blend, over all classes together: 0 where all patches give the same
     probabilities, 0.71 where two of equal weight are certain of different classes.

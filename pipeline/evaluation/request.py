@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline.decoding import Meaning
-from pipeline.decoding.readers import TEXTS, WHOLES
+from pipeline.decoding.readers import ONE_OR_SEVERAL, TEXTS, WHOLES
 from pipeline.errors import RequestError
 
 
@@ -40,9 +40,10 @@ class EvaluationRequest:
         ),
     ] = None
     model: Annotated[
-        str | None,
+        str | tuple[str, ...] | None,
+        ONE_OR_SEVERAL,
         Meaning(
-            "Name or path of a model; see `pipeline models`.",
+            "Name or path of a model, see `pipeline models`; may be repeated: the scores of several are averaged.",
             unset="landcover for scenes, hippocampus for volumes",
             short="-m",
         ),

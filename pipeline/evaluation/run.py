@@ -108,14 +108,14 @@ def run_evaluation(
         evaluation = replace(evaluation, items=tuple(replace(item, prediction=None) for item in evaluation.items))
     if outputs.csv is not None:
         write_csv(evaluation, outputs.csv)
-    if outputs.record is not None and request.model is not None:
+    if outputs.record is not None and isinstance(request.model, str):
         record_evaluation(request.model, outputs.record, {**dict(request.how), **summary(evaluation)})
     return EvaluationOutcome(evaluation, made.failed)
 
 
 def _check_record(request: EvaluationRequest) -> None:
-    if request.model is None:
-        raise RequestError("--record writes into the card of a model; give --model, and --input or --table")
+    if not isinstance(request.model, str):
+        raise RequestError("--record writes into the card of a model; give one --model, and --input or --table")
     load_card(request.model)
 
 

@@ -20,7 +20,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from typing import NoReturn
 
 import psutil
@@ -40,12 +39,10 @@ def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: i
     whole, mask = folder / f"whole{suffix}", folder / f"mask{suffix}"
     for path in (whole, mask, mask.with_name(mask.name + ".partial")):
         remove(path)
-    run(scene, whole, model, workers, None)
-    used = getrusage(RUSAGE_CHILDREN)
-    longest = used.ru_utime + used.ru_stime
+    longest = run(scene, whole, model, workers, None) or 0.0
     dice, killed, ends = random.Random(seed), 0, 0
     while killed < kills:
-        while not run(scene, mask, model, workers, dice.uniform(0, 1.2 * longest)):
+        while run(scene, mask, model, workers, dice.uniform(0, 1.2 * longest)) is None:
             killed += 1
         ends += 1
         print(f"{killed} kills, {ends} masks", file=sys.stderr, flush=True)
@@ -65,25 +62,26 @@ def _prepare(folder: Path, rows: int) -> tuple[Path, Path]:
     return sample_scene(folder, rows, 512), folder / "small"
 
 
-def run(scene: Path, mask: Path, model: Path, workers: int, seconds: float | None) -> bool:
-    """Whether the command ended by itself; after so many seconds of the processor it is killed with its processes."""
+def run(scene: Path, mask: Path, model: Path, workers: int, most: float | None) -> float | None:
+    """Run the command, and return the seconds of the processor that it took; None if it was killed at `most`."""
     paths = ["--input", scene, "--output", mask, "--model", model]
     words = ["run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
-    said = mask.with_name("said.txt")
+    said, used = mask.with_name("said.txt"), 0.0
     if not (command := os.fork()):
         _become([*words, *(["--workers", str(workers)] if workers else [])], said)
     while not (ended := os.waitpid(command, os.WNOHANG))[0]:
-        if seconds is not None and _used(command) > seconds:
+        used = max(used, _used(command))
+        if most is not None and used > most:
             with suppress(ProcessLookupError):
                 os.killpg(command, signal.SIGKILL)
             ended = os.waitpid(command, 0)
             break
         time.sleep(0.05)
     if os.WIFSIGNALED(ended[1]):
-        return False
+        return None
     if os.waitstatus_to_exitcode(ended[1]):
         raise SystemExit(f"exit code {os.waitstatus_to_exitcode(ended[1])}: {said.read_text()}")
-    return True
+    return used
 
 
 def _become(words: list[str], said: Path) -> NoReturn:

@@ -9,8 +9,8 @@ run     `segment` to a COG (read, cut, blend, decide, stage in Zarr, overviews, 
 sweep   the engine alone from the scene to Zarr, against GDAL reading the scene and writing the same mask as a plain
         tiled GeoTIFF.
 
-Runs alternate; the ratio of their medians is what counts. On a busy machine that of CPU seconds says more. With the extra
-`kernels`, they are loaded in the first run, which does not count; scenes of less than 2^26 pixels do without.
+Runs alternate; the ratio of their medians is what counts. On a busy machine that of CPU seconds says more. With the
+extra `kernels`, they are loaded in the first run, which does not count; scenes of less than 2^26 pixels do without.
 """
 
 from __future__ import annotations

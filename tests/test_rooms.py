@@ -55,7 +55,7 @@ ROOMS = {
 ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "demo"})
 """Modules in the root of the package: any other lies loose."""
 FLOORS = (
-    ("pipeline.errors", "pipeline.samples"),
+    ("pipeline.errors", "pipeline.samples", "pipeline.web"),
     ("pipeline.classes", "pipeline.optional", "pipeline.decoding", "pipeline.files"),
     ("pipeline.geometry",),
     ("pipeline.engine",),

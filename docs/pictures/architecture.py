@@ -41,6 +41,7 @@ class Box(NamedTuple):
 MEANING = {
     "errors": "what can go wrong",
     "samples": "generated scenes and phantoms",
+    "web": "libraries for a browser",
     "classes": "class tables",
     "optional": "extras that may be missing",
     "decoding": "strict TOML and JSON",

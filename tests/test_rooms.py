@@ -27,6 +27,8 @@ ROOMS = {
     "affine": ("pipeline.io.raster",),
     "scipy": ("pipeline.sources.components", "pipeline.evaluation", "pipeline.sources.sieve"),
     "PIL": ("pipeline.io.lettering",),
+    "jinja2": ("pipeline.reports.page",),
+    "markupsafe": ("pipeline.reports.page",),
     "pyogrio": ("pipeline.io.vector",),
     "pyarrow": ("pipeline.io.vector",),
     "shapely": ("pipeline.io.vector", "pipeline.masks.polygons"),
@@ -65,6 +67,7 @@ FLOORS = (
     ("pipeline.runs", "pipeline.masks", "pipeline.training"),
     ("pipeline.archive",),
     ("pipeline.evaluation",),
+    ("pipeline.reports",),
     ("flows", "pipeline.demo"),
     ("pipeline.cli",),
 )
@@ -268,7 +271,8 @@ def test_a_loose_module_is_seen():
 
 
 @pytest.mark.parametrize(
-    "room", ["", ".archive", ".evaluation", ".jobs", ".models", ".models.importing", ".runs", ".training"]
+    "room",
+    ["", ".archive", ".evaluation", ".jobs", ".models", ".models.importing", ".reports", ".runs", ".training"],
 )
 def test_a_package_hands_out_the_names_that_type_checkers_see(room):
     package = importlib.import_module(f"pipeline{room}")

@@ -58,6 +58,7 @@ MEANING = {
     "training": "from labels to weights",
     "archive": "many inputs and their ledger",
     "evaluation": "masks against truth",
+    "reports": "pages that show masks and archives",
     "flows": "Prefect",
     "demo": "the sample of `make demo`",
     "cli": "verbs, options, tables",

@@ -11,13 +11,14 @@ from pipeline.cli.app import app
 from pipeline.cli.archive_verbs import retry, status, verify
 from pipeline.cli.mask_verbs import areas, check, export, info, measure
 from pipeline.cli.model_verbs import import_weights, models, quantize
+from pipeline.cli.report_verbs import report
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
 from pipeline.cli.training_verbs import evaluate, train
 from pipeline.files.visible import VisibleFormatter
 
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
-_AFTERWARDS = (info, check, export, areas, measure, evaluate)
+_AFTERWARDS = (info, report, check, export, areas, measure, evaluate)
 _MODELS = (models, train, import_weights, quantize)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS):

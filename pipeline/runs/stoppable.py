@@ -25,9 +25,9 @@ class StoppableSource(Source):
         check_stop(self._observer)
         return self._source.read(box)
 
-    def overview(self, cells: int) -> Source | None:
+    def overview(self, cells: int, *, coarsest: bool = False) -> Source | None:
         """Return the overview of the other source."""
-        return overview_of(self._source, cells)
+        return overview_of(self._source, cells, coarsest=coarsest)
 
     def close(self) -> None:
         """Close the other source."""

@@ -51,9 +51,9 @@ class CalibratedSource(Source):
                 into[...] = plane.astype(np.float64) * scale + offset
         return Pixels(values, valid_mask(values, shown=valid))
 
-    def overview(self, cells: int) -> Source | None:
+    def overview(self, cells: int, *, coarsest: bool = False) -> Source | None:
         """Return the finest overview in physical values, if it has at least `cells` cells; None otherwise."""
-        found = overview_of(self._source, cells)
+        found = overview_of(self._source, cells, coarsest=coarsest)
         return None if found is None else CalibratedSource(found, self._calibration)
 
     def close(self) -> None:

@@ -11,11 +11,14 @@ from pipeline.engine.protocols import Source
 class HasOverviews(Protocol):
     """A `Source` whose file may have overviews."""
 
-    def overview(self, cells: int) -> Source | None:
-        """Return the finest overview, if it has at least `cells` cells; None otherwise. The caller closes it."""
+    def overview(self, cells: int, *, coarsest: bool = False) -> Source | None:
+        """Return the finest overview, or the coarsest, with at least `cells` cells; None: there is none.
+
+        The caller closes it.
+        """
         ...
 
 
-def overview_of(source: Source, cells: int) -> Source | None:
-    """Return the finest overview of an input, if it has at least `cells` cells; None otherwise."""
-    return source.overview(cells) if isinstance(source, HasOverviews) else None
+def overview_of(source: Source, cells: int, *, coarsest: bool = False) -> Source | None:
+    """Return the finest overview of an input, or the coarsest, with at least `cells` cells; None: there is none."""
+    return source.overview(cells, coarsest=coarsest) if isinstance(source, HasOverviews) else None

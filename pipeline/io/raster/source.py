@@ -148,16 +148,17 @@ class RasterSource(Source):
             values, seen = values[:-1], values[-1] > 0
         return Pixels(values, valid_mask(values, self._nodata, seen))
 
-    def overview(self, cells: int) -> RasterSource | None:
-        """Return the finest overview, if it has at least `cells` cells.
+    def overview(self, cells: int, *, coarsest: bool = False) -> RasterSource | None:
+        """Return the finest overview, or the coarsest, with at least `cells` cells.
 
         None for a file with a mask, since its overviews need not have one.
         """
-        if not self._factors:
+        rows, columns = self.grid.shape
+        large = [factor for factor in self._factors if (rows // factor) * (columns // factor) >= cells]
+        if not large:
             return None
-        rows, columns = (length // min(self._factors) for length in self.grid.shape)
-        finest = self._factors.index(min(self._factors))
-        return RasterSource(self.address, self.bands, finest, self._allow) if rows * columns >= cells else None
+        level = self._factors.index(max(large) if coarsest else min(large))
+        return RasterSource(self.address, self.bands, level, self._allow)
 
     def close(self) -> None:
         """Close the handles of all threads; further reads raise ValueError."""

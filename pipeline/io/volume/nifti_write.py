@@ -61,9 +61,13 @@ def write_nifti(
             out.write(slab.data)
 
 
-def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
-    """Return the header of a NIfTI file of labels of this type on `grid`, without any text."""
-    return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
+def header_block(grid: Grid, dtype: DTypeLike, scaling: tuple[float, float] | None = None) -> bytes:
+    """Return the header of a NIfTI file of this type on `grid`, without any text: of labels, or of scaled values."""
+    header = _complete(grid, np.dtype(dtype).newbyteorder("<"))
+    if scaling is not None:
+        header["scl_slope"], header["scl_inter"] = scaling
+        header["intent_code"] = 0
+    return bytes(header.binaryblock)
 
 
 def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:

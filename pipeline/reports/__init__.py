@@ -1,0 +1,19 @@
+"""Reports: one HTML file that shows a mask or an archive, and opens from disk without a network.
+
+May import web, evaluation, archives, masks and everything below them; nothing of flows or the command line.
+"""
+
+from typing import TYPE_CHECKING
+
+from pipeline.optional import lazy
+
+if TYPE_CHECKING:
+    from pipeline.reports.options import ReportOptions
+    from pipeline.reports.report import write_report
+
+__all__ = ["ReportOptions", "write_report"]
+
+__getattr__ = lazy(
+    __name__,
+    {"pipeline.reports.options": ("ReportOptions",), "pipeline.reports.report": ("write_report",)},
+)

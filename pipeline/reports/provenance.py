@@ -1,0 +1,112 @@
+"""How a mask was made: the rows of its own record, and the command that makes it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.ledger import flat
+from pipeline.reports.options import ReportOptions
+
+Record = Mapping[str, Any]
+
+
+def rows_of_record(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return what is known of how a mask was made, as names and texts."""
+    found = {name: value for name, value in flat(record).items() if value not in (None, [], ())}
+    return tuple((name, _text(value)) for name, value in found.items())
+
+
+def input_name(record: Record) -> str | None:
+    """Return the name of the input that a mask was made from, if its record says so."""
+    said = record.get("input")
+    return str(said["name"]) if isinstance(said, Mapping) and "name" in said else None
+
+
+def run_command(record: Record, image: str | None, mask: str) -> str | None:
+    """Return the command that makes a mask again; None without a record.
+
+    An area of interest, and a grid other than the input's, are not in the record: their options are left to be filled
+    in.
+    """
+    known = image or input_name(record)
+    if known is None:
+        return None
+    given = [(flag, show(record[key])) for key, flag, show in _OPTIONS if record.get(key) not in (None, [], {})]
+    words = ["pipeline", "run", "--input", known, "--output", mask]
+    words += [word for flag, value in given if value is not None for word in (flag, value)]
+    unsaid = [f" {flag} {place}" for key, flag, place in _UNKNOWN if record.get(key)]
+    return " ".join(map(shlex.quote, [*words, "--overwrite"])) + "".join(unsaid)
+
+
+def commands(mask: Path, record: Record, asked: ReportOptions) -> tuple[str, ...]:
+    """Return the commands that make a mask and its report again, as far as they are known."""
+    again = run_command(record, asked.image, str(mask))
+    given = {"--image": asked.image, "--truth": asked.truth, "--volume": asked.volume, "--detail": asked.detail}
+    words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    report = " ".join(map(shlex.quote, ["pipeline", "report", str(mask), *words]))
+    return (report,) if again is None else (again, report)
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """Where the image of a mask is, and what a reader should know about it."""
+
+    path: str | None
+    notes: tuple[str, ...] = ()
+
+
+def find_image(mask: Path, record: Record, given: str | None) -> FoundImage:
+    """Find the image that a mask was made from: the one that is given, or the file beside it that its record names."""
+    if given is not None:
+        return FoundImage(given)
+    name = input_name(record)
+    if name is None:
+        return FoundImage(None, ("The mask does not say what it was made from; give its image with --image.",))
+    path = mask.parent / Path(name).name
+    if not path.exists():
+        return FoundImage(None, (f"{name} is not beside the mask; give the image that it was made from with --image.",))
+    return FoundImage(str(path), _changes(path, record["input"]))
+
+
+def _changes(path: Path, said: Record) -> tuple[str, ...]:
+    """Return in what an image is another than the one that was segmented, by its size."""
+    if not path.is_file() or said.get("bytes") in (None, path.stat().st_size):
+        return ()
+    sizes = f"{path.stat().st_size:,} bytes instead of {said['bytes']:,}"
+    return (f"{path.name} has changed since the mask was made: it has {sizes}.",)
+
+
+def _listed(value: Any) -> str | None:  # noqa: ANN401
+    """Return a list in the notation of the command line; None for one list for each view."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return None if any(isinstance(one, (list, tuple)) for one in values) else ",".join(map(_text, values))
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_OPTIONS: tuple[tuple[str, str, Callable[[Any], str | None]], ...] = (
+    ("model", "--model", _listed),
+    ("bands", "--bands", _listed),
+    ("patch", "--patch", _listed),
+    ("overlap", "--overlap", _listed),
+    ("window", "--window", _listed),
+    ("view", "--view", _listed),
+    ("tta", "--tta", _listed),
+    ("features", "--features", lambda _: "shared"),
+    ("also", "--layers", _listed),
+    ("affine", "--nifti-affine", _listed),
+    ("volume", "--volume", _listed),
+    ("device", "--device", _listed),
+    ("precision", "--precision", _listed),
+    ("runtime", "--runtime", _listed),
+)
+"""Fields of a record, the options that they come from, and how their values are given."""
+_UNKNOWN = (("aoi", "--aoi", "AREA"), ("target", "--like", "RASTER"))

@@ -1,0 +1,78 @@
+"use strict";
+// What pages share: their data, elements with plain text in them, and a word where something cannot be shown.
+const data = JSON.parse(document.getElementById("data").textContent);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in made && key !== "list") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+// Text as a page may show it: what a browser would hide or reorder is spelled out.
+function visible(text) {
+  return String(text).replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]/gu,
+    (letter) => "\\u" + letter.codePointAt(0).toString(16).padStart(4, "0"));
+}
+
+function swatch(color) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("class", "swatch");
+  made.setAttribute("width", 14);
+  made.setAttribute("height", 14);
+  made.setAttribute("aria-hidden", "true");
+  const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  square.setAttribute("width", 14);
+  square.setAttribute("height", 14);
+  square.setAttribute("fill", color);
+  made.append(square);
+  return made;
+}
+
+function trouble(text) {
+  const place = document.getElementById("trouble");
+  place.textContent = text;
+  place.hidden = false;
+}
+
+function bytesOf(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
+function rgb(color) {
+  return [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+}
+
+// A box and a name for each class; `changed` is called with the values that are switched on.
+function classSwitches(place, classes, changed) {
+  const boxes = classes.map((one) => {
+    const box = element("input", { type: "checkbox", checked: true, value: String(one.value) });
+    box.addEventListener("change", tell);
+    place.append(element("label", {}, box, swatch(one.color), element("span", {}, `${one.value} ${visible(one.name)}`)));
+    return box;
+  });
+  function tell() {
+    changed(new Set(boxes.filter((box) => box.checked).map((box) => Number(box.value))));
+  }
+  for (const [id, on] of [["all", true], ["none", false]]) {
+    document.getElementById(id).addEventListener("click", () => {
+      for (const box of boxes) box.checked = on;
+      tell();
+    });
+  }
+}
+
+// A switch and a slider for a layer.
+function layerControl(place, name, { shown, opacity, setShown, setOpacity }) {
+  const box = element("input", { type: "checkbox", checked: shown });
+  const slider = element("input", { type: "range", min: "0", max: "100", value: String(Math.round(100 * opacity)), "aria-label": `opacity of ${name}` });
+  box.addEventListener("change", () => setShown(box.checked));
+  slider.addEventListener("input", () => setOpacity(slider.value / 100));
+  place.append(element("div", { className: "layer" }, element("label", {}, box, name), slider));
+}

@@ -1,0 +1,255 @@
+"""What the report of a volume's mask says and shows."""
+
+from __future__ import annotations
+
+import gzip
+from base64 import b64encode
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.evaluation.compare import evaluate
+from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, class_table, index_slabs
+from pipeline.evaluation.pairs import Pair, open_pair
+from pipeline.geometry import Grid
+from pipeline.geometry.affine import as_matrix
+from pipeline.geometry.grid import difference
+from pipeline.geometry.orientation import orientation_of
+from pipeline.io.mask_files import check_mask, mask_info
+from pipeline.io.opening import open_source
+from pipeline.io.volume.nifti_write import header_block
+from pipeline.masks.image import open_image
+from pipeline.masks.structures import Structure, measure
+from pipeline.reports.options import ReportOptions
+from pipeline.reports.page import Page, number
+from pipeline.reports.provenance import Record, commands, find_image, rows_of_record
+from pipeline.reports.values import (
+    ClassRow,
+    Comparison,
+    Facts,
+    Histogram,
+    colors_of,
+    comparison,
+    histogram,
+    made_by,
+)
+from pipeline.runs.publish import FAILED
+from pipeline.sources.shrink import Indices, cells_at
+from pipeline.sources.validity import is_plausible
+
+_DETAIL, _LEAST, _MOST = 256, 16, 512
+"""Voxels along the longest axis: by default, at least and at most."""
+_DARK, _BRIGHT = 0.5, 99.5
+"""Percentiles of an image that are black and white."""
+_STEPS = 255
+_ERRORS = (("differs", "#e61e1e"), ("not predicted", "#141414"))
+
+
+@dataclass(frozen=True)
+class VolumePage:
+    """What the page of a volume says."""
+
+    title: str
+    made_by: str
+    notes: tuple[str, ...]
+    classes: tuple[ClassRow, ...]
+    facts: Facts
+    histograms: tuple[Histogram, ...]
+    comparison: Comparison | None
+    provenance: Facts
+    commands: tuple[str, ...]
+
+    @property
+    def chart(self) -> tuple[ClassRow, ...]:
+        """The structures, without background, largest first."""
+        return tuple(sorted((row for row in self.classes if row.cells and row.value), key=lambda row: -row.amount)[:20])
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Every n-th voxel along each axis of a volume."""
+
+    grid: Grid
+    at: tuple[Indices, ...]
+    """Indices of the voxels along each axis."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image under the outlines, and what a reader should know about it."""
+
+    content: str | None
+    """A NIfTI file in Base64."""
+    notes: tuple[str, ...]
+    histogram: Histogram | None = None
+
+
+def volume_page(mask: Path, asked: ReportOptions) -> Page:
+    """Return the page of a volume's mask.
+
+    Raises:
+        PipelineError: If the mask cannot be read, or what was asked to be shown with it does not belong to it.
+
+    """
+    with closing(open_source(mask, affine="sform")) as labels:
+        check_mask(mask, labels, "volume")
+        info = mask_info(mask)
+        record = info.provenance or {}
+        preview = preview_of(labels.grid, _detail(asked))
+        image = _image(mask, labels.grid, record, asked, preview)
+        content = packed(preview.grid, cells_at(labels, preview.at).values[0])
+        errors, compared = _errors(mask, asked.truth, preview)
+        found = measure(mask)
+        colors = colors_of([structure.value for structure in found], info.classes)
+        rows = _rows(found, colors, info.nodata)
+        page = VolumePage(
+            title=mask.name,
+            made_by=made_by(),
+            notes=(*image.notes, *_emptiness(found), *_coarseness(preview, labels.grid)),
+            classes=rows,
+            facts=_facts(labels.grid, found, record),
+            histograms=() if image.histogram is None else (image.histogram,),
+            comparison=compared,
+            provenance=rows_of_record(record),
+            commands=commands(mask, record, asked),
+        )
+        data = {
+            "image": image.content,
+            "mask": content,
+            "errors": errors,
+            "nodata": info.nodata,
+            "classes": [{"value": row.value, "name": row.name, "color": row.color} for row in rows],
+            "errorClasses": [{"name": name, "color": color} for name, color in _ERRORS],
+        }
+        return Page("volume", page, data, [("niivue", "niivue.umd.js")])
+
+
+def preview_of(grid: Grid, most: int) -> Preview:
+    """Return the voxels of a grid that are shown: at most `most` along each axis, evenly spaced."""
+    steps = [ceil(length / most) for length in grid.shape]
+    at = tuple(np.arange(step // 2, length, step) for step, length in zip(steps, grid.shape, strict=True))
+    inside = np.diag([*steps, 1.0])
+    inside[:-1, -1] = [step // 2 for step in steps]
+    return Preview(Grid(tuple(map(len, at)), as_matrix(np.array(grid.affine) @ inside), grid.axes), at)
+
+
+def packed(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] | None = None) -> str:
+    """Return voxels `(z, y, x)` as a packed NIfTI file in Base64."""
+    stored = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    content = header_block(grid, stored.dtype, scaling) + bytes(4) + stored.tobytes()
+    return b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
+
+
+def _detail(asked: ReportOptions) -> int:
+    """Return the voxels along the longest axis.
+
+    Raises:
+        RequestError: If they are too few or too many.
+
+    """
+    if asked.detail is None:
+        return _DETAIL
+    if not _LEAST <= asked.detail <= _MOST:
+        raise RequestError(
+            f"--detail {asked.detail}: voxels along an axis of a volume must be from {_LEAST} to {_MOST}"
+        )
+    return asked.detail
+
+
+def _rows(found: Sequence[Structure], colors: dict[int, str], nodata: int | None) -> tuple[ClassRow, ...]:
+    total = sum(structure.voxels for structure in found if structure.value) or 1
+    return tuple(
+        ClassRow(
+            structure.value,
+            structure.name,
+            colors[structure.value],
+            structure.voxels,
+            structure.ml,
+            structure.voxels / total if structure.value else 0.0,
+            "reaches the end of the scan" if structure.touches_border and structure.value else "",
+        )
+        for structure in found
+        if structure.value != nodata
+    )
+
+
+def _emptiness(found: Sequence[Structure]) -> tuple[str, ...]:
+    return () if any(one.voxels for one in found) else ("Nothing was observed: all voxels are nodata.",)
+
+
+def _coarseness(preview: Preview, grid: Grid) -> tuple[str, ...]:
+    if preview.grid.shape == grid.shape:
+        return ()
+    shown, all_of_it = (" x ".join(map(str, one.shape[::-1])) for one in (preview.grid, grid))
+    return (f"Pictures show {shown} of its {all_of_it} voxels; volumes are of all of them. --detail shows more.",)
+
+
+def _facts(grid: Grid, found: Sequence[Structure], record: Record) -> Facts:
+    cells = int(np.prod(grid.shape))
+    missing = 1 - sum(one.voxels for one in found) / cells
+    failed = [("patches that failed", f"{record[FAILED]:,}")] if FAILED in record else []
+    return (
+        ("size", f"{' x '.join(map(str, grid.shape[::-1]))} voxels (x, y, z)"),
+        ("spacing", f"{' x '.join(map(number, grid.spacing[::-1]))} mm"),
+        ("orientation", f"{orientation_of(grid)}: the axes x, y and z grow towards these sides"),
+        ("nodata", f"{missing:.2%} of all voxels"),
+        *failed,
+    )
+
+
+def _image(mask: Path, grid: Grid, record: Record, asked: ReportOptions, preview: Preview) -> Shown:
+    """Return the image under the outlines, or what to do about it.
+
+    Raises:
+        InputError: If an image that was given cannot be read, or is on another grid.
+
+    """
+    found = find_image(mask, record, asked.image)
+    if found.path is None:
+        return Shown(None, found.notes)
+    try:
+        return _picture(found.path, mask, grid, record.get("volume") if asked.volume is None else asked.volume, preview)
+    except PipelineError as error:
+        if asked.image is not None:
+            raise
+        return Shown(None, (f"The image beside the mask is not shown: {error}",))
+
+
+def _picture(path: str, mask: Path, grid: Grid, volume: int | None, preview: Preview) -> Shown:
+    with closing(open_image(path, volume)) as image:
+        if words := difference(grid, image.grid):
+            raise InputError(
+                f"{path}: is on another grid than {mask}: {words}; give the image that the mask was made from",
+                "unsuitable",
+            )
+        values = cells_at(image, preview.at).values[0].astype(np.float32)
+    seen = values[is_plausible(values)]
+    low, high = map(float, np.percentile(seen, (_DARK, _BRIGHT))) if seen.size else (0.0, 1.0)
+    slope = max(high - low, 1e-6) / _STEPS
+    steps = np.clip((np.where(is_plausible(values), values, low) - low) / slope, 0, _STEPS).round().astype(np.uint8)
+    return Shown(packed(preview.grid, steps, (slope, low)), (), histogram("values of the image", seen, low, high))
+
+
+def _errors(mask: Path, truth: str | None, preview: Preview) -> tuple[str | None, Comparison | None]:
+    """Return where mask and truth differ, 1, and where nothing was predicted, 2; and the figures."""
+    if truth is None:
+        return None, None
+    found = evaluate([(mask, truth)], bootstrap=0)
+    pair = Pair(str(mask), truth)
+    index = ClassIndex(class_table([pair], ()), ())
+    kept, done = np.zeros(preview.grid.shape, np.uint8), 0
+    with open_pair(pair) as files:
+        for part in index_slabs(files, index):
+            first, last = np.searchsorted(preview.at[0], (done, done + part.shape[1]))
+            expected, predicted = part[(slice(None), *np.ix_(preview.at[0][first:last] - done, *preview.at[1:]))]
+            wrong = (expected != predicted) & (expected != UNCOUNTED)
+            kept[first:last] = np.where(wrong, 1 + (predicted == index.missed), 0)
+            done += part.shape[1]
+    return packed(preview.grid, kept), comparison(found, truth)

@@ -24,7 +24,7 @@ from pipeline.geometry.grid import difference
 from pipeline.geometry.orientation import orientation_of
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
-from pipeline.io.volume.nifti_write import header_block
+from pipeline.io.volume.nifti_write import nifti_bytes
 from pipeline.masks.image import open_image
 from pipeline.masks.structures import Structure, measure
 from pipeline.reports.options import ReportOptions
@@ -142,8 +142,7 @@ def preview_of(grid: Grid, most: int) -> Preview:
 
 def packed(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] | None = None) -> str:
     """Return voxels `(z, y, x)` as a packed NIfTI file in Base64."""
-    stored = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    content = header_block(grid, stored.dtype, scaling) + bytes(4) + stored.tobytes()
+    content = nifti_bytes(grid, values, scaling)
     return b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
 
 

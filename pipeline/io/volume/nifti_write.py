@@ -61,13 +61,20 @@ def write_nifti(
             out.write(slab.data)
 
 
-def header_block(grid: Grid, dtype: DTypeLike, scaling: tuple[float, float] | None = None) -> bytes:
-    """Return the header of a NIfTI file of this type on `grid`, without any text: of labels, or of scaled values."""
-    header = _complete(grid, np.dtype(dtype).newbyteorder("<"))
+def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
+    """Return the header of a NIfTI file of labels of this type on `grid`, without any text."""
+    return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
+
+
+def nifti_bytes(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] | None = None) -> bytes:
+    """Return a NIfTI file of `values` `(z, y, x)`, unpacked and without any text: labels, or values to be scaled."""
+    stored = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    header = _complete(grid, stored.dtype)
+    header["vox_offset"] = header.single_vox_offset
     if scaling is not None:
         header["scl_slope"], header["scl_inter"] = scaling
         header["intent_code"] = 0
-    return bytes(header.binaryblock)
+    return bytes(header.binaryblock) + bytes(4) + stored.tobytes()
 
 
 def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:

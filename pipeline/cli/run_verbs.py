@@ -70,8 +70,8 @@ def run(
     expect_workers(jobs, resources)
 
     from pipeline.archive.archive import open_archive
+    from pipeline.archive.pseudonyms import without_names
     from pipeline.archive.run import segment_all
-    from pipeline.cli.pseudonyms import without_names
     from pipeline.cli.screen import Screen, print_reports
     from pipeline.runs.observer import RunContext
 

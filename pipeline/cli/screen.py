@@ -16,7 +16,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from pipeline.cli.pseudonyms import pseudonym, without_names
+from pipeline.archive.pseudonyms import pseudonym, without_names
 from pipeline.errors import counted
 from pipeline.files.visible import visible
 from pipeline.runs.observer import Observer

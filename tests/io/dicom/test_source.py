@@ -28,8 +28,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLS
 from typer.testing import CliRunner
 
 from pipeline.archive.archive import stamp_of, version_of
+from pipeline.archive.pseudonyms import without_names
 from pipeline.cli import app
-from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import LASTING, InputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.dicom import files as files_room

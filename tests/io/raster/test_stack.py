@@ -16,8 +16,8 @@ from rasterio.vrt import WarpedVRT
 from typer.testing import CliRunner
 
 from pipeline.archive.archive import content_of, key_of, stamp_of
+from pipeline.archive.pseudonyms import without_names
 from pipeline.cli import app
-from pipeline.cli.pseudonyms import without_names
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.address import is_remote, name_of, output_folder, redact_url

@@ -12,8 +12,8 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
+from pipeline.archive.pseudonyms import pseudonym, without_names
 from pipeline.cli import app
-from pipeline.cli.pseudonyms import pseudonym, without_names
 from pipeline.runs.report import Report
 from tests.support.inputs import pixels, put_volume
 

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.ledger import flat
+from pipeline.io.address import redact_url
+from pipeline.io.mask import MaskInfo
 from pipeline.reports.options import ReportOptions
 
 Record = Mapping[str, Any]
+
+
+def record_of(info: MaskInfo) -> Record:
+    """Return what a mask says of how it was made; empty if it says nothing, or what another program wrote there."""
+    return info.provenance if isinstance(info.provenance, Mapping) else {}
 
 
 def rows_of_record(record: Record) -> tuple[tuple[str, str], ...]:
@@ -33,7 +40,7 @@ def run_command(record: Record, image: str | None, mask: str) -> str | None:
     in.
     """
     known = image or input_name(record)
-    if known is None:
+    if not record or known is None:
         return None
     given = [(flag, show(record[key])) for key, flag, show in _OPTIONS if record.get(key) not in (None, [], {})]
     words = ["pipeline", "run", "--input", known, "--output", mask]
@@ -44,8 +51,9 @@ def run_command(record: Record, image: str | None, mask: str) -> str | None:
 
 def commands(mask: Path, record: Record, asked: ReportOptions) -> tuple[str, ...]:
     """Return the commands that make a mask and its report again, as far as they are known."""
-    again = run_command(record, asked.image, str(mask))
-    given = {"--image": asked.image, "--truth": asked.truth, "--volume": asked.volume, "--detail": asked.detail}
+    image = asked.image and redact_url(asked.image)
+    again = run_command(record, image or find_image(mask, record, None).path, str(mask))
+    given = {"--image": image, "--truth": asked.truth, "--volume": asked.volume, "--detail": asked.detail}
     words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
     report = " ".join(map(shlex.quote, ["pipeline", "report", str(mask), *words]))
     return (report,) if again is None else (again, report)
@@ -74,9 +82,10 @@ def find_image(mask: Path, record: Record, given: str | None) -> FoundImage:
 
 def _changes(path: Path, said: Record) -> tuple[str, ...]:
     """Return in what an image is another than the one that was segmented, by its size."""
-    if not path.is_file() or said.get("bytes") in (None, path.stat().st_size):
+    size = said.get("bytes")
+    if not path.is_file() or not isinstance(size, int) or size == path.stat().st_size:
         return ()
-    sizes = f"{path.stat().st_size:,} bytes instead of {said['bytes']:,}"
+    sizes = f"{path.stat().st_size:,} bytes instead of {size:,}"
     return (f"{path.name} has changed since the mask was made: it has {sizes}.",)
 
 

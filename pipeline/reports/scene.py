@@ -25,15 +25,16 @@ from pipeline.masks.areas import PIXELS, Area
 from pipeline.masks.areas import areas as areas_of
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, find_image, rows_of_record
+from pipeline.reports.provenance import Record, commands, find_image, record_of, rows_of_record
 from pipeline.reports.tiles import (
     Frame,
     Tiles,
     frame_of,
     image_picture,
+    image_tiles,
     label_tiles,
     labels_of,
-    picture_tiles,
+    layer_tiles,
     shrunk,
 )
 from pipeline.reports.values import (
@@ -106,13 +107,13 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
         info = mask_info(mask)
         nodata = _unseen(labels) if info.nodata is None else info.nodata
         frame = frame_of(labels.grid.shape, _detail(asked))
-        record = info.provenance or {}
+        record = record_of(info)
         image, image_notes = _image(mask, labels, record, asked, frame)
+        shown = labels_of(labels, frame, nodata)
         layers, layer_notes, histograms = _layers(mask, labels, frame)
         errors, compared = _errors(mask, asked.truth, frame)
         found = areas_of(mask)
-        values = [area.value for area in found]
-        page = _page(mask, found, labels, record, colors_of(values, info.classes))
+        page = _page(mask, found, labels, record, colors_of([area.value for area in found], info.classes))
         page = replace(
             page,
             notes=(*image_notes, *layer_notes, *page.notes),
@@ -121,13 +122,10 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
             facts=(*page.facts, *_seams(mask)),
             commands=commands(mask, record, asked),
         )
-        shown = [
-            *image,
-            Layer("mask", "labels", label_tiles(labels_of(labels, frame, nodata), nodata)),
-            *layers,
-            *errors,
-        ]
-        return Page("scene", page, _data(page, labels, frame, shown, nodata), [("ol", "ol.js")], [("ol", "ol.css")])
+        under = [] if image is None else [Layer("image", "picture", image_tiles(image))]
+        over = [*layers, *_failures(record, image, shown == nodata), *errors]
+        pictures = [*under, Layer("mask", "labels", label_tiles(shown, nodata)), *over]
+        return Page("scene", page, _data(page, labels, frame, pictures, nodata), [("ol", "ol.js")], [("ol", "ol.css")])
 
 
 def _unseen(labels: Source) -> int:
@@ -141,7 +139,7 @@ def _page(mask: Path, found: Sequence[Area], labels: Source, record: Record, col
     unit, size = _unit(found)
     notes = [] if observed else [f"Nothing was observed: all {cells:,} cells are nodata."]
     rows = [ClassRow(a.value, a.name, colors[a.value], a.cells, a.area / size, a.share) for a in found]
-    failed = [("patches that failed", f"{record[FAILED]:,}")] if FAILED in record else []
+    failed = [("patches that failed", str(record[FAILED]))] if FAILED in record else []
     facts = (
         ("size", f"{labels.grid.shape[1]:,} x {labels.grid.shape[0]:,} pixels"),
         ("nodata", f"{1 - observed / cells:.2%} of all pixels"),
@@ -183,9 +181,9 @@ def _crs_name(crs: str | None) -> str | None:
 
 
 def _seams(mask: Path) -> Facts:
-    record = mask_info(layer_path(mask, DISAGREEMENT)).provenance or {}
-    index = record.get(SEAMS)
-    return () if index is None else (("seam index", f"{index:.4f} (mean disagreement of overlapping patches)"),)
+    index = record_of(mask_info(layer_path(mask, DISAGREEMENT))).get(SEAMS)
+    known = isinstance(index, float)
+    return (("seam index", f"{index:.4f} (mean disagreement of overlapping patches)"),) if known else ()
 
 
 def _detail(asked: ReportOptions) -> int:
@@ -204,8 +202,8 @@ def _detail(asked: ReportOptions) -> int:
 
 def _image(
     mask: Path, labels: Source, record: Record, asked: ReportOptions, frame: Frame
-) -> tuple[list[Layer], tuple[str, ...]]:
-    """Return the image as a layer, or what to do about it.
+) -> tuple[NDArray[np.uint8] | None, tuple[str, ...]]:
+    """Return the image as a picture, or what to do about it.
 
     Raises:
         InputError: If an image that was given cannot be read, or is on another grid.
@@ -213,14 +211,22 @@ def _image(
     """
     found = find_image(mask, record, asked.image)
     if found.path is None:
-        return [], found.notes
+        return None, found.notes
     try:
         with _on_grid(found.path, labels, mask) as image:
-            return [Layer("image", "picture", picture_tiles(image_picture(image, frame), "WEBP"))], found.notes
+            return image_picture(image, frame), found.notes
     except PipelineError as error:
         if asked.image is not None:
             raise
-        return [], (f"The image beside the mask is not shown: {error}",)
+        return None, (f"The image beside the mask is not shown: {error}",)
+
+
+def _failures(record: Record, image: NDArray[np.uint8] | None, empty: NDArray[np.bool_]) -> list[Layer]:
+    """Return a layer of what the image has and the mask has not, where patches failed."""
+    if FAILED not in record or image is None:
+        return []
+    missing = np.where(empty & (image[3] > 0), 255, 0).astype(np.uint8)
+    return [Layer("failed patches", "picture", layer_tiles(np.stack([missing, missing * 0, missing, missing])))]
 
 
 @contextmanager
@@ -254,7 +260,7 @@ def _layers(mask: Path, labels: Source, frame: Frame) -> tuple[list[Layer], list
         except PipelineError as error:
             notes.append(f"The layer of {name} is not shown: {error}")
             continue
-        layers.append(Layer(name, "share", picture_tiles(picture, "PNG"), low, high))
+        layers.append(Layer(name, "share", layer_tiles(picture), low, high))
         histograms.append(histogram(name, values, low, high))
     return layers, notes, tuple(one for one in histograms if one is not None)
 
@@ -274,9 +280,7 @@ def _errors(mask: Path, truth: str | None, frame: Frame) -> tuple[list[Layer], C
     found = evaluate([(mask, truth)], bootstrap=0)
     pair = Pair(str(mask), truth)
     index = ClassIndex(class_table([pair], ()), ())
-    return [Layer("errors", "picture", picture_tiles(_error_picture(pair, index, frame), "PNG"))], comparison(
-        found, truth
-    )
+    return [Layer("errors", "picture", layer_tiles(_error_picture(pair, index, frame)))], comparison(found, truth)
 
 
 def _error_picture(pair: Pair, index: ClassIndex, frame: Frame) -> NDArray[np.uint8]:

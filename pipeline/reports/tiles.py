@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,15 +89,6 @@ def labels_of(source: Source, frame: Frame, nodata: int) -> NDArray[Any]:
     return values[0] if valid is None else np.where(valid, values[0], nodata)
 
 
-def share_picture(source: Source, frame: Frame) -> tuple[Picture, NDArray[np.float32]]:
-    """Return a layer of shares, 0 to 1, as a picture in gray with alpha, and its observed values."""
-    values, valid = shrunk(source, frame, sampled)
-    shares = values[0].astype(np.float32)
-    seen = np.isfinite(shares) if valid is None else valid & np.isfinite(shares)
-    gray = to_gray(shares, 0, 1)
-    return np.stack([gray, gray, gray, np.where(seen, 255, 0).astype(np.uint8)]), shares[seen]
-
-
 def label_tiles(labels: NDArray[Any], nodata: int) -> Tiles:
     """Return the pyramid of labels; at coarser zooms every second row and column is left out."""
     levels = _levels(labels[None], lambda finer: finer[:, ::2, ::2])
@@ -108,9 +99,17 @@ def label_tiles(labels: NDArray[Any], nodata: int) -> Tiles:
     }
 
 
-def picture_tiles(picture: Picture, driver: Any) -> Tiles:  # noqa: ANN401  (of `encode`)
-    """Return the pyramid of a picture with alpha; coarser zooms are averages."""
-    levels = _levels(picture, _halved)
+def image_tiles(picture: Picture) -> Tiles:
+    """Return the pyramid of an image with alpha; coarser zooms are averages."""
+    return _picture_tiles(_levels(picture, _halved), "WEBP")
+
+
+def layer_tiles(picture: Picture) -> Tiles:
+    """Return the pyramid of values with alpha; at coarser zooms every second row and column is left out."""
+    return _picture_tiles(_levels(picture, lambda finer: finer[:, ::2, ::2]), "PNG")
+
+
+def _picture_tiles(levels: list[Picture], driver: Literal["PNG", "WEBP"]) -> Tiles:
     return {name: _base64(encode(tile, driver)) for name, tile in _cut(levels, 0) if tile[3].any()}
 
 

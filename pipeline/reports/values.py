@@ -27,9 +27,14 @@ class ClassRow:
     cells: int
     amount: float
     """In the unit of the page."""
-    share: float
-    """Share of what was observed, 0 to 1."""
+    share: float | None
+    """Share of all that is compared, 0 to 1; None: it is no part of that."""
     remark: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its value and its name; the value alone if it has no other name."""
+        return self.name if self.name == str(self.value) else f"{self.value} {self.name}"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from pipeline.masks.image import open_image
 from pipeline.masks.structures import Structure, measure
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, find_image, rows_of_record
+from pipeline.reports.provenance import Record, commands, find_image, record_of, rows_of_record
 from pipeline.reports.values import (
     ClassRow,
     Comparison,
@@ -101,7 +101,7 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
     with closing(open_source(mask, affine="sform")) as labels:
         check_mask(mask, labels, "volume")
         info = mask_info(mask)
-        record = info.provenance or {}
+        record = record_of(info)
         preview = preview_of(labels.grid, _detail(asked))
         image = _image(mask, labels.grid, record, asked, preview)
         content = packed(preview.grid, cells_at(labels, preview.at).values[0])
@@ -171,7 +171,7 @@ def _rows(found: Sequence[Structure], colors: dict[int, str], nodata: int | None
             colors[structure.value],
             structure.voxels,
             structure.ml,
-            structure.voxels / total if structure.value else 0.0,
+            structure.voxels / total if structure.value else None,
             "reaches the end of the scan" if structure.touches_border and structure.value else "",
         )
         for structure in found
@@ -193,7 +193,7 @@ def _coarseness(preview: Preview, grid: Grid) -> tuple[str, ...]:
 def _facts(grid: Grid, found: Sequence[Structure], record: Record) -> Facts:
     cells = int(np.prod(grid.shape))
     missing = 1 - sum(one.voxels for one in found) / cells
-    failed = [("patches that failed", f"{record[FAILED]:,}")] if FAILED in record else []
+    failed = [("patches that failed", str(record[FAILED]))] if FAILED in record else []
     return (
         ("size", f"{' x '.join(map(str, grid.shape[::-1]))} voxels (x, y, z)"),
         ("spacing", f"{' x '.join(map(number, grid.spacing[::-1]))} mm"),
@@ -214,11 +214,16 @@ def _image(mask: Path, grid: Grid, record: Record, asked: ReportOptions, preview
     if found.path is None:
         return Shown(None, found.notes)
     try:
-        return _picture(found.path, mask, grid, record.get("volume") if asked.volume is None else asked.volume, preview)
+        return _picture(found.path, mask, grid, _volume(record) if asked.volume is None else asked.volume, preview)
     except PipelineError as error:
         if asked.image is not None:
             raise
         return Shown(None, (f"The image beside the mask is not shown: {error}",))
+
+
+def _volume(record: Record) -> int | None:
+    said = record.get("volume")
+    return said if isinstance(said, int) else None
 
 
 def _picture(path: str, mask: Path, grid: Grid, volume: int | None, preview: Preview) -> Shown:

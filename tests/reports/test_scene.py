@@ -63,7 +63,9 @@ def test_a_page_holds_the_image_and_the_mask_cell_by_cell(mask, image):
     page = write_report(mask)
     assert page == mask.with_name("scene_mask_report.html")
     found = layers_of(page)
-    assert list(found) == ["image", "mask"]
+    assert list(found) == ["image", "mask", "failed patches"]
+    failed = picture_of(found["failed patches"]["tiles"]["0/0/0"])[3, :90, :120] > 0
+    assert (failed == (labels(SHAPE) == 255)).all(), "what the image has and the mask has not"
     tile = picture_of(found["mask"]["tiles"]["0/0/0"])
     assert (tile[0, :90, :120] == labels(SHAPE)).all()
     assert (tile[0, 90:] == 255).all()
@@ -150,6 +152,10 @@ def test_the_same_mask_gives_the_same_bytes(tmp_path, mask, image):
         ({}, "does not say what it was made from; give its image with --image"),
         ({"input": {"name": "elsewhere.tif"}}, "elsewhere.tif is not beside the mask; give the image"),
         ({"input": {"name": "scene.tif", "bytes": 7}}, "scene.tif has changed since the mask was made"),
+        ({"input": {"name": "scene.tif", "bytes": "7"}, "failed_patches": {"a": [1]}, "patch": [[1], 2]}, "a': [1]"),
+        ({"input": {"name": ["a", 7]}, "overlap": {"a": None}}, "is not beside the mask"),
+        ({"input": {"name": "..", "bytes": 1}}, "is not shown"),
+        (["no", "record"], "does not say what it was made from"),
     ],
 )
 def test_a_page_says_what_is_missing(tmp_path, image, record, words):

@@ -115,7 +115,7 @@ def test_the_image_is_the_one_beside_the_mask_with_the_name_in_its_record(tmp_pa
     page = write_report(mask)
     assert data_of(page)["image"] is not None
     assert data_of(page)["classes"][1]["name"] == EVIL
-    assert "pipeline run --input ct.nii.gz" in text_of(page)
+    assert f"pipeline run --input {tmp_path / 'ct.nii.gz'} --output {mask} --model organs" in text_of(page)
     assert "alert(2)>" not in page.read_text("utf-8")
 
 

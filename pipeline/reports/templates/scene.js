@@ -1,13 +1,13 @@
 const [ROWS, COLUMNS] = data.shape;
 const SIDE = 512;
 const FINEST = data.zooms - 1;
-const names = new Map(data.classes.map((one) => [one.value, visible(one.name)]));
+const names = new Map(data.classes.map((one) => [one.value, one.name]));
 const order = new Map(data.classes.map((one, at) => [one.value, at]));
 let shownClasses = new Set(names.keys());
 let patterns = false;
 
 const projection = new ol.proj.Projection({
-  code: "pixels", units: "m", extent: [0, 0, COLUMNS, ROWS], metersPerUnit: data.meters ?? 1, getPointResolution: (resolution) => resolution,
+  code: "pixels", units: "m", extent: [0, 0, COLUMNS, ROWS], getPointResolution: (resolution) => resolution * (data.meters ?? 1),
 });
 const grid = new ol.tilegrid.TileGrid({
   extent: [0, 0, COLUMNS, ROWS], origin: [0, ROWS], tileSize: SIDE,
@@ -96,7 +96,7 @@ const shown = data.layers.map((layer) => {
   const source = new ol.source.ImageTile({
     loader: (zoom, column, row) => tile(layer, zoom, column, row), projection, tileGrid: grid, interpolate: layer.name === "image", transition: 0, wrapX: false,
   });
-  const visibleNow = layer.name === "image" || layer.name === "mask" || layer.name === "errors";
+  const visibleNow = layer.name === "image" || layer.name === "mask";
   return { layer, source, tiles: new ol.layer.Tile({ source, visible: visibleNow, opacity: layer.name === "mask" && data.layers[0].name === "image" ? 0.55 : 1 }) };
 });
 
@@ -104,7 +104,7 @@ const controls = [new ol.control.Zoom(), new ol.control.Rotate()];
 if (data.meters !== null) controls.push(new ol.control.ScaleLine());
 const view = new ol.View({
   projection, center: [COLUMNS / 2, ROWS / 2], extent: [0, 0, COLUMNS, ROWS], constrainOnlyCenter: true, showFullExtent: true,
-  minResolution: 1 / 16, maxResolution: 4 * Math.max(COLUMNS, ROWS) / 256, smoothExtentConstraint: false,
+  minResolution: 1 / 64, maxResolution: Math.max(1, Math.max(COLUMNS, ROWS) / 64), smoothExtentConstraint: false,
 });
 const map = new ol.Map({ target: "map", layers: shown.map((one) => one.tiles), controls, view });
 const everything = () => view.fit([0, 0, COLUMNS, ROWS], { size: map.getSize() });
@@ -121,8 +121,10 @@ for (const one of shown) {
     setShown: (on) => one.tiles.setVisible(on), setOpacity: (share) => one.tiles.setOpacity(share),
   });
 }
+let paints = 0;
 function repaint() {
-  for (const one of shown) if (one.layer.kind === "labels") one.source.refresh();
+  paints++;
+  for (const one of shown) if (one.layer.kind === "labels") one.source.setKey(`paint ${paints}`);
 }
 classSwitches(document.getElementById("classes"), data.classes, (values) => {
   shownClasses = values;
@@ -152,7 +154,7 @@ async function wordsAt([x, y]) {
     const at = 4 * (down % SIDE * SIDE + across % SIDE);
     if (layer.kind === "labels") {
       const value = found === null ? data.nodata : found.data[at] + 256 * found.data[at + 1];
-      words.push(value === data.nodata ? "nodata" : `${value} ${names.get(value) ?? ""}`);
+      words.push(value === data.nodata ? "nodata" : labelOf({ value, name: names.get(value) ?? "" }));
     } else if (found !== null && found.data[at + 3] > 0) {
       words.push(`${layer.name} ${(layer.low + found.data[at] / 255 * (layer.high - layer.low)).toFixed(2)}`);
     }

@@ -32,6 +32,11 @@ function swatch(color) {
   return made;
 }
 
+// Value and name of a class; some have no name but their value.
+function labelOf({ value, name }) {
+  return name === String(value) ? name : `${value} ${visible(name)}`;
+}
+
 function trouble(text) {
   const place = document.getElementById("trouble");
   place.textContent = text;
@@ -54,7 +59,7 @@ function classSwitches(place, classes, changed) {
   const boxes = classes.map((one) => {
     const box = element("input", { type: "checkbox", checked: true, value: String(one.value) });
     box.addEventListener("change", tell);
-    place.append(element("label", {}, box, swatch(one.color), element("span", {}, `${one.value} ${visible(one.name)}`)));
+    place.append(element("label", {}, box, swatch(one.color), element("span", {}, labelOf(one))));
     return box;
   });
   function tell() {

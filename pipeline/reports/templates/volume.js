@@ -1,4 +1,4 @@
-const names = new Map(data.classes.map((one) => [one.value, visible(one.name)]));
+const names = new Map(data.classes.map((one) => [one.value, one.name]));
 
 const structures = data.classes.filter((one) => one.value !== 0);
 let shownClasses = new Set(structures.map((one) => one.value));
@@ -21,7 +21,7 @@ async function show() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const viewer = new niivue.Niivue({
     isRadiologicalConvention: true, sagittalNoseLeft: true, isOrientationTextVisible: true, crosshairColor: [1, 0.8, 0.1, 1], backColor: dark ? [0.04, 0.05, 0.07, 1] : [0.1, 0.1, 0.12, 1],
-    dragAndDropEnabled: false, show3Dcrosshair: false, multiplanarShowRender: 0, isColorbar: false, loadingText: "", logLevel: "error", fontMinPx: 15,
+    dragAndDropEnabled: false, show3Dcrosshair: false, multiplanarShowRender: 0, isColorbar: false, loadingText: "", logLevel: "error", fontMinPx: 18, fontColor: [1, 0.9, 0.4, 1], crosshairWidth: 0.25, crosshairWidthUnit: "percent",
   });
   await viewer.attachToCanvas(document.getElementById("slices"));
   viewer.setInterpolation(true);
@@ -42,23 +42,28 @@ async function show() {
     layers[2][0].setColormapLabel(lookup(classes, () => true));
   }
   viewer.setSliceType(viewer.sliceTypeMultiplanar);
-  viewer.setAtlasOutline(1);
-  viewer.updateGLVolume();
+  const outlines = document.getElementById("outlines");
+  // NiiVue draws borders of labels opaque and their inside as opaque as the layer, if that is above 0.
+  const states = layers.map(([, name]) => ({ on: name !== "errors", opacity: name === "mask" ? 0.2 : 1 }));
+  const apply = (at) => {
+    const { on, opacity } = states[at];
+    if (layers[at][1] === "mask") viewer.opts.atlasOutline = on && outlines.checked ? 1 : 0;
+    viewer.setOpacity(at, on ? Math.max(opacity, 0.01) : 0);
+  };
   layers.forEach(([, name], at) => {
+    apply(at);
     if (name === "image" && data.image === null) return;
-    let opacity = 1;
-    let on = true;
-    const apply = () => viewer.setOpacity(at, on ? opacity : 0);
-    layerControl(document.getElementById("layers"), name === "errors" ? "errors (red: differs, black: not predicted)" : name, {
-      shown: true, opacity: 1,
-      setShown: (now) => { on = now; apply(); }, setOpacity: (share) => { opacity = share; apply(); },
+    const label = { errors: "errors (red: differs, black: not predicted)", mask: "mask (inside)" }[name] ?? name;
+    layerControl(document.getElementById("layers"), label, {
+      shown: states[at].on, opacity: states[at].opacity,
+      setShown: (on) => { states[at].on = on; apply(at); }, setOpacity: (share) => { states[at].opacity = share; apply(at); },
     });
   });
+  outlines.addEventListener("change", () => apply(1));
   classSwitches(document.getElementById("classes"), structures, (values) => {
     shownClasses = values;
     recolor();
   });
-  document.getElementById("outlines").addEventListener("change", (event) => viewer.setAtlasOutline(event.target.checked ? 1 : 0));
   document.getElementById("view").addEventListener("change", (event) => viewer.setSliceType(Number(event.target.value)));
   const under = document.getElementById("under");
   const say = (place) => {
@@ -67,7 +72,7 @@ async function show() {
     const words = [`${sides.join(", ")} mm`];
     place.values.forEach((one, index) => {
       const name = layers[index][1];
-      if (name === "mask") words.push(`${one.value} ${names.get(one.value) ?? (one.value === data.nodata ? "nodata" : "")}`);
+      if (name === "mask") words.push(names.has(one.value) ? labelOf({ value: one.value, name: names.get(one.value) }) : one.value === data.nodata ? "nodata" : `${one.value}`);
       else if (name === "image" && data.image !== null) words.push(`image ${Number(one.value.toPrecision(4))}`);
     });
     under.textContent = words.join(" · ");

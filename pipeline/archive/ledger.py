@@ -207,6 +207,19 @@ class ArchiveLedger:
             )
         return changed.rowcount
 
+    def redo(self, items: Sequence[str]) -> int:
+        """Set items back to pending, finished ones so that their masks are made again; return their number.
+
+        What is running, or pending already, is left alone.
+        """
+        with self._base.transaction() as base:
+            changed = base.executemany(
+                "UPDATE items SET state = 'pending', stale = (stale OR state = 'done'), "
+                "changed = CURRENT_TIMESTAMP WHERE input = ? AND state NOT IN ('pending', 'running')",
+                [(item,) for item in items],
+            )
+        return max(changed.rowcount, 0)
+
 
 def _values(entry: Entry) -> tuple[Any, ...]:
     return (*(getattr(entry, name) for name in _FIELDS), int(entry.state == "running"))

@@ -10,18 +10,25 @@ import typer
 
 from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import AsJson, verb
-from pipeline.errors import counted
+from pipeline.errors import RequestError, counted
 
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Table of reviews (.csv, .tsv), as the page of `pipeline report` exports it."),
+]
 Ledger = Annotated[Path, typer.Argument(help="The ledger, or the folder of masks that holds it.")]
 
 
 @verb
-def status(ledger: Ledger = Path(), as_json: AsJson = False) -> None:
+def status(ledger: Ledger = Path(), table: Table = None, as_json: AsJson = False) -> None:
     """Show an archive's progress: done, failed (with reasons), throughput, time left."""
+    from pipeline.archive.review import read_reviews, review_status
     from pipeline.archive.status import find_ledger, status_of
     from pipeline.cli.tables import print_status
 
-    print_status(status_of(find_ledger(ledger)), as_json=as_json)
+    found = find_ledger(ledger)
+    review = None if table is None else review_status(found, read_reviews(table, found))
+    print_status(status_of(found), review, as_json=as_json)
 
 
 @verb
@@ -52,14 +59,17 @@ def retry(
         list[str] | None,
         typer.Option(help="Kind of failure, as shown by `status`; may be repeated. Default: all kinds."),
     ] = None,
+    table: Table = None,
     as_json: AsJson = False,
 ) -> None:
-    """Queue failed and quarantined items for the next run."""
-    from pipeline.archive.retry import release
+    """Queue failed and quarantined items for the next run; with --table, those that failed a review instead."""
+    from pipeline.archive.retry import release, release_reviewed
     from pipeline.archive.status import find_ledger
 
+    if table is not None and reason:
+        raise RequestError("--table names the items to queue; it cannot be used with --reason")
     found = find_ledger(ledger)
-    released = release(found, reason or [])
+    released = release(found, reason or []) if table is None else release_reviewed(found, table)
     record = {"ledger": str(found.path), "pending": released}
     line = f"pending: {released} of {counted(len(found.rows()), 'item')}; run the same command again"
     typer.echo(json.dumps(record) if as_json else line)

@@ -21,6 +21,7 @@ from pipeline.evaluation.result import ranked
 from pipeline.files.visible import visible, visible_lines
 
 if TYPE_CHECKING:
+    from pipeline.archive.review import ReviewStatus
     from pipeline.archive.status import Status
     from pipeline.archive.verify import Verdict
     from pipeline.evaluation.result import Estimate, Evaluation, Overall
@@ -190,10 +191,10 @@ def print_verdicts(found: Sequence[Verdict], *, as_json: bool) -> None:
     sys.stdout.write(f"{counted(len(found), 'file')}: {listed or 'nothing to verify'}\n")
 
 
-def print_status(status: Status, *, as_json: bool) -> None:
-    """Print items by state, reasons by kind, and throughput; or one object."""
+def print_status(status: Status, review: ReviewStatus | None = None, *, as_json: bool) -> None:
+    """Print items by state, reasons by kind, throughput, and how far a review has come; or one object."""
     if as_json:
-        print_json(asdict(status))
+        print_json({**asdict(status), **({} if review is None else {"review": asdict(review)})})
         return
     table = table_of("state", "items")
     for state, items in status.states.items():
@@ -206,6 +207,17 @@ def print_status(status: Status, *, as_json: bool) -> None:
             table.add_row(reason.code, reason.state, str(reason.items), reason.example)
         print_table(table)
     sys.stdout.write(_pace(status) + "\n")
+    if review is not None:
+        _print_review(review)
+
+
+def _print_review(review: ReviewStatus) -> None:
+    sys.stdout.write(f"reviewed: {review.passed} pass, {review.failed} fail, {review.unseen} not seen\n")
+    if review.to_redo:
+        table = table_of("failed the review", "comment")
+        for one in review.to_redo:
+            table.add_row(one.input, one.comment)
+        print_table(table)
 
 
 def _pace(status: Status) -> str:

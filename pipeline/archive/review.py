@@ -1,0 +1,85 @@
+"""What a person said of the items of an archive, in a table: pass or fail, and a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.archive.ledger import ArchiveLedger
+from pipeline.archive.pseudonyms import pseudonym
+from pipeline.decoding import did_you_mean
+from pipeline.errors import RequestError
+from pipeline.io.tables import read_rows
+
+COLUMNS = ("input", "verdict", "comment")
+"""Columns of a table of reviews; it may have others."""
+_VERDICTS = ("pass", "fail")
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person said of an item."""
+
+    input: str
+    """Its name in the ledger."""
+    verdict: Literal["pass", "fail"] | None
+    comment: str
+
+
+@dataclass(frozen=True)
+class ReviewStatus:
+    """How far the review of an archive has come."""
+
+    passed: int
+    failed: int
+    unseen: int
+    """Finished items without a verdict."""
+    to_redo: tuple[Review, ...]
+    """Those that failed, with their comments."""
+
+
+def read_reviews(path: Path, ledger: ArchiveLedger) -> dict[str, Review]:
+    """Read a table that the page of an archive exported: reviews by input; items may stand under their pseudonyms.
+
+    Raises:
+        RequestError: If it cannot be read, lacks a column, or has an item or a verdict that is not known.
+
+    """
+    rows = read_rows(path, "--table ")
+    columns = tuple(rows[0]) if rows else COLUMNS
+    if missing := [name for name in COLUMNS[:2] if name not in columns]:
+        raise RequestError(f"--table {path}: has no column {missing[0]}; it has {', '.join(columns) or 'none'}")
+    names = _names(ledger.rows())
+    found = [_review(path, line, row, names) for line, row in enumerate(rows, 2)]
+    return {review.input: review for review in found}
+
+
+def review_status(ledger: ArchiveLedger, reviews: Mapping[str, Review]) -> ReviewStatus:
+    """Count reviews of an archive."""
+    done = ledger.rows(("done",))
+    verdicts = [review.verdict for review in reviews.values()]
+    unseen = [item for item in done if item not in reviews or reviews[item].verdict is None]
+    failed = tuple(review for review in reviews.values() if review.verdict == "fail")
+    return ReviewStatus(verdicts.count("pass"), len(failed), len(unseen), failed)
+
+
+def to_redo(reviews: Mapping[str, Review]) -> list[str]:
+    """Return the items that failed a review."""
+    return [item for item, review in reviews.items() if review.verdict == "fail"]
+
+
+def _names(items: Iterable[str]) -> dict[str, str]:
+    """Return items by the names under which a table may have them."""
+    known = list(items)
+    return {pseudonym(item): item for item in known} | {item: item for item in known}
+
+
+def _review(path: Path, line: int, row: Mapping[str, str], names: Mapping[str, str]) -> Review:
+    name, verdict = row["input"] or "", (row["verdict"] or "").strip().lower()
+    if name not in names:
+        raise RequestError(f"--table {path}, line {line}: the ledger has no item {name}{did_you_mean(name, names)}")
+    if verdict not in ("", *_VERDICTS):
+        raise RequestError(f"--table {path}, line {line}: verdict {row['verdict']!r} must be pass, fail or empty")
+    return Review(names[name], "pass" if verdict == "pass" else "fail" if verdict else None, row.get("comment") or "")

@@ -15,15 +15,18 @@ from pipeline.reports.options import ReportOptions
 
 @verb
 def report(
-    subject: Annotated[str, typer.Argument(metavar="MASK", help="A mask of a scene.")],
+    subject: Annotated[str, typer.Argument(help="A mask; or the ledger of an archive, or the folder that holds it.")],
     options: Annotated[ReportOptions, Panel("What it holds")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Page to write (.html). Default: <stem>_report.html beside the mask."),
+        typer.Option("--output", "-o", help="Page to write (.html). Default: <stem>_report.html beside it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a mask in one HTML file: a map, areas, confidence, and how it was made; it opens without a network."""
+    """Show a mask or an archive in one HTML file that opens without a network.
+
+    A map or slices, areas or volumes, confidence, and how it was made; of an archive, a table to review its items.
+    """
     from pipeline.reports.report import write_report
 
     written = write_report(subject, output, options)

@@ -29,4 +29,8 @@ class ReportOptions:
             unset="2048 and 256",
         ),
     ] = None
+    thumbnails: Annotated[bool, Meaning("Archives: write thumbnails of all finished masks, beside the page.")] = True
+    hash_names: Annotated[
+        bool, Meaning("Archives: show SHA-256 prefixes instead of file names, and no reasons, which may quote headers.")
+    ] = False
     overwrite: Annotated[bool, Meaning("Replace a file that is not a report.")] = False

@@ -5,39 +5,76 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from pipeline.archive.ledger import LEDGER_NAME
 from pipeline.errors import RequestError
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import stem_of
+from pipeline.io.suffixes import is_store, stem_of
+from pipeline.jobs.job import Job
+from pipeline.reports.archive import archive_page
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, write_page
 from pipeline.reports.scene import scene_page
 from pipeline.reports.volume import volume_page
+from pipeline.runs.report import Report
 
 DEFAULTS = ReportOptions()
 
 
 def write_report(subject: str | Path, output: Path | None = None, options: ReportOptions = DEFAULTS) -> Path:
-    """Write the report of a mask, and return its file.
+    """Write the report of a mask or of an archive, and return its file.
 
     Args:
-        subject: A mask of a scene or a volume.
-        output: File to write; None: `<stem>_report.html` beside the mask.
+        subject: A mask of a scene or a volume; or a ledger, or the folder that holds it.
+        output: File to write; None: `<stem>_report.html` beside the mask, or `archive_report.html` with the ledger.
         options: What it holds.
 
     Raises:
-        PipelineError: If the mask, the image or the truth cannot be used, or the file cannot be written.
+        PipelineError: If the mask, the image, the truth or the ledger cannot be used, or the file cannot be written.
 
     """
     path = Path(subject)
-    _check(output)
-    target = output or path.with_name(f"{stem_of(path)}_report.html")
-    write_page(target, _page(path, options), overwrite=options.overwrite)
+    many = is_archive(path)
+    _check(output, options, many=many)
+    target = output or default_output(path)
+    page = archive_page(path, target, options) if many else _page(path, options)
+    write_page(target, page, overwrite=options.overwrite)
     return target
 
 
-def _check(output: Path | None) -> None:
+def report_run(job: Job, made: Report, ledger: Path | None, *, hash_names: bool = False) -> Path | None:
+    """Write the report of a run: of the archive if it has a ledger, else of the mask of its one job, if there is one.
+
+    Raises:
+        PipelineError: As `write_report`.
+
+    """
+    if ledger is not None:
+        return write_report(ledger, options=ReportOptions(hash_names=hash_names))
+    if made.output is None or made.missing:
+        return None
+    return write_report(made.output, options=ReportOptions(image=job.input, volume=job.volume))
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path is that of a ledger, or of a folder that may hold one."""
+    return path.suffix == ".sqlite" or (path.is_dir() and not is_store(path))
+
+
+def default_output(path: Path) -> Path:
+    """Return the file of a report, beside what it is about."""
+    if path.is_dir() and not is_store(path):
+        return path / f"{Path(LEDGER_NAME).stem}_report.html"
+    return path.with_name(f"{stem_of(path)}_report.html")
+
+
+def _check(output: Path | None, options: ReportOptions, *, many: bool) -> None:
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"{output}: a report is a page; give --output a name that ends in .html")
+    given = {"--image": options.image, "--truth": options.truth, "--volume": options.volume, "--detail": options.detail}
+    if many and (wrong := [flag for flag, value in given.items() if value is not None]):
+        raise RequestError(f"{wrong[0]}: is for the report of one mask, not for that of an archive")
+    if options.hash_names and not many:
+        raise RequestError("--hash-names: is for the report of an archive, not for that of one mask")
 
 
 def _page(path: Path, options: ReportOptions) -> Page:

@@ -14,6 +14,7 @@ from pipeline.cli.app import SOME_FAILED, print_error
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
 from pipeline.decoding import Meaning
 from pipeline.errors import InputError, RequestError
+from pipeline.files.visible import visible
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 
@@ -48,6 +49,12 @@ def run(
     hash_names: Annotated[
         bool, typer.Option("--hash-names", help="Show SHA-256 prefixes instead of file names, also in --json.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Write a page that shows the mask, or the archive, beside it, as `pipeline report` does."
+        ),
+    ] = False,
     prefect: Annotated[
         bool | None,
         typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: if a server is configured."),
@@ -76,6 +83,8 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
+    if report and hash_names and ledger is None:
+        raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
@@ -83,8 +92,19 @@ def run(
         with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
             reports = segment_all(jobs, RunContext(resources, screen), archive)
     print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)
-    if any(report.missing for report in reports):
+    if report:
+        _write_report(jobs[0], reports[0], ledger, hash_names=hash_names)
+    if any(each.missing for each in reports):
         raise typer.Exit(SOME_FAILED)
+
+
+def _write_report(job: Job, made: Report, ledger: Path | None, *, hash_names: bool) -> None:
+    """Write the page of a run, and tell where it is."""
+    from pipeline.reports.report import report_run
+
+    written = report_run(job, made, ledger, hash_names=hash_names)
+    if written is not None:
+        _tell(f"report: {visible(written.name if hash_names else written)}")
 
 
 @verb

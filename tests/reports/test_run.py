@@ -1,0 +1,51 @@
+"""`run --report` shows what it made."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from tests.reports.test_scene import layers_of, text_of
+from tests.support.inputs import pixels, put_scene
+
+
+def call(*words):
+    return CliRunner().invoke(app, ["run", "--no-prefect", *map(str, words)])
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    (tmp_path / "in").mkdir()
+    return [put_scene(tmp_path / "in" / f"{name}.tif", pixels((2, 150, 140)), nodata=0) for name in "ab"]
+
+
+def test_one_scene_has_its_page_beside_its_mask(scenes, models, tmp_path):
+    mask = tmp_path / "out" / "mask.tif"
+    words = ["--input", scenes[0], "--output", mask, "--model", models / "scene", "--layers", "confidence,disagreement"]
+    ended = call(*words, "--report")
+    assert ended.exit_code == 0, ended.stderr
+    page = mask.with_name("mask_report.html")
+    assert f"report: {page}" in ended.stderr
+    assert list(layers_of(page)) == ["image", "mask", "confidence", "disagreement"]
+    assert "seam index 0." in text_of(page)
+    assert "overlap.0 32" in text_of(page) or "overlap 32, 24" in text_of(page)
+    assert call(*words, "--report").exit_code == 0, "the page of a mask that is there is written again"
+
+
+def test_several_have_the_page_of_their_archive(scenes, models, tmp_path):
+    (tmp_path / "in" / "c.tif").write_bytes(b"broken")
+    words = ["--input", tmp_path / "in", "--output", f"{tmp_path / 'out'}/", "--model", models / "scene", "--report"]
+    ended = call(*words)
+    assert ended.exit_code == 1
+    page = tmp_path / "out" / "archive_report.html"
+    assert "2 done, 1 quarantined" in text_of(page)
+    ended = call(*words, "--hash-names")
+    assert str(tmp_path) not in ended.stderr
+    assert "a.tif" not in page.read_text("utf-8")
+
+
+def test_one_mask_has_names(scenes, models, tmp_path):
+    ended = call("--input", scenes[0], "--model", models / "scene", "--report", "--hash-names")
+    assert ended.exit_code == 2
+    assert not list(tmp_path.rglob("*_mask.tif"))

@@ -1,0 +1,187 @@
+"""Reports in a real browser: they draw what they hold, obey mouse and keys, and ask for nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
+from pipeline.archive.outputs import written
+from pipeline.archive.review import Review, read_reviews
+from pipeline.classes import LabelClass
+from pipeline.reports import ReportOptions, write_report
+from tests.reports.test_volume import STRAIGHT, phantom, stored
+from tests.support.browser import chromium, pixels_of, visit
+from tests.support.pages import CLASSES, EVIL, labels, put_image, put_layer, put_mask
+
+pytestmark = pytest.mark.server
+WATER, ICE = CLASSES[0].color, CLASSES[2].color
+SHAPE = (90, 120)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scene")
+    mask = put_mask(folder / "scene_mask.tif", labels(SHAPE))
+    put_image(folder / "scene.tif", np.full((3, *SHAPE), 128, np.uint8))
+    put_layer(folder / "scene_mask_confidence.tif", np.full(SHAPE, 0.9))
+    expected = labels(SHAPE)
+    expected[50:70, :40] = 1
+    truth = put_mask(folder / "truth.tif", expected)
+    return write_report(mask, options=ReportOptions(truth=str(truth)))
+
+
+def layer(page, name):
+    return page.locator(".layer", has_text=name)
+
+
+def test_a_scene_is_drawn_and_obeys_its_switches(browser, scene):
+    with visit(browser, scene) as seen:
+        page = seen.page
+        layer(page, "mask").locator("input[type=range]").fill("100")
+        seen.comes_to("#map", WATER, 0.15, 0.35)
+        page.get_by_label("0 water").uncheck()
+        seen.comes_to("#map", WATER, 0, 0)
+        seen.comes_to("#map", (128, 128, 128), 0.15, 1)
+        page.locator("#all").click()
+        page.locator("#patterns").check()
+        seen.comes_to("#map", (0, 0, 90), 0.05, 1)
+        page.locator("#none").click()
+        layer(page, "errors").locator("input[type=checkbox]").check()
+        seen.comes_to("#map", (230, 0, 0), 0.01, 1)
+
+
+def test_a_scene_is_read_by_keyboard_alone(browser, scene):
+    with visit(browser, scene) as seen:
+        page = seen.page
+        page.wait_for_function("() => document.getElementById('under').textContent.includes('row 45, column 60')")
+        said = page.locator("#under").text_content()
+        assert r"\u202e" in said, "a name that turns the direction of text is spelled out"
+        assert "confidence 0.90" in said
+        assert "500600, 5599550" in said
+        page.locator("#map").focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_timeout(250)
+        assert "0 water" in page.locator("#under").text_content()
+        before = page.evaluate("view.getZoom()")
+        page.keyboard.press("+")
+        page.wait_for_function(f"() => view.getZoom() > {before} + 0.5")
+        page.keyboard.press("0")
+        page.wait_for_function(f"() => Math.abs(view.getZoom() - {before}) < 0.1")
+
+
+def test_the_scale_is_that_of_the_ground(browser, scene):
+    with visit(browser, scene) as seen:
+        line = seen.page.locator(".ol-scale-line-inner")
+        line.wait_for()
+        length, unit = line.text_content().split()
+        meters = line.bounding_box()["width"] * seen.page.evaluate("view.getResolution()") * 10
+        assert unit == "m"
+        assert meters == pytest.approx(float(length), rel=0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_in_a_narrow_window(browser, scene, scheme):
+    """A window of 1,280 x 1,024 at 400 %."""
+    with visit(browser, scene, 320, 256, color_scheme=scheme) as seen:
+        assert seen.fits()
+        paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR"])
+def test_left_is_left_in_a_volume(browser, tmp_path, codes):
+    mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, codes)
+    stored(tmp_path / "ct.nii.gz", (phantom() > 0).astype(np.int16) * 50, STRAIGHT, codes)
+    page = write_report(mask, options=ReportOptions(image=str(tmp_path / "ct.nii.gz")))
+    with visit(browser, page) as seen:
+        seen.page.wait_for_function("() => window.viewer !== undefined")
+        seen.page.locator("#outlines").uncheck()
+        layer(seen.page, "mask").locator("input[type=range]").fill("100")
+        seen.page.locator("#view").select_option("0")
+        colors = {value: _color(seen.page, value) for value in range(1, 5)}
+        for value in (1, 2, 3):
+            seen.comes_to("#slices", colors[value], 0.002, 1)
+        axial = seen.picture("#slices")
+        middle = axial.shape[1] / 2
+        assert _center(axial, colors[1])[1] > middle > _center(axial, colors[2])[1], "the left is shown at the right"
+        assert _center(axial, colors[3])[0] < axial.shape[0] / 2, "the front is shown at the top"
+        seen.page.locator("#view").select_option("1")
+        seen.comes_to("#slices", colors[4], 0.002, 1)
+        coronal = seen.picture("#slices")
+        assert _center(coronal, colors[4])[0] < coronal.shape[0] / 2, "the head is shown at the top"
+        assert seen.page.locator("#trouble").is_hidden()
+        before = seen.page.locator("#under").text_content()
+        seen.page.locator("#slices").focus()
+        seen.page.keyboard.press("PageUp")
+        assert seen.page.locator("#under").text_content() != before
+
+
+def _color(page, value):
+    words = page.locator(f"#classes label:has(input[value='{value}']) rect").get_attribute("fill")
+    return tuple(int(words[at : at + 2], 16) for at in (1, 3, 5))
+
+
+def _center(picture, color):
+    """Mean row and column of a color."""
+    return np.argwhere(pixels_of(picture, color)).mean(axis=0)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
+    mask = put_mask(
+        tmp_path / "s00000_mask.tif", np.zeros((50, 50), np.uint8), classes=(LabelClass(0, "x", (0, 0, 200)),)
+    )
+    ledger.settle(Entry("s00000.tif", str(mask), "done"), written([mask], tmp_path))
+    more = [Entry(f"s{number:05d}.tif", None, "done", seconds=1.0) for number in range(1, 10_000)]
+    ledger.add(
+        [*more, Entry(EVIL, None, "quarantined", "unreadable", EVIL), Entry("=cmd.tif", None, "failed", "memory")]
+    )
+    ledger.close()
+    return write_report(tmp_path)
+
+
+def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path):
+    with visit(browser, archive) as seen:
+        page = seen.page
+        page.wait_for_selector(".item", timeout=3000)
+        assert "10,002 of 10,002 items" in page.locator("#count").text_content()
+        assert page.locator(".item").count() < 40
+        assert page.locator(".item .name").first.text_content() == "=cmd.tif", "what failed is on top"
+        page.locator("#table").focus()
+        page.keyboard.press("f")
+        page.keyboard.press("p")
+        page.keyboard.press("c")
+        page.keyboard.type('good, "really"')
+        page.keyboard.press("Enter")
+        page.keyboard.press("End")
+        page.wait_for_selector("#row10001")
+        page.keyboard.press("/")
+        page.keyboard.type("s00000")
+        page.wait_for_function("() => document.querySelectorAll('.item').length === 1")
+        seen.comes_to(".thumb", WATER, 0.1, 1)
+        page.reload()
+        assert "1 pass, 1 fail" in page.locator("#count").text_content()
+        with page.expect_download() as started:
+            page.locator("#export").click()
+        started.value.save_as(tmp_path / "reviews.csv")
+    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
+    found = read_reviews(tmp_path / "reviews.csv", ledger)
+    ledger.close()
+    assert found["=cmd.tif"] == Review("=cmd.tif", "fail", "")
+    assert found[EVIL] == Review(EVIL, "pass", "")
+    assert found["s00000.tif"] == Review("s00000.tif", None, 'good, "really"')
+
+
+def test_an_archive_fits_a_narrow_window(browser, archive):
+    with visit(browser, archive, 320, 256, color_scheme="dark") as seen:
+        seen.page.wait_for_selector(".item")
+        assert seen.fits()

@@ -92,8 +92,8 @@ def scenes(folder: Path) -> Iterator[Case]:
         image, mask = folder / f"scene{side}.tif", folder / f"scene{side}_mask.tif"
         grid = scene_grid((side, side))
         if not mask.exists():
-            tile = np.random.default_rng(0).integers(0, 255, (3, 1000, 1000)).astype(np.uint8)
-            wide = np.tile(tile, (1, 1, side // 1000))
+            fields = np.random.default_rng(0).integers(0, 255, (3, 50, side // 20)).astype(np.uint8)
+            wide = fields.repeat(20, axis=1).repeat(20, axis=2)
             write_scene(image, grid, (wide for _ in range(side // 1000)), 3, np.dtype(np.uint8))
             labels = np.kron(np.random.default_rng(1).integers(0, 6, (10, side // 100)), np.ones((100, 100), int))
             slabs = (labels.astype(np.uint8) for _ in range(side // 1000))

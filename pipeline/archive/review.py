@@ -78,8 +78,9 @@ def _names(items: Iterable[str]) -> dict[str, str]:
 
 def _review(path: Path, line: int, row: Mapping[str, str], names: Mapping[str, str]) -> Review:
     name, verdict = row["input"] or "", (row["verdict"] or "").strip().lower()
-    if name not in names:
+    item = names.get(name) or names.get(str(Path(name).absolute()))
+    if item is None:
         raise RequestError(f"--table {path}, line {line}: the ledger has no item {name}{did_you_mean(name, names)}")
     if verdict not in ("", *_VERDICTS):
         raise RequestError(f"--table {path}, line {line}: verdict {row['verdict']!r} must be pass, fail or empty")
-    return Review(names[name], "pass" if verdict == "pass" else "fail" if verdict else None, row.get("comment") or "")
+    return Review(item, "pass" if verdict == "pass" else "fail" if verdict else None, row.get("comment") or "")

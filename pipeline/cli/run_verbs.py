@@ -83,8 +83,7 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
-    if report and hash_names and ledger is None:
-        raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
+    shown = _Shown(jobs[0], ledger, hash_names=hash_names) if report else None
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
@@ -92,19 +91,32 @@ def run(
         with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
             reports = segment_all(jobs, RunContext(resources, screen), archive)
     print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)
-    if report:
-        _write_report(jobs[0], reports[0], ledger, hash_names=hash_names)
+    if shown is not None:
+        shown.write(reports[0])
     if any(each.missing for each in reports):
         raise typer.Exit(SOME_FAILED)
 
 
-def _write_report(job: Job, made: Report, ledger: Path | None, *, hash_names: bool) -> None:
-    """Write the page of a run, and tell where it is."""
-    from pipeline.reports.report import report_run
+class _Shown:
+    """The page of a run.
 
-    written = report_run(job, made, ledger, hash_names=hash_names)
-    if written is not None:
-        _tell(f"report: {visible(written.name if hash_names else written)}")
+    Raises:
+        RequestError: If names are to be hashed, but it is the page of one mask.
+
+    """
+
+    def __init__(self, job: Job, ledger: Path | None, *, hash_names: bool) -> None:
+        if hash_names and ledger is None:
+            raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
+        self._job, self._ledger, self._hash_names = job, ledger, hash_names
+
+    def write(self, made: Report) -> None:
+        """Write the page, and tell where it is."""
+        from pipeline.reports.report import report_run
+
+        written = report_run(self._job, made, self._ledger, hash_names=self._hash_names)
+        if written is not None:
+            _tell(f"report: {visible(written.name if self._hash_names else written)}")
 
 
 @verb

@@ -27,10 +27,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("hashed", [False, True])
-def test_retry_queues_what_failed_a_review(folder, hashed):
+@pytest.mark.parametrize("named", ["as in the ledger", "relative", "hashed"])
+def test_retry_queues_what_failed_a_review(folder, named, monkeypatch):
     names = [str(folder / f"s{number}.tif") for number in range(3)]
-    told = [pseudonym(name) for name in names] if hashed else names
+    monkeypatch.chdir(folder.parent)
+    told = {
+        "as in the ledger": names,
+        "relative": [f"{folder.name}/s{number}.tif" for number in range(3)],
+        "hashed": [pseudonym(name) for name in names],
+    }[named]
     table = folder / "reviews.csv"
     table.write_text(
         f'input,verdict,comment,state\n{told[0]},fail,"too much, water",done\n{told[1]},pass,,\n{told[2]},,,\n'

@@ -228,3 +228,11 @@ def test_the_verb_tells_the_page(mask, image):
     ended = CliRunner().invoke(app, ["report", str(mask), "--json"])
     assert json.loads(ended.stdout) == {"input": str(mask), "output": str(mask.with_name("scene_mask_report.html"))}
     assert len(CLASSES) == 3
+
+
+def test_a_mask_in_a_store_is_shown_like_one_in_a_file(tmp_path):
+    shapes = {}
+    for suffix in (".tif", ".zarr"):
+        mask = put_mask(tmp_path / f"scene{suffix[1:]}_mask{suffix}", labels(SHAPE))
+        shapes[suffix] = layers_of(write_report(mask))["mask"]["tiles"]
+    assert shapes[".tif"] == shapes[".zarr"]

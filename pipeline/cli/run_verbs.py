@@ -70,8 +70,7 @@ def run(
     from pipeline.jobs.job_file import load_request
     from pipeline.runs.fork_server import expect_workers
 
-    if hash_names and prefect:
-        raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
+    _check_names(prefect, hash_names=hash_names)
     request = load_request(config, request)
     jobs = jobs_of(request, (lambda line: None) if hash_names else _tell)
     expect_workers(jobs, resources)
@@ -83,7 +82,7 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
-    shown = _Shown(jobs[0], ledger, hash_names=hash_names) if report else None
+    shown = _Shown(jobs[0], ledger, hash_names) if report else None
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
@@ -97,6 +96,12 @@ def run(
         raise typer.Exit(SOME_FAILED)
 
 
+def _check_names(prefect: bool | None, *, hash_names: bool) -> None:
+    if hash_names and prefect:
+        raise RequestError("--hash-names: Prefect stores the names of its items; run with --no-prefect")
+
+
+@dataclass(frozen=True)
 class _Shown:
     """The page of a run.
 
@@ -105,18 +110,21 @@ class _Shown:
 
     """
 
-    def __init__(self, job: Job, ledger: Path | None, *, hash_names: bool) -> None:
-        if hash_names and ledger is None:
+    job: Job
+    ledger: Path | None
+    hash_names: bool
+
+    def __post_init__(self) -> None:
+        if self.hash_names and self.ledger is None:
             raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
-        self._job, self._ledger, self._hash_names = job, ledger, hash_names
 
     def write(self, made: Report) -> None:
         """Write the page, and tell where it is."""
         from pipeline.reports.report import report_run
 
-        written = report_run(self._job, made, self._ledger, hash_names=self._hash_names)
+        written = report_run(self.job, made, self.ledger, hash_names=self.hash_names)
         if written is not None:
-            _tell(f"report: {visible(written.name if self._hash_names else written)}")
+            _tell(f"report: {visible(written.name if self.hash_names else written)}")
 
 
 @verb

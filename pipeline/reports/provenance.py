@@ -44,7 +44,7 @@ def run_command(record: Record, image: str | None, mask: str) -> str | None:
         return None
     given = [(flag, show(record[key])) for key, flag, show in _OPTIONS if record.get(key) not in (None, [], {})]
     words = ["pipeline", "run", "--input", known, "--output", mask]
-    words += [word for flag, value in given if value is not None for word in (flag, value)]
+    words += [word for flag, value in given if value is not None for word in _option(flag, value)]
     unsaid = [f" {flag} {place}" for key, flag, place in _UNKNOWN if record.get(key)]
     return " ".join(map(shlex.quote, [*words, "--overwrite"])) + "".join(unsaid)
 
@@ -89,6 +89,16 @@ def _changes(path: Path, said: Record) -> tuple[str, ...]:
     return (f"{path.name} has changed since the mask was made: it has {sizes}.",)
 
 
+def _option(flag: str, value: str) -> tuple[str, ...]:
+    """Return an option with its value; a value like -0.1 must not be taken for an option."""
+    return (f"{flag}={value}",) if value.startswith("-") else (flag, value) if value else (flag,)
+
+
+def _part(name: str) -> Callable[[Any], str | None]:
+    """Return what shows one of the values of a field."""
+    return lambda value: _listed(value[name]) if isinstance(value, Mapping) and value.get(name) else None
+
+
 def _listed(value: Any) -> str | None:  # noqa: ANN401
     """Return a list in the notation of the command line; None for one list for each view."""
     values = value if isinstance(value, (list, tuple)) else [value]
@@ -104,6 +114,8 @@ def _text(value: Any) -> str:  # noqa: ANN401
 _OPTIONS: tuple[tuple[str, str, Callable[[Any], str | None]], ...] = (
     ("model", "--model", _listed),
     ("bands", "--bands", _listed),
+    ("calibration", "--scale", _part("scale")),
+    ("calibration", "--offset", _part("offset")),
     ("patch", "--patch", _listed),
     ("overlap", "--overlap", _listed),
     ("window", "--window", _listed),
@@ -113,6 +125,7 @@ _OPTIONS: tuple[tuple[str, str, Callable[[Any], str | None]], ...] = (
     ("also", "--layers", _listed),
     ("affine", "--nifti-affine", _listed),
     ("volume", "--volume", _listed),
+    ("keep_header_text", "--keep-header-text", lambda value: "" if value is True else None),
     ("device", "--device", _listed),
     ("precision", "--precision", _listed),
     ("runtime", "--runtime", _listed),

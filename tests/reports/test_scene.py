@@ -91,6 +91,21 @@ def test_a_command_makes_the_mask_again(mask, image):
     assert RECORD["weights_sha256"] in page
 
 
+def test_a_command_has_all_that_the_record_says(tmp_path):
+    record = {
+        "input": {"name": "a b.tif"},
+        "bands": [3, 2, 1],
+        "calibration": {"scale": [0.0001], "offset": [-0.1]},
+        "keep_header_text": True,
+        "patch": [[256, 256], [128, 128]],
+        "features": {"block": 2048, "halo": 64},
+        "aoi": "1f2e",
+    }
+    page = text_of(write_report(put_mask(tmp_path / "x_mask.tif", labels(SHAPE), provenance=record)))
+    options = "--bands 3,2,1 --scale 0.0001 --offset=-0.1 --features shared --keep-header-text --overwrite --aoi AREA"
+    assert f"pipeline run --input 'a b.tif' --output {tmp_path}/x_mask.tif {options}" in page
+
+
 def test_layers_beside_the_mask_are_shown_with_their_histograms(tmp_path, mask, image):
     shares = np.linspace(0.5, 1, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     shares[:20, :30] = np.nan

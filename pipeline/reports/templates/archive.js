@@ -222,5 +222,6 @@ table.addEventListener("scroll", () => {
   requestAnimationFrame(() => { waiting = false; if (!document.activeElement?.closest(".item")) draw(); });
 });
 addEventListener("resize", () => draw());
+if (!items.some((item) => item.thumbnail >= 0)) table.classList.add("plain");
 if (!data.amounts.length) place("amount").closest("label").hidden = true;
 choose();

@@ -67,7 +67,7 @@ def write_page(path: Path, page: Page, *, overwrite: bool = False) -> None:
         )
     )
     with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
-        filled.dump(file)
+        file.writelines(filled)
 
 
 def is_report(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, log2
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +41,7 @@ class Frame:
     @property
     def zooms(self) -> int:
         """Number of zooms: at the coarsest one, everything is in one tile."""
-        return max(0, ceil(np.log2(max(self.shape) / SIDE))) + 1
+        return max(0, ceil(log2(max(self.shape) / SIDE))) + 1
 
 
 def frame_of(cells: tuple[int, ...], most: int) -> Frame:
@@ -145,7 +145,8 @@ def _halved(picture: Picture) -> Picture:
 
 
 def _fours(plane: NDArray[Any]) -> NDArray[Any]:
-    return plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]
+    summed: NDArray[Any] = plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]
+    return summed
 
 
 def _base64(content: bytes) -> str:

@@ -252,7 +252,8 @@ def _errors(mask: Path, truth: str | None, preview: Preview) -> tuple[str | None
     with open_pair(pair) as files:
         for part in index_slabs(files, index):
             first, last = np.searchsorted(preview.at[0], (done, done + part.shape[1]))
-            expected, predicted = part[(slice(None), *np.ix_(preview.at[0][first:last] - done, *preview.at[1:]))]
+            chosen: tuple[Any, ...] = np.ix_(preview.at[0][first:last] - done, *preview.at[1:])
+            expected, predicted = part[(slice(None), *chosen)]
             wrong = (expected != predicted) & (expected != UNCOUNTED)
             kept[first:last] = np.where(wrong, 1 + (predicted == index.missed), 0)
             done += part.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def cells_at(source: Source, at: Sequence[Indices]) -> Pixels:
         if first == last:
             continue
         found = source.read(box)
-        chosen = np.ix_(at[0][first:last] - box.start[0], *at[1:])
+        chosen: tuple[Any, ...] = np.ix_(at[0][first:last] - box.start[0], *at[1:])
         values[:, first:last] = found.values[(slice(None), *chosen)]
         if found.valid is not None:
             valid[first:last] = found.valid[chosen]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from pipeline.engine.protocols import Source
+from pipeline.engine.protocols import Pixels, Source
+from pipeline.geometry import Box
 
 
 @runtime_checkable
@@ -16,6 +17,18 @@ class HasOverviews(Protocol):
 
         The caller closes it.
         """
+        ...
+
+
+@runtime_checkable
+class HasReducedReads(Protocol):
+    """A `Source` that reads at a lower resolution by itself, from overviews as far as its file has some."""
+
+    factors: tuple[int, ...]
+    """By how much the overviews of the file are smaller, the finest first; empty: there are none."""
+
+    def read_reduced(self, box: Box, shape: tuple[int, int]) -> Pixels:
+        """Return the pixels of `box` as `(channels, *shape)`."""
         ...
 
 

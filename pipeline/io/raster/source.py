@@ -107,7 +107,9 @@ class RasterSource(Source):
             self.classes = _classes(dataset)
             self.tags: dict[str, str] = dataset.tags()
             """Metadata of the file, as text by name."""
-            self._factors = [] if self._masks else dataset.overviews(self.bands[0])
+            self._levels = dataset.overviews(self.bands[0])
+            self.factors: tuple[int, ...] = tuple(sorted(self._levels))
+            """By how much the overviews of the file are smaller, the finest first."""
 
     def read(self, box: Box) -> Pixels:
         """Return the pixels of `box`, `(channels, *box.shape)`.
@@ -138,12 +140,22 @@ class RasterSource(Source):
             dataset.close()
         self._local.dataset = None
 
-    def _pixels(self, box: Box) -> Pixels:
+    def read_reduced(self, box: Box, shape: tuple[int, int]) -> Pixels:
+        """Return the pixels of `box` as `(channels, *shape)`: the nearest ones, from the overview that suits best.
+
+        Raises:
+            InputError: The file is damaged.
+
+        """
+        return self._retry(lambda cells: self._pixels(cells, shape), box)
+
+    def _pixels(self, box: Box, shape: tuple[int, int] | None = None) -> Pixels:
         window = Window(box.start[1], box.start[0], box.shape[1], box.shape[0])
         with self._reading(f", rows {box.start[0]} to {box.stop[0]}"):
             dataset = self._handle()
-            values = self._read(dataset, [*self.bands, *self._shown], window)
-            seen = dataset.read_masks(self._masks, window=window).any(axis=0) if self._masks else None
+            values = self._read(dataset, [*self.bands, *self._shown], window, shape)
+            whole = None if shape is None else (len(self._masks), *shape)
+            seen = dataset.read_masks(self._masks, window=window, out_shape=whole).any(axis=0) if self._masks else None
         if self._shown:
             values, seen = values[:-1], values[-1] > 0
         return Pixels(values, valid_mask(values, self._nodata, seen))
@@ -154,10 +166,11 @@ class RasterSource(Source):
         None for a file with a mask, since its overviews need not have one.
         """
         rows, columns = self.grid.shape
-        large = [factor for factor in self._factors if (rows // factor) * (columns // factor) >= cells]
+        sizes = [] if self._masks else self.factors
+        large = [factor for factor in sizes if (rows // factor) * (columns // factor) >= cells]
         if not large:
             return None
-        level = self._factors.index(max(large) if coarsest else min(large))
+        level = self._levels.index(max(large) if coarsest else min(large))
         return RasterSource(self.address, self.bands, level, self._allow)
 
     def close(self) -> None:
@@ -170,11 +183,15 @@ class RasterSource(Source):
     def _reading(self, part: str = "") -> AbstractContextManager[None]:
         return reading(self.address, part, network=self._places.network)
 
-    def _read(self, dataset: DatasetReader, bands: list[int], window: Window) -> NDArray[Any]:
+    def _read(
+        self, dataset: DatasetReader, bands: list[int], window: Window, shape: tuple[int, int] | None
+    ) -> NDArray[Any]:
+        how: dict[str, Any] = {"window": window, "out_dtype": self.dtype}
         if self._one_type:
-            together: NDArray[Any] = dataset.read(bands, window=window, out_dtype=self.dtype)
+            whole = None if shape is None else (len(bands), *shape)
+            together: NDArray[Any] = dataset.read(bands, out_shape=whole, **how)
             return together
-        return np.stack([dataset.read(band, window=window, out_dtype=self.dtype) for band in bands])
+        return np.stack([dataset.read(band, out_shape=shape, **how) for band in bands])
 
     def _handle(self) -> DatasetReader:
         """The dataset of this thread, which none may share; it is closed when the thread ends."""

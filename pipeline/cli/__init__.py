@@ -15,10 +15,11 @@ from pipeline.cli.report_verbs import report
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
 from pipeline.cli.training_verbs import evaluate, train
+from pipeline.cli.view_verbs import view
 from pipeline.files.visible import VisibleFormatter
 
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
-_AFTERWARDS = (info, report, check, export, areas, measure, evaluate)
+_AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate)
 _MODELS = (models, train, import_weights, quantize)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.io.volume.voxels import filling, gzipped
 
 _ALIGNED = 2
 _LABEL = 1002
+_NO_EXTENSION = bytes(4)
 _WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"))
 
 
@@ -75,6 +77,14 @@ def nifti_bytes(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] |
         header["scl_slope"], header["scl_inter"] = scaling
         header["intent_code"] = 0
     return bytes(header.binaryblock) + bytes(4) + stored.tobytes()
+
+
+def image_header(grid: Grid, dtype: DTypeLike) -> bytes:
+    """Return all that comes before the voxels in a NIfTI file of an image on `grid`; its affine is the sform alone."""
+    header = _complete(replace(grid, reference={}), np.dtype(dtype).newbyteorder("<"))
+    header["intent_code"] = 0
+    header["vox_offset"] = len(header.binaryblock) + len(_NO_EXTENSION)
+    return bytes(header.binaryblock) + _NO_EXTENSION
 
 
 def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:

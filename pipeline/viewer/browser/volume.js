@@ -1,0 +1,145 @@
+"use strict";
+/* Volumes in three planes, by NiiVue. */
+
+const MASK_OPACITY = 0.6;
+const VIEWS = [["All planes", 3], ["Axial", 0], ["Coronal", 1], ["Sagittal", 2], ["3-D", 4]];
+const SIDES = ["LR", "PA", "IS"];
+const KEYS = {
+  ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowDown: [0, -1, 0], ArrowUp: [0, 1, 0],
+  PageDown: [0, 0, -1], PageUp: [0, 0, 1],
+};
+
+function channels(color) {
+  return [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+}
+
+/* Colors of labels: those that are hidden, nodata and what has no class are transparent. */
+function labelColors(layer, hidden) {
+  const shown = layer.classes.filter((entry) => !hidden.includes(entry.value));
+  const entries = [{ value: 0, name: "", color: "#000000", alpha: 0 }].filter(() => !shown.some((entry) => entry.value === 0));
+  const all = [...entries, ...shown.map((entry) => ({ ...entry, alpha: 255 }))].sort((one, other) => one.value - other.value);
+  const parts = all.map((entry) => channels(entry.color));
+  return {
+    R: parts.map((part) => part[0]),
+    G: parts.map((part) => part[1]),
+    B: parts.map((part) => part[2]),
+    A: all.map((entry) => entry.alpha),
+    I: all.map((entry) => entry.value),
+    labels: all.map((entry) => entry.name),
+  };
+}
+
+function addViews(nv) {
+  const buttons = VIEWS.map(([text, kind]) => {
+    const button = make("button", { type: "button", textContent: text });
+    button.setAttribute("aria-pressed", String(kind === 3));
+    button.addEventListener("click", () => {
+      buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+      nv.setSliceType(kind);
+    });
+    return button;
+  });
+  show("views", ...buttons.flatMap((button) => [button, " "]));
+  const sides = document.getElementById("radiological");
+  sides.addEventListener("change", () => nv.setRadiologicalConvention(sides.checked));
+}
+
+function valueWords(layer, value) {
+  if (layer.kind !== "mask") return [number(value)];
+  if (value === layer.nodata) return ["nodata"];
+  const entry = layer.classes.find((each) => each.value === value);
+  return entry ? [swatch(entry.color), ` ${value} ${entry.name}`] : [`${value} (no such class)`];
+}
+
+function showPlace(info, found) {
+  const place = [0, 1, 2].map((axis) => `${Math.abs(found.mm[axis]).toFixed(1)} ${SIDES[axis][found.mm[axis] < 0 ? 0 : 1]}`);
+  const voxel = [0, 1, 2].map((axis) => Math.round(found.vox[2 - axis]) * info.steps[axis]);
+  const rows = [["place (mm)", place.join(", ")], ["voxel z, y, x", voxel.join(", ")]];
+  found.values.forEach((each, index) => rows.push([info.layers[index].name, ...valueWords(info.layers[index], each.value)]));
+  show("cursor", ...definitions(rows));
+}
+
+function boxOf(nv, layer, index) {
+  const opacity = layer.kind === "image" || index === 0 ? 1 : MASK_OPACITY;
+  let kept = opacity;
+  const paint = (hidden) => {
+    nv.volumes[index].setColormapLabel(labelColors(layer, hidden));
+    nv.updateGLVolume();
+  };
+  return layerBox({ ...layer, channels: 1 }, {
+    opacity,
+    visible: (checked) => nv.setOpacity(index, checked ? kept : 0),
+    opaque: (value) => {
+      kept = value;
+      nv.setOpacity(index, value);
+    },
+    hide: paint,
+  });
+}
+
+function subtitleOf(info) {
+  const [z, y, x] = info.shape;
+  const spacing = info.spacing.map((side) => number(side, 4)).reverse().join(" x ");
+  return `${x} x ${y} x ${z}, voxels of ${spacing} mm, ${info.orientation}`;
+}
+
+async function load(nv, info) {
+  const mask = (layer) => layer.kind === "mask";
+  await nv.loadVolumes(info.layers.map((layer, index) => ({
+    url: new URL(`volumes/${index}.nii`, location.href).href,
+    name: `${index}.nii`,
+    colormap: layer.kind === "values" ? "viridis" : "gray",
+    opacity: index === 0 || layer.kind === "image" ? 1 : MASK_OPACITY,
+  })));
+  info.layers.forEach((layer, index) => {
+    if (!mask(layer)) return;
+    const hidden = layer.classes.filter((entry) => entry.hidden).map((entry) => entry.value);
+    nv.volumes[index].setColormapLabel(labelColors(layer, hidden));
+  });
+  nv.updateGLVolume();
+}
+
+async function main() {
+  const info = await ask("info.json");
+  const title = info.layers.map((layer) => layer.name).join(", ");
+  document.title = `${title} - pipeline view`;
+  show("title", title);
+  show("subtitle", subtitleOf(info));
+  info.notes.forEach(note);
+  if (info.steps.some((step) => step > 1)) {
+    const [z, y, x] = info.steps;
+    note(`The volume is larger than a browser holds: every ${x} x ${y} x ${z} (x, y, z) voxels are shown by one of them, in its place.`);
+  }
+  const progress = document.getElementById("progress");
+  progress.hidden = false;
+  progress.textContent = "Loading voxels";
+  const canvas = document.getElementById("volume");
+  const nv = new niivue.Niivue({
+    dragAndDropEnabled: false,
+    isRadiologicalConvention: true,
+    isColorbar: false,
+    show3Dcrosshair: true,
+    backColor: [0, 0, 0, 1],
+    crosshairWidth: 1,
+    onLocationChange: (found) => showPlace(info, found),
+  });
+  await nv.attachToCanvas(canvas);
+  await load(nv, info);
+  progress.hidden = true;
+  addViews(nv);
+  show("layers", ...info.layers.map((layer, index) => boxOf(nv, layer, index)).reverse());
+  canvas.addEventListener("keydown", (event) => {
+    const step = KEYS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    nv.moveCrosshairInVox(...step);
+  }, { capture: true });
+  window.viewer = { nv, info };
+  document.body.dataset.ready = "yes";
+}
+
+main().catch((error) => {
+  document.getElementById("progress").hidden = true;
+  note(error.message);
+});

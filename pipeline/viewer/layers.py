@@ -1,0 +1,177 @@
+"""The files that a viewer shows, and what each of them is: an image, a mask, or a layer of values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline.classes import ClassTable
+from pipeline.engine import Source
+from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.files.visible import visible
+from pipeline.geometry.grid import difference
+from pipeline.io.formats import Input, look
+from pipeline.io.mask import MaskInfo
+from pipeline.io.mask_files import mask_info
+from pipeline.io.opening import open_source
+from pipeline.io.raster.georeference import same_crs
+from pipeline.io.raster.shapes import authority_code
+
+LayerKind = Literal["image", "mask", "values"]
+MOST = 20
+"""Most files that are shown at a time."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A file that is shown."""
+
+    item: Input
+    kind: LayerKind
+    source: Source
+    """All of its channels."""
+    info: MaskInfo
+    """Its metadata, as far as it is a mask or a layer."""
+
+    @property
+    def name(self) -> str:
+        """Its name without folders, as it may be shown."""
+        return visible(self.item.path.name if self.item.is_path else self.item.name)
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes of a mask."""
+        return self.info.classes
+
+    @property
+    def nodata(self) -> int:
+        """The value of cells of a mask that were not observed; the largest of its type where none is said."""
+        return int(np.iinfo(self.source.dtype).max) if self.info.nodata is None else self.info.nodata
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Files on one grid, the image first, and what a reader should know about what is not shown."""
+
+    shown: tuple[Layer, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_scene(self) -> bool:
+        """Whether they are scenes; volumes otherwise."""
+        return self.shown[0].source.grid.is_scene
+
+    def close(self) -> None:
+        """Close all files."""
+        for layer in self.shown:
+            layer.source.close()
+
+
+def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:
+    """Open files to be shown together; `volume` is the number, from 0, of the volume in a 4-D image.
+
+    Where only masks and layers are given, the image that they were made from is looked for beside the first of them,
+    under the name in its metadata.
+
+    Raises:
+        RequestError: There are too many files, or scenes together with volumes.
+        InputError: A file cannot be read, or is on another grid than the first.
+
+    """
+    if len(files) > MOST:
+        raise RequestError(f"{len(files)} files: at most {MOST} are shown at a time")
+    opened: list[Layer] = []
+    try:
+        opened += (_open(file, volume) for file in files)
+        image, notes = (None, ()) if any(one.kind == "image" for one in opened) else _image_of(opened[0], volume)
+        opened += () if image is None else (image,)
+        ordered = sorted(opened, key=lambda layer: layer.kind != "image")
+        _check_grids(ordered)
+    except BaseException:
+        Layers(tuple(opened), ()).close()
+        raise
+    return Layers(tuple(ordered), notes)
+
+
+def _open(file: str, volume: int | None) -> Layer:
+    item = look(file)
+    source = _source_of(item, volume)
+    try:
+        info = mask_info(file) if item.is_path and source.channels == 1 else MaskInfo()
+        return Layer(item, _kind_of(source, info), source, info)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _source_of(item: Input, volume: int | None) -> Source:
+    """Open an input as it would be segmented, or by the sform of a NIfTI whose forms disagree."""
+    takes = "volume" in item.format.takes
+    try:
+        return open_source(item, affine="sform", volume=volume if takes else None)
+    except InputError as error:
+        if error.code != "4d" or volume is not None:
+            raise
+        return open_source(item, affine="sform", volume=item.first_volume)
+
+
+def _kind_of(source: Source, info: MaskInfo) -> LayerKind:
+    labels = source.channels == 1 and source.dtype in (np.uint8, np.uint16)
+    if info.classes and labels:
+        return "mask"
+    return "values" if info.provenance is not None else "image"
+
+
+def _image_of(layer: Layer, volume: int | None) -> tuple[Layer | None, tuple[str, ...]]:
+    """Return the image that a mask or layer was made from, if it lies beside it; otherwise what to say about it."""
+    said = (layer.info.provenance or {}).get("input")
+    name = said.get("name") if isinstance(said, dict) else None
+    if not isinstance(name, str) or not name:
+        return None, (f"{layer.name} does not say which image it was made from: give that as another FILE",)
+    beside = layer.item.path.parent / Path(name).name
+    if not beside.exists():
+        return None, (f"{visible(name)}, of which {layer.name} was made, is not beside it: give it as another FILE",)
+    try:
+        found = _open(str(beside), volume)
+    except PipelineError as error:
+        return None, (f"the image beside {layer.name} is not shown: {visible(error)}",)
+    words = _difference(layer, found)
+    if words is None:
+        return found, ()
+    found.source.close()
+    return None, (f"{found.name} beside {layer.name} is not shown: {words}",)
+
+
+def _check_grids(layers: Sequence[Layer]) -> None:
+    first = layers[0]
+    for other in layers[1:]:
+        words = _difference(first, other)
+        if words is not None:
+            raise InputError(
+                f"{other.item.name}: is on another grid than {first.item.name}: {words}; files that are shown together "
+                "are on one grid",
+                "unsuitable",
+            )
+
+
+def _difference(one: Layer, other: Layer) -> str | None:
+    grids = one.source.grid, other.source.grid
+    if grids[0].is_scene != grids[1].is_scene:
+        kinds = ["a scene" if grid.is_scene else "a volume" for grid in grids]
+        return f"{one.name} is {kinds[0]}, and {other.name} is {kinds[1]}"
+    return difference(*grids) or (_different_crs(one, other) if grids[0].is_scene else None)
+
+
+def _different_crs(one: Layer, other: Layer) -> str | None:
+    first, second = (layer.source.grid.crs for layer in (one, other))
+    if first is None or second is None or same_crs(first, second):
+        return None
+    return f"their CRSs differ, {_short(first)} and {_short(second)}"
+
+
+def _short(crs: str) -> str:
+    return authority_code(crs) or crs[:60]

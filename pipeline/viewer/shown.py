@@ -1,0 +1,94 @@
+"""A layer of a scene as it is shown: its tiles, painted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from pipeline.engine import STEPS, Pixels, Source
+from pipeline.geometry import Box
+from pipeline.io.band_names import BandName
+from pipeline.io.opening import open_source
+from pipeline.masks.paint import (
+    Picture,
+    Range,
+    color_table,
+    paint_image,
+    paint_labels,
+    paint_values,
+    ranges_of,
+    shown_bands,
+)
+from pipeline.viewer.layers import Layer
+from pipeline.viewer.reader import TILE, Reader, levels_of
+
+_PLACES, _SIDE = 6, 128
+"""Places along each axis, and cells along a side of each, by which the range of a scene without overviews is found."""
+
+
+class ShownLayer:
+    """A layer of a scene, read at any resolution and painted."""
+
+    def __init__(self, layer: Layer, bands: Sequence[BandName] | None) -> None:
+        """Open what is shown of it; `bands` are those of an image."""
+        self.layer = layer
+        chosen = shown_bands(layer.source, bands) if layer.kind == "image" else None
+        source = open_source(layer.item, bands=chosen, affine="sform")
+        self.reader = Reader(source, layer.nodata if layer.kind == "mask" else None)
+
+    @cached_property
+    def ranges(self) -> list[Range]:
+        """What is black and white in each channel that is shown, or at the ends of the ramp."""
+        source = self.reader.source
+        if self.layer.kind == "values" and source.dtype == np.uint8:
+            return [(1.0, STEPS + 1.0)]
+        whole = Box.whole(source.grid.shape)
+        if self.reader.progress < 1:
+            return ranges_of(_three(_sample(source)))
+        return ranges_of(_three(self.reader.read(whole, 1 << levels_of(whole.shape) - 1)))
+
+    def tile(self, level: int, row: int, column: int, hidden: Collection[int]) -> Picture:
+        """Return a tile, `(TILE, TILE, 4)`, transparent where the scene ends; level 0 has the cells of the scene."""
+        side = TILE << level
+        box = Box((row * side, column * side), ((row + 1) * side, (column + 1) * side))
+        box = box.clip(Box.whole(self.reader.source.grid.shape))
+        picture = np.zeros((TILE, TILE, 4), np.uint8)
+        if box.size:
+            painted = self._paint(self.reader.read(box, 1 << level), hidden)
+            picture[: painted.shape[0], : painted.shape[1]] = painted
+        return picture
+
+    def _paint(self, pixels: Pixels, hidden: Collection[int]) -> Picture:
+        if self.layer.kind == "mask":
+            size = 1 << 8 * self.reader.source.dtype.itemsize
+            return paint_labels(pixels, color_table(self.layer.classes, size, self.layer.nodata, hidden))
+        if self.layer.kind == "values":
+            return paint_values(pixels, self.ranges[0])
+        return paint_image(_three(pixels), self.ranges)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.reader.close()
+
+
+def _three(pixels: Pixels) -> Pixels:
+    """The channels that are shown of a format in which they cannot be chosen."""
+    return Pixels(pixels.values[: 3 if len(pixels.values) > 2 else 1], pixels.valid)
+
+
+def _sample(source: Source) -> Pixels:
+    """Return pixels from places all over a scene, side by side."""
+    starts = [
+        np.linspace(0, max(0, length - _SIDE), _PLACES if length > _SIDE else 1).astype(int).tolist()
+        for length in source.grid.shape
+    ]
+    whole = Box.whole(source.grid.shape)
+    boxes = [Box((top, left), (top + _SIDE, left + _SIDE)).clip(whole) for top in starts[0] for left in starts[1]]
+    parts = [source.read(box) for box in boxes]
+    flat = [values.reshape(len(values), 1, -1) for values, _ in parts]
+    valid = [
+        np.ones(box.shape, np.bool_) if seen is None else seen for box, (_, seen) in zip(boxes, parts, strict=True)
+    ]
+    return Pixels(np.concatenate(flat, axis=2), np.concatenate([part.reshape(1, -1) for part in valid], axis=1))

@@ -1,0 +1,120 @@
+"""Volumes in the viewer: what there is, and its voxels as NIfTI, in a size that a browser can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from pipeline.classes import hex_color
+from pipeline.engine import Source
+from pipeline.errors import RequestError
+from pipeline.files.visible import visible
+from pipeline.geometry import Box, Grid
+from pipeline.geometry.affine import as_matrix
+from pipeline.geometry.orientation import orientation_of
+from pipeline.io.volume.nifti_write import image_header
+from pipeline.viewer.layers import Layer, Layers
+
+MOST_VOXELS = 1 << 26
+"""Most voxels that are sent to a browser: 512 x 512 x 256."""
+_SLICES = 1 << 22
+"""Voxels that are read at a time, at least one slice."""
+_SENT = ("u1", "i2", "u2", "i4", "f4", "f8")
+"""Types of voxels that NiiVue reads."""
+
+
+def steps_for(shape: tuple[int, ...], spacing: tuple[float, ...], most: int = MOST_VOXELS) -> tuple[int, ...]:
+    """Return the step along each axis by which a volume is thinned to at most `most` voxels.
+
+    The axis with the closest voxels is thinned first, so that what is left is as even as it can be.
+
+    >>> steps_for((400, 512, 512), (1.0, 0.5, 0.5), 1 << 26)
+    (1, 1, 2)
+    """
+    steps = [1] * len(shape)
+    while prod(map(ceil, (side / step for side, step in zip(shape, steps, strict=True)))) > most:
+        lengths = [step * length for step, length in zip(steps, spacing, strict=True)]
+        free = [axis for axis, side in enumerate(shape) if steps[axis] < side]
+        steps[min(free, key=lambda axis: (lengths[axis], -axis))] += 1
+    return tuple(steps)
+
+
+def thinned(grid: Grid, steps: tuple[int, ...]) -> Grid:
+    """Return the grid of every n-th voxel, from the first: each stays where it is in the world."""
+    matrix = np.array(grid.affine)
+    matrix[:, :-1] *= steps
+    shape = tuple(ceil(side / step) for side, step in zip(grid.shape, steps, strict=True))
+    return grid if set(steps) == {1} else Grid(shape, as_matrix(matrix), grid.axes, grid.crs)
+
+
+class VolumeView:
+    """Volumes on one grid."""
+
+    def __init__(self, layers: Layers, most: int = MOST_VOXELS) -> None:
+        """Begin; at most `most` voxels of each are sent."""
+        self._layers = layers
+        self.grid = layers.shown[0].source.grid
+        self._steps = steps_for(self.grid.shape, self.grid.spacing, most)
+
+    def info(self) -> dict[str, Any]:
+        """Return what a page needs to know, as JSON values."""
+        return {
+            "kind": "volume",
+            "shape": list(self.grid.shape),
+            "spacing": list(self.grid.spacing),
+            "orientation": orientation_of(self.grid),
+            "steps": list(self._steps),
+            "layers": [_described(layer) for layer in self._layers.shown],
+            "notes": list(self._layers.notes),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return that all is there."""
+        return {"progress": 1.0, "problems": []}
+
+    def nifti(self, layer: int) -> tuple[int, Iterator[bytes]]:
+        """Return a layer as an uncompressed NIfTI file: its size, and its parts in order."""
+        if not 0 <= layer < len(self._layers.shown):
+            raise RequestError(f"there is no layer {layer}; there are {len(self._layers.shown)}")
+        source = self._layers.shown[layer].source
+        kind = _sent_as(source.dtype)
+        header = image_header(thinned(source.grid, self._steps), kind)
+        shape = thinned(source.grid, self._steps).shape
+        return len(header) + prod(shape) * kind.itemsize, self._parts(header, source, kind)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._layers.close()
+
+    def _parts(self, header: bytes, source: Source, kind: np.dtype[Any]) -> Iterator[bytes]:
+        yield header
+        (down, *_), (slices, *across) = self._steps, source.grid.shape
+        height = down * max(1, _SLICES // (down * prod(across)))
+        for top in range(0, slices, height):
+            box = Box((top, 0, 0), (min(top + height, slices), *across))
+            values = source.read(box).values[0][tuple(slice(None, None, step) for step in self._steps)]
+            yield np.ascontiguousarray(values, kind).tobytes()
+
+
+def _sent_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the smallest type that NiiVue reads and that holds all values of a type; else float64."""
+    fitting = (np.dtype(f"<{name}") for name in _SENT)
+    return next((kind for kind in fitting if np.can_cast(dtype, kind, "safe")), np.dtype("<f8"))
+
+
+def _described(layer: Layer) -> dict[str, Any]:
+    classes = [
+        {"value": c.value, "name": visible(c.name), "color": hex_color(c.color), "hidden": c.is_background}
+        for c in layer.classes
+    ]
+    mask = layer.kind == "mask"
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "dtype": layer.source.dtype.name,
+        "classes": classes if mask else [],
+        "nodata": layer.nodata if mask else None,
+    }

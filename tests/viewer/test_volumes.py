@@ -1,0 +1,79 @@
+"""Volumes are served with their values in their places, thinned where they are too large for a browser."""
+
+from __future__ import annotations
+
+from math import ceil, prod
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import RequestError
+from pipeline.viewer.layers import open_layers
+from pipeline.viewer.volume import VolumeView, steps_for
+from tests.support.inputs import put_volume
+from tests.support.viewer import put_scan_and_mask
+
+
+def received(view, layer, tmp_path):
+    size, parts = view.nifti(layer)
+    content = b"".join(parts)
+    assert len(content) == size
+    (tmp_path / "received.nii").write_bytes(content)
+    return nibabel.load(tmp_path / "received.nii")
+
+
+@pytest.fixture
+def files(tmp_path):
+    return put_scan_and_mask(tmp_path)
+
+
+def test_a_volume_and_its_mask_arrive_as_they_are(files, tmp_path):
+    view = VolumeView(open_layers([str(files[1])]))
+    assert [layer["kind"] for layer in view.info()["layers"]] == ["image", "mask"]
+    for layer, path in enumerate(files):
+        found, expected = received(view, layer, tmp_path), nibabel.load(path)
+        np.testing.assert_array_equal(found.dataobj, expected.dataobj)
+        np.testing.assert_allclose(found.affine, expected.affine, atol=1e-5)
+        assert found.header["sform_code"] > found.header["qform_code"] == 0
+    view.close()
+    with pytest.raises(RequestError, match="there is no layer 2"):
+        view.nifti(2)
+
+
+@pytest.mark.parametrize("most", [1, 100, 5000, 20_000])
+def test_a_large_volume_keeps_its_values_and_their_places(files, tmp_path, most):
+    view = VolumeView(open_layers([str(files[0])]), most)
+    found, expected = received(view, 0, tmp_path), nibabel.load(files[0])
+    view.close()
+    assert prod(found.shape) <= most
+    steps = view.info()["steps"][::-1]
+    np.testing.assert_array_equal(
+        found.dataobj, np.asarray(expected.dataobj)[tuple(slice(None, None, n) for n in steps)]
+    )
+    last = np.array(found.shape) - 1
+    for voxel in ([0, 0, 0], last):
+        there = nibabel.affines.apply_affine(expected.affine, voxel * np.array(steps))
+        np.testing.assert_allclose(nibabel.affines.apply_affine(found.affine, voxel), there, atol=1e-4)
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 3), st.tuples(*[st.floats(0.1, 10)] * 3), st.integers(1, 10**6))
+def test_steps_fit_and_leave_voxels_as_even_as_can_be(shape, spacing, most):
+    steps = steps_for(shape, spacing, most)
+    assert prod(ceil(side / step) for side, step in zip(shape, steps, strict=True)) <= most
+    assert prod(shape) > most or steps == (1, 1, 1)
+    free = [step * length for side, step, length in zip(shape, steps, spacing, strict=True) if step < side]
+    for step, length in zip(steps, spacing, strict=True):
+        assert step == 1 or (step - 1) * length <= min(free, default=np.inf), "the closest voxels were thinned"
+
+
+def test_values_that_a_browser_cannot_read_are_widened(tmp_path):
+    values = np.random.default_rng(0).normal(size=(4, 5, 6))
+    path = put_volume(tmp_path / "scan.nii", values.astype(np.float32), np.eye(4))
+    view = VolumeView(open_layers([str(path)]))
+    found = received(view, 0, tmp_path)
+    view.close()
+    assert found.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(found.get_fdata(), values.astype(np.float32))

@@ -28,7 +28,7 @@ ROOMS = {
     "scipy": ("pipeline.sources.components", "pipeline.evaluation", "pipeline.sources.sieve"),
     "jinja2": ("pipeline.reports.page",),
     "markupsafe": ("pipeline.reports.page",),
-    "PIL": ("pipeline.io.lettering", "pipeline.io.pictures"),
+    "PIL": ("pipeline.io.lettering", "pipeline.io.drawing"),
     "starlette": ("pipeline.viewer",),
     "uvicorn": ("pipeline.viewer",),
     "anyio": ("pipeline.viewer",),

@@ -110,9 +110,18 @@ class ExportOptions:
     min_area: Annotated[float, Meaning("Vectors only: smallest polygon to write, in square meters.")] = 0.0
     image: Annotated[
         str | None,
-        Meaning("Volume under the outlines of a contact sheet (.png), or DICOM series of a segmentation (.dcm)."),
+        Meaning(
+            "Image under a picture, or DICOM series of a segmentation (.dcm). Default: for a scene, the image that the "
+            "mask was made from, if it lies beside the mask."
+        ),
     ] = None
     volume: Annotated[int | None, Meaning("Number, from 0, of the volume in a 4-D --image.")] = None
+    opacity: Annotated[
+        float | None, Meaning("Pictures of scenes: opacity of the classes over the image, 0 to 1. Default: 0.6.")
+    ] = None
+    dpi: Annotated[
+        int | None, Meaning("Pictures: dots per inch of a print of 180 mm. Default: a picture for a screen.")
+    ] = None
     overwrite: Annotated[bool, Meaning("Overwrite an existing file.")] = False
 
 
@@ -147,6 +156,7 @@ def export(
         return
     if options.structure or options.simplify or options.min_area or options.image:
         raise RequestError("--per-class cannot be used with --class, --simplify, --min-area or --image")
-    cleaning = {name: getattr(options, name) for name in ("sieve", "largest", "min_volume", "overwrite")}
+    passed = ("sieve", "largest", "min_volume", "opacity", "dpi", "overwrite")
+    cleaning = {name: getattr(options, name) for name in passed}
     written = [str(file) for file in export_per_class(mask, output, **cleaning)]
     typer.echo(json.dumps({"input": mask, "output": written}) if as_json else "\n".join(map(visible, written)))

@@ -8,7 +8,9 @@ from pipeline.io.address import name_of
 
 STORES = (".zarr",)
 
-SIDECARS = (".qml", ".png", ".json", ".ctbl", ".label")
+PICTURES = (".png", ".svg", ".pdf")
+"""Of scenes; of volumes only the first."""
+SIDECARS = (".qml", *PICTURES, ".json", ".ctbl", ".label")
 
 VECTORS = (".gpkg", ".parquet", ".geojson")
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pipeline.classes import background_of
 from pipeline.engine import Source
 from pipeline.errors import InputError
+from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box
 from pipeline.geometry.grid import difference
 from pipeline.geometry.orientation import Display, display_of
-from pipeline.io.lettering import legend, line
+from pipeline.io.drawing import POINTS, PRINT_INCHES, png_of
+from pipeline.io.lettering import SIZE, legend, line
 from pipeline.io.mask_files import Mask
-from pipeline.io.raster import write_png
 from pipeline.masks.image import open_image
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import to_gray
@@ -29,12 +30,15 @@ _SIDE, _GAP, _PLAIN = 160, 4, 40
 Picture = NDArray[np.uint8]
 
 
-def write_sheet(mask: Mask, path: Path, image: str | Path | None, volume: int | None = None) -> None:
+def write_sheet(
+    mask: Mask, path: Path, image: str | Path | None, volume: int | None = None, dpi: int | None = None
+) -> None:
     """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
 
     Slices are those in which the file is stored, because others of a compressed file are slow to read. They are
     upright, with the number of each, counted from 0, and letters for the sides of the body; below are the names of the
-    structures. The image is shown from its 1st to its 99th percentile in these slices.
+    structures. The image is shown from its 1st to its 99th percentile in these slices. `dpi` is the resolution of a
+    print of up to 180 mm, with words of 8 points; None: the sheet is for a screen.
 
     Raises:
         InputError: If the image is on another grid.
@@ -49,21 +53,32 @@ def write_sheet(mask: Mask, path: Path, image: str | Path | None, volume: int | 
         else _gray_image(mask, image, volume, shown)
     )
     colors = {c.value: c.color for c in mask.classes if c.value != background}
-    zoom = max(1, ceil(_SIDE / min(slices[0].shape)))
+    display = display_of(mask.grid)
+    size = SIZE if dpi is None else POINTS * dpi / 72
+    zoom = _zoom(display.show(slices[0]).shape, len(slices), dpi)
     pairs = zip(slices, gray, strict=True)
     tiles = [_draw(labels, under, colors, zoom, filled=image is None) for labels, under in pairs]
-    display = display_of(mask.grid)
-    framed = [_frame(display.show(tile), display, f"{at}") for tile, at in zip(tiles, shown, strict=True)]
+    framed = [_frame(display.show(tile), display, f"{at}", size) for tile, at in zip(tiles, shown, strict=True)]
     sheet = _arrange(framed)
-    names = legend([(c.name, c.color) for c in mask.classes if c.value != background], sheet.shape[2])
-    write_png(path, np.concatenate([sheet, names.transpose(2, 0, 1)], axis=1))
+    names = legend([(c.name, c.color) for c in mask.classes if c.value != background], sheet.shape[2], size=size)
+    whole = np.concatenate([sheet.transpose(1, 2, 0), names])
+    with atomic_write(path) as draft:
+        draft.write_bytes(png_of(whole, dpi=dpi))
 
 
-def _frame(tile: Picture, display: Display, name: str) -> Picture:
+def _zoom(shape: tuple[int, ...], count: int, dpi: int | None) -> int:
+    """Return the pixels of a side of a cell: so many that slices are not too small, or that a print is filled."""
+    if dpi is None:
+        return max(1, ceil(_SIDE / min(shape)))
+    across = ceil(sqrt(count))
+    return max(1, int((PRINT_INCHES * dpi - _GAP * (across - 1)) / (across * shape[1])))
+
+
+def _frame(tile: Picture, display: Display, name: str, size: float) -> Picture:
     """Return a slice between two lines with its number and the sides of the body."""
     left, right, top, bottom = display.marks
     width = tile.shape[2]
-    above, below = line(width, left, top, right), line(width, name, bottom)
+    above, below = line(width, left, top, right, size=size), line(width, name, bottom, size=size)
     return np.concatenate([above.transpose(2, 0, 1), tile, below.transpose(2, 0, 1)], axis=1)
 
 

@@ -14,10 +14,12 @@ from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
 from pipeline.io.mask_files import Mask, check_mask, foreign_sidecar, mask_info, publish
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, VECTORS, names_folder, suffix_of
+from pipeline.io.suffixes import PICTURES, SIDECARS, VECTORS, names_folder, suffix_of
 from pipeline.masks.postprocess import CleaningOptions, clean_mask
 from pipeline.optional import need
 
+LEAST_DPI, MOST_DPI = 50, 1200
+"""Dots per inch of a print."""
 SEGMENTS = ".dcm"
 """Suffix of a mask as DICOM Segmentation."""
 
@@ -34,14 +36,16 @@ def export(
     min_area: float = 0.0,
     image: str | Path | None = None,
     volume: int | None = None,
+    opacity: float | None = None,
+    dpi: int | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a mask in the format of the suffix of `output`, cell by cell the same, in bounded memory.
 
     Class names, colors, nodata and provenance are kept. As vectors (`.gpkg`, `.parquet`, `.geojson`) the mask becomes
-    polygons. `.qml`, `.png` and `.json` are a style for QGIS, a picture and a STAC Item of a scene; `.ctbl` and
-    `.label` are names and colors of a volume for 3D Slicer and ITK-SNAP, and `.png` a contact sheet. `.dcm` is a DICOM
-    Segmentation.
+    polygons. `.png`, `.svg` and `.pdf` (a GeoPDF) are a map of a scene, over its image; `.qml` is a style for QGIS,
+    `.json` a STAC Item. Of a volume, `.png` is a contact sheet, `.ctbl` and `.label` are names and colors for 3D Slicer
+    and ITK-SNAP. `.dcm` is a DICOM Segmentation.
 
     Args:
         path: The mask.
@@ -52,8 +56,11 @@ def export(
         structure: Name of the one class to write, as 1; other observed cells are 0.
         simplify: For vectors: how far an outline may move, in CRS units.
         min_area: For vectors: smallest polygon to write, in square meters.
-        image: Volume under a contact sheet, or series of a DICOM Segmentation.
+        image: Image under a picture, or series of a DICOM Segmentation. A map of a scene is drawn over the image that
+            the mask was made from, if that lies beside it.
         volume: Number, from 0, of the volume in a 4-D image under a contact sheet.
+        opacity: For maps: opacity of the classes over the image, 0 to 1; None: 0.6.
+        dpi: For pictures: dots per inch of a print of 180 mm; None: for a screen.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -63,7 +70,7 @@ def export(
     for name, number in (("min-volume", min_volume), ("simplify", simplify), ("min-area", min_area)):
         if not 0 <= number < inf:
             raise RequestError(f"--{name} {number}: must be 0 or more, and finite")
-    target = _Output(output, suffix_of(output), (simplify, min_area), image, volume)
+    target = _Output(output, suffix_of(output), (simplify, min_area), image, volume, opacity, dpi)
     _check_fit(target)
     _check_free(Path(path), output, overwrite=overwrite)
     labels: Any = open_source(path, affine="sform")
@@ -142,25 +149,38 @@ class _Output(NamedTuple):
     """Image that was segmented."""
     volume: int | None
     """Which volume of it, from 0."""
+    opacity: float | None
+    """Of classes over it."""
+    dpi: int | None
+    """Of a print."""
 
 
 def _check_fit(target: _Output) -> None:
     """Raise RequestError for options that the format has no use for."""
-    if target.image is not None and target.suffix not in (".png", SEGMENTS):
-        raise RequestError(
-            f"{target.path}: --image is only for the contact sheet of a volume (.png) and for {SEGMENTS}"
-        )
+    if target.image is not None and target.suffix not in (*PICTURES, SEGMENTS):
+        raise RequestError(f"{target.path}: --image is only for pictures ({', '.join(PICTURES)}) and for {SEGMENTS}")
     if target.volume is not None and (target.image is None or target.suffix != ".png"):
         raise RequestError(
             f"{target.path}: --volume is only for a 4-D --image under the contact sheet of a volume (.png)"
         )
     if any(target.finish) and target.suffix not in VECTORS:
         raise RequestError(f"{target.path}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
+    _check_picture(target)
+
+
+def _check_picture(target: _Output) -> None:
+    asked = target.opacity is not None or target.dpi is not None
+    if asked and target.suffix not in PICTURES:
+        raise RequestError(f"{target.path}: --opacity and --dpi are only for pictures: {', '.join(PICTURES)}")
+    if target.opacity is not None and not 0 <= target.opacity <= 1:
+        raise RequestError(f"--opacity {target.opacity:g}: must be from 0 to 1")
+    if target.dpi is not None and not LEAST_DPI <= target.dpi <= MOST_DPI:
+        raise RequestError(f"--dpi {target.dpi}: must be from {LEAST_DPI} to {MOST_DPI}")
 
 
 def _write(mask: Mask, at: Path, target: _Output) -> None:
     """Write the mask at the path `at` in the format of the output's suffix."""
-    output, suffix, finish, image, volume = target
+    output, suffix, finish, image, volume, opacity, dpi = target
     if suffix in VECTORS:
         need("vectors", f"{output}")
         from pipeline.masks.polygons import PolygonOptions, write_vectors
@@ -171,7 +191,11 @@ def _write(mask: Mask, at: Path, target: _Output) -> None:
     elif suffix == ".png" and not mask.grid.is_scene:
         from pipeline.masks.contact_sheet import write_sheet
 
-        write_sheet(mask, output, image, volume)
+        write_sheet(mask, output, image, volume, dpi)
+    elif suffix in PICTURES and mask.grid.is_scene:
+        from pipeline.masks.map_picture import MapOptions, write_map
+
+        write_map(mask, at, output, MapOptions(image, opacity, dpi))
     elif suffix in SIDECARS:
         from pipeline.masks.sidecars import write_sidecar
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, RequestError
@@ -36,3 +37,17 @@ def open_image(image: str | Path | None, volume: int | None) -> Source | None:
         raise InputError(
             f"{image}: is 4-D; choose the volume that was segmented, e.g. --volume 0", error.code
         ) from None
+
+
+def image_of(provenance: Mapping[str, Any] | None) -> str | None:
+    """Return the name of the image that a mask was made from, by its metadata; None where it says none."""
+    said = (provenance or {}).get("input")
+    name = said.get("name") if isinstance(said, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def image_beside(mask: Path, provenance: Mapping[str, Any] | None) -> Path | None:
+    """Return the image that a mask was made from, if it lies in the folder of the mask under its name."""
+    name = image_of(provenance)
+    beside = None if name is None else mask.parent / Path(name).name
+    return beside if beside is not None and beside.exists() else None

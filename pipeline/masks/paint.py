@@ -44,6 +44,11 @@ def shown_bands(source: Source, asked: Sequence[BandName] | None) -> tuple[BandN
     return source.bands[:3] if len(source.bands) > 2 else source.bands[:1]
 
 
+def first_three(pixels: Pixels) -> Pixels:
+    """Return the channels that are shown of a format in which bands cannot be chosen: three, or one of fewer."""
+    return Pixels(pixels.values[: 3 if len(pixels.values) > 2 else 1], pixels.valid)
+
+
 def ranges_of(pixels: Pixels) -> list[Range]:
     """Return what is shown as black and white in each channel: 0 and 255 of three of bytes, else percentiles."""
     values, valid = pixels

@@ -1,4 +1,4 @@
-"""Write sidecars of a mask: names and colors for other programs, a picture, and a STAC Item."""
+"""Write sidecars of a mask: names and colors for other programs, and a STAC Item."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
 from pipeline.classes import LabelClass, hex_color
 from pipeline.errors import RequestError
 from pipeline.files.atomic import atomic_write
 from pipeline.files.visible import visible
 from pipeline.io.mask import Mask
-from pipeline.io.raster import write_png
-from pipeline.io.suffixes import suffix_of
+from pipeline.io.suffixes import PICTURES, suffix_of
 from pipeline.masks.stac_item import build_item
-from pipeline.sources.passes import slabs
-
-_LONGEST = 2048
-"""Pixels of the longer side of a picture, at most."""
-_EMPTY = (255, 255, 255)
-"""Color of nodata in a picture."""
 
 
 def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
     """Write the sidecar that the suffix of `path` stands for.
 
-    `.qml`, `.png` or `.json` for a scene, `.ctbl` or `.label` for a volume, whose `.png` is a contact sheet.
+    `.qml` or `.json` for a scene, `.ctbl` or `.label` for a volume.
 
     Args:
         mask: The mask.
@@ -42,7 +33,8 @@ def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
     writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
     suffix = suffix_of(path)
     if suffix not in writers:
-        raise RequestError(f"{path}: a sidecar of a {kind} is one of {', '.join({'.png': 0, **writers})}, not {suffix}")
+        known = ", ".join((*(PICTURES if mask.grid.is_scene else PICTURES[:1]), *writers))
+        raise RequestError(f"{path}: a sidecar of a {kind} is one of {known}, not {suffix}")
     writers[suffix](mask, at, path)
 
 
@@ -63,20 +55,6 @@ def _write_style(mask: Mask, at: Path, path: Path) -> None:
     ElementTree.indent(root)
     text = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
     _write_text(path, text)
-
-
-def _write_picture(mask: Mask, at: Path, path: Path) -> None:
-    """Write a picture of every n-th cell in the color of its class."""
-    step = max(1, -(-max(mask.grid.shape) // _LONGEST))
-    colors = np.full((1 << 8 * mask.labels.dtype.itemsize, 3), 128, np.uint8)
-    for entry in mask.classes:
-        colors[entry.value] = entry.color
-    colors[mask.nodata] = _EMPTY
-    rows = [
-        colors[pixels.values[0][(step // 2 - box.start[0]) % step :: step, step // 2 :: step]]
-        for box, pixels in slabs(mask.labels)
-    ]
-    write_png(path, np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1)))
 
 
 def _write_item(mask: Mask, at: Path, path: Path) -> None:
@@ -113,7 +91,6 @@ def _alpha(entry: LabelClass) -> int:
 
 _OF_SCENES: dict[str, Callable[[Mask, Path, Path], None]] = {
     ".qml": _write_style,
-    ".png": _write_picture,
     ".json": _write_item,
 }
 _OF_VOLUMES: dict[str, Callable[[Mask, Path, Path], None]] = {".ctbl": _write_slicer, ".label": _write_snap}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster.georeference import same_crs
 from pipeline.io.raster.shapes import authority_code
+from pipeline.masks.image import image_beside, image_of
 
 LayerKind = Literal["image", "mask", "values"]
 MOST = 20
@@ -128,12 +128,10 @@ def _kind_of(source: Source, info: MaskInfo) -> LayerKind:
 
 def _image_of(layer: Layer, volume: int | None) -> tuple[Layer | None, tuple[str, ...]]:
     """Return the image that a mask or layer was made from, if it lies beside it; otherwise what to say about it."""
-    said = (layer.info.provenance or {}).get("input")
-    name = said.get("name") if isinstance(said, dict) else None
-    if not isinstance(name, str) or not name:
+    name, beside = image_of(layer.info.provenance), image_beside(layer.item.path, layer.info.provenance)
+    if name is None:
         return None, (f"{layer.name} does not say which image it was made from: give that as another FILE",)
-    beside = layer.item.path.parent / Path(name).name
-    if not beside.exists():
+    if beside is None:
         return None, (f"{visible(name)}, of which {layer.name} was made, is not beside it: give it as another FILE",)
     try:
         found = _open(str(beside), volume)

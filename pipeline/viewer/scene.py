@@ -13,7 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.files.visible import visible
 from pipeline.geometry import Box, Region
 from pipeline.io.band_names import BandName, HasBands, listed
-from pipeline.io.pictures import png_of
+from pipeline.io.drawing import png_of
 from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.ground import Ground, outline_of
 from pipeline.io.raster.shapes import transform_points
@@ -71,7 +71,7 @@ class SceneView:
         shown = self._layer(layer)
         if not 0 <= level < levels_of(self.grid.shape):
             raise RequestError(f"there is no level {level}; there are {levels_of(self.grid.shape)}")
-        return png_of(shown.tile(level, row, column, hidden))
+        return png_of(shown.tile(level, row, column, hidden), level=1)
 
     def at(self, row: int, column: int) -> dict[str, Any]:
         """Return the place and the values of a cell, as JSON values."""

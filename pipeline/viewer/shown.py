@@ -15,6 +15,7 @@ from pipeline.masks.paint import (
     Picture,
     Range,
     color_table,
+    first_three,
     paint_image,
     paint_labels,
     paint_values,
@@ -46,8 +47,8 @@ class ShownLayer:
             return [(1.0, STEPS + 1.0)]
         whole = Box.whole(source.grid.shape)
         if self.reader.progress < 1:
-            return ranges_of(_three(_sample(source)))
-        return ranges_of(_three(self.reader.read(whole, 1 << levels_of(whole.shape) - 1)))
+            return ranges_of(first_three(_sample(source)))
+        return ranges_of(first_three(self.reader.read(whole, 1 << levels_of(whole.shape) - 1)))
 
     def tile(self, level: int, row: int, column: int, hidden: Collection[int]) -> Picture:
         """Return a tile, `(TILE, TILE, 4)`, transparent where the scene ends; level 0 has the cells of the scene."""
@@ -66,16 +67,11 @@ class ShownLayer:
             return paint_labels(pixels, color_table(self.layer.classes, size, self.layer.nodata, hidden))
         if self.layer.kind == "values":
             return paint_values(pixels, self.ranges[0])
-        return paint_image(_three(pixels), self.ranges)
+        return paint_image(first_three(pixels), self.ranges)
 
     def close(self) -> None:
         """Close the file."""
         self.reader.close()
-
-
-def _three(pixels: Pixels) -> Pixels:
-    """The channels that are shown of a format in which they cannot be chosen."""
-    return Pixels(pixels.values[: 3 if len(pixels.values) > 2 else 1], pixels.valid)
 
 
 def _sample(source: Source) -> Pixels:

@@ -67,6 +67,7 @@ class VolumeView:
             "spacing": list(self.grid.spacing),
             "orientation": orientation_of(self.grid),
             "steps": list(self._steps),
+            "from_world": np.linalg.inv(np.array(self.grid.affine))[:-1].tolist(),
             "layers": [_described(layer) for layer in self._layers.shown],
             "notes": list(self._layers.notes),
         }

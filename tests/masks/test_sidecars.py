@@ -61,19 +61,6 @@ def test_a_style_has_each_class_with_its_colour_and_name(tmp_path):
     assert entries == [("0", "#0a14c8", "open water"), ("1", "#00c800", "land")]
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (5000, 90), (4097, 3000)])
-def test_a_picture_has_every_so_many_th_cell_in_its_colour(shape, tmp_path):
-    mask, labels = mask_at(tmp_path, shape=shape)
-    export(mask, tmp_path / "mask.png")
-    step = -(-max(shape) // 2048)
-    chosen = labels[step // 2 :: step, step // 2 :: step]
-    colours = np.zeros((256, 3), np.uint8)
-    colours[0], colours[1], colours[255] = (10, 20, 200), (0, 200, 0), (255, 255, 255)
-    with rasterio.open(tmp_path / "mask.png") as picture:
-        np.testing.assert_array_equal(picture.read(), colours[chosen].transpose(2, 0, 1))
-        assert max(picture.shape) <= 2048
-
-
 @pytest.mark.parametrize("place", ["north-up", "south-up", "rotated", "degrees", "nowhere", "ground control points"])
 def test_a_stac_item_is_read_by_pystac_and_says_where_and_what(place, tmp_path):
     mask, _ = mask_at(tmp_path, place)

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_pixels, to_world
-from pipeline.io.raster.georeference import transform_of
+from pipeline.io.raster.georeference import parse_crs, transform_of
 from pipeline.io.raster.placement import Placement, cell_area, ground_placement, ground_spacing, placement_of
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, Points, authority_code, projjson, transform_points
 
@@ -46,9 +46,14 @@ class Ground:
         return transform_points(self.place.world(cells), self.place.crs, LONGITUDE_LATITUDE)
 
     def describe(self) -> dict[str, Any]:
-        """Return the CRS and the size of a pixel, as JSON values."""
+        """Return the CRS, whether it is in degrees, the size of a pixel and the direction of north, as JSON values."""
         crs = self.place.crs if self.place is not None else self.grid.crs
-        return {"crs": None if crs is None else _name_of(crs), "meters": ground_spacing(self.grid), "north": self.north}
+        return {
+            "crs": None if crs is None else _name_of(crs),
+            "geographic": self.place is not None and parse_crs(self.place.crs).is_geographic,
+            "meters": ground_spacing(self.grid),
+            "north": self.north,
+        }
 
     @cached_property
     def north(self) -> float | None:

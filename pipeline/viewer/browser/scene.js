@@ -2,18 +2,15 @@
 /* A scene in its own pixel grid: x is the column, and y the negative row, from the first corner. Nothing is warped. */
 
 const MASK_OPACITY = 0.6;
-const UNITS = { degree: 7, other: 3 };
 
 function projectionOf(info) {
   const [rows, columns] = info.shape;
-  const known = info.meters && Math.abs(info.meters[0] / info.meters[1] - 1) < 0.01;
   return new ol.proj.Projection({
     code: "scene",
     units: info.meters ? "m" : "pixels",
     metersPerUnit: info.meters ? (info.meters[0] + info.meters[1]) / 2 : undefined,
     extent: [-columns, -2 * rows, 2 * columns, rows],
     global: false,
-    ...(known ? {} : {}),
   });
 }
 
@@ -322,6 +319,7 @@ async function main() {
     target: "map",
     view,
     layers: [...(info.mesh ? [basemapLayer(info, projection)] : []), ...tiles.map((each) => each.layer)],
+    interactions: ol.interaction.defaults.defaults({ onFocusOnly: false, altShiftDragRotate: false, pinchRotate: false }),
     controls: ol.control.defaults.defaults({ rotate: false }).extend(info.meters ? [scale] : []),
   });
   view.fit(extent, { padding: [20, 20, 20, 20] });

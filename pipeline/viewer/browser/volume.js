@@ -42,6 +42,8 @@ function addViews(nv) {
   show("views", ...buttons.flatMap((button) => [button, " "]));
   const sides = document.getElementById("radiological");
   sides.addEventListener("change", () => nv.setRadiologicalConvention(sides.checked));
+  const smooth = document.getElementById("smooth");
+  smooth.addEventListener("change", () => nv.setInterpolation(!smooth.checked));
 }
 
 function valueWords(layer, value) {
@@ -51,9 +53,17 @@ function valueWords(layer, value) {
   return entry ? [swatch(entry.color), ` ${value} ${entry.name}`] : [`${value} (no such class)`];
 }
 
+/* The nearest voxel that is shown, as the file stores it: NiiVue counts them from the left, the back and the feet. */
+function voxelAt(info, mm) {
+  return info.from_world.map(([x, y, z, offset], axis) => {
+    const index = x * mm[0] + y * mm[1] + z * mm[2] + offset;
+    return Math.max(0, Math.round(index / info.steps[axis]) * info.steps[axis]);
+  });
+}
+
 function showPlace(info, found) {
   const place = [0, 1, 2].map((axis) => `${Math.abs(found.mm[axis]).toFixed(1)} ${SIDES[axis][found.mm[axis] < 0 ? 0 : 1]}`);
-  const voxel = [0, 1, 2].map((axis) => Math.round(found.vox[2 - axis]) * info.steps[axis]);
+  const voxel = voxelAt(info, found.mm);
   const rows = [["place (mm)", place.join(", ")], ["voxel z, y, x", voxel.join(", ")]];
   found.values.forEach((each, index) => rows.push([info.layers[index].name, ...valueWords(info.layers[index], each.value)]));
   show("cursor", ...definitions(rows));
@@ -117,15 +127,25 @@ async function main() {
   const nv = new niivue.Niivue({
     dragAndDropEnabled: false,
     isRadiologicalConvention: true,
+    sagittalNoseLeft: true,
+    isNearestInterpolation: true,
+    isOrientationTextVisible: true,
     isColorbar: false,
     show3Dcrosshair: true,
     backColor: [0, 0, 0, 1],
-    crosshairWidth: 1,
+    crosshairColor: [1, 0.8, 0.1, 1],
+    crosshairWidth: 0.4,
+    crosshairWidthUnit: "percent",
+    fontColor: [1, 1, 1, 1],
+    fontMinPx: 15,
+    loadingText: "",
+    logLevel: "error",
     onLocationChange: (found) => showPlace(info, found),
   });
   await nv.attachToCanvas(canvas);
   await load(nv, info);
   progress.hidden = true;
+  nv.createOnLocationChange();
   addViews(nv);
   show("layers", ...info.layers.map((layer, index) => boxOf(nv, layer, index)).reverse());
   canvas.addEventListener("keydown", (event) => {

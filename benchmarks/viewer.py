@@ -21,11 +21,11 @@ import psutil
 from numpy.typing import NDArray
 
 from pipeline.classes import LabelClass
+from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.geometry import Box, Grid
 from pipeline.io.mask import Mask
 from pipeline.io.mask_files import publish
 from pipeline.io.raster.write import write_layer
-from pipeline.engine import Pixels, Source, SourceInfo
 from tests.support.browser import Watched, chromium
 
 CLASSES = tuple(LabelClass(value, f"class {value}", (40 * value, 255 - 30 * value, 90)) for value in range(6))
@@ -41,6 +41,7 @@ class Waves(Source):
         self.info = SourceInfo(grid, 1, np.dtype(np.uint8), (BLOCK, BLOCK))
 
     def read(self, box: Box) -> Pixels:
+        """Return labels 0 to 4."""
         rows, columns = (np.arange(start, stop) for start, stop in zip(box.start, box.stop, strict=True))
         waves = np.sin(rows / 300)[:, None] + np.cos(columns / 170)[None]
         noise = np.random.default_rng(box.start[0]).random(box.shape, np.float32)
@@ -62,9 +63,7 @@ def make(folder: Path, side: int, suffix: str) -> tuple[Path, Path]:
     labels = Waves(side)
     if not image.exists():
         names = ("red", "green", "blue")
-        write_layer(
-            image, labels.grid, bands(labels), np.dtype(np.uint8), bands=names, nodata=0, scaling=None, tags={}
-        )
+        write_layer(image, labels.grid, bands(labels), np.dtype(np.uint8), bands=names, nodata=0, scaling=None, tags={})
     if not mask.exists():
         publish(Mask(labels, labels.grid, 255, CLASSES, {"input": {"name": image.name}}), mask)
     return image, mask

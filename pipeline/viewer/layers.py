@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.classes import ClassTable
+from pipeline.classes import ClassTable, hex_color
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.files.visible import visible
@@ -69,6 +69,17 @@ class Layers:
         """Close all files."""
         for layer in self.shown:
             layer.source.close()
+
+
+def described_classes(layer: Layer) -> dict[str, Any]:
+    """Return the classes of a mask and its nodata value, as JSON values; the background is hidden at first."""
+    if layer.kind != "mask":
+        return {"classes": [], "nodata": None}
+    classes = [
+        {"value": c.value, "name": visible(c.name), "color": hex_color(c.color), "hidden": c.is_background}
+        for c in layer.classes
+    ]
+    return {"classes": classes, "nodata": layer.nodata}
 
 
 def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:

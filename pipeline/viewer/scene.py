@@ -18,7 +18,7 @@ from pipeline.io.raster.clipped import cells_of
 from pipeline.io.raster.ground import Ground, outline_of
 from pipeline.io.raster.shapes import transform_points
 from pipeline.masks.paint import RAMP
-from pipeline.viewer.layers import Layers
+from pipeline.viewer.layers import Layers, described_classes
 from pipeline.viewer.reader import TILE, levels_of
 from pipeline.viewer.shown import ShownLayer
 
@@ -56,7 +56,7 @@ class SceneView:
             **self.ground.describe(),
             "basemap": None if self.ground.place is None else self._basemap,
             "mesh": self._mesh() if self._basemap is not None and self.ground.place is not None else None,
-            "layers": [_described(shown) for shown in self._shown],
+            "layers": [self._described(shown) for shown in self._shown],
             "notes": self._notes,
         }
 
@@ -101,6 +101,25 @@ class SceneView:
         for shown in self._shown:
             shown.close()
         self._layers.close()
+
+    def _described(self, shown: ShownLayer) -> dict[str, Any]:
+        layer, source = shown.layer, shown.layer.source
+        bands = [visible(name) for name in listed(source.band_info)] if isinstance(source, HasBands) else []
+        return {
+            "name": layer.name,
+            "kind": layer.kind,
+            "channels": source.channels,
+            "dtype": source.dtype.name,
+            "bands": bands,
+            **described_classes(layer),
+            **(self._described_values(shown) if layer.kind == "values" else {}),
+        }
+
+    def _described_values(self, shown: ShownLayer) -> dict[str, Any]:
+        """Return the colors of a layer and what they stand for; over a mask it is off at first."""
+        covers = any(other.kind == "mask" for other in self._layers.shown)
+        colors = [hex_color(color) for color in RAMP]
+        return {"ramp": colors, "range": shown.ranges[0], "scaling": shown.scaling, "off": covers}
 
     def _layer(self, number: int) -> ShownLayer:
         if not 0 <= number < len(self._shown):
@@ -148,31 +167,6 @@ class SceneView:
             "side": _MESH,
             "points": [_finite(point) for point in web.tolist()],
         }
-
-
-def _described(shown: ShownLayer) -> dict[str, Any]:
-    layer, source = shown.layer, shown.layer.source
-    bands = [visible(name) for name in listed(source.band_info)] if isinstance(source, HasBands) else []
-    classes = [
-        {
-            "value": entry.value,
-            "name": visible(entry.name),
-            "color": hex_color(entry.color),
-            "hidden": entry.is_background,
-        }
-        for entry in layer.classes
-    ]
-    ramp = {} if layer.kind != "values" else {"ramp": [hex_color(color) for color in RAMP], "range": shown.ranges[0]}
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "channels": source.channels,
-        "dtype": source.dtype.name,
-        "bands": bands,
-        "classes": classes if layer.kind == "mask" else [],
-        "nodata": layer.nodata if layer.kind == "mask" else None,
-        **ramp,
-    }
 
 
 def _number(value: float) -> float | None:

@@ -43,12 +43,18 @@ class ShownLayer:
     def ranges(self) -> list[Range]:
         """What is black and white in each channel that is shown, or at the ends of the ramp."""
         source = self.reader.source
-        if self.layer.kind == "values" and source.dtype == np.uint8:
+        if self.scaling is not None:
             return [(1.0, STEPS + 1.0)]
         whole = Box.whole(source.grid.shape)
         if self.reader.progress < 1:
             return ranges_of(first_three(_sample(source)))
         return ranges_of(first_three(self.reader.read(whole, 1 << levels_of(whole.shape) - 1)))
+
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Scale and offset from stored values to shares, of a layer that is stored in steps; None: as they are."""
+        steps = self.layer.kind == "values" and self.reader.source.dtype == np.uint8
+        return (1 / STEPS, -1 / STEPS) if steps else None
 
     def tile(self, level: int, row: int, column: int, hidden: Collection[int]) -> Picture:
         """Return a tile, `(TILE, TILE, 4)`, transparent where the scene ends; level 0 has the cells of the scene."""

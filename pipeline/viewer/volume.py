@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.classes import hex_color
 from pipeline.engine import Source
 from pipeline.errors import RequestError
-from pipeline.files.visible import visible
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import as_matrix
 from pipeline.geometry.orientation import orientation_of
 from pipeline.io.volume.nifti_write import image_header
-from pipeline.viewer.layers import Layer, Layers
+from pipeline.viewer.layers import Layer, Layers, described_classes
 
 MOST_VOXELS = 1 << 26
 """Most voxels that are sent to a browser: 512 x 512 x 256."""
@@ -107,15 +105,4 @@ def _sent_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _described(layer: Layer) -> dict[str, Any]:
-    classes = [
-        {"value": c.value, "name": visible(c.name), "color": hex_color(c.color), "hidden": c.is_background}
-        for c in layer.classes
-    ]
-    mask = layer.kind == "mask"
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "dtype": layer.source.dtype.name,
-        "classes": classes if mask else [],
-        "nodata": layer.nodata if mask else None,
-    }
+    return {"name": layer.name, "kind": layer.kind, "dtype": layer.source.dtype.name, **described_classes(layer)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 import nibabel
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import rasterio
 
 from tests.support.browser import Watched, chromium
+from tests.support.tile_server import color_of, tile_server
 from tests.support.viewer import SCRIPT, put_scan_and_mask, served
 
 pytestmark = pytest.mark.server
@@ -91,7 +93,7 @@ def test_a_scene_is_shown_with_its_mask_and_what_is_under_the_cursor(opened, add
             window = rasterio.windows.Window(column, row, 1, 1)
             assert shown["scene.tif"] == ", ".join(map(str, image.read(window=window)[:, 0, 0]))
             assert shown["scene_mask.tif"].split()[0] == str(mask.read(1, window=window)[0, 0])
-            assert shown["x, y"] == ", ".join(f"{each:.7f}" for each in image.xy(row, column))
+            assert [shown["x"], shown["y"]] == [f"{each:.7f}" for each in image.xy(row, column)]
 
 
 def test_classes_opacity_and_the_divider_change_what_is_seen(opened, address, files):
@@ -158,6 +160,27 @@ def test_wheel_and_keys_zoom_and_move(opened, address):
     page.keyboard.press("+")
     until(page, f"{resolution} < {closer}")
     page.wait_for_selector("#cursor dd")
+
+
+def test_a_map_under_a_scene_is_where_it_belongs(opened, files):
+    """Each tile of the map has a color of its own, and the scene is between them."""
+    with tile_server() as (tiles, seen), served([files[0]], basemap=tiles) as address:
+        page = opened(address)
+        page.get_by_role("checkbox", name="scene.tif").uncheck()
+        settled(page)
+        with rasterio.open(files[0]) as dataset:
+            places = [(column, row, dataset.xy(row, column)) for row in (60, 400, 640) for column in (50, 500, 850)]
+        zooms = {zoom for zoom, _ in seen}
+        for column, row, (lon, lat) in places:
+            assert color_at(page, column, row) in [color_of(zoom, *tile_at(zoom, lon, lat)) for zoom in zooms]
+        assert {referrer for _, referrer in seen} == {f"{urlsplit(address).scheme}://{urlsplit(address).netloc}/"}
+
+
+def tile_at(zoom, lon, lat):
+    """Column and row of the tile of a place."""
+    x, y = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True).transform(lon, lat)
+    side = 2 * np.pi * 6378137 / 2**zoom
+    return int((x + np.pi * 6378137) / side), int((np.pi * 6378137 - y) / side)
 
 
 def test_a_narrow_window_at_400_percent_has_no_sideways_scroll(browser, address):

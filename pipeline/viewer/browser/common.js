@@ -86,13 +86,14 @@ function classSwitches(layer, changed) {
 function ramp(layer) {
   const bar = make("div", { className: "ramp" });
   bar.style.background = `linear-gradient(to right, ${layer.ramp.join(", ")})`;
-  const ends = layer.range.map((end) => make("span", { textContent: number(end, 4) }));
+  const [factor, offset] = layer.scaling ?? [1, 0];
+  const ends = layer.range.map((end) => make("span", { textContent: number(end * factor + offset, 4) }));
   return [bar, make("div", { className: "ends" }, ...ends)];
 }
 
 /* A box with the switch, the opacity and the legend of a layer. */
 function layerBox(layer, actions) {
-  const visible = make("input", { type: "checkbox", checked: true });
+  const visible = make("input", { type: "checkbox", checked: !layer.off });
   visible.addEventListener("change", () => actions.visible(visible.checked));
   const kinds = { image: "image", mask: "mask", values: "layer" };
   const about = [kinds[layer.kind], layer.dtype, layer.channels > 1 ? `${layer.channels} channels` : ""];

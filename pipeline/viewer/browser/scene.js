@@ -49,6 +49,7 @@ function tileLayer(info, number, projection, tileGrid) {
     source,
     extent: [0, -rows, columns, 0],
     opacity: described.kind === "image" ? 1 : MASK_OPACITY,
+    visible: !described.off,
     className: `layer-${number}`,
   });
   const state = { hidden: described.classes.filter((entry) => entry.hidden).map((entry) => entry.value), version: 0 };
@@ -143,15 +144,18 @@ function addSwipe(map, layers) {
   document.getElementById("compare").hidden = !layers.length;
 }
 
-function placeText(values, digits) {
-  return values.map((value) => value.toFixed(digits)).join(", ");
+/* Stored values with what they stand for, where that is something else. */
+function scaled(layer, value) {
+  if (value === null || !layer.scaling) return number(value);
+  const [factor, offset] = layer.scaling;
+  return `${number(value * factor + offset, 4)} (stored as ${number(value)})`;
 }
 
 function valueWords(layer, found) {
   if (!found.observed) return ["nodata"];
   if (layer.kind !== "mask") {
     const more = layer.channels > found.values.length ? ", …" : "";
-    return [found.values.map((value) => number(value)).join(", ") + more];
+    return [found.values.map((value) => scaled(layer, value)).join(", ") + more];
   }
   const entry = layer.classes.find((each) => each.value === found.values[0]);
   const words = `${found.values[0]} ${found.class ?? "(no such class)"}`;
@@ -160,8 +164,10 @@ function valueWords(layer, found) {
 
 function showCell(info, cell) {
   const rows = [["row, column", `${cell.row}, ${cell.column}`]];
-  if (cell.world) rows.push([info.crs ? "x, y" : "x, y (no CRS)", placeText(cell.world, info.geographic ? 7 : 2)]);
-  if (cell.lonlat) rows.push(["lon, lat", placeText(cell.lonlat, 7)]);
+  const places = [["xy", cell.world, info.geographic ? 7 : 2], [["lon", "lat"], info.geographic ? null : cell.lonlat, 7]];
+  for (const [names, values, digits] of places) {
+    if (values) rows.push(...values.map((value, axis) => [names[axis], value.toFixed(digits)]));
+  }
   cell.values.forEach((found, index) => rows.push([info.layers[index].name, ...valueWords(info.layers[index], found)]));
   show("cursor", ...definitions(rows));
 }
@@ -196,6 +202,7 @@ function addCursor(map, info) {
   });
 }
 
+const DOUBLE_CLICK = 400;
 const HECTARE = 1e4;
 const KILOMETER = 1e6;
 
@@ -228,10 +235,12 @@ function addDrawing(map, info) {
   const draw = new ol.interaction.Draw({ source, type: "Polygon" });
   draw.setActive(false);
   map.addInteraction(draw);
+  const zoom = map.getInteractions().getArray().find((each) => each instanceof ol.interaction.DoubleClickZoom);
   const button = document.getElementById("draw");
   const clear = document.getElementById("clear");
   const drawing = (active) => {
     draw.setActive(active);
+    setTimeout(() => zoom.setActive(!draw.getActive()), active ? 0 : DOUBLE_CLICK);
     button.setAttribute("aria-pressed", String(active));
     button.textContent = active ? "A double click ends it" : "Draw a polygon";
   };

@@ -40,21 +40,23 @@ class ArchiveOptions:
     wait: Annotated[float, Meaning("Seconds to wait at the end for items that other runs are working on.")] = 30.0
 
 
+@dataclass(frozen=True)
+class DisplayOptions:
+    """How a run is shown."""
+
+    hash_names: Annotated[bool, Meaning("Show SHA-256 prefixes instead of file names, also in --json.")] = False
+    report: Annotated[
+        bool, Meaning("Write a page that shows the mask, or the archive, beside it, as `pipeline report` does.")
+    ] = False
+
+
 @verb
 def run(
     request: Annotated[Request, Panel(WHAT)],
     resources: Annotated[Resources, Panel(HOW)],
     archives: Annotated[ArchiveOptions, Panel("Archives: several inputs, with a ledger of what is done")],
+    display: Annotated[DisplayOptions, Panel("What is shown")],
     config: Config = None,
-    hash_names: Annotated[
-        bool, typer.Option("--hash-names", help="Show SHA-256 prefixes instead of file names, also in --json.")
-    ] = False,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report", help="Write a page that shows the mask, or the archive, beside it, as `pipeline report` does."
-        ),
-    ] = False,
     prefect: Annotated[
         bool | None,
         typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: if a server is configured."),
@@ -70,6 +72,7 @@ def run(
     from pipeline.jobs.job_file import load_request
     from pipeline.runs.fork_server import expect_workers
 
+    hash_names = display.hash_names
     _check_names(prefect, hash_names=hash_names)
     request = load_request(config, request)
     jobs = jobs_of(request, (lambda line: None) if hash_names else _tell)
@@ -82,7 +85,7 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
-    shown = _Shown(jobs[0], ledger, hash_names) if report else None
+    shown = _Shown(jobs[0], ledger, hash_names) if display.report else None
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:

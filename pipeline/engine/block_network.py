@@ -1,4 +1,4 @@
-"""Features once: blocks of neighboring patches share what the network computes, and each patch takes its part of it."""
+"""Features once: blocks of cells share what the network computes, and each patch is joined of its pieces."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain
+from math import prod
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.arrays import arrays_of
-from pipeline.engine.network import Failure, Network, PatchScores, bounds, clipped, reason_of
+from pipeline.engine.network import Failure, Network, PatchScores, clipped, reason_of
 from pipeline.engine.observer import SweepObserver, check_stop
 from pipeline.engine.protocols import BlockPredictor
 from pipeline.engine.reader import RowBuffer
 from pipeline.engine.recipe import Recipe
 from pipeline.errors import PipelineError
-from pipeline.geometry import Block, Blocks, Box
+from pipeline.geometry import Block, Blocks, Box, Cut
 
 _log = logging.getLogger(__name__)
 
@@ -27,105 +29,135 @@ _AHEAD = 4
 """Patches whose scores are finished ahead of the blend."""
 
 
-class _BlockResult(NamedTuple):
-    parts: dict[Box, Any]
-    """By patch what its scores are made of; none for a patch without observed cells."""
-    failed: tuple[Box, ...] = ()
+class _Given(NamedTuple):
+    """What a block gives to a patch, or what all of its blocks give together."""
+
+    piece: Any = None
     error: Exception | None = None
-    repeated: int = 0
+    repeated: bool = False
+
+
+class _Pieces:
+    """Pieces of patches whose other blocks are not computed yet. Methods may be called from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._there: dict[Box, dict[Box, tuple[Cut, _Given]]] = {}
+
+    def put(self, patch: Box, cut: Cut, given: _Given) -> list[tuple[Cut, _Given]]:
+        """Add a piece; return all, in the order of where they are in the patch, if these are the whole of it."""
+        with self._lock:
+            there = self._there.setdefault(patch, {})
+            there[cut.part] = cut, given
+            if sum(part.size for part in there) < prod(cut.patch):
+                return []
+            return [piece for _, piece in sorted(self._there.pop(patch).items(), key=lambda item: item[0])]
 
 
 class BlockNetwork(Network):
-    """Patches of each block of `blocks` together. Rows of blocks are computed one ahead of the one that is blended."""
+    """Patches joined of what `blocks` give them. Rows of blocks are computed one ahead of the one that is blended."""
 
     def __init__(self, predictor: BlockPredictor, recipe: Recipe, blocks: Blocks, region: Box) -> None:
         super().__init__(recipe, predictor.classes, arrays_of(predictor))
-        self._predictor, self._region = predictor, region
-        self._rows = _rows_touching(blocks, region)
-        self.needed = bounds([block.seen for row in self._rows for block in row])
+        self._predictor, self._blocks, self._region = predictor, blocks, region
+        self._pieces = _Pieces()
+        self._joined: dict[Box, _Given] = {}
+        """Patches whose blocks are all computed, until they are blended; none without observed cells."""
+        self.needed = blocks.seen(blocks.touching(region))
         self.reach = blocks.reach
 
     def scored(self, held: RowBuffer, pool: Executor, observer: SweepObserver) -> Iterator[PatchScores]:
         """Yield what each patch gave."""
-        ahead: deque[list[Future[_BlockResult]]] = deque()
+        ahead: deque[list[tuple[Block, Future[None]]]] = deque()
         with ThreadPoolExecutor(1, "finish") as finish:
-            for row in self._rows:
-                held.need(max(block.seen.stop[0] for block in row))
-                ahead.append([pool.submit(self._computed, held, block) for block in row])
+            for row in self._blocks.rows(self._region):
+                held.need(max(row[0].seen.stop[0], row[0].patches[-1].stop[0] + self._recipe.lattice.margin[0]))
+                ahead.append([(block, pool.submit(self._compute, held, block)) for block in row])
                 if len(ahead) > 1:
                     yield from self._finished(ahead.popleft(), finish, observer)
             while ahead:
                 yield from self._finished(ahead.popleft(), finish, observer)
 
     def _finished(
-        self, blocks: Sequence[Future[_BlockResult]], finish: Executor, observer: SweepObserver
+        self, row: Sequence[tuple[Block, Future[None]]], finish: Executor, observer: SweepObserver
     ) -> Iterator[PatchScores]:
-        results = [self._result(block, observer) for block in blocks]
-        parts = dict(chain(*(result.parts.items() for result in results)))
-        errors = {patch: result.error for result in results for patch in result.failed}
+        patches = sorted(chain(*(self._ended(block, done, observer) for block, done in row)))
         waiting: deque[Future[PatchScores]] = deque()
-        for patch in sorted(chain(parts, errors)):
+        for patch in patches:
             if len(waiting) >= _AHEAD:
                 yield self._next(waiting, observer)
-            waiting.append(finish.submit(self._scores, patch, parts.get(patch), errors.get(patch)))
+            waiting.append(finish.submit(self._scores, patch, self._joined.pop(patch, _Given())))
         while waiting:
             yield self._next(waiting, observer)
 
-    def _result(self, block: Future[_BlockResult], observer: SweepObserver) -> _BlockResult:
+    def _ended(self, block: Block, done: Future[None], observer: SweepObserver) -> list[Box]:
+        """Wait until a block is computed, and return the patches that end in it."""
         check_stop(observer)
-        result = block.result()
-        observer.patches_done(len(result.parts) + len(result.failed))
-        observer.patches_repeated(result.repeated)
-        return result
+        done.result()
+        patches = self._wanted(block.ending)
+        observer.patches_done(len(patches))
+        return patches
 
-    def _scores(self, patch: Box, part: Any, error: Exception | None) -> PatchScores:  # noqa: ANN401
-        scores = None
-        if part is not None:
+    def _next(self, waiting: deque[Future[PatchScores]], observer: SweepObserver) -> PatchScores:
+        scored = super()._next(waiting, observer)
+        observer.patches_repeated(scored.repeated)
+        return scored
+
+    def _scores(self, patch: Box, given: _Given) -> PatchScores:
+        scores, error = None, given.error
+        if given.piece is not None and error is None:
             try:
-                scores = clipped(self._checked(self._predictor.scores(part)[None])[0], patch)
+                scores = clipped(self._checked(self._predictor.scores(given.piece)[None])[0], patch)
             except ArithmeticError as wrong:
                 error = wrong
         failures = [] if error is None else [Failure(patch, reason_of(error))]
-        return PatchScores(patch.start[0], [(patch, scores, self._weights.of(patch))], failures, error)
+        return PatchScores(patch.start[0], [(patch, scores, self._weights.of(patch))], failures, error, given.repeated)
 
-    def _computed(self, held: RowBuffer, block: Block) -> _BlockResult:
-        """Compute a block; if that fails, once more."""
-        values, valid = held.read_patch(block.seen)
-        wanted = [patch for patch in block.patches if patch.clip(self._region).size]
-        places = {patch: block.place(patch, self._recipe.lattice.patch) for patch in wanted}
-        margin = self._recipe.lattice.margin
-        observed = [p for p in wanted if valid is None or valid[places[p].grow(margin).slices].any()]
-        parts: dict[Box, Any] = dict.fromkeys(wanted)
+    def _wanted(self, patches: Sequence[Box]) -> list[Box]:
+        return [patch for patch in patches if patch.clip(self._region).size]
+
+    def _compute(self, held: RowBuffer, block: Block) -> None:
+        """Compute a block, and join the patches that only lacked it."""
+        lattice = self._recipe.lattice
+        observed = [patch for patch in self._wanted(block.patches) if held.observed(patch.grow(lattice.margin))]
         if not observed:
-            return _BlockResult(parts)
-        inside = tuple(places[patch] for patch in observed)
-        key = self._repeats.key(values, valid, inside)
-        if (known := self._repeats.get(key)) is not None:
-            return _BlockResult(parts | dict(zip(observed, known, strict=True)), repeated=len(observed))
+            return
+        cuts = [block.cut(patch, lattice.patch) for patch in observed]
+        for patch, cut, given in zip(observed, cuts, self._given(held, block, cuts), strict=True):
+            if pieces := self._pieces.put(patch, cut, given):
+                self._joined[patch] = self._join(pieces)
+
+    def _join(self, pieces: Sequence[tuple[Cut, _Given]]) -> _Given:
+        repeated = all(given.repeated for _, given in pieces)
+        errors = [given.error for _, given in pieces if given.error is not None]
+        if errors:
+            return _Given(error=errors[0])
         try:
-            computed = self._twice(values, valid, inside)
-            self._repeats.keep(key, computed)
+            joined = self._predictor.joined([given.piece for _, given in pieces], [cut for cut, _ in pieces])
+        except ArithmeticError as error:
+            return _Given(error=error)
+        return _Given(joined, repeated=repeated)
+
+    def _given(self, held: RowBuffer, block: Block, cuts: Sequence[Cut]) -> list[_Given]:
+        """Compute a block, unless the same one was seen before; if that fails, once more."""
+        values, valid = held.read_patch(block.seen)
+        key = self._repeats.key(values, valid, tuple(cuts))
+        if (known := self._repeats.get(key)) is not None:
+            return [_Given(piece, repeated=True) for piece in known]
+        try:
+            pieces = self._twice(values, valid, cuts)
         except PipelineError:
             raise
         except Exception as error:
-            return _BlockResult({p: None for p in wanted if p not in observed}, tuple(observed), error)
-        return _BlockResult(parts | dict(zip(observed, computed, strict=True)))
+            return [_Given(error=error) for _ in cuts]
+        self._repeats.keep(key, pieces, sum(piece.nbytes for piece in pieces))
+        return [_Given(piece) for piece in pieces]
 
-    def _twice(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]) -> Sequence[Any]:
+    def _twice(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, cuts: Sequence[Cut]) -> Sequence[Any]:
         try:
-            return self._predictor.parts(values, valid, places)
+            return self._predictor.pieces(values, valid, cuts)
         except PipelineError:
             raise
         except Exception:
             _log.debug("a block failed and is tried again", exc_info=True)
-        return self._predictor.parts(values, valid, places)
-
-
-def _rows_touching(blocks: Blocks, region: Box) -> list[list[Block]]:
-    """Rows of blocks with patches that touch `region`, and of those only such blocks."""
-    touching = ([block for block in row if _touches(block, region)] for _, row in blocks.rows())
-    return [row for row in touching if row]
-
-
-def _touches(block: Block, region: Box) -> bool:
-    return any(patch.clip(region).size for patch in block.patches)
+        return self._predictor.pieces(values, valid, cuts)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import Box, Grid
+from pipeline.geometry import Box, Cut, Grid
 
 
 class Pixels(NamedTuple):
@@ -142,7 +142,7 @@ class Predictor(Protocol):
 
 
 class BlockPredictor(Protocol):
-    """A network that computes the features of neighboring patches once: blocks in, and then scores patch by patch.
+    """A network that computes features once for all patches: blocks in, pieces of patches out, joined to scores.
 
     The same block gives the same bytes, in any thread. If its scores are on a device rather than NumPy arrays, it is a
     `pipeline.engine.arrays.HasArrays` too.
@@ -153,18 +153,30 @@ class BlockPredictor(Protocol):
     threads: int
     """Blocks that may be computed at the same time."""
 
-    def parts(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]) -> Sequence[Any]:
-        """Return what the scores of each patch are made of; small, for it is kept until its lattice row is blended.
+    def pieces(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, cuts: Sequence[Cut]) -> Sequence[Any]:
+        """Return what a block gives to each patch; kept until the other blocks of that patch are computed.
+
+        A piece has `nbytes`, and is not changed by anyone.
 
         Args:
             values: Values `(channels, *seen)` of the block.
             valid: Valid cells `(*seen)`; None: all.
-            places: Where the patches are in the block, without their margin.
+            cuts: Where the patches are in the block, without their margin.
 
         """
         ...
 
-    def scores(self, part: Any) -> Any:  # noqa: ANN401
+    def joined(self, pieces: Sequence[Any], cuts: Sequence[Cut]) -> Any:  # noqa: ANN401
+        """Return what the scores of a patch are made of; small, for it is kept until its lattice row is blended.
+
+        Args:
+            pieces: What each block gave, in the order of where they are in the patch.
+            cuts: The cut of each.
+
+        """
+        ...
+
+    def scores(self, joined: Any) -> Any:  # noqa: ANN401
         """Return scores `(classes, *patch)` of a patch, as `Predictor` does."""
         ...
 

@@ -65,6 +65,11 @@ class RowBuffer:
                 whole[to] = valid[at]
         return whole
 
+    def observed(self, box: Box) -> bool:
+        """Return whether any cell of `box` that is inside the grid is valid; its rows are held."""
+        valid = self.valid(box.clip(self._whole))
+        return valid is None or bool(valid.any())
+
     def _cut(self, box: Box) -> Pixels:
         values = np.empty((self._source.channels, *box.shape), self._source.dtype)
         for to, at, pixels in self._parts(box):

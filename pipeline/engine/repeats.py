@@ -15,8 +15,8 @@ _STEP = 16
 """Along the last two axes, one value in so many is looked at to tell whether values may have been seen before."""
 _SEEN, _KEPT = 256, 4
 """Samples of values that are remembered, and results."""
-LARGEST = 16 << 20
-"""Bytes of the largest result that is kept: scores of many classes are computed again instead."""
+BYTES = 64 << 20
+"""Most bytes of the results that are kept: what is larger is computed again instead."""
 
 
 class Repeats:
@@ -30,7 +30,7 @@ class Repeats:
     def __init__(self) -> None:
         self._lock = Lock()
         self._samples: OrderedDict[bytes, bool] = OrderedDict()
-        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def key(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, where: Hashable = None) -> Hashable | None:
         """Return the key of values `(channels, *seen)` with `valid` cells `(*seen)`, or None for new ones.
@@ -48,16 +48,18 @@ class Repeats:
             if key not in self._results:
                 return None
             self._results.move_to_end(key)
-            return self._results[key]
+            return self._results[key][0]
 
     def keep(self, key: Hashable | None, result: Any, size: int = 0) -> None:  # noqa: ANN401
-        """Keep a result of `size` bytes in place of the one that was used least lately.
+        """Keep a result of `size` bytes in place of those that were used least lately.
 
-        Nothing is kept for the key None, or of more than `LARGEST` bytes.
+        Nothing is kept for the key None, or of more than `BYTES`.
         """
-        if key is not None and size <= LARGEST:
+        if key is not None and size <= BYTES:
             with self._lock:
-                _put(self._results, key, result, _KEPT)
+                _put(self._results, key, (result, size), _KEPT)
+                while sum(kept for _, kept in self._results.values()) > BYTES:
+                    self._results.popitem(last=False)
 
 
 def _put(entries: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -> bool:

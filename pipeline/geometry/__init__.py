@@ -3,7 +3,7 @@
 May import errors, classes and files, and NumPy as the only library.
 """
 
-from pipeline.geometry.blocks import Block, Blocks, padded_shape
+from pipeline.geometry.blocks import Block, Blocks, Cut, padded_shape
 from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.lattice import Lattice, reflect
@@ -14,6 +14,7 @@ __all__ = [
     "Block",
     "Blocks",
     "Box",
+    "Cut",
     "Grid",
     "Lattice",
     "Region",

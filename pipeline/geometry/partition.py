@@ -24,7 +24,7 @@ def split_for_workers(
 
     Slabs are also cut into strips at multiples of `side`: the squarer runs are, the fewer patches they share. More runs
     are shared out more evenly, and fewer compute less twice; those are returned that end first if each worker takes the
-    next one when it is free. `blocks` are computed as a whole.
+    next one when it is free. `blocks` are computed as a whole, and each counts as the patches that end in it.
     """
     count = _Count(lattice, blocks)
     choices = [runs for runs in _choices(slabs, workers, side) if len(runs) >= min(workers, len(slabs))]
@@ -90,5 +90,5 @@ class _Count:
         first, last = bisect_right(starts, start - self._lattice.patch[axis]), bisect_left(starts, stop)
         if self._blocks is None:
             return slice(first, last)
-        edges = self._blocks.edges[axis]
-        return slice(edges[bisect_right(edges, first) - 1], edges[bisect_left(edges, last)])
+        blocks, counts = self._blocks.needed(axis, slice(first, last)), self._blocks.counts[axis]
+        return slice(counts[blocks.start], counts[blocks.stop])

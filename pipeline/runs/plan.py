@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.protocols import BlockPredictor, Predictor
-from pipeline.geometry import Box, split_runs
+from pipeline.geometry import Box, Cut, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.domain import remarks_on
@@ -137,10 +137,17 @@ def _call(sweep: ViewSweep, predictor: Predictor | BlockPredictor) -> tuple[Call
         noise = _noise((alone.batch, sweep.prepared.channels, *sweep.lattice.input_shape))
         return lambda: alone(noise, None), alone.batch
     together = cast("BlockPredictor", predictor)
-    block = max((block for _, row in sweep.view.blocks.rows() for block in row), key=lambda block: block.seen.size)
-    places = [block.place(patch, sweep.lattice.patch) for patch in block.patches]
+    block = sweep.view.blocks.largest()
+    cuts = [block.cut(patch, sweep.lattice.patch) for patch in block.patches]
     noise = _noise((sweep.prepared.channels, *block.seen.shape))
-    return lambda: [*map(together.scores, together.parts(noise, None, places))], len(places)
+    return lambda: _call_block(together, noise, cuts), len(block.ending)
+
+
+def _call_block(predictor: BlockPredictor, noise: NDArray[np.float32], cuts: Sequence[Cut]) -> None:
+    """Compute a block, and the scores of the patches that lie in it."""
+    for piece, cut in zip(predictor.pieces(noise, None, cuts), cuts, strict=True):
+        if cut.complete:
+            predictor.scores(predictor.joined([piece], [cut]))
 
 
 def _noise(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -192,7 +192,7 @@ class PreparedJob:
     def _of_features(self) -> dict[str, Any]:
         """Return how patches share features; nothing if each computes its own, as older versions did."""
         blocks = [view.blocks for view in self.views if view.blocks is not None]
-        return {"features": self._of_views([{"block": of.size, "halo": of.halo} for of in blocks])} if blocks else {}
+        return {"features": self._of_views([{"cells": of.size, "halo": of.halo} for of in blocks])} if blocks else {}
 
     def _of_card(self) -> dict[str, Any]:
         return {

@@ -26,6 +26,9 @@ READ_ROWS = {2: 512, 3: 32}
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
 
+_WIDEST = 2048
+"""Channels of features, at most."""
+
 
 @dataclass(frozen=True)
 class ViewSweep:
@@ -77,7 +80,7 @@ class ViewSweep:
         return split_for_workers(self.lattice, slabs, workers, STRIP[len(self.grid.shape)], self.view.blocks)
 
     def memory(self, width: int | None = None) -> int:
-        """Return the bytes that the sweep holds: overlaps carried over, rows read ahead, slabs, a block of the file.
+        """Return the bytes that the sweep holds: what is carried over, rows read ahead, slabs, a block of the file.
 
         Args:
             width: Columns of a strip; None: whole rows.
@@ -86,7 +89,7 @@ class ViewSweep:
         *rows, columns = self.grid.shape
         across = prod(rows[1:]) * min(columns, (width or columns) + self.lattice.patch[-1])
         written = 3 * bytes_per_cell(self.decisions) * SLAB_ROWS[len(self.grid.shape)]
-        return self.prepared.held + across * (self._carried() + self._read() + written)
+        return self.prepared.held + across * (self._carried() + self._shared() + self._read() + written)
 
     def _carried(self) -> int:
         """Bytes of the sums that are carried over, for each column."""
@@ -102,11 +105,31 @@ class ViewSweep:
         return self.prepared.channels * self.prepared.itemsize * (patch + 2 * margin + ahead + self._read_for_blocks())
 
     def _read_for_blocks(self) -> int:
-        """Rows that are read beyond those of one patch: of a row of blocks, of the next one, and of their halo."""
+        """Rows that are read beyond those of one patch: of a row of blocks, of the next one, and below it."""
         if self.view.blocks is None:
             return 0
-        step = self.lattice.patch[0] - self.lattice.overlap[0]
-        return (2 * self.view.blocks.size[0] - 1) * step + 2 * self.view.blocks.halo[0]
+        patch = self.lattice.patch[0]
+        return 2 * max(self.view.blocks.size[0], patch) + max(self.view.blocks.halo[0], patch)
+
+    def _shared(self) -> int:
+        """Bytes, for each column, of patches whose features are shared: until they are joined, and until blended.
+
+        Where a block ends, the rows of patches that go on are kept as the direct part of the head and as averages; of
+        joined ones, coarse scores. All this is there for two rows of blocks.
+        """
+        units, blocks, network = self.view.units, self.view.blocks, self.prepared.card.network
+        if units is None or blocks is None:
+            return 0
+        dense = prod(model / (native * units.stride) for model, native in zip(units.model, units.native, strict=True))
+        step, *steps = (
+            patch - overlap for patch, overlap in zip(self.lattice.patch, self.lattice.overlap, strict=True)
+        )
+        rows = range(self.lattice.overlap[0], 0, -step)
+        direct = sum(rows) * dense * network.head_channels
+        averages = len(rows) * sum(side**2 for side in network.bins) * _WIDEST / prod(steps)
+        patches = ceil(max(blocks.size[0], self.lattice.patch[0]) / step) / prod(steps)
+        coarse = patches * prod(self.lattice.patch) * dense * network.classes
+        return ceil(2 * 4 * (direct + averages + coarse) * self.prepared.augmentation.cost)
 
     def _strip(self, budget: int | None) -> int | None:
         """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""

@@ -40,7 +40,7 @@ class View:
     units: Units | None = None
     """Cells and model pixels that correspond, where patches share features."""
     blocks: Blocks | None = None
-    """Blocks of patches that share features; None: each patch computes its own."""
+    """Blocks whose features patches share; None: each patch computes its own."""
     spacing: Spacing | None = None
     """Height and width of a cell, in millimeters (volumes) or meters on the ground; None: the model has none."""
 
@@ -114,9 +114,8 @@ def _shared_view(grid: Grid, spacing: Spacing | None, card: Card, job: Job) -> V
     units = units_of(card, spacing, TTA.of(job.tta))
     lattice = _lattice(grid, spacing, card, job, units)
     rows, columns = lattice.patch[-2:]
-    across = units.patches((rows, columns), (lattice.overlap[-2], lattice.overlap[-1]))
     before = (1,) * (len(grid.shape) - 2)
-    blocks = Blocks(lattice, (*before, *across), (*(0 for _ in before), *units.halo()))
+    blocks = Blocks(lattice, (*before, *units.block()), (*(0 for _ in before), *units.halo()))
     pixels = units.pixels((rows, columns))
     return View(None, None, grid, lattice, pixels, units=units, blocks=blocks, spacing=spacing)
 

@@ -16,7 +16,7 @@ from pipeline.engine.arrays import arrays_of
 from pipeline.engine.protocols import Predictor
 from pipeline.engine.reader import read_patch
 from pipeline.errors import counted
-from pipeline.geometry import Box, Lattice
+from pipeline.geometry import Box, Cut, Lattice
 from pipeline.models.inference.device import fast_in_bf16
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.runtime import InferenceModel
@@ -85,8 +85,10 @@ class _Trial:
             return self.predictor(patch.values[None], None if patch.valid is None else patch.valid[None])[0]
         lattice = self.sweep.lattice
         place = Box(lattice.margin, tuple(m + side for m, side in zip(lattice.margin, lattice.patch, strict=True)))
-        (part,) = self.predictor.parts(patch.values, patch.valid, [place])
-        return self.predictor.scores(part)
+        cut = Cut.whole(place)
+        return self.predictor.scores(
+            self.predictor.joined(self.predictor.pieces(patch.values, patch.valid, [cut]), [cut])
+        )
 
 
 def _label_agreement(trial: _Trial, reference: _Trial, patches: Sequence[Pixels]) -> Iterator[float]:

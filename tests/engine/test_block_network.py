@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import add
 from threading import Event
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine import Recipe, Scores, sweep
+from pipeline.engine import Recipe, Scores, block_network, sweep
 from pipeline.errors import Interrupted
 from pipeline.geometry import Block, Blocks, Box, Lattice, cut_slabs, padded_shape
 from pipeline.geometry import blocks as blocks_module
@@ -42,7 +43,7 @@ class Smoothing(BlockIdentity):
 
 @given(
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
     SEED,
     st.integers(1, 40),
     st.integers(1, 40),
@@ -69,24 +70,24 @@ def smoothed(size: tuple[int, int], halo: tuple[int, int]) -> np.ndarray:
 
 def test_with_a_halo_as_wide_as_the_network_sees_blocks_of_all_sizes_give_what_one_block_gives():
     whole = smoothed((99, 99), (0, 0))
-    for size in ((1, 1), (2, 3), (4, 1)):
+    for size in ((1, 1), (8, 12), (5, 16)):
         np.testing.assert_allclose(smoothed(size, (1, 1)), whole, atol=1e-6)
         assert np.abs(smoothed(size, (0, 0)) - whole).max() > 1e-2
 
 
 def differs(halo: tuple[int, int] = (1, 1)) -> bool:
-    """Whether blocks of two by two patches give anything but what they should."""
-    return bool(np.abs(smoothed((2, 2), halo) - smoothed((99, 99), (0, 0))).max() > 1e-2)
+    """Whether small blocks give anything but what they should."""
+    return bool(np.abs(smoothed((12, 12), halo) - smoothed((99, 99), (0, 0))).max() > 1e-2)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_halo_that_is_forgotten_on_one_side_is_caught(monkeypatch, axis):
     whole = Blocks._block
 
-    def cut(self, starts):
-        block = whole(self, starts)
+    def cut(self, at):
+        block = whole(self, at)
         start = list(block.seen.start)
-        start[axis] = starts[axis][0]
+        start[axis] = block.cells.start[axis]
         return replace(block, seen=Box(tuple(start), block.seen.stop))
 
     assert not differs()
@@ -94,37 +95,56 @@ def test_a_halo_that_is_forgotten_on_one_side_is_caught(monkeypatch, axis):
     assert differs()
 
 
-def test_a_patch_that_takes_its_part_from_elsewhere_is_caught(monkeypatch):
-    place = Block.place
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_patch_that_takes_its_part_from_elsewhere_is_caught(monkeypatch, axis):
+    cut = Block.cut
 
     def shifted(self, patch, shape):
-        box = place(self, patch, shape)
-        return Box((max(0, box.start[0] - 1), box.start[1]), (max(0, box.start[0] - 1) + shape[0], box.stop[1]))
+        found = cut(self, patch, shape)
+        step = tuple(-1 if at == axis and found.place.start[at] else 0 for at in range(2))
+        return replace(
+            found, place=Box(*(tuple(map(add, corner, step)) for corner in (found.place.start, found.place.stop)))
+        )
 
-    monkeypatch.setattr(Block, "place", shifted)
+    monkeypatch.setattr(Block, "cut", shifted)
+    assert differs()
+
+
+def test_pieces_that_change_places_are_caught(monkeypatch):
+    put = block_network._Pieces.put
+
+    def swapped(self, patch, cut, given):
+        pieces = put(self, patch, cut, given)
+        if len(pieces) < 2:
+            return pieces
+        (first, one), (second, other), *rest = pieces
+        return [(first, other), (second, one), *rest]
+
+    assert not differs()
+    monkeypatch.setattr(block_network._Pieces, "put", swapped)
     assert differs()
 
 
 def test_blocks_that_move_with_the_run_are_caught(monkeypatch):
     """Without a halo as wide as the network sees, other blocks give other bytes."""
-    before, even = smoothed((2, 2), (0, 0)), blocks_module._even
+    before, edges = smoothed((12, 12), (0, 0)), blocks_module._edges
 
-    def moved(starts, size):
-        first, *others = even(starts, size)
-        return ((*first, *others[0]), *others[1:]) if others else (first,)
+    def moved(ends, size):
+        first, _, *others = edges(ends, size)
+        return first, *others
 
-    assert smoothed((2, 2), (0, 0)).tobytes() == before.tobytes()
-    monkeypatch.setattr(blocks_module, "_even", moved)
-    assert smoothed((2, 2), (0, 0)).tobytes() != before.tobytes()
+    assert smoothed((12, 12), (0, 0)).tobytes() == before.tobytes()
+    monkeypatch.setattr(blocks_module, "_edges", moved)
+    assert smoothed((12, 12), (0, 0)).tobytes() != before.tobytes()
 
 
 @dataclass
 class Noting(BlockIdentity):
     calls: list[int] = field(default_factory=list)
 
-    def parts(self, values, valid, places):
-        self.calls.append(len(places))
-        return super().parts(values, valid, places)
+    def pieces(self, values, valid, cuts):
+        self.calls.append(len(cuts))
+        return super().pieces(values, valid, cuts)
 
 
 def test_patches_without_an_observation_are_not_predicted():
@@ -133,7 +153,7 @@ def test_patches_without_an_observation_are_not_predicted():
     network = Noting(1)
     lattice = Lattice(SHAPE, (8, 8), (0, 0), (0, 0))
     swept(
-        ArraySource(np.ones((1, *SHAPE), np.float32), valid), network, lattice, blocks=Blocks(lattice, (2, 2), (4, 4))
+        ArraySource(np.ones((1, *SHAPE), np.float32), valid), network, lattice, blocks=Blocks(lattice, (16, 16), (4, 4))
     )
     assert network.calls == [1]
 
@@ -141,7 +161,7 @@ def test_patches_without_an_observation_are_not_predicted():
 def test_only_blocks_that_touch_the_run_are_computed():
     network, source = Noting(1), ArraySource(image((64, 64), 0, channels=1))
     lattice = Lattice((64, 64), (8, 8), (0, 0), (0, 0))
-    recipe = Recipe(lattice, "gaussian", (Scores((1,)),), Blocks(lattice, (2, 2), (8, 8)))
+    recipe = Recipe(lattice, "gaussian", (Scores((1,)),), Blocks(lattice, (16, 16), (8, 8)))
     sweep(source, network, ArraySink.like((1,), (64, 64), np.float32), recipe, (Box((16, 0), (24, 64)),))
     assert network.calls == [2] * 4
     assert max(box.stop[0] for box in source.reads) <= 40
@@ -150,22 +170,22 @@ def test_only_blocks_that_touch_the_run_are_computed():
 class Fragile(BlockIdentity):
     """A network that cannot compute blocks with a value above 200, and whose scores above 100 are none."""
 
-    def parts(self, values, valid, places):
+    def pieces(self, values, valid, cuts):
         if values.max() > 200:
             raise ArithmeticError("too large")
-        return super().parts(values, valid, places)
+        return super().pieces(values, valid, cuts)
 
-    def scores(self, part):
-        return super().scores(np.where(part > 100, np.nan, part))
+    def scores(self, joined):
+        return super().scores(np.where(joined > 100, np.nan, joined))
 
 
-@pytest.mark.parametrize(("value", "patches"), [(150, 1), (250, 2)])
-def test_what_fails_is_nodata(value, patches):
+@pytest.mark.parametrize(("value", "overlap", "patches"), [(150, 0, 1), (250, 0, 4), (150, 4, 2), (250, 4, 12)])
+def test_what_fails_is_nodata(value, overlap, patches):
     values = np.ones((1, *SHAPE), np.float32)
     values[0, 20, 3] = value
-    lattice = Lattice(SHAPE, (8, 8), (0, 0), (0, 0))
+    lattice = Lattice(SHAPE, (8, 8), (overlap, overlap), (0, 0))
     sink = ArraySink.like((1,), SHAPE, np.float32)
-    recipe = Recipe(lattice, "gaussian", (Scores((1,)),), Blocks(lattice, (2, 2), (0, 0)))
+    recipe = Recipe(lattice, "gaussian", (Scores((1,)),), Blocks(lattice, (16 - overlap, 16 - overlap), (0, 0)))
     failures = sweep(ArraySource(values), Fragile(1), sink, recipe, cut_slabs(SHAPE, 8))
     assert len(failures) == patches
     spoilt = np.zeros(SHAPE, bool)
@@ -179,7 +199,7 @@ def test_what_fails_is_nodata(value, patches):
 def test_a_network_that_fails_everywhere_ends_the_sweep():
     everywhere = ArraySource(np.full((1, *SHAPE), 250, np.float32))
     with pytest.raises(ArithmeticError, match="too large"):
-        swept(everywhere, Fragile(1), LATTICE, blocks=Blocks(LATTICE, (2, 2), (0, 0)))
+        swept(everywhere, Fragile(1), LATTICE, blocks=Blocks(LATTICE, (12, 12), (0, 0)))
 
 
 def test_a_stopped_sweep_ends_before_the_last_block():
@@ -193,7 +213,7 @@ def test_a_stopped_sweep_ends_before_the_last_block():
             lattice,
             height=8,
             observer=Callbacks(stop, slab_done=lambda _: stop.set()),
-            blocks=Blocks(lattice, (1, 1), (0, 0)),
+            blocks=Blocks(lattice, (8, 8), (0, 0)),
         )
     assert len(network.calls) < 50
 
@@ -217,6 +237,6 @@ def test_memory_does_not_grow_with_the_input():
         lattice,
         height=4,
         observer=Callbacks(slab_done=committed),
-        blocks=Blocks(lattice, (3, 3), (8, 8)),
+        blocks=Blocks(lattice, (16, 16), (8, 8)),
     )
     assert final[0] == 800

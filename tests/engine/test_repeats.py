@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.engine import network as network_module
-from pipeline.engine.repeats import LARGEST, Repeats
+from pipeline.engine.repeats import BYTES, Repeats
 from pipeline.geometry import Blocks, Lattice
 from tests.support.fakes import ArraySource, BlockIdentity, Identity, swept
 from tests.support.observers import Callbacks
@@ -29,9 +29,9 @@ class Noting(Identity):
 class NotingBlocks(BlockIdentity):
     calls: list[int] = field(default_factory=list)
 
-    def parts(self, values, valid, places):
-        self.calls.append(len(places))
-        return super().parts(values, valid, places)
+    def pieces(self, values, valid, cuts):
+        self.calls.append(len(cuts))
+        return super().pieces(values, valid, cuts)
 
 
 def sea(coast: int = 32) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_a_patch_is_computed_twice_at_most(batch):
 
 def test_a_block_is_computed_twice_at_most():
     network = NotingBlocks(2, threads=1)
-    result, repeated = swept_with(network, sea(), blocks=Blocks(LATTICE, (1, 2), (0, 0)))
+    result, repeated = swept_with(network, sea(), blocks=Blocks(LATTICE, (16, 32), (0, 0)))
     assert sum(network.calls) + repeated == len(LATTICE)
     assert repeated == 28
     np.testing.assert_allclose(result, sea(), atol=2e-6)
@@ -111,10 +111,13 @@ def test_memory_is_bounded_whatever_the_number_of_classes():
     repeats, values = Repeats(), np.zeros((1, 16, 16))
     repeats.key(values, None)
     key = repeats.key(values, None)
-    repeats.keep(key, "scores", LARGEST + 1)
+    repeats.keep(key, "scores", BYTES + 1)
     assert repeats.get(key) is None
-    repeats.keep(key, "scores", LARGEST)
+    repeats.keep(key, "scores", BYTES)
     assert repeats.get(key) == "scores"
+    repeats.keep("another", "smaller", 1)
+    assert repeats.get(key) is None
+    assert repeats.get("another") == "smaller"
 
 
 def test_a_network_that_fails_on_repeated_values_fails_each_time():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
-from pipeline.geometry import Blocks, Lattice, covered, cut_slabs
+from pipeline.geometry import Blocks, Box, Lattice, covered, cut_slabs
 from pipeline.geometry.partition import patches_of, recomputed, split_for_workers
 from pipeline.runs.cluster import map_distributed
 
@@ -24,7 +25,7 @@ def layouts(draw):
     shape = draw(st.integers(1, 20_000)), draw(st.integers(1, 5000))
     patch, overlap = draw(st.integers(48, 600)), draw(st.integers(0, 31))
     lattice = Lattice(shape, (patch, patch), (overlap, overlap), (0, 0))
-    blocks = draw(st.none() | st.integers(1, 5).map(lambda size: Blocks(lattice, (size, size), (64, 64))))
+    blocks = draw(st.none() | st.integers(48, 2000).map(lambda size: Blocks(lattice, (size, size), (64, 64))))
     return lattice, cut_slabs(shape, ROWS), blocks
 
 
@@ -37,21 +38,16 @@ def test_each_cell_is_in_one_run_and_patches_are_counted_as_they_are_computed(la
     assert covered(slabs, parts) == set(slabs)
     assert all(start % SIDE == 0 for part in parts for start in part.start)
     assert len(runs) >= min(workers, len(slabs)), "as rows alone would give"
-    whole = blocks or Blocks(lattice, (1, 1), (0, 0))
-    rows = [[block.patches for block in row] for _, row in whole.rows()]
-    together = [
-        [{p.start for p in patches} for patches in row if touched(patches, run)] for run in runs for row in rows
-    ]
-    computed = [start for blocks_of_run in together for starts in blocks_of_run for start in starts]
+    regions = [Box(run[0].start, run[-1].stop) for run in runs]
+    if blocks is None:
+        computed = [start for region in regions for start in product(*lattice.touching(region))]
+    else:
+        rows = [row for region in regions for row in blocks.rows(region)]
+        computed = [patch.start for row in rows for block in row for patch in block.ending]
     assert len(computed) == patches_of(lattice, runs, blocks)
     assert recomputed(lattice, runs, blocks) == pytest.approx(len(computed) / len(set(computed)) - 1)
     longest = [patches_of(lattice, [run], blocks) for run in runs]
     assert longest == sorted(longest, reverse=True)
-
-
-def touched(patches, run):
-    """Whether a run sweeps cells of any of these patches."""
-    return any(patch.clip(slab).size for patch in patches for slab in run)
 
 
 def test_an_input_of_few_rows_is_cut_across():
@@ -69,20 +65,28 @@ def test_the_work_of_a_large_input_is_shared_out_evenly_and_little_of_it_is_done
     assert len(runs) > 1.9 * workers, "a slow worker leaves a run to others"
 
 
-def last_end(lattice, runs, workers):
+def last_end(lattice, runs, workers, blocks=None):
     """When the last run ends, in patches, if each worker takes the next one when it is free."""
     ends = [0] * workers
     for run in runs:
-        ends[ends.index(min(ends))] += patches_of(lattice, [run])
+        ends[ends.index(min(ends))] += patches_of(lattice, [run], blocks)
     return max(ends)
 
 
 def test_workers_that_compute_blocks_as_a_whole_get_runs_that_cut_few_of_them():
     """Blocks of 3 x 3 patches without overlap: at their borders nothing is computed twice."""
     lattice = Lattice((18 * 1024, 18 * 1024), (1024, 1024), (0, 0), (0, 0))
-    slabs, blocks = cut_slabs(lattice.shape, ROWS), Blocks(lattice, (3, 3), (64, 64))
+    slabs, blocks = cut_slabs(lattice.shape, ROWS), Blocks(lattice, (3072, 3072), (64, 64))
     assert recomputed(lattice, split_for_workers(lattice, slabs, 9, SIDE, blocks), blocks) == 0
     assert recomputed(lattice, split_for_workers(lattice, slabs, 5, SIDE), blocks) > 0.1
+
+
+@pytest.mark.parametrize(("side", "least"), [(256, 0.77), (512, 0.77)])
+def test_blocks_that_share_halves_of_patches_are_rarely_computed_by_two_workers(side, least):
+    lattice = Lattice((100_000, 100_000), (side, side), (side // 2, side // 2), (0, 0))
+    blocks = Blocks(lattice, (1024, 1024), (64, 64))
+    runs = split_for_workers(lattice, cut_slabs(lattice.shape, ROWS), 64, SIDE, blocks)
+    assert len(lattice) / 64 / last_end(lattice, runs, 64, blocks) > least
 
 
 @given(st.data())

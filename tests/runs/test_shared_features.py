@@ -46,7 +46,7 @@ def shared(job) -> NDArray[np.uint8]:
 def test_it_is_recorded(job, shared):
     made = mask_info(job.output).provenance
     assert made is not None
-    assert made["features"] == {"block": [15, 15], "halo": [64, 64]}
+    assert made["features"] == {"cells": [1024, 1024], "halo": [64, 64]}
     assert "features" not in prepare(replace(job, features=None), CPU).fingerprint()
 
 
@@ -75,7 +75,7 @@ def test_labels_are_near_those_of_patches_by_themselves(tmp_path):
     assert 0.95 < (found[0] == found[1]).mean() < 1
 
 
-@pytest.mark.parametrize("resources", [{"workers": 2}, {"memory": 3_000_000}, {"rows": 2048}], ids=str)
+@pytest.mark.parametrize("resources", [{"workers": 2}, {"memory": 4_000_000}, {"rows": 2048}], ids=str)
 def test_it_is_the_same_however_it_is_cut(job, shared, resources, tmp_path):
     other = replace(job, output=tmp_path / "other.tif")
     segment(other, replace(CPU, **resources))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import Labels, Pixels, Recipe, Scores, Source, SourceInfo, SweepObserver, sweep
-from pipeline.geometry import Blocks, Box, Grid, Lattice, cut_slabs, split_runs
+from pipeline.geometry import Blocks, Box, Cut, Grid, Lattice, cut_slabs, split_runs
 
 
 def grid_of(shape: tuple[int, ...]) -> Grid:
@@ -69,17 +69,23 @@ class BlockIdentity:
     classes: int
     threads: int = 2
 
-    def parts(
-        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]
+    def pieces(
+        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, cuts: Sequence[Cut]
     ) -> Sequence[NDArray[Any]]:
         features = self.features(values)
-        return [features[(slice(None), *place.slices)] for place in places]
+        return [features[(slice(None), *cut.place.slices)] for cut in cuts]
 
     def features(self, values: NDArray[Any]) -> NDArray[Any]:
         return values
 
-    def scores(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        return part.astype(np.float32)
+    def joined(self, pieces: Sequence[NDArray[Any]], cuts: Sequence[Cut]) -> NDArray[Any]:
+        whole = np.empty((len(pieces[0]), *cuts[0].patch), pieces[0].dtype)
+        for piece, cut in zip(pieces, cuts, strict=True):
+            whole[(slice(None), *cut.part.slices)] = piece
+        return whole
+
+    def scores(self, joined: NDArray[Any]) -> NDArray[np.float32]:
+        return joined.astype(np.float32)
 
 
 @dataclass

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pipeline.models.networks.patch_head import PatchHead
+
 Trunk = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -16,7 +18,7 @@ class Halves:
 
     trunk: Trunk
     """Image to features and the direct part of the head: `(n, c, h / output_stride, w / output_stride)` each."""
-    head: Callable[[Tensor, Tensor], Tensor]
-    """A part of both to scores `(n, classes, *part)`, float32 or wider."""
+    head: PatchHead
+    """A patch of both to scores `(n, classes, *patch)`, float32 or wider."""
     align_corners: bool
     """How coarse scores are resized."""

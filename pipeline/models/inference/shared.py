@@ -16,28 +16,57 @@ from torch import Tensor
 
 from pipeline.engine.arrays import HOST, Arrays
 from pipeline.errors import ModelError
-from pipeline.geometry import Box
+from pipeline.geometry import Cut
 from pipeline.models.card import Pair
 from pipeline.models.inference.cpu import one_thread
+from pipeline.models.inference.feature_cells import FeatureCells, Slices
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import current_device
 from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.passes import resample, stack_slices, turned, unturned
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
-from pipeline.models.inference.tta import NO_AUGMENTATION, TTA, Turn
+from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
 from pipeline.models.inference.units import Units
 from pipeline.models.networks.folded import resized_to
 
 
 @dataclass(frozen=True)
-class Part:
+class _Share:
+    """What a block gives to a part of a patch in one pass."""
+
+    pooled: Tensor
+    """What it adds to the averages over the cells of the pyramid, `(1, cells, c)`."""
+    direct: Tensor
+    """Its direct part of the head, `(1, c, h, w)`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a block gives to a patch that lies in other blocks too."""
+
+    shares: tuple[_Share, ...]
+    """For each pass."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(share.pooled.nbytes + share.direct.nbytes for share in self.shares)
+
+
+@dataclass(frozen=True)
+class Joined:
     """What the scores of a patch are made of."""
 
-    coarse: tuple[tuple[Pair, Tensor], ...]
-    """For each scale and turn, height and width in model pixels, and coarse scores `(1, classes, h, w)`."""
-    size: Pair
-    """Height and width of the patch in cells of the input."""
+    coarse: tuple[Tensor, ...]
+    """For each pass, coarse scores `(1, classes, h, w)`, turned back."""
+    patch: tuple[int, ...]
+    """Shape of the patch."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(coarse.nbytes for coarse in self.coarse)
 
 
 class SharedPredictor:
@@ -70,56 +99,71 @@ class SharedPredictor:
         self._device = torch.device(model.numerics.device)
         self.arrays = HOST if model.numerics.on_cpu else TensorArrays(self._device)
         self._halves = _halves_of(model)
-        self._card, self._scaling, self._units, self._augmentation = model.card, scaling, units, augmentation
+        self._card, self._scaling = model.card, scaling
+        self._passes = [
+            FeatureCells(units.native, units.at(scale), units.stride, turn)
+            for scale in augmentation.scales
+            for turn in augmentation.turns
+        ]
 
-    def parts(self, values: NDArray[Any], valid: NDArray[np.bool_] | None, places: Sequence[Box]) -> Sequence[Part]:
-        """Return what is left to do for each patch at `places` in a block of values `(channels, *seen)`."""
+    def pieces(
+        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, cuts: Sequence[Cut]
+    ) -> Sequence[Piece | Joined]:
+        """Return what a block of values `(channels, *seen)` gives to each patch; to whole ones, coarse scores."""
         scaled = self._scaling(values[None], None if valid is None else valid[None])
         with self._computing():
             image = stack_slices(scaled).to(self._device)
-            passes = [self._coarse(image, scale, places) for scale in self._augmentation.scales]
-        sizes = [(place.shape[-2], place.shape[-1]) for place in places]
-        return [Part(tuple(one for scale in passes for one in scale[at]), size) for at, size in enumerate(sizes)]
+            passes = [self._given(image, cells, cuts) for cells in self._passes]
+        return [_piece(cut, given) for cut, given in zip(cuts, zip(*passes, strict=True), strict=True)]
 
-    def scores(self, part: Part) -> Any:  # noqa: ANN401  (of `arrays`)
+    def joined(self, pieces: Sequence[Piece | Joined], cuts: Sequence[Cut]) -> Joined:
+        """Return the coarse scores of a patch: its averages are summed up, its direct parts put in place."""
+        first = pieces[0]
+        if isinstance(first, Joined):
+            return first
+        with self._computing():
+            shares = zip(*(piece.shares for piece in pieces if isinstance(piece, Piece)), strict=True)
+            coarse = [self._join(cells, given, cuts) for cells, given in zip(self._passes, shares, strict=True)]
+        return Joined(tuple(coarse), cuts[0].patch)
+
+    def scores(self, joined: Joined) -> Any:  # noqa: ANN401  (of `arrays`)
         """Return scores `(classes, h, w)`, or `(classes, 1, h, w)` for volumes."""
         with self._computing():
-            passes = (self._on_cells(coarse, seen, part.size) for seen, coarse in part.coarse)
-            scores = reduce(torch.add, passes) / len(part.coarse)
+            both = zip(joined.coarse, self._passes, strict=True)
+            passes = (self._on_cells(coarse, cells, joined.patch) for coarse, cells in both)
+            scores = reduce(torch.add, passes) / len(joined.coarse)
         planes = scores[0] if self._card.kind == "scene" else scores[0][:, None]
         return planes.numpy() if self.arrays is HOST else planes
 
-    def _on_cells(self, coarse: Tensor, seen: Pair, size: Pair) -> Tensor:
-        scores = resample(resized_to(coarse, seen, align_corners=self._halves.align_corners), size)
+    def _on_cells(self, coarse: Tensor, cells: FeatureCells, patch: tuple[int, ...]) -> Tensor:
+        resized = resized_to(coarse, cells.pixels(patch), align_corners=self._halves.align_corners)
+        scores = resample(resized, (patch[-2], patch[-1]))
         return scores.softmax(1) if self._card.averaging == "softmax" else scores
 
-    def _coarse(self, image: Tensor, scale: float, places: Sequence[Box]) -> list[list[tuple[Pair, Tensor]]]:
-        """Return for each place what each turn gives at one scale."""
-        unit = self._units.at(scale)
-        height, width = (
-            length // native * side
-            for length, native, side in zip(image.shape[-2:], self._units.native, unit, strict=True)
-        )
-        resampled = resample(image, (height, width))
-        found: list[list[tuple[Pair, Tensor]]] = [[] for _ in places]
-        for turn in self._augmentation.turns:
-            features, direct = self._halves.trunk(turned(resampled, turn))
-            for place, passes in zip(places, found, strict=True):
-                seen = self._seen(place, unit)
-                cut = _turned_slices(seen, (height, width), turn, self._units.stride)
-                coarse = self._halves.head(features[cut], direct[cut])
-                passes.append(((seen[0].stop - seen[0].start, seen[1].stop - seen[1].start), unturned(coarse, turn)))
+    def _given(self, image: Tensor, cells: FeatureCells, cuts: Sequence[Cut]) -> list[_Share | Tensor]:
+        """Return what a pass gives to each patch: coarse scores of whole ones, shares of others."""
+        resampled = resample(image, cells.pixels(image.shape))
+        features, direct = self._halves.trunk(turned(resampled, cells.turn))
+        strips, found = _Strips(direct), list[_Share | Tensor]()
+        for cut in cuts:
+            at = cells.slices(cut.place, image.shape)
+            part = list(zip(cells.size(cut.patch), cells.slices(cut.part, cut.patch), strict=True))
+            pooled = self._halves.head.pooled(features[(..., *at)], part)
+            if cut.complete:
+                found.append(unturned(self._halves.head.scores(pooled, direct[(..., *at)]), cells.turn))
+            else:
+                found.append(_Share(pooled, strips.cut(at, cells.size(cut.patch))))
         return found
 
-    def _seen(self, place: Box, unit: Pair) -> tuple[slice, slice]:
-        """Return the model pixels of a patch in the block."""
-        rows, columns = (
-            slice(start // native * side, stop // native * side)
-            for start, stop, native, side in zip(
-                place.start[-2:], place.stop[-2:], self._units.native, unit, strict=True
-            )
-        )
-        return rows, columns
+    def _join(self, cells: FeatureCells, shares: Sequence[_Share], cuts: Sequence[Cut]) -> Tensor:
+        like = shares[0].direct
+        size = (1, like.shape[1], *cells.size(cuts[0].patch))
+        direct = torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+        for share, cut in zip(shares, cuts, strict=True):
+            direct[(..., *cells.slices(cut.part, cut.patch))] = share.direct
+        wide = torch.promote_types(like.dtype, torch.float32)
+        pooled = reduce(torch.add, (share.pooled.to(wide) for share in shares)).to(like.dtype)
+        return unturned(self._halves.head.scores(pooled, direct), cells.turn)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -139,24 +183,30 @@ def _halves_of(model: InferenceModel) -> Halves:
     return model.halves
 
 
-def _turned_slices(seen: tuple[slice, slice], size: Pair, turn: Turn, stride: int) -> tuple[slice, ...]:
-    """Return where the features of pixels `seen`, of an image of `size`, are in those of the turned image."""
-    sides = [(seen[0], size[0]), (seen[1], size[1])]
-    if turn.swapped:
-        sides.reverse()
-    return (
-        slice(None),
-        slice(None),
-        *(
-            _cells(_mirrored(side, length) if axis in turn.flipped else side, stride)
-            for axis, (side, length) in zip((-2, -1), sides, strict=True)
-        ),
-    )
+class _Strips:
+    """Copies of whole rows and columns of the direct part of a block: patches share them, and no more of it is kept."""
+
+    def __init__(self, direct: Tensor) -> None:
+        self._direct = direct
+        self._strips: dict[tuple[int, int, int], Tensor] = {}
+
+    def cut(self, at: Slices, patch: Pair) -> Tensor:
+        """Return the part `at` some rows and columns, which lacks some of those of its `patch`."""
+        rows, columns = at
+        if rows.stop - rows.start < patch[0]:
+            return self._strip(2, rows)[..., columns]
+        return self._strip(3, columns)[..., rows, :]
+
+    def _strip(self, axis: int, side: slice) -> Tensor:
+        key = axis, side.start, side.stop
+        if key not in self._strips:
+            part = self._direct.narrow(axis, side.start, side.stop - side.start)
+            self._strips[key] = part.clone(memory_format=torch.channels_last)
+        return self._strips[key]
 
 
-def _mirrored(side: slice, length: int) -> slice:
-    return slice(length - side.stop, length - side.start)
-
-
-def _cells(side: slice, stride: int) -> slice:
-    return slice(side.start // stride, side.stop // stride)
+def _piece(cut: Cut, given: Sequence[_Share | Tensor]) -> Piece | Joined:
+    """Return what all passes give to a patch."""
+    if cut.complete:
+        return Joined(tuple(each for each in given if isinstance(each, Tensor)), cut.patch)
+    return Piece(tuple(each for each in given if isinstance(each, _Share)))

@@ -14,7 +14,7 @@ from pipeline.models.inference.fit import resamples
 from pipeline.models.inference.tta import TTA
 
 HALO = 64
-"""Model pixels that a block sees around its patches."""
+"""Model pixels that a block sees around its own."""
 BLOCK = 1024
 """Model pixels of the side of a block, at most, unless a patch is larger."""
 
@@ -64,16 +64,13 @@ class Units:
                 )
 
     def halo(self) -> Pair:
-        """Return the cells that a block sees around its patches."""
+        """Return the cells that a block sees around its own."""
         height, width = (-(-HALO // m) * n for m, n in zip(self.model, self.native, strict=True))
         return height, width
 
-    def patches(self, patch: Pair, overlap: Pair) -> Pair:
-        """Return the patches of a block along height and width, for a lattice in cells of the input."""
-        sides = [BLOCK * n / m for m, n in zip(self.model, self.native, strict=True)]
-        height, width = (
-            max(1, int((side - p) // (p - o)) + 1) for side, p, o in zip(sides, patch, overlap, strict=True)
-        )
+    def block(self) -> Pair:
+        """Return the most cells of a block along height and width: whole units."""
+        height, width = (max(1, BLOCK // m) * n for m, n in zip(self.model, self.native, strict=True))
         return height, width
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -10,16 +11,18 @@ import torch
 
 from pipeline.engine.reader import read_patch
 from pipeline.errors import ModelError, RequestError
-from pipeline.geometry import Blocks, Box, Lattice, padded_shape
+from pipeline.geometry import Blocks, Box, Cut, Lattice, padded_shape
+from pipeline.models.inference import shared as shared_module
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.runtime import InferenceModel, build_inference_model
-from pipeline.models.inference.shared import SharedPredictor
+from pipeline.models.inference.shared import Joined, SharedPredictor
 from pipeline.models.inference.tta import TTA
 from pipeline.models.inference.units import Units, units_of
 from pipeline.models.networks.folded import FoldedPSPNet
+from pipeline.models.networks.patch_head import PatchHead
 from pipeline.models.spec import PSPNetSpec
 from pipeline.sources.statistics import InputStatistics
 from tests.support.fakes import ArraySource
@@ -31,7 +34,7 @@ NONE = TTA()
 def exact(card):
     """A model in float64, of which both ways are made."""
     folded = FoldedPSPNet(network_of(card.network).double())
-    halves = Halves(lambda image: folded.trunk(image.double()), folded.head, folded.align_corners)
+    halves = Halves(lambda image: folded.trunk(image.double()), PatchHead(folded), folded.align_corners)
     return InferenceModel(card, Numerics(), lambda image: folded(image.double()), halves)
 
 
@@ -49,8 +52,14 @@ def one_patch(card, values, spacing, tta=NONE):
     place = Box.whole(values.shape[1:])
     if card.kind == "volume":
         place = Box((card.margin, 0, 0), (card.margin + 1, *values.shape[2:]))
-    (part,) = shared.parts(values, None, [place])
-    return alone, shared.scores(part)
+    return alone, scores_at(shared, values, [place])[0]
+
+
+def scores_at(shared, values, places):
+    """Scores of patches that lie in one block."""
+    cuts = [Cut.whole(place) for place in places]
+    pieces = shared.pieces(values, None, cuts)
+    return [shared.scores(shared.joined([piece], [cut])) for piece, cut in zip(pieces, cuts, strict=True)]
 
 
 SCENES = {
@@ -90,13 +99,14 @@ CARD = replace(CARD_2D, network=NARROW, patch=(48, 48), overlap=(24, 24))
 
 def all_scores(lattice, source, size, halo, predictor):
     found = {}
-    for _, row in Blocks(lattice, size, halo).rows():
-        for block in row:
-            seen = read_patch(source, block.seen)
-            places = [block.place(patch, lattice.patch) for patch in block.patches]
-            parts = predictor.parts(seen.values, seen.valid, places)
-            found.update(zip(block.patches, map(predictor.scores, parts), strict=True))
-    return found
+    for block in chain(*Blocks(lattice, size, halo).rows()):
+        seen = read_patch(source, block.seen)
+        cuts = [block.cut(patch, lattice.patch) for patch in block.patches]
+        pieces = predictor.pieces(seen.values, seen.valid, cuts)
+        for patch, cut, piece in zip(block.patches, cuts, pieces, strict=True):
+            found.setdefault(patch, []).append((cut, piece))
+    both = {patch: [list(each) for each in zip(*given, strict=True)] for patch, given in found.items()}
+    return {patch: predictor.scores(predictor.joined(pieces, cuts)) for patch, (cuts, pieces) in both.items()}
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +114,14 @@ def narrow():
     return whole_and_more(CARD)
 
 
-def whole_and_more(card):
+def whole_and_more(card, tta=NONE):
     """What `largest_difference` needs: among it the scores of all patches of one block."""
     lattice = Lattice(padded_shape((110, 86), (8, 8)), (48, 48), (24, 24), (0, 0))
     model = exact(card)
-    predictor = SharedPredictor(model, Scaling.of(card), units_of(card, None, NONE), threads=1)
-    predictor.scores = lambda part: part.coarse[0][1].numpy()  # before they are rounded to float32
+    predictor = SharedPredictor(model, Scaling.of(card), units_of(card, None, tta), augmentation=tta, threads=1)
+    predictor.scores = lambda joined: torch.cat(joined.coarse).numpy()  # before they are rounded to float32
     source = ArraySource(pixels((110, 86)))
-    return lattice, source, predictor, all_scores(lattice, source, (99, 99), (0, 0), predictor)
+    return lattice, source, predictor, all_scores(lattice, source, (999, 999), (0, 0), predictor)
 
 
 def largest_difference(narrow, size, halo):
@@ -121,19 +131,50 @@ def largest_difference(narrow, size, halo):
     return max(float(np.abs(found[patch] - whole[patch]).max()) for patch in whole)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 1)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (56, 80), (999, 48)], ids=str)
 def test_with_a_halo_as_wide_as_the_network_sees_all_sizes_of_blocks_give_the_same(narrow, size):
     assert largest_difference(narrow, size, (RADIUS, RADIUS)) < 1e-9
 
 
+def test_turned_patches_are_joined_as_others_are():
+    turned = whole_and_more(CARD, TTA.of("turns"))
+    assert largest_difference(turned, (56, 80), (RADIUS, RADIUS)) < 1e-9
+
+
+@pytest.mark.parametrize("fault", ["part", "strips"])
+def test_a_patch_that_is_joined_wrongly_is_caught(narrow, monkeypatch, fault):
+    """Averages that forget where their part is, and direct parts that are taken from beside it."""
+    assert largest_difference(narrow, (56, 80), (RADIUS, RADIUS)) < 1e-9
+    if fault == "part":
+        pooled = PatchHead.pooled
+        monkeypatch.setattr(PatchHead, "pooled", lambda self, features, part: pooled(self, features))
+    else:
+        cut = shared_module._Strips.cut
+        monkeypatch.setattr(shared_module._Strips, "cut", lambda self, at, patch: cut(self, at, patch).roll(1, -1))
+    assert largest_difference(narrow, (56, 80), (RADIUS, RADIUS)) > 1e-3
+
+
+def test_a_patch_keeps_no_block_alive(narrow):
+    """What waits for another block is copied in strips that its neighbors share."""
+    lattice, source, predictor, _ = narrow
+    block = next(Blocks(lattice, (56, 80), (16, 16)).rows())[0]
+    seen = read_patch(source, block.seen)
+    pieces = predictor.pieces(seen.values, None, [block.cut(patch, lattice.patch) for patch in block.patches])
+    direct = [share.direct for piece in pieces if not isinstance(piece, Joined) for share in piece.shares]
+    held = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in direct}
+    channels, sides = direct[0].shape[1], [side // 8 for side in block.seen.shape]
+    assert 0 < len(held) < len(direct)
+    assert max(held.values()) < 8 * channels * sides[0] * sides[1]
+
+
 def test_padding_that_depends_on_the_size_of_the_input_is_the_same_in_blocks():
     lite = whole_and_more(replace(CARD, network=replace(NARROW, backbone="efficientnet_lite0")))
-    assert largest_difference(lite, (2, 3), (RADIUS, RADIUS)) < 1e-9
-    assert largest_difference(lite, (2, 3), (0, 0)) > 1e-6
+    assert largest_difference(lite, (56, 80), (RADIUS, RADIUS)) < 1e-9
+    assert largest_difference(lite, (56, 80), (0, 0)) > 1e-6
 
 
 def test_a_narrower_halo_costs_less_the_wider_it_is(narrow):
-    by_halo = [largest_difference(narrow, (2, 2), (halo, halo)) for halo in (0, 16, 32)]
+    by_halo = [largest_difference(narrow, (48, 48), (halo, halo)) for halo in (0, 16, 32)]
     assert by_halo[0] > by_halo[1] > by_halo[2] > 1e-9
 
 
@@ -166,10 +207,9 @@ def test_a_scale_that_no_whole_cells_of_the_features_meet_is_refused():
 
 
 def test_blocks_are_as_large_as_allowed():
-    units = Units((8, 8), (8, 8), 8)
-    assert units.patches((512, 512), (128, 128)) == (2, 2)
-    assert units.patches((256, 256), (128, 128)) == (7, 7)
-    assert units.patches((2048, 256), (0, 0)) == (1, 4)
+    assert Units((8, 8), (8, 8), 8).block() == (1024, 1024)
+    assert Units((35, 70), (96, 48), 8).block() == (350, 1470)
+    assert Units((9, 9), (2048, 2048), 8).block() == (9, 9)
 
 
 @pytest.mark.slow
@@ -180,8 +220,8 @@ def test_every_runtime_of_torch_shares_features(numerics):
     shared = SharedPredictor(model, Scaling.of(card), units_of(card, None, NONE), threads=1)
     expected = SharedPredictor(exact(card), Scaling.of(card), units_of(card, None, NONE), threads=1)
     values, places = pixels((96, 64)), [Box((0, 0), (64, 64)), Box((32, 0), (96, 64))]
-    for got, want in zip(shared.parts(values, None, places), expected.parts(values, None, places), strict=True):
-        difference = np.abs(shared.scores(got) - expected.scores(want)).max()
+    for got, want in zip(scores_at(shared, values, places), scores_at(expected, values, places), strict=True):
+        difference = np.abs(got - want).max()
         assert difference < (0.05 if numerics.precision == "bfloat16" else 1e-5)
 
 

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.engine.arrays import HOST
-from pipeline.geometry import Box, Lattice
+from pipeline.geometry import Box, Cut, Lattice
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import (
@@ -225,12 +225,16 @@ def test_a_gpu_blends_and_decides_as_the_host_does():
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_device_shares_features_as_the_host_does(device):
-    places, values = [Box((0, 0), (64, 48)), Box((32, 0), (96, 48))], patches(2).reshape(2, 2, 128, 48)[0]
+    """A patch that lies in one block, and one that is joined of two pieces."""
+    values = patches(2).reshape(2, 2, 128, 48)[0]
+    halves = [Box((start, 0), (start + 32, 48)) for start in (0, 32)]
+    cuts = [Cut.whole(Box((0, 0), (64, 48))), *(Cut(half, half, (64, 48)) for half in halves)]
     found = []
     for numerics in (Numerics(), Numerics(device)):
         units = units_of(CARD_2D, None, NO_AUGMENTATION)
         shared = SharedPredictor(build_inference_model(model_of(CARD_2D), numerics), SCALING, units)
-        scores = [shared.scores(part) for part in shared.parts(values, None, places)]
+        pieces = shared.pieces(values, None, cuts)
+        scores = [shared.scores(shared.joined(*both)) for both in (([pieces[0]], cuts[:1]), (pieces[1:], cuts[1:]))]
         found.append([shared.arrays.to_numpy(each) for each in scores])
     np.testing.assert_allclose(found[1], found[0], atol=1e-3)
 

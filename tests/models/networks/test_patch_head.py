@@ -37,6 +37,14 @@ def test_it_gives_what_the_folded_head_gives(spec):
             torch.testing.assert_close(head(*parts), expected, atol=1e-9, rtol=0)
 
 
+def test_averages_are_sums_over_any_parts():
+    folded = FoldedPSPNet(network_of(PLAIN).double())
+    head, features = PatchHead(folded), torch.rand(1, folded.first.in_channels, 13, 9, dtype=torch.float64)
+    rows, columns = ([slice(0, 2), slice(2, 11), slice(11, 13)], [slice(0, 5), slice(5, 9)])
+    parts = [head.pooled(features[..., down, along], [(13, down), (9, along)]) for down in rows for along in columns]
+    torch.testing.assert_close(sum(parts), head.pooled(features), atol=1e-9, rtol=0)
+
+
 @torch.inference_mode()
 def test_scores_are_float32_whatever_it_computes_in():
     folded = FoldedPSPNet(network_of(PLAIN))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 from pipeline.archive.database import State
@@ -27,6 +27,7 @@ from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layer_path, parse_layers
+from pipeline.models.card import Features
 from pipeline.models.catalogue import load_card
 from pipeline.runs.lock import is_held
 from pipeline.runs.prepare import DEFAULTS
@@ -40,7 +41,7 @@ Version = tuple[str | None, str | None]
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
-_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"))
+_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("features", None))
 """Fields of a card with what cards without them mean."""
 
 
@@ -123,6 +124,9 @@ class Archive:
         """
         rows, outputs = self._ledger.rows(), self._ledger.outputs()
         self._recipes, self._resources = {}, resources
+        if not resources.overwrite:
+            recipes = {row.recipe for row in rows.values() if row.state == "done"}
+            jobs = [self._as_begun(job, recipes) for job in jobs]
         self._inputs = {job.input: look(job.input) for job in jobs}
         self._refuse_others(jobs, resources, rows)
         keys = list(map(key_of, jobs))
@@ -275,6 +279,13 @@ class Archive:
     def _compared(self, how: Job, recipe: str | None) -> str:
         return differences(self._ledger.record(recipe or ""), recipe_of(how))
 
+    def _as_begun(self, job: Job, recipes: Collection[str | None]) -> Job:
+        """Return a job with features as in what is done, unless it asks for others: a model's default may change."""
+        if job.features is not None or self._recipe(job) in recipes:
+            return job
+        others = (replace(job, features=features) for features in get_args(Features))
+        return next((other for other in others if self._recipe(other) in recipes), job)
+
     def _recipe(self, job: Job) -> str:
         """Return the key of a job's recipe: the same for most items of an archive."""
         how = replace(job, input="", output=None)
@@ -296,11 +307,13 @@ def _volume(item: Input, number: int) -> str:
 
 def recipe_of(job: Job) -> dict[str, Any]:
     """Return everything that decides a mask except its input, as JSON values."""
-    said = asdict(replace(job.plain(), input="", output=None, model=None, allow=None, catalog=None))
+    said = asdict(replace(job.plain(), input="", output=None, model=None, features=None, allow=None, catalog=None))
     how = {name: value for name, value in said.items() if value not in (None, "")}
     if job.aoi is not None and Path(job.aoi).is_file():
         how["aoi"] = content_of(job.aoi)
     cards = [encode(load_card(name)) for name in job.models or DEFAULTS.values()]
+    for card in cards:
+        card["features"] = job.features or card.get("features")
     told = {card["name"]: {name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards}
     return {"format": FORMAT, **how, "models": told}
 

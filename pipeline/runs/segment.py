@@ -25,10 +25,11 @@ from pipeline.errors import (
 )
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.geometry import Box
-from pipeline.io.mask_files import damage_of
+from pipeline.io.mask_files import damage_of, mask_info
 from pipeline.io.versions import check_unchanged
 from pipeline.io.zarr import WorkSource
 from pipeline.jobs.job import Job, Resources
+from pipeline.models.card import Features
 from pipeline.runs.domain import remarks_on
 from pipeline.runs.fork_server import expect_workers
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
@@ -146,8 +147,10 @@ def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> 
 
 def _look(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
     """Return the job as the run that was begun has it, and whether it is done."""
-    if ledger.begun and not resources.restart:
-        prepared = _with_begun_numerics(prepared, resources, ledger)
+    if not resources.restart:
+        prepared = _with_begun_features(prepared, resources, ledger)
+        if ledger.begun:
+            prepared = _with_begun_numerics(prepared, resources, ledger)
     return prepared, _is_done(prepared, resources, ledger)
 
 
@@ -341,6 +344,20 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
         if not any(Ledger(sweep.folder).any_done for sweep in sweeps_of(prepared)):
             remove(prepared.work)
         raise
+
+
+def _with_begun_features(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
+    """Return the job with features as in the run that was begun, or made the output, unless the user requests others.
+
+    The default of a model may have changed since.
+    """
+    begun = _begun_fingerprint(prepared, ledger) if ledger.begun else None
+    if begun is None and not resources.overwrite:
+        begun = mask_info(prepared.output).provenance
+    features: Features = "patch" if begun is None or "features" not in begun else "shared"
+    if begun is None or prepared.job.features is not None or features == prepared.views[0].features:
+        return prepared
+    return prepare(replace(prepared.job, features=features), resources)
 
 
 def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:

@@ -102,8 +102,13 @@ def _turned_view(name: ViewName, source: Source, card: Card, job: Job) -> View:
 
 
 def _view(grid: Grid, spacing: Spacing | None, card: Card, job: Job) -> View:
+    """Return a view; patches that cannot share features do so only if the job asks for it, which is refused."""
     if (job.features or card.features) == "shared":
-        return _shared_view(grid, spacing, card, job)
+        try:
+            return _shared_view(grid, spacing, card, job)
+        except RequestError:
+            if job.features is not None:
+                raise
     lattice = _lattice(grid, spacing, card, job)
     rows, columns = lattice.patch[-2:]
     return View(None, None, grid, lattice, model_patch(card, spacing, (rows, columns)), spacing=spacing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import nibabel
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.archive.archive import recipe_of
-from pipeline.errors import Interrupted, RequestError
+from pipeline.archive.archive import open_archive, recipe_of
+from pipeline.archive.run import segment_all
+from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.io.mask_files import mask_info
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.store import load_model, save_model
+from pipeline.runs.observer import RunContext
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
@@ -82,21 +85,79 @@ def test_it_is_the_same_however_it_is_cut(job, shared, resources, tmp_path):
     np.testing.assert_array_equal(labels_of(other.output), shared)
 
 
+class Stopping(Callbacks):
+    """Stops when a slab is done, or nearly."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def should_stop(self):
+        return self.seen > 1
+
+    def advanced(self, cells):
+        self.seen += 1
+
+
 def test_a_stopped_run_continues_to_the_same_bytes(job, shared, tmp_path):
     again = replace(job, output=tmp_path / "again.tif")
-    seen = []
-
-    class Stopping(Callbacks):
-        def should_stop(self):
-            return len(seen) > 1
-
-        def advanced(self, cells):
-            seen.append(cells)
-
     with pytest.raises(Interrupted):
         segment(again, CPU, Stopping())
     segment(again, CPU)
     assert contents(again.output) == contents(job.output)
+
+
+@pytest.fixture
+def later(job, tmp_path):
+    """A job with a model that gets another default by a call."""
+    model = load_model(job.model)
+    save_model(tmp_path / "model", model.card, model.network)
+    one = replace(job, model=str(tmp_path / "model"), features=None, output=tmp_path / "mask.tif")
+    card = tmp_path / "model" / "card.json"
+    return one, lambda: card.write_text(json.dumps(json.loads(card.read_text()) | {"features": "shared"}))
+
+
+def test_what_an_older_default_began_goes_on_as_it_began(later, job, shared, tmp_path):
+    one, renew = later
+    with pytest.raises(Interrupted):
+        segment(one, CPU, Stopping())
+    renew()
+    with pytest.raises(OutputError, match=r"features"):
+        segment(replace(one, features="shared"), replace(CPU, overwrite=False))
+    segment(one, CPU)
+    assert "features" not in mask_info(one.output).provenance
+    expected = replace(job, features="patch", output=tmp_path / "expected.tif")
+    segment(expected, CPU)
+    np.testing.assert_array_equal(labels_of(one.output), labels_of(expected.output))
+    assert segment(one, replace(CPU, overwrite=False)).status == "skipped"
+    assert segment(one, CPU).status == "done"
+    np.testing.assert_array_equal(labels_of(one.output), shared)
+
+
+def test_an_archive_of_an_older_default_goes_on_as_it_began(later, tmp_path):
+    one, renew = later
+    scenes = [put_scene(tmp_path / f"{number}.tif", pixels((2, 200, 150), number)) for number in range(2)]
+    both = [replace(one, input=str(scene), output=tmp_path / "masks" / scene.name) for scene in scenes]
+    plain = replace(CPU, overwrite=False)
+
+    def archived(jobs, resources):
+        with open_archive(tmp_path / "masks" / "archive.sqlite") as archive:
+            made = [report.status for report in segment_all(jobs, RunContext(resources), archive)]
+        return made, ["features" in mask_info(job.output).provenance for job in jobs]
+
+    assert archived(both[:1], plain) == (["done"], [False])
+    renew()
+    assert archived(both, plain) == (["skipped", "done"], [False, False])
+    with pytest.raises(RequestError, match="features"):
+        archived([replace(job, features="shared") for job in both], plain)
+    assert archived(both, CPU) == (["done", "done"], [True, True])
+
+
+def test_a_default_gives_way_to_a_patch_that_cannot_share(later):
+    one, renew = later
+    renew()
+    assert plan(one, CPU, probe=False).features == "shared"
+    assert plan(replace(one, patch=(100, 96)), CPU, probe=False).features == "patch"
 
 
 def test_a_scene_of_one_patch_is_the_same_both_ways(models, tmp_path):

@@ -1,11 +1,13 @@
-"""Features shared by overlapping patches beside patches by themselves: time, equal labels, and IoU if there is a truth.
+"""Features shared by overlapping patches beside patches by themselves: time, memory, equal labels, IoU or Dice, seams.
 
-    python -m benchmarks.features FOLDER SCENE [--truth LABELS] [--model landcover] [--overlap 64 128]
-        [--precision bfloat16 int8] [--runtime torch] [--halo 64] [--block 1024] [--ignore 255] [--runs 1]
+    python -m benchmarks.features FOLDER INPUT ... [--truth LABELS ...] [--model landcover] [--overlap 64 128]
+        [--precision float32 int8] [--runtime torch] [--block 1024] [--halo 64] [--ignore 255] [--runs 1] [--seams]
 
-Each run is a process of its own and is timed whole, start included; CPU seconds are those of the process. Ways
-alternate, `--runs` times; medians are printed. A way is a precision and "patch" or "shared"; all are compared with the
-first one, patch by patch. For int8 the model needs that form (`pipeline quantize`) and the runtime is OpenVINO's.
+Each way of computing takes all inputs in a process of its own and is timed whole, start included; CPU seconds are those
+of the process, memory is its peak. Ways alternate, `--runs` times; medians are printed. A way is a precision and
+"patch", or "shared" with each block and halo; all are compared with the first one, patch by patch. An overlap of 0 is
+the model's own. For int8 the model needs that form (`pipeline quantize`) and the runtime is OpenVINO's. Truths are in
+the order of the inputs: mean IoU of scenes, mean Dice of the cases of volumes.
 """
 
 from __future__ import annotations
@@ -18,107 +20,124 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-import rasterio
-from numpy.typing import NDArray
-
+from pipeline.evaluation.compare import evaluate
+from pipeline.io.suffixes import stem_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference import units
 from pipeline.runs.segment import segment
 
-FEATURES = ("patch", "shared")
+SCENES, VOLUMES = "mean_iou", "mean_case_dice"
 
 
 @dataclass(frozen=True)
 class Way:
-    """One run."""
+    """How all inputs are computed in one process."""
 
-    scene: str
-    mask: str
+    inputs: tuple[str, ...]
+    folder: str
+    suffix: str
     model: str
     features: str
     overlap: int
     precision: str
     runtime: str | None
-    halo: int
     block: int
+    halo: int
+    seams: bool
+
+    @property
+    def masks(self) -> list[Path]:
+        """Its outputs, in the order of the inputs."""
+        return [Path(self.folder, stem_of(one) + self.suffix) for one in self.inputs]
 
 
-def once(way: Way) -> None:
-    """Run in this process."""
-    job = Job(way.scene, Path(way.mask), way.model, features=way.features, overlap=(way.overlap, way.overlap))
+def once(way: Way) -> dict[str, Any]:
+    """Run in this process; the mean seam index, and the peak of memory in MiB."""
+    overlap, also = (way.overlap, way.overlap) if way.overlap else None, ("disagreement",) if way.seams else None
+    reports = []
     with patch.multiple(units, HALO=way.halo, BLOCK=way.block):
-        segment(job, Resources(precision=way.precision, runtime=way.runtime, overwrite=True, restart=True))
+        for one, mask in zip(way.inputs, way.masks, strict=True):
+            job = Job(one, mask, way.model, features=way.features, overlap=overlap, also=also)
+            reports.append(
+                segment(job, Resources(precision=way.precision, runtime=way.runtime, overwrite=True, restart=True))
+            )
+    seams = [report.seam_index for report in reports if report.seam_index is not None]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"seams": round(statistics.mean(seams), 4) if seams else None, "peak": peak}
 
 
-def timed(way: Way) -> tuple[float, float]:
-    """Wall and CPU seconds of a run in a process of its own."""
+def timed(way: Way) -> dict[str, Any]:
+    """What `once` gives, and wall and CPU seconds, of a process of its own."""
+    Path(way.folder).mkdir(parents=True, exist_ok=True)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "benchmarks.features", "--once", json.dumps(asdict(way))], check=True)
+    words = [sys.executable, "-m", "benchmarks.features", "--once", json.dumps(asdict(way))]
+    told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def labels_of(path: str | Path) -> NDArray[np.uint8]:
-    """Labels of a mask or a truth."""
-    with rasterio.open(path) as dataset:
-        labels: NDArray[np.uint8] = dataset.read(1)
-        return labels
-
-
-def mean_iou(labels: NDArray[np.uint8], truth: NDArray[np.uint8], ignore: int) -> float:
-    """Mean IoU over the classes of the truth."""
-    seen = truth != ignore
-    ious = [
-        float(((labels == value) & (truth == value)).sum() / (((labels == value) & seen) | (truth == value)).sum())
-        for value in np.unique(truth[seen])
-    ]
-    return statistics.mean(ious)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {**json.loads(told.splitlines()[-1]), "wall": time.perf_counter() - began, "cpu": cpu}
 
 
 def ways_of(options: argparse.Namespace, overlap: int) -> dict[str, Way]:
     """Every precision with both ways of computing features, by name."""
+    kinds = [("patch", units.BLOCK, units.HALO)]
+    kinds += [("shared", block, halo) for block, halo in product(options.block, options.halo)]
     return {
-        f"{precision} {features}": Way(
-            str(options.scene),
-            str(options.folder / f"{precision}-{features}.tif"),
-            options.model,
-            features,
-            overlap,
-            precision,
-            None if precision == "int8" else options.runtime,
-            options.halo,
-            options.block,
+        name: Way(
+            inputs=tuple(map(str, options.inputs)),
+            folder=str(options.folder / name.replace(" ", "-")),
+            suffix=".tif" if stem_of(options.inputs[0]) + ".tif" == options.inputs[0].name else ".nii.gz",
+            model=options.model,
+            features=features,
+            overlap=overlap,
+            precision=precision,
+            runtime=None if precision == "int8" else options.runtime,
+            block=block,
+            halo=halo,
+            seams=options.seams,
         )
         for precision in options.precision
-        for features in FEATURES
+        for features, block, halo in kinds
+        for name in [f"{precision} {features}" + (f" {block} {halo}" if features == "shared" else "")]
     }
 
 
-def compare(options: argparse.Namespace, overlap: int) -> dict[str, object]:
+def quality(masks: list[Path], truths: list[Path], ignore: int) -> float | None:
+    """Mean IoU of scenes, or mean Dice of volumes; of masks against truths or against others."""
+    figures = evaluate(zip(masks, truths, strict=True), ignore=(ignore,), bootstrap=2).overall.figures
+    return next(round(float(figures[name].value), 4) for name in (VOLUMES, SCENES) if name in figures)
+
+
+def compare(options: argparse.Namespace, overlap: int) -> dict[str, Any]:
     """All ways at one overlap; ratios are those of the first way over each."""
-    options.folder.mkdir(parents=True, exist_ok=True)
     ways = ways_of(options, overlap)
-    first = next(iter(ways))
-    seconds = [{name: timed(way) for name, way in ways.items()} for _ in range(options.runs)]
-    wall, cpu = ({name: statistics.median(run[name][kind] for run in seconds) for name in ways} for kind in (0, 1))
-    masks = {name: labels_of(way.mask) for name, way in ways.items()}
-    truth = None if options.truth is None else labels_of(options.truth)
-    pixels = masks[first].size / 1e6
+    runs = [{name: timed(way) for name, way in ways.items()} for _ in range(options.runs)]
+    first, *_ = ways
+
+    def middle(what: str) -> dict[str, float]:
+        return {name: statistics.median(run[name][what] for run in runs) for name in ways}
+
+    wall, cpu = middle("wall"), middle("cpu")
+    equal = {name: evaluate(zip(way.masks, ways[first].masks, strict=True), bootstrap=2) for name, way in ways.items()}
+    megapixels = equal[first].overall.cells / 1e6
     return {
         "overlap": overlap,
-        "megapixels": round(pixels, 2),
+        "megapixels": round(megapixels, 2),
         "wall_s": {name: round(value, 1) for name, value in wall.items()},
-        "cpu_s_per_megapixel": {name: round(value / pixels, 2) for name, value in cpu.items()},
+        "cpu_s_per_megapixel": {name: round(value / megapixels, 2) for name, value in cpu.items()},
         "speed_up_wall": {name: round(wall[first] / value, 2) for name, value in wall.items()},
         "speed_up_cpu": {name: round(cpu[first] / value, 2) for name, value in cpu.items()},
-        "equal_labels": {name: round(float((masks[first] == mask).mean()), 4) for name, mask in masks.items()},
-        "mean_iou": None
-        if truth is None
-        else {name: round(mean_iou(mask, truth, options.ignore), 4) for name, mask in masks.items()},
+        "peak_mib": middle("peak"),
+        "equal_labels": {
+            name: round(float(found.overall.figures["accuracy"].value), 4) for name, found in equal.items()
+        },
+        "quality": options.truth
+        and {name: quality(way.masks, options.truth, options.ignore) for name, way in ways.items()},
+        "seam_index": {name: runs[0][name]["seams"] for name in ways},
     }
 
 
@@ -126,23 +145,29 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("scene", type=Path)
-    parser.add_argument("--truth", type=Path)
+    parser.add_argument("inputs", type=Path, nargs="+")
+    parser.add_argument("--truth", type=Path, nargs="+")
     parser.add_argument("--model", default="landcover")
     parser.add_argument("--overlap", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--precision", nargs="+", default=["bfloat16"])
+    parser.add_argument("--precision", nargs="+", default=["float32"])
     parser.add_argument("--runtime")
-    parser.add_argument("--halo", type=int, default=units.HALO)
-    parser.add_argument("--block", type=int, default=units.BLOCK)
+    parser.add_argument("--halo", type=int, nargs="+", default=[units.HALO])
+    parser.add_argument("--block", type=int, nargs="+", default=[units.BLOCK])
     parser.add_argument("--ignore", type=int, default=255)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seams", action="store_true")
     return parser.parse_args()
+
+
+def main() -> None:
+    """Print a line for each overlap."""
+    asked = parse()
+    for overlap in asked.overlap:
+        print(json.dumps(compare(asked, overlap)), flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--once"]:
-        once(Way(**json.loads(sys.argv[2])))
+        print(json.dumps(once(Way(**json.loads(sys.argv[2])))))
     else:
-        asked = parse()
-        for one in asked.overlap:
-            print(json.dumps({"halo": asked.halo, "block": asked.block, **compare(asked, one)}), flush=True)
+        main()

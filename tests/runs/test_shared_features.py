@@ -49,7 +49,7 @@ def shared(job) -> NDArray[np.uint8]:
 def test_it_is_recorded(job, shared):
     made = mask_info(job.output).provenance
     assert made is not None
-    assert made["features"] == {"cells": [1024, 1024], "halo": [64, 64]}
+    assert made["features"] == {"cells": [576, 576], "halo": [32, 32]}
     assert "features" not in prepare(replace(job, features=None), CPU).fingerprint()
 
 

@@ -13,10 +13,12 @@ from pipeline.models.card import Card, Pair
 from pipeline.models.inference.fit import resamples
 from pipeline.models.inference.tta import TTA
 
-HALO = 64
+HALO = 32
 """Model pixels that a block sees around its own."""
-BLOCK = 1024
-"""Model pixels of the side of a block, at most, unless a patch is larger."""
+BLOCK = 576
+"""Model pixels of the side of a block, at most, unless a patch is larger: whole steps of 64, 96, 128 or 192."""
+UNIT = 64
+"""Model pixels of a unit, at most, where the input is resampled; a halo has whole units."""
 
 TOLERANCE = 0.1
 """Most that a scale of test-time augmentation may be rounded by, as a share."""
@@ -77,8 +79,8 @@ class Units:
 def units_of(card: Card, spacing: tuple[float, float] | None, augmentation: TTA) -> Units:
     """Return the units for an input of `spacing` (height, width).
 
-    They are the output stride where the model sees the input as it is; where it is resampled, the largest that patch,
-    stride and halo of the model are multiples of, so that rounding to whole cells changes its scale least.
+    They are the output stride where the model sees the input as it is; where it is resampled, the largest up to `UNIT`
+    that patch and stride of the model are multiples of, so that rounding to whole cells changes its scale least.
 
     Raises:
         RequestError: if a scale of test-time augmentation has no whole cells of the features.
@@ -107,7 +109,7 @@ def _units(card: Card, spacing: tuple[float, float] | None, augmentation: TTA) -
 
 
 def _largest(patch: int, overlap: int, stride: int) -> int:
-    return stride * gcd(max(1, patch // stride), max(1, (patch - overlap) // stride), HALO // stride)
+    return stride * gcd(max(1, patch // stride), max(1, (patch - overlap) // stride), UNIT // stride)
 
 
 def _cells(patch: int, overlap: int, model: int, native: int) -> tuple[int, int]:

@@ -207,8 +207,8 @@ def test_a_scale_that_no_whole_cells_of_the_features_meet_is_refused():
 
 
 def test_blocks_are_as_large_as_allowed():
-    assert Units((8, 8), (8, 8), 8).block() == (1024, 1024)
-    assert Units((35, 70), (96, 48), 8).block() == (350, 1470)
+    assert Units((8, 8), (8, 8), 8).block() == (576, 576)
+    assert Units((35, 70), (96, 48), 8).block() == (210, 840)
     assert Units((9, 9), (2048, 2048), 8).block() == (9, 9)
 
 

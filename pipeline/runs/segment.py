@@ -37,6 +37,8 @@ from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, 
 from pipeline.runs.prepare import numerics_for, prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
+    MODELS,
+    SEAMS,
     check_free,
     check_observed,
     difference_from,
@@ -122,7 +124,14 @@ def segment_in(run: RunContext, job: Job) -> Report:
             ) from error
     report = _report(prepared, "done", None)
     seconds = time.monotonic() - began
-    return replace(report, seconds=seconds, repeated=counter.share, warnings=warnings, **figures)
+    return replace(
+        report,
+        seconds=seconds,
+        seam_index=figures.get(SEAMS),
+        disagreement=figures.get(MODELS),
+        repeated=counter.share,
+        warnings=warnings,
+    )
 
 
 def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> tuple[Remark, ...]:
@@ -178,7 +187,7 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, fl
     )
 
 
-def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> float | None:
+def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, float | None]:
     """Mend what is damaged in the work folder, do what is left, and publish; return what its layers come to.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zlib
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 from PIL import Image
+from rasterio import warp
 from typer.testing import CliRunner
 
 from pipeline.classes import LabelClass
@@ -129,20 +131,28 @@ def test_a_print_has_its_resolution_and_larger_words(tmp_path, dpi):
     assert f'font-size="{8 * dpi / 72:g}"' in (tmp_path / "map.svg").read_text("utf-8")
 
 
-def test_a_geopdf_has_the_corners_of_the_map(tmp_path):
-    _, _, mask = put_pair(tmp_path)
-    export(mask, tmp_path / "map.pdf")
-    text = (tmp_path / "map.pdf").read_bytes().decode("latin-1")
+def test_a_geopdf_has_the_picture_and_the_corners_of_the_map(tmp_path):
+    _, _, mask = put_pair(tmp_path, (700, 600))
+    for suffix in ("pdf", "png"):
+        export(mask, tmp_path / f"map.{suffix}")
+    content, shown = (tmp_path / "map.pdf").read_bytes(), picture(tmp_path / "map.png")
+    start = content.index(b"stream", content.index(b"/Subtype /Image")) + len(b"stream\n")
+    inside = np.frombuffer(zlib.decompress(content[start : content.index(b"endstream", start)]), np.uint8)
+    np.testing.assert_array_equal(inside.reshape(shown.shape), shown)
+    text = content.decode("latin-1")
     found = np.array(re.search(r"/GPTS \[ ([^]]+) \]", text)[1].split(), float).reshape(-1, 2)
     with rasterio.open(mask) as dataset:
         left, bottom, right, top = dataset.bounds
-        corners = rasterio.warp.transform(dataset.crs, "EPSG:4326", [left, left, right, right], [top, bottom] * 2)
-    assert {tuple(point) for point in found.round(6)} == set(zip(*(np.round(corners[::-1], 6)), strict=True))
-    box = [float(each) for each in re.search(r"/BBox \[ ([^]]+) \]", text)[1].split()]
-    page = [float(each) for each in re.search(r"/MediaBox \[ ([^]]+) \]", text)[1].split()]
-    scale = 72 / 150
-    assert page[3] - box[1] == pytest.approx(300 * scale, abs=1) or box[3] - box[1] == pytest.approx(300 * scale, abs=1)
-    assert box[2] - box[0] == pytest.approx(200 * scale, abs=1)
+        corners = warp.transform(dataset.crs, "EPSG:4326", [left, left, right, right], [top, bottom] * 2)
+    assert {tuple(point) for point in found.round(6).tolist()} == set(
+        zip(*np.round(corners[::-1], 6).tolist(), strict=True)
+    )
+    box, page = (
+        [float(each) for each in re.search(rf"/{name} \[ ([^]]+) \]", text)[1].split()] for name in ("BBox", "MediaBox")
+    )
+    points = 72 / 150
+    assert [box[2] - box[0], box[3] - box[1]] == pytest.approx([600 * points, 700 * points], abs=1)
+    assert box[3] == pytest.approx(page[3], abs=1), "the map is at the top of the page"
 
 
 def test_a_map_without_a_place_is_no_geopdf(tmp_path):

@@ -40,7 +40,7 @@ class Watched:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", self._on_dialog)
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._on_failure)
         page.on("request", lambda request: self.requests.append(request.url))
 
     def hosts(self) -> set[str]:
@@ -51,6 +51,10 @@ class Watched:
     def _on_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.type}: {message.text}")
+
+    def _on_failure(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # called off by the page itself
+            self.complaints.append(f"failed: {request.url} {request.failure}")
 
     def _on_dialog(self, dialog: Any) -> None:
         self.complaints.append(f"dialog: {dialog.message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
@@ -43,5 +44,6 @@ def write_geopdf(
     with atomic_write(path) as draft, writing(path), MemoryFile() as memory:
         with memory.open(**profile, **shape, **place) as dataset:
             dataset.write(picture)
-        with memory.open() as dataset:
+        # What GDAL 3.10 packs on several threads cannot be unpacked.
+        with memory.open() as dataset, rasterio.Env(GDAL_NUM_THREADS="1"):
             rasterio.shutil.copy(dataset, draft, driver="PDF", **how)

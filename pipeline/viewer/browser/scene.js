@@ -208,8 +208,8 @@ const KILOMETER = 1e6;
 
 function areaText({ area, unit }) {
   if (unit !== "m²") return `${number(area)} ${unit}`;
-  if (area >= KILOMETER) return `${number(area / KILOMETER)} km²`;
-  return area >= HECTARE ? `${number(area / HECTARE)} ha` : `${number(area)} m²`;
+  if (area >= KILOMETER) return `${number(area / KILOMETER, 5)} km²`;
+  return area >= HECTARE ? `${number(area / HECTARE, 5)} ha` : `${number(area, 5)} m²`;
 }
 
 function areaTable(info, found, mask) {

@@ -30,7 +30,7 @@ def test_relative_paths_become_absolute(here, name):
     sent = with_absolute_paths(prepared)
     assert str(here) in sent.job.input
     assert str(here) in sent.input.text
-    assert (sent.output, sent.model) == (here / "out.tif", str(here / "models/scene"))
+    assert (sent.output, sent.members[0].model) == (here / "out.tif", str(here / "models/scene"))
     assert sent.fingerprint() | {"input": 0} == prepared.fingerprint() | {"input": 0}
     assert with_absolute_paths(sent).job == sent.job
 
@@ -38,7 +38,7 @@ def test_relative_paths_become_absolute(here, name):
 def test_a_packaged_model_keeps_its_name(here):
     put_scene(here / "rgb.tif", pixels((3, 40, 24)))
     (here / "landcover").mkdir()
-    assert with_absolute_paths(prepare(Job("rgb.tif", here / "out.tif"), Resources())).model == "landcover"
+    assert with_absolute_paths(prepare(Job("rgb.tif", here / "out.tif"), Resources())).members[0].model == "landcover"
 
 
 def test_a_worker_that_does_not_see_a_folder_says_so(here, tmp_path):

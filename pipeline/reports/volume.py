@@ -122,6 +122,7 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
         )
         data = {
             "image": image.content,
+            "blank": _blank(preview.grid) if image.content is None else None,
             "mask": content,
             "errors": errors,
             "nodata": info.nodata,
@@ -144,6 +145,11 @@ def packed(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] | None
     """Return voxels `(z, y, x)` as a packed NIfTI file in Base64."""
     content = nifti_bytes(grid, values, scaling)
     return b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
+
+
+def _blank(grid: Grid) -> str:
+    """Return an image of zeros, for outlines to be drawn on."""
+    return packed(grid, np.zeros(grid.shape, np.uint8), (1.0, 0.0))
 
 
 def _detail(asked: ReportOptions) -> int:

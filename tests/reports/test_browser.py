@@ -124,6 +124,23 @@ def test_left_is_left_in_a_volume(browser, tmp_path, codes):
         assert seen.page.locator("#under").text_content() != before
 
 
+def test_a_mask_without_its_image_has_its_own_colors(browser, tmp_path):
+    page = write_report(stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "RAS"))
+    with visit(browser, page) as seen:
+        seen.page.wait_for_function("() => window.viewer !== undefined")
+        layer(seen.page, "mask").locator("input[type=range]").fill("100")
+        seen.page.locator("#view").select_option("0")
+        seen.comes_to("#slices", _color(seen.page, 1), 0.002, 1)
+        kept = _color(seen.page, 2)
+        seen.page.get_by_label("1", exact=True).uncheck()
+        seen.comes_to("#slices", _color(seen.page, 1), 0, 0)
+        seen.comes_to("#slices", kept, 0.002, 1)
+        seen.page.locator("#none").click()
+        seen.comes_to("#slices", kept, 0, 0)
+        red, green, _ = seen.picture("#slices").astype(int).transpose(2, 0, 1)
+        assert (np.abs(red - green) < 60).all(), "the cross and letters are yellow, and nothing else is colored"
+
+
 def _color(page, value):
     words = page.locator(f"#classes label:has(input[value='{value}']) rect").get_attribute("fill")
     return tuple(int(words[at : at + 2], 16) for at in (1, 3, 5))

@@ -1,57 +1,59 @@
 const names = new Map(data.classes.map((one) => [one.value, one.name]));
-
 const structures = data.classes.filter((one) => one.value !== 0);
 let shownClasses = new Set(structures.map((one) => one.value));
 
-// Colors of label values; those that are switched off are transparent.
-function lookup(classes, isShown) {
-  const known = classes.filter((one) => isShown(one.value));
-  return {
-    R: [0, ...known.map((one) => rgb(one.color)[0])], G: [0, ...known.map((one) => rgb(one.color)[1])],
-    B: [0, ...known.map((one) => rgb(one.color)[2])], A: [0, ...known.map(() => 255)],
-    I: [0, ...known.map((one) => one.value)], labels: ["", ...known.map((one) => visible(one.name))],
-  };
-}
-
-async function volumeOf(base64, name, options = {}) {
-  return niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
+// Colors of label values.
+function colormap(classes) {
+  const all = [{ value: 0, name: "", color: "#000000" }, ...classes];
+  const [R, G, B] = [0, 1, 2].map((band) => all.map((one) => rgb(one.color)[band]));
+  return { R, G, B, A: all.map((one) => (one.value ? 255 : 0)), I: all.map((one) => one.value), labels: all.map((one) => visible(one.name)) };
 }
 
 async function show() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const viewer = new niivue.Niivue({
     isRadiologicalConvention: true, sagittalNoseLeft: true, isOrientationTextVisible: true, crosshairColor: [1, 0.8, 0.1, 1], backColor: dark ? [0.04, 0.05, 0.07, 1] : [0.1, 0.1, 0.12, 1],
-    dragAndDropEnabled: false, show3Dcrosshair: false, multiplanarShowRender: 0, isColorbar: false, loadingText: "", logLevel: "error", fontMinPx: 18, fontColor: [1, 0.9, 0.4, 1], crosshairWidth: 0.25, crosshairWidthUnit: "percent",
+    dragAndDropEnabled: false, show3Dcrosshair: false, multiplanarShowRender: 0, isColorbar: false, loadingText: "", logLevel: "error", fontMinPx: 18, fontColor: [1, 0.9, 0.4, 1], crosshairWidth: 0.5, crosshairWidthUnit: "percent", atlasOutline: 1,
   });
   await viewer.attachToCanvas(document.getElementById("slices"));
   viewer.setInterpolation(true);
-  const layers = [];
-  const mask = await volumeOf(data.mask, "mask");
-  if (data.image !== null) layers.push([await volumeOf(data.image, "image"), "image"]);
-  else layers.push([await volumeOf(data.mask, "background", { cal_min: 1e6, cal_max: 2e6 }), "image"]);
-  layers.push([mask, "mask"]);
-  if (data.errors !== null) layers.push([await volumeOf(data.errors, "errors"), "errors"]);
-  for (const [volume] of layers) viewer.addVolume(volume);
-  const recolor = () => {
-    mask.setColormapLabel(lookup(structures, (value) => shownClasses.has(value)));
-    viewer.updateGLVolume();
-  };
-  recolor();
-  if (data.errors !== null) {
-    const classes = data.errorClasses.map((one, at) => ({ ...one, value: at + 1 }));
-    layers[2][0].setColormapLabel(lookup(classes, () => true));
-  }
-  viewer.setSliceType(viewer.sliceTypeMultiplanar);
   const outlines = document.getElementById("outlines");
   // NiiVue draws borders of labels opaque and their inside as opaque as the layer, if that is above 0.
-  const states = layers.map(([, name]) => ({ on: name !== "errors", opacity: name === "mask" ? 0.2 : 1 }));
+  const layers = [];
+  const states = [];
+  const load = (base64, name, state) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, opacity: state.on ? state.opacity : 0 });
+  const add = (volume, name, state) => {
+    layers.push([volume, name]);
+    states.push(state);
+    viewer.addVolume(volume);
+  };
+  const opaque = { on: true, opacity: 1 };
+  add(await load(data.image ?? data.blank, "image", opaque), "image", opaque);
+  const inside = { on: true, opacity: 0.2 };
+  const mask = await load(data.mask, "mask", inside);
+  const whole = mask.img.slice();
+  // What is switched off, or is no structure, becomes 0: NiiVue draws the border of any other value.
+  const choose = () => {
+    const kept = new Uint8Array(65536);
+    for (const value of shownClasses) kept[value] = 1;
+    for (let at = 0; at < whole.length; at++) mask.img[at] = kept[whole[at]] ? whole[at] : 0;
+  };
+  choose();
+  if (structures.length) mask.setColormapLabel(colormap(structures));
+  add(mask, "mask", inside);
+  if (data.errors !== null) {
+    const off = { on: false, opacity: 1 };
+    const errors = await load(data.errors, "errors", off);
+    errors.setColormapLabel(colormap(data.errorClasses.map((one, at) => ({ ...one, value: at + 1 }))));
+    add(errors, "errors", off);
+  }
+  viewer.setSliceType(viewer.sliceTypeMultiplanar);
   const apply = (at) => {
     const { on, opacity } = states[at];
     if (layers[at][1] === "mask") viewer.opts.atlasOutline = on && outlines.checked ? 1 : 0;
     viewer.setOpacity(at, on ? Math.max(opacity, 0.01) : 0);
   };
   layers.forEach(([, name], at) => {
-    apply(at);
     if (name === "image" && data.image === null) return;
     const label = { errors: "errors (red: differs, black: not predicted)", mask: "mask (inside)" }[name] ?? name;
     layerControl(document.getElementById("layers"), label, {
@@ -62,7 +64,8 @@ async function show() {
   outlines.addEventListener("change", () => apply(1));
   classSwitches(document.getElementById("classes"), structures, (values) => {
     shownClasses = values;
-    recolor();
+    choose();
+    viewer.updateGLVolume();
   });
   document.getElementById("view").addEventListener("change", (event) => viewer.setSliceType(Number(event.target.value)));
   const under = document.getElementById("under");
@@ -72,7 +75,8 @@ async function show() {
     const words = [`${sides.join(", ")} mm`];
     place.values.forEach((one, index) => {
       const name = layers[index][1];
-      if (name === "mask") words.push(names.has(one.value) ? labelOf({ value: one.value, name: names.get(one.value) }) : one.value === data.nodata ? "nodata" : `${one.value}`);
+      if (name === "mask" && one.value === 0 && shownClasses.size < structures.length) words.push("background, or a structure that is switched off");
+      else if (name === "mask") words.push(names.has(one.value) ? labelOf({ value: one.value, name: names.get(one.value) }) : one.value === data.nodata ? "nodata" : `${one.value}`);
       else if (name === "image" && data.image !== null) words.push(`image ${Number(one.value.toPrecision(4))}`);
     });
     under.textContent = words.join(" · ");

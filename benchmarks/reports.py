@@ -76,7 +76,7 @@ def opened(page: Path, ready: str) -> dict[str, Any]:
         tab = browser.new_page()
         began = time.perf_counter()
         tab.goto(page.as_uri())
-        tab.wait_for_function(f"() => {ready}")
+        tab.wait_for_function(f"() => {ready}", timeout=300_000)
         seconds = time.perf_counter() - began
         browser.close()
     return {"open, s": round(seconds, 2)}

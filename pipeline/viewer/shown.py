@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from pipeline.engine import STEPS, Pixels, Source
+from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.band_names import BandName
 from pipeline.io.opening import open_source
@@ -26,7 +29,7 @@ from pipeline.viewer.layers import Layer
 from pipeline.viewer.reader import TILE, Reader, levels_of
 
 _PLACES, _SIDE = 6, 128
-"""Places along each axis, and cells along a side of each, by which the range of a scene without overviews is found."""
+"""Places along each axis, and cells along a side of each, that stand for a scene that cannot be read as a whole."""
 
 
 class ShownLayer:
@@ -45,10 +48,16 @@ class ShownLayer:
         source = self.reader.source
         if self.scaling is not None:
             return [(1.0, STEPS + 1.0)]
-        whole = Box.whole(source.grid.shape)
+        return ranges_of(first_three(self._overview() or _sample(source)))
+
+    def _overview(self) -> Pixels | None:
+        """Return the scene at its lowest resolution; None if that is not made yet, or part of it is damaged."""
+        whole = Box.whole(self.reader.source.grid.shape)
         if self.reader.progress < 1:
-            return ranges_of(first_three(_sample(source)))
-        return ranges_of(first_three(self.reader.read(whole, 1 << levels_of(whole.shape) - 1)))
+            return None
+        with suppress(InputError):
+            return self.reader.read(whole, 1 << levels_of(whole.shape) - 1)
+        return None
 
     @property
     def scaling(self) -> tuple[float, float] | None:
@@ -81,16 +90,17 @@ class ShownLayer:
 
 
 def _sample(source: Source) -> Pixels:
-    """Return pixels from places all over a scene, side by side."""
+    """Return pixels from places all over a scene, side by side, but for those that are damaged."""
+    shape = source.grid.shape
     starts = [
         np.linspace(0, max(0, length - _SIDE), _PLACES if length > _SIDE else 1).astype(int).tolist()
-        for length in source.grid.shape
+        for length in shape
     ]
-    whole = Box.whole(source.grid.shape)
-    boxes = [Box((top, left), (top + _SIDE, left + _SIDE)).clip(whole) for top in starts[0] for left in starts[1]]
-    parts = [source.read(box) for box in boxes]
-    flat = [values.reshape(len(values), 1, -1) for values, _ in parts]
-    valid = [
-        np.ones(box.shape, np.bool_) if seen is None else seen for box, (_, seen) in zip(boxes, parts, strict=True)
-    ]
-    return Pixels(np.concatenate(flat, axis=2), np.concatenate([part.reshape(1, -1) for part in valid], axis=1))
+    values, valid = [np.zeros((source.channels, 1, 0), source.dtype)], [np.zeros((1, 0), np.bool_)]
+    for top, left in product(*starts):
+        box = Box((top, left), (top + _SIDE, left + _SIDE)).clip(Box.whole(shape))
+        with suppress(InputError):
+            found, seen = source.read(box)
+            values.append(found.reshape(len(found), 1, -1))
+            valid.append((np.ones(box.shape, np.bool_) if seen is None else seen).reshape(1, -1))
+    return Pixels(np.concatenate(values, axis=2), np.concatenate(valid, axis=1))

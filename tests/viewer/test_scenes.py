@@ -13,6 +13,7 @@ import rasterio
 from affine import Affine
 from PIL import Image
 
+from pipeline.errors import InputError
 from pipeline.viewer.layers import open_layers
 from pipeline.viewer.reader import TILE
 from pipeline.viewer.scene import SceneView
@@ -141,3 +142,18 @@ TURNED = Affine.translation(500000, 4100000) @ Affine.rotation(30) @ Affine.scal
 def test_north_points_where_it_is(tmp_path, transform, north):
     with viewed(put_scene(tmp_path / "scene.tif", pixels((1, 60, 80)), transform=transform)) as view:
         assert abs(view.info()["north"]) == pytest.approx(north, abs=0.05)
+
+
+def test_a_damaged_part_is_named_and_the_rest_shown(tmp_path):
+    image = put_scene(
+        tmp_path / "scene.tif", pixels((1, 512, 512)), tiled=True, compress="deflate", blockxsize=256, blockysize=256
+    )
+    content = bytearray(image.read_bytes())
+    with rasterio.open(image) as dataset:
+        start = int(dataset.get_tag_item("BLOCK_OFFSET_1_1", "TIFF", bidx=1))
+    content[start : start + 2000] = bytes(2000)
+    image.write_bytes(content)
+    with viewed(image) as view:
+        assert view.tile(0, 0, 0, 0, set())
+        with pytest.raises(InputError, match=r"scene.tif, rows 256 to 512: GDAL cannot read it"):
+            view.tile(0, 0, 1, 1, set())

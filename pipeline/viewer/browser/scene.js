@@ -40,7 +40,7 @@ function tileLayer(info, number, projection, tileGrid) {
   const source = new ol.source.TileImage({ projection, tileGrid, interpolate: false, transition: 0, wrapX: false });
   source.on("tileloaderror", async (event) => {
     try {
-      await ask(event.tile.src_ || event.tile.getKey());
+      await ask(source.getTileUrlFunction()(event.tile.getTileCoord()));
     } catch (error) {
       note(error.message);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 
@@ -88,8 +89,8 @@ class _Copy:
             np.minimum(start + more // 2 + more * np.arange(size), held - 1)
             for start, size, held in zip(starts, shape, self._valid.shape, strict=True)
         )
-        cells = np.ix_(rows, columns)
-        return Pixels(self._values[:, *cells], self._valid[cells])
+        cells: tuple[Any, ...] = np.ix_(rows, columns)
+        return Pixels(self._values[(slice(None), *cells)], self._valid[cells])
 
     def stop(self) -> None:
         """End the thread."""

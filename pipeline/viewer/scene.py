@@ -134,8 +134,9 @@ class SceneView:
         if layer.kind != "mask":
             return {"values": found, "observed": seen}
         names = {entry.value: visible(entry.name) for entry in layer.classes}
-        observed = seen and found[0] != layer.nodata
-        return {"values": found, "observed": observed, "class": names.get(found[0]) if observed else None}
+        label = int(values[0, 0, 0])
+        observed = seen and label != layer.nodata
+        return {"values": found, "observed": observed, "class": names.get(label) if observed else None}
 
     def _shares(self, shown: ShownLayer, ring: tuple[tuple[float, float], ...]) -> dict[str, Any]:
         """Return the share of each class within a ring, from every n-th cell where there are many."""

@@ -143,9 +143,9 @@ def _part(name: str) -> Callable[[Request], Response]:
 
 def _scene_routes(view: SceneView) -> list[Route]:
     def tile(request: Request) -> Response:
-        place = (request.path_params[name] for name in ("layer", "level", "row", "column"))
+        layer, level, row, column = (request.path_params[name] for name in ("layer", "level", "row", "column"))
         hidden = frozenset(_whole_numbers(request.query_params.get("hidden", "")))
-        return Response(view.tile(*place, hidden), media_type="image/png")
+        return Response(view.tile(layer, level, row, column, hidden), media_type="image/png")
 
     def at(request: Request) -> Response:
         row, column = (_whole_numbers(request.query_params.get(name, ""))[0:1] for name in ("row", "column"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
@@ -36,13 +37,23 @@ def read_reduced(source: Source, box: Box, step: int, *, nodata: int | None = No
         return source.read_reduced(box, reduced_shape(box, step))
     shape = reduced_shape(box, step)
     values, valid = np.zeros((source.channels, *shape), source.dtype), np.ones(shape, np.bool_)
-    rows = step * max(1, _AT_ONCE // (step * max(1, box.shape[1])))
-    for top in range(box.start[0], box.stop[0], rows):
-        part = Box((top, box.start[1]), (min(top + rows, box.stop[0]), box.stop[1]))
-        at = slice((top - box.start[0]) // step, (top - box.start[0]) // step + reduced_shape(part, step)[0])
+    for part in _parts(source, box, step):
         pixels = source.read(part)
-        values[:, at], valid[at] = _means(pixels, step) if nodata is None else _majority(pixels, step, nodata)
+        start = tuple((side - first) // step for side, first in zip(part.start, box.start, strict=True))
+        at = Box(start, tuple(a + b for a, b in zip(start, reduced_shape(part, step), strict=True))).slices
+        values[(slice(None), *at)], valid[at] = (
+            _means(pixels, step) if nodata is None else _majority(pixels, step, nodata)
+        )
     return Pixels(values, None if valid.all() else valid)
+
+
+def _parts(source: Source, box: Box, step: int) -> Iterator[Box]:
+    """Yield the parts of `box` that are read at a time: of whole blocks, if it begins with one, and of whole steps."""
+    height, width = (step * ceil(side / step) for side in source.block)
+    width *= max(1, _AT_ONCE // (height * width))
+    for top in range(box.start[0], box.stop[0], height):
+        for left in range(box.start[1], box.stop[1], width):
+            yield Box((top, left), (top + height, left + width)).clip(box)
 
 
 def _majority(pixels: Pixels, step: int, nodata: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -166,8 +166,8 @@ def _blended(labels: NDArray[np.generic], image: Picture | None, mask: Mask, opa
     if image is not None:
         below = np.where(image[..., 3:] > 0, image[..., :3], below).astype(np.float32)
     share = shares[labels][..., None]
-    mixed: NDArray[np.float32] = below * (1 - share) + colors[labels] * share
-    return np.rint(mixed).astype(np.uint8)
+    blended: Picture = np.rint(below * (1 - share) + colors[labels] * share).astype(np.uint8)
+    return blended
 
 
 def _shown_classes(classes: ClassTable, labels: NDArray[np.generic], *, over: bool) -> list[LabelClass]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from threading import Event, Thread
-from typing import Any
 
 import numpy as np
 
@@ -89,8 +88,7 @@ class _Copy:
             np.minimum(start + more // 2 + more * np.arange(size), held - 1)
             for start, size, held in zip(starts, shape, self._valid.shape, strict=True)
         )
-        cells: tuple[Any, ...] = np.ix_(rows, columns)
-        return Pixels(self._values[(slice(None), *cells)], self._valid[cells])
+        return Pixels(self._values[:, rows[:, None], columns], self._valid[rows[:, None], columns])
 
     def stop(self) -> None:
         """End the thread."""

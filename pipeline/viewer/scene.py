@@ -61,10 +61,10 @@ class SceneView:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return how much of what is shown from afar is there, 0 to 1, and what could not be read."""
+        """Return how much there is of what is shown of each layer from afar, 0 to 1, and what could not be read."""
         readers = [shown.reader for shown in self._shown]
         problems = [visible(reader.problem) for reader in readers if reader.problem]
-        return {"progress": min(reader.progress for reader in readers), "problems": problems}
+        return {"progress": [reader.progress for reader in readers], "problems": problems}
 
     def tile(self, layer: int, level: int, row: int, column: int, hidden: Collection[int]) -> bytes:
         """Return a tile as PNG; classes in `hidden` are transparent."""

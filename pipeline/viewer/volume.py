@@ -72,7 +72,7 @@ class VolumeView:
 
     def state(self) -> dict[str, Any]:
         """Return that all is there."""
-        return {"progress": 1.0, "problems": []}
+        return {"progress": [1.0] * len(self._layers.shown), "problems": []}
 
     def nifti(self, layer: int) -> tuple[int, Iterator[bytes]]:
         """Return a layer as an uncompressed NIfTI file: its size, and its parts in order."""

@@ -16,12 +16,18 @@ from tests.support.fakes import ArraySource
 from tests.support.inputs import pixels, put_scene
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4, 8]), st.integers(0, 99))
-def test_each_cell_is_the_mean_of_the_valid_cells_that_it_stands_for(rows, columns, step, seed):
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 2, 4, 8]),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.integers(0, 99),
+)
+def test_each_cell_is_the_mean_of_the_valid_cells_that_it_stands_for(rows, columns, step, block, seed):
     rng = np.random.default_rng(seed)
     values, valid = rng.integers(0, 200, (2, rows, columns)).astype(np.uint8), rng.random((rows, columns)) < 0.6
     box = Box.whole((rows, columns))
-    found = read_reduced(ArraySource(values, valid), box, step)
+    found = read_reduced(ArraySource(values, valid, block), box, step)
     assert found.values.shape[1:] == reduced_shape(box, step)
     for row, column in np.ndindex(*reduced_shape(box, step)):
         at = slice(row * step, (row + 1) * step), slice(column * step, (column + 1) * step)
@@ -36,7 +42,7 @@ def test_labels_are_the_most_frequent_ones():
     labels[0, :4, :4] = 1
     labels[0, 0, 0] = 2
     labels[0, 4:, 4:] = 255
-    found = read_reduced(ArraySource(labels), Box.whole((8, 8)), 4, nodata=255)
+    found = read_reduced(ArraySource(labels, block=(3, 5)), Box.whole((8, 8)), 4, nodata=255)
     assert found.values.tolist() == [[[1, 3], [3, 255]]]
     assert found.valid.tolist() == [[True, True], [True, False]]
 

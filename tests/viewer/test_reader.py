@@ -16,6 +16,7 @@ from tests.support.fakes import ArraySource
 
 SHAPE = (4200, 5001)
 WHOLE = Box.whole(SHAPE)
+BLOCK = (512, 512)
 
 
 class Damaged(ArraySource):
@@ -39,14 +40,14 @@ def test_the_last_level_fits_a_tile_and_the_one_before_does_not(shape):
 
 def test_high_steps_are_answered_from_a_copy():
     labels = np.kron(np.arange(132).reshape(12, 11), np.ones((350, 455))).astype(np.uint8)[None, :4200, :5001]
-    source = ArraySource(labels)
+    source = ArraySource(labels, block=BLOCK)
     reader = Reader(source, nodata=255)
     until_made(reader)
     read = len(source.reads)
     for step in (16, 32):
         found = reader.read(WHOLE, step)
         assert found.values.shape[1:] == reduced_shape(WHOLE, step)
-        expected = read_reduced(ArraySource(labels), WHOLE, step, nodata=255)
+        expected = read_reduced(ArraySource(labels, block=BLOCK), WHOLE, step, nodata=255)
         assert (found.values == expected.values).mean() > 0.9, "but for borders"
     assert len(source.reads) == read
     assert reader.read(WHOLE, 8).values.shape[1:] == reduced_shape(WHOLE, 8)
@@ -55,7 +56,7 @@ def test_high_steps_are_answered_from_a_copy():
 
 
 def test_a_copy_that_cannot_be_made_says_why():
-    reader = Reader(Damaged(np.zeros((1, *SHAPE), np.uint8)), nodata=255)
+    reader = Reader(Damaged(np.zeros((1, *SHAPE), np.uint8), block=BLOCK), nodata=255)
     until_made(reader)
     assert reader.problem == "scene.zarr: rows 0 to 8: cannot be read"
     assert not reader.read(WHOLE, 32).valid.any()
@@ -63,7 +64,7 @@ def test_a_copy_that_cannot_be_made_says_why():
 
 
 def test_a_small_scene_needs_no_copy():
-    reader = Reader(ArraySource(np.ones((1, 300, 2000), np.uint8)))
+    reader = Reader(ArraySource(np.ones((1, 300, 2000), np.uint8), block=BLOCK))
     assert reader.progress == 1
     assert reader.read(Box((0, 0), (300, 2000)), 8).values.shape == (1, 38, 250)
     reader.close()

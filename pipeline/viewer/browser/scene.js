@@ -2,6 +2,7 @@
 /* A scene in its own pixel grid: x is the column, and y the negative row, from the first corner. Nothing is warped. */
 
 const MASK_OPACITY = 0.6;
+const PAUSE = 700;
 
 function projectionOf(info) {
   const [rows, columns] = info.shape;
@@ -274,18 +275,22 @@ function addDrawing(map, info) {
   });
 }
 
+/* Shows more of a layer whenever more of it is made. */
 async function follow(tiles) {
-  const progress = document.getElementById("progress");
-  let last = -1;
+  const shown = document.getElementById("progress");
+  let before = null;
   for (;;) {
-    const state = await ask("state.json");
-    state.problems.forEach(note);
-    if (state.progress > last && last >= 0) tiles.forEach((each) => each.refresh());
-    last = state.progress;
-    progress.hidden = state.progress >= 1;
-    progress.textContent = `Making an overview: ${Math.floor(100 * state.progress)} %`;
-    if (state.progress >= 1) return;
-    await new Promise((done) => setTimeout(done, 700));
+    const { progress, problems } = await ask("state.json");
+    problems.forEach(note);
+    progress.forEach((share, number) => {
+      if (before && share > before[number]) tiles[number].refresh();
+    });
+    before = progress;
+    const least = Math.min(...progress);
+    shown.hidden = least >= 1;
+    shown.textContent = `Making an overview: ${Math.floor(100 * least)} %`;
+    if (least >= 1) return;
+    await new Promise((done) => setTimeout(done, PAUSE));
   }
 }
 

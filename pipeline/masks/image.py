@@ -12,13 +12,15 @@ from pipeline.io.opening import open_source
 
 
 @overload
-def open_image(image: str | Path, volume: int | None) -> Source: ...
+def open_image(image: str | Path, volume: int | None, affine: str = "strict") -> Source: ...
 @overload
-def open_image(image: str | Path | None, volume: int | None) -> Source | None: ...
+def open_image(image: str | Path | None, volume: int | None, affine: str = "strict") -> Source | None: ...
 
 
-def open_image(image: str | Path | None, volume: int | None) -> Source | None:
+def open_image(image: str | Path | None, volume: int | None, affine: str = "strict") -> Source | None:
     """Open an image, or one volume of a 4-D one, from 0; None without an image.
+
+    `affine` is what holds where sform and qform disagree, as in `open_source`.
 
     Raises:
         RequestError: A volume is given, but no image.
@@ -30,7 +32,7 @@ def open_image(image: str | Path | None, volume: int | None) -> Source | None:
             raise RequestError(f"--volume {volume}: selects a volume of a 4-D image; give that as --image")
         return None
     try:
-        return open_source(image, volume=volume)
+        return open_source(image, volume=volume, affine=affine)
     except InputError as error:
         if error.code != "4d" or volume is not None:
             raise

@@ -52,7 +52,9 @@ class _ClassAccumulator:
     """Voxels by the upper half of their key."""
 
 
-def measure(mask: str | Path, image: str | Path | None = None, volume: int | None = None) -> list[Structure]:
+def measure(
+    mask: str | Path, image: str | Path | None = None, volume: int | None = None, *, affine: str = "strict"
+) -> list[Structure]:
     """Measure the structures of a volume's mask, and their intensities in `image`.
 
     Non-finite voxels of the image are left out. Medians are exact, in float32: a second pass reads the values near
@@ -62,12 +64,13 @@ def measure(mask: str | Path, image: str | Path | None = None, volume: int | Non
         mask: The mask of a volume.
         image: The volume that the mask was made from, on the same grid; None: intensities are not measured.
         volume: Number, from 0, of the volume in a 4-D image.
+        affine: What holds where sform and qform of the mask disagree: "sform", "qform", or "strict" for neither.
 
     Raises:
         InputError: If it is not the mask of a volume, or if the grids differ.
 
     """
-    labels = open_source(mask)
+    labels = open_source(mask, affine=affine)
     try:
         scan = open_image(image, volume)
     except BaseException:

@@ -6,7 +6,7 @@ import gzip
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.evaluation.compare import evaluate
 from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, class_table, index_slabs
@@ -98,15 +99,16 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
         PipelineError: If the mask cannot be read, or what was asked to be shown with it does not belong to it.
 
     """
-    with closing(open_source(mask, affine="sform")) as labels:
+    info = mask_info(mask)
+    record = record_of(info)
+    affine = _affine(record)
+    with closing(open_source(mask, affine=affine or "sform")) as labels:
         check_mask(mask, labels, "volume")
-        info = mask_info(mask)
-        record = record_of(info)
         preview = preview_of(labels.grid, _detail(asked))
         image = _image(mask, labels.grid, record, asked, preview)
         content = packed(preview.grid, cells_at(labels, preview.at).values[0])
         errors, compared = _errors(mask, asked.truth, preview)
-        found = measure(mask)
+        found = measure(mask, affine=affine or "sform")
         colors = colors_of([structure.value for structure in found], info.classes)
         rows = _rows(found, colors, info.nodata)
         page = VolumePage(
@@ -220,11 +222,19 @@ def _image(mask: Path, grid: Grid, record: Record, asked: ReportOptions, preview
     if found.path is None:
         return Shown(None, found.notes)
     try:
-        return _picture(found.path, mask, grid, _volume(record) if asked.volume is None else asked.volume, preview)
+        volume = _volume(record) if asked.volume is None else asked.volume
+        with closing(open_image(found.path, volume, _affine(record) or "strict")) as image:
+            return replace(_picture(found.path, mask, grid, image, preview), notes=found.notes)
     except PipelineError as error:
         if asked.image is not None:
             raise
         return Shown(None, (f"The image beside the mask is not shown: {error}",))
+
+
+def _affine(record: Record) -> str | None:
+    """Return which of two affines that disagree was chosen for the run."""
+    said = record.get("affine")
+    return said if said in ("sform", "qform") else None
 
 
 def _volume(record: Record) -> int | None:
@@ -232,14 +242,13 @@ def _volume(record: Record) -> int | None:
     return said if isinstance(said, int) else None
 
 
-def _picture(path: str, mask: Path, grid: Grid, volume: int | None, preview: Preview) -> Shown:
-    with closing(open_image(path, volume)) as image:
-        if words := difference(grid, image.grid):
-            raise InputError(
-                f"{path}: is on another grid than {mask}: {words}; give the image that the mask was made from",
-                "unsuitable",
-            )
-        values = cells_at(image, preview.at).values[0].astype(np.float32)
+def _picture(path: str, mask: Path, grid: Grid, image: Source, preview: Preview) -> Shown:
+    if words := difference(grid, image.grid):
+        raise InputError(
+            f"{path}: is on another grid than {mask}: {words}; give the image that the mask was made from",
+            "unsuitable",
+        )
+    values = cells_at(image, preview.at).values[0].astype(np.float32)
     seen = values[is_plausible(values)]
     low, high = map(float, np.percentile(seen, (_DARK, _BRIGHT))) if seen.size else (0.0, 1.0)
     slope = max(high - low, 1e-6) / _STEPS

@@ -119,6 +119,23 @@ def test_the_image_is_the_one_beside_the_mask_with_the_name_in_its_record(tmp_pa
     assert "alert(2)>" not in page.read_text("utf-8")
 
 
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_where_forms_disagree_the_one_of_the_run_holds(tmp_path, form):
+    for name, values in (("ct.nii", phantom().astype(np.int16)), ("ct_mask.nii", phantom())):
+        image = nibabel.Nifti1Image(values, STRAIGHT)
+        image.set_sform(STRAIGHT, 1)
+        image.set_qform(np.diag([-2.0, 2.0, 2.0, 1.0]), 1)
+        nibabel.save(image, tmp_path / name)
+    said = {"labels": [], "nodata": 255, "made": {"input": {"name": "ct.nii", "bytes": 7}, "affine": form}}
+    (tmp_path / "ct_mask.json").write_text(json.dumps(said))
+    page = write_report(tmp_path / "ct_mask.nii")
+    header = nibabel.load(tmp_path / "ct.nii").header
+    for name in ("image", "mask"):
+        np.testing.assert_allclose(embedded(page, name).affine, getattr(header, f"get_{form}")(), atol=1e-5)
+    assert f"--nifti-affine {form}" in text_of(page)
+    assert "ct.nii has changed since the mask was made" in text_of(page)
+
+
 def test_another_grid_and_a_wrong_detail_are_refused(tmp_path):
     mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "RAS")
     scan = stored(tmp_path / "ct.nii.gz", phantom().astype(np.int16), OBLIQUE, "RAS")

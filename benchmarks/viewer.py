@@ -103,6 +103,7 @@ def measure(mask: Path) -> None:
             page.evaluate(JUMP, [2 ** (step % 7), 1000 * step + 3000, 1100 * step + 3000])
         print(f"20 jumps             {time.perf_counter() - began:6.2f} s")
         print(f"memory of the server {memory_of(psutil.Process(server.pid)):6.0f} MB")
+        print(f"CPU of the server    {sum(psutil.Process(server.pid).cpu_times()[:2]):6.1f} s")
         server.terminate()
 
 

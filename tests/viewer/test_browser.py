@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from urllib.parse import urlsplit
 
@@ -95,6 +96,18 @@ def test_a_scene_is_shown_with_its_mask_and_what_is_under_the_cursor(opened, add
             assert shown["scene.tif"] == ", ".join(map(str, image.read(window=window)[:, 0, 0]))
             assert shown["scene_mask.tif"].split()[0] == str(mask.read(1, window=window)[0, 0])
             assert [shown["x"], shown["y"]] == [f"{each:.7f}" for each in image.xy(row, column)]
+
+
+def test_names_are_shown_as_they_are_and_what_is_missing_is_said(opened, files, tmp_path):
+    odd = tmp_path / "<img src=x onerror=alert(1)>\"'\n.tif"
+    shutil.copy(files[1], odd)
+    with served([odd]) as address:
+        page = opened(address)
+        name = "<img src=x onerror=alert(1)>\"'\\n.tif"
+        assert page.locator("h1").inner_text() == name
+        said = f"scene.tif, of which {name} was made, is not beside it: give it as another FILE"
+        assert page.locator("#notes li").all_inner_texts() == [said]
+        assert page.locator("main img, aside img, aside script").count() == 0
 
 
 def test_classes_opacity_and_the_divider_change_what_is_seen(opened, address, files):

@@ -105,7 +105,8 @@ def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:
     except BaseException:
         Layers(tuple(opened), ()).close()
         raise
-    return Layers(tuple(ordered), notes)
+    several = () if volume is not None else tuple(map(_first_of_several, ordered))
+    return Layers(tuple(ordered), (*notes, *filter(None, several)))
 
 
 def _open(file: str, volume: int | None) -> Layer:
@@ -135,6 +136,11 @@ def _kind_of(source: Source, info: MaskInfo) -> LayerKind:
     if info.classes and labels:
         return "mask"
     return "values" if info.provenance is not None else "image"
+
+
+def _first_of_several(layer: Layer) -> str:
+    count = layer.source.info.volumes
+    return f"{layer.name}: the first of {count} volumes is shown; --volume shows another" if count > 1 else ""
 
 
 def _image_of(layer: Layer, volume: int | None) -> tuple[Layer | None, tuple[str, ...]]:

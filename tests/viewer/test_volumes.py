@@ -77,3 +77,16 @@ def test_values_that_a_browser_cannot_read_are_widened(tmp_path):
     view.close()
     assert found.get_data_dtype() == np.float32
     np.testing.assert_array_equal(found.get_fdata(), values.astype(np.float32))
+
+
+def test_of_a_4d_file_one_volume_is_shown_and_the_page_says_which(tmp_path):
+    values = np.random.default_rng(0).integers(0, 99, (6, 5, 4, 3)).astype(np.int16)
+    path = put_volume(tmp_path / "scan.nii.gz", values, np.eye(4))
+    for volume, shown, said in (
+        (None, 0, ["scan.nii.gz: the first of 3 volumes is shown; --volume shows another"]),
+        (2, 2, []),
+    ):
+        view = VolumeView(open_layers([str(path)], volume))
+        assert view.info()["notes"] == said
+        np.testing.assert_array_equal(received(view, 0, tmp_path).dataobj, values[..., shown])
+        view.close()

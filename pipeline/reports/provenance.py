@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.engine.ledger import flat
 from pipeline.io.address import redact_url
 from pipeline.io.mask import MaskInfo
+from pipeline.masks.image import image_beside, image_of
 from pipeline.reports.options import ReportOptions
 
 Record = Mapping[str, Any]
@@ -27,19 +28,13 @@ def rows_of_record(record: Record) -> tuple[tuple[str, str], ...]:
     return tuple((name, _text(value)) for name, value in found.items())
 
 
-def input_name(record: Record) -> str | None:
-    """Return the name of the input that a mask was made from, if its record says so."""
-    said = record.get("input")
-    return str(said["name"]) if isinstance(said, Mapping) and "name" in said else None
-
-
 def run_command(record: Record, image: str | None, mask: str) -> str | None:
     """Return the command that makes a mask again; None without a record.
 
     An area of interest, and a grid other than the input's, are not in the record: their options are left to be filled
     in.
     """
-    known = image or input_name(record)
+    known = image or image_of(record)
     if not record or known is None:
         return None
     given = [(flag, show(record[key])) for key, flag, show in _OPTIONS if record.get(key) not in (None, [], {})]
@@ -71,11 +66,10 @@ def find_image(mask: Path, record: Record, given: str | None) -> FoundImage:
     """Find the image that a mask was made from: the one that is given, or the file beside it that its record names."""
     if given is not None:
         return FoundImage(given)
-    name = input_name(record)
+    name, path = image_of(record), image_beside(mask, record)
     if name is None:
         return FoundImage(None, ("The mask does not say what it was made from; give its image with --image.",))
-    path = mask.parent / Path(name).name
-    if not path.exists():
+    if path is None:
         return FoundImage(None, (f"{name} is not beside the mask; give the image that it was made from with --image.",))
     return FoundImage(str(path), _changes(path, record["input"]))
 

@@ -168,7 +168,7 @@ def test_the_same_mask_gives_the_same_bytes(tmp_path, mask, image):
         ({"input": {"name": "elsewhere.tif"}}, "elsewhere.tif is not beside the mask; give the image"),
         ({"input": {"name": "scene.tif", "bytes": 7}}, "scene.tif has changed since the mask was made"),
         ({"input": {"name": "scene.tif", "bytes": "7"}, "failed_patches": {"a": [1]}, "patch": [[1], 2]}, "a': [1]"),
-        ({"input": {"name": ["a", 7]}, "overlap": {"a": None}}, "is not beside the mask"),
+        ({"input": {"name": ["a", 7]}, "overlap": {"a": None}}, "does not say what it was made from"),
         ({"input": {"name": "..", "bytes": 1}}, "is not shown"),
         (["no", "record"], "does not say what it was made from"),
     ],

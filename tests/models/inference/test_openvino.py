@@ -224,7 +224,7 @@ def test_patches_of_any_size_share_features_in_int8(made, scenes, tmp_path, monk
     segment(job, Resources(precision="int8"), Callbacks(note=said.append))
     assert said[0].startswith("cpu int8 openvino: labels agree with float32 on ")
     record = describe(str(job.output))["made"]
-    assert record["features"]["halo"] == [64, 64]
+    assert record["features"]["halo"] == [32, 32]
     assert record["int8_sha256"][0] == read_card(made / CARD).int8.xml_sha256
     two = replace(job, output=tmp_path / "two.tif")
     segment(two, Resources(precision="int8", workers=2))

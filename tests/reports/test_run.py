@@ -33,6 +33,14 @@ def test_one_scene_has_its_page_beside_its_mask(scenes, models, tmp_path):
     assert call(*words, "--report").exit_code == 0, "the page of a mask that is there is written again"
 
 
+def test_the_command_of_a_page_names_all_models(scenes, models, tmp_path):
+    mask, model = tmp_path / "mask.tif", models / "scene"
+    words = ["--input", scenes[0], "--output", mask, "--model", model, "--model", model, "--layers", "disagreement"]
+    ended = call(*words, "--report")
+    assert ended.exit_code == 0, ended.stderr
+    assert text_of(mask.with_name("mask_report.html")).count("--model scene") == 2
+
+
 def test_several_have_the_page_of_their_archive(scenes, models, tmp_path):
     (tmp_path / "in" / "c.tif").write_bytes(b"broken")
     words = ["--input", tmp_path / "in", "--output", f"{tmp_path / 'out'}/", "--model", models / "scene", "--report"]

@@ -262,7 +262,7 @@ def test_every_option_of_a_verb_is_documented(verb):
     rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
     positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "masks": "MASK", "asked": "MODEL"}
-    positional |= {"ledger": "LEDGER", "places": "PLACES"}
+    positional |= {"ledger": "LEDGER", "places": "PLACES", "subject": "SUBJECT"}
     assert documented == {positional.get(name, name) for name in given}
 
 

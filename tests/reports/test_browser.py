@@ -11,8 +11,9 @@ from pipeline.archive.review import Review, read_reviews
 from pipeline.classes import LabelClass
 from pipeline.reports import ReportOptions, write_report
 from tests.reports.test_volume import STRAIGHT, phantom, stored
+from tests.support.browser import chromium
 from tests.support.pages import CLASSES, EVIL, labels, put_image, put_layer, put_mask
-from tests.support.visits import chromium, pixels_of, visit
+from tests.support.visits import pixels_of, visit
 
 pytestmark = pytest.mark.server
 WATER, ICE = CLASSES[0].color, CLASSES[2].color

@@ -12,6 +12,8 @@ import pytest
 
 _ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 """For machines without a GPU, and for root in a container."""
+PATIENCE = 120_000
+"""Milliseconds until a page must have done something: a busy machine without a GPU takes its time."""
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -35,6 +37,7 @@ class Watched:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         page.on("console", self._on_console)

@@ -1,8 +1,7 @@
-"""Chromium, driven by Playwright: pages as a reader sees them, and all that they ask for or complain about."""
+"""Pages from disk in Chromium, as a reader sees them."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,27 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-_SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-"""WebGL without a graphics card."""
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser; skips the tests that need it where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed; get it with `apt-get install chromium`")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *_SOFTWARE])
-        try:
-            yield browser
-        finally:
-            browser.close()
+from tests.support.browser import PATIENCE
 
 
 @dataclass
@@ -50,7 +32,7 @@ class Visit:
 
     def comes_to(self, selector: str, color: tuple[int, int, int], least: float, most: float) -> None:
         """Wait until the share of an element's pixels that have nearly this color is in a range."""
-        for _ in range(50):
+        for _ in range(PATIENCE // 100):
             share = float(pixels_of(self.picture(selector), color).mean())
             if least <= share <= most:
                 return
@@ -66,6 +48,7 @@ class Visit:
 def visit(browser: Any, path: Path, width: int = 1100, height: int = 800, **context: Any) -> Iterator[Visit]:
     """Open a page from disk; at the end, it must have asked for files alone and not complained."""
     opened = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **context)
+    opened.set_default_timeout(PATIENCE)
     visited = Visit(opened.new_page())
     visited.page.on("console", lambda said: _note(visited.complaints, said))
     visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))

@@ -70,7 +70,7 @@ def test_a_scene_is_read_by_keyboard_alone(browser, scene):
         for _ in range(4):
             page.keyboard.press("ArrowLeft")
             page.wait_for_timeout(250)
-        assert "0 water" in page.locator("#under").text_content()
+        page.wait_for_function("() => document.getElementById('under').textContent.includes('0 water')")
         before = page.evaluate("view.getZoom()")
         page.keyboard.press("+")
         page.wait_for_function(f"() => view.getZoom() > {before} + 0.5")
@@ -170,7 +170,7 @@ def archive(tmp_path):
 def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path):
     with visit(browser, archive) as seen:
         page = seen.page
-        page.wait_for_selector(".item", timeout=3000)
+        page.wait_for_selector(".item")
         assert "10,002 of 10,002 items" in page.locator("#count").text_content()
         assert page.locator(".item").count() < 40
         assert page.locator(".item .name").first.text_content() == "=cmd.tif", "what failed is on top"

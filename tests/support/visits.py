@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -32,8 +32,12 @@ class Visit:
 
     def comes_to(self, selector: str, color: tuple[int, int, int], least: float, most: float) -> None:
         """Wait until the share of an element's pixels that have nearly this color is in a range."""
+        from playwright.sync_api import Error
+
+        share = 0.0
         for _ in range(PATIENCE // 100):
-            share = float(pixels_of(self.picture(selector), color).mean())
+            with suppress(Error):  # the page may put another element in its place meanwhile
+                share = float(pixels_of(self.picture(selector), color).mean())
             if least <= share <= most:
                 return
             self.page.wait_for_timeout(100)

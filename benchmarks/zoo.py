@@ -46,7 +46,7 @@ _NO_SCENES = {
 }
 _MIB = 1024
 """Kilobytes, in which Linux counts the peak."""
-_CHANNELS = re.compile(r"has (\d+) channels, but the model")
+_CHANNELS = re.compile(r"has (\d+) channels?, but the model")
 _HEAD = "| file | size | what came of it | processor, s | peak, MiB |\n|---|---|---|---|---|"
 
 

@@ -85,7 +85,7 @@ def run(scene: Path, mask: Path, model: Path, workers: int, most: float | None) 
 
 
 def _become(words: list[str], said: Path) -> NoReturn:
-    """Be the command, in a session of its own; it is not begun anew, because most of its time is that of imports."""
+    """Run the command in this forked process, in its own session: a new one would mostly import."""
     os.setsid()
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)

@@ -314,8 +314,10 @@ def recipe_of(job: Job) -> dict[str, Any]:
     cards = [encode(load_card(name)) for name in job.models or DEFAULTS.values()]
     for card in cards:
         card["features"] = job.features or card.get("features")
-    told = {card["name"]: {name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards}
-    return {"format": FORMAT, **how, "models": told}
+    told = [{name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards]
+    together = len(job.models) > 1  # in their order, and perhaps of one name
+    names = [f"{number} {card['name']}" if together else card["name"] for number, card in enumerate(cards, 1)]
+    return {"format": FORMAT, **how, "models": dict(zip(names, told, strict=True))}
 
 
 def _is_in_recipe(name: str, value: object) -> bool:

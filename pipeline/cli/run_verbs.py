@@ -122,7 +122,7 @@ class _Shown:
             raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
 
     def write(self, made: Report) -> None:
-        """Write the page, and tell where it is."""
+        """Write the page and print its path."""
         from pipeline.reports.report import report_run
 
         written = report_run(self.job, made, self.ledger, hash_names=self.hash_names)

@@ -37,7 +37,7 @@ def _compiled(function: Kernel, *arguments: Any) -> Kernel:  # noqa: ANN401  (ty
 
 
 def _row(_context: Any, row: Any) -> Any:  # noqa: ANN401
-    """Take the values of a row to be next to each other, which views do not tell: without it, none are vectorized."""
+    """Mark a row as contiguous: the types of views do not say so, and without it numba does not vectorize the loop."""
     packed = row.copy(layout="C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401

@@ -17,7 +17,7 @@ MANY = 8
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a patch that lies in a block."""
+    """Intersection of a patch and a block."""
 
     place: Box
     """Its cells, counted from the first one that the block sees."""

@@ -87,7 +87,7 @@ class Overview(Tiles, Protocol):
 
 
 def edges_of(block: NDArray[Any], nodata: int) -> NDArray[Any]:
-    """Return the first two and the last row of a block, and its columns likewise, filled up with nodata."""
+    """Return the first two and last rows and columns of a block, padded with nodata."""
     edges = np.full((EDGES, 2 * TILE), nodata, block.dtype)
     for side, cells in ((0, block), (EDGES // 2, block.T)):
         for at, row in enumerate((0, 1, 2 * TILE - 1)):

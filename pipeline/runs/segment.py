@@ -10,7 +10,7 @@ from threading import Event
 from typing import Literal
 
 from pipeline.engine import Failure
-from pipeline.engine.ledger import Fingerprint, Ledger, differences
+from pipeline.engine.ledger import Ledger
 from pipeline.errors import (
     CHANGED,
     UNREACHABLE,
@@ -25,16 +25,15 @@ from pipeline.errors import (
 )
 from pipeline.files.atomic import remove, remove_stale_temporaries
 from pipeline.geometry import Box
-from pipeline.io.mask_files import damage_of, mask_info
+from pipeline.io.mask_files import damage_of
 from pipeline.io.versions import check_unchanged
-from pipeline.io.zarr import WorkSource
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.card import Features
+from pipeline.runs.begun import begun_fingerprint, differs, with_begun_features, with_begun_numerics
 from pipeline.runs.domain import remarks_on
 from pipeline.runs.fork_server import expect_workers
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
-from pipeline.runs.prepare import numerics_for, prepare
+from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
     MODELS,
@@ -52,7 +51,7 @@ from pipeline.runs.stoppable import StoppableSource
 from pipeline.runs.stores import check, labels_part, parts_of, view_parts
 from pipeline.runs.view_averaging import average
 from pipeline.runs.view_sweep import sweeps_of
-from pipeline.runs.work_folder import MASK, statistics_of, swept_source
+from pipeline.runs.work_folder import statistics_of, swept_source
 
 _SHOWN = 5
 """Maximum number of failed patches listed one by one."""
@@ -157,9 +156,9 @@ def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> 
 def _look(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
     """Return the job as the run that was begun has it, and whether it is done."""
     if not resources.restart:
-        prepared = _with_begun_features(prepared, resources, ledger)
+        prepared = with_begun_features(prepared, resources, ledger)
         if ledger.begun:
-            prepared = _with_begun_numerics(prepared, resources, ledger)
+            prepared = with_begun_numerics(prepared, resources, ledger)
     return prepared, _is_done(prepared, resources, ledger)
 
 
@@ -241,35 +240,8 @@ def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
 
 
 def _remove_leftovers(prepared: PreparedJob, ledger: Ledger) -> None:
-    if not (ledger.begun and _differs(prepared, ledger)):
+    if not (ledger.begun and differs(prepared, ledger)):
         remove(prepared.work)
-
-
-def _begun_fingerprint(prepared: PreparedJob, ledger: Ledger) -> Fingerprint:
-    """Return the fingerprint of the run that was begun; if its file is damaged, the copy in the store of labels.
-
-    Raises:
-        DamagedError: If both are damaged, or gone.
-
-    """
-    try:
-        return ledger.fingerprint
-    except DamagedError as error:
-        with suppress(DamagedError):
-            if provenance := WorkSource(prepared.work / MASK).provenance:
-                return provenance
-        raise DamagedError(
-            f"{error}, so it is not known which run the finished part in {prepared.work} is of; start over with "
-            "--restart"
-        ) from error
-
-
-def _differs(prepared: PreparedJob, ledger: Ledger) -> bool:
-    """Return whether the run that was begun is another one, as far as that is known."""
-    try:
-        return bool(differences(_begun_fingerprint(prepared, ledger), prepared.fingerprint()))
-    except DamagedError:
-        return True
 
 
 def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
@@ -299,7 +271,7 @@ def _tell_damage(prepared: PreparedJob, run: RunContext) -> None:
 
 def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bool:
     """Return whether the run that made an output left patches for this one."""
-    if not ledger.begun or _differs(prepared, ledger):
+    if not ledger.begun or differs(prepared, ledger):
         return False
     return len(ledger.done(slabs)) < len(slabs)
 
@@ -307,7 +279,7 @@ def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bo
 def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
     """Open the work folder as this run left it, or empty it; refuse that of another run."""
     if ledger.begun and not restart:
-        ledger.begin(_begun_fingerprint(prepared, ledger))  # written again, as its file may be damaged
+        ledger.begin(begun_fingerprint(prepared, ledger))  # written again, as its file may be damaged
         ledger.check(prepared.fingerprint())
         return
     try:
@@ -353,33 +325,6 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
         if not any(Ledger(sweep.folder).any_done for sweep in sweeps_of(prepared)):
             remove(prepared.work)
         raise
-
-
-def _with_begun_features(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
-    """Return the job with features as in the run that was begun, or made the output, unless the user requests others.
-
-    The default of a model may have changed since.
-    """
-    begun = _begun_fingerprint(prepared, ledger) if ledger.begun else None
-    if begun is None and not resources.overwrite:
-        begun = mask_info(prepared.output).provenance
-    features: Features = "patch" if begun is None or "features" not in begun else "shared"
-    if begun is None or prepared.job.features is not None or features == prepared.views[0].features:
-        return prepared
-    return prepare(replace(prepared.job, features=features), resources)
-
-
-def _with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> PreparedJob:
-    """Return the job in the numerics of the run that was begun, unless the user requests others."""
-    fingerprint = _begun_fingerprint(prepared, ledger)
-    begun = {name: fingerprint.get(name) for name in ("precision", "runtime")}
-    asked = {"precision": resources.precision, "runtime": resources.runtime}
-    now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
-    if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
-        return prepared
-    resources = replace(resources, precision=begun["precision"], runtime=begun["runtime"])
-    cards = [member.card for member in prepared.members]
-    return replace(prepared, numerics=numerics_for(cards, prepared.views, prepared.augmentation, resources))
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:

@@ -53,7 +53,7 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     numerics, trial = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
     if numerics != REFERENCE:
-        reference = _Trial.of(sweep, reference_models(sweep), own)
+        reference = Trial.of(sweep, reference_models(sweep), own)
         shares = list(_label_agreement(trial, reference, patches))
         if shares:
             patches_seen = counted(len(shares), "patch", "patches")
@@ -63,21 +63,22 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
 
 
 @dataclass(frozen=True)
-class _Trial:
+class Trial:
     """A predictor, on patches one by one."""
 
     predictor: Predictor | SharedPredictor
     sweep: ViewSweep
 
     @classmethod
-    def of(cls, sweep: ViewSweep, networks: Sequence[InferenceModel], own: InputStatistics) -> _Trial:
+    def of(cls, sweep: ViewSweep, networks: Sequence[InferenceModel], own: InputStatistics) -> Trial:
+        """Return the trial of built networks on the input of a sweep."""
         return cls(bind_predictor(networks, sweep, 1, own), sweep)
 
     def labels(self, patch: Pixels) -> NDArray[Any]:
         """Return the labels of a patch."""
         scores = self._scores(patch)
         labels = np.empty(scores.shape[1:], self.sweep.prepared.labels.dtype)
-        arrays_of(self.predictor).argmax(scores, labels)
+        arrays_of(self.predictor).argmax(scores[: self.predictor.classes], labels)
         return labels
 
     def _scores(self, patch: Pixels) -> Any:  # noqa: ANN401  (an array of its device)
@@ -91,7 +92,7 @@ class _Trial:
         )
 
 
-def _label_agreement(trial: _Trial, reference: _Trial, patches: Sequence[Pixels]) -> Iterator[float]:
+def _label_agreement(trial: Trial, reference: Trial, patches: Sequence[Pixels]) -> Iterator[float]:
     """Yield the share of labels on which both agree, for each patch that both can compute."""
     for patch in patches:
         with suppress(Exception):
@@ -100,10 +101,10 @@ def _label_agreement(trial: _Trial, reference: _Trial, patches: Sequence[Pixels]
 
 def _working_numerics(
     sweep: ViewSweep, patch: Pixels, own: InputStatistics, observer: Observer
-) -> tuple[Numerics, _Trial]:
+) -> tuple[Numerics, Trial]:
     """Return numerics in which the network can compute a patch, and the predictor in them."""
     numerics = sweep.prepared.numerics
-    trial = _Trial.of(sweep, inference_models(sweep, numerics), own)
+    trial = Trial.of(sweep, inference_models(sweep, numerics), own)
     if numerics.runtime != "compiled":
         return numerics, trial
     try:
@@ -112,7 +113,7 @@ def _working_numerics(
         first = next(iter(f"{error}".splitlines()), type(error).__name__)
         observer.note(f"the network could not be compiled and runs uncompiled ({first})")
         numerics = replace(numerics, runtime="torch")
-        trial = _Trial.of(sweep, inference_models(sweep, numerics), own)
+        trial = Trial.of(sweep, inference_models(sweep, numerics), own)
     return numerics, trial
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 import rasterio
 
+from pipeline.archive.archive import recipe_of
+from pipeline.engine import Pixels
 from pipeline.errors import ModelError, OutputError, RequestError
 from pipeline.geometry import Lattice
 from pipeline.jobs.inputs import jobs_of
@@ -21,8 +24,12 @@ from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.store import load_model, save_model
 from pipeline.runs.plan import plan
+from pipeline.runs.predictors import reference_models
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
+from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.warm_up import Trial
+from pipeline.sources.statistics import NO_STATISTICS
 from tests.runs.test_segment import agree, reference
 from tests.support.inputs import SCENE_CARD, contents, labels_of, undecided
 from tests.support.model_cases import network_of
@@ -119,6 +126,30 @@ def test_what_is_made_by_others_is_another_mask(scene, both, tmp_path):
     for models in (both[0], both[::-1], (*both, both[0])):
         with pytest.raises(OutputError, match="made with"):
             segment(replace(job, model=models), PLAIN)
+
+
+def test_a_mask_of_shared_features_by_one_model_is_told_as_another(scene, both, tmp_path):
+    job = Job(str(scene), tmp_path / "mask.tif", both[0], features="shared")
+    segment(job, PLAIN)
+    with pytest.raises(OutputError, match="made with"):
+        segment(replace(job, model=both, features=None), PLAIN)
+
+
+def test_models_of_one_name_are_all_in_the_recipe_of_an_archive(scene, both, tmp_path):
+    model = load_model(both[1])
+    save_model(tmp_path / "twin", replace(model.card, name="scene"), model.network)
+    twin, first = str(tmp_path / "twin"), both[0]
+    recipes = [recipe_of(Job(str(scene), None, models)) for models in (first, twin, (first, twin), (twin, first))]
+    assert all(one != other for one, other in combinations(recipes, 2))
+    assert recipes[0]["models"].keys() == {"scene"}, "recipes of one model are as older versions wrote them"
+
+
+def test_what_is_tried_first_is_decided_among_classes(scene, both, tmp_path):
+    (sweep,) = sweeps_of(prepare(Job(str(scene), tmp_path / "mask.tif", both, also="disagreement"), PLAIN))
+    trial = Trial.of(sweep, reference_models(sweep), NO_STATISTICS)
+    values = np.full((2, 128, 96), 90, np.uint8)
+    scores = np.mean([predictor_of(path)(values[None], None)[0] for path in both], 0)
+    np.testing.assert_array_equal(trial.labels(Pixels(values, None)), scores.argmax(0))
 
 
 def test_one_in_a_list_is_that_one(scene, both, tmp_path):

@@ -47,7 +47,7 @@ from pipeline.reports.values import (
     histogram,
     made_by,
 )
-from pipeline.runs.publish import FAILED, SEAMS
+from pipeline.runs.publish import FAILED, MODELS, SEAMS
 from pipeline.sources.shrink import middles, sampled
 
 _RANGES = {"confidence": (0.0, 1.0), DISAGREEMENT: (0.0, 0.71)}
@@ -119,7 +119,7 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
             notes=(*image_notes, *layer_notes, *page.notes),
             histograms=histograms,
             comparison=compared,
-            facts=(*page.facts, *_seams(mask)),
+            facts=(*page.facts, *_disagreement(mask)),
             commands=commands(mask, record, asked),
         )
         under = [] if image is None else [Layer("image", "picture", image_tiles(image))]
@@ -180,10 +180,12 @@ def _crs_name(crs: str | None) -> str | None:
     return crs.split('"')[1] if crs and '"' in crs else crs
 
 
-def _seams(mask: Path) -> Facts:
-    index = record_of(mask_info(layer_path(mask, DISAGREEMENT))).get(SEAMS)
-    known = isinstance(index, float)
-    return (("seam index", f"{index:.4f} (mean disagreement of overlapping patches)"),) if known else ()
+def _disagreement(mask: Path) -> Facts:
+    """Return the figure that is recorded with the layer of disagreement: that of patches, or of several models."""
+    record = record_of(mask_info(layer_path(mask, DISAGREEMENT)))
+    titles = {SEAMS: ("seam index", "overlapping patches"), MODELS: ("disagreement", "several models")}
+    figures = [(title, of, record.get(name)) for name, (title, of) in titles.items()]
+    return tuple((title, f"{at:.4f} (mean disagreement of {of})") for title, of, at in figures if isinstance(at, float))
 
 
 def _detail(asked: ReportOptions) -> int:

@@ -38,7 +38,9 @@ def test_the_command_of_a_page_names_all_models(scenes, models, tmp_path):
     words = ["--input", scenes[0], "--output", mask, "--model", model, "--model", model, "--layers", "disagreement"]
     ended = call(*words, "--report")
     assert ended.exit_code == 0, ended.stderr
-    assert text_of(mask.with_name("mask_report.html")).count("--model scene") == 2
+    page = text_of(mask.with_name("mask_report.html"))
+    assert page.count("--model scene") == 2
+    assert "disagreement 0." in page, "the figure of several models has the place of the seam index"
 
 
 def test_several_have_the_page_of_their_archive(scenes, models, tmp_path):

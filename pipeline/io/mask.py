@@ -35,6 +35,18 @@ class Mask:
         return (pixels.values[0] for _, pixels in slabs(self.labels, height))
 
 
+def model_names(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the models that made a mask, by its record; those that another program wrote are left out.
+
+    >>> model_names({"model": "landcover", "others": [{"model": "mine"}]})
+    ('landcover', 'mine')
+    """
+    others = provenance.get("others")
+    records = [provenance, *(others if isinstance(others, (list, tuple)) else ())]
+    found = [record.get("model") for record in records if isinstance(record, Mapping)]
+    return tuple(name for name in found if isinstance(name, str) and name)
+
+
 @dataclass(frozen=True)
 class MaskInfo:
     """The metadata of a mask."""

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.files.atomic import remove_stale_temporaries
 from pipeline.io.formats import look
+from pipeline.io.mask import model_names
 from pipeline.io.mask_files import Mask, check_mask, foreign_sidecar, mask_info, publish
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import PICTURES, SIDECARS, VECTORS, names_folder, suffix_of
@@ -216,9 +217,8 @@ def _write_segments(mask: Mask, output: Path, image: str | Path | None) -> None:
 
     source = DicomSource(series.path)
     try:
-        write_segmentation(
-            output, mask.labels, mask.nodata, mask.classes, source, str(mask.provenance.get("model") or "")
-        )
+        made_by = " + ".join(model_names(mask.provenance))
+        write_segmentation(output, mask.labels, mask.nodata, mask.classes, source, made_by)
     except InputError as error:
         raise InputError(f"{image}: {error}", error.code) from None
     finally:

@@ -32,7 +32,7 @@ from pipeline.io.drawing import (
     svg_of,
     width_of,
 )
-from pipeline.io.mask import Mask
+from pipeline.io.mask import Mask, model_names
 from pipeline.io.opening import open_source
 from pipeline.io.raster.geopdf import write_geopdf
 from pipeline.io.raster.ground import Ground
@@ -186,7 +186,7 @@ def _footer(
     first = 1.4 * size
     shapes = [*_scale(ground, frame, columns, first), *_north(ground.north, width - 1.2 * size, first, size)]
     entries, bottom = _legend(classes, size, width, 2.8 * size)
-    words = [at.name, str(mask.provenance.get("model") or ""), str(ground.describe()["crs"] or "no CRS")]
+    words = [at.name, " + ".join(model_names(mask.provenance)), str(ground.describe()["crs"] or "no CRS")]
     caption = _fitting(" \u00b7 ".join(filter(None, words)), 0.8 * size, width - size)
     return (*shapes, *entries, Words((size / 2, bottom + 0.8 * size), caption, 0.8 * size)), ceil(bottom + 1.8 * size)
 

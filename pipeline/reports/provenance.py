@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.engine.ledger import flat
 from pipeline.io.address import redact_url
-from pipeline.io.mask import MaskInfo
+from pipeline.io.mask import MaskInfo, model_names
 from pipeline.masks.image import image_beside, image_of
 from pipeline.reports.options import ReportOptions
 
@@ -40,16 +40,9 @@ def run_command(record: Record, image: str | None, mask: str) -> str | None:
     given = [(flag, show(record[key])) for key, flag, show in _OPTIONS if record.get(key) not in (None, [], {})]
     words = ["pipeline", "run", "--input", known, "--output", mask]
     words += [word for flag, value in given if value is not None for word in _option(flag, value)]
-    words += [word for name in _other_models(record) for word in ("--model", name)]
+    words += [word for name in model_names(record)[1:] for word in ("--model", name)]
     unsaid = [f" {flag} {place}" for key, flag, place in _UNKNOWN if record.get(key)]
     return " ".join(map(shlex.quote, [*words, "--overwrite"])) + "".join(unsaid)
-
-
-def _other_models(record: Record) -> tuple[str, ...]:
-    """Return the models beside the first whose scores were averaged."""
-    others = record.get("others")
-    found = others if isinstance(others, (list, tuple)) else ()
-    return tuple(_text(one["model"]) for one in found if isinstance(one, Mapping) and "model" in one)
 
 
 def commands(mask: Path, record: Record, asked: ReportOptions) -> tuple[str, ...]:

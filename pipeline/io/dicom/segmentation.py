@@ -26,6 +26,8 @@ from pipeline.io.dicom.headers import Slice
 from pipeline.io.dicom.source import DicomSource
 from pipeline.sources.passes import slabs
 
+_TEXT = 64
+"""Characters of a text of DICOM (LO)."""
 _MAKER = "pipeline"
 _UNSAID = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -117,12 +119,12 @@ def _coded(concept: Concept) -> Code:
 
 def _descriptions(chosen: Mapping[int, _Segment], model: str) -> list[SegmentDescription]:
     by = highdicom.AlgorithmIdentificationSequence(
-        name=model or _MAKER, family=codes.DCM.ArtificialIntelligence, version=version("pipeline")
+        name=(model or _MAKER)[:_TEXT], family=codes.DCM.ArtificialIntelligence, version=version("pipeline")
     )
     return [
         SegmentDescription(
             segment_number=number,
-            segment_label=name[:64],
+            segment_label=name[:_TEXT],
             segmented_property_category=_coded(terms.category),
             segmented_property_type=_coded(terms.type),
             algorithm_type="AUTOMATIC",

@@ -30,10 +30,10 @@ CLASSES = (
 SHAPE = (5, 6, 7)
 
 
-def put_mask(path, series, labels, classes=CLASSES):
+def put_mask(path, series, labels, classes=CLASSES, model="abdomen"):
     """Labels on the grid of a series, with 255 where nothing was observed."""
     source = open_source(series)
-    publish(Mask(ArraySource(labels[None]), source.grid, 255, classes, {"model": "abdomen"}), path)
+    publish(Mask(ArraySource(labels[None]), source.grid, 255, classes, {"model": model}), path)
     source.close()
     return path
 
@@ -126,6 +126,13 @@ def test_a_mask_without_a_table_has_segments_by_number(tmp_path, labels):
     (tmp_path / "m.json").unlink()
     export(mask, tmp_path / "m.dcm", image=series)
     assert [one.SegmentLabel for one in pydicom.dcmread(tmp_path / "m.dcm").SegmentSequence] == ["label 3", "label 7"]
+
+
+def test_a_long_name_of_a_model_is_cut_to_what_dicom_holds(tmp_path, labels):
+    series = put_series(tmp_path / "s", pixels(SHAPE))
+    export(put_mask(tmp_path / "m.nii.gz", series, labels, model="a" * 100), tmp_path / "m.dcm", image=series)
+    (segment, *_) = pydicom.dcmread(tmp_path / "m.dcm").SegmentSequence
+    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "a" * 64
 
 
 def test_no_patient_text_is_carried_over(tmp_path, labels):

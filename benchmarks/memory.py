@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,14 +28,22 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 
 
-def measure(scene: Path, mask: Path, model: Path, *, null: bool) -> dict[str, int]:
+def asked(scene: str, mask: str, model: str, computed: str = "{}") -> tuple[Job, Resources]:
+    """A run, and how it computes: overlap and features of the job, precision and runtime, as JSON."""
+    how = {"overlap": None, "features": None, **(json.loads(computed) if computed != "--null" else {})}
+    overlap = how.pop("overlap")
+    job = Job(scene, Path(mask), model, overlap=overlap and tuple(overlap), features=how.pop("features"))
+    return job, Resources(**how)
+
+
+def measure(job: Job, resources: Resources, *, null: bool) -> dict[str, int]:
     """Bytes before and at the peak, in this process."""
-    (sweep,) = sweeps_of(prepare(Job(str(scene), mask, str(model)), Resources()))
+    (sweep,) = sweeps_of(prepare(job, resources))
     predictor = NullNetwork() if null else pipeline.runs.predictors.build_predictor(sweep, None)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     with patch.object(pipeline.runs.predictors, "build_predictor", lambda *_: predictor):
-        pipeline.runs.segment.segment(Job(str(scene), mask, str(model)), Resources(overwrite=True, restart=True))
+        pipeline.runs.segment.segment(job, replace(resources, overwrite=True, restart=True))
     return {"before": before, "peak": resident("VmHWM")}
 
 
@@ -62,7 +71,6 @@ if __name__ == "__main__":
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--null", action="store_true")
     if "--measure" in sys.argv:
-        scene, mask, model = map(Path, sys.argv[2:5])
-        print(json.dumps(measure(scene, mask, model, null="--null" in sys.argv)))
+        print(json.dumps(measure(*asked(*sys.argv[2:6]), null="--null" in sys.argv)))
     else:
         main(**vars(parser.parse_args()))

@@ -29,10 +29,10 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.view_sweep import sweeps_of
 
 
-def run(scene: Path, mask: Path, model: Path) -> float:
-    command = [str(Path(sys.executable).parent / "pipeline"), "run", "-q", "--overwrite"]
+def run(scene: Path, mask: Path, model: Path, *options: str) -> float:
+    command = [sys.executable, "-m", "pipeline.cli", "run", "-q", "--overwrite"]
     began = time.perf_counter()
-    subprocess.run([*command, "-i", scene, "-o", mask, "-m", model], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "-i", scene, "-o", mask, "-m", model, *options], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

@@ -17,9 +17,9 @@ class Peer:
     planes: int
     """Single planes beside them and the image, counted in float32."""
 
-    def needed(self, side: int, channels: int, classes: int) -> int:
-        """Bytes of its arrays alone, for a square scene; what the network computes with comes on top."""
-        return 4 * side**2 * (channels + self.scores * classes + self.planes)
+    def needed(self, pixels: int, channels: int, classes: int) -> int:
+        """Bytes of its arrays alone; what the network computes with comes on top."""
+        return 4 * pixels * (channels + self.scores * classes + self.planes)
 
 
 PEERS = (

@@ -1,4 +1,4 @@
-"""One peer in this process: python -m benchmarks.peers.child MODULE SCENE MASK MODEL.
+"""One peer in this process: python -m benchmarks.peers.child MODULE SCENE MASK MODEL OVERLAP.
 
 Prints the seconds from loading the network to the written mask, and the bytes of memory before the scene is read and at
 the peak. Start and imports count for neither.
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -40,11 +41,12 @@ def write_mask(path: Path, labels: Tensor, scene: Path) -> None:
         mask.write(labels.byte().numpy(), 1)
 
 
-def main(module: str, scene: Path, mask: Path, folder: Path) -> None:
-    """Segment `scene` and print the figures."""
+def main(module: str, scene: Path, mask: Path, folder: Path, overlap: int) -> None:
+    """Segment `scene` by patches that overlap by `overlap` pixels, and print the figures."""
     labels: Callable[[Tensor, Model], Tensor] = import_module(f"benchmarks.peers.{module}").labels
     began = time.perf_counter()
-    model = load_model(folder)
+    loaded = load_model(folder)
+    model = replace(loaded, card=replace(loaded.card, overlap=(overlap, overlap)))
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     with torch.inference_mode():
@@ -54,4 +56,4 @@ def main(module: str, scene: Path, mask: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    main(sys.argv[1], *map(Path, sys.argv[2:5]), int(sys.argv[5]))

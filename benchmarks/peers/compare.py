@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,6 +15,7 @@ import rasterio
 from benchmarks import overhead
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.runs import FailedError, Files, peer_run
+from pipeline.evaluation.compare import evaluate
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Row:
     """The pipeline's peak over its."""
     labels: float | None = None
     """Share of pixels on which it agrees with the pipeline."""
+    quality: float | None = None
+    """Mean IoU against the truth."""
     why_not: str = ""
 
 
@@ -41,7 +45,9 @@ class Comparison:
     pipeline_seconds: tuple[float, ...] = ()
 
 
-def compare(peer: Peer, files: Files, needed: int, own_peak: int, *, repeats: int, allowed: int) -> Comparison:
+def compare(
+    peer: Peer, files: Files, needed: int, own_peak: int, *, repeats: int, allowed: int, truth: Path | None = None
+) -> Comparison:
     """Run the pipeline and `peer` in turn, unless the peer needs more than the bytes that are `allowed` or free."""
     free = min(allowed, psutil.virtual_memory().available)
     if needed > free:
@@ -55,15 +61,24 @@ def compare(peer: Peer, files: Files, needed: int, own_peak: int, *, repeats: in
     peak = int(statistics.median(peaks))
     times = statistics.median(its / ours for ours, its, _ in pairs)
     agreed = _agreement(files, peer.module)
-    return Comparison(Row(peer.name, statistics.median(seconds), times, peak, own_peak / peak, agreed), own)
+    found = quality(files, truth, peer.module)
+    return Comparison(Row(peer.name, statistics.median(seconds), times, peak, own_peak / peak, agreed, found), own)
 
 
 def _pair(peer: Peer, files: Files) -> tuple[float, float, int]:
     """Seconds of the pipeline, and seconds and bytes of the peer; told on stderr, as whole comparisons take long."""
-    own = overhead.run(files.scene, files.mask("pipeline"), files.model)
+    own = overhead.run(files.scene, files.mask("pipeline"), files.model, *files.options)
     seconds, peak = peer_run(peer.module, files)
     print(json.dumps({"peer": peer.name, "pipeline_s": own, "peer_s": seconds, "peak": peak}), file=sys.stderr)
     return own, seconds, peak
+
+
+def quality(files: Files, truth: Path | None, name: str) -> float | None:
+    """Mean IoU of the mask that `name` made against a truth, in which 255 is ignored."""
+    if truth is None:
+        return None
+    found = evaluate([(files.mask(name), truth)], ignore=(255,), bootstrap=2).overall.figures["mean_iou"].value
+    return float(found)
 
 
 def _agreement(files: Files, module: str) -> float:

@@ -38,8 +38,8 @@ def bars(rows: list[Row]) -> dict[str, dict[str, Any]]:
 def table(own: Row, rows: list[Row]) -> str:
     """A Markdown table of all rows, and a line for each bar."""
     head = [
-        "| way | s | over the pipeline's | peak, MiB | the pipeline's over it | labels, % | |",
-        "|---|---|---|---|---|---|---|",
+        "| way | s | over the pipeline's | peak, MiB | the pipeline's over it | labels, % | mean IoU | |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines = [_line(row) for row in (own, *rows)]
     below = [
@@ -53,7 +53,7 @@ def table(own: Row, rows: list[Row]) -> str:
 def _line(row: Row) -> str:
     peak = None if row.peak is None else row.peak / MIB
     percent = None if row.labels is None else 100 * row.labels
-    figures = [(row.seconds, 1), (row.times, 2), (peak, 0), (row.share, 3), (percent, 3)]
+    figures = [(row.seconds, 1), (row.times, 2), (peak, 0), (row.share, 3), (percent, 3), (row.quality, 4)]
     cells = [row.name, *(_number(*figure) for figure in figures), row.why_not]
     return f"| {' | '.join(cells)} |"
 

@@ -16,6 +16,16 @@ class Files:
     folder: Path
     scene: Path
     model: Path
+    overlap: int
+    """Pixels by which patches overlap."""
+    computed: tuple[tuple[str, str], ...] = ()
+    """How the pipeline computes, by option: features, precision, runtime."""
+
+    @property
+    def options(self) -> list[str]:
+        """As `pipeline run` takes them."""
+        given = (("overlap", str(self.overlap)), *self.computed)
+        return [word for name, value in given for word in (f"--{name}", value)]
 
     def mask(self, name: str) -> Path:
         """The mask that `name` makes."""
@@ -28,13 +38,15 @@ class FailedError(Exception):
 
 def pipeline_peak(files: Files) -> int:
     """Bytes that a run of the pipeline takes above its interpreter and loaded network."""
-    found = _figures("benchmarks.memory", "--measure", files.scene, files.mask("memory"), files.model)
+    how = json.dumps({"overlap": (files.overlap, files.overlap), **dict(files.computed)})
+    found = _figures("benchmarks.memory", "--measure", files.scene, files.mask("memory"), files.model, how)
     return int(found["peak"] - found["before"])
 
 
 def peer_run(module: str, files: Files) -> tuple[float, int]:
     """Seconds and bytes, likewise, of a peer."""
-    found = _figures("benchmarks.peers.child", module, files.scene, files.mask(module), files.model)
+    given = (module, files.scene, files.mask(module), files.model, str(files.overlap))
+    found = _figures("benchmarks.peers.child", *given)
     return found["seconds"], int(found["peak"] - found["before"])
 
 

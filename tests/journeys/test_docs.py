@@ -104,11 +104,20 @@ def samples(tmp_path_factory, fast_models):
     return folder
 
 
+FEW_EXAMPLES = """
+from hypothesis import Phase, settings
+
+settings.register_profile("few", max_examples=10, phases=[Phase.generate])
+settings.load_profile("few")
+"""
+
+
 @pytest.fixture
 def reader(tmp_path, samples, fast_models, monkeypatch):
     """A reader's folder with the sample inputs, and the models in this and in all processes begun from here."""
     folder = tmp_path / "reader"
     shutil.copytree(samples, folder)
+    (folder / "conftest.py").write_text(FEW_EXAMPLES)
     start = tmp_path / "start"
     start.mkdir()
     (start / "sitecustomize.py").write_text(

@@ -33,7 +33,7 @@ from tests.support.processes import start_pipeline
 
 pytestmark = pytest.mark.slow
 
-SHAPE = (70, 44, 50)
+SHAPE = (66, 35, 37)
 """(z, y, x), in axes that are nobody's."""
 TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -1.7, 30], [0, 0, 0, 1]])
 AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from pipeline.models.importing import key_maps
@@ -30,7 +31,11 @@ class Family:
 
     def leaves_out(self, name: str) -> bool:
         """Whether a tensor of this name has no use here."""
-        return re.match(self.ignored, name) is not None
+        return self._ignored.match(name) is not None
+
+    @cached_property
+    def _ignored(self) -> re.Pattern[str]:
+        return re.compile(self.ignored)
 
     def share(self, tensors: Iterable[str]) -> int:
         """How many of these names are known."""

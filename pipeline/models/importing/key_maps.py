@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from pipeline.models.networks.efficientnet_lite import LITES, layer_plans
 from pipeline.models.networks.mobilenet import PLANS
@@ -22,7 +22,11 @@ class Naming:
 
     def knows(self, name: str) -> bool:
         """Whether a rule fits the tensor that is called `name` there."""
-        return _any(self.rules).fullmatch(name.rpartition(".")[0]) is not None
+        return self._any.fullmatch(name.rpartition(".")[0]) is not None
+
+    @cached_property
+    def _any(self) -> re.Pattern[str]:
+        return re.compile("|".join(_pattern(theirs).pattern for theirs, _ in self.rules))
 
     def ours(self, name: str) -> str | None:
         """Our name of a tensor that is called `name` there; None if no rule fits."""
@@ -44,11 +48,6 @@ def _renamed(name: str, rules: Rules) -> str | None:
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.escape(template).replace(r"\{\}", r"(\d+)"))
-
-
-@cache
-def _any(rules: Rules) -> re.Pattern[str]:
-    return re.compile("|".join(_pattern(theirs).pattern for theirs, _ in rules))
 
 
 def with_prefix(prefix: str, rules: Rules) -> Rules:

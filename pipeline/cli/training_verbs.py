@@ -7,19 +7,22 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import HOW, AsJson, Panel, Quiet, verb
 from pipeline.decoding import given
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, size_text
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
 from pipeline.files.visible import visible
 from pipeline.jobs.job import Resources
 from pipeline.jobs.request import Request
 from pipeline.training.config import TrainingResources
+
+if TYPE_CHECKING:
+    from pipeline.training.preview import Preview
 
 SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", "tta", "features", "affine")
 
@@ -32,6 +35,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Base folder of the paths in the training file. Default: the file's own.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only draw the first samples, and measure memory and time of a few steps.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model from labeled scenes or volumes; the same command continues after a stop."""
@@ -41,14 +47,36 @@ def train(
     from pipeline.training.config import read_training
     from pipeline.training.run import train as train_model
 
-    training = read_training(config)
+    training, base = read_training(config), data or config.parent
     resources = replace(resources, bar=sys.stderr.isatty())
-    trained = train_model(
-        training, data or config.parent, out, resources, lambda line: typer.echo(visible(line), err=True)
-    )
+    if dry_run:
+        from pipeline.training.preview import preview
+
+        _print_preview(preview(training, base, out, resources, _say), as_json=as_json)
+        return
+    trained = train_model(training, base, out, resources, _say)
     record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
     if trained.first:
         typer.echo(json.dumps(record) if as_json else visible(trained.folder))
+
+
+def _say(line: str) -> None:
+    typer.echo(visible(line), err=True)
+
+
+def _print_preview(found: Preview, *, as_json: bool) -> None:
+    record = {
+        "samples": str(found.samples),
+        "steps": found.steps,
+        "seconds_per_step": round(found.seconds_per_step, 3),
+        "hours": round(found.hours, 2),
+        "memory": found.memory,
+    }
+    words = (
+        f"{visible(found.samples)}\n{found.steps:,} steps of {found.seconds_per_step:.2f} s: "
+        f"{found.hours:.1f} h without validation, {size_text(found.memory)}"
+    )
+    typer.echo(json.dumps(record) if as_json else words)
 
 
 @verb

@@ -64,3 +64,8 @@ def users_of(path: Path) -> list[Process]:
             if process.pid != os.getpid() and str(path.resolve()) in {file.path for file in process.open_files()}:
                 found.append(Process(process.pid, machine(), process.create_time()))
     return found
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process takes now."""
+    return int(psutil.Process().memory_info().rss)

@@ -39,6 +39,10 @@ class Data:
     exclude: Annotated[
         tuple[str, ...], Meaning("Stems, or patterns of stems, that are not used at all: the test split.")
     ] = ()
+    unlabeled: Annotated[
+        tuple[str, ...],
+        Meaning("Patterns of images without labels, on which `teacher.models` alone say what is right."),
+    ] = ()
     bands: Annotated[
         tuple[int | str, ...] | None,
         Meaning(
@@ -112,6 +116,9 @@ class Samples:
         float,
         Meaning("Share of the patches centered on a pixel of a class drawn evenly; the others are placed at random."),
     ] = 0.5
+    unlabeled: Annotated[
+        float, Meaning("Share of the patches that are drawn from the images without labels, where there are some.")
+    ] = 0.25
     most_of_one: Annotated[
         float,
         Meaning(
@@ -183,6 +190,29 @@ class Loss:
         tuple[float, ...], Meaning("Weights of the classes in the cross-entropy.", unset="all equal")
     ] = ()
     smoothing: Annotated[float, Meaning("Label smoothing of the cross-entropy.", name="label_smoothing")] = 0.0
+    boundary: Annotated[
+        float, Meaning("Weight in the cross-entropy of pixels at most 2 away from another class; others have 1.")
+    ] = 1.0
+    hardest: Annotated[
+        float, Meaning("Share of the labeled pixels of a batch, those with the most cross-entropy, that count.")
+    ] = 1.0
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Models that are learned from beside the labels, or where there are none: distillation and self-training."""
+
+    models: Annotated[
+        tuple[str, ...],
+        Meaning(
+            "Models with the same classes and channels, by name or folder (relative to the data, else to the working "
+            "directory); the mean of their probabilities is what is learned."
+        ),
+    ] = ()
+    weight: Annotated[float, Meaning("Weight of the cross-entropy against their probabilities.")] = 0.5
+    confident: Annotated[
+        float, Meaning("Least probability of their most likely class for a pixel to count; 0: all count.")
+    ] = 0.0
 
 
 @dataclass(frozen=True)
@@ -240,6 +270,7 @@ class Training:
     samples: Annotated[Samples, Meaning("See below.")] = Samples()
     augmentation: Annotated[Augmentation, Meaning("See below.")] = Augmentation()
     loss: Annotated[Loss, Meaning("See below.")] = Loss()
+    teacher: Annotated[Teacher, Meaning("See below.")] = Teacher()
     schedule: Annotated[Schedule, Meaning("See below.")] = Schedule()
     averaging: Annotated[
         Literal["softmax", "logits"],
@@ -259,6 +290,8 @@ class Training:
         scaled = (self.data.scale, self.data.offset, self.samples.values) != (None, None, "raw")
         if self.kind == "volume" and scaled:
             raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
+        if self.data.unlabeled and not self.teacher.models:
+            raise ValueError("data.unlabeled: nothing can be learned from images without labels; give teacher.models")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipeline.training.class_counts import class_numbers
 from pipeline.training.config import Training, View
 from pipeline.training.dataset_statistics import ItemStatistics, scaling_of
 from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
+from pipeline.training.items import NoLabels
 from pipeline.training.patch import IGNORE, Sample, SpatialAugmentation, extract_patch, source_size
 
 OPEN = 32
@@ -52,11 +53,15 @@ class TrainingPatches(Dataset[Sample]):
         self, training: Training, statistics: Sequence[ItemStatistics], normalization: Normalization, numbers: range
     ) -> None:
         self._training = training
-        self._items = [entry for entry in statistics if entry.item.part == "train"]
+        labeled, unlabeled = (
+            [entry for entry in statistics if entry.item.part == part] for part in ("train", "unlabeled")
+        )
+        self._items = [*labeled, *unlabeled]
         self._scalings = [scaling_of(normalization, entry) for entry in self._items]
         self._numbers = numbers
+        self._labeled, self._unlabeled = range(len(labeled)), range(len(labeled), len(self._items))
         self._sizes = np.array([np.prod(entry.grid.shape, dtype=float) for entry in self._items])
-        self._totals = np.array([entry.class_counts.totals for entry in self._items])
+        self._totals = np.array([entry.class_counts.totals for entry in labeled])
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -64,7 +69,10 @@ class TrainingPatches(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """The sample, drawn from its own number and the seed alone."""
         rng = np.random.default_rng([self._training.seed, self._numbers[index]])
-        return self._evenly(rng) if rng.uniform() < self._training.samples.balanced else self._anywhere(rng)
+        how = self._training.samples
+        if self._unlabeled and rng.uniform() < how.unlabeled:
+            return self._placed(rng, self._unlabeled)
+        return self._evenly(rng) if rng.uniform() < how.balanced else self._anywhere(rng)
 
     def _evenly(self, rng: np.random.Generator) -> Sample:
         """A patch around a pixel of a class; every class comes equally often."""
@@ -78,14 +86,19 @@ class TrainingPatches(Dataset[Sample]):
     def _anywhere(self, rng: np.random.Generator) -> Sample:
         """A patch of any place, drawn again while one class fills too much of it."""
         for _ in range(_TRIES):
-            chosen = int(rng.choice(len(self._items), p=self._sizes / self._sizes.sum()))
-            place = tuple(int(rng.integers(size)) for size in self._items[chosen].grid.shape)
-            sample = self._sample(rng, chosen, place)
+            sample = self._placed(rng, self._labeled)
             learned = sample.labels[sample.labels != IGNORE]
             most = int(learned.bincount().max()) if len(learned) else 0
             if 0 < most <= self._training.samples.most_of_one * len(learned):
                 break
         return sample
+
+    def _placed(self, rng: np.random.Generator, among: range) -> Sample:
+        """A patch of any place of some items, the larger ones more often."""
+        sizes = self._sizes[among.start : among.stop]
+        chosen = among.start + int(rng.choice(len(among), p=sizes / sizes.sum()))
+        place = tuple(int(rng.integers(size)) for size in self._items[chosen].grid.shape)
+        return self._sample(rng, chosen, place)
 
     def _pixel(self, rng: np.random.Generator, chosen: int, block: Box, label: int) -> tuple[int, ...]:
         _, labels = _opened(self._training, self._items[chosen], None)
@@ -181,7 +194,8 @@ def cells_per_pixel(training: Training, entry: ItemStatistics, grid: Grid) -> tu
 
 def _opened(training: Training, entry: ItemStatistics, view: View | None) -> tuple[Source, Source]:
     """Image and labels of an item, in `view`; as they are stored if None."""
-    image, labels = _open(entry.item.image, entry.reading), _open(entry.item.label, ReadOptions())
+    image = _open(entry.item.image, entry.reading)
+    labels = _open(entry.item.label, ReadOptions()) if entry.item.label else NoLabels(entry.grid)
     if view is None:
         return image, labels
     turn = canonical(entry.grid, view, orientation=training.samples.orientation)

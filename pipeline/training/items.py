@@ -8,8 +8,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pipeline.engine.protocols import Source
+import numpy as np
+
+from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError, RequestError
+from pipeline.geometry import Box, Grid
 from pipeline.geometry.grid import difference
 from pipeline.io.band_names import BandName
 from pipeline.io.opening import open_source
@@ -18,7 +21,7 @@ from pipeline.io.tables import read_rows
 from pipeline.jobs.inputs import find_inputs
 from pipeline.training.config import Data
 
-Part = Literal["train", "validation"]
+Part = Literal["train", "validation", "unlabeled"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Item:
 
     image: str
     label: str
+    """Empty if it has none."""
     part: Part
 
     @property
@@ -35,24 +39,43 @@ class Item:
         return stem_of(self.image)
 
 
+class NoLabels(Source):
+    """Labels of an image that has none: nodata everywhere."""
+
+    def __init__(self, grid: Grid) -> None:
+        block = (*(1,) * (len(grid.shape) - 1), grid.shape[-1])
+        self.info = SourceInfo(grid=grid, channels=1, dtype=np.dtype(np.uint8), block=block)
+
+    def read(self, box: Box) -> Pixels:
+        """Return nothing observed."""
+        return Pixels(np.zeros((1, *box.shape), np.uint8), np.zeros(box.shape, bool))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def find_items(data: Data, folder: Path) -> tuple[Item, ...]:
     """All pairs of a training, in order; paths in `data` are relative to `folder`.
 
     Raises RequestError where nothing is found, a label is missing, or nothing is left to train on.
     """
     pairs = _of_table(data, folder) if data.table is not None else _of_pattern(data, folder)
+    pairs += [(image, "", "unlabeled") for image in _unlabeled(data, folder)]
     items = tuple(Item(*pair) for pair in pairs if not _matches(stem_of(pair[0]), data.exclude))
     if not any(item.part == "train" for item in items):
         raise RequestError(f"data: none of {len(items)} pairs is left to train on; check validation and exclude")
     for item in items:
-        if not Path(item.label).exists():
+        if item.label and not Path(item.label).exists():
             raise RequestError(f"data: {item.image} has no labels: {item.label} does not exist")
     return items
 
 
 def open_pair(item: Item, bands: tuple[BandName, ...] | None) -> tuple[Source, Source]:
     """The image and the labels of an item; InputError with both if their grids differ or the labels are not labels."""
-    image, label = open_source(item.image, bands=bands), open_source(item.label)
+    image = open_source(item.image, bands=bands)
+    if not item.label:
+        return image, NoLabels(image.grid)
+    label = open_source(item.label)
     try:
         _check_pair(item, image, label)
     except InputError:
@@ -68,6 +91,10 @@ def _check_pair(item: Item, image: Source, label: Source) -> None:
         raise InputError(f"{pair} must be one channel of whole numbers, got {label.channels}")
     if words := difference(image.grid, label.grid):
         raise InputError(f"{item.image} and its labels {item.label}: {words}")
+
+
+def _unlabeled(data: Data, folder: Path) -> list[str]:
+    return find_inputs([_under(folder, pattern) for pattern in data.unlabeled]) if data.unlabeled else []
 
 
 def _of_pattern(data: Data, folder: Path) -> list[tuple[str, str, Part]]:

@@ -19,14 +19,15 @@ from pipeline.errors import PipelineError
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.training.config import Schedule, Training
-from pipeline.training.losses import loss_of
+from pipeline.training.losses import loss_of, taught
 from pipeline.training.patch import IGNORE, Sample
+from pipeline.training.teacher import Teachers
 
 
 class Learner(lightning.LightningModule):
     """PSPNet under training, as Lightning drives it."""
 
-    def __init__(self, training: Training, network: PSPNet) -> None:
+    def __init__(self, training: Training, network: PSPNet, teachers: Teachers | None = None) -> None:
         super().__init__()
         self.training_config = training
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -35,6 +36,7 @@ class Learner(lightning.LightningModule):
         for module in _frozen(network, training.network.frozen_stages):
             module.requires_grad_(requires_grad=False)
         self._coarse: tuple[PSPNet, ...] = ()  # not a module of this one, for its weights are another's
+        self._teachers = teachers
 
     @property
     def published(self) -> PSPNet:
@@ -59,26 +61,35 @@ class Learner(lightning.LightningModule):
                 module.eval()
 
     def on_fit_start(self) -> None:
-        """The coarse twin is made where the network lies by now."""
+        """The coarse twin is made where the network lies by now, and teachers come there."""
         if self.training_config.schedule.coarse:
             self._coarse = (coarse_twin(self.network),)
+        if self._teachers is not None:
+            self._teachers.to(self.device)
 
     def training_step(self, batch: Sample, index: int) -> Tensor:
-        """Loss of a batch: that of the main head, plus its share of the second head's."""
-        how = self.training_config
-        early = self.global_step < how.schedule.coarse * how.schedule.steps
-        (network,) = self._coarse if early else (self.network,)
-        scores = network(batch.image.contiguous(memory_format=torch.channels_last))
-        main, second = scores if isinstance(scores, tuple) else (scores, None)
-        loss = loss_of(main, batch.labels, how.loss)
-        if second is not None:
-            loss = loss + how.network.auxiliary * loss_of(second, batch.labels, how.loss)
+        """Loss of a batch."""
+        how = self.training_config.schedule
+        early = self.global_step < how.coarse * how.steps
+        loss = self.loss_on(batch, *self._coarse if early else (self.network,))
         if not torch.isfinite(loss):
             raise PipelineError(
                 f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.learning_rate, "
                 "set schedule.gradient_clip_norm, or check the normalization"
             )
         self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def loss_on(self, batch: Sample, network: PSPNet) -> Tensor:
+        """Loss of a batch: that of the main head, its share of the second head's, and its share of the teachers'."""
+        how = self.training_config
+        scores = network(batch.image.contiguous(memory_format=torch.channels_last))
+        main, second = scores if isinstance(scores, tuple) else (scores, None)
+        loss = loss_of(main, batch.labels, how.loss)
+        if second is not None:
+            loss = loss + how.network.auxiliary * loss_of(second, batch.labels, how.loss)
+        if self._teachers is not None:
+            loss = loss + how.teacher.weight * taught(main, self._teachers(batch.image), how.teacher.confident)
         return loss
 
     def validation_step(self, batch: Sample, index: int) -> None:

@@ -35,10 +35,11 @@ from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
 from pipeline.training.patch import Sample
+from pipeline.training.teacher import Teachers
 
 _DESCRIPTIVE = ("license", "credits", "limits")
 """What a training says of its model and does not depend on."""
-_RECIPE = ("data", "network", "samples", "augmentation", "loss", "schedule", "seed")
+_RECIPE = ("data", "network", "samples", "augmentation", "loss", "teacher", "schedule", "seed")
 _FIRST_LINE_AFTER = 10
 """Steps after which a training reports its speed."""
 STATE, LAST, BEST, MODEL = "training.json", "last", "best", "model"
@@ -73,6 +74,31 @@ def train(
             or `out`.
 
     """
+    ready = ready_for(training, base, resources, say)
+    learner, normalization = ready.learner, ready.normalization
+    loaders = TrainingDataModule(training, ready.statistics, normalization, resources)
+    fitted = fit(learner, loaders, out, resources, say)
+    if fitted.first:
+        card = card_of(training, normalization, fitted.figures, domain_of(training, ready.statistics))
+        save_model(out / MODEL, card, learner.published.cpu().eval())
+    return TrainingResult(out / MODEL, *fitted)
+
+
+class Ready(NamedTuple):
+    """A training before its first step."""
+
+    learner: Learner
+    statistics: tuple[ItemStatistics, ...]
+    normalization: Normalization
+
+
+def ready_for(training: Training, base: Path, resources: TrainingResources, say: Say = print) -> Ready:
+    """Look through the items of a training, and make its network and its teachers.
+
+    Raises:
+        RequestError, InputError: if anything is wrong with the training or its data.
+
+    """
     spec = spec_of(training)
     if choose_device(resources.device) == "mps":
         raise RequestError("--device mps: models are trained on cpu or cuda; a Metal GPU cannot pool to all bins")
@@ -80,12 +106,8 @@ def train(
     say(f"{len(items)} pairs: looking through them")
     statistics = collect_statistics(training, items)
     normalization = normalization_of(training, statistics)
-    learner = Learner(training, _initialized(training, base, spec))
-    fitted = fit(learner, TrainingDataModule(training, statistics, normalization, resources), out, resources, say)
-    if fitted.first:
-        card = card_of(training, normalization, fitted.figures, domain_of(training, statistics))
-        save_model(out / MODEL, card, learner.published.cpu().eval())
-    return TrainingResult(out / MODEL, *fitted)
+    teachers = Teachers(training, normalization, base) if training.teacher.models else None
+    return Ready(Learner(training, _initialized(training, base, spec), teachers), statistics, normalization)
 
 
 class FitResult(NamedTuple):

@@ -9,7 +9,7 @@ import logging
 
 from pipeline.cli.app import app
 from pipeline.cli.archive_verbs import retry, status, verify
-from pipeline.cli.mask_verbs import areas, check, export, info, measure
+from pipeline.cli.mask_verbs import areas, check, export, info, measure, suggest
 from pipeline.cli.model_verbs import import_weights, models, quantize
 from pipeline.cli.report_verbs import report
 from pipeline.cli.run_verbs import plan, run
@@ -19,7 +19,7 @@ from pipeline.cli.view_verbs import view
 from pipeline.files.visible import VisibleFormatter
 
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
-_AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate)
+_AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate, suggest)
 _MODELS = (models, train, import_weights, quantize)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS):

@@ -71,6 +71,24 @@ def areas(
 
 
 @verb
+def suggest(
+    masks: Annotated[
+        list[Path],
+        typer.Argument(metavar="MASK", help="Masks of scenes, with their images and disagreement layers beside them."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the chips.")],
+    size: Annotated[int, typer.Option(help="Cells of a chip's side.")] = 512,
+    count: Annotated[int, typer.Option(help="Number of chips.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Cut out the chips on which patches or models disagree most: what to label next."""
+    from pipeline.cli.tables import print_records
+    from pipeline.masks.suggest import suggest as chips_of
+
+    print_records([chip.record for chip in chips_of(masks, out, size=size, count=count)], as_json=as_json)
+
+
+@verb
 def measure(
     mask: Annotated[str, typer.Argument(help="A mask of a volume: NIfTI, NRRD, MetaImage or Zarr.")],
     image: Annotated[

@@ -22,7 +22,7 @@ from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_pixels, to_world
 from pipeline.io.raster.georeference import transform_of
 from pipeline.io.raster.placement import HOW_TO_PLACE, Placement, cell_area, ground_placement
-from pipeline.io.raster.shapes import polygonize
+from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, polygonize, transform_points
 from pipeline.io.vector import writing_polygons
 from pipeline.sources.disjoint_sets import DisjointSets
 from pipeline.sources.passes import slabs
@@ -116,6 +116,17 @@ class _Ground:
             return np.asarray(shapely.area(shapes) * (cell_area(self.grid) or 1.0), np.float64)
         fine = shapely.segmentize(shapes, max(1.0, min(64.0, _EDGE * max(self.grid.shape))))
         return np.asarray(shapely.area(shapely.transform(fine, lambda at: place.to_ground(self.world(at)))), np.float64)
+
+
+def outline(grid: Grid) -> Any:  # noqa: ANN401  (of shapely, which has no types)
+    """Return the corners of a scene as a polygon in longitude and latitude; None without a place on the Earth."""
+    place = ground_placement(grid)
+    if place is None:
+        return None
+    rows, columns = grid.shape
+    corners = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], np.float64)
+    world = place.world(from_pixels(corners).T)
+    return shapely.Polygon(transform_points(world, place.crs, LONGITUDE_LATITUDE))
 
 
 def trace_polygons(labels: Source, nodata: int, rows: int | None = None) -> Iterator[Polygons]:

@@ -15,7 +15,7 @@ from rasterio.shutil import copy
 
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Grid
-from pipeline.geometry.affine import from_transform, to_transform
+from pipeline.geometry.affine import from_transform, shifted, shifted_transform, to_transform
 
 _NO_CRS = 'LOCAL_CS["unnamed",'
 """How GDAL reads a GeoTIFF that says it is of points or areas, without a CRS."""
@@ -104,6 +104,20 @@ def georeference(grid: Grid) -> dict[str, Any]:
         if words["transform"] is not None:
             where["transform"] = Affine(*words["transform"])
     return where
+
+
+def part_of(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
+    """Return the grid of a part of a scene from a cell on, in its own words; RPCs are left out."""
+    affine = shifted(grid.affine, start)
+    if "gdal" not in grid.reference:
+        return Grid(shape, affine, grid.axes, grid.crs)
+    words = dict(grid.reference["gdal"])
+    if words["transform"] is not None:  # a single tile may have none
+        words["transform"] = shifted_transform(words["transform"], start)
+    words |= {"rpcs": None} if "rpcs" in words else {}
+    if words.get("gcps"):
+        words["gcps"] = [[row - start[0], column - start[1], *rest] for row, column, *rest in words["gcps"]]
+    return Grid(shape, affine, grid.axes, grid.crs, {"gdal": words})
 
 
 def same_crs(one: str | None, other: str | None) -> bool:

@@ -18,10 +18,11 @@ from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import InputError
 from pipeline.files.walk import expand_pattern
 from pipeline.geometry import Box, Grid
-from pipeline.geometry.affine import linear, offset, shifted, shifted_transform, solve_index
+from pipeline.geometry.affine import linear, offset, solve_index
 from pipeline.io.address import MOSAIC
 from pipeline.io.band_names import BandName, in_another_order, listed, units_of
 from pipeline.io.raster.coordinates import footprint
+from pipeline.io.raster.georeference import part_of
 from pipeline.io.raster.source import RasterSource
 from pipeline.io.raster.warped import ReprojectedSource
 
@@ -157,7 +158,7 @@ class MosaicSource(Source):
             for path, start, grid in ((path, (row - top, column - left), grid) for path, (row, column), grid in placed)
         ]
         bottom, right = (max(tile.box.stop[axis] for tile in self.tiles) for axis in (0, 1))
-        self.info = replace(self.info, grid=_shifted(placed[0][2], (top, left), (bottom, right)))
+        self.info = replace(self.info, grid=part_of(placed[0][2], (top, left), (bottom, right)))
 
     def _offset(self, first: tuple[str, Grid], path: str, tile: Grid) -> tuple[int, int]:
         """Rows and columns of a tile from the first one."""
@@ -232,12 +233,3 @@ class MosaicSource(Source):
             self._closed = True
             for source in self._every:
                 source.close()
-
-
-def _shifted(grid: Grid, start: tuple[int, int], shape: tuple[int, int]) -> Grid:
-    """A grid from another cell on, in its own words."""
-    words = dict(grid.reference["gdal"])
-    if words["transform"] is not None:  # a single tile may have none
-        words["transform"] = shifted_transform(words["transform"], start)
-    words |= {"rpcs": None} if "rpcs" in words else {}
-    return Grid(shape, shifted(grid.affine, start), grid.axes, grid.crs, {"gdal": words})

@@ -46,6 +46,17 @@ def size_text(count: float) -> str:
     return f"{count / 1024**step:,.1f}".removesuffix(".0") + f" {'KMG'[step - 1]}iB"
 
 
+def duration_text(seconds: float) -> str:
+    """Return a time in the unit that suits it, up to hours.
+
+    >>> duration_text(0.4), duration_text(89.0), duration_text(90.0), duration_text(5400.0)
+    ('0 s', '89 s', '2 min', '1.5 h')
+    """
+    if seconds >= 5400:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
 class PipelineError(Exception):
     """Base class of all errors raised on purpose; the message is meant for the user."""
 

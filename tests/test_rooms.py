@@ -54,7 +54,8 @@ ROOMS = {
     "filelock": ("pipeline.runs.lock",),
     "psutil": ("pipeline.files.process", "pipeline.runs.limits"),
     "typer": ("pipeline.cli",),
-    "rich": ("pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
+    "rich": ("pipeline.display", "pipeline.cli.screen", "pipeline.cli.tables", "pipeline.demo"),
+    "IPython": ("pipeline.display.notebook",),
 }
 """By library: the modules, with those below them, that may import it."""
 ROOT_FILES = frozenset({"__init__", "errors", "classes", "optional", "demo"})
@@ -68,7 +69,7 @@ FLOORS = (
     ("pipeline.io", "pipeline.models"),
     ("pipeline.jobs",),
     ("pipeline.runs", "pipeline.masks", "pipeline.training"),
-    ("pipeline.archive", "pipeline.viewer"),
+    ("pipeline.archive", "pipeline.viewer", "pipeline.display"),
     ("pipeline.evaluation",),
     ("pipeline.reports",),
     ("flows", "pipeline.demo"),
@@ -77,6 +78,7 @@ FLOORS = (
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
     "pipeline.cli",
+    "pipeline.display.notebook",
     "pipeline.engine.fused",
     "pipeline.io.formats",
     "pipeline.io.opening",

@@ -57,6 +57,7 @@ MEANING = {
     "masks": "what comes after a mask",
     "training": "from labels to weights",
     "archive": "many inputs and their ledger",
+    "display": "progress of a run",
     "viewer": "a local server for a browser",
     "evaluation": "masks against truth",
     "reports": "pages that show masks and archives",

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app, tables
 from pipeline.cli.screen import Notes, Screen, print_failure, print_reports
+from pipeline.display.terminal import Frame, rows_of
+from pipeline.display.words import lines_of
 from pipeline.files.visible import VisibleFormatter, visible, visible_lines
 from pipeline.io.formats import look
 from pipeline.jobs.job import Job
@@ -85,7 +87,9 @@ def test_progress_is_shown_as_it_is(capsys):
         line = screen.item(Job(ODD), 1, 2)
         line.phase(ODD)
         line.note(ODD)
-        assert not hidden("".join(task.description for task in screen._bar.tasks))
+        state = screen.board.state()
+        assert not hidden("".join(lines_of(state)))
+        assert not hidden("".join(row.plain for row in rows_of(state, Frame(80, 24))))
     assert not hidden("".join(capsys.readouterr()))
 
 

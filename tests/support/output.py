@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_PROGRESS = r"^(.*: \d+(%| s)(, [\d.]+ Mpx/s)?(, \d+ s left)?|still running)\n"
+_FACTS = r"(, \d+ failed)?(, [\d.]+ Mpx/s)?(, [\d.,]+ (s|min|h)( left)?)?(, memory [\d.,]+ [KMG]iB)?"
+_PROGRESS = rf"^(.*: (\d+%{_FACTS}|[\d.,]+ (s|min|h)(, memory [\d.,]+ [KMG]iB)?)|still running, .*)\n"
 
 
 def without_progress(printed: str) -> str:

@@ -136,14 +136,27 @@ def plan(
     resources: Annotated[Resources, Panel(HOW, "workers", "memory", "rows", "device", "precision", "runtime")],
     config: Config = None,
     probe: Annotated[bool, typer.Option(help="Time the network on two random patches.")] = True,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<price>",
+            help="Price of an hour of this machine, to show the cost: 2.50, or with a currency: 2.50 EUR.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show patches, slabs, memory, disk and time of a run, reading headers and a sample of values."""
-    from pipeline.cli.tables import print_plans
+    """Show patches, slabs, memory, disk, time and cost of a run, reading headers and a sample of values."""
+    from pipeline.cli.plan_tables import print_plans
     from pipeline.jobs.inputs import find_clashes, jobs_of
     from pipeline.jobs.job_file import load_request
+    from pipeline.runs.plan import parse_price, total_of
     from pipeline.runs.plan import plan as plan_job
 
+    priced = None if price is None else parse_price(price)
+    if priced is not None and not probe:
+        raise RequestError(
+            "--price: the cost is that of the time, which --no-probe does not measure; give one of the two"
+        )
     plans: list[Plan] = []
     jobs = jobs_of(load_request(config, request), _tell)
     clashes = find_clashes(jobs)
@@ -154,7 +167,7 @@ def plan(
                 plans.append(plan_job(job, resources, probe=probe))
         except InputError as error:
             failed.append(str(error))
-    print_plans(plans, as_json=as_json)
+    print_plans(plans, total_of(plans), priced, as_json=as_json)
     for reason in failed:
         print_error(reason)
     if failed:

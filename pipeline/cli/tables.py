@@ -16,7 +16,7 @@ from rich.text import Text
 from pipeline.classes import hex_color
 from pipeline.decoding import encode
 from pipeline.engine.ledger import flat
-from pipeline.errors import counted
+from pipeline.errors import counted, duration_text
 from pipeline.evaluation.result import ranked
 from pipeline.files.visible import visible, visible_lines
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipeline.masks.check import Difference
     from pipeline.masks.structures import Structure
     from pipeline.models.card import Card
-    from pipeline.runs.plan import Plan
     from pipeline.runs.report import Report
 
 
@@ -60,17 +59,26 @@ _OF_VOLUMES = {
 
 _ONE_SIDED = "of these in one only"
 
-_COUNTS = {"cells", "area", "area, square meters", "area, pixels", "share", "Mpx", "s", "Mpx/s", "items", _ONE_SIDED}
+_COUNTS = {
+    "patches",
+    "memory",
+    "disk",
+    "time",
+    "cost",
+    "cells",
+    "area",
+    "area, square meters",
+    "area, pixels",
+    "share",
+    "Mpx",
+    "s",
+    "Mpx/s",
+    "items",
+    _ONE_SIDED,
+}
 
 _NUMBERS = {"accuracy", *_COUNTS, *_OF_SCENES.values(), *_OF_VOLUMES.values()}
 """Columns aligned to the right."""
-
-
-def print_plans(plans: Sequence[Plan], *, as_json: bool) -> None:
-    """Print plans as tables, or `{"items": [...]}`."""
-    records = [asdict(plan) for plan in plans]
-    shown = [{key: value for key, value in record.items() if value or key != "warnings"} for record in records]
-    print_records(records if as_json else shown, as_json=as_json)
 
 
 def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
@@ -224,7 +232,7 @@ def _pace(status: Status) -> str:
     if status.megapixels_per_second is None or status.items_per_hour is None:
         return "nothing is done yet"
     rates = f"{status.megapixels_per_second:.2f} Mpx/s, {status.items_per_hour:.0f} items/h"
-    left = f", {_duration(status.seconds_left)} left" if status.seconds_left else ""
+    left = f", {duration_text(status.seconds_left)} left" if status.seconds_left else ""
     return f"{status.megapixels:.1f} Mpx done, {rates}{left}"
 
 
@@ -251,7 +259,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         table = table_of("", "")
         table.show_header = False
         for key, value in record.items():
-            table.add_row(key.replace("_bytes", "").replace("_", " "), Text(_WORDS.get(key, _plain)(value)))
+            table.add_row(key.replace("_", " "), Text(_WORDS.get(key, _plain)(value)))
         print_table(table)
 
 
@@ -364,21 +372,7 @@ def _crs(wkt: str | None) -> str:
     return visible(wkt.split('"')[1]) if wkt and '"' in wkt else _plain(wkt)
 
 
-def _size(value: float) -> str:
-    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
-
-
-def _duration(value: float | None) -> str:
-    if value is None:
-        return "not tried"
-    return f"{value / 3600:.1f} h" if value >= 5400 else f"{value / 60:.0f} min" if value >= 90 else f"{value:.0f} s"
-
-
 _WORDS: dict[str, Callable[[Any], str]] = {
-    "memory_bytes": _size,
-    "disk_bytes": _size,
-    "seconds": _duration,
-    "recomputed": "{:.1%}".format,
     "classes": _classes,
     "affine": _affine,
     "made": _flat_lines,

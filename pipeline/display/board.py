@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
 from time import monotonic
+from typing import Literal
 
 from pipeline.files.process import memory_used
 
@@ -14,6 +15,8 @@ _RECENT, _MARK = 30.0, 0.5
 """Seconds over which a rate is measured, and between two marks of it."""
 _REMEASURED = 2.0
 """Seconds between two measurements of the memory."""
+
+Ending = Literal["done", "skipped", "failed", "held"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Board:
         self._places: list[Item | None] = []
         self._count = self._ended = self._failed = 0
         self._found = 0.0
-        """Items that an earlier run did, as the sum of their shares; of those that have ended."""
+        """Items that took no time, as the sum of their shares: an earlier run did them, or they failed."""
         self._memory, self._used, self._measured = memory, 0, -_REMEASURED
 
     def item(self, name: str, number: int = 1, count: int = 1) -> Item:
@@ -144,13 +147,13 @@ class Board:
             self._places[self._places.index(None)] = item
             return item
 
-    def end(self, item: Item, *, failed: bool = False, counts: bool = True) -> None:
-        """Free the place of an item that has ended; it `counts` unless it is left to another run."""
+    def end(self, item: Item, how: Ending = "done") -> None:
+        """Free the place of an item that has ended; one that is "held" is left to another run, and does not count."""
         with self.lock:
             self._places[self._places.index(item)] = None
-            self._ended += counts
-            self._failed += failed
-            self._found += item.found
+            self._ended += how != "held"
+            self._failed += how == "failed"
+            self._found += {"done": item.found, "held": 0.0}.get(how, 1.0)
 
     def state(self) -> RunState:
         """Return how far the run is."""

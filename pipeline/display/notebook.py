@@ -18,6 +18,7 @@ from pipeline.display.words import (
     left_text,
     memory_text,
     percent,
+    phase_text,
     rate_text,
     time_text,
 )
@@ -47,7 +48,7 @@ def html_of(run: RunState, said: tuple[str, ...] = ()) -> str:
 
 
 def _item(item: ItemState) -> str:
-    name = ": ".join(filter(None, [item.name, item.phase]))
+    name = ": ".join(filter(None, [item.name, phase_text(item)]))
     return _bar(name, item.share, percent(item.share), time_text(item), rate_text(item.rate))
 
 

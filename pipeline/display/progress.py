@@ -76,7 +76,7 @@ class Progress(Observer):
     def finished(self, report: Report) -> None:
         """Take the item away."""
         line = self._flying[report.input].pop(0)
-        self.board.end(line.begin(), failed=report.status == "failed", counts=report.code != HELD)
+        self.board.end(line.begin(), "held" if report.code == HELD else report.status)
 
     def started(self, cells: int, done: int) -> None:
         """Show the only item."""

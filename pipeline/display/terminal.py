@@ -22,6 +22,7 @@ from pipeline.display.words import (
     left_text,
     memory_text,
     percent,
+    phase_text,
     rate_text,
     time_text,
 )
@@ -106,8 +107,8 @@ def _alone(item: ItemState, run: RunState, frame: Frame) -> Iterator[Text]:
     """Yield the rows of the only item: its name, and below it how far it is."""
     if item.name:
         yield _row(Text(fit(visible(item.name), frame.width)), frame)
-    facts = [*_facts(item), _Fact(rate_text(item.rate), _RATE), _Fact(memory_text(run), _MEMORY)]
-    yield _bar_row(_padded(visible(item.phase), _PHASE), item.share, facts, frame)
+    facts = [*_facts(item), _Fact(memory_text(run), _MEMORY), _Fact(rate_text(item.rate), _RATE)]
+    yield _bar_row(_padded(phase_text(item), _PHASE), item.share, facts, frame)
 
 
 def _all_of_it(run: RunState, frame: Frame) -> Iterator[Text]:
@@ -115,15 +116,15 @@ def _all_of_it(run: RunState, frame: Frame) -> Iterator[Text]:
     facts = [_Fact(percent(run.share), _PERCENT), _Fact(left_text(run.seconds_left), _TIME)]
     yield _bar_row(Text(count_text(run), "bold"), run.share, facts, frame)
     below = [_Fact(failed_text(run), _FAILED, "bold red" if run.failed else ""), _Fact(memory_text(run), _MEMORY)]
-    below.insert(1, _Fact(rate_text(run.rate), _RATE))
-    yield _row(Text("  ").join(_padded(*fact) for fact in below), frame)
+    below.append(_Fact(rate_text(run.rate), _RATE))
+    yield _row(Text(" " * _GAP).join(_padded(*fact) for fact in below), frame)
 
 
 def _item_rows(item: ItemState | None, frame: Frame, *, stacked: bool) -> Iterator[Text]:
     if item is None:
         yield from [Text()] * (2 if stacked else 1)
         return
-    name, phase = visible(item.name), _padded(visible(item.phase), _PHASE)
+    name, phase = visible(item.name), _padded(phase_text(item), _PHASE)
     if stacked:
         yield _row(Text(fit(name, frame.width)), frame)
         yield _bar_row(Text("  ") + phase, item.share, _facts(item), frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.display.board import ItemState, RunState
-from pipeline.errors import duration_text, size_text
+from pipeline.errors import duration_text
 from pipeline.files.visible import visible
 
 
@@ -25,7 +25,7 @@ def flying(run: RunState) -> Iterator[ItemState]:
 
 def _line(item: ItemState, count: int, *more: str) -> str:
     facts = (percent(item.share), rate_text(item.rate), time_text(item), *more)
-    return ": ".join(filter(None, [label_of(item, count), visible(item.phase), _listed(*facts)]))
+    return ": ".join(filter(None, [label_of(item, count), phase_text(item), _listed(*facts)]))
 
 
 def _listed(*facts: str) -> str:
@@ -52,8 +52,18 @@ def failed_text(run: RunState) -> str:
 
 
 def memory_text(run: RunState) -> str:
-    """Return the memory in use."""
-    return f"memory {size_text(run.memory)}"
+    """Return the memory in use, always about as wide.
+
+    >>> memory_text(RunState(1, 0, 0, 0.0, None, None, 300 << 20, ()))
+    'memory 300 MiB'
+    """
+    known = f"{run.memory / 2**30:,.1f} GiB" if run.memory >= 2**30 else f"{run.memory / 2**20:.0f} MiB"
+    return f"memory {known}"
+
+
+def phase_text(item: ItemState) -> str:
+    """Return the phase of an item; before its first one it is prepared."""
+    return visible(item.phase) or ("preparing" if item.share is None else "")
 
 
 def percent(share: float | None) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.protocols import BlockPredictor, Predictor
+from pipeline.errors import RequestError
 from pipeline.geometry import Box, Cut, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
@@ -21,6 +24,12 @@ from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.report import Remark
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.sources.statistics import InputStatistics
+
+_CURRENCY = r"[^\d\s.,+/-][^\d.,+/-]*"
+_PRICE = re.compile(
+    rf"(?P<before>{_CURRENCY})?(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<after>{_CURRENCY}?)??(\s*(/|\bper\b)\s*h(our)?)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,62 @@ class Plan:
     """Time of the network on this machine, by two patches of noise; None: not measured."""
     warnings: tuple[Remark, ...] = ()
     """In what the input is far from what the model was trained on."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an hour of the machine costs."""
+
+    per_hour: float
+    currency: str = ""
+    """As it was given; empty: none was."""
+
+    def of(self, seconds: float) -> float:
+        """Return what a time costs."""
+        return self.per_hour * seconds / 3600
+
+
+@dataclass(frozen=True)
+class Total:
+    """What several runs will take, one after the other."""
+
+    items: int
+    cells: int
+    patches: int
+    memory_bytes: int
+    """Of the largest."""
+    disk_bytes: int
+    seconds: float | None
+    """None: not measured."""
+
+
+def total_of(plans: Sequence[Plan]) -> Total:
+    """Return what the runs of these plans will take together."""
+    times = [plan.seconds for plan in plans if plan.seconds is not None]
+    return Total(
+        items=len(plans),
+        cells=sum(prod(plan.shape) for plan in plans),
+        patches=sum(plan.patches for plan in plans),
+        memory_bytes=max((plan.memory_bytes for plan in plans), default=0),
+        disk_bytes=sum(plan.disk_bytes for plan in plans),
+        seconds=sum(times) if len(times) == len(plans) else None,
+    )
+
+
+def parse_price(text: str) -> Price:
+    """Return a price per hour from a text such as "2.50" or "2.50 EUR".
+
+    >>> parse_price("2.5"), parse_price("2.50 EUR/h"), parse_price("$3")
+    (Price(per_hour=2.5, currency=''), Price(per_hour=2.5, currency='EUR'), Price(per_hour=3.0, currency='$'))
+
+    Raises:
+        RequestError: If it is something else.
+
+    """
+    found = _PRICE.fullmatch(text.strip())
+    if found is None or (found["before"] and found["after"]):
+        raise RequestError(f"--price {text!r}: must be the price of an hour, e.g. 2.50 or '2.50 EUR'")
+    return Price(float(found["number"]), (found["before"] or found["after"] or "").strip())
 
 
 def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) -> Plan:

@@ -26,7 +26,7 @@ def test_a_line_tells_how_far_it_is_every_so_often(capsys):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert any(re.fullmatch(r"1/2 scene\.tif: \d+ s", line) for line in lines), "before its size is known"
+    assert any(re.fullmatch(r"1/2 scene\.tif: preparing: \d+ s", line) for line in lines), "before its size is known"
     assert any(line.startswith("1/2 scene.tif: sweep: 25%") for line in lines)
     assert any(re.match(r"0/2 items: \d+%, 0 failed, .*memory [\d.]+ .iB$", line) for line in lines)
     assert not re.search(r"[^\x20-\x7e\n]", err), "no bars and no control codes"

@@ -71,7 +71,7 @@ def test_one_scene_has_its_name_phase_share_time_left_rate_and_memory(board, clo
     name, bar = plain(rows_of(board.state(), Frame(80, 24)))
     assert name == "scenes/north.tif"
     assert bar.startswith("segmenting ━")
-    assert bar.split("─ ")[1].split() == ["62%", "9", "s", "left", "4.20", "Mpx/s", "memory", "1.5", "GiB"]
+    assert bar.split("─ ")[1].split() == ["62%", "9", "s", "left", "memory", "1.5", "GiB", "4.20", "Mpx/s"]
     assert len(bar) == 80
 
 
@@ -81,14 +81,14 @@ def test_an_archive_has_a_row_for_all_and_one_for_each_item_in_flight(board, clo
         item.phase("segmenting")
         item.started(1000, 0)
     board.end(items[0])
-    board.end(items[1], failed=True)
+    board.end(items[1], "failed")
     items[2].advanced(500)
     clock.now = 60.0
     head, facts, *rows = plain(rows_of(board.state(), Frame(80, 24)))
     assert head.startswith("2/12 items ━")
-    assert head.endswith("20%   4 min left")
+    assert head.endswith("20%   6 min left"), "1.5 items took a minute, and a failure took no time"
     assert facts.split("  ")[0] == "1 failed"
-    assert facts.endswith("memory 1.5 GiB")
+    assert facts.split() == ["1", "failed", "memory", "1.5", "GiB", "0.00", "Mpx/s"]
     assert rows[:2] == ["", ""], "places of items that have ended"
     assert rows[2].startswith("archive/2024/ct-03.nii.gz ")
     assert rows[2].endswith(" 50%    60 s left")

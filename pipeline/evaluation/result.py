@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pipeline.decoding import Meaning, encode
+from pipeline.errors import counted
+from pipeline.files.html import escaped, table
 from pipeline.io.tables import write_rows
 
 Kind = Literal["scene", "volume"]
@@ -103,6 +105,21 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values; what is not defined is None."""
         return encode(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the figures of each class over all items."""
+        names = list(self.overall.classes[0].figures) if self.overall.classes else []
+        rows = [(one.name, [one.figures[name].value for name in names]) for one in self.overall.classes]
+        rows.append(("mean", [_mean(self.overall, name) for name in names]))
+        cells = (
+            [escaped(name), *("-" if value is None else f"{value:.3f}" for value in found)] for name, found in rows
+        )
+        return table(cells, (counted(self.overall.items, "item"), *map(escaped, names)))
+
+
+def _mean(overall: Overall, name: str) -> float | None:
+    found = overall.figures.get(f"mean_{name}")
+    return None if found is None else found.value
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One input from its job to its mask: plan, prepare, segment, publish.
 
-May import jobs, io, models and everything below them; nothing of masks, training, archives or the command line.
+May import masks, jobs, io, models and everything below them; nothing of training, archives or the command line.
 """
 
 from typing import TYPE_CHECKING

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.protocols import BlockPredictor, Predictor
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, duration_text, size_text
+from pipeline.files.html import escaped, table
 from pipeline.geometry import Box, Cut, split_runs
 from pipeline.geometry.partition import recomputed
 from pipeline.jobs.job import Job, Resources
@@ -72,6 +73,20 @@ class Plan:
     """Time of the network on this machine, by two patches of noise; None: not measured."""
     warnings: tuple[Remark, ...] = ()
     """In what the input is far from what the model was trained on."""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what the run will take."""
+        known = {
+            "input": self.input,
+            "output": self.output,
+            "model": f"{self.model} on {self.device}, {self.precision}, {self.runtime}",
+            "patches": f"{self.patches:,}",
+            "memory": size_text(self.memory_bytes),
+            "disk": size_text(self.disk_bytes),
+            "time": "not tried" if self.seconds is None else duration_text(self.seconds),
+            **{f"warning {number}": remark.message for number, remark in enumerate(self.warnings, 1)},
+        }
+        return table((name, escaped(value)) for name, value in known.items())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import duration_text
+from pipeline.files.html import escaped, table
+
+if TYPE_CHECKING:
+    from pipeline.masks.mask_file import MaskFile
 
 HELD = "held"
 """Code of items that another run is working on."""
@@ -49,6 +56,35 @@ class Report:
     """In what the input is far from what the model was trained on."""
 
     @property
+    def mask(self) -> MaskFile | None:
+        """The mask, if there is one: a notebook shows it."""
+        from pipeline.masks.mask_file import MaskFile
+
+        return None if self.output is None or self.missing else MaskFile(Path(self.output))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: how it ended, and the mask."""
+        mask = self.mask
+        return table(_rows(self)) + ("" if mask is None else mask._repr_html_())
+
+    @property
     def missing(self) -> bool:
         """Whether there is no mask: it failed, or another run is still working on it."""
         return self.status == "failed" or self.code == HELD
+
+
+def _rows(report: Report) -> list[tuple[str, str]]:
+    """Return what is known about a result, in HTML."""
+    rate = f", {report.cells / 1e6 / report.seconds:.2f} Mpx/s" if report.status == "done" and report.seconds else ""
+    known = {
+        "input": report.input,
+        "output": report.output,
+        "status": report.status if report.code is None else f"{report.status} ({report.code})",
+        "reason": report.reason,
+        "model": report.model,
+        "time": f"{duration_text(report.seconds)}, {report.cells / 1e6:,.1f} Mpx{rate}" if report.cells else None,
+        "seam index": None if report.seam_index is None else f"{report.seam_index:.4f}",
+        "disagreement": None if report.disagreement is None else f"{report.disagreement:.4f}",
+        **{f"warning {number}": remark.message for number, remark in enumerate(report.warnings, 1)},
+    }
+    return [(name, escaped(value)) for name, value in known.items() if value]

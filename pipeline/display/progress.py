@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import chain
 from threading import Event, Thread
 from types import TracebackType
 from typing import Protocol, Self
@@ -54,7 +55,8 @@ class Progress(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._unnamed.end()
+        for line in (self._unnamed, *chain(*self._flying.values())):
+            line.end()
         self.surface.stop()
 
     def item(self, job: Job, number: int, count: int) -> Observer:

@@ -52,6 +52,7 @@ from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
 from pipeline.training.config import Training
+from tests.support.fast_models import put_fast_models, put_start
 from tests.support.output import without_progress
 
 pytestmark = pytest.mark.slow
@@ -84,13 +85,8 @@ def name_of(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def fast_models(tmp_path_factory):
-    """The packaged models with random weights and a network that is quick: same card, same names."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in catalogue.names():
-        card = catalogue.load_card(name)
-        spec = replace(card.network, output_stride=32, ppm_channels=4, head_channels=8)
-        torch.manual_seed(0)
-        save_model(folder / card.name, replace(card, network=spec), PSPNet(spec).eval())
+    put_fast_models(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "WEIGHTS", folder)
         yield folder
@@ -120,9 +116,7 @@ def reader(tmp_path, samples, fast_models, monkeypatch):
     (folder / "conftest.py").write_text(FEW_EXAMPLES)
     start = tmp_path / "start"
     start.mkdir()
-    (start / "sitecustomize.py").write_text(
-        f"import pathlib, pipeline.models.catalogue as c\nc.WEIGHTS = pathlib.Path({str(fast_models)!r})\n"
-    )
+    put_start(start, fast_models)
     monkeypatch.setenv("PYTHONPATH", str(start), prepend=os.pathsep)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))

@@ -27,13 +27,12 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
 import numpy as np
 import pytest
-import torch
 import typer.main
 import zarr
 
@@ -48,9 +47,7 @@ from pipeline.io.zarr import create_labels
 from pipeline.jobs.request import Request, Search
 from pipeline.models import catalogue
 from pipeline.models.card import Card, ClassEntry, Int8, Normalization
-from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
-from pipeline.models.store import save_model
 from pipeline.training.config import Training
 from tests.support.fast_models import put_fast_models, put_start
 from tests.support.output import without_progress

@@ -43,7 +43,7 @@ def test_there_are_four():
 def test_a_notebook_runs(name, tmp_path, fast_models):
     with contextlib.chdir(tmp_path):
         shown = run_here(BY_NAME[name])
-    assert any("<img" in one._repr_html_() for one in shown if hasattr(one, "_repr_html_"))
+    assert any("<img" in one for one in shown)
 
 
 def test_a_kernel_shows_bars_and_masks(tmp_path, fast_models, monkeypatch):

@@ -13,17 +13,20 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs/notebooks").glob("*.ipynb"))
 
 
-def run_here(notebook: Path) -> list[object]:
-    """Run the cells of a notebook in this process, and return what each shows, which is None for most."""
+def run_here(notebook: Path) -> list[str]:
+    """Run the cells of a notebook in this process, and return the HTML or the text that each of them shows."""
     shared: dict[str, Any] = {"__name__": "notebook"}
     return [_shown(cell.source, notebook, shared) for cell in _read(notebook).cells if cell.cell_type == "code"]
 
 
-def _shown(text: str, notebook: Path, shared: dict[str, Any]) -> object:
+def _shown(text: str, notebook: Path, shared: dict[str, Any]) -> str:
     tree = ast.parse(text)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, str(notebook), "exec"), shared)
-    return None if last is None else eval(compile(ast.Expression(last.value), str(notebook), "eval"), shared)
+    if last is None:
+        return ""
+    value = eval(compile(ast.Expression(last.value), str(notebook), "eval"), shared)
+    return str(value._repr_html_() if hasattr(value, "_repr_html_") else value)
 
 
 def run_in_kernel(notebook: Path, folder: Path) -> list[list[Any]]:

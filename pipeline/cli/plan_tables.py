@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import takewhile
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.tables import print_json, print_records, print_table, table_of
+from pipeline.cli.tables import print_json, print_records, print_table, shared_folder, table_of
 from pipeline.errors import counted, duration_text, size_text
 from pipeline.files.visible import visible
 
@@ -82,7 +81,7 @@ def _time(seconds: float | None) -> str:
 
 def _print_several(plans: Sequence[Plan], total: Total, price: Price | None) -> None:
     """Print a row for each plan, relative to the folder that they share, and one for all."""
-    folder = _folder([plan.input for plan in plans])
+    folder = shared_folder([plan.input for plan in plans])
     table = table_of("input", "Mpx", "patches", "memory", "disk", "time", *(["cost"] if price else []))
     for plan in plans:
         table.add_row(plan.input.removeprefix(folder), *_figures(prod(plan.shape), plan, price))
@@ -95,17 +94,6 @@ def _print_several(plans: Sequence[Plan], total: Total, price: Price | None) -> 
     for plan in plans:
         for remark in plan.warnings:
             sys.stdout.write(f"{visible(plan.input)}: {visible(remark)}\n")
-
-
-def _folder(inputs: Sequence[str]) -> str:
-    """Return the folder that all inputs share, with the slash at its end; empty: there is none.
-
-    >>> _folder(["a/b/1.tif", "a/c/2.tif"]), _folder(["a/1.tif", "/a/2.tif"]), _folder(["https://x/a", "https://x/b"])
-    ('a/', '', 'https://x/')
-    """
-    parts = zip(*(text.split("/")[:-1] for text in inputs), strict=False)
-    shared = [same[0] for same in takewhile(lambda same: len(set(same)) == 1, parts)]
-    return "".join(f"{part}/" for part in shared) if any(shared) else ""
 
 
 def _figures(cells: int, of: Plan | Total, price: Price | None) -> list[str]:

@@ -12,10 +12,11 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from pipeline.archive.pseudonyms import pseudonym, without_names
-from pipeline.cli.tables import print_json, print_table, table_of
+from pipeline.cli.tables import fits, print_json, print_table, shared_folder, table_of
 from pipeline.display.progress import EVERY, Progress
 from pipeline.errors import counted
 from pipeline.files.visible import visible
@@ -125,12 +126,11 @@ def _print_table(reports: Sequence[Report]) -> None:
 
 
 def _print_lines(reports: Sequence[Report]) -> None:
-    table = table_of("input", "output", "status", "Mpx", "s", "Mpx/s")
-    for report in reports:
-        rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""
-        numbers = (f"{report.cells / 1e6:.1f}", f"{report.seconds:.1f}", rate)
-        table.add_row(report.input, report.output or "", report.status, *numbers)
-    print_table(table)
+    table = _results(reports, [(report.input, report.output or "") for report in reports], "input", "output")
+    if fits(table):
+        print_table(table)
+    else:
+        _print_narrow(reports)
     for report in reports:
         if report.seam_index is not None:
             sys.stdout.write(f"seam index {report.seam_index:.4f}: {visible(report.output)}\n")
@@ -142,3 +142,20 @@ def _print_lines(reports: Sequence[Report]) -> None:
             )
         if report.reason is not None and report.status == "skipped":
             sys.stderr.write(f"{visible(report.output)}: {visible(report.reason)}\n")
+
+
+def _print_narrow(reports: Sequence[Report]) -> None:
+    """Print only the mask of each item, or its input if there is none, relative to the folder that they share."""
+    names = [report.output if report.output and not report.missing else report.input for report in reports]
+    folder = shared_folder(names)
+    if folder:
+        sys.stdout.write(f"in {visible(folder)}\n")
+    print_table(_results(reports, [(name.removeprefix(folder),) for name in names], "output"))
+
+
+def _results(reports: Sequence[Report], names: Sequence[tuple[str, ...]], *columns: str) -> Table:
+    table = table_of(*columns, "status", "Mpx", "s", "Mpx/s")
+    for report, named in zip(reports, names, strict=True):
+        rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""
+        table.add_row(*named, report.status, f"{report.cells / 1e6:.1f}", f"{report.seconds:.1f}", rate)
+    return table

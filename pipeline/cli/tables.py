@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -330,6 +331,22 @@ def print_table(table: Table) -> None:
     with console.capture() as captured:
         console.print(table)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def fits(table: Table) -> bool:
+    """Return whether a table is printed without folding its cells."""
+    return not sys.stdout.isatty() or Console(width=_WHOLE).measure(table).maximum <= Console().width
+
+
+def shared_folder(paths: Sequence[str]) -> str:
+    """Return the folder that all paths share, with the slash at its end; empty: there is none.
+
+    >>> shared_folder(["a/b/1.tif", "a/c/2.tif"]), shared_folder(["a/1", "/a/2"]), shared_folder(["s3://x/a", "s3://x/b"])
+    ('a/', '', 's3://x/')
+    """
+    parts = zip(*(text.split("/")[:-1] for text in paths), strict=False)
+    shared = [same[0] for same in takewhile(lambda same: len(set(same)) == 1, parts)]
+    return "".join(f"{part}/" for part in shared) if any(shared) else ""
 
 
 def print_json(value: object) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 
-from pipeline.cli.screen import Screen
+from pipeline.cli.screen import Screen, print_reports
 from pipeline.jobs.job import Job
 from pipeline.runs.report import Report
 from tests.support.output import without_progress
+from tests.support.terminal import Terminal
 
 
 def follow(*, quiet: bool) -> None:
@@ -60,3 +62,28 @@ def test_items_of_one_name_end_one_after_the_other():
             screen.finished(Report(job.name, None, "done", None, 0.0, 1))
         assert screen.board.state().ended == 2
         assert screen.board.state().items == (None, None)
+
+
+def reports_of(*outputs):
+    return [Report(f"/data/archive/2024/{name}.nii.gz", name, "done", None, 1.0, 10**6) for name in outputs]
+
+
+def test_results_fit_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"/data/masks/2024/sub-0{number}_ses-baseline_T1w_mask.nii.gz" for number in range(3)]
+    failed = Report("/data/archive/2024/broken.nii.gz", None, "failed", "broken", 0.0, 0)
+    with contextlib.redirect_stdout(Terminal()) as screen:
+        print_reports([*reports_of(*names), failed], as_json=False)
+    assert screen.wide() == []
+    assert screen.rows[0] == "in /data/"
+    assert [row.split()[:2] for row in screen.rows[2:]] == [
+        *([name.removeprefix("/data/"), "done"] for name in names),
+        ["archive/2024/broken.nii.gz", "failed"],
+    ]
+
+
+def test_results_that_fit_have_inputs_and_outputs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.redirect_stdout(Terminal()) as screen:
+        print_reports(reports_of("a.nii.gz"), as_json=False)
+    assert screen.rows[0].split()[:2] == ["input", "output"]

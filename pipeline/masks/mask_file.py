@@ -38,6 +38,7 @@ _COUNTED, _ESTIMATED, _MOST = 1 << 24, 1 << 20, 1 << 31
 """Cells of a scene that are all counted; cells that stand for those of a larger one; cells of a mask at most."""
 _LISTED = 16
 """Classes in the table, the largest."""
+_EDGE = "border:1px solid #999"
 _UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 0.0))
 """Units of areas, and the square meters of a mask from which on they are used."""
 Labels = NDArray[Any]
@@ -94,7 +95,8 @@ def _image(picture: NDArray[np.uint8], name: str) -> str:
     zoom = max(1, ceil(_LEAST / max(picture.shape[:2])))
     large = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
     content = b64encode(png_of(large, level=9)).decode("ascii")
-    return element("img", "", src=f"data:image/png;base64,{content}", alt=f"mask {name}").removesuffix("</img>")
+    source = f"data:image/png;base64,{content}"
+    return element("img", "", src=source, alt=f"mask {name}", style=_EDGE).removesuffix("</img>")
 
 
 def _legend(info: MaskInfo, measured: _Measured) -> str:
@@ -132,7 +134,7 @@ def _number(value: float) -> str:
 
 def _swatch(entry: LabelClass | None) -> str:
     color = hex_color(UNKNOWN if entry is None else entry.color)
-    return element("span", "", style=f"display:inline-block;width:1em;height:1em;background:{color}")
+    return element("span", "", style=f"{_EDGE};display:inline-block;width:1em;height:1em;background:{color}")
 
 
 def _name(value: int, entry: LabelClass | None) -> str:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from pipeline.cli import app
 from pipeline.cli.screen import Screen
 from pipeline.display.board import Board
 from pipeline.display.progress import Progress
 from pipeline.display.terminal import Frame, fit, needs_rows, rows_of
 from pipeline.jobs.job import Job
 from pipeline.runs.report import Report
+from tests.support.inputs import pixels, put_scene
 from tests.support.terminal import Terminal
 
 GIB = 2**30
@@ -219,3 +221,34 @@ def test_a_dumb_terminal_gets_lines(terminal, monkeypatch):
         wait_for(lambda: terminal.written)
     assert "\x1b" not in "".join(terminal.written)
     assert "25%" in "".join(terminal.written)
+
+
+@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_of_an_archive_is_shown(terminal, monkeypatch, models, tmp_path, workers):
+    """Phases, items, failures and memory of a real run, and nothing of it is left on the screen at the end."""
+    monkeypatch.setattr("pipeline.display.terminal._PER_SECOND", 50.0)
+    names = ["a-scene-with-a-name-of-some-length.tif", "b.tif", "broken.tif"]
+    for name in names[:2]:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        put_scene(tmp_path / "in" / name, pixels((2, 300, 200)))
+    (tmp_path / "in" / names[2]).write_bytes(b"II*\0 no scene")
+    words = [
+        "run",
+        "--input",
+        str(tmp_path / "in"),
+        "--output",
+        str(tmp_path / "out"),
+        "--model",
+        str(models / "scene"),
+    ]
+    words += [] if workers is None else ["--workers", str(workers)]
+    with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal), pytest.raises(SystemExit) as ended:
+        app([*words, "--no-prefect"])
+    assert ended.value.code == 1
+    assert terminal.wide() == []
+    drawn = [row for frame in terminal.frames for row in frame]
+    for name in names:
+        assert any(name in row for row in drawn)
+    for fact in ("/3 items ", "1 failed", "memory ", "preparing", "segmenting"):
+        assert any(fact in row for row in drawn), fact
+    assert not any("items \u2501" in row or "memory" in row for row in terminal.rows)

@@ -26,7 +26,7 @@ from pipeline.geometry import Box, Grid
 from pipeline.io.mask import Mask
 from pipeline.io.mask_files import publish
 from pipeline.io.raster.write import write_layer
-from tests.support.browser import Watched, chromium
+from tests.support.browser import PATIENCE, chromium
 
 CLASSES = tuple(LabelClass(value, f"class {value}", (40 * value, 255 - 30 * value, 90)) for value in range(6))
 BLOCK = 1024
@@ -86,14 +86,15 @@ def memory_of(process: psutil.Process) -> float:
 def measure(mask: Path) -> None:
     words = [sys.executable, "-m", "pipeline.cli", "view", str(mask), "--no-open"]
     with chromium() as browser, subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
-        page = Watched(browser.new_page(viewport={"width": 1600, "height": 1000})).page
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(PATIENCE)
         began = time.perf_counter()
         print(f"browser ready; {mask.name}")
         address = server.stdout.readline().strip() if server.stdout else ""
         print(f"address after        {time.perf_counter() - began:6.2f} s (the server began with the browser)")
         began = time.perf_counter()
         page.goto(address)
-        page.wait_for_selector("body[data-ready]", timeout=120_000)
+        page.wait_for_selector("body[data-ready]")
         print(f"drawn after          {time.perf_counter() - began:6.2f} s")
         began = time.perf_counter()
         page.evaluate(JUMP, [1, 15_000, 15_000])

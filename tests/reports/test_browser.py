@@ -13,7 +13,7 @@ from pipeline.reports import ReportOptions, write_report
 from tests.reports.test_volume import STRAIGHT, phantom, stored
 from tests.support.browser import chromium
 from tests.support.pages import CLASSES, EVIL, labels, put_image, put_layer, put_mask
-from tests.support.visits import pixels_of, visit
+from tests.support.visits import counts, pixels_of, says, until, visit
 
 pytestmark = pytest.mark.server
 WATER, ICE = CLASSES[0].color, CLASSES[2].color
@@ -61,37 +61,44 @@ def test_a_scene_is_drawn_and_obeys_its_switches(browser, scene):
 def test_a_scene_is_read_by_keyboard_alone(browser, scene):
     with visit(browser, scene) as seen:
         page = seen.page
-        page.wait_for_function("() => document.getElementById('under').textContent.includes('row 45, column 60')")
-        said = page.locator("#under").text_content()
+        said = seen.says("#under", "row 45, column 60")
         assert r"\u202e" in said, "a name that turns the direction of text is spelled out"
         assert "confidence 0.90" in said
         assert "500600, 5599550" in said
         page.locator("#map").focus()
-        for _ in range(4):
+
+        def further_left():
             page.keyboard.press("ArrowLeft")
-            page.wait_for_timeout(250)
-        page.wait_for_function("() => document.getElementById('under').textContent.includes('0 water')")
+            return page.locator("#under").inner_text()
+
+        until(page, further_left, lambda words: "0 water" in words)
         before = page.evaluate("view.getZoom()")
         page.keyboard.press("+")
-        page.wait_for_function(f"() => view.getZoom() > {before} + 0.5")
+        seen.until(f"view.getZoom() > {before} + 0.5")
         page.keyboard.press("0")
-        page.wait_for_function(f"() => Math.abs(view.getZoom() - {before}) < 0.1")
+        seen.until(f"Math.abs(view.getZoom() - {before}) < 0.1")
 
 
 def test_the_scale_is_that_of_the_ground(browser, scene):
     with visit(browser, scene) as seen:
         line = seen.page.locator(".ol-scale-line-inner")
-        line.wait_for()
-        length, unit = line.text_content().split()
-        meters = line.bounding_box()["width"] * seen.page.evaluate("view.getResolution()") * 10
-        assert unit == "m"
-        assert meters == pytest.approx(float(length), rel=0.05)
+
+        def shown():
+            box = line.bounding_box() or {"width": 0}
+            return line.inner_text(), box["width"] * seen.page.evaluate("view.getResolution()") * 10
+
+        def is_right(read):
+            words, meters = read
+            return words.endswith(" m") and meters == pytest.approx(float(words.split()[0]), rel=0.05)
+
+        until(seen.page, shown, is_right)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_in_a_narrow_window(browser, scene, scheme):
     """A window of 1,280 x 1,024 at 400 %."""
     with visit(browser, scene, 320, 256, color_scheme=scheme) as seen:
+        seen.says("#under", "row 45, column 60")
         assert seen.fits()
         paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
@@ -103,32 +110,29 @@ def test_left_is_left_in_a_volume(browser, tmp_path, codes):
     stored(tmp_path / "ct.nii.gz", (phantom() > 0).astype(np.int16) * 50, STRAIGHT, codes)
     page = write_report(mask, options=ReportOptions(image=str(tmp_path / "ct.nii.gz")))
     with visit(browser, page) as seen:
-        seen.page.wait_for_function("() => window.viewer !== undefined")
+        seen.until("window.viewer !== undefined")
         seen.page.locator("#outlines").uncheck()
         layer(seen.page, "mask").locator("input[type=range]").fill("100")
         seen.page.locator("#view").select_option("0")
         colors = {value: _color(seen.page, value) for value in range(1, 5)}
-        for value in (1, 2, 3):
-            seen.comes_to("#slices", colors[value], 0.002, 1)
-        axial = seen.picture("#slices")
+        axial = [seen.comes_to("#slices", colors[value], 0.002, 1) for value in (1, 2, 3)][-1]
         middle = axial.shape[1] / 2
         assert _center(axial, colors[1])[1] > middle > _center(axial, colors[2])[1], "the left is shown at the right"
         assert _center(axial, colors[3])[0] < axial.shape[0] / 2, "the front is shown at the top"
         seen.page.locator("#view").select_option("1")
-        seen.comes_to("#slices", colors[4], 0.002, 1)
-        coronal = seen.picture("#slices")
+        coronal = seen.comes_to("#slices", colors[4], 0.002, 1)
         assert _center(coronal, colors[4])[0] < coronal.shape[0] / 2, "the head is shown at the top"
-        assert seen.page.locator("#trouble").is_hidden()
-        before = seen.page.locator("#under").text_content()
+        until(seen.page, seen.page.locator("#trouble").is_hidden, bool)
+        before = seen.says("#under", " mm")
         seen.page.locator("#slices").focus()
         seen.page.keyboard.press("PageUp")
-        assert seen.page.locator("#under").text_content() != before
+        until(seen.page, seen.page.locator("#under").inner_text, lambda words: words != before)
 
 
 def test_a_mask_without_its_image_has_its_own_colors(browser, tmp_path):
     page = write_report(stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "RAS"))
     with visit(browser, page) as seen:
-        seen.page.wait_for_function("() => window.viewer !== undefined")
+        seen.until("window.viewer !== undefined")
         layer(seen.page, "mask").locator("input[type=range]").fill("100")
         seen.page.locator("#view").select_option("0")
         seen.comes_to("#slices", _color(seen.page, 1), 0.002, 1)
@@ -137,8 +141,7 @@ def test_a_mask_without_its_image_has_its_own_colors(browser, tmp_path):
         seen.comes_to("#slices", _color(seen.page, 1), 0, 0)
         seen.comes_to("#slices", kept, 0.002, 1)
         seen.page.locator("#none").click()
-        seen.comes_to("#slices", kept, 0, 0)
-        red, green, _ = seen.picture("#slices").astype(int).transpose(2, 0, 1)
+        red, green, _ = seen.comes_to("#slices", kept, 0, 0).astype(int).transpose(2, 0, 1)
         assert (np.abs(red - green) < 60).all(), "the cross and letters are yellow, and nothing else is colored"
 
 
@@ -170,10 +173,9 @@ def archive(tmp_path):
 def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path):
     with visit(browser, archive) as seen:
         page = seen.page
-        page.wait_for_selector(".item")
-        assert "10,002 of 10,002 items" in page.locator("#count").text_content()
-        assert page.locator(".item").count() < 40
-        assert page.locator(".item .name").first.text_content() == "=cmd.tif", "what failed is on top"
+        seen.says("#count", "10,002 of 10,002 items")
+        until(page, page.locator(".item").count, lambda found: 0 < found < 40)
+        says(page.locator(".item .name").first, "^=cmd.tif$")  # what failed is on top
         page.locator("#table").focus()
         page.keyboard.press("f")
         page.keyboard.press("p")
@@ -184,10 +186,10 @@ def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path)
         page.wait_for_selector("#row10001")
         page.keyboard.press("/")
         page.keyboard.type("s00000")
-        page.wait_for_function("() => document.querySelectorAll('.item').length === 1")
+        counts(page.locator(".item"), 1)
         seen.comes_to(".thumb", WATER, 0.1, 1)
         page.reload()
-        assert "1 pass, 1 fail" in page.locator("#count").text_content()
+        seen.says("#count", "1 pass, 1 fail")
         with page.expect_download() as started:
             page.locator("#export").click()
         started.value.save_as(tmp_path / "reviews.csv")

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright: what a page says, asks for and shows."""
+"""Debian's Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -30,35 +29,3 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
-
-
-class Watched:
-    """A page, with all that it complains about and all that it asks for."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-        page.set_default_timeout(PATIENCE)
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", self._on_dialog)
-        page.on("requestfailed", self._on_failure)
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def hosts(self) -> set[str]:
-        """Hosts that were asked for anything."""
-        urls = [url for url in self.requests if not url.startswith(("data:", "blob:"))]
-        return {str(urlsplit(url).hostname) for url in urls}
-
-    def _on_console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
-
-    def _on_failure(self, request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # called off by the page itself
-            self.complaints.append(f"failed: {request.url} {request.failure}")
-
-    def _on_dialog(self, dialog: Any) -> None:
-        self.complaints.append(f"dialog: {dialog.message}")
-        dialog.dismiss()

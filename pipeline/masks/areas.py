@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.errors import RequestError
-from pipeline.geometry import Box, Grid, Region
+from pipeline.geometry import Box, Grid, Region, cut_slabs
 from pipeline.geometry.region import Ring
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
@@ -21,10 +21,12 @@ from pipeline.io.raster.coordinates import rings_to_pixels
 from pipeline.io.raster.placement import cell_area, ground_placement
 from pipeline.io.tables import write_rows
 from pipeline.optional import need
-from pipeline.sources.passes import slabs
+from pipeline.sources.passes import SCENE_ROWS
 
 _BLOCK, _BLOCKS = 64, 64
 """Cells whose areas are taken as equal, and blocks of them that a side has at least."""
+_AT_ONCE = 1 << 20
+"""Cells that are read and added up at a time, however wide a scene is."""
 Floats = NDArray[np.float64]
 SQUARE_METERS, PIXELS = "square meters", "pixels"
 
@@ -105,21 +107,49 @@ def _measure_zones(source: Source, zones: Sequence[Zone], nodata: int | None, cl
     size = 1 << 8 * source.dtype.itemsize
     counts = np.zeros((len(zones), size), np.int64)
     sums = np.zeros((len(zones), size))
-    for box, pixels in slabs(source):
-        labels, ground = pixels.values[0], cell_areas(source.grid, box)
-        for index, zone in enumerate(zones):
-            part = box if zone.region is None else zone.region.within(box)
-            if part.size:
-                at = part.within(box.start).slices
-                inside = slice(None) if zone.region is None else cells_of(zone.region, part)
-                values = labels[at][inside].ravel()
-                counts[index] += np.bincount(values, minlength=size)[:size]
-                sums[index] += np.bincount(values, ground[at][inside].ravel(), minlength=size)[:size]
+    for group in cut_slabs(source.grid.shape, SCENE_ROWS):
+        added = np.zeros_like(sums)
+        ground = ground_of(source.grid, group)
+        for box in _read_at_once(group, source.block[0]):
+            labels = source.read(box).values[0]
+            for index, zone in enumerate(zones):
+                for values, cells in _cells(zone.region, box, labels, ground):
+                    counts[index] += np.bincount(values, minlength=size)
+                    added[index] = _added(added[index], values, cells)
+        sums += added
     if nodata is not None:
         counts[:, nodata] = sums[:, nodata] = 0
     by_zone = zip(zones, counts, sums, strict=True)
     unit = PIXELS if ground_placement(source.grid) is None and cell_area(source.grid) is None else SQUARE_METERS
     return [area for zone, cells, ground in by_zone for area in _rows(zone.name, cells, ground, classes, unit)]
+
+
+def _read_at_once(group: Box, block: int) -> tuple[Box, ...]:
+    """Cut a box into boxes of about `_AT_ONCE` cells, in whole blocks."""
+    return _cut(group, block * max(1, _AT_ONCE // (block * group.shape[1])))
+
+
+def _cut(box: Box, height: int) -> tuple[Box, ...]:
+    (top, left), (bottom, right) = box.start, box.stop
+    return tuple(Box((row, left), (min(row + height, bottom), right)) for row in range(top, bottom, height))
+
+
+def _cells(
+    region: Region | None, box: Box, labels: NDArray[np.generic], ground: Ground
+) -> Iterator[tuple[NDArray[np.generic], Floats]]:
+    """Yield the values and areas of the cells of a box that are in a region, row by row, not too many at a time."""
+    part = box if region is None else region.within(box)
+    inside = None if region is None or not part.size else cells_of(region, part)
+    for strip in _cut(part, max(1, _AT_ONCE // max(1, part.shape[1]))):
+        chosen = ... if inside is None else inside[strip.within(part.start).slices]
+        yield labels[strip.within(box.start).slices][chosen].ravel(), ground.of(strip)[chosen].ravel()
+
+
+def _added(sums: Floats, values: NDArray[np.generic], areas: Floats) -> Floats:
+    """Return sums with these added one after another, so that they do not depend on how many come at a time."""
+    size = len(sums)
+    every = np.arange(size, dtype=values.dtype)
+    return np.bincount(np.concatenate([every, values]), np.concatenate([sums, areas]), minlength=size)
 
 
 def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTable, unit: str) -> list[Area]:
@@ -134,24 +164,38 @@ def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTabl
     ]
 
 
-def cell_areas(grid: Grid, box: Box) -> Floats:
-    """Return the area of each cell of `box`, shape `box.shape`: in square meters, or 1 each if the grid has no place.
+@dataclass(frozen=True)
+class Ground:
+    """Areas of the cells of a box, by blocks of cells whose areas are taken as equal."""
 
-    Blocks of cells are measured as parallelograms in an equal-area projection around the middle of the grid.
-    """
+    rows: Floats
+    """Edges of the blocks."""
+    columns: Floats
+    each: Floats
+    """Area of a cell of each block: in square meters, or 1 if the grid has no place."""
+
+    def of(self, part: Box) -> Floats:
+        """Return the area of each cell of a part of the box, in its shape."""
+        heights, widths = (
+            np.diff(np.clip(edges, start, stop)).astype(int)
+            for edges, start, stop in zip((self.rows, self.columns), part.start, part.stop, strict=True)
+        )
+        return np.repeat(np.repeat(self.each, heights, axis=0), widths, axis=1)
+
+
+def ground_of(grid: Grid, box: Box) -> Ground:
+    """Measure the cells of a box: blocks of them are parallelograms in an equal-area projection around the grid."""
     place = ground_placement(grid)
     side = max(1, min(_BLOCK, min(grid.shape) // _BLOCKS))
     rows, columns = (_edges(start, stop, side) for start, stop in zip(box.start, box.stop, strict=True))
     at = np.stack(np.meshgrid(rows - 0.5, columns - 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
     found = None if place is None else place.to_ground(place.world(at))
     if found is None:
-        return np.full(box.shape, cell_area(grid) or 1.0)
+        return Ground(rows[[0, -1]], columns[[0, -1]], np.full((1, 1), cell_area(grid) or 1.0))
     corners = found.reshape(len(rows), len(columns), 2)
     down, across = corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:]
     blocks = np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) / 2
-    heights, widths = np.diff(rows).astype(int), np.diff(columns).astype(int)
-    each = blocks / np.outer(heights, widths)
-    return np.repeat(np.repeat(each, heights, axis=0), widths, axis=1)
+    return Ground(rows, columns, blocks / np.outer(np.diff(rows).astype(int), np.diff(columns).astype(int)))
 
 
 def _edges(start: int, stop: int, side: int) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +21,14 @@ from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
-from pipeline.masks.areas import areas, cell_areas
+from pipeline.masks.areas import areas, ground_of
 from tests.support.inputs import put_volume
 from tests.support.rasters import put
+
+
+def cell_areas(grid, box):
+    return ground_of(grid, box).of(box)
+
 
 CLASSES = (LabelClass(0, "water", (0, 0, 200)), LabelClass(1, "land", (0, 200, 0)), LabelClass(2, "ice", (9, 9, 9)))
 ZONE = Affine(10, 0, 500_000, 0, -10, 5_600_000)
@@ -122,6 +128,37 @@ def zone_area(south, north, degrees):
         return np.pi * b**2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
 
     return (up_to(north) - up_to(south)) * degrees / 360
+
+
+@pytest.mark.parametrize(("dtype", "zoned"), [(np.uint8, False), (np.uint8, True), (np.uint16, False)])
+def test_sums_have_the_same_digits_however_many_cells_are_added_at_a_time(tmp_path, monkeypatch, zones, dtype, zoned):
+    """As if all rows of a group were added at once."""
+    labels = np.random.default_rng(0).integers(0, 3, (1500, 130)).astype(dtype)
+    mask = mask_of(tmp_path / "mask.tif", labels, transform=ZONE, crs="EPSG:32632")
+    asked = (zones, "district") if zoned else (None, None)
+    found = areas(mask, *asked)
+    if not zoned:
+        sums = np.zeros(3)
+        for top in (0, 1024):
+            part = labels[top : top + 1024]
+            grid = RasterSource(mask).grid
+            ground = cell_areas(grid, Box((top, 0), (top + len(part), 130)))
+            sums += np.bincount(part.ravel(), ground.ravel(), minlength=3)
+        assert [area.area for area in found] == sums.tolist()
+    for at_once in (7777, 1 << 24):
+        monkeypatch.setattr("pipeline.masks.areas._AT_ONCE", at_once)
+        assert areas(mask, *asked) == found
+
+
+def test_memory_does_not_grow_with_the_width_of_a_mask(tmp_path):
+    labels = np.zeros((1024, 6000), np.uint8)
+    mask = mask_of(tmp_path / "mask.tif", labels, transform=ZONE, crs="EPSG:32632")
+    tracemalloc.start()
+    (water, *_) = areas(mask)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert water.cells == labels.size
+    assert peak < labels.nbytes + 45e6, "the cells that are read, and the areas of a million of them at a time"
 
 
 @pytest.mark.parametrize(("south", "west"), [(0, 10), (45, -120), (70, 179 - 8), (-60, 0)])

@@ -26,7 +26,7 @@ from pipeline.errors import RequestError
 from pipeline.geometry import Box
 from pipeline.io.raster import write_cog
 from pipeline.io.raster.source import RasterSource
-from pipeline.masks.areas import cell_areas
+from pipeline.masks.areas import ground_of
 from pipeline.masks.export import export
 from pipeline.masks.polygons import PolygonOptions, trace_polygons, write_vectors
 from tests.support.fakes import ArraySource
@@ -249,7 +249,7 @@ def test_polygons_across_180_degrees_are_cut_there(place, tmp_path):
     assert any(shape.geom_type == "MultiPolygon" for shape in shapes) == (place != "globe")
     equal_area = pyproj.Transformer.from_crs("OGC:CRS84", "EPSG:6933", always_xy=True).transform
     flat = [shapely.transform(shapely.segmentize(shape, 0.1), equal_area, interleaved=False) for shape in shapes]
-    expected = cell_areas(source.grid, Box.whole((20, 40)))
+    expected = ground_of(source.grid, Box.whole((20, 40))).of(Box.whole((20, 40)))
     for value in (0, 1):
         areas = [
             one.area for one, feature in zip(flat, features, strict=True) if feature["properties"]["value"] == value

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RequestError
 from pipeline.geometry.affine import as_matrix, linear
+from pipeline.geometry.box import Box
 from pipeline.geometry.grid import Grid
 
 Orientation = tuple[tuple[int, ...], tuple[bool, ...]]
@@ -124,6 +125,20 @@ def turned_grid(grid: Grid, order: tuple[int, ...], flips: tuple[bool, ...]) -> 
         to_source[target, axis] = -1 if flip else 1
         to_source[target, -1] = shape[axis] - 1 if flip else 0
     return Grid(shape, as_matrix(np.array(grid.affine) @ to_source), grid.axes, grid.crs)
+
+
+def unturned(box: Box, shape: tuple[int, ...], order: tuple[int, ...], flips: tuple[bool, ...]) -> Box:
+    """Convert a box of a grid of this shape, which was turned, to the axes of the grid before.
+
+    >>> unturned(Box((0, 1), (2, 3)), (4, 5), (1, 0), (True, False))
+    Box(start=(1, 2), stop=(3, 4))
+    """
+    spans = [
+        (size - stop, size - start) if flip else (start, stop)
+        for start, stop, size, flip in zip(box.start, box.stop, shape, flips, strict=True)
+    ]
+    before = [spans[axis] for axis in inverse(order, flips)[0]]
+    return Box(tuple(start for start, _ in before), tuple(stop for _, stop in before))
 
 
 def orient(array: NDArray[Any], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine.ledger import flat
+from pipeline.geometry import Box
 from pipeline.io.address import redact_url
 from pipeline.io.mask import MaskInfo, model_names
 from pipeline.masks.image import image_beside, image_of
 from pipeline.reports.options import ReportOptions
+from pipeline.runs.publish import FAILED_AT
 
 Record = Mapping[str, Any]
 
@@ -24,8 +27,24 @@ def record_of(info: MaskInfo) -> Record:
 
 def rows_of_record(record: Record) -> tuple[tuple[str, str], ...]:
     """Return what is known of how a mask was made, as names and texts."""
-    found = {name: value for name, value in flat(record).items() if value not in (None, [], ())}
+    found = {name: value for name, value in flat(record).items() if value not in (None, [], ()) and name != FAILED_AT}
     return tuple((name, _text(value)) for name, value in found.items())
+
+
+def failed_places(record: Record, shape: tuple[int, ...]) -> tuple[Box, ...]:
+    """Return where patches failed, as far as a record says that of cells within a grid of this shape."""
+    said = record.get(FAILED_AT)
+    found = (_box(place, shape) for place in said) if isinstance(said, list) else ()
+    return tuple(box for box in found if box is not None)
+
+
+def _box(said: Any, shape: tuple[int, ...]) -> Box | None:  # noqa: ANN401  (JSON)
+    try:
+        start, stop = (tuple(map(index, ends)) for ends in said)
+        box = Box(start, stop)
+        return box if box.size and Box.whole(shape).contains(box) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def run_command(record: Record, image: str | None, mask: str) -> str | None:

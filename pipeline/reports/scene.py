@@ -25,7 +25,7 @@ from pipeline.masks.areas import PIXELS, Area
 from pipeline.masks.areas import areas as areas_of
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, find_image, record_of, rows_of_record
+from pipeline.reports.provenance import Record, commands, failed_places, find_image, record_of, rows_of_record
 from pipeline.reports.tiles import (
     Frame,
     Tiles,
@@ -42,10 +42,12 @@ from pipeline.reports.values import (
     Comparison,
     Facts,
     Histogram,
+    Places,
     colors_of,
     comparison,
     histogram,
     made_by,
+    places_of,
 )
 from pipeline.runs.publish import FAILED, MODELS, SEAMS
 from pipeline.sources.shrink import middles, sampled
@@ -75,6 +77,8 @@ class ScenePage:
     comparison: Comparison | None
     provenance: Facts
     commands: tuple[str, ...]
+    failed: Places | None = None
+    """Where patches failed, as far as that is known."""
 
     @property
     def chart(self) -> tuple[ClassRow, ...]:
@@ -112,7 +116,7 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
         shown = labels_of(labels, frame, nodata)
         layers, layer_notes, histograms = _layers(mask, labels, frame)
         errors, compared = _errors(mask, asked.truth, frame)
-        found = areas_of(mask)
+        found, failed = areas_of(mask), failed_places(record, labels.grid.shape)
         page = _page(mask, found, labels, record, colors_of([area.value for area in found], info.classes))
         page = replace(
             page,
@@ -121,11 +125,14 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
             comparison=compared,
             facts=(*page.facts, *_disagreement(mask)),
             commands=commands(mask, record, asked),
+            failed=places_of(failed, ("rows", "columns")),
         )
         under = [] if image is None else [Layer("image", "picture", image_tiles(image))]
-        over = [*layers, *_failures(record, image, shown == nodata), *errors]
-        pictures = [*under, Layer("mask", "labels", label_tiles(shown, nodata)), *over]
-        return Page("scene", page, _data(page, labels, frame, pictures, nodata), [("ol", "ol.js")], [("ol", "ol.css")])
+        gaps = [] if failed else _failures(record, image, shown == nodata)
+        pictures = [*under, Layer("mask", "labels", label_tiles(shown, nodata)), *layers, *gaps, *errors]
+        data = _data(page, labels, frame, pictures, nodata)
+        data["failed"] = [[*box.start, *box.stop] for box in failed]
+        return Page("scene", page, data, [("ol", "ol.js")], [("ol", "ol.css")])
 
 
 def _unseen(labels: Source) -> int:
@@ -224,7 +231,7 @@ def _image(
 
 
 def _failures(record: Record, image: NDArray[np.uint8] | None, empty: NDArray[np.bool_]) -> list[Layer]:
-    """Return a layer of what the image has and the mask has not, where patches failed."""
+    """Return a layer of what the image has and the mask has not, where patches failed at places that are not known."""
     if FAILED not in record or image is None:
         return []
     missing = np.where(empty & (image[3] > 0), 255, 0).astype(np.uint8)

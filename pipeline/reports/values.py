@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.classes import ClassTable, hex_color
 from pipeline.evaluation.labels import unnamed_color
 from pipeline.evaluation.result import Evaluation, Overall
+from pipeline.geometry import Box
 
 _BINS = 20
 
@@ -75,6 +76,24 @@ class Comparison:
 
 Facts = tuple[tuple[str, str], ...]
 """Names and texts."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where patches failed."""
+
+    axes: tuple[str, ...]
+    """Names of the axes of a grid, as a page calls them."""
+    ranges: tuple[tuple[str, ...], ...]
+    """Of each patch, the first and the last cell along each of them."""
+
+
+def places_of(boxes: Sequence[Box], axes: tuple[str, ...]) -> Places | None:
+    """Return where patches failed, as a page tells it; None without any."""
+    ends = (zip(box.start, box.stop, strict=True) for box in boxes)
+    ranges = tuple(tuple(f"{start:,} to {stop - 1:,}" for start, stop in spans) for spans in ends)
+    return Places(axes, ranges) if ranges else None
+
 
 _OF_SCENES = {"iou": "IoU", "precision": "precision", "recall": "recall", "boundary_f1": "boundary F1"}
 _OF_VOLUMES = {"case_dice": "Dice", "iou": "IoU", "hd95_mm": "HD95, mm", "surface_dice": "surface Dice"}

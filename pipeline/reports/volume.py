@@ -30,16 +30,18 @@ from pipeline.masks.image import open_image
 from pipeline.masks.structures import Structure, measure
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, find_image, record_of, rows_of_record
+from pipeline.reports.provenance import Record, commands, failed_places, find_image, record_of, rows_of_record
 from pipeline.reports.values import (
     ClassRow,
     Comparison,
     Facts,
     Histogram,
+    Places,
     colors_of,
     comparison,
     histogram,
     made_by,
+    places_of,
 )
 from pipeline.runs.publish import FAILED
 from pipeline.sources.shrink import Indices, cells_at
@@ -66,6 +68,8 @@ class VolumePage:
     comparison: Comparison | None
     provenance: Facts
     commands: tuple[str, ...]
+    failed: Places | None = None
+    """Where patches failed, as far as that is known."""
 
     @property
     def chart(self) -> tuple[ClassRow, ...]:
@@ -121,6 +125,7 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
             comparison=compared,
             provenance=rows_of_record(record),
             commands=commands(mask, record, asked),
+            failed=places_of(failed_places(record, labels.grid.shape), ("slices (z)", "rows (y)", "columns (x)")),
         )
         data = {
             "image": image.content,

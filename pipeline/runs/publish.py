@@ -7,11 +7,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine import Source
+from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import atomic_folder, remove
-from pipeline.geometry.orientation import inverse
+from pipeline.geometry import Box
+from pipeline.geometry.orientation import inverse, unturned
 from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import WorkSource, export_store
@@ -24,6 +25,8 @@ from pipeline.sources.reoriented import ReorientedSource
 
 FAILED = "failed_patches"
 """Name, in the record of a mask, of the number of patches that the network could not do."""
+FAILED_AT = "failed_patches_at"
+"""Name, in the record of a mask, of where they are: first cell of each and one past the last, in the mask's axes."""
 SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
 MODELS = "disagreement"
@@ -40,7 +43,7 @@ def check_free(prepared: PreparedJob) -> None:
     other = foreign_sidecar(prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
-        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, SEAMS, MODELS)):
+        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MODELS)):
             other = path
     if other is not None:
         raise OutputError(
@@ -71,14 +74,14 @@ def check_observed(prepared: PreparedJob) -> None:
     )
 
 
-def publish(prepared: PreparedJob, failed: int) -> dict[str, float | None]:
-    """Write the output; if patches `failed`, it records that, and the work folder is kept to compute them later.
+def publish(prepared: PreparedJob, failures: Sequence[Failure]) -> dict[str, float | None]:
+    """Write the output; if patches failed, it records that, and the work folder is kept to compute them later.
 
     Returns:
         What its layers come to, under their names in a `Report`.
 
     """
-    provenance = {**prepared.fingerprint(), **({FAILED: failed} if failed else {})}
+    provenance = {**prepared.fingerprint(), **_told_failures(prepared, failures)}
     figures = _figures(prepared)
     for layer in prepared.layers:
         publish_layer(
@@ -88,8 +91,19 @@ def publish(prepared: PreparedJob, failed: int) -> dict[str, float | None]:
             scaling=layer.scaling,
             provenance=provenance | (figures if layer.name == DISAGREEMENT else {}),
         )
-    _publish_labels(prepared, provenance, whole=not failed)
+    _publish_labels(prepared, provenance, whole=not failures)
     return figures
+
+
+def _told_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> dict[str, Any]:
+    """Return what the record of a mask says of patches that failed; nothing if none did."""
+    if not failures:
+        return {}
+    view = prepared.views[0]
+    boxes = [failure.patch.clip(Box.whole(view.grid.shape)) for failure in failures]
+    if view.orientation is not None:
+        boxes = [unturned(box, view.grid.shape, *view.orientation) for box in boxes]
+    return {FAILED: len(failures), FAILED_AT: [[list(box.start), list(box.stop)] for box in sorted(boxes)]}
 
 
 def _figures(prepared: PreparedJob) -> dict[str, float | None]:

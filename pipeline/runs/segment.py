@@ -36,6 +36,7 @@ from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, 
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
+    FAILED_AT,
     MODELS,
     SEAMS,
     check_free,
@@ -210,7 +211,7 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, f
     if not failures:
         check_observed(prepared)
     run.observer.phase("writing")
-    figures = publish(prepared, len(failures))
+    figures = publish(prepared, failures)
     if failures:
         raise PatchError(
             f"{_describe_failures(prepared, failures)}; they are nodata in the mask; the same command retries them"
@@ -254,7 +255,7 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
     ):
         return False
     damage = damage_of(prepared.output)
-    if differing := difference_from(prepared, prepared.output):
+    if differing := difference_from(prepared, prepared.output, but=(FAILED_AT,)):
         how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
         raise OutputError(
             f"{prepared.output}: already exists, {how}; use --overwrite to replace it, or give another --output"

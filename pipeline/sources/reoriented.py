@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.engine.protocols import Pixels, Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Box
-from pipeline.geometry.orientation import inverse, orient, turned_grid
+from pipeline.geometry.orientation import orient, turned_grid, unturned
 
 
 class ReorientedSource(Source):
@@ -43,9 +43,4 @@ class ReorientedSource(Source):
 
     def to_source(self, box: Box) -> Box:
         """Convert `box` from the axes of this view to those of the source."""
-        spans = [
-            (size - stop, size - start) if flip else (start, stop)
-            for start, stop, size, flip in zip(box.start, box.stop, self.grid.shape, self.flips, strict=True)
-        ]
-        by_source = [spans[axis] for axis in inverse(self.order, self.flips)[0]]
-        return Box(tuple(start for start, _ in by_source), tuple(stop for _, stop in by_source))
+        return unturned(box, self.grid.shape, self.order, self.flips)

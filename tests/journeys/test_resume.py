@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from threading import Event
 
+import nibabel
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -443,6 +444,8 @@ def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(mod
     assert len(rows) == 64
     assert gap[rows].all()
     np.testing.assert_array_equal(labels[~gap], expected[~gap])
+    said = mask_files.mask_info(job.output).provenance
+    assert (said["failed_patches"], said["failed_patches_at"]) == (1, [[[rows[0], 0], [rows[-1] + 1, 40]]])
 
     with pytest.raises(PatchError, match="retries them"):
         segment(job)
@@ -454,6 +457,24 @@ def test_a_patch_that_fails_is_nodata_and_told_and_made_good_by_the_next_run(mod
     assert listing(tmp_path) >= {name}
     assert not list(tmp_path.glob("*.partial"))
     assert segment(job).status == "skipped"
+
+
+def test_a_mask_of_a_volume_says_where_patches_failed_in_its_own_axes(models, tmp_path, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 70, (40, 36, 6)).astype(np.int16)
+    values[33, 4, 1] = 77
+    scan = put_volume(tmp_path / "scan.nii.gz", values, np.diag([-1.0, 1.0, 2.0, 1.0]))
+    job = Job(str(scan), tmp_path / "mask.nii.gz", str(models / "volume"), view="sagittal")
+    FailsAt(77).install(monkeypatch)
+    with pytest.raises(PatchError):
+        segment(job)
+    labels = np.asanyarray(nibabel.load(job.output).dataobj).transpose(2, 1, 0)
+    said = mask_files.mask_info(job.output).provenance["failed_patches_at"]
+    gap = np.zeros(labels.shape, bool)
+    for start, stop in said:
+        gap[Box(tuple(start), tuple(stop)).slices] = True
+    np.testing.assert_array_equal(gap, labels == 255)
+    assert gap[1, 4, 33]
+    assert said == sorted(said)
 
 
 def test_gaps_of_a_work_folder_that_is_gone_are_not_taken_for_a_whole_mask(models, tmp_path, monkeypatch):

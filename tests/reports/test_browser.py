@@ -17,6 +17,8 @@ from tests.support.visits import counts, pixels_of, says, until, visit
 
 pytestmark = pytest.mark.server
 WATER, ICE = CLASSES[0].color, CLASSES[2].color
+OUTLINE = (160, 0, 160)
+"""Of patches that failed."""
 SHAPE = (90, 120)
 
 
@@ -36,6 +38,17 @@ def scene(tmp_path_factory):
     expected[50:70, :40] = 1
     truth = put_mask(folder / "truth.tif", expected)
     return write_report(mask, options=ReportOptions(truth=str(truth)))
+
+
+def test_patches_that_failed_are_on_the_map_and_found_by_keys(browser, tmp_path):
+    record = {"failed_patches": 1, "failed_patches_at": [[[0, 0], [20, 30]]]}
+    page = write_report(put_mask(tmp_path / "scene_mask.tif", labels(SHAPE), provenance=record))
+    with visit(browser, page) as seen:
+        seen.comes_to("#map", OUTLINE, 0.0005, 1)
+        seen.page.get_by_role("button", name="show patch 1 on the map").press("Enter")
+        seen.says("#under", r"row 10, column 15 .* nodata .* a patch failed here")
+        layer(seen.page, "failed patches").locator("input[type=checkbox]").uncheck()
+        seen.comes_to("#map", OUTLINE, 0, 0)
 
 
 def layer(page, name):

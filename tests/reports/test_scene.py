@@ -15,6 +15,7 @@ from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.masks.areas import areas
 from pipeline.reports import ReportOptions, write_report
+from pipeline.reports.provenance import failed_places
 from tests.support.pages import CLASSES, EVIL, RECORD, data_of, labels, picture_of, put_image, put_layer, put_mask
 
 SHAPE = (90, 120)
@@ -81,6 +82,28 @@ def test_areas_are_those_of_the_verb(mask, image):
         assert f"{100 * area.share:.2f} %" in page
     assert "5.56% of all pixels" in page
     assert "patches that failed 3" in page
+
+
+def test_patches_that_failed_are_shown_where_they_are(tmp_path, image):
+    record = {**RECORD, "failed_patches": 2, "failed_patches_at": [[[0, 0], [20, 30]], [[64, 100], [90, 120]]]}
+    page = write_report(put_mask(tmp_path / "gaps_mask.tif", labels(SHAPE), provenance=record))
+    assert data_of(page)["failed"] == [[0, 0, 20, 30], [64, 100, 90, 120]]
+    assert list(layers_of(page)) == ["image", "mask"], "no guess where the places are known"
+    assert "Patches that failed" in text_of(page)
+    assert "1 0 to 19 0 to 29 2 64 to 89 100 to 119" in text_of(page)
+    assert "failed_patches_at" not in text_of(page)
+
+
+NO_PLACES = [
+    *(None, 3, "ab", [1], [[]], {"a": 1}, [{"a": 1, "b": 2}]),
+    *([[[0, 0], [9]]], [[[0, 0, 0], [9, 9, 9]]], [[["0", "0"], ["9", "9"]]], [[[0.5, 0], [9, 9]]]),
+    *([[[0, 0], [9, 999]]], [[[9, 0], [3, 9]]], [[[0, 0], [0, 9]]], [[[-1, 0], [9, 9]]]),
+]
+
+
+@pytest.mark.parametrize("said", NO_PLACES)
+def test_places_that_cannot_be_are_not_shown(said):
+    assert failed_places({"failed_patches_at": said}, SHAPE) == ()
 
 
 def test_a_command_makes_the_mask_again(mask, image):

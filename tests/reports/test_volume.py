@@ -111,11 +111,13 @@ def test_the_image_is_the_one_beside_the_mask_with_the_name_in_its_record(tmp_pa
     mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "RAS")
     rows = [{"value": value, "name": EVIL if value else "background", "colour": [9, value, 9]} for value in range(5)]
     said = {"labels": rows, "nodata": 255, "made": {"input": {"name": "ct.nii.gz"}, "model": "organs", "volume": None}}
+    said["made"]["failed_patches_at"] = [[[0, 4, 8], [22, 20, 24]]]
     (tmp_path / "ct_mask.json").write_text(json.dumps(said))
     page = write_report(mask)
     assert data_of(page)["image"] is not None
     assert data_of(page)["classes"][1]["name"] == EVIL
     assert f"pipeline run --input {tmp_path / 'ct.nii.gz'} --output {mask} --model organs" in text_of(page)
+    assert "1 0 to 21 4 to 19 8 to 23" in text_of(page)
     assert "alert(2)>" not in page.read_text("utf-8")
 
 

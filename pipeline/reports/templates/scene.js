@@ -100,13 +100,37 @@ const shown = data.layers.map((layer) => {
   return { layer, source, tiles: new ol.layer.Tile({ source, visible: visibleNow, opacity: layer.name === "mask" && data.layers[0].name === "image" ? 0.55 : 1 }) };
 });
 
+// Where patches failed: a dashed outline, dark on light so that it stands out from any color, and lines across.
+function hatching() {
+  const canvas = element("canvas", { width: 8, height: 8 });
+  const context = canvas.getContext("2d");
+  context.strokeStyle = "rgba(200, 0, 200, 0.8)";
+  context.lineWidth = 1.5;
+  context.beginPath();
+  for (const from of [-8, 0, 8]) {
+    context.moveTo(from, 8);
+    context.lineTo(from + 8, 0);
+  }
+  context.stroke();
+  return context.createPattern(canvas, "repeat");
+}
+const onMap = ([top, left, bottom, right]) => [left * COLUMNS / data.cells[1], ROWS - bottom * ROWS / data.cells[0], right * COLUMNS / data.cells[1], ROWS - top * ROWS / data.cells[0]];
+const failed = data.failed.map(onMap);
+const outlined = new ol.layer.Vector({
+  source: new ol.source.Vector({ features: failed.map((extent) => new ol.Feature(ol.geom.Polygon.fromExtent(extent))) }),
+  style: [
+    new ol.style.Style({ fill: new ol.style.Fill({ color: hatching() }), stroke: new ol.style.Stroke({ color: "#fff", width: 4 }) }),
+    new ol.style.Style({ stroke: new ol.style.Stroke({ color: "#a000a0", width: 2, lineDash: [8, 6] }) }),
+  ],
+});
+
 const controls = [new ol.control.Zoom(), new ol.control.Rotate()];
 if (data.meters !== null) controls.push(new ol.control.ScaleLine());
 const view = new ol.View({
   projection, center: [COLUMNS / 2, ROWS / 2], extent: [0, 0, COLUMNS, ROWS], constrainOnlyCenter: true, showFullExtent: true,
   minResolution: 1 / 64, maxResolution: Math.max(1, Math.max(COLUMNS, ROWS) / 64), smoothExtentConstraint: false,
 });
-const map = new ol.Map({ target: "map", layers: shown.map((one) => one.tiles), controls, view });
+const map = new ol.Map({ target: "map", layers: [...shown.map((one) => one.tiles), outlined], controls, view });
 const everything = () => view.fit([0, 0, COLUMNS, ROWS], { size: map.getSize() });
 everything();
 document.getElementById("map").addEventListener("keydown", (event) => {
@@ -119,6 +143,19 @@ for (const one of shown) {
   layerControl(document.getElementById("layers"), range, {
     shown: one.tiles.getVisible(), opacity: one.tiles.getOpacity(),
     setShown: (on) => one.tiles.setVisible(on), setOpacity: (share) => one.tiles.setOpacity(share),
+  });
+}
+if (failed.length) {
+  layerControl(document.getElementById("layers"), "failed patches (dashed, with lines across)", {
+    shown: true, opacity: 1, setShown: (on) => outlined.setVisible(on), setOpacity: (share) => outlined.setOpacity(share),
+  });
+  document.querySelectorAll("#failed tbody tr").forEach((row, at) => {
+    const button = element("button", { type: "button", "aria-label": `show patch ${at + 1} on the map` }, "show");
+    button.addEventListener("click", () => {
+      view.fit(failed[at], { size: map.getSize(), padding: [40, 40, 40, 40] });
+      document.getElementById("map").focus();
+    });
+    row.append(element("td", {}, button));
   });
 }
 let paints = 0;
@@ -159,6 +196,7 @@ async function wordsAt([x, y]) {
       words.push(`${layer.name} ${(layer.low + found.data[at] / 255 * (layer.high - layer.low)).toFixed(2)}`);
     }
   }
+  if (failed.some(([left, bottom, right, top]) => x >= left && x < right && y > bottom && y <= top)) words.push("a patch failed here");
   return words.join(" · ");
 }
 

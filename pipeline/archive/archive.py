@@ -16,7 +16,7 @@ from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
 from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, describe_fault, renewed, written
-from pipeline.archive.status import write_report
+from pipeline.archive.status import check_report_path, write_report
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, LASTING, RequestError, counted
@@ -54,10 +54,14 @@ def open_archive(ledger: Path | None, *, verify: bool = False, wait: float = WAI
         verify: Whether the bytes of finished masks are read and compared, not only their size and time.
         wait: Seconds to wait at the end for items that other runs are working on.
 
+    Raises:
+        OutputError: If those counts would replace a file of something else.
+
     """
     if ledger is None:
         yield None
         return
+    check_report_path(ledger)
     opened = ArchiveLedger(ledger)
     archive = Archive(opened, verify=verify, wait=wait)
     try:

@@ -14,6 +14,7 @@ from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
 from pipeline.archive.outliers import Outlier, find_outliers
 from pipeline.archive.outputs import MASK_CHANGED
+from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
@@ -102,6 +103,27 @@ def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
     }
 
 
+def report_path(ledger: Path) -> Path:
+    """Return the file of counts, failures and outliers beside a ledger."""
+    return ledger.with_suffix(".json")
+
+
+def check_report_path(ledger: Path) -> None:
+    """Raise OutputError if the counts of an archive would replace a file that has none."""
+    path = report_path(ledger)
+    try:
+        ours = "states" in json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"{path}: already exists and would be overwritten by the counts of {ledger.name}; move it, or give another "
+            "--ledger"
+        )
+
+
 def write_report(ledger: ArchiveLedger) -> Path:
     """Write counts, failures and outliers as JSON beside the ledger, and return the file.
 
@@ -113,7 +135,7 @@ def write_report(ledger: ArchiveLedger) -> Path:
     told = asdict(_count(ledger, outliers))
     told["failed"] = [row._asdict() for row in ledger.rows(_FAILED).values()]
     told["suspects"] = [asdict(outlier) for outlier in outliers]
-    path = ledger.path.with_suffix(".json")
+    path = report_path(ledger.path)
     with atomic_write(path) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path

@@ -85,7 +85,7 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
-    shown = _Shown(jobs[0], ledger, hash_names) if display.report else None
+    shown = _Shown(jobs[0], ledger, hash_names, resources.overwrite) if display.report else None
     if prefect or (prefect is None and not hash_names and _server_is_set_up()):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
@@ -110,22 +110,28 @@ class _Shown:
 
     Raises:
         RequestError: If names are to be hashed, but it is the page of one mask.
+        OutputError: If it would replace a file that is no report.
 
     """
 
     job: Job
     ledger: Path | None
     hash_names: bool
+    overwrite: bool
 
     def __post_init__(self) -> None:
+        from pipeline.reports.report import check_report_of_run
+
         if self.hash_names and self.ledger is None:
             raise RequestError("--report: the page of one mask shows names and headers; leave out --hash-names")
+        check_report_of_run(self.job, self.ledger, overwrite=self.overwrite)
 
     def write(self, made: Report) -> None:
         """Write the page and print its path."""
         from pipeline.reports.report import report_run
 
-        written = report_run(self.job, made, self.ledger, hash_names=self.hash_names)
+        how = {"hash_names": self.hash_names, "overwrite": self.overwrite}
+        written = report_run(self.job, made, self.ledger, **how)
         if written is not None:
             _tell(f"report: {visible(written.name if self.hash_names else written)}")
 

@@ -27,6 +27,8 @@ _VERSION = "1.10.0"
 _IGNORED = ("archive.json", "archive.sqlite*", "*.partial", "*.partial/")
 """Files in an unfinished derivative that are not part of the standard."""
 _LINK = "raw"
+_COLUMNS = ("index", "name", "color")
+"""Of a label table."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,27 @@ def write_description(derivative: Derivative, mask: Path, classes: ClassTable) -
     derivative.root.mkdir(parents=True, exist_ok=True)
     _write_once(derivative.root / ".bidsignore", "\n".join(_IGNORED) + "\n")
     _write_once(derivative.root / DESCRIPTION, json.dumps(_description(derivative), indent=1) + "\n")
-    table = mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
-    write_rows(table, ("index", "name", "color"), [(c.value, c.name, hex_color(c.color)) for c in classes])
+    write_rows(_table_of(mask), _COLUMNS, [(c.value, c.name, hex_color(c.color)) for c in classes])
     link = _link(derivative)
     place = derivative.image.relative_to(derivative.raw).as_posix()
     said = {"Description": f"Classes of {derivative.image.name}", "SpatialReference": "orig", "Manual": False}
     return {**said, **({} if link is None else {"Sources": [f"bids:{link}:{place}"]})}
+
+
+def foreign_table(derivative: Derivative | None, mask: Path) -> Path | None:
+    """Return the label table that `write_description` would replace, if it is no such table."""
+    table = _table_of(mask)
+    if derivative is None or not table.exists():
+        return None
+    try:
+        with table.open(encoding="utf-8") as file:
+            return None if file.readline().split() == [*_COLUMNS] else table
+    except (OSError, ValueError):
+        return table
+
+
+def _table_of(mask: Path) -> Path:
+    return mask.with_name(f"{'_'.join(_parts(mask.name))}.tsv")
 
 
 def _iter_images(root: Path) -> Iterator[tuple[Path, str]]:

@@ -77,13 +77,18 @@ def archive_page(place: Path, target: Path, asked: ReportOptions) -> Page:
         items = items_of(ledger, rows)
         status = status_of(ledger)
         masks = _masks(ledger, rows)
-    folder = target.with_name(f"{target.stem}_thumbnails")
+    folder = folder_of_thumbnails(target)
     if asked.thumbnails:
         items = _with_thumbnails(items, masks, folder)
     page = _page(ledger.path, status, len(items))
     if asked.hash_names:
         items, page = [without_names(item) for item in items], _nameless(page)
     return Page("archive", page, _data(ledger.path, items, folder.name))
+
+
+def folder_of_thumbnails(page: Path) -> Path:
+    """Return the folder of the thumbnails of a page."""
+    return page.with_name(f"{page.stem}_thumbnails")
 
 
 def items_of(ledger: ArchiveLedger, rows: Sequence[Row]) -> list[Item]:

@@ -49,8 +49,7 @@ def write_page(path: Path, page: Page, *, overwrite: bool = False) -> None:
         OutputError: If there is a file that is not a report, and may not be replaced, or the page cannot be written.
 
     """
-    if path.exists() and not overwrite and not is_report(path):
-        raise OutputError(f"{path}: already exists and is not a report; use --overwrite, or give another --output")
+    check_free(path, overwrite=overwrite)
     scripts = [_script(part(library, name).read_text("utf-8")) for library, name in page.parts]
     scripts.append(_script(_template("shared.js") + _template(f"{page.template}.js")))
     style = "".join(part(library, name).read_text("utf-8") for library, name in page.styles) + _template("style.css")
@@ -68,6 +67,12 @@ def write_page(path: Path, page: Page, *, overwrite: bool = False) -> None:
     )
     with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(filled)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError if a page would replace a file that is not a report, and may not."""
+    if path.exists() and not overwrite and not is_report(path):
+        raise OutputError(f"{path}: already exists and is not a report; use --overwrite, or give another --output")
 
 
 def is_report(path: Path) -> bool:

@@ -9,11 +9,13 @@ from pipeline.archive.ledger import LEDGER_NAME
 from pipeline.errors import RequestError
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import is_store, stem_of
+from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job
-from pipeline.reports.archive import archive_page
+from pipeline.reports.archive import archive_page, folder_of_thumbnails
 from pipeline.reports.options import ReportOptions
-from pipeline.reports.page import Page, write_page
+from pipeline.reports.page import Page, check_free, write_page
 from pipeline.reports.scene import scene_page
+from pipeline.reports.thumbnails import check_shards
 from pipeline.reports.volume import volume_page
 from pipeline.runs.report import Report
 
@@ -41,7 +43,22 @@ def write_report(subject: str | Path, output: Path | None = None, options: Repor
     return target
 
 
-def report_run(job: Job, made: Report, ledger: Path | None, *, hash_names: bool = False) -> Path | None:
+def check_report_of_run(job: Job, ledger: Path | None, *, overwrite: bool) -> None:
+    """Check, before a run begins, that its report will replace nothing that is no report.
+
+    Raises:
+        OutputError: If it would.
+
+    """
+    page = default_output(ledger or expected_output(job))
+    check_free(page, overwrite=overwrite)
+    if ledger is not None:
+        check_shards(folder_of_thumbnails(page))
+
+
+def report_run(
+    job: Job, made: Report, ledger: Path | None, *, hash_names: bool = False, overwrite: bool = False
+) -> Path | None:
     """Write the report of a run: of the archive if it has a ledger, else of the mask of its one job, if there is one.
 
     Raises:
@@ -49,10 +66,10 @@ def report_run(job: Job, made: Report, ledger: Path | None, *, hash_names: bool 
 
     """
     if ledger is not None:
-        return write_report(ledger, options=ReportOptions(hash_names=hash_names))
+        return write_report(ledger, options=ReportOptions(hash_names=hash_names, overwrite=overwrite))
     if made.output is None or made.missing:
         return None
-    return write_report(made.output, options=ReportOptions(image=job.input, volume=job.volume))
+    return write_report(made.output, options=ReportOptions(job.input, volume=job.volume, overwrite=overwrite))
 
 
 def is_archive(path: Path) -> bool:

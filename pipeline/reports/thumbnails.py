@@ -70,14 +70,21 @@ def write_shards(folder: Path, pictures: Iterator[Picture]) -> None:
         OutputError: If there is something else in the folder, or it cannot be written.
 
     """
-    if others := sorted(path.name for path in folder.glob("*") if path.suffix != ".webp"):
-        raise OutputError(f"{folder}: has {others[0]}, which is no thumbnail; give another --output")
+    check_shards(folder)
     with atomic_folder(folder) as draft:
         draft.mkdir(exist_ok=True)
         number = 0
         while some := list(islice(pictures, _SHARD)):
             (draft / f"{number:04d}.webp").write_bytes(encode(_sheet(some), "WEBP"))
             number += 1
+
+
+def check_shards(folder: Path) -> None:
+    """Raise OutputError if a folder has something other than shards, or is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, and thumbnails need a folder; give another --output")
+    if others := sorted(path.name for path in folder.glob("*") if path.suffix != ".webp"):
+        raise OutputError(f"{folder}: has {others[0]}, which is no thumbnail; give another --output")
 
 
 def _sheet(some: Sequence[Picture]) -> Picture:

@@ -16,7 +16,7 @@ from pipeline.geometry.orientation import inverse, unturned
 from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import WorkSource, export_store
-from pipeline.jobs.bids import find_derivative, write_description
+from pipeline.jobs.bids import find_derivative, foreign_table, write_description
 from pipeline.jobs.layers import DISAGREEMENT, mean_disagreement, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
@@ -40,7 +40,8 @@ def has_failed_patches(path: Path) -> bool:
 
 def check_free(prepared: PreparedJob) -> None:
     """Raise OutputError if a file that something else wrote would be overwritten."""
-    other = foreign_sidecar(prepared.output)
+    derivative = find_derivative(prepared.job.input, prepared.output)
+    other = foreign_sidecar(prepared.output) or foreign_table(derivative, prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
         if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MODELS)):

@@ -148,6 +148,17 @@ def test_what_a_derivative_says_of_itself_is_left_to_its_owner(dataset, model, t
         assert told == (source and [f"bids:study:{IMAGES[2]}"])
 
 
+def test_a_table_that_is_not_ours_is_kept(dataset, model, tmp_path):
+    mask = tmp_path / "derivative" / "sub-02/anat/sub-02_dseg.nii.gz"
+    table = mask.with_name("sub-02_dseg.tsv")
+    table.parent.mkdir(parents=True)
+    table.write_text("index\tvoxels\n1\t77\n")
+    told = run("--input", dataset / IMAGES[2], "--model", model, "--output", mask, "-q", code=1)
+    assert f"{table}: already exists and would be overwritten" in told
+    assert listing(table.parent) == {table.name}
+    assert "77" in table.read_text()
+
+
 def test_a_derivative_behind_a_link_finds_its_dataset(dataset, model, tmp_path):
     (tmp_path / "mnt" / "deep" / "deeper").mkdir(parents=True)
     (tmp_path / "scratch").symlink_to(tmp_path / "mnt" / "deep" / "deeper")

@@ -59,3 +59,35 @@ def test_one_mask_has_names(scenes, models, tmp_path):
     ended = call("--input", scenes[0], "--model", models / "scene", "--report", "--hash-names")
     assert ended.exit_code == 2
     assert not list(tmp_path.rglob("*_mask.tif"))
+
+
+def planted(place):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("mine")
+    return place
+
+
+@pytest.mark.parametrize("name", ["mask_report.html", "mask_confidence.tif"])
+def test_what_a_run_would_replace_is_kept_and_told_before_it_begins(scenes, models, tmp_path, name):
+    mine = planted(tmp_path / "out" / name)
+    words = ["--input", scenes[0], "--output", tmp_path / "out" / "mask.tif", "--model", models / "scene"]
+    words += ["--layers", "confidence", "--report"]
+    ended = call(*words)
+    assert ended.exit_code == 1
+    assert f"{mine}: already exists" in ended.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert mine.read_text() == "mine"
+    if name.endswith(".html"):
+        assert call(*words, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["archive_report.html", "archive_report_thumbnails/mine.txt", "archive.json"])
+def test_what_an_archive_would_replace_is_kept_and_told_before_it_begins(scenes, models, tmp_path, name):
+    mine = planted(tmp_path / "out" / name)
+    ended = call(
+        "--input", tmp_path / "in", "--output", f"{tmp_path / 'out'}/", "--model", models / "scene", "--report"
+    )
+    assert ended.exit_code == 1
+    assert str(mine if mine.suffix != ".txt" else mine.parent) in ended.stderr
+    assert mine.read_text() == "mine"
+    assert not list(tmp_path.rglob("*_mask.tif"))

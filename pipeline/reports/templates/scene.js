@@ -40,10 +40,14 @@ async function pixels(layer, zoom, column, row) {
   return kept.get(place);
 }
 
+const DARK = 0.45;
 const STRIPES = [
-  (x, y) => (x + y) % 8 < 2, (x, y) => (x - y + SIDE) % 8 < 2, (x, y) => y % 6 < 2, (x, y) => x % 6 < 2,
-  (x, y) => x % 6 < 2 && y % 6 < 2, (x, y) => (x % 8 < 2) || (y % 8 < 2),
-];
+  ["rising lines", (x, y) => (x + y) % 8 < 2], ["falling lines", (x, y) => (x - y + SIDE) % 8 < 2],
+  ["horizontal lines", (x, y) => y % 6 < 2], ["vertical lines", (x, y) => x % 6 < 2],
+  ["dots", (x, y) => x % 6 < 2 && y % 6 < 2], ["grid", (x, y) => (x % 8 < 2) || (y % 8 < 2)],
+].map(([name, marked]) => ({
+  name, marked, drawn: (x, y, color) => (marked(x, y) ? `rgb(${rgb(color).map((band) => band * DARK).join(" ")})` : color),
+}));
 
 function paint(layer, found) {
   const canvas = blank();
@@ -56,7 +60,7 @@ function paint(layer, found) {
     const color = colors.get(value);
     if (color === undefined) continue;
     const pixel = at / 4;
-    const dark = patterns && STRIPES[order.get(value) % STRIPES.length](pixel % SIDE, Math.floor(pixel / SIDE)) ? 0.45 : 1;
+    const dark = patterns && STRIPES[order.get(value) % STRIPES.length].marked(pixel % SIDE, Math.floor(pixel / SIDE)) ? DARK : 1;
     to[at] = color[0] * dark;
     to[at + 1] = color[1] * dark;
     to[at + 2] = color[2] * dark;
@@ -163,12 +167,11 @@ function repaint() {
   paints++;
   for (const one of shown) if (one.layer.kind === "labels") one.source.setKey(`paint ${paints}`);
 }
-classSwitches(document.getElementById("classes"), data.classes, (values) => {
+classSwitches(document.getElementById("classes"), data.classes, STRIPES, (values) => {
   shownClasses = values;
   repaint();
-});
-document.getElementById("patterns").addEventListener("change", (event) => {
-  patterns = event.target.checked;
+}, (on) => {
+  patterns = on;
   repaint();
 });
 

@@ -54,13 +54,32 @@ function rgb(color) {
   return [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
 }
 
-// A box and a name for each class; `changed` is called with the values that are switched on.
-function classSwitches(place, classes, changed) {
-  const boxes = classes.map((one) => {
+// A pattern as it is drawn over a color, and its name.
+function patternSample(color, { name, drawn }) {
+  const canvas = element("canvas", { className: "swatch", width: 28, height: 14, "aria-hidden": "true" });
+  const context = canvas.getContext("2d");
+  for (let y = 0; y < 14; y++) {
+    for (let x = 0; x < 28; x++) {
+      context.fillStyle = drawn(x, y, color);
+      context.fillRect(x, y, 1, 1);
+    }
+  }
+  return element("span", { className: "pattern" }, canvas, element("span", { className: "quiet" }, name));
+}
+
+// A box and a name for each class; `changed` is called with the values that are switched on. Classes have patterns in
+// their order, which a switch shows; `patterned` is called with whether it does.
+function classSwitches(place, classes, patterns, changed, patterned) {
+  const boxes = classes.map((one, at) => {
     const box = element("input", { type: "checkbox", checked: true, value: String(one.value) });
     box.addEventListener("change", tell);
-    place.append(element("label", {}, box, swatch(one.color), element("span", {}, labelOf(one))));
+    const sample = patternSample(one.color, patterns[at % patterns.length]);
+    place.append(element("label", {}, box, swatch(one.color), element("span", {}, labelOf(one)), sample));
     return box;
+  });
+  document.getElementById("patterns").addEventListener("change", (event) => {
+    place.classList.toggle("patterned", event.target.checked);
+    patterned(event.target.checked);
   });
   function tell() {
     changed(new Set(boxes.filter((box) => box.checked).map((box) => Number(box.value))));

@@ -9,6 +9,43 @@ function colormap(classes) {
   return { R, G, B, A: all.map((one) => (one.value ? 255 : 0)), I: all.map((one) => one.value), labels: all.map((one) => visible(one.name)) };
 }
 
+// What is drawn inside the outline of a structure, by voxels from the left, the back and the foot: each can be told from
+// the others in all three planes.
+const PATTERNS = [
+  ["filled", () => true],
+  ["lines", (x, y, z) => (x + y + z) % 6 < 2],
+  ["checks", (x, y, z) => (Math.floor(x / 4) + Math.floor(y / 4) + Math.floor(z / 4)) % 2 === 0],
+  ["dots and grids", (x, y, z) => (x % 6 < 2) + (y % 6 < 2) + (z % 6 < 2) >= 2],
+  ["wide lines", (x, y, z) => (x + 2 * 4096 - y - z) % 12 < 4],
+  ["outline alone", () => false],
+].map(([name, marked]) => ({
+  name, marked, drawn: (x, y, color) => (marked(x, y, 2) || x < 2 || y < 2 || x > 25 || y > 11 ? color : "transparent"),
+}));
+
+// Calls with the place of each voxel in the file, and its distance from the left, the back and the foot.
+function eachVoxel({ dims, affine }, visit) {
+  const [width, height, depth] = dims.slice(1, 4);
+  const axes = [0, 1, 2].map((axis) => {
+    const along = [0, 1, 2].map((world) => affine[world][axis]);
+    const world = along.map(Math.abs).indexOf(Math.max(...along.map(Math.abs)));
+    return { world, grows: along[world] > 0 };
+  });
+  const ends = [width - 1, height - 1, depth - 1];
+  const [across, up, through] = axes.map(({ grows }, axis) => (at) => (grows ? at : ends[axis] - at));
+  const place = [0, 0, 0];
+  let at = 0;
+  for (let k = 0; k < depth; k++) {
+    place[axes[2].world] = through(k);
+    for (let j = 0; j < height; j++) {
+      place[axes[1].world] = up(j);
+      for (let i = 0; i < width; i++, at++) {
+        place[axes[0].world] = across(i);
+        visit(at, place, i === 0 || j === 0 || k === 0 || i === ends[0] || j === ends[1] || k === ends[2]);
+      }
+    }
+  }
+}
+
 async function show() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const viewer = new niivue.Niivue({
@@ -33,10 +70,24 @@ async function show() {
   const mask = await load(data.mask, "mask", inside);
   const whole = mask.img.slice();
   // What is switched off, or is no structure, becomes 0: NiiVue draws the border of any other value.
+  let patterns = false;
   const choose = () => {
     const kept = new Uint8Array(65536);
     for (const value of shownClasses) kept[value] = 1;
     for (let at = 0; at < whole.length; at++) mask.img[at] = kept[whole[at]] ? whole[at] : 0;
+    if (patterns) leaveOut();
+  };
+  // What a pattern has not is left out, but for the border of a structure.
+  const leaveOut = () => {
+    const marks = structures.map((_, at) => PATTERNS[at % PATTERNS.length].marked);
+    const order = new Map(structures.map((one, at) => [one.value, at]));
+    const [, width, height] = mask.hdr.dims;
+    const around = [1, -1, width, -width, width * height, -width * height];
+    eachVoxel(mask.hdr, (at, [x, y, z], outer) => {
+      const value = mask.img[at];
+      if (value === 0 || outer || marks[order.get(value)](x, y, z)) return;
+      if (around.every((step) => whole[at + step] === value)) mask.img[at] = 0;
+    });
   };
   choose();
   if (structures.length) mask.setColormapLabel(colormap(structures));
@@ -62,10 +113,16 @@ async function show() {
     });
   });
   outlines.addEventListener("change", () => apply(1));
-  classSwitches(document.getElementById("classes"), structures, (values) => {
-    shownClasses = values;
+  const renew = () => {
     choose();
     viewer.updateGLVolume();
+  };
+  classSwitches(document.getElementById("classes"), structures, PATTERNS, (values) => {
+    shownClasses = values;
+    renew();
+  }, (on) => {
+    patterns = on;
+    renew();
   });
   document.getElementById("view").addEventListener("change", (event) => viewer.setSliceType(Number(event.target.value)));
   const under = document.getElementById("under");

@@ -40,19 +40,22 @@ class ReviewStatus:
     """Those that failed, with their comments."""
 
 
-def read_reviews(path: Path, ledger: ArchiveLedger) -> dict[str, Review]:
+def read_reviews(path: Path, ledger: ArchiveLedger, option: str = "--table") -> dict[str, Review]:
     """Read a table that the page of an archive exported: reviews by input; items may stand under their pseudonyms.
+
+    Messages begin with the option that named the table.
 
     Raises:
         RequestError: If it cannot be read, lacks a column, or has an item or a verdict that is not known.
 
     """
-    rows = read_rows(path, "--table ")
+    told = f"{option} {path}"
+    rows = read_rows(path, f"{option} ")
     columns = tuple(rows[0]) if rows else COLUMNS
     if missing := [name for name in COLUMNS[:2] if name not in columns]:
-        raise RequestError(f"--table {path}: has no column {missing[0]}; it has {', '.join(columns) or 'none'}")
+        raise RequestError(f"{told}: has no column {missing[0]}; it has {', '.join(columns) or 'none'}")
     names = _names(ledger.rows())
-    found = [_review(path, line, row, names) for line, row in enumerate(rows, 2)]
+    found = [_review(f"{told}, line {line}", row, names) for line, row in enumerate(rows, 2)]
     return {review.input: review for review in found}
 
 
@@ -76,11 +79,11 @@ def _names(items: Iterable[str]) -> dict[str, str]:
     return {pseudonym(item): item for item in known} | {item: item for item in known}
 
 
-def _review(path: Path, line: int, row: Mapping[str, str], names: Mapping[str, str]) -> Review:
+def _review(place: str, row: Mapping[str, str], names: Mapping[str, str]) -> Review:
     name, verdict = row["input"] or "", (row["verdict"] or "").strip().lower()
     item = names.get(name) or names.get(str(Path(name).absolute()))
     if item is None:
-        raise RequestError(f"--table {path}, line {line}: the ledger has no item {name}{did_you_mean(name, names)}")
+        raise RequestError(f"{place}: the ledger has no item {name}{did_you_mean(name, names)}")
     if verdict not in ("", *_VERDICTS):
-        raise RequestError(f"--table {path}, line {line}: verdict {row['verdict']!r} must be pass, fail or empty")
+        raise RequestError(f"{place}: verdict {row['verdict']!r} must be pass, fail or empty")
     return Review(item, "pass" if verdict == "pass" else "fail" if verdict else None, row.get("comment") or "")

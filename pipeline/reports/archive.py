@@ -14,6 +14,7 @@ from pipeline.archive.ledger import ArchiveLedger, Row
 from pipeline.archive.outliers import find_outliers
 from pipeline.archive.outputs import Written
 from pipeline.archive.pseudonyms import pseudonym
+from pipeline.archive.review import Review, read_reviews
 from pipeline.archive.status import Status, find_ledger, status_of
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page
@@ -77,13 +78,15 @@ def archive_page(place: Path, target: Path, asked: ReportOptions) -> Page:
         items = items_of(ledger, rows)
         status = status_of(ledger)
         masks = _masks(ledger, rows)
+        reviews = {} if asked.reviews is None else read_reviews(asked.reviews, ledger, "--reviews")
     folder = folder_of_thumbnails(target)
     if asked.thumbnails:
         items = _with_thumbnails(items, masks, folder)
     page = _page(ledger.path, status, len(items))
     if asked.hash_names:
-        items, page = [without_names(item) for item in items], _nameless(page)
-    return Page("archive", page, _data(ledger.path, items, folder.name))
+        items, page = [without_names(item) for item in items], _nameless(page, reviews)
+        reviews = {pseudonym(name): replace(review, comment="") for name, review in reviews.items()}
+    return Page("archive", page, _data(ledger.path, items, reviews, folder.name))
 
 
 def folder_of_thumbnails(page: Path) -> Path:
@@ -182,12 +185,14 @@ def _commands(ledger: str) -> tuple[str, ...]:
     )
 
 
-def _nameless(page: ArchivePage) -> ArchivePage:
+def _nameless(page: ArchivePage, reviews: Mapping[str, Review]) -> ArchivePage:
     reasons = tuple((code, state, items, "") for code, state, items, _ in page.reasons)
-    return replace(page, title="Archive", reasons=reasons, commands=_commands("archive.sqlite"))
+    left_out = any(review.comment for review in reviews.values())
+    notes = (*page.notes, *(("Comments of the reviews are left out: they may have names.",) if left_out else ()))
+    return replace(page, title="Archive", notes=notes, reasons=reasons, commands=_commands("archive.sqlite"))
 
 
-def _data(ledger: Path, items: Sequence[Item], folder: str) -> dict[str, Any]:
+def _data(ledger: Path, items: Sequence[Item], reviews: Mapping[str, Review], folder: str) -> dict[str, Any]:
     amounts = dict.fromkeys(name for item in items for name in item.amounts)
     columns = list(Item.__dataclass_fields__)
     return {
@@ -195,5 +200,6 @@ def _data(ledger: Path, items: Sequence[Item], folder: str) -> dict[str, Any]:
         "columns": columns,
         "items": [[getattr(item, name) for name in columns] for item in items],
         "amounts": list(amounts)[:_MOST_AMOUNTS],
+        "reviews": [[name, review.verdict or "", review.comment] for name, review in reviews.items()],
         "thumbnails": {"folder": folder, "side": SIDE, "across": ACROSS},
     }

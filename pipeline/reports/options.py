@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pipeline.decoding import Meaning
@@ -28,6 +29,10 @@ class ReportOptions:
             "Most pixels along a side of a scene at the finest zoom, or most voxels along one of a volume.",
             unset="2048 and 256",
         ),
+    ] = None
+    reviews: Annotated[
+        Path | None,
+        Meaning("Archives: table of reviews that a page exported (.csv, .tsv), for the next reader to go on from."),
     ] = None
     thumbnails: Annotated[bool, Meaning("Archives: write thumbnails of all finished masks, beside the page.")] = True
     hash_names: Annotated[

@@ -90,8 +90,9 @@ def _check(output: Path | None, options: ReportOptions, *, many: bool) -> None:
     given = {"--image": options.image, "--truth": options.truth, "--volume": options.volume, "--detail": options.detail}
     if many and (wrong := [flag for flag, value in given.items() if value is not None]):
         raise RequestError(f"{wrong[0]}: is for the report of one mask, not for that of an archive")
-    if options.hash_names and not many:
-        raise RequestError("--hash-names: is for the report of an archive, not for that of one mask")
+    for flag, value in {"--hash-names": options.hash_names, "--reviews": options.reviews}.items():
+        if value and not many:
+            raise RequestError(f"{flag}: is for the report of an archive, not for that of one mask")
 
 
 def _page(path: Path, options: ReportOptions) -> Page:

@@ -10,6 +10,7 @@ from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.outputs import written
 from pipeline.archive.pseudonyms import pseudonym
 from pipeline.errors import OutputError, RequestError
+from pipeline.io.tables import write_rows
 from pipeline.reports import ReportOptions, write_report
 from tests.reports.test_scene import text_of
 from tests.support.pages import EVIL, data_of, labels, put_mask
@@ -69,6 +70,21 @@ def test_with_hashed_names_no_name_and_no_text_of_a_header_is_told(folder):
     names = {item["input"] for item in items_of(page)}
     assert pseudonym(folder / f"{PATIENT}_0.tif") in names
     assert {item["code"] for item in items_of(page)} == {"", "unreadable", "suspicious"}
+
+
+def test_reviews_of_another_reader_come_with_the_page(folder, tmp_path_factory):
+    table = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    first = str(folder / f"{PATIENT}_0.tif")
+    write_rows(table, ("input", "verdict", "comment"), [(first, "fail", f"{PATIENT} moved"), (EVIL, "", "look")])
+    page = write_report(folder, options=ReportOptions(reviews=table))
+    assert data_of(page)["reviews"] == [[first, "fail", f"{PATIENT} moved"], [EVIL, "", "look"]]
+    page = write_report(folder, options=ReportOptions(reviews=table, hash_names=True))
+    assert data_of(page)["reviews"] == [[pseudonym(first), "fail", ""], [pseudonym(EVIL), "", ""]]
+    assert PATIENT not in page.read_text("utf-8")
+    assert "Comments of the reviews are left out" in text_of(page)
+    table.write_text("input,verdict\nnobody.tif,pass\n")
+    with pytest.raises(RequestError, match=r"--reviews .*reviews.csv, line 2: the ledger has no item nobody.tif"):
+        write_report(folder, options=ReportOptions(reviews=table))
 
 
 def test_a_folder_with_something_else_is_left_alone(folder):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.outputs import written
 from pipeline.archive.review import Review, read_reviews
 from pipeline.classes import LabelClass
+from pipeline.io.tables import read_rows, write_rows
 from pipeline.reports import ReportOptions, write_report
 from tests.reports.test_volume import STRAIGHT, phantom, stored
 from tests.support.browser import chromium
@@ -177,19 +182,27 @@ def _center(picture, color):
     return np.argwhere(pixels_of(picture, color)).mean(axis=0)
 
 
-@pytest.fixture
-def archive(tmp_path):
-    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    ledger = ArchiveLedger(folder / LEDGER_NAME)
     mask = put_mask(
-        tmp_path / "s00000_mask.tif", np.zeros((50, 50), np.uint8), classes=(LabelClass(0, "x", (0, 0, 200)),)
+        folder / "s00000_mask.tif", np.zeros((50, 50), np.uint8), classes=(LabelClass(0, "x", (0, 0, 200)),)
     )
-    ledger.settle(Entry("s00000.tif", str(mask), "done"), written([mask], tmp_path))
+    ledger.settle(Entry("s00000.tif", str(mask), "done"), written([mask], folder))
     more = [Entry(f"s{number:05d}.tif", None, "done", seconds=1.0) for number in range(1, 10_000)]
     ledger.add(
         [*more, Entry(EVIL, None, "quarantined", "unreadable", EVIL), Entry("=cmd.tif", None, "failed", "memory")]
     )
     ledger.close()
-    return write_report(tmp_path)
+    return write_report(folder)
+
+
+def exported(page, path):
+    with page.expect_download() as started:
+        page.locator("#export").click()
+    started.value.save_as(path)
+    return path
 
 
 def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path):
@@ -212,15 +225,65 @@ def test_an_archive_is_reviewed_by_keys_and_exported(browser, archive, tmp_path)
         seen.comes_to(".thumb", WATER, 0.1, 1)
         page.reload()
         seen.says("#count", "1 pass, 1 fail")
-        with page.expect_download() as started:
-            page.locator("#export").click()
-        started.value.save_as(tmp_path / "reviews.csv")
-    ledger = ArchiveLedger(tmp_path / LEDGER_NAME)
+        exported(page, tmp_path / "reviews.csv")
+    ledger = ArchiveLedger(archive.parent / LEDGER_NAME)
     found = read_reviews(tmp_path / "reviews.csv", ledger)
     ledger.close()
     assert found["=cmd.tif"] == Review("=cmd.tif", "fail", "")
     assert found[EVIL] == Review(EVIL, "pass", "")
     assert found["s00000.tif"] == Review("s00000.tif", None, 'good, "really"')
+
+
+def test_a_reader_goes_on_from_another(browser, archive, tmp_path):
+    write_rows(
+        tmp_path / "first.csv",
+        ("input", "verdict", "comment"),
+        [(EVIL, "pass", 'a "note",\r\nin two lines'), ("=cmd.tif", "fail", "-1"), ("elsewhere.tif", "pass", "")],
+    )
+    (tmp_path / "wrong.csv").write_text("input,verdict\n=cmd.tif,perhaps\n")
+    with visit(browser, archive) as seen:
+        page = seen.page
+        seen.says("#count", "items; 0 pass")
+        page.locator("#table").focus()
+        page.keyboard.press("p")
+        page.locator("#load").set_input_files(tmp_path / "first.csv")
+        seen.says("#loaded", "first.csv: 1 added; 1 unlike yours, which stay.*1 of items that are not in this archive")
+        seen.says("#count", "2 pass, 0 fail")
+        page.locator("#verdict").select_option("differs")
+        counts(page.locator(".item"), 1)
+        seen.says(".item", "the table has: fail, -1")
+        page.locator("#load").set_input_files(tmp_path / "wrong.csv")
+        seen.says("#loaded", "wrong.csv: row 1: verdict perhaps must be pass, fail or empty")
+        exported(page, tmp_path / "second.csv")
+    ledger = ArchiveLedger(archive.parent / LEDGER_NAME)
+    found = read_reviews(tmp_path / "second.csv", ledger)
+    ledger.close()
+    assert found["=cmd.tif"] == Review("=cmd.tif", "pass", "")
+    assert found[EVIL] == Review(EVIL, "pass", 'a "note",\r\nin two lines')
+    page = write_report(archive.parent, tmp_path / "next.html", ReportOptions(reviews=tmp_path / "second.csv"))
+    with visit(browser, page) as seen:
+        seen.says("#loaded", "Reviews that came with this page: 2 added")
+        seen.page.locator("#table").focus()
+        seen.page.keyboard.press("u")
+        seen.page.reload()
+        seen.says("#count", "1 pass, 0 fail")  # what came with the page stays undone
+
+
+def test_the_page_reads_tables_as_the_command_does(browser, archive, tmp_path):
+    cells = st.text(st.sampled_from("ab,\t\"'\r\n =-@\ufeffé"), max_size=6)
+    with visit(browser, archive) as seen:
+
+        @settings(max_examples=40)
+        @given(st.lists(st.tuples(cells, cells, cells), max_size=4), st.sampled_from([",", "\t"]))
+        def check(rows, delimiter):
+            path = tmp_path / ("a.csv" if delimiter == "," else "a.tsv")
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+                writer.writerows([("input", "verdict", "comment"), *rows])
+            text = path.read_bytes().decode()
+            assert seen.page.evaluate("([text, by]) => rowsOf(text, by).rows", [text, delimiter]) == read_rows(path)
+
+        check()
 
 
 def test_an_archive_fits_a_narrow_window(browser, archive):

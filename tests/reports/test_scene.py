@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,6 +243,12 @@ def test_a_large_scene_is_shown_in_the_pixels_asked_for(tmp_path):
     shown = data_of(page)
     assert (shown["shape"], shown["cells"], shown["zooms"]) == ([350, 650], [700, 1300], 2)
     assert sorted(shown["layers"][0]["tiles"]) == ["0/0/0", "1/0/0", "1/1/0"]
+
+
+@pytest.mark.parametrize("asked", [{"hash_names": True}, {"reviews": Path("reviews.csv")}])
+def test_options_of_archives_are_refused(mask, asked):
+    with pytest.raises(RequestError, match=f"--{next(iter(asked)).replace('_', '-')}: is for the report of an archive"):
+        write_report(mask, options=ReportOptions(**asked))
 
 
 @pytest.mark.parametrize("detail", [1, 100_000])

@@ -29,6 +29,52 @@ function review(item, change) {
   keep();
 }
 
+// What tables say of items that were reviewed here otherwise.
+const others = new Map();
+// Takes reviews over, of items that have none; `rows` are input, verdict and comment. Returns what became of them.
+function takeOver(rows) {
+  const known = new Set(items.map((item) => item.input));
+  const told = { added: 0, equal: 0, differ: 0, unknown: 0 };
+  for (const [input, verdict, comment] of rows) {
+    if (!known.has(input)) {
+      told.unknown++;
+      continue;
+    }
+    if (verdict === "" && comment === "") continue;
+    const own = reviews.get(input);
+    others.delete(input);
+    if (own === undefined) {
+      reviews.set(input, { verdict, comment });
+      told.added++;
+    } else if (own.verdict === verdict && own.comment === comment) {
+      told.equal++;
+    } else {
+      others.set(input, { verdict, comment });
+      told.differ++;
+    }
+  }
+  keep();
+  return told;
+}
+function tellLoaded(source, { added, equal, differ, unknown }) {
+  const words = [`${added} added`];
+  if (equal) words.push(`${equal} as here`);
+  if (differ) words.push(`${differ} unlike yours, which stay (filter by review)`);
+  if (unknown) words.push(`${unknown} of items that are not in this archive`);
+  place("loaded").textContent = `${source}: ${words.join("; ")}.`;
+}
+// Reviews that came with the page are taken over once: what is undone later stays undone.
+if (data.reviews.length) {
+  const mark = `${KEY}-came`;
+  const came = JSON.stringify(data.reviews);
+  let before = null;
+  try {
+    before = localStorage.getItem(mark);
+    localStorage.setItem(mark, came);
+  } catch { /* nothing is kept: they are taken over each time */ }
+  if (before !== came) tellLoaded("Reviews that came with this page", takeOver(data.reviews));
+}
+
 const SORTS = {
   "to look at first": (item) => [item.unusual ? 0 : RANK[item.state] ?? 6, item.input],
   name: (item) => [item.input],
@@ -65,7 +111,7 @@ function choose() {
   const before = shown[current];
   shown = items.filter((item) => (!state || item.state === state)
     && (!code || (code === "unusual" ? item.unusual : item.code === code))
-    && (!verdict || (reviewOf(item).verdict || "none") === verdict)
+    && (!verdict || (verdict === "differs" ? others.has(item.input) : (reviewOf(item).verdict || "none") === verdict))
     && words.every((word) => `${item.input} ${item.output} ${item.reason} ${item.code} ${item.unusual} ${reviewOf(item).comment}`.toLowerCase().includes(word)));
   const keys = new Map(shown.map((item) => [item, order(item)]));
   shown.sort((one, other) => compare(keys.get(one), keys.get(other)));
@@ -104,6 +150,12 @@ function badge(text, kind) {
   return element("span", { className: `badge ${kind}` }, text);
 }
 
+function othersOf(item) {
+  const [other, own] = [others.get(item.input), reviewOf(item)];
+  if (other === undefined || (other.verdict === own.verdict && other.comment === own.comment)) return "";
+  return element("div", { className: "quiet" }, `the table has: ${[other.verdict || "no verdict", visible(other.comment)].filter(Boolean).join(", ")}`);
+}
+
 function row(item, at, high) {
   const { verdict, comment } = reviewOf(item);
   const amount = place("amount").value;
@@ -123,7 +175,7 @@ function row(item, at, high) {
     element("div", { role: "gridcell" }, badge(item.state, item.state), item.code ? badge(item.code, "code") : "", item.unusual ? badge("unusual", "unusual") : ""),
     element("div", { role: "gridcell" }, share === undefined ? "" : `${share.toLocaleString("en")} ${visible(amount.split(", ").pop())}`,
       element("div", { className: "quiet" }, `${item.megapixels} Mpx, ${item.seconds} s${item.tries > 1 ? `, ${item.tries} tries` : ""}`)),
-    element("div", { role: "gridcell" }, element("div", { className: "row" }, verdict ? badge(verdict, verdict) : "", ...buttons), words));
+    element("div", { role: "gridcell" }, element("div", { className: "row" }, verdict ? badge(verdict, verdict) : "", ...buttons), words, othersOf(item)));
   made.style.top = `${at * high}px`;
   made.style.height = `${high}px`;
   made.addEventListener("click", (event) => {
@@ -200,6 +252,56 @@ function cell(value) {
   const safe = /^[' ]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
+function plainCell(text) {
+  return /^'[' ]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) ? text.slice(1) : text;
+}
+// Rows of a table, each by the names of its columns.
+function rowsOf(text, delimiter) {
+  const lines = [[]];
+  let at = text.startsWith("\ufeff") ? 1 : 0;
+  while (at < text.length) {
+    let value = "";
+    if (text[at] === '"') {
+      for (at++; at < text.length; at++) {
+        if (text[at] !== '"') value += text[at];
+        else if (text[at + 1] === '"') value += text[at++];
+        else break;
+      }
+      at++;
+    }
+    while (at < text.length && ![delimiter, "\n", "\r"].includes(text[at])) value += text[at++];
+    lines.at(-1).push(value);
+    const end = text[at++];
+    if (end === "\r" && text[at] === "\n") at++;
+    if (end === "\n" || end === "\r") lines.push([]);
+    else if (end === delimiter && at === text.length) lines.at(-1).push("");
+  }
+  const [columns, ...rest] = lines.filter((line) => line.length);
+  return { columns: columns ?? [], rows: rest.map((line) => Object.fromEntries((columns ?? []).map((name, index) => [name, plainCell(line[index] ?? "")]))) };
+}
+// Reviews in a table; what is wrong with it is thrown.
+function reviewsIn(name, text) {
+  const { columns, rows } = rowsOf(text, name.toLowerCase().endsWith(".tsv") ? "\t" : ",");
+  for (const needed of ["input", "verdict"]) {
+    if (!columns.includes(needed)) throw new Error(`has no column ${needed}; it has ${columns.map(visible).join(", ") || "none"}`);
+  }
+  return rows.map((line, number) => {
+    const verdict = line.verdict.trim().toLowerCase();
+    if (!["", "pass", "fail"].includes(verdict)) throw new Error(`row ${number + 1}: verdict ${visible(line.verdict)} must be pass, fail or empty`);
+    return [line.input, verdict, line.comment ?? ""];
+  });
+}
+place("load").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  if (file === undefined) return;
+  try {
+    tellLoaded(`Reviews in ${visible(file.name)}`, takeOver(reviewsIn(file.name, await file.text())));
+    choose();
+  } catch (error) {
+    place("loaded").textContent = `${visible(file.name)}: ${error.message}`;
+  }
+  event.target.value = "";
+});
 function exported() {
   const lines = items.filter((item) => reviews.has(item.input)).map((item) => {
     const { verdict, comment } = reviewOf(item);

@@ -127,17 +127,52 @@ def test_the_area_of_a_drawn_polygon_is_geodesic(browser, address, files):
             page.wait_for_timeout(300)  # two clicks in a short time would be a double click
         page.mouse.dblclick(*screen_of(page, *ring[-1]))
         value, unit = seen.says("#area strong", r"\d").split()
-        drawn = page.evaluate(
-            """viewer.map.getAllLayers().at(-1).getSource().getFeatures()[0].getGeometry().getCoordinates()[0]"""
-        )
-        with rasterio.open(files[0]) as dataset:
-            lons, lats = zip(*(dataset.transform @ (x, -y) for x, y in drawn), strict=True)
-        expected = abs(pyproj.Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)[0])
         assert unit == "km²"
-        assert float(value) * 1e6 == pytest.approx(expected, rel=1e-3)
+        assert float(value) * 1e6 == pytest.approx(geodesic(seen, files[0]), rel=1e-3)
         counts(page.locator("#area table tr"), 4)
         page.get_by_role("button", name="Clear").click()
         seen.says("#area", "^$")
+
+
+def geodesic(seen, file):
+    """Square meters of the polygon that was drawn."""
+    drawn = seen.page.evaluate(
+        "viewer.map.getAllLayers().at(-1).getSource().getFeatures()[0].getGeometry().getCoordinates()[0]"
+    )
+    with rasterio.open(file) as dataset:
+        lons, lats = zip(*(dataset.transform @ (x, -y) for x, y in drawn), strict=True)
+    return abs(pyproj.Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)[0])
+
+
+def test_a_polygon_is_drawn_by_keyboard_alone(browser, address, files):
+    with opened(browser, address) as seen:
+        keys = seen.page.keyboard
+        seen.page.get_by_role("button", name="Draw a polygon").press("Enter")
+        seen.says("#drawing", "move to each with the keys, and press Enter")
+        keys.press("Enter")
+        seen.says("#drawing", "^Corner 1 at row 350, column 450; 2 more needed.$")
+        keys.press("Shift+ArrowUp")
+        seen.says("#there", r"^row 349, column 450; scene.tif \d+, \d+, \d+; scene_mask.tif \d ")
+        keys.press("Enter")
+        seen.says("#drawing", "^Corner 2 at row 349, column 450; 1 more needed.$")
+        keys.press("f")
+        seen.says("#drawing", "^A polygon needs 3 corners; it has 2.$")
+        keys.press("Backspace")
+        seen.says("#drawing", "^Corners left: 1.$")
+        for key, axis, way in (("ArrowRight", 0, 1), ("ArrowUp", 1, 1)):
+            before = seen.page.evaluate("viewer.map.getView().getCenter()")
+            keys.press(key)
+            seen.until(f"({way} * (viewer.map.getView().getCenter()[{axis}] - {before[axis]})) > 50")
+            seen.until("!viewer.map.getView().getAnimating()")
+            keys.press("Enter")
+        seen.says("#drawing", "^Corner 3 at .*; F finishes.$")
+        keys.press("f")
+        words = seen.says("#area", r"in a polygon of 3 corners.*Observed cells of scene_mask.tif")
+        value, unit = words.split()[:2]
+        assert unit == "km²"
+        assert float(value) * 1e6 == pytest.approx(geodesic(seen, files[0]), rel=1e-3)
+        keys.press("Enter")
+        seen.says("#drawing", "^$")
 
 
 def test_wheel_and_keys_zoom_and_move(browser, address):
@@ -216,3 +251,4 @@ def test_a_volume_is_shown_with_its_structures_and_sides(browser, tmp_path):
         page.locator("#volume").focus()
         page.keyboard.press("PageUp")
         seen.says("#cursor", "11, 20, 10")
+        seen.says("#there", "voxel z, y, x 11, 20, 10 scan.nii.gz")

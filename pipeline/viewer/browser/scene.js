@@ -163,6 +163,15 @@ function valueWords(layer, found) {
   return entry ? [swatch(entry.color), ` ${words}`] : [words];
 }
 
+/* What is in the middle, in one line: read out after the keyboard moved there. */
+function cellWords(info, cell) {
+  const values = cell.values.map((found, index) => {
+    const layer = info.layers[index];
+    return `${layer.name} ${valueWords(layer, found).map((part) => part.textContent ?? part).join("").trim()}`;
+  });
+  return [`row ${cell.row}, column ${cell.column}`, ...values].join("; ");
+}
+
 function showCell(info, cell) {
   const rows = [["row, column", `${cell.row}, ${cell.column}`]];
   const places = [["xy", cell.world, info.geographic ? 7 : 2], [["lon", "lat"], info.geographic ? null : cell.lonlat, 7]];
@@ -180,30 +189,41 @@ function addCursor(map, info) {
   let busy = false;
   const next = async () => {
     if (busy || !waiting) return;
-    const [row, column] = waiting;
+    const [row, column, byKeys] = waiting;
     waiting = null;
     busy = true;
     try {
-      showCell(info, await ask(`at.json?row=${row}&column=${column}`));
+      const cell = await ask(`at.json?row=${row}&column=${column}`);
+      showCell(info, cell);
+      if (byKeys) show("there", cellWords(info, cell));
     } catch (error) {
       note(error.message);
     }
     busy = false;
     next();
   };
-  const look = ([x, y]) => {
+  const look = ([x, y], byKeys = false) => {
     const [row, column] = [Math.floor(-y), Math.floor(x)];
     if (row < 0 || column < 0 || row >= rows || column >= columns) return;
-    waiting = [row, column];
+    waiting = [row, column, byKeys];
     next();
   };
   map.on("pointermove", (event) => look(event.coordinate));
   map.on("moveend", () => {
-    if (document.activeElement === map.getTargetElement()) look(map.getView().getCenter());
+    if (document.activeElement === map.getTargetElement()) look(map.getView().getCenter(), true);
+  });
+  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  map.getTargetElement().addEventListener("keydown", (event) => {
+    if (!event.shiftKey || !(event.key in steps)) return;
+    event.preventDefault();
+    const [x, y] = map.getView().getCenter();
+    const [across, down] = steps[event.key];
+    map.getView().setCenter([Math.floor(x) + 0.5 + across, -(Math.floor(-y) + 0.5 + down)]);
   });
 }
 
 const DOUBLE_CLICK = 400;
+const LEAST_CORNERS = 3;
 const HECTARE = 1e4;
 const KILOMETER = 1e6;
 
@@ -218,12 +238,12 @@ function areaTable(info, found, mask) {
   const sorted = [...mask.shares].sort((one, other) => other.share - one.share);
   const rows = sorted.map(({ value, share }) => {
     const entry = layer.classes.find((each) => each.value === value);
-    const name = make("td", {}, ...(entry ? [swatch(entry.color), ` ${entry.name}`] : [String(value)]));
+    const name = make("th", { scope: "row" }, ...(entry ? [swatch(entry.color), ` ${entry.name}`] : [String(value)]));
     const part = make("td", { className: "number", textContent: areaText({ ...found, area: found.area * share }) });
     return make("tr", {}, name, part, make("td", { textContent: `${(100 * share).toFixed(1)} %` }));
   });
   const from = mask.step > 1 ? `, from every ${mask.step}th cell` : "";
-  return [make("p", { textContent: `Observed cells of ${mask.name}${from}:` }), make("table", {}, ...rows)];
+  return make("table", {}, make("caption", { textContent: `Observed cells of ${mask.name}${from}:` }), ...rows);
 }
 
 function addDrawing(map, info) {
@@ -237,30 +257,73 @@ function addDrawing(map, info) {
   draw.setActive(false);
   map.addInteraction(draw);
   const zoom = map.getInteractions().getArray().find((each) => each instanceof ol.interaction.DoubleClickZoom);
-  const button = document.getElementById("draw");
-  const clear = document.getElementById("clear");
+  const [button, finish, clear] = ["draw", "finish", "clear"].map((id) => document.getElementById(id));
+  let sketch = null;
+  /* Corners that are set: the sketch has the place of the pointer as well, and ends where it begins. */
+  const corners = () => (sketch ? sketch.getGeometry().getCoordinates()[0].length - 2 : 0);
   const drawing = (active) => {
     draw.setActive(active);
     setTimeout(() => zoom.setActive(!draw.getActive()), active ? 0 : DOUBLE_CLICK);
     button.setAttribute("aria-pressed", String(active));
-    button.textContent = active ? "A double click ends it" : "Draw a polygon";
+    button.textContent = active ? "Cancel" : "Draw a polygon";
+    finish.hidden = !active;
+    finish.disabled = true;
+    sketch = null;
+    show("drawing", active ? "Click the corners, and double-click the last one; or move to each with the keys, and press Enter." : "");
   };
+  const tell = (words) => {
+    finish.disabled = corners() < LEAST_CORNERS;
+    show("drawing", words);
+  };
+  const setCorner = () => {
+    const [x, y] = map.getView().getCenter();
+    draw.appendCoordinates([[x, y]]);
+    const more = LEAST_CORNERS - corners();
+    tell(`Corner ${corners()} at row ${Math.floor(-y)}, column ${Math.floor(x)}${more > 0 ? `; ${more} more needed` : "; F finishes"}.`);
+  };
+  const takeBack = () => {
+    if (!sketch) return;
+    draw.removeLastPoint();
+    if (corners() < 1) draw.abortDrawing();
+    tell(`Corners left: ${corners()}.`);
+  };
+  const end = () => {
+    if (corners() >= LEAST_CORNERS) draw.finishDrawing();
+    else tell(`A polygon needs ${LEAST_CORNERS} corners; it has ${corners()}.`);
+  };
+  const keys = { Enter: setCorner, Backspace: takeBack, f: end, F: end };
+  map.getTargetElement().addEventListener("keydown", (event) => {
+    if (!draw.getActive() || !(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
   const empty = () => {
     source.clear();
     clear.disabled = true;
     show("area");
   };
-  button.addEventListener("click", () => {
+  button.addEventListener("click", (event) => {
     if (draw.getActive()) draw.abortDrawing();
     drawing(!draw.getActive());
+    if (draw.getActive() && event.detail === 0) map.getTargetElement().focus();
   });
+  finish.addEventListener("click", end);
   clear.addEventListener("click", empty);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !draw.getActive()) return;
     draw.abortDrawing();
     drawing(false);
   });
-  draw.on("drawstart", empty);
+  draw.on("drawstart", (event) => {
+    empty();
+    sketch = event.feature;
+    sketch.getGeometry().on("change", () => {
+      if (draw.getActive()) finish.disabled = corners() < LEAST_CORNERS;
+    });
+  });
+  draw.on("drawabort", () => {
+    sketch = null;
+  });
   draw.on("drawend", async (event) => {
     drawing(false);
     clear.disabled = false;
@@ -268,7 +331,8 @@ function addDrawing(map, info) {
     const points = ring.map(([x, y]) => [x, -y]);
     try {
       const found = await ask("areas.json", { method: "POST", body: JSON.stringify(points) });
-      show("area", make("strong", { textContent: areaText(found) }), ...found.masks.flatMap((mask) => areaTable(info, found, mask)));
+      const size = make("span", { className: "unseen", textContent: ` in a polygon of ${ring.length} corners` });
+      show("area", make("strong", { textContent: areaText(found) }), size, ...found.masks.map((mask) => areaTable(info, found, mask)));
     } catch (error) {
       show("area", make("p", { textContent: error.message }));
     }

@@ -66,7 +66,9 @@ function showPlace(info, found) {
   const voxel = voxelAt(info, found.mm);
   const rows = [["place (mm)", place.join(", ")], ["voxel z, y, x", voxel.join(", ")]];
   found.values.forEach((each, index) => rows.push([info.layers[index].name, ...valueWords(info.layers[index], each.value)]));
-  show("cursor", ...definitions(rows));
+  const shown = definitions(rows);
+  show("cursor", ...shown);
+  if (document.activeElement?.id === "volume") show("there", shown.map((each) => each.textContent.trim()).join(" "));
 }
 
 function boxOf(nv, layer, index) {

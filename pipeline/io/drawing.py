@@ -67,6 +67,31 @@ def width_of(text: str, size: float) -> float:
     return float(_font(size).getlength(visible(text)))
 
 
+def fitting(text: str, size: float, width: float) -> str:
+    """Return words, cut off where they do not fit."""
+    if width_of(text, size) <= width:
+        return text
+    while text and width_of(f"{text}\u2026", size) > width:
+        text = text[:-1]
+    return f"{text}\u2026"
+
+
+def legend_of(entries: Iterable[tuple[str, Color]], size: float, width: float, top: float) -> tuple[list[Shape], float]:
+    """Return a square and a name for each color, in as many lines as they need, and where they end."""
+    shapes: list[Shape] = []
+    x, y = size / 2, top
+    for name, color in entries:
+        needed = 2.4 * size + width_of(name, size)
+        if x > size and x + needed > width:
+            x, y = size / 2, y + 1.5 * size
+        shapes += [
+            Rectangle(x, y, size, size, color),
+            Words((x + 1.4 * size, y + size / 2), fitting(name, size, width - 2.4 * size), size),
+        ]
+        x += needed
+    return shapes, y + (1.5 * size if shapes else 0)
+
+
 def paint(shapes: Iterable[Shape], height: int, width: int) -> Picture:
     """Return shapes on white."""
     image = Image.new("RGB", (width, height), PAPER)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from pipeline.files.atomic import atomic_write
 from pipeline.geometry import Box
 from pipeline.geometry.grid import difference
 from pipeline.geometry.orientation import Display, display_of
-from pipeline.io.drawing import POINTS, PRINT_INCHES, png_of
-from pipeline.io.lettering import SIZE, legend, line
+from pipeline.io.drawing import POINTS, PRINT_INCHES, Color, Shape, Words, legend_of, png_of, svg_of
+from pipeline.io.lettering import SIZE, height_of, legend, line
 from pipeline.io.mask_files import Mask
+from pipeline.io.raster.geopdf import write_pdf
 from pipeline.masks.image import open_image
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import to_gray
@@ -27,23 +30,46 @@ SLICES = 20
 """Maximum number of slices."""
 _SIDE, _GAP, _PLAIN = 160, 4, 40
 """Minimum pixels of a slice's shorter side; pixels between slices; gray level without an image."""
+_SCREEN_DPI = 100
+"""Dots per inch of a page that is not asked for as a print."""
 Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Slices as they are shown, and the words around them."""
+
+    slices: Sequence[Picture]
+    """Each `(3, rows, columns)`."""
+    numbers: Sequence[int]
+    """Their numbers in the file."""
+    display: Display
+    names: Sequence[tuple[str, Color]]
+    """Structures and their colors."""
+    size: float
+    """Of words, in pixels."""
 
 
 def write_sheet(
     mask: Mask, path: Path, image: str | Path | None, volume: int | None = None, dpi: int | None = None
 ) -> None:
-    """Write a PNG of up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
+    """Write up to `SLICES` slices, evenly spaced where there are structures, over `image` if it is given.
 
     Slices are those in which the file is stored, because others of a compressed file are slow to read. They are
     upright, with the number of each, counted from 0, and letters for the sides of the body; below are the names of the
     structures. The image is shown from its 1st to its 99th percentile in these slices. `dpi` is the resolution of a
-    print of up to 180 mm, with words of 8 points; None: the sheet is for a screen.
+    print of up to 180 mm, with words of 8 points; None: the sheet is for a screen. The file is `.png`, `.svg`, whose
+    words are text, or `.pdf`.
 
     Raises:
         InputError: If the image is on another grid.
+        OutputError: If the file cannot be written.
 
     """
+    _WRITERS[path.suffix.lower()](_draw_sheet(mask, image, volume, dpi), path, dpi)
+
+
+def _draw_sheet(mask: Mask, image: str | Path | None, volume: int | None, dpi: int | None) -> _Sheet:
     background = background_of(mask.classes) or 0
     shown = _choose_slices(mask.labels, {background, mask.nodata})
     slices = [_slice(mask.labels, at) for at in shown]
@@ -54,16 +80,61 @@ def write_sheet(
     )
     colors = {c.value: c.color for c in mask.classes if c.value != background}
     display = display_of(mask.grid)
-    size = SIZE if dpi is None else POINTS * dpi / 72
     zoom = _zoom(display.show(slices[0]).shape, len(slices), dpi)
     pairs = zip(slices, gray, strict=True)
-    tiles = [_draw(labels, under, colors, zoom, filled=image is None) for labels, under in pairs]
-    framed = [_frame(display.show(tile), display, f"{at}", size) for tile, at in zip(tiles, shown, strict=True)]
-    sheet = _arrange(framed)
-    names = legend([(c.name, c.color) for c in mask.classes if c.value != background], sheet.shape[2], size=size)
-    whole = np.concatenate([sheet.transpose(1, 2, 0), names])
+    tiles = [display.show(_draw(labels, under, colors, zoom, filled=image is None)) for labels, under in pairs]
+    names = [(c.name, c.color) for c in mask.classes if c.value != background]
+    return _Sheet(tiles, shown, display, names, SIZE if dpi is None else POINTS * dpi / 72)
+
+
+def _page(sheet: _Sheet) -> Picture:
+    """Return slices and words as one picture, `(rows, columns, 3)`."""
+    numbered = zip(sheet.slices, sheet.numbers, strict=True)
+    framed = [_frame(tile, sheet.display, f"{at}", sheet.size) for tile, at in numbered]
+    slices = _arrange(framed)
+    return np.concatenate([slices.transpose(1, 2, 0), legend(sheet.names, slices.shape[2], size=sheet.size)])
+
+
+def _write_png(sheet: _Sheet, path: Path, dpi: int | None) -> None:
     with atomic_write(path) as draft:
-        draft.write_bytes(png_of(whole, dpi=dpi))
+        draft.write_bytes(png_of(_page(sheet), dpi=dpi))
+
+
+def _write_svg(sheet: _Sheet, path: Path, dpi: int | None) -> None:
+    blank = Display(False, (False, False), ("", "", "", ""))
+    slices = _arrange([_frame(tile, blank, "", sheet.size) for tile in sheet.slices]).transpose(1, 2, 0)
+    rows, columns = slices.shape[:2]
+    below, bottom = legend_of(sheet.names, sheet.size, columns, sheet.size / 2)
+    shapes = [*_words(sheet, rows), *below]
+    with atomic_write(path) as draft:
+        draft.write_text(svg_of(slices, shapes, rows + ceil(bottom), columns, path.stem), encoding="utf-8")
+
+
+def _write_pdf(sheet: _Sheet, path: Path, dpi: int | None) -> None:
+    write_pdf(path, _page(sheet).transpose(2, 0, 1), dpi or _SCREEN_DPI)
+
+
+_WRITERS: dict[str, Callable[[_Sheet, Path, int | None], None]] = {
+    ".png": _write_png,
+    ".svg": _write_svg,
+    ".pdf": _write_pdf,
+}
+
+
+def _words(sheet: _Sheet, rows: int) -> Iterator[Shape]:
+    """Yield the words between slices, counted from the row where the legend begins."""
+    left, right, top, bottom = sheet.display.marks
+    _, tall, wide = sheet.slices[0].shape
+    line_height, size = height_of(sheet.size), sheet.size
+    height = tall + 2 * line_height
+    for (down, across), number in zip(_places(len(sheet.slices), height, wide), sheet.numbers, strict=True):
+        above = down - rows + line_height / 2
+        under = above + line_height + tall
+        yield Words((across + 2, above), left, size)
+        yield Words((across + wide / 2, above), top, size, "middle")
+        yield Words((across + wide - 2, above), right, size, "end")
+        yield Words((across + 2, under), f"{number}", size)
+        yield Words((across + wide / 2, under), bottom, size, "middle")
 
 
 def _zoom(shape: tuple[int, ...], count: int, dpi: int | None) -> int:
@@ -143,12 +214,17 @@ def _draw(
     return picture
 
 
-def _arrange(tiles: list[Picture]) -> Picture:
-    across = ceil(sqrt(len(tiles)))
+def _arrange(tiles: Sequence[Picture]) -> Picture:
     _, rows, columns = tiles[0].shape
-    down = ceil(len(tiles) / across)
-    sheet = np.zeros((3, down * (rows + _GAP) - _GAP, across * (columns + _GAP) - _GAP), np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = index // across * (rows + _GAP), index % across * (columns + _GAP)
+    places = _places(len(tiles), rows, columns)
+    bottom, right = places[-1][0] + rows, max(left for _, left in places) + columns
+    sheet = np.zeros((3, bottom, right), np.uint8)
+    for (top, left), tile in zip(places, tiles, strict=True):
         sheet[:, top : top + rows, left : left + columns] = tile
     return sheet
+
+
+def _places(count: int, rows: int, columns: int) -> list[tuple[int, int]]:
+    """Return the first row and column of each tile of a sheet."""
+    across = ceil(sqrt(count))
+    return [(at // across * (rows + _GAP), at % across * (columns + _GAP)) for at in range(count)]

@@ -45,8 +45,8 @@ def export(
 
     Class names, colors, nodata and provenance are kept. As vectors (`.gpkg`, `.parquet`, `.geojson`) the mask becomes
     polygons. `.png`, `.svg` and `.pdf` (a GeoPDF) are a map of a scene, over its image; `.qml` is a style for QGIS,
-    `.json` a STAC Item. Of a volume, `.png` is a contact sheet, `.ctbl` and `.label` are names and colors for 3D Slicer
-    and ITK-SNAP. `.dcm` is a DICOM Segmentation.
+    `.json` a STAC Item. Of a volume, all three are a contact sheet, `.ctbl` and `.label` are names and colors for 3D
+    Slicer and ITK-SNAP. `.dcm` is a DICOM Segmentation.
 
     Args:
         path: The mask.
@@ -160,9 +160,10 @@ def _check_fit(target: _Output) -> None:
     """Raise RequestError for options that the format has no use for."""
     if target.image is not None and target.suffix not in (*PICTURES, SEGMENTS):
         raise RequestError(f"{target.path}: --image is only for pictures ({', '.join(PICTURES)}) and for {SEGMENTS}")
-    if target.volume is not None and (target.image is None or target.suffix != ".png"):
+    if target.volume is not None and (target.image is None or target.suffix not in PICTURES):
         raise RequestError(
-            f"{target.path}: --volume is only for a 4-D --image under the contact sheet of a volume (.png)"
+            f"{target.path}: --volume is only for a 4-D --image under the contact sheet of a volume "
+            f"({', '.join(PICTURES)})"
         )
     if any(target.finish) and target.suffix not in VECTORS:
         raise RequestError(f"{target.path}: --simplify and --min-area are only for vectors: {', '.join(VECTORS)}")
@@ -189,11 +190,11 @@ def _write(mask: Mask, at: Path, target: _Output) -> None:
         write_vectors(mask.labels, output, mask.nodata, mask.classes, PolygonOptions(*finish))
     elif suffix == SEGMENTS:
         _write_segments(mask, output, image)
-    elif suffix == ".png" and not mask.grid.is_scene:
+    elif suffix in PICTURES and not mask.grid.is_scene:
         from pipeline.masks.contact_sheet import write_sheet
 
         write_sheet(mask, output, image, volume, dpi)
-    elif suffix in PICTURES and mask.grid.is_scene:
+    elif suffix in PICTURES:
         from pipeline.masks.map_picture import MapOptions, write_map
 
         write_map(mask, at, output, MapOptions(image, opacity, dpi))

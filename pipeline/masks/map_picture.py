@@ -27,10 +27,11 @@ from pipeline.io.drawing import (
     Rectangle,
     Shape,
     Words,
+    fitting,
+    legend_of,
     paint,
     png_of,
     svg_of,
-    width_of,
 )
 from pipeline.io.mask import Mask, model_names
 from pipeline.io.opening import open_source
@@ -185,9 +186,9 @@ def _footer(
     size, ground = frame.size, Ground(mask.grid)
     first = 1.4 * size
     shapes = [*_scale(ground, frame, columns, first), *_north(ground.north, width - 1.2 * size, first, size)]
-    entries, bottom = _legend(classes, size, width, 2.8 * size)
+    entries, bottom = legend_of([(entry.name, entry.color) for entry in classes], size, width, 2.8 * size)
     words = [at.name, " + ".join(model_names(mask.provenance)), str(ground.describe()["crs"] or "no CRS")]
-    caption = _fitting(" \u00b7 ".join(filter(None, words)), 0.8 * size, width - size)
+    caption = fitting(" \u00b7 ".join(filter(None, words)), 0.8 * size, width - size)
     return (*shapes, *entries, Words((size / 2, bottom + 0.8 * size), caption, 0.8 * size)), ceil(bottom + 1.8 * size)
 
 
@@ -233,31 +234,6 @@ def _north(direction: float | None, x: float, y: float, size: float) -> list[Sha
     ]
     arrow = Polygon(tuple((x + size * across, y + size * down) for across, down in corners))
     return [arrow, Words((x - 1.4 * size, y), "N", size, "end")]
-
-
-def _legend(classes: Sequence[LabelClass], size: float, width: int, top: float) -> tuple[list[Shape], float]:
-    """Return a square and a name for each class, in as many lines as they need, and where they end."""
-    shapes: list[Shape] = []
-    x, y = size / 2, top
-    for entry in classes:
-        needed = 2.4 * size + width_of(entry.name, size)
-        if x > size and x + needed > width:
-            x, y = size / 2, y + 1.5 * size
-        shapes += [
-            Rectangle(x, y, size, size, entry.color),
-            Words((x + 1.4 * size, y + size / 2), _fitting(entry.name, size, width - 2.4 * size), size),
-        ]
-        x += needed
-    return shapes, y + (1.5 * size if classes else 0)
-
-
-def _fitting(text: str, size: float, width: float) -> str:
-    """Return words, cut off where they do not fit."""
-    if width_of(text, size) <= width:
-        return text
-    while text and width_of(f"{text}\u2026", size) > width:
-        text = text[:-1]
-    return f"{text}\u2026"
 
 
 def _page(drawn: _Map) -> Picture:

@@ -33,7 +33,7 @@ def write_sidecar(mask: Mask, at: Path, path: Path) -> None:
     writers, kind = (_OF_SCENES, "scene") if mask.grid.is_scene else (_OF_VOLUMES, "volume")
     suffix = suffix_of(path)
     if suffix not in writers:
-        known = ", ".join((*(PICTURES if mask.grid.is_scene else PICTURES[:1]), *writers))
+        known = ", ".join((*PICTURES, *writers))
         raise RequestError(f"{path}: a sidecar of a {kind} is one of {known}, not {suffix}")
     writers[suffix](mask, at, path)
 

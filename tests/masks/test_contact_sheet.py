@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from xml.etree import ElementTree
+
 import nibabel
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from pipeline.io.lettering import HEIGHT, legend, line
 from pipeline.io.mask_files import Mask, publish
 from pipeline.masks.export import export
 from tests.support.fakes import ArraySource
+from tests.support.pages import picture_in
 
 TABLE = (
     LabelClass(0, "background", (0, 0, 0)),
@@ -70,13 +75,43 @@ def test_outlines_lie_over_the_image(mask, tmp_path):
     assert outline.sum() == 2 * (60 + 40) - 4, "one pixel wide"
 
 
+def test_words_of_a_drawing_are_text_at_the_places_of_a_picture(mask, tmp_path):
+    for suffix in (".png", ".svg"):
+        export(mask, tmp_path / f"sheet{suffix}")
+    drawn = ElementTree.parse(tmp_path / "sheet.svg").getroot()
+    inside = drawn.find("{*}image")
+    with rasterio.MemoryFile(base64.b64decode(inside.get("href").split(",")[1])) as memory, memory.open() as dataset:
+        slices = dataset.read()
+    whole = picture(tmp_path / "sheet.png")
+    tall, wide = 200 + 2 * HEIGHT, 160
+    for row in range(4):
+        at = np.s_[:, row * (tall + 4) + HEIGHT : row * (tall + 4) + HEIGHT + 200, :]
+        np.testing.assert_array_equal(slices[at], whole[at])
+    rows = float(inside.get("height"))
+    words = {(float(one.get("x")), float(one.get("y")) + rows): one.text for one in drawn.findall(".//{*}text")}
+    assert (words[2, 8], words[wide / 2, 8], words[wide - 2, 8]) == ("R", "A", "L")
+    assert (words[2, tall - 8], words[wide / 2, tall - 8]) == ("10", "P")
+    assert words[166, tall + 4 + tall - 8] == "16", "the second of the second line"
+    assert [text for (_, y), text in words.items() if y > rows] == ["left lung", "liver"]
+    assert float(drawn.get("height")) > rows
+
+
+def test_a_page_has_the_pixels_of_the_picture_and_its_size_in_print(mask, tmp_path):
+    for suffix in (".png", ".pdf"):
+        export(mask, tmp_path / f"sheet{suffix}", dpi=150)
+    content, shown = (tmp_path / "sheet.pdf").read_bytes(), picture(tmp_path / "sheet.png").transpose(1, 2, 0)
+    np.testing.assert_array_equal(picture_in(content).reshape(shown.shape), shown)
+    page = re.search(r"/MediaBox \[ ([^]]+) \]", content.decode("latin-1"))[1]
+    assert [float(each) for each in page.split()][2] == pytest.approx(shown.shape[1] / 150 * 72, abs=1)
+
+
 def test_an_image_elsewhere_is_refused(mask, tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((80, 100, 40), np.int16), np.eye(4)), tmp_path / "scan.nii.gz")
     with pytest.raises(InputError, match="is on another grid"):
         export(mask, tmp_path / "sheet.png", image=tmp_path / "scan.nii.gz")
     with pytest.raises(RequestError, match="--image is only for"):
         export(mask, tmp_path / "out.nii.gz", image=tmp_path / "scan.nii.gz")
-    with pytest.raises(RequestError, match=r"a sidecar of a volume is one of \.png, \.ctbl, \.label"):
+    with pytest.raises(RequestError, match=r"a sidecar of a volume is one of \.png, \.svg, \.pdf, \.ctbl, \.label"):
         export(mask, tmp_path / "mask.qml")
     assert not (tmp_path / "sheet.png").exists()
 

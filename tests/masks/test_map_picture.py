@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import zlib
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,6 +20,7 @@ from pipeline.cli import app
 from pipeline.errors import InputError, RequestError
 from pipeline.masks.export import export
 from tests.support.inputs import pixels, put_scene
+from tests.support.pages import picture_in
 from tests.support.viewer import NODATA, SCRIPT, TABLE, grid_of, put_mask, put_scan_and_mask
 
 UTM = Affine(10, 0, 500_000, 0, -10, 4_100_000)
@@ -136,9 +136,7 @@ def test_a_geopdf_has_the_picture_and_the_corners_of_the_map(tmp_path):
     for suffix in ("pdf", "png"):
         export(mask, tmp_path / f"map.{suffix}")
     content, shown = (tmp_path / "map.pdf").read_bytes(), picture(tmp_path / "map.png")
-    start = content.index(b"stream", content.index(b"/Subtype /Image")) + len(b"stream\n")
-    inside = np.frombuffer(zlib.decompress(content[start : content.index(b"endstream", start)]), np.uint8)
-    np.testing.assert_array_equal(inside.reshape(shown.shape), shown)
+    np.testing.assert_array_equal(picture_in(content).reshape(shown.shape), shown)
     text = content.decode("latin-1")
     found = np.array(re.search(r"/GPTS \[ ([^]]+) \]", text)[1].split(), float).reshape(-1, 2)
     with rasterio.open(mask) as dataset:
@@ -211,5 +209,5 @@ def test_a_sheet_of_slices_is_printed_too(tmp_path):
     with Image.open(tmp_path / "sheet.png") as found:
         assert found.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert 150 < found.width / 300 * 25.4 <= 180
-    with pytest.raises(RequestError, match=r"a sidecar of a volume is one of \.png, \.ctbl, \.label, not \.svg"):
-        export(mask, tmp_path / "sheet.svg")
+    export(mask, tmp_path / "sheet.svg", image=scan, dpi=300)
+    assert f'font-size="{8 * 300 / 72:g}"' in (tmp_path / "sheet.svg").read_text("utf-8")

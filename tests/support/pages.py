@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,9 @@ def picture_of(tile: str) -> NDArray[np.uint8]:
     with MemoryFile(base64.b64decode(tile)) as memory, memory.open() as dataset:
         found: NDArray[np.uint8] = dataset.read()
         return found
+
+
+def picture_in(pdf: bytes) -> NDArray[np.uint8]:
+    """The bytes of the first picture in a PDF."""
+    start = pdf.index(b"stream", pdf.index(b"/Subtype /Image")) + len(b"stream\n")
+    return np.frombuffer(zlib.decompress(pdf[start : pdf.index(b"endstream", start)]), np.uint8)

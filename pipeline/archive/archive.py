@@ -41,7 +41,7 @@ Version = tuple[str | None, str | None]
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
-_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("features", None))
+_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("features", None), ("temperature", 1.0))
 """Fields of a card with what cards without them mean."""
 
 

@@ -78,10 +78,12 @@ class Probabilities:
     dtype: np.dtype[Any] = _U8
     nodata: float = 0
     needs_second_moment: bool = False
+    temperature: float = 1.0
+    """What logits are divided by first."""
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide on the host."""
-        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits))
+        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits, self.temperature))
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,11 @@ class Confidence:
     nodata: float = 0
     planes: tuple[int, ...] = ()
     needs_second_moment: bool = False
+    temperature: float = 1.0
 
     def __call__(self, scores: Any, out: NDArray[Any], arrays: Arrays = HOST) -> None:  # noqa: ANN401
         """Decide on the host."""
-        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits).max(0))
+        out[...] = _stepped(_probabilities(arrays.to_numpy(scores), self.logits, self.temperature).max(0))
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ class Disagreement:
         out[...] = _stepped(np.sqrt(np.maximum(variance, np.float32(0))))
 
 
-def _probabilities(scores: NDArray[np.float32], logits: bool) -> NDArray[np.float32]:
+def _probabilities(scores: NDArray[np.float32], logits: bool, temperature: float) -> NDArray[np.float32]:
     if not logits:
         return scores
-    shares: NDArray[np.float32] = np.exp(scores - scores.max(0))
+    shares: NDArray[np.float32] = np.exp((scores - scores.max(0)) / np.float32(temperature))
     shares /= reduce(np.add, shares)
     return shares
 

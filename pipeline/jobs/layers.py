@@ -77,8 +77,8 @@ def layers_of(also: str | Sequence[str] | None, card: Card) -> tuple[Layer, ...]
             'set "averaging": "softmax" in its card'
         )
     known: dict[str, tuple[Decision, tuple[str, ...]]] = {
-        "confidence": (Confidence(logits), ("confidence",)),
-        "probabilities": (Probabilities((len(names),), logits), names),
+        "confidence": (Confidence(logits, temperature=card.divisor), ("confidence",)),
+        "probabilities": (Probabilities((len(names),), logits, temperature=card.divisor), names),
         "scores": (Scores((len(names),)), names),
         DISAGREEMENT: (Disagreement(), (DISAGREEMENT,)),
     }

@@ -186,6 +186,10 @@ class Card:
         Features | None, Meaning("How overlapping patches get their features, unless a job says so.", sparse=True)
     ] = None
     """None: "patch"."""
+    temperature: Annotated[
+        float | None, Meaning("What logits are divided by before the softmax, so that probabilities hold.", sparse=True)
+    ] = None
+    """None: 1."""
 
     def __post_init__(self) -> None:
         self._check_table()
@@ -217,6 +221,8 @@ class Card:
             )
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError(f"spacing: must be above 0, got {self.spacing}")
+        if self.temperature is not None and self.temperature <= 0:
+            raise ValueError(f"temperature: must be above 0, got {self.temperature}")
 
     def _check_kind(self) -> None:
         of_volumes = (self.orientation is not None, bool(self.views))
@@ -232,6 +238,16 @@ class Card:
             )
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its logits are divided by a temperature other than 1."""
+        return self.temperature not in (None, 1)
+
+    @property
+    def divisor(self) -> float:
+        """What its logits are divided by before the softmax."""
+        return 1.0 if self.temperature is None else self.temperature
 
     def to_words(self) -> dict[str, Any]:
         """Return the card as JSON values; without a domain, if that is unknown, as older versions have it."""

@@ -27,7 +27,13 @@ class Member:
             "normalisation": asdict(self.card.normalization),
             "network": asdict(self.card.network),
             "spacing": self.card.spacing,
+            **temperature_of(self.card),
         }
+
+
+def temperature_of(card: Card) -> dict[str, float]:
+    """Return the temperature of a model for a fingerprint; nothing if it has none, as in older versions."""
+    return {"temperature": card.divisor} if card.calibrated else {}
 
 
 def load_members(models: Sequence[str]) -> tuple[Member, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 
 from pipeline.engine.protocols import Pixels, Predictor
+from pipeline.models.card import Card
 from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.inference.ensemble import EnsemblePredictor
 from pipeline.models.inference.fit import Scaling
@@ -38,7 +40,7 @@ def inference_models(sweep: ViewSweep, numerics: Numerics, threads: int | None =
 
 def reference_models(sweep: ViewSweep) -> tuple[InferenceModel, ...]:
     """Return the models of a run in float32, for comparison; they are not cached."""
-    return tuple(build_inference_model(load_model(member.model), REFERENCE) for member in sweep.prepared.members)
+    return tuple(_build(member.model, member.card, REFERENCE) for member in sweep.prepared.members)
 
 
 def bind_predictor(
@@ -50,7 +52,16 @@ def bind_predictor(
         return SharedPredictor(networks[0], scaling, sweep.view.units, augmentation=augmentation, threads=threads)
     members = sweep.prepared.members
     each = [_bind(member, model, sweep, threads, own) for member, model in zip(members, networks, strict=True)]
-    return each[0] if len(each) == 1 else EnsemblePredictor(each, squares=sweep.recipe.needs_second_moment)
+    if len(each) == 1:
+        return each[0]
+    return EnsemblePredictor(each, squares=sweep.recipe.needs_second_moment, scales=_scales(members))
+
+
+def _scales(members: Sequence[Member]) -> tuple[float, ...]:
+    """Return what the scores of each model are multiplied by: logits are brought to the temperature of the first."""
+    if members[0].card.averaging == "softmax":
+        return (1.0,) * len(members)
+    return tuple(members[0].card.divisor / member.card.divisor for member in members)
 
 
 def _bind(
@@ -75,8 +86,13 @@ def network_input(sweep: ViewSweep, own: InputStatistics, patch: Pixels) -> torc
 
 @lru_cache(maxsize=8)
 def _build_model(ref: str, card: str, numerics: Numerics, callers: int | None) -> InferenceModel:
-    """Build the model `ref`; its `card`, as text, distinguishes its versions."""
-    return build_inference_model(load_model(ref), numerics, callers)
+    """Build the model `ref` with its `card`, as text."""
+    return _build(ref, Card.from_json(card), numerics, callers)
+
+
+def _build(ref: str, card: Card, numerics: Numerics, callers: int | None = None) -> InferenceModel:
+    """Build the model `ref` as the job has its card, which may have another temperature than that on disk."""
+    return build_inference_model(replace(load_model(ref), card=card), numerics, callers)
 
 
 @lru_cache(maxsize=8)

@@ -22,7 +22,7 @@ from pipeline.jobs.read_options import ReadOptions
 from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
-from pipeline.runs.members import Member
+from pipeline.runs.members import Member, temperature_of
 from pipeline.runs.views import View
 
 FORMAT = 1
@@ -201,6 +201,7 @@ class PreparedJob:
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
+            **temperature_of(self.card),
         }
 
     def _of_numerics(self) -> dict[str, Any]:

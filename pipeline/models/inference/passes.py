@@ -38,7 +38,17 @@ def _passes(
         resampled = resample(image, size)
         for turn in augmentation.turns:
             scores = resample(unturned(model.network(turned(resampled, turn)), turn), native)
-            yield scores.softmax(1) if model.card.averaging == "softmax" else scores
+            yield blended_of(scores, model.card)
+
+
+def blended_of(scores: Tensor, card: Card) -> Tensor:
+    """Return what is blended of a network's scores: probabilities at the card's temperature, or logits as they are.
+
+    The temperature of logits changes no label, so it is applied where they become probabilities.
+    """
+    if card.averaging == "logits":
+        return scores
+    return (scores / card.divisor if card.calibrated else scores).softmax(1)
 
 
 def turned(x: Tensor, turn: Turn) -> Tensor:

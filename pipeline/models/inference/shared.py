@@ -23,7 +23,7 @@ from pipeline.models.inference.feature_cells import FeatureCells, Slices
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import current_device
 from pipeline.models.inference.halves import Halves
-from pipeline.models.inference.passes import resample, stack_slices, turned, unturned
+from pipeline.models.inference.passes import blended_of, resample, stack_slices, turned, unturned
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
@@ -137,8 +137,7 @@ class SharedPredictor:
 
     def _on_cells(self, coarse: Tensor, cells: FeatureCells, patch: tuple[int, ...]) -> Tensor:
         resized = resized_to(coarse, cells.pixels(patch), align_corners=self._halves.align_corners)
-        scores = resample(resized, (patch[-2], patch[-1]))
-        return scores.softmax(1) if self._card.averaging == "softmax" else scores
+        return blended_of(resample(resized, (patch[-2], patch[-1])), self._card)
 
     def _given(self, image: Tensor, cells: FeatureCells, cuts: Sequence[Cut]) -> list[_Share | Tensor]:
         """Return what a pass gives to each patch: coarse scores of whole ones, shares of others."""

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 from pipeline.models.store import save_model
+from pipeline.training.calibration import temperature_of
 from pipeline.training.config import Training, TrainingResources
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
 from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, domain_of, normalization_of
@@ -80,7 +82,8 @@ def train(
     fitted = fit(learner, loaders, out, resources, say)
     if fitted.first:
         card = card_of(training, normalization, fitted.figures, domain_of(training, ready.statistics))
-        save_model(out / MODEL, card, learner.published.cpu().eval())
+        temperature = _temperature(learner.published.eval(), loaders, choose_device(resources.device))
+        save_model(out / MODEL, replace(card, temperature=temperature), learner.published.cpu())
     return TrainingResult(out / MODEL, *fitted)
 
 
@@ -219,6 +222,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a temporary file, then rename it."""
         with atomic_write(Path(path)) as draft:
             super().save_checkpoint(checkpoint, draft, storage_options)
+
+
+def _temperature(network: PSPNet, loaders: TrainingDataModule, device: str) -> float | None:
+    if loaders.checks is None:
+        return None
+    cells = len(loaders.checks) * prod(loaders.checks[0].labels.shape)
+    try:
+        return temperature_of(network, loaders.val_dataloader(), cells, device)
+    finally:
+        close_all()
 
 
 def spec_of(training: Training) -> PSPNetSpec:

@@ -79,6 +79,7 @@ def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
     assert card.evaluation["validation"] == trained.figures
     assert card.training["schedule"]["steps"] == 60
     assert card.training["data"]["validation"] == ["scene2"]
+    assert card.temperature not in (None, 1)
     segment(Job(str(scenes / "scene2.tif"), tmp_path / "mask.tif", str(trained.folder)), Resources(device="cpu"))
     found, labels = labels_of(tmp_path / "mask.tif"), truth((80, 80), 2)
     assert (found == labels)[labels != 255].mean() > 0.8

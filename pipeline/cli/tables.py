@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.archive.review import ReviewStatus
     from pipeline.archive.status import Status
     from pipeline.archive.verify import Verdict
-    from pipeline.evaluation.result import Estimate, Evaluation, Overall
+    from pipeline.evaluation.result import Calibration, Estimate, Evaluation, Overall
     from pipeline.masks.areas import Area
     from pipeline.masks.check import Difference
     from pipeline.masks.structures import Structure
@@ -111,6 +111,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "patch": _patch(card),
             "features": card.features,
             "views": card.views,
+            "temperature": card.temperature,
             "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
             "classes": classes,
             "figures": figures,
@@ -135,7 +136,15 @@ def _figure_lines(name: str, found: object, kind: str) -> str:
     for row, values in rows.items():
         told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
         lines += [f"  {row}: {', '.join(told)}"] if told else []
+    if isinstance(found.get("calibration"), Mapping):
+        lines.append(f"  calibration error: {_recorded_calibration(found['calibration'])}")
     return "\n".join(lines)
+
+
+def _recorded_calibration(found: Mapping[str, Any]) -> str:
+    before = found.get("before")
+    without = "" if before is None else f" at temperature {found['temperature']:g}, {_triple(before['ece'])} without"
+    return _triple(found["ece"]) + without
 
 
 def _known(values: Mapping[str, Any], key: str) -> bool:
@@ -247,6 +256,8 @@ def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *,
         shown = _OF_VOLUMES if overall.kind == "volume" else _OF_SCENES
         print_table(_class_table(overall, shown))
         sys.stdout.write(_summary(overall) + "\n")
+        if overall.calibration is not None:
+            sys.stdout.write(_calibration(overall.calibration) + "\n")
         if len(evaluation.items) > 1:
             print_table(_item_table(evaluation, shown))
 
@@ -295,6 +306,13 @@ def _summary(overall: Overall) -> str:
     if overall.megapixels_per_second is not None:
         parts.append(f"segmented in {overall.seconds:.1f} s, {overall.megapixels_per_second:.2f} Mpx/s")
     return ", ".join(parts)
+
+
+def _calibration(found: Calibration) -> str:
+    line = f"expected calibration error {_estimate(found.now.ece)}"
+    if found.before is None:
+        return line
+    return f"{line} at temperature {found.temperature:g}, {_estimate(found.before.ece)} without"
 
 
 def _estimate(estimate: Estimate) -> str:

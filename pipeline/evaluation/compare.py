@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +27,7 @@ from pipeline.evaluation.counts import (
 from pipeline.evaluation.labels import SLAB_CELLS, ClassIndex, ClassIndices, class_table, index_slabs
 from pipeline.evaluation.pairs import OpenPair, Pair, open_pair
 from pipeline.evaluation.request import Measures
-from pipeline.evaluation.result import ClassOfItem, ClassResult, Estimate, Evaluation, ItemResult, Overall
+from pipeline.evaluation.result import ClassOfItem, ClassResult, Evaluation, ItemResult, Overall, estimate, plain_number
 from pipeline.evaluation.surfaces import distances
 from pipeline.geometry import Box, Grid
 from pipeline.runs.observer import SILENT, Observer
@@ -167,14 +165,14 @@ def _item(one: _Compared, classes: ClassTable) -> ItemResult:
         counted=int(one.matrix.sum()),
         missed=int(one.matrix[:, -1].sum()),
         seconds=one.pair.seconds,
-        figures={name: _number(value) for name, value in over_all(one.counts).items()},
+        figures={name: plain_number(value) for name, value in over_all(one.counts).items()},
         classes=tuple(
             ClassOfItem(
                 entry.value,
                 entry.name,
                 int(one.counts["truth"][place]),
                 int(one.counts["predicted"][place]),
-                {name: _number(values[place]) for name, values in figures.items()},
+                {name: plain_number(values[place]) for name, values in figures.items()},
             )
             for place, entry in enumerate(classes)
         ),
@@ -196,7 +194,7 @@ def _overall(compared: Sequence[_Compared], index: ClassIndex, measures: Measure
         missed=int(matrix[:, -1].sum()),
         seconds=seconds,
         megapixels_per_second=sum(size for _, size in timed) / 1e6 / seconds if seconds else None,
-        figures={name: _estimate(value, around[name]) for name, value in means.items()},
+        figures={name: estimate(value, around[name]) for name, value in means.items()},
         classes=_classes(items, index.classes, measures),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
         settings=asdict(measures),
@@ -216,15 +214,7 @@ def _classes(items: Sequence[Counts], classes: ClassTable, measures: Measures) -
             predicted_cells=int(counts["predicted"][place]),
             items=int(have[:, :, place].any(1).sum()),
             one_sided=int((have[:, 0, place] != have[:, 1, place]).sum()),
-            figures={name: _estimate(values[place], around[name][:, place]) for name, values in figures.items()},
+            figures={name: estimate(values[place], around[name][:, place]) for name, values in figures.items()},
         )
         for place, entry in enumerate(classes)
     )
-
-
-def _estimate(value: Any, around: NDArray[np.float64]) -> Estimate:  # noqa: ANN401  (a number of NumPy)
-    return Estimate(_number(value), *(_number(end) for end in around))
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401  (likewise)
-    return None if isnan(value) else float(value)

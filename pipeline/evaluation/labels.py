@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, LabelClass, hue_color
-from pipeline.engine import Pixels
+from pipeline.engine import Pixels, Source
 from pipeline.errors import InputError, RequestError
-from pipeline.evaluation.pairs import OpenPair, Pair, open_pair
+from pipeline.evaluation.pairs import OpenPair, OpenTruth, Pair, UnpredictedPair, open_pair
 from pipeline.geometry import Box, cut_slabs
 from pipeline.io.mask_files import mask_info
 
@@ -62,6 +62,15 @@ def index_slabs(files: OpenPair, index: ClassIndex, *, cells: int = SLAB_CELLS) 
         prediction = _indexed(files.pair, "prediction", values, observed & labelled, lookup, index)
         prediction[labelled & ~observed] = index.missed
         yield np.stack([truth, prediction])
+
+
+def truth_indices(pair: UnpredictedPair, truth: OpenTruth, box: Box, index: ClassIndex) -> ClassIndices:
+    """Indices `(*box.shape)` of the truth in a box; `UNCOUNTED` where it is ignored or nodata.
+
+    Raises InputError with the pair and the values for labels that no class has.
+    """
+    values, labelled = _labelled(truth.source, truth.nodata, box, index.ignore)
+    return _indexed(pair, "truth", values, labelled, index.lookup, index)
 
 
 def class_table(pairs: Sequence[Pair], ignore: tuple[int, ...]) -> ClassTable:
@@ -118,9 +127,14 @@ def _boxes(files: OpenPair, cells: int) -> tuple[Box, ...]:
 
 def _labels(files: OpenPair, box: Box, which: int, ignore: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Values of the prediction (0) or the truth (1), and where they stand for a class."""
-    values, valid = _one_channel((files.prediction, files.truth)[which].read(box))
-    unsaid = files.nodata[which]
-    none = ignore if unsaid is None else (*ignore, unsaid)
+    return _labelled((files.prediction, files.truth)[which], files.nodata[which], box, ignore)
+
+
+def _labelled(
+    source: Source, nodata: int | None, box: Box, ignore: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    values, valid = _one_channel(source.read(box))
+    none = ignore if nodata is None else (*ignore, nodata)
     return values, valid & ~np.isin(values, none) if none else valid
 
 
@@ -130,7 +144,12 @@ def _one_channel(pixels: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _indexed(
-    pair: Pair, part: str, values: NDArray[Any], counted: NDArray[np.bool_], lookup: ClassIndices, index: ClassIndex
+    pair: Pair | UnpredictedPair,
+    part: str,
+    values: NDArray[Any],
+    counted: NDArray[np.bool_],
+    lookup: ClassIndices,
+    index: ClassIndex,
 ) -> ClassIndices:
     places = np.clip(np.where(counted, values, 0), -1, _LARGEST + 1).astype(np.int32) + 1
     indices: ClassIndices = np.where(counted, lookup[places], np.int16(UNCOUNTED))

@@ -45,6 +45,9 @@ class UnpredictedPair:
     image: str
     truth: str
 
+    def __str__(self) -> str:
+        return f"{self.image} against {self.truth}"
+
 
 @dataclass(frozen=True)
 class OpenPair:
@@ -120,6 +123,25 @@ def open_pair(pair: Pair) -> Iterator[OpenPair]:
             truth.close()
     finally:
         prediction.close()
+
+
+@dataclass(frozen=True)
+class OpenTruth:
+    """A truth that is open."""
+
+    source: Source
+    nodata: int | None
+    """Value that stands for no observation, where the file itself has no word for it."""
+
+
+@contextmanager
+def open_truth(unpredicted: UnpredictedPair) -> Iterator[OpenTruth]:
+    """The truth of an image. Raises InputError with the pair if it cannot be read."""
+    source = _open(Pair(unpredicted.image, unpredicted.truth), unpredicted.truth, "truth")
+    try:
+        yield OpenTruth(source, _unsaid_nodata(unpredicted.truth))
+    finally:
+        source.close()
 
 
 def check_unpredicted(unpredicted: UnpredictedPair) -> None:

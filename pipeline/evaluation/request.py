@@ -66,6 +66,12 @@ class Measures:
     boundary: Annotated[float, Meaning("Tolerance of the boundary F1 of scenes, in pixels.")] = 3.0
     bootstrap: Annotated[int, Meaning("Bootstrap resamples over items; 0: no confidence intervals.")] = 1000
     seed: Annotated[int, Meaning("Random seed of the bootstrap.")] = 0
+    reliability: Annotated[
+        bool,
+        Meaning(
+            "Also measure how far probabilities can be trusted: expected calibration error, by bins of confidence."
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         for name in ("tolerance", "boundary", "bootstrap", "seed"):
@@ -82,6 +88,13 @@ class EvaluationOutputs:
         Path | None,
         Meaning("Folder to write the confusion matrix and the best, median and worst item to, as pictures."),
     ] = None
+    calibrate: Annotated[
+        bool,
+        Meaning(
+            "First fit the temperature of --model, so that its probabilities hold for these items, and write it into "
+            "its card; use items for validation, not those of the test."
+        ),
+    ] = False
     record: Annotated[str | None, Meaning("Name under which the figures go into the card of --model, e.g. test.")] = (
         None
     )

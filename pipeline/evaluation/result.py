@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,51 @@ class Estimate:
     low: float | None
     """None: one item only, or no bootstrap."""
     high: float | None
+
+
+def estimate(value: Any, around: Sequence[Any]) -> Estimate:  # noqa: ANN401  (numbers of NumPy)
+    """Return a figure with the ends of its interval; NaN is not defined."""
+    return Estimate(plain_number(value), *(plain_number(end) for end in around))
+
+
+def plain_number(value: Any) -> float | None:  # noqa: ANN401  (a number of NumPy)
+    """Return a number, or None for NaN."""
+    return None if isnan(value) else float(value)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The cells of which a model is about as sure."""
+
+    cells: int
+    confidence: float | None
+    """Their mean confidence; None: there are none."""
+    accuracy: float | None
+    """Share of them that is right."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities can be trusted."""
+
+    ece: Estimate
+    """Expected calibration error: how far confidence and accuracy are apart, on average over cells."""
+    nll: Estimate
+    """Mean negative log-likelihood of the true classes."""
+    classes: Mapping[str, Estimate]
+    """Expected calibration error of the cells that are predicted as each class."""
+    bins: tuple[ReliabilityBin, ...]
+    """Bins of confidence, of the same width, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of a model, and what it does."""
+
+    temperature: float
+    now: Reliability
+    before: Reliability | None
+    """Without the temperature; None: it is 1."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +139,8 @@ class Overall:
     """Cells by class of the truth (rows) and of the prediction (columns; the last: not predicted)."""
     settings: Mapping[str, Any]
     """Ignored values, tolerance, distance, draws and seed."""
+    calibration: Annotated[Calibration | None, Meaning("How far probabilities can be trusted.", sparse=True)] = None
+    """None: not measured."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +180,30 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "figures": _triples(overall.figures),
         "classes": {entry.name: _triples(entry.figures) for entry in overall.classes},
         "settings": dict(overall.settings),
+        **({} if overall.calibration is None else {"calibration": _calibration(overall.calibration)}),
+    }
+
+
+def _calibration(found: Calibration) -> dict[str, Any]:
+    before = {} if found.before is None else {"before": _reliability(found.before)}
+    return {"temperature": found.temperature, **_reliability(found.now), **before}
+
+
+def _reliability(found: Reliability) -> dict[str, Any]:
+    """Return the figures; a bin is `[cells, confidence, accuracy]`."""
+    return {
+        **_triples({"ece": found.ece, "nll": found.nll}),
+        "classes": {name: _triple(one) for name, one in found.classes.items()},
+        "bins": [[one.cells, _rounded(one.confidence), _rounded(one.accuracy)] for one in found.bins],
     }
 
 
 def _triples(figures: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
-    return {name: [_rounded(end) for end in (one.value, one.low, one.high)] for name, one in figures.items()}
+    return {name: _triple(one) for name, one in figures.items()}
+
+
+def _triple(one: Estimate) -> list[float | None]:
+    return [_rounded(end) for end in (one.value, one.low, one.high)]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -10,15 +10,16 @@ from tempfile import TemporaryDirectory
 
 from pipeline.archive.run import segment_all
 from pipeline.errors import RequestError
+from pipeline.evaluation.calibration import LabeledJob, calibrate, measure_calibration
 from pipeline.evaluation.compare import evaluate_pairs
 from pipeline.evaluation.pairs import Pair, UnpredictedPair, check_unpredicted, find_pairs, find_unpredicted, read_table
 from pipeline.evaluation.pictures import draw_pictures
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
-from pipeline.evaluation.result import Evaluation, summary, write_csv
+from pipeline.evaluation.result import Calibration, Evaluation, summary, write_csv
 from pipeline.jobs.inputs import name_outputs
 from pipeline.jobs.job import Job
 from pipeline.models.catalogue import load_card
-from pipeline.models.store import record_evaluation
+from pipeline.models.store import record_evaluation, record_temperature
 from pipeline.runs.observer import RunContext
 from pipeline.runs.report import Report
 
@@ -39,6 +40,11 @@ def pairs_of(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[Unpredicted
         given = ", ".join(f"--{name}" for name in request.how)
         raise RequestError(f"{given or '--model and --output'}: only for inputs to segment, not for predictions")
     return found
+
+
+def _check_segmented(request: EvaluationRequest, option: str) -> None:
+    if request.predictions or isinstance(pairs_of(request)[0], Pair):
+        raise RequestError(f"{option}: needs the probabilities of a model; give --input, or --table with images")
 
 
 def _find(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
@@ -96,12 +102,18 @@ def run_evaluation(
         PipelineError: if anything else fails; Interrupted if it is to stop.
 
     """
-    if outputs.record is not None:
-        _check_record(request)
+    if outputs.record is not None or outputs.calibrate:
+        _check_record(request, "--record" if outputs.record is not None else "--calibrate")
+    if measures.reliability:
+        _check_segmented(request, "--reliability")
+    fitted = _calibrated(request, measures, run) if outputs.calibrate else None
     with predictions_for(request, run) as made:
         if not made.pairs:
             return EvaluationOutcome(None, made.failed)
         evaluation = evaluate_pairs(made.pairs, measures, run.observer.step("comparing"))
+        if fitted is not None or measures.reliability:
+            found = fitted or measure_calibration(_labeled(request, made.pairs), measures, run)
+            evaluation = replace(evaluation, overall=replace(evaluation.overall, calibration=found))
         if outputs.pictures is not None:
             draw_pictures(evaluation, made.pairs, outputs.pictures)
     if not made.kept:
@@ -113,10 +125,24 @@ def run_evaluation(
     return EvaluationOutcome(evaluation, made.failed)
 
 
-def _check_record(request: EvaluationRequest) -> None:
+def _check_record(request: EvaluationRequest, option: str) -> None:
     if not isinstance(request.model, str):
-        raise RequestError("--record writes into the card of a model; give one --model, and --input or --table")
+        raise RequestError(f"{option} writes into the card of a model; give one --model, and --input or --table")
     load_card(request.model)
+
+
+def _calibrated(request: EvaluationRequest, measures: Measures, run: RunContext) -> Calibration:
+    """Fit the temperature of the model to all inputs, and write it into its card."""
+    found = pairs_of(request)
+    for pair in found:
+        check_unpredicted(UnpredictedPair(str(pair.image), pair.truth))
+    fitted = calibrate(_labeled(request, found), measures, run)
+    record_temperature(str(request.model), fitted.temperature)
+    return fitted
+
+
+def _labeled(request: EvaluationRequest, pairs: Sequence[Pair | UnpredictedPair]) -> list[LabeledJob]:
+    return [LabeledJob(Job(str(pair.image), None, request.model, **request.how), pair.truth) for pair in pairs]
 
 
 def _segmented(

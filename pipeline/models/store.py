@@ -22,7 +22,7 @@ from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 
-__all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "save_model"]
+__all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "record_temperature", "save_model"]
 
 _COUNTER = "num_batches_tracked"
 
@@ -81,9 +81,25 @@ def record_evaluation(ref: str | Path, name: str, figures: Mapping[str, Any]) ->
         OutputError: if the card cannot be written.
 
     """
+    evaluation = load_card(ref).evaluation
+    return _changed(ref, evaluation={**evaluation, name: dict(figures)})
+
+
+def record_temperature(ref: str | Path, temperature: float) -> Card:
+    """Write a temperature into the card of a model, unless it is 1, and return the card.
+
+    Raises:
+        ModelError: if there is no such model.
+        OutputError: if the card cannot be written.
+
+    """
+    return _changed(ref, temperature=None if temperature == 1 else temperature)
+
+
+def _changed(ref: str | Path, **entries: Any) -> Card:  # noqa: ANN401  (fields of a card)
+    """Write the card of a model with some entries changed, and return it."""
     path = find_model(ref).card
-    card = read_card(path)
-    written = replace(card, evaluation={**card.evaluation, name: dict(figures)})
+    written = replace(read_card(path), **entries)
     write_together(path.parent, {path.name: written.to_json().encode()})
     return written
 

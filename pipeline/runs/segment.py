@@ -194,11 +194,7 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, f
         DamagedError: If the work folder is damaged meanwhile.
 
     """
-    from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
-
-    with _remove_if_empty(prepared), _of_one_version(prepared):
-        prepared = _begin(prepared, ledger, run.observer)
-        failures = sweep_remaining(prepared, run)
+    prepared, failures = sweep_all(prepared, run, ledger)
     if prepared.averaged:
         if failures:
             raise PatchError(
@@ -218,6 +214,15 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, f
         )
     remove(prepared.work)
     return figures
+
+
+def sweep_all(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> tuple[PreparedJob, tuple[Failure, ...]]:
+    """Sweep all views into the work folder; return the job with verified numerics, and the patches that failed."""
+    from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
+
+    with _remove_if_empty(prepared), _of_one_version(prepared):
+        begun = _begin(prepared, ledger, run.observer)
+        return begun, sweep_remaining(begun, run)
 
 
 def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> str:

@@ -45,13 +45,14 @@ def _labels(prepared: PreparedJob, sources: Sequence[Source], slab: Box) -> NDAr
     labels = np.empty(slab.shape, prepared.labels.dtype)
     weights = [view.weight for view in prepared.views]
     for tile in _tiles(slab):
-        scores, cells = _mean(sources, weights, tile), labels[tile.within(slab.start).slices]
+        scores, cells = mean_scores(sources, weights, tile), labels[tile.within(slab.start).slices]
         prepared.labels(scores, cells)
         cells[np.isnan(scores).all(0)] = prepared.labels.nodata
     return labels
 
 
-def _mean(sources: Sequence[Source], weights: Sequence[float], box: Box) -> NDArray[np.float32]:
+def mean_scores(sources: Sequence[Source], weights: Sequence[float], box: Box) -> NDArray[np.float32]:
+    """Return the weighted mean of the scores `(classes, *box.shape)` of several views."""
     parts = (source.read(box).values * np.float32(weight) for source, weight in zip(sources, weights, strict=True))
     total: NDArray[np.float32] = reduce(np.add, parts)
     return total / np.float32(sum(weights))

@@ -106,6 +106,39 @@ class Int8:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """What the values of training inputs look like: mean and standard deviation over samples of them, for each channel.
+
+    Empty where something is not measured: level and contrast of a model that scales each input by itself.
+    """
+
+    level: tuple[Range, ...] = ()
+    """Of the mean of the values."""
+    contrast: tuple[Range, ...] = ()
+    """Of the natural logarithm of their standard deviation."""
+    roughness: tuple[Range, ...] = ()
+    """Of the logarithm of the mean difference of neighbors, in standard deviations."""
+    asymmetry: tuple[Range, ...] = ()
+    """Of the mean minus the median, in standard deviations."""
+    agreement: tuple[Range, ...] = ()
+    """Of the correlation with the mean of the other channels."""
+    usual: float | None = None
+    """Distance of training inputs from the others, that of most of them; None: there was only one."""
+
+    def check(self, channels: int) -> None:
+        """Raise ValueError if this cannot be that of a model with so many channels."""
+        if self.usual is not None and self.usual <= 0:
+            raise ValueError(f"domain.appearance.usual: must be above 0, got {self.usual}")
+        for name in ("level", "contrast", "roughness", "asymmetry", "agreement"):
+            found = getattr(self, name)
+            if len(found) not in (0, channels) or any(spread < 0 for _, spread in found):
+                raise ValueError(
+                    f"domain.appearance.{name}: needs a mean and a standard deviation for each of {channels} channels, "
+                    f"got {found}"
+                )
+
+
+@dataclass(frozen=True)
 class Domain:
     """What a model was trained on: inputs that are far from it are told, or refused. What is unknown is left empty."""
 
@@ -117,9 +150,13 @@ class Domain:
     """Millimeters of a voxel along x, y and z of the model's orientation (volumes)."""
     field_of_view: tuple[Range, ...] = ()
     """Millimeters of a whole volume along x, y and z of the model's orientation."""
+    appearance: Annotated[Appearance | None, Meaning("What values look like.", sparse=True)] = None
+    """None: unknown."""
 
     def check(self, kind: str, channels: int) -> None:
         """Raise ValueError if this cannot be the domain of a model of `kind` with so many channels."""
+        if self.appearance is not None:
+            self.appearance.check(channels)
         if len(self.values) not in (0, channels):
             raise ValueError(f"domain.values: needs a range for each of {channels} channels, got {self.values}")
         axes = {0, 3} if kind == "volume" else {0}
@@ -275,6 +312,8 @@ def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
     words = {**_ADDED, **document}
     if isinstance(words["domain"], dict):
         words["domain"] = {**encode(Domain()), **words["domain"]}
+        if isinstance(appearance := words["domain"].get("appearance"), dict):
+            words["domain"]["appearance"] = {**encode(Appearance()), **appearance}
     return words
 
 

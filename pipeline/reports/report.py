@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.archive.ledger import LEDGER_NAME
@@ -14,9 +15,9 @@ from pipeline.jobs.job import Job
 from pipeline.reports.archive import archive_page, folder_of_thumbnails
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, check_free, write_page
-from pipeline.reports.scene import scene_page
+from pipeline.reports.scene import ScenePage, scene_page
 from pipeline.reports.thumbnails import check_shards
-from pipeline.reports.volume import volume_page
+from pipeline.reports.volume import VolumePage, volume_page
 from pipeline.runs.report import Report
 
 DEFAULTS = ReportOptions()
@@ -69,7 +70,17 @@ def report_run(
         return write_report(ledger, options=ReportOptions(hash_names=hash_names, overwrite=overwrite))
     if made.output is None or made.missing:
         return None
-    return write_report(made.output, options=ReportOptions(job.input, volume=job.volume, overwrite=overwrite))
+    target = default_output(Path(made.output))
+    page = _page(Path(made.output), ReportOptions(image=job.input, volume=job.volume))
+    write_page(target, replace(page, values=_with_domain(page.values, made)), overwrite=overwrite)
+    return target
+
+
+def _with_domain(page: ScenePage | VolumePage, made: Report) -> ScenePage | VolumePage:
+    """Return what a page says, and in what its input is far from what the model was trained on."""
+    notes = tuple(f"{remark.message[:1].upper()}{remark.message[1:]} ({remark.rule})." for remark in made.warnings)
+    distance = () if made.distance is None else (("distance from the training data", f"{made.distance:.2f}"),)
+    return replace(page, notes=(*notes, *page.notes), facts=(*page.facts, *distance))
 
 
 def is_archive(path: Path) -> bool:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import product
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.engine import Pixels
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.orientation import canonical
 from pipeline.io.raster.clipped import ClippedSource
 from pipeline.io.raster.placement import HOW_TO_PLACE, ground_spacing
-from pipeline.models.card import Card, Range
+from pipeline.models.card import Appearance, Card, Range
+from pipeline.models.inference.unlikeness import Unlikeness, unlikeness_of
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.report import Remark
+from pipeline.sources.appearance import finer_by, looks_of, sampled
 
 RESOLUTION, SPACING, VIEW = 1.25, 3.0, 1.5
 """Factors beyond the range of a card from which a pixel, a voxel or a whole volume is far from it."""
@@ -33,35 +36,75 @@ REFUSED, TOLD = 0.5, 0.05
 """Shares of sampled values beyond the range of a card from which an input is refused, or told."""
 TINY, SMALL = 0.02, 0.05
 """Shares of the largest value of a card below which nearly all values are refused, if they are real, or told."""
-_PLACES, _SIDE = 3, 256
-"""Places of a sample along each side, and the cells of a side of each."""
+_PLACES = 3
+"""Samples of a scene along each side."""
+UNLIKE = 1.5
+"""Distance of how values look, in units of that of training inputs from each other, from which it is told."""
 _HOW_TO_SCALE = (
     "bring them to that range with --scale and --offset, or say with --scale 1 that they are meant as they are"
 )
 
 
+@dataclass(frozen=True)
+class DomainComparison:
+    """In what an input is far from what its models were trained on."""
+
+    remarks: tuple[Remark, ...]
+    distance: float | None
+    """How far its values look from those of the training, see `Unlikeness`; the largest of several models."""
+
+
 def remarks_on(prepared: PreparedJob, *, refuse: bool = True) -> tuple[Remark, ...]:
-    """Return in what an input is far from what its models were trained on.
+    """Return the remarks of `compare_domain`."""
+    return compare_domain(prepared, refuse=refuse).remarks
+
+
+def compare_domain(prepared: PreparedJob, *, refuse: bool = True) -> DomainComparison:
+    """Compare an input with what its models were trained on.
 
     Raises:
         InputError: It is to be refused, more than half of a channel's values are outside of those that the model was
             trained on, or they are real and tiny beside those, and the user gives no scale.
 
     """
-    return tuple(remark for member in prepared.members for remark in _of_model(prepared, member.card, refuse=refuse))
+    found = [_of_model(prepared, member.card, refuse=refuse) for member in prepared.members]
+    distances = [one.distance for one in found if one.distance is not None]
+    return DomainComparison(tuple(remark for one in found for remark in one.remarks), max(distances, default=None))
 
 
-def _of_model(prepared: PreparedJob, card: Card, *, refuse: bool) -> Iterator[Remark]:
-    yield from (_of_scene if prepared.grid.is_scene else _of_volume)(card, prepared.grid)
-    yield from _of_values(prepared, card, refuse=refuse)
+def _of_model(prepared: PreparedJob, card: Card, *, refuse: bool) -> DomainComparison:
+    remarks = list((_of_scene if prepared.grid.is_scene else _of_volume)(card, prepared.grid))
+    domain, unlike = card.domain, None
+    if domain is not None and (domain.values or domain.appearance is not None):
+        finer = finer_by(card.spacing, prepared.views[0].spacing) if prepared.grid.is_scene else 1
+        samples = _samples(prepared, finer)
+        remarks += _of_values(prepared, card, samples, refuse=refuse)
+        unlike = None if domain.appearance is None else _unlikeness(samples, domain.appearance, finer)
+    if unlike is not None and unlike.distance > UNLIKE:
+        remarks.append(_of_appearance(card, unlike))
+    return DomainComparison(tuple(remarks), None if unlike is None else round(unlike.distance, 3))
 
 
-def _of_values(prepared: PreparedJob, card: Card, *, refuse: bool) -> Iterator[Remark]:
+def _unlikeness(samples: Sequence[Pixels], appearance: Appearance, finer: int) -> Unlikeness | None:
+    looks = looks_of(samples, finer)
+    return None if looks is None else unlikeness_of(looks, appearance)
+
+
+def _of_appearance(card: Card, unlike: Unlikeness) -> Remark:
+    return Remark(
+        "appearance",
+        f"values do not look like those that the model {card.name} was trained on, most of all the {unlike.measure} of "
+        f"{card.channels[unlike.channel]} ({unlike.distance:.1f} times as far as its inputs are from each other); look "
+        "at the mask before you use it, or train on such inputs",
+    )
+
+
+def _of_values(prepared: PreparedJob, card: Card, samples: Sequence[Pixels], *, refuse: bool) -> Iterator[Remark]:
     """Yield a remark on the channel whose sampled values are the farthest from those of the model."""
     domain = card.domain
     if domain is None or not domain.values or card.normalization.by_input:
         return
-    by_channel = zip(card.channels, _sampled(prepared), domain.values, strict=True)
+    by_channel = zip(card.channels, _values_of(samples), domain.values, strict=True)
     found = [fault for channel, values, trained in by_channel if (fault := _fault(channel, values, trained))]
     for fault in sorted(found, key=lambda fault: not fault.grave)[:1]:
         message = f"{fault.shown}; {_HOW_TO_SCALE}"
@@ -161,29 +204,23 @@ def _fault(channel: str, values: NDArray[Any], trained: Range) -> _Fault | None:
     return _Fault(real and largest < TINY, shown) if largest < SMALL else None
 
 
-def _sampled(prepared: PreparedJob) -> list[NDArray[Any]]:
-    """Return valid, finite values other than 0 of each channel, from all over an input or the middle of a stream."""
+def _samples(prepared: PreparedJob, finer: int) -> list[Pixels]:
+    """Return samples from all over an input, or from the middle of a stream."""
     source, region = prepared.reading.open(prepared.input), prepared.region
     whole = Box.whole(source.grid.shape)
     within = whole if region is None else region.within(whole)
-    parts: list[list[NDArray[Any]]] = [[] for _ in range(source.channels)]
     with closing(source if region is None else ClippedSource(source, region)) as clipped:
-        for box in _sample_boxes(within, 1 if source.info.sequential else _PLACES):
-            pixels = clipped.read(box)
-            for plane, seen in zip(pixels.values, parts, strict=True):
-                values = plane.ravel() if pixels.valid is None else plane[pixels.valid]
-                seen.append(values[np.isfinite(values) & (values != 0)])
+        return sampled(clipped, within, _PLACES, finer)
+
+
+def _values_of(samples: Sequence[Pixels]) -> list[NDArray[Any]]:
+    """Return the valid, finite values other than 0 of each channel."""
+    parts: list[list[NDArray[Any]]] = [[] for _ in samples[0].values]
+    for pixels in samples:
+        for plane, seen in zip(pixels.values, parts, strict=True):
+            values = plane.ravel() if pixels.valid is None else plane[pixels.valid]
+            seen.append(values[np.isfinite(values) & (values != 0)])
     return [np.concatenate(seen) for seen in parts]
-
-
-def _sample_boxes(within: Box, places: int) -> Iterator[Box]:
-    sides = (*(1,) * (len(within.shape) - 2), _SIDE, _SIDE)
-    for place in product(range(places), repeat=len(sides)):
-        start = [
-            first + max(0, length * (2 * at + 1) // (2 * places) - side // 2)
-            for first, length, side, at in zip(within.start, within.shape, sides, place, strict=True)
-        ]
-        yield Box(tuple(start), tuple(at + side for at, side in zip(start, sides, strict=True))).clip(within)
 
 
 def _size(lengths: Sequence[float]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HELD = "held"
 """Code of items that another run is working on."""
-Rule = Literal["value-range", "ground-resolution", "voxel-spacing", "field-of-view", "unknown-units"]
+Rule = Literal["value-range", "ground-resolution", "voxel-spacing", "field-of-view", "unknown-units", "appearance"]
 """Rules by which an input may be far from what a model was trained on; docs/concepts/domain.md explains each."""
 
 
@@ -54,6 +54,9 @@ class Report:
     """Share of the patches that were not computed, because the same values had been seen before; None with workers."""
     warnings: tuple[Remark, ...] = ()
     """In what the input is far from what the model was trained on."""
+    distance: float | None = None
+    """How far values look from those of the training, in units of how far its inputs are from each other; None where
+    the model does not know what those look like."""
 
     @property
     def mask(self) -> MaskFile | None:

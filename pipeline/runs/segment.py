@@ -29,7 +29,7 @@ from pipeline.io.mask_files import damage_of
 from pipeline.io.versions import check_unchanged
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.begun import begun_fingerprint, differs, with_begun_features, with_begun_numerics
-from pipeline.runs.domain import remarks_on
+from pipeline.runs.domain import DomainComparison, compare_domain
 from pipeline.runs.fork_server import expect_workers
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
@@ -45,7 +45,7 @@ from pipeline.runs.publish import (
     has_failed_patches,
     publish,
 )
-from pipeline.runs.report import Remark, Report
+from pipeline.runs.report import Report
 from pipeline.runs.shared_workers import SharedWorkers
 from pipeline.runs.staging import stage_and_count
 from pipeline.runs.stoppable import StoppableSource
@@ -104,7 +104,7 @@ def segment_in(run: RunContext, job: Job) -> Report:
         return _skipped(prepared)
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
-    warnings = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
+    domain = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
     with output_lock(prepared.work, prepared.output):
         prepared, done = _look(prepared, resources, ledger)
         if done:
@@ -130,20 +130,21 @@ def segment_in(run: RunContext, job: Job) -> Report:
         seam_index=figures.get(SEAMS),
         disagreement=figures.get(MODELS),
         repeated=counter.share,
-        warnings=warnings,
+        warnings=domain.remarks,
+        distance=domain.distance,
     )
 
 
-def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> tuple[Remark, ...]:
+def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> DomainComparison:
     """Note how the input is read and in what it is far from what the model was trained on, and return the latter."""
-    warnings = remarks_on(prepared, refuse=refuse)
-    for remark in warnings:
+    found = compare_domain(prepared, refuse=refuse)
+    for remark in found.remarks:
         run.observer.note(str(remark))
     if prepared.job.bands is None and prepared.reading.bands is not None:
         run.observer.note(f"bands chosen by name: {', '.join(prepared.channel_descriptions)}")
     if told := prepared.catalog_description:
         run.observer.note(told)
-    return warnings
+    return found
 
 
 def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:

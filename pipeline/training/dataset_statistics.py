@@ -10,12 +10,14 @@ import numpy as np
 
 from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
-from pipeline.geometry import Grid
+from pipeline.geometry import Box, Grid
 from pipeline.geometry.orientation import canonical, turned_grid
 from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing, ground_spacing
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Domain, Normalization, Range
 from pipeline.models.inference.fit import Scaling
+from pipeline.models.inference.unlikeness import appearance_of
+from pipeline.sources.appearance import Look, finer_by, looks_of, sampled
 from pipeline.sources.passes import slabs
 from pipeline.sources.percentiles import stretch
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics, MomentAccumulator
@@ -24,6 +26,8 @@ from pipeline.training.config import Training
 from pipeline.training.items import Item, open_pair
 
 Numbers = tuple[float, ...]
+_PLACES = 5
+"""Samples of a scene along each side."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class ItemStatistics:
     """Lowest and highest value of each channel, for a model that does not scale each input by itself."""
     ground: tuple[float, float] | None = None
     """Height and width in meters of a pixel of a scene; None where they are unknown."""
+    looks: Look | None = None
+    """What samples of its values look like; None where they say nothing."""
 
 
 def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemStatistics, ...]:
@@ -121,7 +127,8 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
         if how.normalization == "zscore":
             own = InputStatistics.of_moments(moments)
         ground = _ground(training, item, image.grid)
-        return ItemStatistics(item, reading, image.grid, class_counts, own, moments, ranges, ground)
+        looks = _looks(training, image, ground)
+        return ItemStatistics(item, reading, image.grid, class_counts, own, moments, ranges, ground, looks)
     finally:
         image.close()
         labels.close()
@@ -162,6 +169,12 @@ def _ranges(image: Source) -> tuple[Range, ...]:
     return tuple((low, high) if low <= high else (0.0, 0.0) for low, high in found)
 
 
+def _looks(training: Training, image: Source, ground: tuple[float, float] | None) -> Look | None:
+    """Return the looks of samples from all over an image, in pixels of about the model's size."""
+    finer = finer_by(training.samples.spacing if training.kind == "scene" else None, ground)
+    return looks_of(sampled(image, Box.whole(image.grid.shape), _PLACES, finer), finer)
+
+
 def _ground(training: Training, item: Item, grid: Grid) -> tuple[float, float] | None:
     """Return the size of a scene's pixels in meters on the ground, which a spacing of the samples needs."""
     if training.kind == "volume":
@@ -183,12 +196,15 @@ def domain_of(training: Training, statistics: Sequence[ItemStatistics]) -> Domai
     """
     items = [found for found in statistics if found.item.part == "train"]
     values = tuple(_range_of(*zip(*ranges, strict=True)) for ranges in zip(*(one.ranges for one in items), strict=True))
+    looks = [found.looks for found in items if found.looks is not None]
+    appearance = appearance_of(looks, normalization_of(training, statistics))
     if training.kind == "scene":
-        return Domain(values, _resolution(training, [one.ground for one in items if one.ground is not None]))
+        resolution = _resolution(training, [one.ground for one in items if one.ground is not None])
+        return Domain(values, resolution, appearance=appearance)
     turned = [turned_grid(one.grid, *canonical(one.grid, orientation=training.samples.orientation)) for one in items]
     spacings = zip(*(grid.spacing[::-1] for grid in turned), strict=True)
     views = zip(*(np.multiply(grid.spacing, grid.shape)[::-1].tolist() for grid in turned), strict=True)
-    return Domain(values, None, tuple(map(_range_of, spacings)), tuple(map(_range_of, views)))
+    return Domain(values, None, tuple(map(_range_of, spacings)), tuple(map(_range_of, views)), appearance)
 
 
 def _resolution(training: Training, found: Sequence[tuple[float, float]]) -> Range | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.models.card import Appearance, Domain
+from pipeline.models.store import load_model, save_model
 from tests.reports.test_scene import layers_of, text_of
 from tests.support.inputs import pixels, put_scene
 
@@ -31,6 +36,19 @@ def test_one_scene_has_its_page_beside_its_mask(scenes, models, tmp_path):
     assert "seam index 0." in text_of(page)
     assert "overlap.0 32" in text_of(page) or "overlap 32, 24" in text_of(page)
     assert call(*words, "--report").exit_code == 0, "the page of a mask that is there is written again"
+
+
+def test_the_page_tells_in_what_the_input_is_unlike_the_training(scenes, models, tmp_path):
+    model = load_model(models / "scene")
+    known = Domain(values=((0.0, 9.0),) * 2, appearance=Appearance(level=((500.0, 10.0),) * 2, usual=1.0))
+    save_model(tmp_path / "model", replace(model.card, domain=known), model.network)
+    ended = call("--input", scenes[0], "--model", tmp_path / "model", "--scale", 1, "--report", "--json")
+    assert ended.exit_code == 0, ended.stderr
+    (item,) = json.loads(ended.stdout)["items"]
+    assert [remark["rule"] for remark in item["warnings"]] == ["value-range", "appearance"]
+    page = text_of(scenes[0].with_name("alpaca_mask_report.html"))
+    assert "Values do not look like those that the model scene was trained on" in page
+    assert f"distance from the training data {item['distance']:.2f}" in page
 
 
 def test_the_command_of_a_page_names_all_models(scenes, models, tmp_path):

@@ -12,14 +12,18 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.engine import Pixels
 from pipeline.errors import InputError, Interrupted
 from pipeline.jobs.job import Job
 from pipeline.models.card import Domain
 from pipeline.models.catalogue import load_card
-from pipeline.models.store import save_model
+from pipeline.models.inference.unlikeness import appearance_of
+from pipeline.models.store import load_model, save_model
+from pipeline.runs.domain import UNLIKE
 from pipeline.runs.plan import plan
 from pipeline.runs.segment import segment
-from tests.support.inputs import SCENE_CARD, VOLUME_CARD, pixels, put_scene, put_volume, undecided
+from pipeline.sources.appearance import looks_of
+from tests.support.inputs import SCENE_CARD, VOLUME_CARD, contents, pixels, put_scene, put_volume, undecided
 from tests.support.model_cases import network_of
 from tests.support.observers import Callbacks
 
@@ -186,6 +190,51 @@ def test_a_run_that_was_begun_goes_on_whatever_its_values(models, tmp_path):
         card.write_text(words)
     assert (tmp_path / "m.tif.partial").exists()
     assert [remark.rule for remark in segment(job).warnings] == ["value-range"]
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory):
+    """A model that knows what the values of `pixels` look like."""
+    known = appearance_of(
+        [looks_of([Pixels(pixels((2, 64, 64), seed), None)]) for seed in range(8)], SCENE_CARD.normalization
+    )
+    folder = tmp_path_factory.mktemp("knowing")
+    card = replace(SCENE_CARD, name="knowing", domain=Domain(appearance=known))
+    save_model(folder / "model", card, undecided(network_of(card.network)))
+    return str(folder / "model")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (pixels((2, 64, 64), 50), False),
+        (np.random.default_rng(0).integers(100, 104, (2, 64, 64)).astype(np.uint8), True),
+        (np.zeros((2, 64, 64), np.uint8), False),
+    ],
+    ids=["alike", "unlike", "nothing"],
+)
+def test_values_that_look_unlike_the_training_are_told_with_a_figure(knowing, values, told, tmp_path):
+    path = scene_at(tmp_path / "s.tif", 0.5, values)
+    job, lines = Job(str(path), tmp_path / "m.tif", knowing), []
+    remarks = plan(job, probe=False).warnings
+    assert [remark.rule for remark in remarks] == ["appearance"] * told
+    if not values.any():
+        return
+    report = segment(job, observer=Callbacks(note=lines.append))
+    assert report.warnings == remarks
+    assert (report.distance > UNLIKE) == told
+    assert [line for line in lines if "(appearance)" in line] == [str(remark) for remark in remarks]
+
+
+def test_how_values_look_changes_no_byte(knowing, tmp_path):
+    path = scene_at(tmp_path / "s.tif", 0.5)
+    segment(Job(str(path), tmp_path / "a" / "m.tif", knowing))
+    card = load_card(knowing)
+    plain = load_model(knowing)
+    save_model(tmp_path / "plain", replace(card, domain=None), plain.network)
+    report = segment(Job(str(path), tmp_path / "b" / "m.tif", str(tmp_path / "plain")))
+    assert contents(tmp_path / "a" / "m.tif") == contents(tmp_path / "b" / "m.tif")
+    assert report.distance is None
 
 
 @pytest.mark.parametrize(("name", "said"), [("landcover", (0.3, 1.0)), ("hippocampus", None)])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError, RequestError
 from pipeline.models.inference.fit import Scaling
+from pipeline.sources.appearance import MEASURES
 from pipeline.training.class_counts import count_classes
 from pipeline.training.config import Augmentation
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, cells_per_pixel, close_all
@@ -372,3 +373,12 @@ def test_a_spacing_is_meters_on_the_ground_whatever_the_units_of_the_system(tmp_
     assert cells_per_pixel(training, entry, entry.grid) == pytest.approx((2, 2), rel=1e-5)
     with pytest.raises(InputError, match=r"scene0\.tif: the size of its pixels on the ground is unknown"):
         collect_statistics(training, find_items(training.data, tmp_path / "none"))
+
+
+def test_the_domain_knows_what_values_look_like(scenes, volumes):
+    known = domain(SCENES, scenes).appearance
+    assert [len(getattr(known, name)) for name in MEASURES] == [2] * 5
+    assert known.usual > 0
+    assert known.level[0][0] == pytest.approx(95, abs=25)
+    assert domain(VOLUMES, volumes).appearance.level == (), "each volume is scaled by itself"
+    assert domain(VOLUMES, volumes).appearance.agreement == ()

@@ -258,6 +258,8 @@ def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *,
         sys.stdout.write(_summary(overall) + "\n")
         if overall.calibration is not None:
             sys.stdout.write(_calibration(overall.calibration) + "\n")
+        if overall.resolutions is not None:
+            print_table(_resolution_table(overall))
         if len(evaluation.items) > 1:
             print_table(_item_table(evaluation, shown))
 
@@ -306,6 +308,16 @@ def _summary(overall: Overall) -> str:
     if overall.megapixels_per_second is not None:
         parts.append(f"segmented in {overall.seconds:.1f} s, {overall.megapixels_per_second:.2f} Mpx/s")
     return ", ".join(parts)
+
+
+def _resolution_table(overall: Overall) -> Table:
+    """Return a table of IoU by the size of pixels."""
+    table = table_of("pixels", "m", *(entry.name for entry in overall.classes), "mean")
+    for one in overall.resolutions or ():
+        ground = "" if one.ground is None else " to ".join(dict.fromkeys(f"{side:.3g}" for side in one.ground))
+        figures = (*(one.classes[entry.name] for entry in overall.classes), one.figures["mean_iou"])
+        table.add_row(f"x {one.factor:g}", ground, *(_figure(each.value) for each in figures))
+    return table
 
 
 def _calibration(found: Calibration) -> str:

@@ -56,12 +56,21 @@ def index_slabs(files: OpenPair, index: ClassIndex, *, cells: int = SLAB_CELLS) 
     """
     lookup = index.lookup
     for box in _boxes(files, cells):
-        values, labelled = _labels(files, box, 1, index.ignore)
-        truth = _indexed(files.pair, "truth", values, labelled, lookup, index)
-        values, observed = _labels(files, box, 0, index.ignore)
-        prediction = _indexed(files.pair, "prediction", values, observed & labelled, lookup, index)
-        prediction[labelled & ~observed] = index.missed
-        yield np.stack([truth, prediction])
+        yield _indices(files, index, box, lookup)
+
+
+def index_box(files: OpenPair, index: ClassIndex, box: Box) -> ClassIndices:
+    """Indices `(2, *box.shape)` of truth and prediction in a box."""
+    return _indices(files, index, box, index.lookup)
+
+
+def _indices(files: OpenPair, index: ClassIndex, box: Box, lookup: ClassIndices) -> ClassIndices:
+    values, labelled = _labels(files, box, 1, index.ignore)
+    truth = _indexed(files.pair, "truth", values, labelled, lookup, index)
+    values, observed = _labels(files, box, 0, index.ignore)
+    prediction = _indexed(files.pair, "prediction", values, observed & labelled, lookup, index)
+    prediction[labelled & ~observed] = index.missed
+    return np.stack([truth, prediction])
 
 
 def truth_indices(pair: UnpredictedPair, truth: OpenTruth, box: Box, index: ClassIndex) -> ClassIndices:

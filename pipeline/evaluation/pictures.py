@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
 from html import escape
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Source
-from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, ClassIndices, index_slabs
+from pipeline.evaluation.charts import reliability_svg, resolution_svg
+from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, ClassIndices, index_box, index_slabs
 from pipeline.evaluation.pairs import Pair, open_pair
-from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked
+from pipeline.evaluation.result import Evaluation, ItemResult, Overall, ranked, summary_of
 from pipeline.files.atomic import atomic_write
 from pipeline.files.visible import visible
 from pipeline.geometry import Box
@@ -33,30 +35,100 @@ Picture = NDArray[np.uint8]
 _SIDE = 512
 """Most pixels along a side of a panel, and least along the longer one: small items are enlarged."""
 _GAP = 8
+FAILURE, _FAILURES, _CHIP = "failure", 6, 256
+"""Beginning of the names of pictures of parts that are wrong, most of them, and cells of a side of a scene's."""
 _RIGHT, _WRONG, _MISSED, _LEFT_OUT = (225, 225, 225), (200, 30, 30), (30, 30, 30), (255, 255, 255)
 _CELL, _HEAD, _LETTER = 64, 24, 7
 """Pixels of the matrix: a cell, a line of text, and a letter."""
 
 
 def draw_pictures(evaluation: Evaluation, pairs: Sequence[Pair], folder: Path) -> list[Path]:
-    """Write `confusion.svg` and a picture of the best, the middle and the worst pair into `folder`; returns the files.
+    """Write charts, and pictures of the best, the middle and the worst pair and of failures, into `folder`.
 
     A picture shows, from left to right: the image where it is known, the truth, the prediction, and where they agree
     (light), differ (red), where nothing was predicted (black) and what was not counted (white), with a caption over
     each and the names of the colors below. Of a volume it shows the slice with the most labelled voxels, upright, with
-    its number and letters for the sides of the body. Raises OutputError.
+    its number and letters for the sides of the body. Failures are the parts with most wrong cells, see `find_failures`.
+    Returns the files. Raises OutputError.
     """
-    matrix = folder / "confusion.svg"
-    with atomic_write(matrix) as draft:
-        draft.write_text(confusion_svg(evaluation.overall), encoding="utf-8")
-    made = [matrix]
-    overall = evaluation.overall
+    overall, made = evaluation.overall, []
+    for name, text in _charts(overall):
+        made.append(folder / name)
+        with atomic_write(made[-1]) as draft:
+            draft.write_text(text, encoding="utf-8")
     classes = tuple(LabelClass(entry.value, entry.name, entry.color) for entry in overall.classes)
+    index = ClassIndex(classes, overall.settings["ignore"])
     for rank, item in _chosen(ranked(evaluation)).items():
         pair = next(pair for pair in pairs if pair.prediction == item.prediction)
         made.append(folder / f"{rank}_{stem_of(pair.prediction)}.png")
-        write_png(made[-1], _panels(pair, ClassIndex(classes, overall.settings["ignore"])).transpose(2, 0, 1))
+        write_png(made[-1], _panels(pair, index).transpose(2, 0, 1))
+    for number, failure in enumerate(find_failures(pairs, index), 1):
+        made.append(folder / f"{FAILURE}_{number}_{stem_of(failure.pair.prediction)}.png")
+        write_png(made[-1], _failure_panels(failure, index).transpose(2, 0, 1))
     return made
+
+
+def _charts(overall: Overall) -> Iterator[tuple[str, str]]:
+    """Yield the charts of what was measured, by the name of their file."""
+    yield "confusion.svg", confusion_svg(overall)
+    recorded = summary_of(overall)
+    if "calibration" in recorded:
+        yield "reliability.svg", reliability_svg(recorded["calibration"])
+    if "resolutions" in recorded:
+        yield (
+            "resolutions.svg",
+            resolution_svg(recorded["resolutions"], {entry.name: entry.color for entry in overall.classes}),
+        )
+
+
+class Failure(NamedTuple):
+    """A part of a pair where the prediction errs much."""
+
+    pair: Pair
+    box: Box
+    wrong: int
+    """Counted cells that are wrong or not predicted."""
+
+
+def find_failures(pairs: Sequence[Pair], index: ClassIndex) -> list[Failure]:
+    """Return the parts with most wrong cells, worst first: chips of a scene or slices of a volume.
+
+    There are at most `_FAILURES`, and of one pair at most two, unless there are few pairs.
+    """
+    each = max(2, ceil(_FAILURES / len(pairs)))
+    found = [failure for pair in pairs for failure in nlargest(each, _errors(pair, index), key=lambda one: one.wrong)]
+    return sorted(found, key=lambda one: -one.wrong)[:_FAILURES]
+
+
+def _errors(pair: Pair, index: ClassIndex) -> Iterator[Failure]:
+    """Yield the parts of a pair that have a wrong cell, in order, reading slabs."""
+    with open_pair(pair) as files:
+        shape, done = files.grid.shape, 0
+        sides = (_CHIP, _CHIP) if files.grid.is_scene else (1, *shape[1:])
+        counts = np.zeros([ceil(length / side) for length, side in zip(shape, sides, strict=True)], np.int64)
+        for truth, prediction in index_slabs(files, index):
+            first, *others = np.nonzero((truth != prediction) & (truth != UNCOUNTED))
+            places = [at // side for at, side in zip((first + done, *others), sides, strict=True)]
+            blocks = np.ravel_multi_index(places, counts.shape)
+            counts += np.bincount(blocks, minlength=counts.size).reshape(counts.shape)
+            done += len(truth)
+    for place in np.argwhere(counts):
+        start = tuple(int(at) * side for at, side in zip(place, sides, strict=True))
+        box = Box(start, tuple(at + side for at, side in zip(start, sides, strict=True))).clip(Box.whole(shape))
+        yield Failure(pair, box, int(counts[tuple(place)]))
+
+
+def _failure_panels(failure: Failure, index: ClassIndex) -> Picture:
+    box, pair = failure.box, failure.pair
+    with open_pair(pair) as files:
+        display = None if files.grid.is_scene else display_of(files.grid)
+        indices = index_box(files, index, box)
+    if display is not None:
+        return _row(pair, indices[:, 0], index, box, display)
+    rows, columns = (f"{start}:{stop}" for start, stop in zip(box.start, box.stop, strict=True))
+    head = f"{stem_of(pair.prediction)}, rows {rows}, columns {columns}: {failure.wrong:,} wrong cells"
+    panels = _row(pair, indices, index, box, None)
+    return np.concatenate([line(panels.shape[1], head), panels])
 
 
 def confusion_svg(overall: Overall) -> str:
@@ -117,13 +189,26 @@ def _panels(pair: Pair, index: ClassIndex) -> Picture:
             whole = np.concatenate(list(index_slabs(files, index)), axis=1)
             at = _fullest(whole[0], index.classes)
             indices = whole[:, at, ::step, ::step]
+    image = None if pair.image is None else _seen(pair.image, at, step)
+    return _beside_image(image, indices, index, at, display)
+
+
+def _row(pair: Pair, indices: ClassIndices, index: ClassIndex, box: Box, display: Display | None) -> Picture:
+    """Return the panels of a part of a pair."""
+    image = None if pair.image is None else _seen_in(pair.image, box)
+    return _beside_image(image, indices, index, None if display is None else box.start[0], display)
+
+
+def _beside_image(
+    image: Picture | None, indices: ClassIndices, index: ClassIndex, at: int | None, display: Display | None
+) -> Picture:
+    """Return image, truth, prediction and differences side by side, with captions and a legend."""
     pictures = {
+        **({} if image is None else {"image": image}),
         "truth": _painted(indices[0], index),
         "prediction": _painted(indices[1], index),
         "differences": _verdict(indices, index),
     }
-    if pair.image is not None:
-        pictures = {"image": _seen(pair.image, at, step), **pictures}
     whole = _beside([_captioned(picture, name, at, display) for name, picture in pictures.items()])
     return np.concatenate([whole, legend(_legend_entries(index), whole.shape[1])])
 
@@ -191,6 +276,20 @@ def _seen(path: str, at: int | None, step: int) -> Picture:
         values = _values(source, at, step)
     finally:
         source.close()
+    return _shown(values)
+
+
+def _seen_in(path: str, box: Box) -> Picture:
+    """Return a part of a scene or a slice of a volume as `_seen` shows it."""
+    source = open_source(path, affine="sform")
+    try:
+        values = source.read(box).values[:3]
+    finally:
+        source.close()
+    return _shown(values if values.ndim == 3 else values[:, 0])
+
+
+def _shown(values: NDArray[Any]) -> Picture:
     values = values if values.dtype == np.uint8 else np.stack([_stretched(plane) for plane in values])
     return (values if len(values) == 3 else np.repeat(values[:1], 3, axis=0)).transpose(1, 2, 0)
 

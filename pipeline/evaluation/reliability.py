@@ -24,7 +24,8 @@ def probabilities(scores: NDArray[np.float32], temperature: float | None) -> NDA
     if temperature is None:
         return scores.astype(np.float64)
     shares: NDArray[np.float64] = np.exp((scores.astype(np.float64) - scores.max(0)) / temperature)
-    return shares / shares.sum(0)
+    shares /= shares.sum(0)
+    return shares
 
 
 def reliability_counts(shares: NDArray[np.float64], truth: ClassIndices, index: ClassIndex) -> Counts:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline.decoding import Meaning
-from pipeline.decoding.readers import ONE_OR_SEVERAL, TEXTS, WHOLES
+from pipeline.decoding.readers import NUMBERS, ONE_OR_SEVERAL, TEXTS, WHOLES
 from pipeline.errors import RequestError
+
+_FINEST, _COARSEST = 0.125, 64.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,20 @@ class Measures:
         ),
     ] = False
 
+    resolutions: Annotated[
+        tuple[float, ...],
+        NUMBERS,
+        Meaning(
+            "Also evaluate scenes with pixels of other sizes, given as multiples of their own: 0.5,1,2,4.", unset="none"
+        ),
+    ] = ()
+
     def __post_init__(self) -> None:
+        if any(not _FINEST <= factor <= _COARSEST for factor in self.resolutions):
+            told = ",".join(f"{factor:g}" for factor in self.resolutions)
+            raise RequestError(
+                f"--resolutions {told}: must be multiples of the size of a pixel, from {_FINEST:g} to {_COARSEST:g}"
+            )
         for name in ("tolerance", "boundary", "bootstrap", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise RequestError(f"--{name} {getattr(self, name)}: must be 0 or more, and finite")

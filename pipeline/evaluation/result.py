@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -27,9 +27,10 @@ class Estimate:
     high: float | None
 
 
-def estimate(value: Any, around: Sequence[Any]) -> Estimate:  # noqa: ANN401  (numbers of NumPy)
+def estimate(value: Any, around: Iterable[Any]) -> Estimate:  # noqa: ANN401  (numbers of NumPy)
     """Return a figure with the ends of its interval; NaN is not defined."""
-    return Estimate(plain_number(value), *(plain_number(end) for end in around))
+    low, high = map(plain_number, around)
+    return Estimate(plain_number(value), low, high)
 
 
 def plain_number(value: Any) -> float | None:  # noqa: ANN401  (a number of NumPy)
@@ -70,6 +71,20 @@ class Calibration:
     now: Reliability
     before: Reliability | None
     """Without the temperature; None: it is 1."""
+
+
+@dataclass(frozen=True)
+class AtResolution:
+    """Figures of the same scenes with pixels of another size."""
+
+    factor: float
+    """Side of a pixel, as a multiple of the scene's own."""
+    ground: tuple[float, float] | None
+    """Smallest and largest side of a pixel in meters on the ground; None: unknown."""
+    figures: Mapping[str, Estimate]
+    """Accuracy and mean IoU."""
+    classes: Mapping[str, Estimate]
+    """IoU of each class, by name."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +156,10 @@ class Overall:
     """Ignored values, tolerance, distance, draws and seed."""
     calibration: Annotated[Calibration | None, Meaning("How far probabilities can be trusted.", sparse=True)] = None
     """None: not measured."""
+    resolutions: Annotated[
+        tuple[AtResolution, ...] | None, Meaning("Figures with pixels of other sizes.", sparse=True)
+    ] = None
+    """None: not measured."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,11 @@ def _mean(overall: Overall, name: str) -> float | None:
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """Figures over all items as JSON values, each with its interval: `[value, low, high]`, and None where undefined."""
-    overall = evaluation.overall
+    return summary_of(evaluation.overall)
+
+
+def summary_of(overall: Overall) -> dict[str, Any]:
+    """Return the same of all items together."""
     return {
         "items": overall.items,
         "counted": overall.counted,
@@ -181,6 +204,16 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "classes": {entry.name: _triples(entry.figures) for entry in overall.classes},
         "settings": dict(overall.settings),
         **({} if overall.calibration is None else {"calibration": _calibration(overall.calibration)}),
+        **({} if overall.resolutions is None else {"resolutions": [_resolution(one) for one in overall.resolutions]}),
+    }
+
+
+def _resolution(found: AtResolution) -> dict[str, Any]:
+    return {
+        "factor": found.factor,
+        "ground": None if found.ground is None else [_rounded(side) for side in found.ground],
+        "figures": _triples(found.figures),
+        "classes": {name: {"iou": _triple(one)} for name, one in found.classes.items()},
     }
 
 

@@ -12,9 +12,11 @@ from pipeline.archive.run import segment_all
 from pipeline.errors import RequestError
 from pipeline.evaluation.calibration import LabeledJob, calibrate, measure_calibration
 from pipeline.evaluation.compare import evaluate_pairs
+from pipeline.evaluation.machine import machine_of
 from pipeline.evaluation.pairs import Pair, UnpredictedPair, check_unpredicted, find_pairs, find_unpredicted, read_table
 from pipeline.evaluation.pictures import draw_pictures
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
+from pipeline.evaluation.resolutions import evaluate_resolutions
 from pipeline.evaluation.result import Calibration, Evaluation, summary, write_csv
 from pipeline.jobs.inputs import name_outputs
 from pipeline.jobs.job import Job
@@ -44,7 +46,7 @@ def pairs_of(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[Unpredicted
 
 def _check_segmented(request: EvaluationRequest, option: str) -> None:
     if request.predictions or isinstance(pairs_of(request)[0], Pair):
-        raise RequestError(f"{option}: needs the probabilities of a model; give --input, or --table with images")
+        raise RequestError(f"{option}: is for inputs to segment, not for masks; give --input, or --table with images")
 
 
 def _find(request: EvaluationRequest) -> tuple[Pair, ...] | tuple[UnpredictedPair, ...]:
@@ -102,18 +104,13 @@ def run_evaluation(
         PipelineError: if anything else fails; Interrupted if it is to stop.
 
     """
-    if outputs.record is not None or outputs.calibrate:
-        _check_record(request, "--record" if outputs.record is not None else "--calibrate")
-    if measures.reliability:
-        _check_segmented(request, "--reliability")
+    _check(request, measures, outputs)
     fitted = _calibrated(request, measures, run) if outputs.calibrate else None
     with predictions_for(request, run) as made:
         if not made.pairs:
             return EvaluationOutcome(None, made.failed)
         evaluation = evaluate_pairs(made.pairs, measures, run.observer.step("comparing"))
-        if fitted is not None or measures.reliability:
-            found = fitted or measure_calibration(_labeled(request, made.pairs), measures, run)
-            evaluation = replace(evaluation, overall=replace(evaluation.overall, calibration=found))
+        evaluation = _with_more(evaluation, _labeled(request, made.pairs), measures, run, fitted)
         if outputs.pictures is not None:
             draw_pictures(evaluation, made.pairs, outputs.pictures)
     if not made.kept:
@@ -121,8 +118,36 @@ def run_evaluation(
     if outputs.csv is not None:
         write_csv(evaluation, outputs.csv)
     if outputs.record is not None and isinstance(request.model, str):
-        record_evaluation(request.model, outputs.record, {**dict(request.how), **summary(evaluation)})
+        machine = machine_of(_labeled(request, made.pairs)[0].job, run.resources)
+        record_evaluation(request.model, outputs.record, {**request.how, **summary(evaluation), "machine": machine})
     return EvaluationOutcome(evaluation, made.failed)
+
+
+def _with_more(
+    evaluation: Evaluation,
+    labeled: Sequence[LabeledJob],
+    measures: Measures,
+    run: RunContext,
+    fitted: Calibration | None,
+) -> Evaluation:
+    """Return the evaluation with what else is to be measured, for which inputs are segmented again."""
+    calibration, resolutions = fitted, None
+    if calibration is None and measures.reliability:
+        calibration = measure_calibration(labeled, measures, run)
+    if measures.resolutions:
+        resolutions = evaluate_resolutions(labeled, measures, run)
+    overall = replace(evaluation.overall, calibration=calibration, resolutions=resolutions)
+    return replace(evaluation, overall=overall)
+
+
+def _check(request: EvaluationRequest, measures: Measures, outputs: EvaluationOutputs) -> None:
+    """Raise RequestError for what cannot be measured or recorded, before anything is computed."""
+    for option, asked in (("--record", outputs.record is not None), ("--calibrate", outputs.calibrate)):
+        if asked:
+            _check_record(request, option)
+    for option, asked in (("--reliability", measures.reliability), ("--resolutions", bool(measures.resolutions))):
+        if asked:
+            _check_segmented(request, option)
 
 
 def _check_record(request: EvaluationRequest, option: str) -> None:

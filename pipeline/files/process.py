@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _CLOCK = 2.0
 """Seconds by which the start of one process may seem to differ: a clock that is set."""
@@ -49,6 +55,14 @@ def machine() -> str:
 def this_process() -> Process:
     """Return the process that calls."""
     return Process(os.getpid(), machine(), psutil.Process().create_time())
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has held; None where the system does not tell."""
+    if resource is None:
+        return getattr(psutil.Process().memory_info(), "peak_wset", None)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def is_running(number: int) -> bool:

@@ -154,7 +154,7 @@ def test_views_of_a_volume_are_calibrated_together(models, tmp_path, averaging):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--predictions", "a.tif", "--truth", "t.tif", "--reliability"), "--reliability: needs the probabilities"),
+        (("--predictions", "a.tif", "--truth", "t.tif", "--reliability"), "--reliability: is for inputs to segment"),
         (("--predictions", "a.tif", "--truth", "t.tif", "--calibrate"), "--calibrate writes into the card"),
         (
             ("--input", "a.tif", "--truth", "t.tif", "--calibrate"),

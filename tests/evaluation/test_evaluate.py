@@ -23,6 +23,7 @@ from pipeline.errors import InputError, RequestError
 from pipeline.evaluation.compare import counts_of_scene, counts_of_volume, evaluate_pairs
 from pipeline.evaluation.labels import SLAB_CELLS, ClassIndex
 from pipeline.evaluation.pairs import OpenPair, Pair, UnpredictedPair, find_pairs, read_table
+from pipeline.evaluation.pictures import _failure_panels, find_failures
 from pipeline.evaluation.request import Measures
 from pipeline.evaluation.result import ranked
 from pipeline.io.lettering import HEIGHT, legend, line
@@ -447,7 +448,8 @@ def test_the_csv_has_each_class_of_each_item_and_of_all(scenes, tmp_path):
 def test_pictures_show_truth_prediction_and_what_differs(scenes, tmp_path):
     call(*of_scenes(scenes), "--pictures", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"confusion.svg", "best_s0_mask.png", "median_s1_mask.png", "worst_s2_mask.png"}
+    failures = {f"failure_{number}_s{scene}_mask.png" for number, scene in enumerate((2, 1, 0), 1)}
+    assert names == {"confusion.svg", "best_s0_mask.png", "median_s1_mask.png", "worst_s2_mask.png", *failures}
     with rasterio.open(tmp_path / "worst_s2_mask.png") as file:
         picture = file.read()
     with rasterio.open(scenes / "labels/s2_label.tif") as file:
@@ -474,6 +476,38 @@ def test_pictures_show_truth_prediction_and_what_differs(scenes, tmp_path):
     differs = counted & (truth != prediction) & (prediction != 255)
     assert np.array_equal((panels[2].transpose(1, 2, 0) == red).all(2), differs)
     assert np.array_equal((panels[2].transpose(1, 2, 0) == black).all(2), counted & (prediction == 255))
+
+
+def test_failures_are_the_chips_with_most_wrong_cells(tmp_path):
+    """Two of each scene at most, worst first, over the ends of slabs; cells that are not counted are not wrong."""
+    truth = np.zeros((700, 600), np.uint8)
+    predictions = [truth.copy(), truth.copy()]
+    predictions[0][300:320, 520:540] = 1
+    predictions[0][10:60, 300:340] = 2
+    predictions[0][600:603, 0:2] = 255
+    predictions[1][256:300, :8] = 1
+    truth[10:30, 300:340] = 7
+    pairs = [put_pair(tmp_path, truth, prediction, name) for name, prediction in zip("ab", predictions, strict=True)]
+    index = ClassIndex(CLASSES, (7,))
+    found = find_failures([Pair(str(mask), str(path)) for mask, path in pairs], index)
+    assert [(one.box.start, one.wrong, Path(one.pair.prediction).name[0]) for one in found] == [
+        ((0, 256), 30 * 40, "a"),
+        ((256, 512), 20 * 20, "a"),
+        ((256, 0), 44 * 8, "b"),
+        ((512, 0), 6, "a"),
+    ]
+    assert found[1].box.shape == (256, 88)
+    panels = _failure_panels(found[1], index)
+    right = panels[2 * HEIGHT : 2 * HEIGHT + 256 * 2 : 2, -88 * 2 :: 2]
+    assert int((right == (200, 30, 30)).all(2).sum()) == 20 * 20
+
+
+def test_failures_of_volumes_are_slices(tmp_path):
+    pair = volume(tmp_path, cubes((2, 2, 2)), cubes((2, 2, 4)))
+    found = find_failures([Pair(*map(str, pair))], ClassIndex(CLASSES, ()))
+    assert [(one.box.start[0], one.wrong) for one in found] == [(2, 16), (3, 16), (6, 16), (7, 16)]
+    assert found[0].box.shape == (1, 16, 16)
+    assert _failure_panels(found[0], ClassIndex(CLASSES, ())).shape[2] == 3
 
 
 def test_a_large_scene_is_thinned_evenly(tmp_path):

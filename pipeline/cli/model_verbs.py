@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from pipeline.cli.options import WHAT, AsJson, Panel, verb
 from pipeline.errors import RequestError
+from pipeline.files.visible import visible
 from pipeline.jobs.request import Request
 from pipeline.models.importing.options import ImportOptions
 
@@ -17,14 +19,38 @@ from pipeline.models.importing.options import ImportOptions
 @verb
 def models(
     asked: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names or paths of models.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page of one model to write, Markdown (.md) or HTML (.html).")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of `evaluate --pictures`: its pictures are on the page, and charts of a .md are put there.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the packaged models, or show all that the cards of named models say."""
+    """List the packaged models, show all that the cards of named models say, or write the page of one."""
     from pipeline.cli.tables import print_cards, print_models
     from pipeline.models.catalogue import load_card, names
 
+    if page is not None:
+        _write_page(asked, page, pictures, as_json=as_json)
+        return
+    if pictures is not None:
+        raise RequestError("--pictures: are shown on a page; give --page FILE")
     show = print_cards if asked else print_models
     show([load_card(name) for name in asked or names()], as_json=as_json)
+
+
+def _write_page(asked: list[str] | None, page: Path, pictures: Path | None, *, as_json: bool) -> None:
+    from pipeline.reports.model_pages import write_model_page
+
+    if asked is None or len(asked) != 1:
+        raise RequestError("--page: is the page of one model; name it, e.g. `pipeline models landcover --page FILE.md`")
+    written = write_model_page(asked[0], page, pictures)
+    typer.echo(json.dumps({"model": asked[0], "page": str(written)}) if as_json else visible(written))
 
 
 @verb

@@ -35,7 +35,7 @@ class Page:
     values: Any
     """What the template shows, as its `page`."""
     data: Any
-    """What the script shows: JSON values."""
+    """What the script shows: JSON values; None: the page has no script."""
     parts: Sequence[tuple[str, str]] = ()
     """Browser libraries, each with the name of its script."""
     styles: Sequence[tuple[str, str]] = ()
@@ -51,7 +51,8 @@ def write_page(path: Path, page: Page, *, overwrite: bool = False) -> None:
     """
     check_free(path, overwrite=overwrite)
     scripts = [_script(part(library, name).read_text("utf-8")) for library, name in page.parts]
-    scripts.append(_script(_template("shared.js") + _template(f"{page.template}.js")))
+    if page.data is not None:
+        scripts.append(_script(_template("shared.js") + _template(f"{page.template}.js")))
     style = "".join(part(library, name).read_text("utf-8") for library, name in page.styles) + _template("style.css")
     filled = (
         _environment()

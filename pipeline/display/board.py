@@ -161,7 +161,7 @@ class Board:
             now = self.clock()
             if now - self._measured >= _REMEASURED:
                 self._measured, self._used = now, self._memory()
-            states = tuple(item and item.state(now) for item in self._places)
+            states = tuple(None if item is None else item.state(now) for item in self._places)
             share = self._share()
             rate, left = self.meter.rate(now), self._seconds_left(now, share)
             return RunState(self._count, self._ended, self._failed, share, rate, left, self._used, states)

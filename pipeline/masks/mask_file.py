@@ -27,7 +27,7 @@ from pipeline.io.mask import MaskInfo
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.reduced import read_reduced
-from pipeline.masks.areas import PIXELS, SQUARE_METERS, areas, cell_areas
+from pipeline.masks.areas import PIXELS, SQUARE_METERS, areas, ground_of
 from pipeline.masks.paint import UNKNOWN, color_table, paint_labels
 from pipeline.sources.overviews import HasReducedReads
 from pipeline.sources.passes import slabs
@@ -172,7 +172,8 @@ def _estimated(source: Source, step: int, nodata: int) -> dict[int, float]:
         source.grid.axes,
         source.grid.crs,
     )
-    ground = cell_areas(coarse, Box.whole(coarse.shape)) * (1 if source.grid.crs else step * step)
+    whole = Box.whole(coarse.shape)
+    ground = ground_of(coarse, whole).of(whole) * (1 if source.grid.crs else step * step)
     sums = np.bincount(labels.ravel(), ground.ravel())
     return {value: float(sums[value]) for value in np.flatnonzero(sums).tolist() if value != nodata}
 

@@ -69,7 +69,8 @@ def looks_of(samples: Sequence[Pixels], finer: int = 1) -> Look | None:
 
 def look_of(pixels: Pixels) -> Look | None:
     """Return the look of a sample; None if it has too few valid cells other than 0, or a channel of one value."""
-    values = pixels.values.astype(np.float32 if pixels.values.dtype.itemsize <= 4 else np.float64)
+    wide = np.float32 if pixels.values.dtype.itemsize <= 4 else np.float64
+    values: NDArray[np.floating[Any]] = pixels.values.astype(wide)
     seen = is_plausible(pixels.values).all(0) & (pixels.values != 0).any(0)
     if pixels.valid is not None:
         seen &= pixels.valid
@@ -96,7 +97,8 @@ def coarser(pixels: Pixels, finer: int) -> Pixels:
 
 def _spread(cells: NDArray[Any]) -> NDArray[np.float64]:
     mean = cells.mean(1, keepdims=True, dtype=np.float64)
-    return np.sqrt(np.square(cells - mean.astype(cells.dtype)).mean(1, dtype=np.float64))
+    variance: NDArray[np.float64] = np.square(cells - mean.astype(cells.dtype)).mean(1, dtype=np.float64)
+    return np.sqrt(variance)
 
 
 def _differences(values: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def _summary(looks: Sequence[Look], normalization: Normalization) -> Appearance:
     mean = np.mean([each.mean(0) for each in looks], 0)
     spread = np.sqrt(np.mean([((each - mean) ** 2).mean(0) for each in looks], 0))
     left_out = _OF_UNITS if normalization.by_input else ()
-    known = {
+    known: dict[str, Any] = {
         name: tuple((_rounded(m), _rounded(s)) for m, s in zip(means, spreads, strict=True))
         for name, means, spreads in zip(MEASURES, mean, spread, strict=True)
         if name not in left_out and np.isfinite(means).all()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def print_plans(plans: Sequence[Plan], total: Total, price: Price | None = None, *, as_json: bool) -> None:
     """Print plans and what they cost, or `{"items": [...], "total": {...}}`."""
     if as_json:
-        items = [{**asdict(plan), **_cost(plan.seconds, price)} for plan in plans]
-        print_json({"items": items, "total": {**asdict(total), **_cost(total.seconds, price)}})
+        items = [asdict(plan) | _cost(plan.seconds, price) for plan in plans]
+        print_json({"items": items, "total": asdict(total) | _cost(total.seconds, price)})
     elif len(plans) > 1:
         _print_several(plans, total, price)
     else:

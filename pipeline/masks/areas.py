@@ -149,7 +149,8 @@ def _added(sums: Floats, values: NDArray[np.generic], areas: Floats) -> Floats:
     """Return sums with these added one after another, so that they do not depend on how many come at a time."""
     size = len(sums)
     every = np.arange(size, dtype=values.dtype)
-    return np.bincount(np.concatenate([every, values]), np.concatenate([sums, areas]), minlength=size)
+    added = np.bincount(np.concatenate([every, values]), np.concatenate([sums, areas]), minlength=size)
+    return np.asarray(added, np.float64)
 
 
 def _rows(zone: str, counts: NDArray[np.int64], sums: Floats, classes: ClassTable, unit: str) -> list[Area]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from contextlib import closing
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, log2, prod
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def _scene(path: Path, source: Source, info: MaskInfo, nodata: int) -> _Measured
 
 
 def _power(ratio: float) -> int:
-    return 1 << max(0, ceil(np.log2(max(1.0, ratio))))
+    return 1 << ceil(log2(max(1.0, ratio)))
 
 
 def _reduced(source: Source, step: int, nodata: int) -> Labels:

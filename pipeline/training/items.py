@@ -94,7 +94,7 @@ def _check_pair(item: Item, image: Source, label: Source) -> None:
 
 
 def _unlabeled(data: Data, folder: Path) -> list[str]:
-    return find_inputs([_under(folder, pattern) for pattern in data.unlabeled]) if data.unlabeled else []
+    return list(find_inputs([_under(folder, pattern) for pattern in data.unlabeled])) if data.unlabeled else []
 
 
 def _of_pattern(data: Data, folder: Path) -> list[tuple[str, str, Part]]:

@@ -136,7 +136,7 @@ def _seconds(learner: Learner, samples: TrainingPatches, resources: TrainingReso
         image, labels = default_collate([samples[step * batch + number] for number in range(batch)])
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=fast_in_bf16(device)):
             loss = learner.loss_on(Sample(image.to(device), labels.to(device)), network)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         loss.item()  # waits for a GPU

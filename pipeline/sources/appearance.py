@@ -20,6 +20,7 @@ from pipeline.sources.validity import is_plausible
 MEASURES = ("level", "contrast", "roughness", "asymmetry", "agreement")
 """Mean; logarithm of the standard deviation; logarithm of the mean difference of neighbors, in standard deviations;
 mean minus median, likewise; correlation with the mean of the other channels."""
+Reals = NDArray[np.floating[Any]]
 Look = NDArray[np.float64]
 """`(measures, channels)`; NaN where something is not measured: the agreement of a single channel."""
 _SIDE, _DEPTH = 256, 96
@@ -69,8 +70,7 @@ def looks_of(samples: Sequence[Pixels], finer: int = 1) -> Look | None:
 
 def look_of(pixels: Pixels) -> Look | None:
     """Return the look of a sample; None if it has too few valid cells other than 0, or a channel of one value."""
-    wide = np.float32 if pixels.values.dtype.itemsize <= 4 else np.float64
-    values: NDArray[np.floating[Any]] = pixels.values.astype(wide)
+    values: Reals = pixels.values.astype(np.float32 if pixels.values.dtype.itemsize <= 4 else np.float64)
     seen = is_plausible(pixels.values).all(0) & (pixels.values != 0).any(0)
     if pixels.valid is not None:
         seen &= pixels.valid
@@ -95,13 +95,13 @@ def coarser(pixels: Pixels, finer: int) -> Pixels:
     return Pixels(averaged, None if valid is None else np.asarray(valid[cut].reshape(blocks).all((1, 3))))
 
 
-def _spread(cells: NDArray[Any]) -> NDArray[np.float64]:
+def _spread(cells: Reals) -> NDArray[np.float64]:
     mean = cells.mean(1, keepdims=True, dtype=np.float64)
-    variance: NDArray[np.float64] = np.square(cells - mean.astype(cells.dtype)).mean(1, dtype=np.float64)
-    return np.sqrt(variance)
+    found: NDArray[np.float64] = np.sqrt(np.square(cells - mean.astype(cells.dtype)).mean(1, dtype=np.float64))
+    return found
 
 
-def _differences(values: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _differences(values: Reals, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the mean difference of neighboring cells that are both seen, of each channel, over all axes."""
     total, count = np.zeros(len(values)), 0
     for axis in range(seen.ndim):
@@ -123,7 +123,7 @@ def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(values, 1e-6))
 
 
-def _agreement(cells: NDArray[Any]) -> NDArray[np.float64]:
+def _agreement(cells: Reals) -> NDArray[np.float64]:
     """Return the correlation of each channel with the mean of the others; NaN for a single one."""
     if len(cells) == 1:
         return np.array([np.nan])

@@ -104,12 +104,12 @@ def _options(address: str) -> dict[str, Any]:
 
 
 class _RedactingFilter(logging.Filter):
-    """Redacts GDAL's warnings, and keeps the last of them."""
+    """Redacts GDAL's warnings, and keeps the last of them, but for those of skipped drivers that this GDAL lacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
         _warned.append(record.msg)
-        return True
+        return "GDAL_SKIP" not in record.msg
 
 
 _warned: deque[str] = deque(maxlen=100)

@@ -184,6 +184,13 @@ def test_the_cache_that_the_user_asks_for_is_left_to_rule() -> None:
     assert int(told.stdout) in (100, 100 << 20)
 
 
+def test_a_program_that_shows_warnings_hears_nothing_of_drivers_that_gdal_lacks(tmp_path: Path) -> None:
+    scene = put(tmp_path / "scene.tif", pixels((1, 20, 30)))
+    code = "import logging, sys; logging.basicConfig(); import pipeline; pipeline.open_source(sys.argv[1])"
+    told = subprocess.run([sys.executable, "-c", code, scene], capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+
+
 def test_addresses_are_left_to_gdal(tmp_path: Path) -> None:
     inside = put(tmp_path / "scene.tif", pixels((1, 20, 30)))
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

@@ -12,7 +12,7 @@ BESIDE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Tests start many processes, and each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast check reference clean
+.PHONY: demo test test-fast check reference docs clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline.demo make demo
@@ -34,6 +34,9 @@ check: .venv/installed-dev
 reference: .venv/installed-dev
 	$(BIN)/python docs/reference/make.py
 
+docs: .venv/installed-docs
+	$(BIN)/python docs/site/build.py build/site
+
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) $(TORCH)
@@ -44,6 +47,10 @@ reference: .venv/installed-dev
 .venv/installed-dev: .venv/installed
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	$(COMPILE)
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(INSTALL) -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:

@@ -81,7 +81,7 @@ def segment(
         workers: Workers that several runs with the same `resources` share; None: this run starts its own.
 
     Returns:
-        The result: done or skipped.
+        The result, which is done or skipped.
 
     Raises:
         PipelineError: With the place, both values and a way out.

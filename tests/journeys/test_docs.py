@@ -18,6 +18,7 @@ import contextlib
 import doctest
 import inspect
 import io
+import json
 import os
 import re
 import runpy
@@ -28,9 +29,11 @@ import sys
 import textwrap
 import tomllib
 from dataclasses import MISSING, fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
+import click
 import numpy as np
 import pytest
 import typer.main
@@ -38,6 +41,7 @@ import zarr
 
 import pipeline
 from docs.pictures import architecture
+from docs.site import navigation
 from pipeline.classes import LabelClass
 from pipeline.cli import app
 from pipeline.decoding import keys_of
@@ -78,6 +82,14 @@ RUN = [page for page in PAGES if any(block.kind in ("python", "console") for blo
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(DOCS))
+
+
+SITE = [DOCS.parent / page for page in navigation.pages()]
+PICTURES = ("png", "svg", "webp")
+
+
+def path_of(page: Path) -> str:
+    return str(page.relative_to(DOCS.parent))
 
 
 @pytest.fixture(scope="module")
@@ -189,29 +201,91 @@ def test_only_servers_and_clusters_excuse_a_block():
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, DOCS / "../README.md", DOCS / "../CONTRIBUTING.md"], ids=lambda page: page.name
-)
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", SITE, ids=path_of)
 def test_links_lead_somewhere(page):
-    for target in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)):
+    for target in LINK.findall(prose_of(page)):
         if "://" in target:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), f"{page}: {target}"
+        assert file.is_file(), f"{page}: {target}"
         assert not anchor or anchor in anchors(file), f"{page}: {target}"
 
 
 def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    """The anchors of a page's headings; those of one name are numbered."""
+    headings = re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE)
+    known = [re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+    return {f"{name}-{before}" if (before := known[:at].count(name)) else name for at, name in enumerate(known)}
 
 
-def test_the_index_lists_every_page():
-    listed = {(DOCS / target).resolve() for target in LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))}
-    assert set(PAGES) - {DOCS / "README.md"} <= listed
+def test_an_anchor_is_that_of_a_heading_alone(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# `--like`: a grid\n\n```sh\n# no heading\n```\n\n## Keys\n\n## Keys\n")
+    assert anchors(page) == {"--like-a-grid", "keys", "keys-1"}
+
+
+def test_the_index_lists_every_page_of_the_documentation():
+    assert {DOCS.parent / page for page in navigation.pages()} >= {*PAGES, *FRONT}
+
+
+def test_every_picture_is_shown_on_a_page():
+    shown = {(page.parent / target).resolve() for page in SITE for target in LINK.findall(prose_of(page))}
+    assert {path for kind in PICTURES for path in DOCS.rglob(f"*.{kind}")} <= shown
+
+
+@pytest.mark.parametrize("page", SITE, ids=path_of)
+def test_blocks_of_files_can_be_read(page):
+    readers = {"json": json.loads, "toml": tomllib.loads, "py": ast.parse, "python": ast.parse}
+    for block in blocks_of(page):
+        if block.kind in readers:
+            readers[block.kind](block.text)
+
+
+@pytest.mark.parametrize("page", SITE, ids=path_of)
+def test_verbs_and_options_that_a_page_names_exist(page):
+    """Those of blocks that are not run, too, and of code in the text."""
+    shown = [line for block in blocks_of(page) if block.kind in ("console", "sh") for line in commands_of(block.text)]
+    for command in [*shown, *re.findall(r"`pipeline ([a-z][^`]*)`", prose_of(page))]:
+        verb, *words = re.split(r"[\s=]+", command)
+        options = {word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word, re.IGNORECASE)}
+        assert verb in COMMANDS, f"{page}: pipeline {command}"
+        assert options <= {*options_of(COMMANDS[verb]), "--help"}, f"{page}: pipeline {command}"
+    assert set(re.findall(r"`(--[a-z][\w-]*)", prose_of(page))) <= {
+        *chain(*map(options_of, COMMANDS.values())),
+        *OTHERS,
+    }
+
+
+def commands_of(block: str) -> list[str]:
+    """What follows `pipeline` in the lines of a block that begin with it, up to a remark or another command."""
+    lines = re.findall(r"^(?:\$ )?(?:[A-Z_]+=\S* )*pipeline ([a-z].*)$", block.replace("\\\n", " "), re.MULTILINE)
+    return [re.split(r" #| [|>&;]", line)[0] for line in lines]
+
+
+OTHERS = {"--help", "--debug", "--suffix", "--cost"}
+"""Options of all verbs, and of benchmarks."""
+
+
+def options_of(verb: click.Command) -> set[str]:
+    return {name for option in verb.params for name in (*option.opts, *option.secondary_opts)}
+
+
+@pytest.mark.parametrize("page", [page for page in SITE if page.name != "CHANGELOG.md"], ids=path_of)
+def test_files_that_a_page_names_exist(page):
+    """But for those of changes, which are of their time."""
+    named = re.findall(
+        r"`((?:pipeline|flows|tests|docs|benchmarks|configs)/[\w/.*-]+)", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not list(DOCS.parent.glob(name.rstrip("/")))] == []
 
 
 def test_a_decision_is_one_page_of_five_parts():
@@ -223,7 +297,9 @@ def test_a_decision_is_one_page_of_five_parts():
 
 
 def test_pictures_are_small():
-    assert all(picture.stat().st_size < 300_000 for picture in DOCS.rglob("*.png"))
+    sizes = [path.stat().st_size for kind in PICTURES for path in DOCS.rglob(f"*.{kind}")]
+    assert max(sizes) < 300_000
+    assert sum(sizes) < 3_000_000
 
 
 @pytest.mark.parametrize("name", architecture.pictures())

@@ -13,9 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Those of `benchmarks/peers` need other projects.
 SCRIPTS = (
     *(script for script in sorted((ROOT / "benchmarks").rglob("*.py")) if script.parent.name != "peers"),
-    ROOT / "docs/pictures/architecture.py",
-    ROOT / "docs/pictures/features.py",
-    ROOT / "docs/pictures/make.py",
+    *sorted((ROOT / "docs/pictures").glob("*.py")),
     ROOT / "docs/reference/make.py",
 )
 

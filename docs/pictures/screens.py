@@ -1,0 +1,76 @@
+"""Pictures of pages in a browser: `python -m docs.pictures.screens report` or `prefect`, from the root of the project.
+
+report.png    the page that `pipeline report` makes of the demo scene, with its truth
+prefect.png   a run in Prefect with its artifacts, on a server that is started for it on 127.0.0.1
+
+Needs Chromium and the extra `dev`. Everything is made anew in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from pipeline import Job, segment
+from pipeline.demo import make
+from pipeline.reports import ReportOptions, write_report
+from tests.support.browser import chromium
+from tests.support.servers import environment, prefect_server
+
+FOLDER = Path(__file__).parent
+SCENES = ("harbor", "hills", "old-town", "river-north", "river-south")
+COLORS = 128
+"""Enough for pages; a picture of so few is a third as large."""
+
+
+def report(folder: Path, page: Any) -> None:  # noqa: ANN401  (of Playwright, which a check of types may lack)
+    """Open the report of a scene."""
+    make(folder, shape=(600, 800))
+    mask = segment(Job(str(folder / "scene.tif"), also=("confidence", "disagreement"))).output
+    made = write_report(Path(str(mask)), options=ReportOptions(truth=str(folder / "truth.tif")))
+    page.set_viewport_size({"width": 1100, "height": 940})
+    page.goto(made.as_uri())
+    page.wait_for_timeout(2000)
+
+
+def prefect(folder: Path, page: Any) -> None:  # noqa: ANN401
+    """Open the page of a flow that segmented an archive, at its artifacts."""
+    for seed, name in enumerate(SCENES):
+        make(folder / "made", shape=(400, 500), seed=seed)
+        (folder / "archive").mkdir(exist_ok=True)
+        (folder / "made/scene.tif").rename(folder / "archive" / f"{name}.tif")
+    with prefect_server(folder) as address:
+        command = (sys.executable, "-m", "pipeline.cli", "run", "--input", "archive", "--output", "masks", "--prefect")
+        known = environment(folder / "home", address) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(command, cwd=folder, env=known, check=True)
+        found = httpx.post(f"{address}/flow_runs/filter", json={}).json()[0]["id"]
+        page.set_viewport_size({"width": 1280, "height": 1080})
+        page.goto(f"{address.removesuffix('/api')}/runs/flow-run/{found}")
+        page.get_by_text("Artifacts", exact=True).click()
+        page.wait_for_timeout(5000)  # the timeline is drawn little by little
+
+
+PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "prefect": prefect}
+
+
+def taken(show: Callable[[Path, Any], None]) -> Image.Image:
+    """Return what a browser shows."""
+    with TemporaryDirectory() as folder, chromium() as browser:
+        page = browser.new_page()
+        show(Path(folder), page)
+        seen: bytes = page.screenshot()
+    return Image.open(BytesIO(seen)).convert("RGB")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        taken(PICTURES[name]).quantize(COLORS).save(FOLDER / f"{name}.png", optimize=True)

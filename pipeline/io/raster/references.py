@@ -86,11 +86,18 @@ def check_dataset(dataset: DatasetReader, address: str, places: Places) -> None:
 
 def _check_others(names: Sequence[str], address: str, places: Places) -> None:
     try:
-        others = [places.locate(name) for name in names if name and name != address]
+        others = [
+            name if _is_beside(name, address) else places.locate(name) for name in names if name and name != address
+        ]
     except ValueError as error:
         raise InputError(f"{address}: {error}") from error
     for other in others:
         _check_sidecar(other, address, places)
+
+
+def _is_beside(name: str, address: str) -> bool:
+    """Return whether a file has the name of the raster, which may be an odd one, with something appended."""
+    return name.startswith(f"{address}.") and "/" not in name[len(address) :]
 
 
 def _check_sidecar(other: str, address: str, places: Places) -> None:

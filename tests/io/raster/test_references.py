@@ -192,6 +192,13 @@ def test_no_file_opens_others_elsewhere(folder, kind):
         read(folder / name.removesuffix(".aux.xml"))
 
 
+def test_what_lies_beside_a_raster_with_an_odd_name_is_read(folder):
+    path = folder / 'a\n"<b>.tif'
+    (folder / "a.tif").rename(path)
+    (folder / f"{path.name}.aux.xml").write_text("<PAMDataset><Metadata><MDI key='K'>v</MDI></Metadata></PAMDataset>")
+    assert (read(path).values == 7).all()
+
+
 def test_a_vrt_in_a_vrt_is_looked_at_too(folder):
     (folder / "inner.vrt").write_text(vrt(source(folder.parent / "elsewhere/a.tif")))
     (folder / "outer.vrt").write_text(vrt(source("inner.vrt", 1)))

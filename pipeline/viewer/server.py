@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -72,8 +73,19 @@ def server_of(view: View, listening: socket.socket, token: str, basemap: str | N
     """Return the server of a view, to be run with the socket."""
     app = _Guard(_application(view, token), token, listening.getsockname()[1], _origin_of(basemap))
     how: dict[str, Any] = {"http": "h11", "ws": "none", "loop": "asyncio", "lifespan": "on"}
+    logging.getLogger("uvicorn.error").addFilter(_is_unforeseen)
     quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
     return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **how, **quiet))
+
+
+def _is_unforeseen(record: logging.LogRecord) -> bool:
+    """Return whether a record is not of a file that cannot be read: pages tell that, and ask for no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        if isinstance(error, PipelineError):
+            return False
+        error = error.__cause__
+    return True
 
 
 class _Guard:

@@ -7,9 +7,11 @@ from math import ceil, prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.engine import Source
-from pipeline.errors import RequestError
+from pipeline.errors import PipelineError, RequestError
+from pipeline.files.visible import visible
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import as_matrix
 from pipeline.geometry.orientation import orientation_of
@@ -56,6 +58,7 @@ class VolumeView:
         self._layers = layers
         self.grid = layers.shown[0].source.grid
         self._steps = steps_for(self.grid.shape, self.grid.spacing, most)
+        self._problems: list[str] = []
 
     def info(self) -> dict[str, Any]:
         """Return what a page needs to know, as JSON values."""
@@ -71,8 +74,8 @@ class VolumeView:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return that all is there."""
-        return {"progress": [1.0] * len(self._layers.shown), "problems": []}
+        """Return that all is there, and what could not be read when it was sent."""
+        return {"progress": [1.0] * len(self._layers.shown), "problems": list(map(visible, self._problems))}
 
     def nifti(self, layer: int) -> tuple[int, Iterator[bytes]]:
         """Return a layer as an uncompressed NIfTI file: its size, and its parts in order."""
@@ -93,9 +96,15 @@ class VolumeView:
         (down, *_), (slices, *across) = self._steps, source.grid.shape
         height = down * max(1, _SLICES // (down * prod(across)))
         for top in range(0, slices, height):
-            box = Box((top, 0, 0), (min(top + height, slices), *across))
-            values = source.read(box).values[0][tuple(slice(None, None, step) for step in self._steps)]
-            yield np.ascontiguousarray(values, kind).tobytes()
+            values = self._read(source, Box((top, 0, 0), (min(top + height, slices), *across)))
+            yield np.ascontiguousarray(values[tuple(slice(None, None, step) for step in self._steps)], kind).tobytes()
+
+    def _read(self, source: Source, box: Box) -> NDArray[np.generic]:
+        try:
+            return source.read(box).values[0]
+        except PipelineError as error:
+            self._problems = [*dict.fromkeys([*self._problems, str(error)])]
+            raise
 
 
 def _sent_as(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -252,3 +252,11 @@ def test_a_volume_is_shown_with_its_structures_and_sides(browser, tmp_path):
         page.keyboard.press("PageUp")
         seen.says("#cursor", "11, 20, 10")
         seen.says("#there", "voxel z, y, x 11, 20, 10 scan.nii.gz")
+
+
+def test_a_page_names_a_volume_that_is_damaged(browser, tmp_path):
+    scan, _ = put_scan_and_mask(tmp_path)
+    scan.write_bytes(scan.read_bytes()[:-9000])
+    with served([scan]) as address, visit(browser, address) as seen:
+        seen.says("#notes", r"scan\.nii\.gz: ")
+        seen.complaints[:] = [one for one in seen.complaints if not re.search(r"volumes/0\.nii|ERR_|fetch", one)]

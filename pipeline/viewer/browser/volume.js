@@ -161,7 +161,8 @@ async function main() {
   document.body.dataset.ready = "yes";
 }
 
-main().catch((error) => {
+main().catch(async (error) => {
   document.getElementById("progress").hidden = true;
-  note(error.message);
+  const { problems } = await ask("state.json").catch(() => ({ problems: [] }));
+  (problems.length ? problems : [error.message]).forEach(note);
 });

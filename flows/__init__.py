@@ -14,9 +14,10 @@ DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-"""Environment of Prefect's processes here. The last three keep a short-lived server from losing records of tasks."""
+"""Environment of Prefect's processes here. The last three keep a short-lived server from losing records of tasks. The
+interval is in whole seconds: Prefect cuts off the rest, and its server never rests at 0."""
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)

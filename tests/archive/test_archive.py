@@ -130,7 +130,7 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, models):
 
 def test_what_another_run_is_making_is_left_to_it(run, folder):
     with output_lock(folder / "out/s1_mask.tif.partial", folder / "out/s1_mask.tif"):
-        told = run()
+        told = run("--wait", "1")
         assert statuses(told) == {**DONE, "s1": "skipped"}
         assert f"is being written by process {os.getpid()} on " in told["s1"]["reason"]
     assert statuses(run()) == {**KEPT, "s1": "done"}

@@ -24,6 +24,8 @@ from tests.support.servers import PREFECT, environment, free_port, process, unti
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
+OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+"""Workers ask for work each few seconds."""
 
 
 @pytest.mark.parametrize(
@@ -66,8 +68,8 @@ def test_a_deployment_says_where_to_look_and_is_named_after_it(watched):
         create_deployment(WatchParameters(watched.with_name("none.toml")), Schedule(cron="0 3 * * *"))
 
 
-def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, tmp_path):
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, home):
+    monkeypatch.setenv("PREFECT_HOME", str(home))
     monkeypatch.setattr(room, "PORT", free_port())
     with room.prefect_server() as address:
         assert httpx.get(f"{address}/health").json() is True
@@ -79,8 +81,8 @@ def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, tmp_path
 
 
 def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_path):
-    env = environment(tmp_path / "home", address)
-    schedule = ["schedule", "--config", str(watched), "--every", "20s", "--settle", "0s"]
+    env = environment(tmp_path / "home", address) | OFTEN
+    schedule = ["schedule", "--config", str(watched), "--every", "10s", "--settle", "0s"]
     logs = tmp_path / "logs"
     logs.mkdir()
     with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:

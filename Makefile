@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-compile
 # pip compiles on one core; what it leaves is compiled here on all of them, but for tests of libraries.
-COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib > /dev/null || true
+COMPILE := $(BIN)/python -m compileall -q -x '/tests?/'
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Processes of the tests: one more than cores, for some tests wait.
@@ -37,17 +37,22 @@ reference: .venv/installed-dev
 docs: .venv/installed-docs
 	$(BIN)/python docs/site/build.py build/site
 
-.venv/installed: pyproject.toml constraints.txt
+# The pip that comes with Python 3.11 takes several times as long to find out what is needed.
+define set_up
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) --upgrade pip || true
 	$(INSTALL) $(TORCH)
-	$(INSTALL) -c constraints.txt -e .
-	$(COMPILE)
+	{ $(COMPILE) .venv/lib/*/site-packages/torch > /dev/null & $(INSTALL) -c constraints.txt -e $(1) && wait; }
+	$(COMPILE) -j 0 .venv/lib > /dev/null || true
+endef
+
+.venv/installed: pyproject.toml constraints.txt
+	$(call set_up,.)
 	touch $@
 
-.venv/installed-dev: .venv/installed
-	$(INSTALL) -c constraints.txt -e '.[dev]'
-	$(COMPILE)
-	touch $@
+.venv/installed-dev: pyproject.toml constraints.txt
+	$(call set_up,'.[dev]')
+	touch .venv/installed $@
 
 .venv/installed-docs: .venv/installed
 	$(INSTALL) -c constraints.txt -e '.[docs]'

@@ -48,6 +48,7 @@ labels = "{stem}_label.tif"
 validation = ["scene2"]
 exclude = ["*_label"]
 [network]
+backbone = "mobilenet_v2"
 output_stride = 16
 ppm_channels = 8
 head_channels = 8
@@ -62,7 +63,7 @@ rate = 2e-3
 new_layers = 1.0
 averaging = 0.5
 """
-"""The training of scenes as a file."""
+"""The training of scenes as a file, of a network with a fifth of the weights to compute and to write."""
 
 
 def truth(shape: tuple[int, int], seed: int) -> np.ndarray:

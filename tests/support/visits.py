@@ -137,14 +137,14 @@ class Visit:
 
 @contextmanager
 def visit(
-    browser: Any, place: Path | str, width: int = 1100, height: int = 800, slowed: float = SLOWED, **context: Any
+    browser: Any, place: Path | str, width: int = 880, height: int = 520, slowed: float = SLOWED, **context: Any
 ) -> Iterator[Visit]:
     """Open a page from disk, or at an address; in the end, it must have asked its own host alone, and not complained.
 
     Args:
         browser: An open browser.
         place: A file, or an address.
-        width: Pixels of the window.
+        width: Pixels of the window; without a GPU, a large one takes long to draw.
         height: Likewise.
         slowed: How many times slower the page computes.
         context: What else Playwright takes for a context.

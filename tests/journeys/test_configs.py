@@ -16,7 +16,7 @@ from pipeline.decoding import decode
 from pipeline.jobs.job_file import check, read_request
 from pipeline.models.catalogue import load_card, names
 from pipeline.samples import PHANTOM_AFFINE, phantom_slices, scene_rows
-from pipeline.training.config import Augmentation, Data, Loss, Network, Samples, Schedule, read_training
+from pipeline.training.config import Augmentation, Data, Loss, Network, Samples, Schedule, Teacher, read_training
 from pipeline.training.run import card_of, spec_of
 from tests.support.inputs import labels_of, put_scene, put_volume
 
@@ -32,6 +32,7 @@ PARTS = {
     "samples": Samples,
     "augmentation": Augmentation,
     "loss": Loss,
+    "teacher": Teacher,
     "schedule": Schedule,
 }
 
@@ -79,9 +80,10 @@ def test_a_packaged_model_is_what_its_training_says_and_its_card_tells_what_it_r
     card = load_card(training.name)
     expected = asdict(card_of(training, card.normalization, {}))
     found = asdict(card)
-    for told_later in ("weights_sha256", "evaluation", "int8", "domain", "features"):
+    for told_later in ("weights_sha256", "evaluation", "int8", "domain", "features", "temperature"):
         del expected[told_later], found[told_later]
     expected["network"]["auxiliary"] = False  # a head for training only
+    found["training"].setdefault("teacher", {})
     for part, kind in PARTS.items():  # the words of keys may be older
         expected["training"][part], found["training"][part] = (
             decode(kind, how["training"][part], may_miss=True) for how in (expected, found)

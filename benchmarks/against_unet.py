@@ -1,6 +1,6 @@
 """The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
 
-    python -m benchmarks.against_unet train --config configs/train-landcover.toml --data FOLDER --out runs/unet
+    python -m benchmarks.against_unet train --config benchmarks/landcover18.toml --data FOLDER --out runs/unet
     python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet --table TABLE
 
 The U-Net has the shape that segmentation-models-pytorch gives a ResNet-18 encoder: decoder of 256, 128, 64, 32 and 16

@@ -41,7 +41,7 @@ class Part(NamedTuple):
 SCENES = {
     "gallery-dubai": Part("dubai/scenes/scene3.tif", 0, 0, 2046, 1974),
     "gallery-prairie": Part("naip_prairie/m_4709963_se_14_1_20140720.tif", 0, 0, 934, 723),
-    "gallery-banepa": Part("fair_buildings/scenes/banepa.tif", 0, 0, 2048, 2048),
+    "gallery-banepa": Part("fair_buildings/scenes/banepa.tif", 2048, 1024, 1024, 1024),
 }
 VOLUMES = {"gallery-hippocampus": "msd_hippocampus/images/hippocampus_001.nii.gz"}
 

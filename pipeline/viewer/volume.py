@@ -101,10 +101,11 @@ class VolumeView:
 
     def _read(self, source: Source, box: Box) -> NDArray[np.generic]:
         try:
-            return source.read(box).values[0]
+            found: NDArray[np.generic] = source.read(box).values[0]
         except PipelineError as error:
             self._problems = [*dict.fromkeys([*self._problems, str(error)])]
             raise
+        return found
 
 
 def _sent_as(dtype: np.dtype[Any]) -> np.dtype[Any]:

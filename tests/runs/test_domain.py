@@ -237,7 +237,7 @@ def test_how_values_look_changes_no_byte(knowing, tmp_path):
     assert report.distance is None
 
 
-@pytest.mark.parametrize(("name", "said"), [("landcover", (0.3, 1.0)), ("hippocampus", None)])
+@pytest.mark.parametrize(("name", "said"), [("landcover", (0.15, 1.0)), ("hippocampus", None)])
 def test_the_packaged_models_know_what_they_were_trained_on(name, said):
     domain = load_card(name).domain
     assert domain.ground_resolution == said

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from pipeline import Job, segment
 from pipeline.demo import make
 from pipeline.reports import ReportOptions, write_report
 from tests.support.browser import chromium
-from tests.support.servers import environment, prefect_server
+from tests.support.servers import PREFECT, environment, free_port, process, until
 
 FOLDER = Path(__file__).parent
 SCENES = ("harbor", "hills", "old-town", "river-north", "river-south")
@@ -57,6 +58,24 @@ def prefect(folder: Path, page: Any) -> None:  # noqa: ANN401
         page.goto(f"{address.removesuffix('/api')}/runs/flow-run/{found}")
         page.get_by_text("Artifacts", exact=True).click()
         page.wait_for_timeout(5000)  # the timeline is drawn little by little
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """The address of a server with its own database and pages, as long as the block lasts."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/api"
+    start = (*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port)
+    with process(*start, env=environment(folder / "home", address), log=folder / "server.log"):
+        until(lambda: _answers(f"{address}/health"), folder)
+        yield address
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
 
 
 PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "prefect": prefect}

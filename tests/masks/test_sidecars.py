@@ -185,5 +185,5 @@ def test_a_stac_item_says_the_size_of_a_pixel_on_the_ground(place, size, tmp_pat
 
 def test_a_volume_has_none(tmp_path):
     scan = put_volume(tmp_path / "v.nii.gz", np.zeros((5, 5, 5), np.uint8), np.eye(4))
-    with pytest.raises(RequestError, match=r"a sidecar of a volume is one of \.png, \.svg, \.pdf, \.ctbl, \.label, not \.qml"):
+    with pytest.raises(RequestError, match=r"one of \.png, \.svg, \.pdf, \.ctbl, \.label, not \.qml"):
         export(scan, tmp_path / "v.qml")

@@ -227,7 +227,7 @@ def test_a_dumb_terminal_gets_lines(terminal, monkeypatch):
 def test_a_run_of_an_archive_is_shown(terminal, monkeypatch, models, tmp_path, workers):
     """Phases, items, failures and memory of a real run, and nothing of it is left on the screen at the end."""
     monkeypatch.setattr("pipeline.display.terminal._PER_SECOND", 50.0)
-    names = ["a-scene-with-a-name-of-some-length.tif", "b.tif", "broken.tif"]
+    names = ["b-scene-with-a-name-of-some-length.tif", "c.tif", "a-broken.tif"]
     for name in names[:2]:
         (tmp_path / "in").mkdir(exist_ok=True)
         put_scene(tmp_path / "in" / name, pixels((2, 300, 200)))

@@ -80,7 +80,7 @@ def suggest(masks: Sequence[str | Path], out: Path, *, size: int = 512, count: i
     found = [candidate for mask in masks for candidate in _candidates(Path(mask), size)]
     chosen = sorted(found, key=lambda one: -one.disagreement)[:count]
     (out / CHIPS).mkdir(parents=True, exist_ok=True)
-    chips = tuple(_write(candidate, out / CHIPS) for candidate in chosen)
+    chips = tuple(_write(candidate, out / CHIPS, number) for number, candidate in enumerate(chosen, 1))
     _write_places(out / PLACES, chips)
     names = ("image", "label", "mask", "row", "column", DISAGREEMENT)
     write_rows(out / TABLE, names, (_row(chip) for chip in chips))
@@ -121,10 +121,10 @@ def _candidates(mask: Path, size: int) -> Iterator[_Candidate]:
         labels.close()
 
 
-def _write(candidate: _Candidate, folder: Path) -> Chip:
-    """Cut a chip out of an image and its mask."""
+def _write(candidate: _Candidate, folder: Path, number: int) -> Chip:
+    """Cut a chip out of an image and its mask; its number tells masks of one name apart."""
     row, column = candidate.box.start
-    name = f"{stem_of(candidate.mask)}_{row}_{column}"
+    name = f"{number:03}_{stem_of(candidate.mask)}_{row}_{column}"
     image, label = folder / f"{name}.tif", folder / f"{name}_label.tif"
     info = mask_info(candidate.mask)
     source, labels = _image(candidate.mask, info), open_source(candidate.mask)

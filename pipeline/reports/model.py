@@ -170,7 +170,7 @@ def _domain(channels: Sequence[str], domain: Domain | None) -> Iterator[tuple[st
         if ranges:
             yield title, f"{' x '.join(map(_range, ranges))} mm (x, y, z)"
     if domain.appearance is not None:
-        yield "how values look", "known; a run tells how far its input is from it"
+        yield "how values look", "recorded; a run reports how far its input is from it"
 
 
 def _range(ends: Range) -> str:

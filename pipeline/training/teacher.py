@@ -38,9 +38,9 @@ class Teachers:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Return the mean of their probabilities `(n, classes, h, w)`, float32, of images of the learner."""
-        each = [model.network(self._rescaled(image, model)).float().softmax(1) for model in self._models]
-        return torch.stack(each).mean(0)
+        """Return the mean of their probabilities of images, each at its temperature: `(n, classes, h, w)`, float32."""
+        scores = ((model, model.network(self._rescaled(image, model)).float()) for model in self._models)
+        return torch.stack([(each / model.card.divisor).softmax(1) for model, each in scores]).mean(0)
 
     def _rescaled(self, image: Tensor, model: Model) -> Tensor:
         """An image as the teacher wants its values; 0, where nothing was observed, stays about its mean."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def test_the_chips_with_most_disagreement_come_first(mask, tmp_path):
         assert (chip.read() == whole.read()[:, 64:90, 64:96]).all()
         assert chip.transform == whole.transform @ whole.transform.translation(64, 64)
         assert chip.colormap(1) == whole.colormap(1)
+
+
+def test_masks_of_one_name_give_chips_of_their_own(mask, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in tmp_path.glob("scene*.tif"):
+        shutil.copy(path, other)
+    chips = suggest([mask, other / mask.name], tmp_path / "out", size=32, count=4)
+    assert len({chip.image for chip in chips}) == 4
 
 
 def test_a_part_without_data_is_no_chip(mask, tmp_path):

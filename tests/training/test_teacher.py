@@ -75,20 +75,24 @@ def test_a_teacher_counts_where_it_is_sure():
     assert float(taught(scores, target, 0.95)) == 0
 
 
-def put_teacher(folder, normalization=PLAIN, **how):
+def put_teacher(folder, normalization=PLAIN, temperature=None, **how):
     torch.manual_seed(3)
     training = replace(SCENES, name=folder.name, **how)
-    save_model(folder, card_of(training, normalization, {}), PSPNet(spec_of(training)).eval())
+    card = replace(card_of(training, normalization, {}), temperature=temperature)
+    save_model(folder, card, PSPNet(spec_of(training)).eval())
     return load_model(folder)
 
 
 def test_teachers_see_values_as_they_were_trained(tmp_path):
-    one, two = put_teacher(tmp_path / "one"), put_teacher(tmp_path / "two", Normalization("fixed", (0, 0), (1, 1)))
+    one, two = (
+        put_teacher(tmp_path / "one", temperature=2.5),
+        put_teacher(tmp_path / "two", Normalization("fixed", (0, 0), (1, 1))),
+    )
     raw = torch.rand(2, 2, 32, 32) * 30
     teachers = Teachers(replace(SCENES, teacher=Teacher(("one", str(tmp_path / "two")))), PLAIN, tmp_path)
     mean, std = (torch.tensor(numbers).view(1, 2, 1, 1) for numbers in (PLAIN.mean, PLAIN.std))
     with torch.no_grad():
-        expected = (one.network((raw - mean) / std).softmax(1) + two.network(raw).softmax(1)) / 2
+        expected = ((one.network((raw - mean) / std) / 2.5).softmax(1) + two.network(raw).softmax(1)) / 2
     torch.testing.assert_close(teachers((raw - mean) / std), expected, rtol=1e-3, atol=1e-5)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from math import prod
 from typing import cast
 
 from pipeline.engine.arrays import HostArrays, arrays_of
@@ -62,7 +63,7 @@ def sweep(
         held = RowBuffer(source, network.needed.clip(Box.whole(source.grid.shape)), _step(lattice), readers)
         arrays = arrays_of(predictor)
         if isinstance(arrays, HostArrays):
-            LOADER.ask(region.size)
+            LOADER.ask(_added(lattice, region))
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
         blend = Blend(predictor.classes + recipe.needs_second_moment, lattice, region, arrays)
@@ -82,6 +83,11 @@ def _network(predictor: Predictor | BlockPredictor, recipe: Recipe, region: Box)
     if recipe.blocks is None:
         return PatchNetwork(cast("Predictor", predictor), recipe, region)
     return BlockNetwork(cast("BlockPredictor", predictor), recipe, recipe.blocks, region)
+
+
+def _added(lattice: Lattice, region: Box) -> int:
+    """Return the cells of the patches that touch a region, all together: where they overlap, each counts."""
+    return prod(len(starts) * side for starts, side in zip(lattice.touching(region), lattice.patch, strict=True))
 
 
 def _step(lattice: Lattice) -> int:

@@ -14,8 +14,11 @@ from hypothesis.extra import numpy as st_np
 
 from pipeline.engine import fused
 from pipeline.engine.fused import LEAST_CELLS, Loader
+from pipeline.geometry import Lattice
+from tests.support.fakes import ArraySource, Identity, swept
 
 numba = pytest.importorskip("numba")
+sweeping = import_module("pipeline.engine.sweep")
 SHAPE = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 40))
 ANY = st.sampled_from([-np.inf, -3e38, -1.5, -0.0, 0.0, 1e-42, 0.1, 1 / 3, 3e38, np.inf, np.nan]) | st.floats(width=32)
 
@@ -50,6 +53,17 @@ def test_a_small_run_does_not_load_them():
     code = "import sys, pipeline.runs.segment, pipeline.engine.sweep; print('numba' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize(("overlap", "added"), [((0, 0), 64 * 64), ((8, 8), 7 * 7 * 256)])
+def test_cells_that_patches_share_count_as_often_as_they_are_added(monkeypatch, overlap, added):
+    loader = Loader()
+    asked = []
+    monkeypatch.setattr(loader, "ask", asked.append)
+    monkeypatch.setattr(sweeping, "LOADER", loader)
+    lattice = Lattice((64, 64), (16, 16), overlap, (0, 0))
+    swept(ArraySource(np.zeros((1, 64, 64), np.float32)), Identity(1, (0, 0)), lattice)
+    assert asked == [added]
 
 
 def test_a_large_run_goes_on_by_numpy_until_they_are_loaded():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 
 import torch
@@ -27,7 +27,13 @@ def scores_of(
     back to the patch's pixels and averaged in float32, in one order.
     """
     passes = _passes(model, native_spacing, image, augmentation)
-    return reduce(torch.add, passes) / (len(augmentation.scales) * len(augmentation.turns))
+    return mean_of(passes, len(augmentation.scales) * len(augmentation.turns))
+
+
+def mean_of(passes: Iterable[Tensor], count: int) -> Tensor:
+    """Return the mean of the scores of `count` passes, added in order."""
+    total = reduce(torch.add, passes)
+    return total if count == 1 else total / count
 
 
 def _passes(

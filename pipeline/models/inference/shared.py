@@ -23,7 +23,7 @@ from pipeline.models.inference.feature_cells import FeatureCells, Slices
 from pipeline.models.inference.fit import Scaling
 from pipeline.models.inference.gpu import current_device
 from pipeline.models.inference.halves import Halves
-from pipeline.models.inference.passes import blended_of, resample, stack_slices, turned, unturned
+from pipeline.models.inference.passes import blended_of, mean_of, resample, stack_slices, turned, unturned
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.tensor_arrays import TensorArrays
 from pipeline.models.inference.tta import NO_AUGMENTATION, TTA
@@ -131,7 +131,7 @@ class SharedPredictor:
         with self._computing():
             both = zip(joined.coarse, self._passes, strict=True)
             passes = (self._on_cells(coarse, cells, joined.patch) for coarse, cells in both)
-            scores = reduce(torch.add, passes) / len(joined.coarse)
+            scores = mean_of(passes, len(joined.coarse))
         planes = scores[0] if self._card.kind == "scene" else scores[0][:, None]
         return planes.numpy() if self.arrays is HOST else planes
 

@@ -293,6 +293,7 @@ def test_a_loose_module_is_seen():
                 "models.importing",
                 "reports",
                 "runs",
+                "sources",
                 "training",
             )
         ),

@@ -45,6 +45,8 @@ class SourceInfo:
     """Name of the input in messages, without secrets; None: it has no name."""
     held: int = 0
     """Bytes of the file that are held while it is read, beside what is returned, if that is much: a large block."""
+    version: str | None = None
+    """Of a source that a program brings: a word that changes whenever its values do; None: a run is not resumed."""
 
 
 @runtime_checkable

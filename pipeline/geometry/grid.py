@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.geometry.affine import Matrix, cell_volume, corner_distance, spacing_of
+from pipeline.geometry.affine import Matrix, cell_volume, corner_distance, from_transform, spacing_of
 
 SAME_GRID_TOLERANCE = 0.01
 """Largest distance between the corners of equal grids, in cells: headers are rounded."""
@@ -41,6 +41,15 @@ class Grid:
             raise ValueError(f"a grid of shape {self.shape} needs an affine of {side} x {side}, got {self.affine}")
         if any(n < 1 for n in self.shape):
             raise ValueError(f"a grid needs at least one cell per axis, got {self.shape}")
+
+    @classmethod
+    def from_transform(cls, shape: tuple[int, int], transform: Sequence[float], crs: str | None = None) -> Grid:
+        """Return the grid of a scene by the transform of rasterio, of cell corners: `(a, b, c, d, e, f)`.
+
+        >>> Grid.from_transform((2, 3), (5, 0, 100, 0, -5, 200), "EPSG:32632").affine[0]
+        (0, 5, 102.5)
+        """
+        return cls(shape, from_transform(tuple(transform)[:6]), ("y", "x"), crs)
 
     @property
     def is_scene(self) -> bool:

@@ -68,7 +68,7 @@ def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
         "links": [],
         "assets": {"classes": _labels_of(mask, at, path)},
     }
-    if "network" in mask.provenance:
+    if mask.provenance.get("weights_sha256"):
         item["stac_extensions"].append(_OF_MODELS)
         properties |= _model_of(mask)
         item["assets"]["model"] = _weights_of(mask.provenance)

@@ -55,7 +55,7 @@ def with_begun_features(prepared: PreparedJob, resources: Resources, ledger: Led
     if begun is None or prepared.job.features is not None or features == prepared.views[0].features:
         return prepared
     try:
-        return prepare(replace(prepared.job, features=features), resources)
+        return prepare(replace(prepared.job, features=features), resources, prepared.own)
     except RequestError:  # this job cannot have them, so what was begun is of another one
         return prepared
 

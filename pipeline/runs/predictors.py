@@ -28,6 +28,9 @@ def build_predictor(
     sweep: ViewSweep, threads: int | None, own: InputStatistics = NO_STATISTICS
 ) -> Predictor | SharedPredictor:
     """Return the predictor of a run; `own` are the input's statistics, for a model that normalizes by them."""
+    brought = sweep.prepared.own.predictor_of(sweep.prepared.card)
+    if brought is not None:
+        return brought
     return bind_predictor(inference_models(sweep, sweep.prepared.numerics, threads), sweep, threads, own)
 
 

@@ -13,7 +13,7 @@ from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.orientation import Orientation
 from pipeline.io.address import output_folder
 from pipeline.io.band_names import HasBands, listed
-from pipeline.io.formats import Input, look
+from pipeline.io.formats import Input
 from pipeline.io.mask_files import check_output
 from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of
@@ -23,10 +23,11 @@ from pipeline.jobs.layers import layers_of
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Card
 from pipeline.models.inference.fit import int8_form
-from pipeline.models.inference.numerics import Numerics
+from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.members import Member, load_members
+from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.views import Spacing, View, views_for
@@ -38,8 +39,10 @@ _MANY = 500
 """Patches below which no run is worth a compiler."""
 
 
-def prepare(job: Job, resources: Resources) -> PreparedJob:
+def prepare(job: Job, resources: Resources, own: Own = NOTHING) -> PreparedJob:
     """Check a job against its input and its model, and fill in what it leaves open; reads headers only.
+
+    `own` is what a program brings itself in place of them.
 
     Raises:
         RequestError: If the options contradict each other or the input.
@@ -48,14 +51,14 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
 
     """
     job = job.plain()
-    item = look(job.input)
+    item = own.input_of(job)
     began_with = snapshot(item)
     asked = _user_read_options(job, item)
     source = asked.open(item)
     try:
         job = _without_unused(job, source)
         check_shape(job.name, source.grid.shape)
-        members = load_members(job.models or (DEFAULTS[source.grid.is_scene],))
+        members = own.members_of(source, job) or load_members(job.models or (DEFAULTS[source.grid.is_scene],))
         card = members[0].card
         _check_kind(source, card, job)
         found = resolve_read_options(source, job.name, _input_requirements(card, job))
@@ -65,6 +68,7 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         output = job.output or default_output(job.input, source.grid)
         check_output(source.grid, output)
         _check_distinct(item, output)
+        own.check_output(output, resources)
         views = views_for(source, card, _features_of(members, job), _ground(source.grid, members, job))
         augmentation = TTA.of(job.tta)
         for view in views:
@@ -84,10 +88,11 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
             reading=reading,
             channels=source.channels,
             itemsize=source.dtype.itemsize,
-            numerics=numerics_for([member.card for member in members], views, augmentation, resources),
+            numerics=_numerics(own, members, views, augmentation, resources),
             held=source.info.held,
             layers=layers_of(job.also, card),
             began_with=began_with,
+            own=own,
         )
         if _needs_strips(prepared, resources) and source.info.sequential:
             prepared = replace(prepared, staged=True)
@@ -95,6 +100,15 @@ def prepare(job: Job, resources: Resources) -> PreparedJob:
         return prepared
     finally:
         source.close()
+
+
+def _numerics(
+    own: Own, members: Sequence[Member], views: tuple[View, ...], augmentation: TTA, resources: Resources
+) -> Numerics:
+    """Return the numerics of models; a network that a program brings has its own, of which nothing is known."""
+    if own.predictor is not None:
+        return REFERENCE
+    return numerics_for([member.card for member in members], views, augmentation, resources)
 
 
 def _features_of(members: Sequence[Member], job: Job) -> Job:

@@ -23,6 +23,7 @@ from pipeline.models.card import Card
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.runs.members import Member, temperature_of
+from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.views import View
 
 FORMAT = 1
@@ -67,6 +68,8 @@ class PreparedJob:
     """Bytes of the input that are held while it is read, beside its pixels: a large block."""
     began_with: Snapshot = UNSEEN
     """The files of the input before they were opened."""
+    own: Own = NOTHING
+    """What a program brings itself."""
 
     @property
     def card(self) -> Card:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Literal
 
-from pipeline.engine import Failure
+from pipeline.engine import Failure, PlainSource, Predictor, Sink, Source
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import (
     CHANGED,
@@ -33,6 +33,7 @@ from pipeline.runs.domain import DomainComparison, compare_domain
 from pipeline.runs.fork_server import expect_workers
 from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
 from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
+from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
@@ -67,6 +68,9 @@ def segment(
     *,
     stop: Event | None = None,
     workers: SharedWorkers | None = None,
+    source: Source | PlainSource | None = None,
+    predictor: Predictor | None = None,
+    sink: Sink | None = None,
 ) -> Report:
     """Segment one input into a mask file with exactly its geometry.
 
@@ -79,9 +83,15 @@ def segment(
         observer: Follows the run, and may stop it.
         stop: An event that stops the run.
         workers: Workers that several runs with the same `resources` share; None: this run starts its own.
+        source: An input of your own, in place of the file at `job.input`, which is then its name. It stays open.
+        predictor: A network of your own, in place of `job.model`, that also has a `patch`: height and width.
+        sink: An output of your own, which is given the labels slab by slab in place of the file `job.output`.
 
     Returns:
         The result, which is done or skipped.
+
+    What you bring is resumed, and skipped if it is done, only where it has a `version`: `source.info.version`,
+    `predictor.version`. It is computed in this process, without workers.
 
     Raises:
         PipelineError: With the place, both values and a way out.
@@ -89,14 +99,21 @@ def segment(
         Interrupted: If `stop` is set, or the observer stops the run.
 
     """
-    return segment_in(RunContext(resources, observer if stop is None else Stoppable(observer, stop), workers), job)
+    run = RunContext(resources, observer if stop is None else Stoppable(observer, stop), workers)
+    own = Own.of(source, predictor)
+    if sink is None:
+        return segment_in(run, job, own)
+    from pipeline.runs.into_sink import segment_into  # with torch, which not every call needs
+
+    return segment_into(sink, run, job, own)
 
 
-def segment_in(run: RunContext, job: Job) -> Report:
-    """Segment one input in an existing context."""
+def segment_in(run: RunContext, job: Job, own: Own = NOTHING) -> Report:
+    """Segment one input in an existing context; `own` is what a program brings itself."""
+    run = own.run_of(run)
     began, resources = time.monotonic(), run.resources
     expect_workers([job], resources)
-    prepared = prepare(job, resources)
+    prepared = prepare(job, resources, own)
     ledger = Ledger(prepared.work)
     prepared, done = _look_ahead(prepared, resources, ledger)
     if done:

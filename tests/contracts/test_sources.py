@@ -8,18 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rioxarray
 import SimpleITK
 import zarr
 from affine import Affine
 
 from pipeline.engine import Source
-from pipeline.geometry import Region
+from pipeline.geometry import Grid, Region
 from pipeline.io.opening import open_source
 from pipeline.io.raster.clipped import ClippedSource
 from pipeline.io.raster.georeference import grid_at
 from pipeline.io.raster.warped import ReprojectedSource
 from pipeline.io.zarr.stage import stage_volume
 from pipeline.masks.postprocess import SingleClass
+from pipeline.sources.arrays import ArraySource as ArraySourceOfUsers
+from pipeline.sources.arrays import DataArraySource
 from pipeline.sources.calibrated import CalibratedSource, Calibration
 from pipeline.sources.channels import RepeatedChannels
 from pipeline.sources.components import ComponentFilter
@@ -28,7 +31,7 @@ from pipeline.sources.sieve import SievedLabels
 from pipeline.testing import SourceContract
 from pipeline.training.dataset import InMemorySource
 from tests.support.dicoms import TILTED, put_series
-from tests.support.fakes import ArraySource
+from tests.support.fakes import ArraySource, grid_of
 from tests.support.inputs import put_volume
 from tests.support.niftis import SHEARED, numbers, put
 from tests.support.rasters import pixels
@@ -36,6 +39,7 @@ from tests.support.rasters import put as put_raster
 
 UTM, WHERE, SHAPE = "EPSG:32632", Affine(10, 0, 500_000, 0, -10, 5_600_000), (70, 90)
 VOLUME = (9, 11, 7)
+ONTO_ITSELF = Grid.from_transform(SHAPE, WHERE, UTM)
 ONTO = grid_at((60, 75), (12.0, 0.0, 499_950.0, 0.0, -12.0, 5_600_040.0), UTM)
 
 
@@ -136,6 +140,34 @@ def labels(*shape: int) -> ArraySource:
 def volume() -> ArraySource:
     values = numbers((1, *VOLUME), "i2")
     return ArraySource(values, values[0] % 3 > 0, block=(1, *VOLUME[1:]))
+
+
+def memory_map(folder: Path) -> Source:
+    np.save(folder / "scene.npy", holed())
+    return ArraySourceOfUsers(np.load(folder / "scene.npy", mmap_mode="r"), ONTO_ITSELF, nodata=0)
+
+
+def data_array(folder: Path, **chunks: int) -> Source:
+    opened = rioxarray.open_rasterio(raster(folder), **({"chunks": chunks} if chunks else {}))
+    return DataArraySource(opened.transpose("y", "band", "x"))
+
+
+ARRAYS: dict[str, Callable[[Path], Source]] = {
+    "memory map": memory_map,
+    "one channel": lambda folder: ArraySourceOfUsers(holed(1)[0].astype(">f4"), ONTO_ITSELF, nodata=0),
+    "a volume": lambda folder: ArraySourceOfUsers(numbers(VOLUME, "<f8"), grid_of(VOLUME)),
+    "DataArray": data_array,
+    "DataArray in chunks": lambda folder: data_array(folder, y=16, x=32),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Use .@. matmul:PendingDeprecationWarning")
+class TestArrays(SourceContract):
+    max_examples = 10
+
+    @pytest.fixture(params=ARRAYS)
+    def source(self, request, tmp_path):
+        return ARRAYS[request.param](tmp_path)
 
 
 TRIANGLE = (((5.0, 5.0), (60.0, 10.0), (30.0, 65.0), (5.0, 5.0)),)

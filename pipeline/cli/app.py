@@ -17,7 +17,6 @@ app = typer.Typer(
     name="pipeline",
     help="Segment huge GeoTIFF scenes and CT or MRI volumes into masks with PSPNet.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

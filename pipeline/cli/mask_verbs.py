@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import SOME_FAILED
+from pipeline.cli.completion import export_names
 from pipeline.cli.options import AsJson, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.errors import RequestError
@@ -159,7 +160,10 @@ class PerClass:
 @verb
 def export(
     mask: Annotated[str, typer.Argument(help="A mask: GeoTIFF, NIfTI, NRRD, MetaImage or Zarr.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its suffix is the format.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File to write; its suffix is the format.", autocompletion=export_names),
+    ],
     options: Annotated[ExportOptions, Panel("What is written")],
     per_class: Annotated[PerClass, Panel("What is written")],
     as_json: AsJson = False,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completion import model_names
 from pipeline.cli.options import WHAT, AsJson, Panel, verb
 from pipeline.errors import RequestError
 from pipeline.files.visible import visible
@@ -18,7 +19,10 @@ from pipeline.models.importing.options import ImportOptions
 
 @verb
 def models(
-    asked: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names or paths of models.")] = None,
+    asked: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Names or paths of models.", autocompletion=model_names),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Page of one model to write, Markdown (.md) or HTML (.html).")
     ] = None,
@@ -73,7 +77,12 @@ def import_weights(
 
 @verb
 def quantize(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a model; see `pipeline models`.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="Name or path of a model; see `pipeline models`.", autocompletion=model_names
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     request: Annotated[Request, Panel(WHAT, "input", "bands", "scale", "offset")],
     patches: Annotated[int, typer.Option(help="Patches to use; every other one checks the result.")] = 64,

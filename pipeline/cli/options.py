@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from pipeline.cli.app import errors
+from pipeline.cli.completion import completer_of
 from pipeline.decoding import Key, keys_of
 from pipeline.errors import RequestError
 
@@ -54,6 +55,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     ]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.keys = {key.field.name: key for group in groups.values() for key in group.keys}  # type: ignore[attr-defined]
     return command
 
 
@@ -83,7 +85,8 @@ class Group:
         both = key.bare is bool and key.field.default is not False
         flags = [f"{flag}/--no-{key.name.replace('_', '-')}" if both else flag, *filter(None, [meaning.short])]
         metavar = meaning.metavar or (key.reader.metavar if key.reader and key.bare is not bool else None)
-        return typer.Option(*flags, help=meaning.sentence, metavar=metavar, rich_help_panel=self.title)
+        how: dict[str, Any] = {"help": meaning.sentence, "metavar": metavar, "autocompletion": completer_of(key)}
+        return typer.Option(*flags, rich_help_panel=self.title, **how)
 
 
 def _group(hint: Any) -> Group | None:  # noqa: ANN401  (a type hint has no narrower type)

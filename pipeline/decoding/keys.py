@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.decoding.readers import Reader
+
+Role = Literal["input", "output", "model", "file"]
+"""What the text of an option names: inputs, what is written, models, or a file that is read."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Meaning:
     """Placeholder of the value in the help of the command line; None: that of the reader."""
     sparse: bool = False
     """Whether files leave it out where it is None."""
+    choices: tuple[str, ...] = ()
+    """Words that it may be, or be made of; empty: any, or those of the field's `Literal`."""
+    role: Role | None = None
+    """What its text names; None: nothing of these."""
 
     @property
     def sentence(self) -> str:
@@ -67,6 +74,11 @@ class Key:
     def required(self) -> bool:
         """Whether it has no default."""
         return self.field.default is MISSING and self.field.default_factory is MISSING
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Words that it may be, or be made of; empty: any."""
+        return tuple(map(str, get_args(self.bare))) if get_origin(self.bare) is Literal else self.meaning.choices
 
     @property
     def bare(self) -> Any:  # noqa: ANN401  (a type hint has no narrower type)

@@ -26,7 +26,9 @@ class EvaluationRequest:
     inputs: Annotated[
         tuple[str, ...],
         TEXTS,
-        Meaning("Inputs to segment first, as for `pipeline run`; may be repeated.", name="input", short="-i"),
+        Meaning(
+            "Inputs to segment first, as for `pipeline run`; may be repeated.", name="input", short="-i", role="input"
+        ),
     ] = ()
     table: Annotated[
         Path | None,
@@ -48,6 +50,7 @@ class EvaluationRequest:
             "Name or path of a model, see `pipeline models`; may be repeated: the scores of several are averaged.",
             unset="landcover for scenes, hippocampus for volumes",
             short="-m",
+            role="model",
         ),
     ] = None
     how: Mapping[str, Any] = field(default_factory=dict)

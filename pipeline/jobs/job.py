@@ -94,7 +94,13 @@ class JobOptions:
         ),
     ] = None
     window: Annotated[
-        str | None, TEXT, Meaning("Blend window: constant, linear, hann or gaussian.", unset="the model's")
+        str | None,
+        TEXT,
+        Meaning(
+            "Blend window: constant, linear, hann or gaussian.",
+            unset="the model's",
+            choices=("constant", "linear", "hann", "gaussian"),
+        ),
     ] = None
     view: Annotated[
         str | tuple[str, ...] | None,
@@ -102,13 +108,16 @@ class JobOptions:
         Meaning(
             "Slicing direction of a volume: axial, coronal or sagittal; the scores of several are averaged.",
             unset="the model's",
+            choices=("axial", "coronal", "sagittal"),
         ),
     ] = None
     tta: Annotated[
         str | tuple[str | float, ...] | None,
         WORDS_AND_NUMBERS,
         Meaning(
-            "Test-time augmentation: flips or turns of each patch, and scales, e.g. flips,0.75,1.25.", unset="none"
+            "Test-time augmentation: flips or turns of each patch, and scales, e.g. flips,0.75,1.25.",
+            unset="none",
+            choices=("flips", "turns"),
         ),
     ] = None
     features: Annotated[
@@ -117,6 +126,7 @@ class JobOptions:
         Meaning(
             "Features of overlapping patches: patch (each patch computes its own) or shared (computed once for all).",
             unset="the model's, or else patch",
+            choices=("patch", "shared"),
         ),
     ] = None
     aoi: Annotated[
@@ -135,6 +145,7 @@ class JobOptions:
             "Layers to write beside the mask of a scene: confidence, probabilities, scores, disagreement.",
             unset="none",
             name="layers",
+            choices=("confidence", "probabilities", "scores", "disagreement"),
         ),
     ] = None
     affine: Annotated[
@@ -144,6 +155,7 @@ class JobOptions:
             "NIfTI affine to use when sform and qform disagree: sform, qform, or strict (refuse).",
             unset="strict",
             name="nifti_affine",
+            choices=("sform", "qform", "strict"),
         ),
     ] = None
     keep_header_text: Annotated[
@@ -151,9 +163,11 @@ class JobOptions:
         TRUTH,
         Meaning("Copy free text and extensions of the NIfTI header, which may name a person.", unset="no"),
     ] = None
-    like: Annotated[str | None, TEXT, Meaning("Raster on whose grid scenes are segmented.", unset="their own grid")] = (
-        None
-    )
+    like: Annotated[
+        str | None,
+        TEXT,
+        Meaning("Raster on whose grid scenes are segmented.", unset="their own grid", role="file"),
+    ] = None
     resolution: Annotated[
         tuple[float, float] | None,
         LENGTHS,

@@ -76,13 +76,17 @@ class Request(JobOptions):
             "File, folder, quoted pattern, table (.csv, .tsv), STAC items (.json), URL, or mosaic: or stack: of "
             "rasters; may be repeated.",
             short="-i",
+            role="input",
         ),
     ] = ()
     output: Annotated[
         str | None,
         TEXT,
         Meaning(
-            "Output file (.tif, .zarr, .nii, .nii.gz, ...) or folder.", unset="<stem>_mask beside the input", short="-o"
+            "Output file (.tif, .zarr, .nii, .nii.gz, ...) or folder.",
+            unset="<stem>_mask beside the input",
+            short="-o",
+            role="output",
         ),
     ] = None
     model: Annotated[
@@ -92,6 +96,7 @@ class Request(JobOptions):
             "Name or path of a model, see `pipeline models`; may be repeated: the scores of several are averaged.",
             unset="landcover for scenes, hippocampus for volumes",
             short="-m",
+            role="model",
         ),
     ] = None
     _: KW_ONLY

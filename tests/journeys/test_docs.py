@@ -271,7 +271,7 @@ def commands_of(block: str) -> list[str]:
     return [re.split(r" #| [|>&;]", line)[0] for line in lines]
 
 
-OTHERS = {"--help", "--debug", "--suffix", "--cost"}
+OTHERS = {"--help", "--debug", "--install-completion", "--show-completion", "--suffix", "--cost"}
 """Options of all verbs, and of benchmarks."""
 
 

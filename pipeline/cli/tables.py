@@ -58,12 +58,15 @@ _OF_VOLUMES = {
 }
 """By kind: the figures of an evaluation that are shown, and their titles."""
 
+_SUFFIXES = 8
+"""Suffixes of a format that are listed."""
 _ONE_SIDED = "of these in one only"
 
 _COUNTS = {
     "patches",
     "memory",
     "disk",
+    "options",
     "time",
     "cost",
     "cells",
@@ -262,6 +265,28 @@ def print_evaluation(evaluation: Evaluation | None, failed: Sequence[Report], *,
             print_table(_resolution_table(overall))
         if len(evaluation.items) > 1:
             print_table(_item_table(evaluation, shown))
+
+
+def print_schema(schema: Mapping[str, Any]) -> None:
+    """Print the verbs, models and formats of a schema as tables."""
+    verbs = table_of("verb", "options", "what it does")
+    for one in schema["verbs"]:
+        verbs.add_row(one["name"], str(len(one["options"])), one["help"].partition("\n")[0])
+    models = table_of("model", "for", "classes")
+    for one in schema["models"]:
+        models.add_row(one["name"], one["kind"] + "s", ", ".join(entry["name"] for entry in one["classes"]))
+    formats = table_of("format", "read", "masks")
+    for one in schema["formats"]:
+        formats.add_row(one["name"], _suffixes(one), " ".join(one["written"]))
+    for table in (verbs, models, formats):
+        print_table(table)
+
+
+def _suffixes(one: Mapping[str, Any]) -> str:
+    """Return what is read of a format: its folders, and the first of its suffixes."""
+    read, folders = one["read"], ["folder", "zip"] if one["folders"] else []
+    more = f"and {len(read) - _SUFFIXES} more" if len(read) > _SUFFIXES else ""
+    return " ".join([*folders, *read[:_SUFFIXES], *filter(None, [more])])
 
 
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

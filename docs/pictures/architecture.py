@@ -63,6 +63,7 @@ MEANING = {
     "reports": "pages that show masks and archives",
     "flows": "Prefect",
     "demo": "the sample of `make demo`",
+    "doctor": "what is installed, and what is wrong",
     "cli": "verbs, options, tables",
 }
 

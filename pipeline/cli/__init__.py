@@ -14,7 +14,7 @@ from pipeline.cli.model_verbs import import_weights, models, quantize
 from pipeline.cli.report_verbs import report
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
-from pipeline.cli.setup_verbs import schema
+from pipeline.cli.setup_verbs import doctor, schema
 from pipeline.cli.training_verbs import evaluate, train
 from pipeline.cli.view_verbs import view
 from pipeline.files.visible import VisibleFormatter
@@ -22,7 +22,7 @@ from pipeline.files.visible import VisibleFormatter
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
 _AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate, suggest)
 _MODELS = (models, train, import_weights, quantize)
-_SETUP = (schema,)
+_SETUP = (doctor, schema)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS, *_SETUP):
     app.command()(verb)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +81,12 @@ def run(
     from pipeline.archive.pseudonyms import without_names
     from pipeline.archive.run import segment_all
     from pipeline.cli.screen import Screen, print_reports
+    from pipeline.doctor.profile import configured_server
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
     shown = _Shown(jobs[0], ledger, hash_names, resources.overwrite) if display.report else None
-    if prefect or (prefect is None and not hash_names and _server_is_set_up()):
+    if prefect or (prefect is None and not hash_names and configured_server() is not None):
         reports = _run_as_flow(jobs, resources, ledger, archives)
     else:
         screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
@@ -205,18 +205,3 @@ def _run_as_flow(
         print_failure(report)
         print_warnings(report)
     return reports
-
-
-def _server_is_set_up() -> bool:
-    """Return whether a Prefect server is configured, by the environment or by the active profile."""
-    if "PREFECT_API_URL" in os.environ:
-        return bool(os.environ["PREFECT_API_URL"])
-    import tomllib
-
-    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
-        active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
-        return bool(profiles["profiles"][active].get("PREFECT_API_URL"))
-    except (OSError, KeyError, AttributeError, TypeError, ValueError):
-        return False

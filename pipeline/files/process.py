@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import socket
 import sys
 from contextlib import suppress
@@ -50,6 +52,15 @@ class Process:
 def machine() -> str:
     """Return the name of this machine."""
     return socket.gethostname()
+
+
+def processor_name() -> str:
+    """Return the name of the processor of this machine, as far as the system tells."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
 
 
 def this_process() -> Process:

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from pipeline import __version__
 from pipeline.archive import run as archive
-from pipeline.cli import app, run_verbs
+from pipeline.cli import app
 from pipeline.cli.screen import Screen
+from pipeline.doctor.profile import configured_server
 from pipeline.errors import InputError, Interrupted, OutputError
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.card import Card
@@ -312,7 +313,7 @@ def test_a_prefect_server_is_known_by_environment_or_profile(monkeypatch, tmp_pa
         monkeypatch.setenv(name, value)
     if profiles is not None:
         (tmp_path / "profiles.toml").write_text(profiles)
-    assert run_verbs._server_is_set_up() is expected
+    assert (configured_server() is not None) is expected
 
 
 def test_the_command_runs_as_a_process():

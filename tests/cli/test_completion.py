@@ -76,6 +76,7 @@ def completed(*words: str) -> list[str]:
     ("words", "offered"),
     [
         (("pipeline", "exp"), ["export"]),
+        (("pipeline", "do"), ["doctor"]),
         (("pipeline", "run", "--work"), ["--workers"]),
         (("pipeline", "run", "--precision", "b"), ["bfloat16"]),
         (("pipeline", "run", "--view", "axial,c"), ["axial,coronal"]),

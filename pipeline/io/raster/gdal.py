@@ -65,6 +65,18 @@ def configure() -> None:
         logging.getLogger(name).addFilter(_RedactingFilter())
 
 
+def drivers() -> tuple[str, ...]:
+    """Return the drivers that GDAL has here, without those that are never used."""
+    configure()
+    with rasterio.Env() as environment:
+        return tuple(environment.drivers())
+
+
+def gdal_version() -> str:
+    """Return the version of GDAL."""
+    return str(rasterio.__gdal_version__)
+
+
 @contextmanager
 def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[None]:
     """Set up GDAL to read a file or `address`.

@@ -84,9 +84,13 @@ def fast_in_bf16(device: str) -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return kind == "cpu" and has_bf16() and _version() <= NEWEST_TESTED and all(map(_in_onednn, _CONVOLUTIONS))
+
+
+def has_bf16() -> bool:
+    """Return whether the processor has instructions for convolutions in bfloat16: AMX or AVX-512 BF16."""
     has = torch.cpu.get_capabilities()
-    in_hardware = kind == "cpu" and bool(has.get("amx_bf16") or has.get("avx512_bf16"))
-    return in_hardware and _version() <= NEWEST_TESTED and all(map(_in_onednn, _CONVOLUTIONS))
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
 
 
 def _version() -> tuple[int, ...]:

@@ -14,6 +14,7 @@ _BRINGS = {
     "nrrd": ("nrrd",),
     "vectors": ("pyogrio", "shapely", "pyarrow"),
     "stac": ("pystac_client",),
+    "postgres": ("psycopg",),
 }
 
 

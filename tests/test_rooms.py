@@ -44,6 +44,7 @@ ROOMS = {
     "google_crc32c": ("pipeline.io.zarr.deflate",),
     "dask": ("pipeline.runs.cluster",),
     "distributed": ("pipeline.runs.cluster",),
+    "sqlalchemy": ("pipeline.archive.postgres",),
     "prefect": ("flows",),
     "httpx": ("flows", "pipeline.doctor.server"),
     "pystac": ("pipeline.jobs.stac",),
@@ -79,6 +80,7 @@ FLOORS = (
 )
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
+    "pipeline.archive.ledger",
     "pipeline.cli",
     "pipeline.display.notebook",
     "pipeline.engine.fused",

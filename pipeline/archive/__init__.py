@@ -9,16 +9,28 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.archive.archive import WAIT, Archive, WorkItem, open_archive
-    from pipeline.archive.ledger import LEDGER_NAME
+    from pipeline.archive.place import LEDGER_NAME, Place, ledger_of, place_of
     from pipeline.archive.run import failure_report, run_items, segment_all
 
-__all__ = ["LEDGER_NAME", "WAIT", "Archive", "WorkItem", "failure_report", "open_archive", "run_items", "segment_all"]
+__all__ = [
+    "LEDGER_NAME",
+    "WAIT",
+    "Archive",
+    "Place",
+    "WorkItem",
+    "failure_report",
+    "ledger_of",
+    "open_archive",
+    "place_of",
+    "run_items",
+    "segment_all",
+]
 
 __getattr__ = lazy(
     __name__,
     {
         "pipeline.archive.archive": ("WAIT", "Archive", "WorkItem", "open_archive"),
-        "pipeline.archive.ledger": ("LEDGER_NAME",),
+        "pipeline.archive.place": ("LEDGER_NAME", "Place", "ledger_of", "place_of"),
         "pipeline.archive.run": ("failure_report", "run_items", "segment_all"),
     },
 )

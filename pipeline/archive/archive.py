@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
 
-from pipeline.archive.database import State
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
-from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, describe_fault, renewed, written
+from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, describe_fault, path_in, renewed, written
+from pipeline.archive.place import Place
 from pipeline.archive.status import check_report_path, write_report
+from pipeline.archive.tables import State
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, LASTING, RequestError, counted
@@ -46,11 +47,11 @@ _DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("f
 
 
 @contextmanager
-def open_archive(ledger: Path | None, *, verify: bool = False, wait: float = WAIT) -> Iterator[Archive | None]:
-    """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside it.
+def open_archive(ledger: Place | None, *, verify: bool = False, wait: float = WAIT) -> Iterator[Archive | None]:
+    """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside its file.
 
     Args:
-        ledger: Its file; None: no archive.
+        ledger: Its file, or the address of a database; None: no archive.
         verify: Whether the bytes of finished masks are read and compared, not only their size and time.
         wait: Seconds to wait at the end for items that other runs are working on.
 
@@ -101,8 +102,10 @@ class Archive:
 
     def __init__(self, ledger: ArchiveLedger, *, verify: bool = False, wait: float = WAIT) -> None:
         self.wait = wait
-        self._ledger, self._folder, self._verify = ledger, ledger.path.parent, verify
+        self._ledger, self._folder, self._verify = ledger, ledger.folder, verify
         self._holder = Holder(this_process(), uuid4().hex[:8])
+        self._life = ExitStack()
+        self._life.enter_context(ledger.beating(self._holder.run))
         self._resources = Resources()
         self._recipes: dict[Job, str] = {}
         self._inputs: dict[str, Input] = {}
@@ -112,6 +115,7 @@ class Archive:
     def close(self) -> None:
         """Wait for what is being read ahead, and close the ledger."""
         self._ahead.shutdown(cancel_futures=True)
+        self._life.close()
         self._ledger.close()
 
     def read_ahead(self, work: WorkItem) -> None:
@@ -198,20 +202,32 @@ class Archive:
         else:
             entry = replace(entry, cells=report.cells, seconds=report.seconds)
         if entry.state != "done":
-            return report if self._ledger.settle(entry) else _made_elsewhere(report)
+            mine = self._ledger.settle(entry, holder=running.holder)
+            return report if mine else self._report_of_another(report, running)
         files = () if entry.output is None else written(files_of(work.job, Path(entry.output)), self._folder)
         self._ledger.settle(entry, files, measure_volumes(entry.output))
         return report if work.why is None else replace(report, reason=f"made again: {work.why}")
 
+    def _report_of_another(self, report: Report, running: Entry) -> Report:
+        """Return the report of an item that failed here while another run finished it, or has taken it over."""
+        row = self._ledger.row(running.input)
+        if row is not None and (held := self._who_holds(row)):
+            return replace(report, status="skipped", code=HELD, reason=held)
+        return replace(report, status="skipped", reason="made by another run meanwhile", code=None)
+
     def _who_holds(self, row: Row) -> str | None:
-        """Return which other run is working on an item; one on another machine counts while it holds the output."""
+        """Return which other run is working on an item, in words."""
         holder = Holder.of(row.holder) if row.state == "running" else None
-        if holder is None or holder == self._holder or holder.process.has_ended:
-            return None
-        elsewhere = holder.process.machine != self._holder.process.machine
-        if elsewhere and not (row.output is not None and is_held(Path(row.output))):
+        if holder is None or holder == self._holder or not self._is_alive(holder, row):
             return None
         return f"{row.output or row.input}: is being made by another run, {holder.process}"
+
+    def _is_alive(self, holder: Holder, row: Row) -> bool:
+        """Return whether a run still works on an item: by its heartbeat, or else by its process and the output."""
+        if (living := self._ledger.living()) is not None:
+            return holder.run in living
+        here = holder.process.machine == self._holder.process.machine
+        return not holder.process.has_ended and (here or (row.output is not None and is_held(Path(row.output))))
 
     def _version(self, item: str) -> Version:
         """Return the current version of the input: as it was read ahead, unless it has changed since."""
@@ -228,7 +244,7 @@ class Archive:
         if row.state == "done" and not resources.overwrite and row.output is not None:
             return self._finished(job, row, outputs, stamp)
         if row.state == "quarantined" and row.stamp == stamp and row.recipe == self._recipe(job):
-            return WorkItem(job, resources, _quarantined_report(job, row, self._ledger.path))
+            return WorkItem(job, resources, _quarantined_report(job, row, self._ledger.place))
         again = replace(resources, overwrite=resources.overwrite or row.stale, restart=resources.restart or touched)
         return WorkItem(job, again, stale=row.stale, why=row.reason if row.code == MASK_CHANGED else None)
 
@@ -252,7 +268,9 @@ class Archive:
             return None if path.exists() else describe_fault(path, "missing")
         compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
         found = [
-            describe_fault(self._folder / one.path, str(what)) for one, what in compared if what not in (None, TOUCHED)
+            describe_fault(path_in(self._folder, one.path), str(what))
+            for one, what in compared
+            if what not in (None, TOUCHED)
         ]
         if not found and any(what == TOUCHED for _, what in compared):
             self._ledger.set_outputs(row.input, [renewed(one, self._folder) for one in outputs])
@@ -266,7 +284,7 @@ class Archive:
         if other:
             items = f"{len(other)} of {counted(len(jobs), 'item')}"
             raise RequestError(
-                f"{self._ledger.path}: {items} already exist, made with {other[0]}; "
+                f"{self._ledger.place}: {items} already exist, made with {other[0]}; "
                 "use --overwrite to replace them, or give another --output"
             )
 
@@ -340,11 +358,6 @@ def files_of(job: Job, output: Path) -> list[Path]:
     return [output, *(layer_path(output, name) for name in parse_layers(job.also) or ())]
 
 
-def _made_elsewhere(report: Report) -> Report:
-    """Return the report of an item that failed here while another run finished it."""
-    return replace(report, status="skipped", reason="made by another run meanwhile", code=None)
-
-
 def _output(job: Job) -> str | None:
     return None if job.output is None else as_utf8(str(job.output))
 
@@ -359,6 +372,6 @@ def _skipped_report(job: Job, row: Row) -> Report:
     return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
 
 
-def _quarantined_report(job: Job, row: Row, ledger: Path) -> Report:
+def _quarantined_report(job: Job, row: Row, ledger: Place) -> Report:
     reason = f"{row.reason} (quarantined: not retried until the input changes, or `pipeline retry {ledger}`)"
     return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -1,4 +1,4 @@
-"""The SQLite file of a ledger: its tables and their versions, waiting for other processes, and errors in words."""
+"""The SQLite file of a ledger: waiting for other processes, and errors in words."""
 
 from __future__ import annotations
 
@@ -8,54 +8,19 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal, get_args
+from typing import Any
 
-from pipeline.errors import OutputError, RequestError
+from pipeline.archive.tables import FORMAT, SELECT_FORMAT, extend, format_of
+from pipeline.errors import OutputError
 from pipeline.files.process import users_of
 
-FORMAT = 2
-"""Version of the tables; those of version 1 are extended when they are opened."""
-State = Literal["pending", "running", "done", "failed", "quarantined", "stale"]
 _WAIT, _NOTICE, _TURN = 90.0, 5.0, 1.0
 """Seconds to wait while another process writes, until the wait is told, and between two looks for an interrupt."""
 _LITTLE = 1 << 20
 """Free bytes of a disk that is full."""
-_ITEMS = f"""
-CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS items (
-  input TEXT PRIMARY KEY,
-  output TEXT,
-  state TEXT NOT NULL CHECK (state IN {get_args(State)}),
-  code TEXT,
-  reason TEXT,
-  stamp TEXT,
-  content TEXT,
-  recipe TEXT,
-  model TEXT,
-  stale INTEGER NOT NULL DEFAULT 0,
-  cells INTEGER NOT NULL DEFAULT 0,
-  seconds REAL NOT NULL DEFAULT 0,
-  tries INTEGER NOT NULL DEFAULT 0,
-  changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS structures (
-  input TEXT NOT NULL,
-  name TEXT NOT NULL,
-  ml REAL NOT NULL,
-  PRIMARY KEY (input, name)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_by_state ON items (state, code);
-"""
-_SINCE_2 = (
-    "ALTER TABLE items ADD COLUMN holder TEXT",
-    "CREATE TABLE IF NOT EXISTS outputs (input TEXT NOT NULL, path TEXT NOT NULL, stamp TEXT NOT NULL, "
-    "sha256 TEXT NOT NULL, PRIMARY KEY (input, path)) WITHOUT ROWID",
-    f"UPDATE kept SET value = '{FORMAT}' WHERE name = 'format'",
-)
-"""What version 2 added: who is working on an item, and size, time and SHA-256 of what was written."""
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _OF_DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
@@ -108,29 +73,24 @@ class Database:
                     self._base.execute("ROLLBACK")
                 raise
 
+    def beating(self, run: str) -> AbstractContextManager[None]:
+        """Return a context without a sign of life: others look for the process."""
+        return nullcontext()
+
+    def living(self) -> frozenset[str] | None:
+        """Return None: which runs are alive is to be seen by their processes."""
+        return None
+
     def _prepare(self) -> None:
         if self._patiently(self._format) != str(FORMAT):
             with self.transaction() as base:
-                self._extend(base)
+                extend(base, self.path)
 
     def _format(self) -> str | None:
         """Return the version of the tables; None where there are none yet."""
         if not self._base.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept'").fetchone():
             return None
-        found = self._base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone()
-        return str(found[0]) if found else None
-
-    def _extend(self, base: sqlite3.Connection) -> None:
-        """Create the tables, or add to those of version 1."""
-        for statement in _ITEMS.split(";"):
-            base.execute(statement)
-        base.execute("INSERT OR IGNORE INTO kept VALUES ('format', '1')")
-        found = self._format()
-        if found == "1":
-            for statement in _SINCE_2:
-                base.execute(statement)
-        elif found != str(FORMAT):  # another process may have extended them meanwhile
-            raise RequestError(f"{self.path}: is a ledger of format {found}, but this version reads up to {FORMAT}")
+        return format_of(self._base.execute(SELECT_FORMAT).fetchone())
 
     def _patiently(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401  (what it returns)
         """Call again and again while another process holds the file."""

@@ -1,20 +1,22 @@
-"""The ledger of an archive: one row per item, in an SQLite file that several processes may share."""
+"""The ledger of an archive: one row per item, in a database that several processes or machines may share."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.archive.database import Database, State
+from pipeline.archive.database import Database
 from pipeline.archive.outputs import MASK_CHANGED, Written
+from pipeline.archive.place import LEDGER_NAME, Place
+from pipeline.archive.tables import Base, State, Transaction
 from pipeline.errors import RequestError
 
-LEDGER_NAME = "archive.sqlite"
+__all__ = ["LEDGER_NAME", "ArchiveLedger", "Count", "Entry", "Row"]
 
 
 class Row(NamedTuple):
@@ -65,25 +67,49 @@ class Entry:
     holder: str | None = None
 
 
-class ArchiveLedger:
-    """The ledger in one file. Each change is a transaction of its own; a crash loses none that was committed."""
+class Count(NamedTuple):
+    """Items of one state and code, together."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Open the ledger at `path`.
+    state: State
+    code: str | None
+    items: int
+    cells: int
+    timed: int
+    """Items whose time is known, and their cells and seconds."""
+    timed_cells: int
+    seconds: float
+
+
+class ArchiveLedger:
+    """The ledger in one database. Each change is a transaction of its own; a crash loses none that was committed."""
+
+    def __init__(self, place: Place, *, create: bool = True) -> None:
+        """Open the ledger at `place`.
 
         Raises:
             RequestError: If there is none and it may not be created.
             OutputError: If it cannot be used.
 
         """
-        if not create and not path.is_file():
-            raise RequestError(f"{path}: no ledger here; give the file of a ledger, or its folder")
-        self.path = path
-        self._base = Database(path)
+        self.place = place
+        self._base = _opened(place, create=create)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that masks are named from; None: by their absolute paths, since the ledger is in no folder."""
+        return self.place.parent if isinstance(self.place, Path) else None
 
     def close(self) -> None:
-        """Close the file."""
+        """Close it."""
         self._base.close()
+
+    def beating(self, run: str) -> AbstractContextManager[None]:
+        """Return a context in which others see that a run of this process is alive."""
+        return self._base.beating(run)
+
+    def living(self) -> frozenset[str] | None:
+        """Return the runs that are alive; None: their processes are to be looked for."""
+        return self._base.living()
 
     def rows(self, states: Iterable[State] = ()) -> dict[str, Row]:
         """Return the rows by input; only those in `states`, if there are any."""
@@ -91,6 +117,18 @@ class ArchiveLedger:
         marks = ", ".join("?" * len(chosen))
         query = f"{_SELECT}" + (f" WHERE state IN ({marks})" if chosen else "")
         return {row[0]: Row(*row) for row in self._base.query(f"{query} ORDER BY input", chosen)}
+
+    def counts(self) -> list[Count]:
+        """Return the items by state and code."""
+        return [
+            Count(state, code, *map(int, numbers), seconds)
+            for state, code, *numbers, seconds in self._base.query(_COUNTS)
+        ]
+
+    def examples(self, states: Sequence[State], codes: Sequence[str]) -> list[Row]:
+        """Return the first item of each state and code, of those in `states` or with one of `codes`."""
+        query = _EXAMPLES.format(states=", ".join("?" * len(states)), codes=", ".join("?" * len(codes)))
+        return [Row(*row) for row in self._base.query(query, (*states, *codes))]
 
     def row(self, item: str) -> Row | None:
         """Return the row of an item, if there is one."""
@@ -137,18 +175,25 @@ class ArchiveLedger:
         """Write the state of an item if its row is still what it was; return whether it is."""
         with self._base.transaction() as base:
             found = base.execute(_OF_ITEM, (entry.input,)).fetchone()
-            if found != before:
+            if (None if found is None else tuple(found)) != before:
                 return False
             base.execute(_UPSERT, _values(entry))
         return True
 
-    def settle(self, entry: Entry, outputs: Sequence[Written] = (), volumes: Mapping[str, float] | None = None) -> bool:
+    def settle(
+        self,
+        entry: Entry,
+        outputs: Sequence[Written] = (),
+        volumes: Mapping[str, float] | None = None,
+        holder: str | None = None,
+    ) -> bool:
         """Write how an item ended, with what was written and the volumes of its structures, in milliliters.
 
-        Only a finished item is entered where another run has finished it; return whether this one was.
+        Only a finished item is entered where another run than that of `holder` has finished it, or is working on it;
+        return whether this one was.
         """
         with self._base.transaction() as base:
-            if entry.state != "done" and _is_done(base, entry.input):
+            if entry.state != "done" and _is_of_another(base, entry.input, holder):
                 return False
             base.execute(_UPSERT, _values(entry))
             _replace_outputs(base, entry.input, outputs)
@@ -160,7 +205,7 @@ class ArchiveLedger:
         with self._base.transaction() as base:
             base.execute(
                 "UPDATE items SET state = 'pending', holder = NULL, changed = CURRENT_TIMESTAMP "
-                "WHERE input = ? AND state = 'running' AND holder IS ?",
+                "WHERE input = ? AND state = 'running' AND COALESCE(holder, '') = COALESCE(?, '')",
                 (item, holder),
             )
 
@@ -187,7 +232,7 @@ class ArchiveLedger:
         text = json.dumps(record, sort_keys=True)
         key = sha256(text.encode()).hexdigest()
         with self._base.transaction() as base:
-            base.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (f"recipe {key}", text))
+            base.execute("INSERT INTO kept VALUES (?, ?) ON CONFLICT DO NOTHING", (f"recipe {key}", text))
         return key
 
     def record(self, key: str) -> dict[str, Any]:
@@ -213,28 +258,39 @@ class ArchiveLedger:
         What is running, or pending already, is left alone.
         """
         with self._base.transaction() as base:
-            changed = base.executemany(
-                "UPDATE items SET state = 'pending', stale = (stale OR state = 'done'), "
-                "changed = CURRENT_TIMESTAMP WHERE input = ? AND state NOT IN ('pending', 'running')",
-                [(item,) for item in items],
-            )
-        return max(changed.rowcount, 0)
+            changed = [base.execute(_REDO, (item,)).rowcount for item in items]
+        return sum(changed)
+
+
+def _opened(place: Place, *, create: bool) -> Base:
+    """Return the database at `place`."""
+    if isinstance(place, Path):
+        if not create and not place.is_file():
+            raise RequestError(f"{place}: no ledger here; give the file of a ledger, or its folder")
+        return Database(place)
+    from pipeline.archive.postgres import PostgresDatabase
+
+    return PostgresDatabase(place, create=create)
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:
-    return (*(getattr(entry, name) for name in _FIELDS), int(entry.state == "running"))
+    said = {name: getattr(entry, name) for name in _FIELDS}
+    return (*(said | {"stale": int(entry.stale)}).values(), int(entry.state == "running"))
 
 
-def _is_done(base: sqlite3.Connection, item: str) -> bool:
-    return bool(base.execute("SELECT state FROM items WHERE input = ?", (item,)).fetchone() == ("done",))
+def _is_of_another(base: Transaction, item: str, holder: str | None) -> bool:
+    """Return whether an item is done, or another run is working on it."""
+    found = base.execute("SELECT state, holder FROM items WHERE input = ?", (item,)).fetchone()
+    state, now = found or (None, None)
+    return state == "done" or (state == "running" and None not in (now, holder) and now != holder)
 
 
-def _replace_outputs(base: sqlite3.Connection, item: str, outputs: Sequence[Written]) -> None:
+def _replace_outputs(base: Transaction, item: str, outputs: Sequence[Written]) -> None:
     base.execute("DELETE FROM outputs WHERE input = ?", (item,))
     base.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?)", [(item, *written) for written in outputs])
 
 
-def _replace_volumes(base: sqlite3.Connection, item: str, volumes: Mapping[str, float]) -> None:
+def _replace_volumes(base: Transaction, item: str, volumes: Mapping[str, float]) -> None:
     base.execute("DELETE FROM structures WHERE input = ?", (item,))
     base.executemany("INSERT INTO structures VALUES (?, ?, ?)", [(item, name, ml) for name, ml in volumes.items()])
 
@@ -246,4 +302,16 @@ _INSERT = f"INSERT INTO items ({', '.join(_FIELDS)}, tries) VALUES ({', '.join('
 _UPSERT = (
     f"{_INSERT} ON CONFLICT (input) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _FIELDS[1:])}, "
     "tries = items.tries + excluded.tries, changed = CURRENT_TIMESTAMP"
+)
+_REDO = (
+    "UPDATE items SET state = 'pending', stale = CASE WHEN state = 'done' THEN 1 ELSE stale END, "
+    "changed = CURRENT_TIMESTAMP WHERE input = ? AND state NOT IN ('pending', 'running')"
+)
+_COUNTS = (
+    "SELECT state, code, COUNT(*), SUM(cells), SUM(CASE WHEN seconds > 0 THEN 1 ELSE 0 END), "
+    "SUM(CASE WHEN seconds > 0 THEN cells ELSE 0 END), SUM(seconds) FROM items GROUP BY state, code ORDER BY 1, 2"
+)
+_EXAMPLES = (
+    f"{_SELECT} WHERE input IN (SELECT MIN(input) FROM items WHERE state IN ({{states}}) OR code IN ({{codes}}) "
+    "GROUP BY state, code) ORDER BY input"
 )

@@ -22,28 +22,28 @@ class Written(NamedTuple):
     """A file or store of a mask as it was written."""
 
     path: str
-    """Relative to the folder of the ledger if it lies in it, so that both may be moved."""
+    """Relative to the folder of the ledger if it lies in it, so that both may be moved; else absolute."""
     stamp: str
     """Size in bytes and time of change in nanoseconds; of a store, the sum and the latest of its files."""
     sha256: str
 
 
-def written(paths: Iterable[Path], folder: Path) -> tuple[Written, ...]:
+def written(paths: Iterable[Path], folder: Path | None) -> tuple[Written, ...]:
     """Return what is to be known of masks and layers that were just written; `folder` is that of the ledger."""
     files = (file for path in paths for file in look(path).format.files(look(path)))
     found = ((path, _stamp(path), content_of(path)) for path in files)
     return tuple(Written(relative_to(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
 
 
-def fault_of(known: Written, folder: Path, *, verify: bool) -> Fault | None:
+def fault_of(known: Written, folder: Path | None, *, verify: bool) -> Fault | None:
     """Return what is wrong with a file; by its size and time if they are as they were, unless it is to be verified."""
     found = compare(known, folder, verify=verify)
     return None if found is None or found == TOUCHED else found
 
 
-def compare(known: Written, folder: Path, *, verify: bool) -> Fault | Literal["touched"] | None:
+def compare(known: Written, folder: Path | None, *, verify: bool) -> Fault | Literal["touched"] | None:
     """Return what is wrong with a file, or whether only its time is another."""
-    path = os.path.join(folder, known.path)  # noqa: PTH118  (of thousands of files)
+    path = os.path.join(folder or "", known.path)  # noqa: PTH118  (of thousands of files)
     stamp = _stamp(path)
     if stamp is None:
         return "missing"
@@ -54,9 +54,9 @@ def compare(known: Written, folder: Path, *, verify: bool) -> Fault | Literal["t
     return None if stamp == known.stamp else TOUCHED
 
 
-def renewed(known: Written, folder: Path) -> Written:
+def renewed(known: Written, folder: Path | None) -> Written:
     """Return the record of a file whose bytes are as they were, with its present time."""
-    return known._replace(stamp=_stamp(folder / known.path) or known.stamp)
+    return known._replace(stamp=_stamp(path_in(folder, known.path)) or known.stamp)
 
 
 def describe_fault(path: Path, fault: str) -> str:
@@ -79,7 +79,14 @@ def _files(store: Path) -> list[Path]:
     return [Path(parent, name) for parent, _, names in os.walk(store) for name in names]
 
 
-def relative_to(path: Path, folder: Path) -> str:
+def relative_to(path: Path, folder: Path | None) -> str:
     """Return how a ledger in `folder` names a file."""
-    whole, root = path.absolute(), folder.absolute()
-    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
+    whole = path.absolute()
+    if folder is not None and whole.is_relative_to(root := folder.absolute()):
+        return str(whole.relative_to(root))
+    return str(whole)
+
+
+def path_in(folder: Path | None, name: str) -> Path:
+    """Return the path of a file that a ledger in `folder` names."""
+    return Path(name) if folder is None else folder / name

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pipeline.archive.database import State
 from pipeline.archive.holder import Holder
-from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Count, Row
 from pipeline.archive.outliers import Outlier, find_outliers
 from pipeline.archive.outputs import MASK_CHANGED
+from pipeline.archive.place import Place
+from pipeline.archive.tables import State
 from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
 
@@ -21,8 +22,6 @@ _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run segments."""
 _FAILED: tuple[State, ...] = ("failed", "quarantined")
 _INTERRUPTED = "interrupted"
-_TO_TELL = (_INTERRUPTED, MASK_CHANGED)
-"""Codes of items that did not fail and are told all the same."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,15 @@ class Status:
     """For the remaining items at the speed of finished ones; None before the first."""
 
 
-def find_ledger(path: Path) -> ArchiveLedger:
-    """Open the ledger in a file, or in a folder under its usual name.
+def find_ledger(place: Place) -> ArchiveLedger:
+    """Open the ledger in a file, in a folder under its usual name, or in a database.
 
     Raises:
         RequestError: If there is none.
 
     """
-    return ArchiveLedger(path / LEDGER_NAME if path.is_dir() else path, create=False)
+    in_folder = isinstance(place, Path) and place.is_dir()
+    return ArchiveLedger(Path(str(place), LEDGER_NAME) if in_folder else place, create=False)
 
 
 def status_of(ledger: ArchiveLedger) -> Status:
@@ -70,31 +70,42 @@ def status_of(ledger: ArchiveLedger) -> Status:
 
 
 def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
-    rows = list(map(_seen, ledger.rows().values()))
-    counts = Counter(row.state for row in rows)
-    done = [row for row in rows if row.state == "done"]
+    died = _died(ledger)
+    groups = ledger.counts()
+    states = Counter({"running": -len(died), "pending": len(died)})
+    for group in groups:
+        states[group.state] += group.items
+    done = [group for group in groups if group.state == "done"]
     return Status(
-        ledger=str(ledger.path),
-        states={state: counts[state] for state in get_args(State)},
-        reasons=_reasons(_rows_to_review(rows, outliers)),
-        megapixels=sum(row.cells for row in done) / 1e6,
-        **_speed([row for row in done if row.seconds], left=sum(counts[state] for state in _LEFT)),
+        ledger=str(ledger.place),
+        states={state: states[state] for state in get_args(State)},
+        reasons=_reasons(_groups_to_review(ledger, groups, died, outliers)),
+        megapixels=sum(group.cells for group in done) / 1e6,
+        **_speed(done, left=sum(states[state] for state in _LEFT)),
     )
 
 
-def _seen(row: Row) -> Row:
-    """Return an item that is running, but whose process has ended, as the next run finds it: pending."""
-    holder = Holder.of(row.holder) if row.state == "running" else None
-    if holder is None or not holder.process.has_ended:
-        return row
+def _died(ledger: ArchiveLedger) -> list[Row]:
+    """Return the items that are running, but whose run has ended, as the next run finds them: pending."""
+    running = [(row, Holder.of(row.holder)) for row in ledger.rows(("running",)).values()]
+    living = ledger.living()
+    return [_interrupted(row, holder) for row, holder in running if holder is not None and _has_ended(holder, living)]
+
+
+def _has_ended(holder: Holder, living: frozenset[str] | None) -> bool:
+    return holder.process.has_ended if living is None else holder.run not in living
+
+
+def _interrupted(row: Row, holder: Holder) -> Row:
     reason = f"{row.input}: {holder.process} ended before it was done; run the same command again"
     return row._replace(state="pending", code=_INTERRUPTED, reason=reason)
 
 
-def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
-    """Return the fields of a status about time, from the items whose time is known."""
-    seconds, cells = sum(row.seconds for row in timed), sum(row.cells for row in timed)
-    each = seconds / len(timed) if timed else None
+def _speed(done: Sequence[Count], left: int) -> dict[str, Any]:
+    """Return the fields of a status about time, from the finished items whose time is known."""
+    seconds, cells = sum(group.seconds for group in done), sum(group.timed_cells for group in done)
+    timed = sum(group.timed for group in done)
+    each = seconds / timed if timed else None
     return {
         "seconds": seconds,
         "megapixels_per_second": cells / 1e6 / seconds if seconds else None,
@@ -103,14 +114,16 @@ def _speed(timed: Sequence[Row], left: int) -> dict[str, Any]:
     }
 
 
-def report_path(ledger: Path) -> Path:
-    """Return the file of counts, failures and outliers beside a ledger."""
-    return ledger.with_suffix(".json")
+def report_path(ledger: Place) -> Path | None:
+    """Return the file of counts, failures and outliers beside the file of a ledger; a database has none."""
+    return ledger.with_suffix(".json") if isinstance(ledger, Path) else None
 
 
-def check_report_path(ledger: Path) -> None:
+def check_report_path(ledger: Place) -> None:
     """Raise OutputError if the counts of an archive would replace a file that has none."""
     path = report_path(ledger)
+    if path is None:
+        return
     try:
         ours = "states" in json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -119,39 +132,47 @@ def check_report_path(ledger: Path) -> None:
         ours = False
     if not ours:
         raise OutputError(
-            f"{path}: already exists and would be overwritten by the counts of {ledger.name}; move it, or give another "
-            "--ledger"
+            f"{path}: already exists and would be overwritten by the counts of {Path(str(ledger)).name}; move it, or give "
+            "another --ledger"
         )
 
 
-def write_report(ledger: ArchiveLedger) -> Path:
-    """Write counts, failures and outliers as JSON beside the ledger, and return the file.
+def write_report(ledger: ArchiveLedger) -> Path | None:
+    """Write counts, failures and outliers as JSON beside the file of a ledger, and return the file that it is.
 
     Raises:
         OutputError: If it cannot be written.
 
     """
+    path = report_path(ledger.place)
+    if path is None:
+        return None
     outliers = find_outliers(ledger.volumes())
     told = asdict(_count(ledger, outliers))
     told["failed"] = [row._asdict() for row in ledger.rows(_FAILED).values()]
     told["suspects"] = [asdict(outlier) for outlier in outliers]
-    path = report_path(ledger.path)
     with atomic_write(path) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def _rows_to_review(rows: Iterable[Row], outliers: Iterable[Outlier]) -> list[Row]:
-    """Return the rows that failed or were interrupted, and those of outliers, each with its reason."""
-    by_input = {row.input: row for row in rows}
-    failed = [row for row in by_input.values() if row.state in _FAILED or row.code in _TO_TELL]
-    known = [each for each in outliers if each.input in by_input]
-    return failed + [by_input[each.input]._replace(code=each.code, reason=each.reason) for each in known]
+def _groups_to_review(
+    ledger: ArchiveLedger, groups: Sequence[Count], died: Sequence[Row], outliers: Sequence[Outlier]
+) -> list[Reason]:
+    """Return the items that failed or were interrupted, and the outliers, by their kind of reason."""
+    numbers = {(group.state, group.code): group.items for group in groups}
+    examples = ledger.examples(_FAILED, (MASK_CHANGED,))
+    failed = [_reason(row.code, row.state, numbers[row.state, row.code], row.reason) for row in examples]
+    unusual: dict[str, list[Outlier]] = {}
+    for each in outliers:
+        unusual.setdefault(each.code, []).append(each)
+    seen = [_reason(code, "done", len(found), found[0].reason) for code, found in unusual.items()]
+    return [*failed, *(_reason(_INTERRUPTED, "pending", len(died), row.reason) for row in died[:1]), *seen]
 
 
-def _reasons(rows: Iterable[Row]) -> tuple[Reason, ...]:
-    by_kind: dict[tuple[str, State], list[Row]] = {}
-    for row in rows:
-        by_kind.setdefault((row.code or "error", row.state), []).append(row)
-    found = [Reason(code, state, len(items), items[0].reason or "") for (code, state), items in by_kind.items()]
+def _reason(code: str | None, state: State, items: int, example: str | None) -> Reason:
+    return Reason(code or "error", state, items, example or "")
+
+
+def _reasons(found: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(sorted(found, key=lambda reason: (-reason.items, reason.code)))

@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
-from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, relative_to
+from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
+from pipeline.archive.place import Place, default_place, is_ledger
 from pipeline.archive.status import find_ledger
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import is_store
 from pipeline.sources.passes import slabs
 
 
@@ -38,13 +38,14 @@ class Verdict:
         return self.state in ("intact", "readable")
 
 
-def verify(places: Sequence[Path]) -> list[Verdict]:
+def verify(places: Sequence[Place]) -> list[Verdict]:
     """Verify all finished masks of ledgers, and single masks.
 
     Items whose masks are not as they were written are entered in the ledger as stale: the next run makes them again.
 
     Args:
-        places: Ledgers, folders with a ledger, and masks. The ledger of a mask is looked for in the folders above it.
+        places: Ledgers, folders with a ledger, and masks. The ledger of a mask is that of the environment, or is looked
+            for in the folders above it.
 
     Raises:
         RequestError: If a folder has no ledger.
@@ -53,25 +54,29 @@ def verify(places: Sequence[Path]) -> list[Verdict]:
     return [verdict for place in places for verdict in _verify(place)]
 
 
-def _verify(place: Path) -> list[Verdict]:
-    if place.suffix == ".sqlite" or (place.is_dir() and not is_store(place)):
-        with closing(find_ledger(place)) as ledger:
-            rows = [row for row in ledger.rows(("done", "stale")).values() if _is_finished(row)]
-            outputs = ledger.outputs()
-            return [verdict for row in rows for verdict in _judge(ledger, row, outputs.get(row.input, ()))]
-    return _verify_recorded(place) or [_read_through(place, None)]
+def _verify(place: Place) -> list[Verdict]:
+    if isinstance(place, Path) and not is_ledger(place):
+        return _verify_recorded(place) or [_read_through(place, None)]
+    with closing(find_ledger(place)) as ledger:
+        rows = [row for row in ledger.rows(("done", "stale")).values() if _is_finished(row)]
+        outputs = ledger.outputs()
+        return [verdict for row in rows for verdict in _judge(ledger, row, outputs.get(row.input, ()))]
 
 
 def _verify_recorded(mask: Path) -> list[Verdict]:
     """Verify a mask by the nearest ledger that knows it; an empty list if there is none."""
-    for folder in mask.absolute().parents:
-        if not (folder / LEDGER_NAME).is_file():
-            continue
-        with closing(ArchiveLedger(folder / LEDGER_NAME, create=False)) as ledger:
-            row, outputs = ledger.made(relative_to(mask, folder))
+    for place in _ledgers_of(mask):
+        with closing(ArchiveLedger(place, create=False)) as ledger:
+            row, outputs = ledger.made(relative_to(mask, ledger.folder))
             if row is not None and _is_finished(row):
                 return [one for one in _judge(ledger, row, outputs) if Path(one.path).absolute() == mask.absolute()]
     return []
+
+
+def _ledgers_of(mask: Path) -> list[Place]:
+    """Return the ledgers that may know a mask: that of the environment, and those in the folders above it."""
+    files = [folder / LEDGER_NAME for folder in mask.absolute().parents]
+    return [*filter(None, [default_place()]), *(file for file in files if file.is_file())]
 
 
 def _is_finished(row: Row) -> bool:
@@ -80,15 +85,15 @@ def _is_finished(row: Row) -> bool:
 
 def _judge(ledger: ArchiveLedger, row: Row, outputs: Sequence[Written]) -> list[Verdict]:
     """Compare the files of an item's mask, and enter whether the item is to be made again."""
-    folder = ledger.path.parent
+    folder = ledger.folder
     found = [_compare(one, folder, row.input) for one in outputs] or [_read_through(Path(row.output or ""), row.input)]
     reasons = "; ".join(one.reason or one.state for one in found if not one.is_good)
     ledger.judge(row, reasons or None)
     return found
 
 
-def _compare(known: Written, folder: Path, item: str) -> Verdict:
-    path, fault = folder / known.path, fault_of(known, folder, verify=True)
+def _compare(known: Written, folder: Path | None, item: str) -> Verdict:
+    path, fault = path_in(folder, known.path), fault_of(known, folder, verify=True)
     return Verdict(str(path), item, fault or "intact", describe_fault(path, fault) if fault else None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,21 +12,37 @@ from pipeline.cli.app import SOME_FAILED
 from pipeline.cli.options import AsJson, verb
 from pipeline.errors import RequestError, counted
 
+if TYPE_CHECKING:
+    from pipeline.archive.place import Place
+
 Table = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Table of reviews (.csv, .tsv), as the page of `pipeline report` exports it."),
 ]
-Ledger = Annotated[Path, typer.Argument(help="The ledger, or the folder of masks that holds it.")]
+Ledger = Annotated[
+    str | None,
+    typer.Argument(
+        help="The ledger, or the folder of masks that holds it, or the address of its database. "
+        "Default: PIPELINE_LEDGER, or the current folder."
+    ),
+]
+
+
+def _place(said: str | None) -> Place:
+    """Return the ledger that is named, or else that of the environment or in the current folder."""
+    from pipeline.archive.place import default_place, place_of
+
+    return (default_place() or Path()) if said is None else place_of(said)
 
 
 @verb
-def status(ledger: Ledger = Path(), table: Table = None, as_json: AsJson = False) -> None:
+def status(ledger: Ledger = None, table: Table = None, as_json: AsJson = False) -> None:
     """Show an archive's progress: done, failed (with reasons), throughput, time left."""
     from pipeline.archive.review import read_reviews, review_status
     from pipeline.archive.status import find_ledger, status_of
     from pipeline.cli.tables import print_status
 
-    found = find_ledger(ledger)
+    found = find_ledger(_place(ledger))
     review = None if table is None else review_status(found, read_reviews(table, found))
     print_status(status_of(found), review, as_json=as_json)
 
@@ -34,8 +50,11 @@ def status(ledger: Ledger = Path(), table: Table = None, as_json: AsJson = False
 @verb
 def verify(
     places: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Masks, ledgers, or folders of masks that hold one. Default: the current folder."),
+        list[str] | None,
+        typer.Argument(
+            help="Masks, ledgers, folders of masks that hold one, or addresses of databases. Default: PIPELINE_LEDGER, "
+            "or the current folder."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +65,7 @@ def verify(
     from pipeline.archive.verify import verify as verdicts_of
     from pipeline.cli.tables import print_verdicts
 
-    found = verdicts_of(places or [Path()])
+    found = verdicts_of(list(map(_place, places or [None])))
     print_verdicts(found, as_json=as_json)
     if not all(verdict.is_good for verdict in found):
         raise typer.Exit(SOME_FAILED)
@@ -54,7 +73,7 @@ def verify(
 
 @verb
 def retry(
-    ledger: Ledger = Path(),
+    ledger: Ledger = None,
     reason: Annotated[
         list[str] | None,
         typer.Option(help="Kind of failure, as shown by `status`; may be repeated. Default: all kinds."),
@@ -68,8 +87,8 @@ def retry(
 
     if table is not None and reason:
         raise RequestError("--table names the items to queue; it cannot be used with --reason")
-    found = find_ledger(ledger)
+    found = find_ledger(_place(ledger))
     released = release(found, reason or []) if table is None else release_reviewed(found, table)
-    record = {"ledger": str(found.path), "pending": released}
+    record = {"ledger": str(found.place), "pending": released}
     line = f"pending: {released} of {counted(len(found.rows()), 'item')}; run the same command again"
     typer.echo(json.dumps(record) if as_json else line)

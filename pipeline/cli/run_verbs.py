@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.archive.place import PLACE, Place
 from pipeline.cli.app import SOME_FAILED, print_error
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
 from pipeline.decoding import Meaning
@@ -32,8 +33,12 @@ class ArchiveOptions:
     """How an archive is run."""
 
     ledger: Annotated[
-        Path | None,
-        Meaning("Ledger of an archive (.sqlite).", unset="archive.sqlite with the masks, if there are several inputs"),
+        Place | None,
+        PLACE,
+        Meaning(
+            "Ledger of an archive: an SQLite file, or a PostgreSQL database that several machines share.",
+            unset="PIPELINE_LEDGER, or else archive.sqlite with the masks, if there are several inputs",
+        ),
     ] = None
     verify: Annotated[bool, Meaning("Compare the bytes of finished masks, not only their size and time.")] = False
     wait: Annotated[float, Meaning("Seconds to wait at the end for items that other runs are working on.")] = 30.0
@@ -115,7 +120,7 @@ class _Shown:
     """
 
     job: Job
-    ledger: Path | None
+    ledger: Place | None
     hash_names: bool
     overwrite: bool
 
@@ -184,18 +189,20 @@ def _tell(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Path | None:
-    """Return the path of the ledger, by default beside the masks if there are several inputs."""
-    from pipeline.archive.ledger import LEDGER_NAME
+def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Place | None:
+    """Return where the ledger is, by default beside the masks if there are several inputs."""
+    from pipeline.archive.place import default_place, ledger_of
     from pipeline.jobs.inputs import folder_of
 
-    if archives.ledger is None and len(jobs) == 1 and archives.verify:
+    if len(jobs) > 1:
+        return ledger_of(archives.ledger, folder_of(request, jobs))
+    if (only := archives.ledger or default_place()) is None and archives.verify:
         raise RequestError("--verify: compares with a ledger, which one input has only with --ledger FILE.sqlite")
-    return archives.ledger or (folder_of(request, jobs) / LEDGER_NAME if len(jobs) > 1 else None)
+    return only
 
 
 def _run_as_flow(
-    jobs: Sequence[Job], resources: Resources, ledger: Path | None, archives: ArchiveOptions
+    jobs: Sequence[Job], resources: Resources, ledger: Place | None, archives: ArchiveOptions
 ) -> list[Report]:
     from flows.segment import run_flow
     from pipeline.cli.screen import print_failure, print_warnings

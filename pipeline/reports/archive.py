@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.archive.ledger import ArchiveLedger, Row
 from pipeline.archive.outliers import find_outliers
-from pipeline.archive.outputs import Written
+from pipeline.archive.outputs import Written, path_in
+from pipeline.archive.place import LEDGER_NAME, Place
 from pipeline.archive.pseudonyms import pseudonym
 from pipeline.archive.review import Review, read_reviews
 from pipeline.archive.status import Status, find_ledger, status_of
@@ -61,11 +62,11 @@ class Item:
     """Number of its thumbnail; -1: there is none."""
 
 
-def archive_page(place: Path, target: Path, asked: ReportOptions) -> Page:
+def archive_page(place: Place, target: Path, asked: ReportOptions) -> Page:
     """Return the page of an archive, and write the thumbnails beside it.
 
     Args:
-        place: The ledger, or its folder.
+        place: The ledger, or its folder or address.
         target: File of the page: thumbnails are in the folder `<stem>_thumbnails` beside it.
         asked: What it holds.
 
@@ -82,11 +83,11 @@ def archive_page(place: Path, target: Path, asked: ReportOptions) -> Page:
     folder = folder_of_thumbnails(target)
     if asked.thumbnails:
         items = _with_thumbnails(items, masks, folder)
-    page = _page(ledger.path, status, len(items))
+    page = _page(ledger.place, status, len(items))
     if asked.hash_names:
         items, page = [without_names(item) for item in items], _nameless(page, reviews)
         reviews = {pseudonym(name): replace(review, comment="") for name, review in reviews.items()}
-    return Page("archive", page, _data(ledger.path, items, reviews, folder.name))
+    return Page("archive", page, _data(ledger.place, items, reviews, folder.name))
 
 
 def folder_of_thumbnails(page: Path) -> Path:
@@ -128,14 +129,14 @@ def without_names(item: Item) -> Item:
 def _masks(ledger: ArchiveLedger, rows: Sequence[Row]) -> list[Path | None]:
     """Return the masks of finished items: by their place in the folder of the ledger, which may have been moved."""
     outputs = ledger.outputs()
-    return [_mask(ledger.path.parent, row, outputs.get(row.input, ())) if row.state == "done" else None for row in rows]
+    return [_mask(ledger.folder, row, outputs.get(row.input, ())) if row.state == "done" else None for row in rows]
 
 
-def _mask(folder: Path, row: Row, known: Sequence[Written]) -> Path | None:
+def _mask(folder: Path | None, row: Row, known: Sequence[Written]) -> Path | None:
     if row.output is None:
         return None
     written = Path(row.output)
-    return next((folder / one.path for one in known if Path(one.path).name == written.name), written)
+    return next((path_in(folder, one.path) for one in known if Path(one.path).name == written.name), written)
 
 
 def _with_thumbnails(items: Sequence[Item], masks: Sequence[Path | None], folder: Path) -> list[Item]:
@@ -159,12 +160,12 @@ def _with_thumbnail(item: Item, made: Thumbnail, number: int) -> Item:
     return replace(item, thumbnail=number, amounts={**item.amounts, **shares})
 
 
-def _page(ledger: Path, status: Status, items: int) -> ArchivePage:
+def _page(ledger: Place, status: Status, items: int) -> ArchivePage:
     pace = status.megapixels_per_second
     known = [("items", f"{items:,}"), ("finished", f"{status.megapixels:,.1f} Mpx in {status.seconds:,.0f} s")]
     speed = [] if pace is None else [("speed", f"{pace:.2f} Mpx/s, {status.items_per_hour or 0:,.0f} items an hour")]
     return ArchivePage(
-        title=f"Archive {ledger.parent.resolve().name}",
+        title=f"Archive {ledger.parent.resolve().name if isinstance(ledger, Path) else ledger}",
         made_by=made_by(),
         notes=() if items else ("The ledger has no items yet.",),
         states=tuple((state, count) for state, count in status.states.items() if count),
@@ -189,14 +190,16 @@ def _nameless(page: ArchivePage, reviews: Mapping[str, Review]) -> ArchivePage:
     reasons = tuple((code, state, items, "") for code, state, items, _ in page.reasons)
     left_out = any(review.comment for review in reviews.values())
     notes = (*page.notes, *(("Comments of the reviews are left out: they may have names.",) if left_out else ()))
-    return replace(page, title="Archive", notes=notes, reasons=reasons, commands=_commands("archive.sqlite"))
+    return replace(page, title="Archive", notes=notes, reasons=reasons, commands=_commands(LEDGER_NAME))
 
 
-def _data(ledger: Path, items: Sequence[Item], reviews: Mapping[str, Review], folder: str) -> dict[str, Any]:
+def _data(ledger: Place, items: Sequence[Item], reviews: Mapping[str, Review], folder: str) -> dict[str, Any]:
     amounts = dict.fromkeys(name for item in items for name in item.amounts)
     columns = list(Item.__dataclass_fields__)
     return {
-        "key": sha256(str(ledger.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "key": sha256(
+            str(ledger.resolve() if isinstance(ledger, Path) else ledger).encode("utf-8", "surrogateescape")
+        ).hexdigest()[:16],
         "columns": columns,
         "items": [[getattr(item, name) for name in columns] for item in items],
         "amounts": list(amounts)[:_MOST_AMOUNTS],

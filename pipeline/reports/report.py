@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.archive.ledger import LEDGER_NAME
+from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Place, is_ledger, place_of
 from pipeline.errors import RequestError
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import is_store, stem_of
@@ -23,11 +23,12 @@ from pipeline.runs.report import Report
 DEFAULTS = ReportOptions()
 
 
-def write_report(subject: str | Path, output: Path | None = None, options: ReportOptions = DEFAULTS) -> Path:
+def write_report(subject: str | Place, output: Path | None = None, options: ReportOptions = DEFAULTS) -> Path:
     """Write the report of a mask or of an archive, and return its file.
 
     Args:
-        subject: A mask of a scene or a volume; or a ledger, or the folder that holds it.
+        subject: A mask of a scene or a volume; or a ledger, or the folder that holds it, or the address of its
+            database.
         output: File to write; None: `<stem>_report.html` beside the mask, or `archive_report.html` with the ledger.
         options: What it holds.
 
@@ -35,16 +36,16 @@ def write_report(subject: str | Path, output: Path | None = None, options: Repor
         PipelineError: If the mask, the image, the truth or the ledger cannot be used, or the file cannot be written.
 
     """
-    path = Path(subject)
-    many = is_archive(path)
+    place = subject if isinstance(subject, DatabaseUrl) else place_of(subject)
+    many = is_ledger(place)
     _check(output, options, many=many)
-    target = output or default_output(path)
-    page = archive_page(path, target, options) if many else _page(path, options)
+    target = output or default_output(place)
+    page = archive_page(place, target, options) if many else _page(Path(str(place)), options)
     write_page(target, page, overwrite=options.overwrite)
     return target
 
 
-def check_report_of_run(job: Job, ledger: Path | None, *, overwrite: bool) -> None:
+def check_report_of_run(job: Job, ledger: Place | None, *, overwrite: bool) -> None:
     """Check, before a run begins, that its report will replace nothing that is no report.
 
     Raises:
@@ -58,7 +59,7 @@ def check_report_of_run(job: Job, ledger: Path | None, *, overwrite: bool) -> No
 
 
 def report_run(
-    job: Job, made: Report, ledger: Path | None, *, hash_names: bool = False, overwrite: bool = False
+    job: Job, made: Report, ledger: Place | None, *, hash_names: bool = False, overwrite: bool = False
 ) -> Path | None:
     """Write the report of a run: of the archive if it has a ledger, else of the mask of its one job, if there is one.
 
@@ -83,13 +84,15 @@ def _with_domain(page: ScenePage | VolumePage, made: Report) -> ScenePage | Volu
     return replace(page, notes=(*notes, *page.notes), facts=(*page.facts, *distance))
 
 
-def is_archive(path: Path) -> bool:
-    """Return whether a path is that of a ledger, or of a folder that may hold one."""
-    return path.suffix == ".sqlite" or (path.is_dir() and not is_store(path))
+def default_output(path: Place) -> Path:
+    """Return the file of a report, beside what it is about.
 
+    Raises:
+        RequestError: If that is in a database.
 
-def default_output(path: Path) -> Path:
-    """Return the file of a report, beside what it is about."""
+    """
+    if isinstance(path, DatabaseUrl):
+        raise RequestError(f"{path}: is in no folder; `pipeline report {path} --output PAGE.html` says where to write")
     if path.is_dir() and not is_store(path):
         return path / f"{Path(LEDGER_NAME).stem}_report.html"
     return path.with_name(f"{stem_of(path)}_report.html")

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive import database
+from pipeline.archive import database, tables
 from pipeline.archive.archive import key_of, recipe_of
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
@@ -253,7 +253,7 @@ def test_a_damaged_ledger_is_told_as_that(tmp_path):
 def test_a_ledger_of_version_1_is_extended(tmp_path):
     path = tmp_path / LEDGER_NAME
     base = sqlite3.connect(path)
-    base.executescript(database._ITEMS)
+    base.executescript(tables.ITEMS)
     base.execute("INSERT INTO kept VALUES ('format', '1')")
     base.execute("INSERT INTO items (input, state, tries) VALUES ('a', 'done', 3)")
     base.execute("INSERT INTO items (input, state) VALUES ('b', 'running')")

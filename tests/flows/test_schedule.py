@@ -20,7 +20,8 @@ from pipeline.cli import app
 from pipeline.decoding.readers import parse_duration
 from pipeline.errors import RequestError
 from tests.support.inputs import labels_of, pixels, put_scene
-from tests.support.servers import PREFECT, environment, free_port, process, until
+from tests.support.ports import free_port
+from tests.support.servers import PREFECT, environment, process, until
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.archive.archive import Archive
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
+from pipeline.archive.place import Place
 from pipeline.archive.run import failure_report, run_items
 from pipeline.errors import HeldError, InputError
 from pipeline.jobs.job import Job
@@ -22,8 +23,10 @@ ITEMS = 4
 class Folder:
     """An archive whose masks are made by writing a byte: which were made, and how it ended."""
 
-    def __init__(self, root: Path, model: Path) -> None:
+    def __init__(self, root: Path, model: Path, place: Place | None = None) -> None:
         self.root, self.made, self.fails = root, Counter(), set()
+        self.place = place or root / "out" / LEDGER_NAME
+        (root / "out").mkdir(exist_ok=True)
         self.jobs = []
         for number in range(ITEMS):
             scene = root / f"s{number}.tif"
@@ -31,7 +34,7 @@ class Folder:
             self.jobs.append(Job(str(scene), root / "out" / f"s{number}_mask.tif", str(model)))
 
     def archive(self, wait=0.0, **more):
-        return Archive(ArchiveLedger(self.root / "out" / LEDGER_NAME), wait=wait, **more)
+        return Archive(ArchiveLedger(self.place), wait=wait, **more)
 
     def run(self, archive=None, during=lambda number: None, observer=None):
         """A whole run; `during` is called while an item is made, with its output held."""
@@ -62,7 +65,7 @@ class Folder:
         return self.jobs[number].output
 
     def rows(self):
-        ledger = ArchiveLedger(self.root / "out" / LEDGER_NAME)
+        ledger = ArchiveLedger(self.place)
         try:
             return {int(Path(row.input).stem[1:]): row for row in ledger.rows().values()}
         finally:

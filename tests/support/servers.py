@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from filelock import FileLock
 
 from flows import DEFAULTS
 from flows import schedule as room
+from tests.support.ports import free_port
 
 PATIENCE = 240
 PREFECT = (sys.executable, "-m", "prefect")
@@ -33,12 +33,6 @@ SHORT_SCHEDULES = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT1S",
 }
 """Of a server that plans the next runs, and not a hundred."""
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def environment(home: Path, address: str) -> dict[str, str]:

@@ -1,50 +1,60 @@
 """Two runs over one archive at once, one of which is killed: whether every item is made once, and what they say.
 
-    python -m benchmarks.archive_pairs FOLDER [--pairs 20] [--items 60] [--seed 0]
+    python -m benchmarks.archive_pairs FOLDER [--pairs 20] [--items 60] [--seed 0] [--postgres]
 
 Two commands segment the same small scenes into the same folder. At any moment after the first mask is there, one
 of them is killed. The other has to end with exit code 0 and all masks, each made once, but for the item that it was
-working on; then the same command has nothing left to do. Prints what was found otherwise, as JSON.
+working on; then the same command has nothing left to do. Prints what was found otherwise, as JSON. With --postgres,
+the ledger is in a PostgreSQL server that is started for it, where runs know each other by their heartbeats alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import random_model
-from pipeline.archive.ledger import LEDGER_NAME
+from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
+from pipeline.archive.place import VARIABLE, Place, place_of
 from pipeline.demo import scene_grid
 from pipeline.files.atomic import remove
 from pipeline.io.raster import write_scene
+from tests.support import postgres as servers
 
 SIDE = 64
 
 
-def main(folder: Path, pairs: int, items: int, seed: int) -> None:
+def main(folder: Path, pairs: int, items: int, seed: int, postgres: bool) -> None:
+    """Run the pairs with a ledger of that kind, and print what went wrong."""
+    with servers.server() if postgres else nullcontext() as server:
+        run_pairs(folder, pairs, items, seed, server)
+
+
+def run_pairs(folder: Path, pairs: int, items: int, seed: int, server: servers.Server | None) -> None:
     """Run the pairs, and print what went wrong."""
     command, masks = prepare(folder, items), folder / "masks"
-    remove(masks)
+    clear(masks, server)
     alone = start(command)
     longest = time_from_first_mask(alone, masks)
     dice, found = random.Random(seed), Counter[str]()
     for _ in range(pairs):
-        remove(masks)
+        place = clear(masks, server)
         killed, left = runs = [start(command), start(command)]
         wait_for_mask(runs, masks)
         time.sleep(dice.uniform(0, longest / 2))
         killed.kill()
         killed.communicate()
-        found.update(look(left, masks, items, over=killed.returncode == 0))
+        found.update(look(left, place, masks, items, over=killed.returncode == 0))
         found["the same command again has something to do"] += not has_nothing_to_do(command, items)
     told = {"pairs": pairs, "items": items, "seconds from the first mask, alone": round(longest, 1)}
     print(
@@ -75,6 +85,15 @@ def prepare(folder: Path, items: int) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", *map(str, words)]
 
 
+def clear(masks: Path, server: servers.Server | None) -> Place:
+    """Remove the masks, and return where the ledger of the next ones will be."""
+    remove(masks)
+    if server is None:
+        return masks / LEDGER_NAME
+    os.environ[VARIABLE] = server.database()
+    return place_of(os.environ[VARIABLE])
+
+
 def start(command: list[str]) -> subprocess.Popen[str]:
     """Start a run."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -96,21 +115,21 @@ def time_from_first_mask(run: subprocess.Popen[str], masks: Path) -> float:
     return time.monotonic() - began
 
 
-def look(left: subprocess.Popen[str], masks: Path, items: int, *, over: bool) -> Counter[str]:
+def look(left: subprocess.Popen[str], place: Place, masks: Path, items: int, *, over: bool) -> Counter[str]:
     """Wait for the run that is left, and count what is not as it should be."""
     told = json.loads(left.communicate()[0])["items"]
-    base = sqlite3.connect(masks / LEDGER_NAME)
-    rows = base.execute("SELECT state, tries FROM items").fetchall()
-    base.close()
-    again = sum(tries - 1 for _, tries in rows if tries > 1)
-    expected = {LEDGER_NAME, "archive.json", *(f"{number:03d}_mask.tif" for number in range(items))}
+    with closing(ArchiveLedger(place, create=False)) as ledger:
+        rows = ledger.rows().values()
+    again = sum(row.tries - 1 for row in rows if row.tries > 1)
+    own = {LEDGER_NAME, "archive.json"} if isinstance(place, Path) else set()
+    expected = {*own, *(f"{number:03d}_mask.tif" for number in range(items))}
     names = {path.name for path in masks.iterdir() if not path.name.endswith(".aux.xml")}
     return Counter(
         {
             "killed too late": int(over),
             "exit codes other than 0": int(left.returncode != 0),
             "items that failed": sum(item["status"] == "failed" for item in told),
-            "items that are not done": items - sum(state == "done" for state, _ in rows),
+            "items that are not done": items - sum(row.state == "done" for row in rows),
             "items made twice": max(0, again - 1),
             "files left over": len(names ^ expected),
             "taken over": again,
@@ -130,4 +149,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     for name, default in {"pairs": 20, "items": 60, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--postgres", action="store_true")
     main(**vars(parser.parse_args()))

@@ -8,26 +8,36 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from math import inf
+from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from prefect import State, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
 from prefect.states import Cancelled
 from prefect.tasks import Task
 
 from flows.naming import TAG
+from flows.server import ensure_limit, stopped_when_canceled
 from pipeline import Job, Report, Resources, segment
 from pipeline.archive import Archive, WorkItem, failure_report, run_items
 from pipeline.decoding import Meaning
 from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
-from pipeline.runs import SILENT, Observer, RunContext, SharedWorkers, Stoppable
+from pipeline.runs import HELD, SILENT, Observer, RunContext, SharedWorkers, Stoppable
 
+FAILED = "pipeline.item.failed"
+"""Event of an item that failed, after all attempts."""
 _SECONDS = 1.0
 """Minimum time between two updates of a progress artifact."""
 
@@ -41,17 +51,20 @@ class Bounds:
         str | None,
         Meaning("Name of a global concurrency limit of Prefect; each item takes a slot, e.g. of a shared GPU."),
     ] = None
+    slots: Annotated[int, Meaning("Slots of that limit if it does not exist yet: it is created.")] = 1
     seconds: Annotated[
         float | None,
         Meaning("Time limit in seconds for each attempt at an item; a retry resumes from finished slabs."),
     ] = None
 
     def __post_init__(self) -> None:
-        if self.at_once < 1 or (self.seconds is not None and self.seconds <= 0):
-            raise RequestError(f"at_once is {self.at_once} and seconds {self.seconds}; both must be positive")
+        if min(self.at_once, self.slots) < 1 or (self.seconds is not None and self.seconds <= 0):
+            raise RequestError(
+                f"at_once is {self.at_once}, slots {self.slots} and seconds {self.seconds}; all must be positive"
+            )
 
     def slot(self) -> AbstractContextManager[None]:
-        """Return a slot of the limit; a limit that does not exist is an error."""
+        """Return a slot of the limit, which `segment_items` has created if it was missing."""
         return nullcontext() if self.limit is None else concurrency(self.limit, occupy=1, strict=True)
 
 
@@ -93,7 +106,15 @@ def segment_item(
         except Interrupted as error:
             return Cancelled(message=f"{error}")
     create_table_artifact([asdict(report)], description=f"Mask of {job.name}")
+    if report.output is not None:
+        show_link(report.output, f"Mask of {job.name}")
     return report
+
+
+def show_link(place: str | Path, what: str, key: str | None = None) -> None:
+    """Show a file or an address as a link artifact."""
+    link = str(place) if "://" in str(place) else Path(place).absolute().as_uri()
+    create_link_artifact(link, str(place), key=key, description=what)
 
 
 class _Deadline(Stoppable):
@@ -135,8 +156,15 @@ def segment_items(
 ) -> list[Report]:
     """Segment items, as many at a time as `bounds` allows, and return all reports in order of the jobs.
 
-    Their number is a progress artifact. Ctrl-C, or a canceled flow, stops running items between two patches.
+    Their number is a progress artifact, and each failure is an event. Ctrl-C, or a canceled flow, stops running items
+    between two patches.
+
+    Raises:
+        Interrupted: If the flow run was canceled.
+
     """
+    if bounds.limit is not None:
+        ensure_limit(bounds.limit, bounds.slots)
     progress = _create_tracker("Items done")
     workers = SharedWorkers()
 
@@ -145,9 +173,11 @@ def segment_items(
             progress.started(count, 0)
         report = _run_item(work, bounds, workers)
         progress.advanced(1)
+        if report.status == "failed" and report.code != HELD:
+            _emit_failure(report)
         return report
 
-    with ThreadPoolExecutor(bounds.at_once, "item") as pool, workers:
+    with ThreadPoolExecutor(bounds.at_once, "item") as pool, workers, stopped_when_canceled(workers.stop):
 
         def mapped(call: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
             together = list(zip(*items, strict=True))
@@ -160,6 +190,13 @@ def segment_items(
         except BaseException:
             workers.stop.set()
             raise
+
+
+def _emit_failure(report: Report) -> None:
+    """Emit the event of an item that failed, to which an automation may react."""
+    resource = {"prefect.resource.id": f"pipeline.item.{report.input}", "prefect.resource.name": report.input}
+    payload = {name: getattr(report, name) for name in ("input", "output", "code", "reason")}
+    emit_event(FAILED, resource, payload=payload)
 
 
 class _Tracker(Observer):

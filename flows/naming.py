@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated, Any
 
 from prefect.runtime import flow_run
 
@@ -12,6 +13,18 @@ from pipeline import Job
 
 TAG = "pipeline"
 """Tag of all runs."""
+
+
+class _AsText:
+    """Takes a path as its text, so that a form has one field for paths and addresses."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401  (pydantic's)
+        function = {"type": "no-info", "function": lambda value: str(value) if isinstance(value, Path) else value}
+        return {"type": "function-before", "function": function, "schema": handler(source)}
+
+
+LedgerName = Annotated[str | None, _AsText()]
+"""A file, or the address of a database without its password."""
 
 
 def run_name() -> str:

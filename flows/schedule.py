@@ -57,6 +57,9 @@ class WatchParameters:
     """Seconds for which a file must not have changed."""
     means: Resources = Resources()
     bounds: Bounds = Bounds()
+    ledger: str | None = None
+    """A file, or the address of a database without its password."""
+    report: bool = False
 
 
 def create_deployment(

@@ -9,6 +9,7 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.archive.archive import WAIT, Archive, WorkItem, open_archive
+    from pipeline.archive.catch_up import caught_up, note_searched
     from pipeline.archive.place import LEDGER_NAME, Place, ledger_of, place_of
     from pipeline.archive.run import failure_report, run_items, segment_all
 
@@ -18,8 +19,10 @@ __all__ = [
     "Archive",
     "Place",
     "WorkItem",
+    "caught_up",
     "failure_report",
     "ledger_of",
+    "note_searched",
     "open_archive",
     "place_of",
     "run_items",
@@ -30,6 +33,7 @@ __getattr__ = lazy(
     __name__,
     {
         "pipeline.archive.archive": ("WAIT", "Archive", "WorkItem", "open_archive"),
+        "pipeline.archive.catch_up": ("caught_up", "note_searched"),
         "pipeline.archive.place": ("LEDGER_NAME", "Place", "ledger_of", "place_of"),
         "pipeline.archive.run": ("failure_report", "run_items", "segment_all"),
     },

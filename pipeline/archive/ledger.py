@@ -237,8 +237,20 @@ class ArchiveLedger:
 
     def record(self, key: str) -> dict[str, Any]:
         """Return the record of a recipe."""
-        found = self._base.query("SELECT value FROM kept WHERE name = ?", (f"recipe {key}",))
-        return dict(json.loads(found[0][0])) if found else {}
+        found = self.kept(f"recipe {key}")
+        return {} if found is None else dict(json.loads(found))
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep a value under a name."""
+        with self._base.transaction() as base:
+            base.execute(
+                "INSERT INTO kept VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+            )
+
+    def kept(self, name: str) -> str | None:
+        """Return the value that was kept under a name."""
+        found = self._base.query("SELECT value FROM kept WHERE name = ?", (name,))
+        return found[0][0] if found else None
 
     def release(self, codes: Sequence[str]) -> int:
         """Set failed and quarantined items, of `codes` only if any, back to pending; return their number."""

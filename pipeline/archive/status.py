@@ -132,8 +132,8 @@ def check_report_path(ledger: Place) -> None:
         ours = False
     if not ours:
         raise OutputError(
-            f"{path}: already exists and would be overwritten by the counts of {Path(str(ledger)).name}; move it, or give "
-            "another --ledger"
+            f"{path}: already exists and would be overwritten by the counts of {Path(str(ledger)).name}; move it, "
+            "or give another --ledger"
         )
 
 

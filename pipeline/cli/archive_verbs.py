@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,9 +43,10 @@ def status(ledger: Ledger = None, table: Table = None, as_json: AsJson = False) 
     from pipeline.archive.status import find_ledger, status_of
     from pipeline.cli.tables import print_status
 
-    found = find_ledger(_place(ledger))
-    review = None if table is None else review_status(found, read_reviews(table, found))
-    print_status(status_of(found), review, as_json=as_json)
+    with closing(find_ledger(_place(ledger))) as found:
+        review = None if table is None else review_status(found, read_reviews(table, found))
+        told = status_of(found)
+    print_status(told, review, as_json=as_json)
 
 
 @verb
@@ -87,8 +89,9 @@ def retry(
 
     if table is not None and reason:
         raise RequestError("--table names the items to queue; it cannot be used with --reason")
-    found = find_ledger(_place(ledger))
-    released = release(found, reason or []) if table is None else release_reviewed(found, table)
+    with closing(find_ledger(_place(ledger))) as found:
+        released = release(found, reason or []) if table is None else release_reviewed(found, table)
+        items = sum(group.items for group in found.counts())
     record = {"ledger": str(found.place), "pending": released}
-    line = f"pending: {released} of {counted(len(found.rows()), 'item')}; run the same command again"
+    line = f"pending: {released} of {counted(items, 'item')}; run the same command again"
     typer.echo(json.dumps(record) if as_json else line)

@@ -92,7 +92,7 @@ def run(
     ledger = _ledger_of(request, jobs, archives)
     shown = _Shown(jobs[0], ledger, hash_names, resources.overwrite) if display.report else None
     if prefect or (prefect is None and not hash_names and configured_server() is not None):
-        reports = _run_as_flow(jobs, resources, ledger, archives)
+        reports = _run_as_flow(jobs, resources, ledger, archives, report=display.report)
     else:
         screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
         with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
@@ -202,13 +202,13 @@ def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) 
 
 
 def _run_as_flow(
-    jobs: Sequence[Job], resources: Resources, ledger: Place | None, archives: ArchiveOptions
+    jobs: Sequence[Job], resources: Resources, ledger: Place | None, archives: ArchiveOptions, *, report: bool
 ) -> list[Report]:
     from flows.segment import run_flow
     from pipeline.cli.screen import print_failure, print_warnings
 
-    reports: list[Report] = run_flow(jobs, resources, ledger, verify=archives.verify, wait=archives.wait)
-    for report in reports:
-        print_failure(report)
-        print_warnings(report)
+    reports: list[Report] = run_flow(jobs, resources, ledger, verify=archives.verify, wait=archives.wait, report=report)
+    for each in reports:
+        print_failure(each)
+        print_warnings(each)
     return reports

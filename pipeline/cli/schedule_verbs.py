@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from pipeline.archive.place import PLACE, DatabaseUrl, place_of
 from pipeline.cli.options import HOW, AsJson, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.decoding.readers import DURATION
+from pipeline.errors import RequestError
 from pipeline.files.visible import visible
 from pipeline.jobs.job import Resources
 
@@ -31,9 +33,18 @@ class Timetable:
         str | None,
         Meaning("Global concurrency limit of Prefect; each item takes one of its slots.", unset="none"),
     ] = None
+    slots: Annotated[int, Meaning("Slots of that limit if it does not exist yet: it is created.")] = 1
     timeout: Annotated[
         float | None, DURATION, Meaning("Time limit for each attempt at an item, e.g. 2h.", unset="none")
     ] = None
+
+
+def _said(ledger: str | None) -> str | None:
+    """Return a ledger as the flow is told: Prefect stores its parameters."""
+    place = None if ledger is None else place_of(ledger)
+    if isinstance(place, DatabaseUrl) and place_of(str(place)) != place:
+        raise RequestError(f"--ledger {place}: has a password, which Prefect would store; put it into PIPELINE_LEDGER")
+    return None if place is None else str(place.absolute() if isinstance(place, Path) else place)
 
 
 @verb
@@ -45,6 +56,16 @@ def schedule(
     pool: Annotated[
         str | None, typer.Option(help="Work pool whose workers run it. Default: this process, until it is stopped.")
     ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            metavar=PLACE.metavar,
+            help="Ledger of the archive. Default: PIPELINE_LEDGER, or archive.sqlite with the masks.",
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option(help="Write a page that shows the archive when there is something new.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a job file's inputs and segment new ones on a schedule, with Prefect.
@@ -54,8 +75,8 @@ def schedule(
     from flows.item import Bounds
     from flows.schedule import Schedule, WatchParameters, apply_to_pool, create_deployment, serve_deployment
 
-    bounds = Bounds(timetable.at_once, timetable.limit, timetable.timeout)
-    watching = WatchParameters(config, timetable.settle, resources, bounds)
+    bounds = Bounds(timetable.at_once, timetable.limit, timetable.slots, timetable.timeout)
+    watching = WatchParameters(config, timetable.settle, resources, bounds, _said(ledger), report)
     when = Schedule(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
     deployment = create_deployment(watching, when, name, pool)
     if pool is None:

@@ -24,6 +24,28 @@ class Reader:
     """Whether the option may be given again."""
     gather: Callable[[tuple[Any, ...]], Any] = tuple
     """The value of what is parsed of such an option."""
+    in_forms: bool = False
+    """Whether a form of Prefect takes the text of an option, too."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401  (pydantic's)
+        """Return the schema of the field, for Prefect's parameters; with the texts that it may be given as."""
+        schema: dict[str, Any] = handler(source)
+        if not self.in_forms:
+            return schema
+        return {
+            "type": "function-before",
+            "function": {"type": "no-info", "function": self._of_form},
+            "schema": schema,
+            "metadata": {"pydantic_js_functions": [self._with_text]},
+        }
+
+    def _of_form(self, value: Any) -> Any:  # noqa: ANN401  (what a form has)
+        return self.parse(value) if isinstance(value, str) else value
+
+    @staticmethod
+    def _with_text(schema: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401  (pydantic's)
+        told: dict[str, Any] = handler(schema)
+        return {**told, "anyOf": [{"type": "string"}, *told.get("anyOf", [])]}
 
 
 def text(value: object) -> str:
@@ -188,5 +210,5 @@ NUMBER = Reader("a number", number, float, "<float>")
 NUMBERS = Reader("a number or a list of numbers", numbers, parse_numbers, "<float>,...")
 LENGTHS = Reader("a number, or [height, width]", lengths, parse_lengths, "<float>[,<float>]")
 TRUTH = Reader("true or false", truth)
-SIZE = Reader("a text", text, parse_size, "<size>")
+SIZE = Reader("a text", text, parse_size, "<size>", in_forms=True)
 DURATION = Reader("a text", text, parse_duration, "<time>")

@@ -9,11 +9,14 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.reports.options import ReportOptions
-    from pipeline.reports.report import write_report
+    from pipeline.reports.report import check_report_of_run, report_run, write_report
 
-__all__ = ["ReportOptions", "write_report"]
+__all__ = ["ReportOptions", "check_report_of_run", "report_run", "write_report"]
 
 __getattr__ = lazy(
     __name__,
-    {"pipeline.reports.options": ("ReportOptions",), "pipeline.reports.report": ("write_report",)},
+    {
+        "pipeline.reports.options": ("ReportOptions",),
+        "pipeline.reports.report": ("check_report_of_run", "report_run", "write_report"),
+    },
 )

@@ -9,14 +9,16 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.runs.observer import SILENT, Observer, RunContext, Stoppable
+    from pipeline.runs.report import HELD
     from pipeline.runs.shared_workers import SharedWorkers
 
-__all__ = ["SILENT", "Observer", "RunContext", "SharedWorkers", "Stoppable"]
+__all__ = ["HELD", "SILENT", "Observer", "RunContext", "SharedWorkers", "Stoppable"]
 
 __getattr__ = lazy(
     __name__,
     {
         "pipeline.runs.observer": ("SILENT", "Observer", "RunContext", "Stoppable"),
+        "pipeline.runs.report": ("HELD",),
         "pipeline.runs.shared_workers": ("SharedWorkers",),
     },
 )

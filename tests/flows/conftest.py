@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flows import item as item_room
+from pipeline.jobs.job import Job
+from tests.support.inputs import pixels, put_scene
 from tests.support.servers import SharedServer, copy_database
 
 
@@ -23,6 +26,28 @@ def address(shared_server: SharedServer) -> Iterator[str]:
     """Its address."""
     with shared_server.used() as known:
         yield known
+
+
+@pytest.fixture(scope="package")
+def server(address):
+    """A client of a Prefect server; no heartbeat, which costs a second a flow."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    known = {PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(known), get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def job(models, tmp_path):
+    return Job(str(put_scene(tmp_path / "a.tif", pixels((2, 40, 30)))), model=str(models / "scene"))
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Retries without a wait."""
+    monkeypatch.setattr(item_room, "segment_item", item_room.segment_item.with_options(retry_delay_seconds=0))
 
 
 @pytest.fixture

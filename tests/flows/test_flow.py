@@ -31,28 +31,6 @@ from tests.support.trainings import TOML, put_scenes
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module")
-def server(address):
-    """A client of a Prefect server; no heartbeat, which costs a second a flow."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    known = {PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(known), get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture
-def job(models, tmp_path):
-    return Job(str(put_scene(tmp_path / "a.tif", pixels((2, 40, 30)))), model=str(models / "scene"))
-
-
-@pytest.fixture
-def soon(monkeypatch):
-    """Retries without a wait."""
-    monkeypatch.setattr(item_room, "segment_item", item_room.segment_item.with_options(retry_delay_seconds=0))
-
-
 def table(server, job) -> list[dict]:
     """The last table with this item: other processes use the server too."""
     found = [artifact for artifact in server.read_artifacts() if artifact.key == "masks"]
@@ -219,13 +197,14 @@ def test_items_are_bounded_in_number_and_time(server, models, tmp_path, monkeypa
     monkeypatch.setattr(item_room, "segment", segment)
     for bounds, word in [
         (Bounds(seconds=1e-9), "0.tif: took longer than 1e-09 s; finished slabs are kept"),
-        (Bounds(limit="no-such-limit"), "no-such-limit"),
     ]:
         state = flow_room.segment_flow(jobs[:1], Resources(overwrite=True), bounds=bounds, return_state=True)
         assert state.is_failed()
         assert word in state.message
     with pytest.raises(RequestError, match="must be positive"):
         Bounds(at_once=0)
+    with pytest.raises(RequestError, match="slots 0"):
+        Bounds(slots=0)
 
 
 def test_items_share_workers(server, models, tmp_path, monkeypatch):

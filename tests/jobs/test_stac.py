@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-import pystac
 import pytest
 import rasterio
 from affine import Affine
@@ -31,19 +26,9 @@ from tests.support.model_cases import network_of
 from tests.support.observers import Callbacks
 from tests.support.rasters import put as put_raster
 from tests.support.remote import served
+from tests.support.stac import api, item
 
 PLAIN = Resources(precision="float32", runtime="torch")
-
-
-def item(identity="a", assets=None, clouds=None, day=1, **more):
-    about = {"visual": {"href": "./tci.tif"}} if assets is None else assets
-    made = pystac.Item(identity, None, None, datetime(2026, 5, day, tzinfo=UTC), {}, **more)
-    for name, asset in about.items():
-        more_of_it = {key: value for key, value in asset.items() if ":" in key or key == "bands"}
-        made.add_asset(name, pystac.Asset(asset["href"], media_type=asset.get("type"), extra_fields=more_of_it))
-    if clouds is not None:
-        made.properties["eo:cloud_cover"] = clouds
-    return made.to_dict()
 
 
 def collection(*items):
@@ -185,55 +170,6 @@ def test_a_collection_at_an_address_is_read(put, tmp_path):
     put(collection(item("a")))
     with served(tmp_path) as server:
         assert jobs(f"{server.address}/items.json") == [(f"{server.address}/tci.tif", Path("a_mask.tif"))]
-
-
-@contextmanager
-def api(items, conforms=("item-search#query",)):
-    """A STAC API with these items; what it was asked for."""
-    asked = []
-
-    class Api(BaseHTTPRequestHandler):
-        def do_GET(self):
-            parts = urlsplit(self.path)
-            self._say(landing if parts.path == "/" else self._found(parse_qs(parts.query)))
-
-        def do_POST(self):
-            self._say(self._found(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-
-        def _found(self, words):
-            asked.append(words)
-            return {"type": "FeatureCollection", "features": items, "links": []}
-
-        def _say(self, said):
-            body = json.dumps(said).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *words):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    core = "https://api.stacspec.org/v1.0.0/"
-    links = [{"rel": rel, "href": f"{address}/"} for rel in ("root", "self")]
-    search = {"rel": "search", "href": f"{address}/search", "type": "application/geo+json"}
-    landing = {
-        "type": "Catalog",
-        "id": "api",
-        "description": "items",
-        "stac_version": "1.0.0",
-        "conformsTo": [f"{core}core", f"{core}item-search", *(f"{core}{name}" for name in conforms)],
-        "links": [*links, *({**search, "method": method} for method in ("GET", "POST"))],
-    }
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield address, asked
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_search_finds_clear_items_oldest_first():

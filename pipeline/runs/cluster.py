@@ -17,10 +17,12 @@ import distributed.utils
 from dask.base import compute
 from dask.delayed import delayed
 from distributed import Client, Future, LocalCluster, wait
+from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker
 
 from pipeline.errors import PipelineError, RequestError
 from pipeline.runs.fork_server import METHOD, block_interrupts, start_fork_server
+from pipeline.runs.versions import call_checked, versions_here, without_package
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -129,13 +131,17 @@ class DaskWorkers:
         tick: Callable[[], None],
         submitted: Callable[[], None],
     ) -> list[Result]:
+        versions = dict(versions_here())
+        sent = {f"{name} {uuid4().hex[:8]}": dumps((function, task)) for name, task in tasks.items()}
         try:
             futures = [
-                client.submit(function, task, key=f"{name} {uuid4().hex[:8]}", pure=False, resources=self._needed)
-                for name, task in tasks.items()
+                client.submit(call_checked, versions, packed, key=key, pure=False, resources=self._needed)
+                for key, packed in sent.items()
             ]
             self._wait(client, futures, tick, submitted)
             return list(client.gather(futures))
+        except ModuleNotFoundError as error:
+            raise without_package(error) from error
         except KilledWorker as error:
             raise PipelineError("a worker kept dying, probably out of memory; reduce --workers or --memory") from error
         except (CancelledError, OSError, RuntimeError) as error:

@@ -81,6 +81,25 @@ def test_a_server_of_our_own_lives_as_long_as_it_is_needed(monkeypatch, home):
         httpx.get(f"{address}/health")
 
 
+def cancel_and_resume(address, folder, logs):
+    """A run that is canceled ends before its item does, and the next one takes up what is done."""
+    mask, work = folder / "out/c_mask.tif", folder / "out/c_mask.tif.partial"
+    put_scene(folder / "in/c.tif", pixels((2, 7 * 1024, 90), 2))
+    until(lambda: any(work.glob("done/*")), logs)
+    asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}, "name": {"like_": "job"}}}
+    (run,) = httpx.post(f"{address}/flow_runs/filter", json=asked).json()
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    httpx.post(f"{address}/flow_runs/{run['id']}/set_state", json=cancelling).raise_for_status()
+    until(lambda: httpx.get(f"{address}/flow_runs/{run['id']}").json()["state_type"] == "CANCELLED", logs)
+    assert not mask.exists()
+    marks = {mark.name: mark.stat().st_mtime_ns for mark in work.glob("done/*")}
+    until(lambda: mask.exists() or len(list(work.glob("done/*"))) > len(marks), logs)
+    left = {mark.name: mark.stat().st_mtime_ns for mark in work.glob("done/*")}
+    assert not left or marks.items() <= left.items(), "what was done is not made again"
+    until(mask.exists, logs)
+    assert labels_of(mask).shape == (7 * 1024, 90)
+
+
 def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_path):
     env = environment(tmp_path / "home", address) | OFTEN
     schedule = ["schedule", "--config", str(watched), "--every", "10s", "--settle", "0s"]
@@ -100,6 +119,7 @@ def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_pa
     served = [sys.executable, "-m", "pipeline.cli", *schedule, "--name", "served"]
     with process(*served, env=env, log=logs / "served.log"):
         until((tmp_path / "out/b_mask.tif").exists, logs)
+        cancel_and_resume(address, tmp_path, logs)
 
     subprocess.run([*PREFECT, "--no-prompt", "deploy", "--all"], cwd=ROOT, env=env, check=True)
     found = httpx.post(f"{address}/deployments/filter", json={}).json()

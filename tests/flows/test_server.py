@@ -16,11 +16,11 @@ from uuid import uuid4
 import httpx
 import pytest
 import yaml
-from prefect import load_flow_from_entrypoint
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
+from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelling
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate

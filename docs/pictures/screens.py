@@ -1,7 +1,8 @@
-"""Pictures of pages in a browser: `python -m docs.pictures.screens report` or `prefect`, from the root of the project.
+"""Pictures of pages in a browser: `python -m docs.pictures.screens report`, `prefect` or `form`, from the root of the project.
 
 report.png    the page that `pipeline report` makes of the demo scene, with its truth
 prefect.png   a run in Prefect with its artifacts, on a server that is started for it on 127.0.0.1
+form.png      the form that starts a run of a deployment, on such a server
 
 Needs Chromium and the extra `dev`. Everything is made anew in a temporary folder.
 """
@@ -25,7 +26,8 @@ from pipeline import Job, segment
 from pipeline.demo import make
 from pipeline.reports import ReportOptions, write_report
 from tests.support.browser import chromium
-from tests.support.servers import PREFECT, environment, free_port, process, until
+from tests.support.ports import free_port
+from tests.support.servers import PREFECT, environment, process, until
 
 FOLDER = Path(__file__).parent
 SCENES = ("harbor", "hills", "old-town", "river-north", "river-south")
@@ -60,6 +62,22 @@ def prefect(folder: Path, page: Any) -> None:  # noqa: ANN401
         page.wait_for_timeout(5000)  # the timeline is drawn little by little
 
 
+def form(folder: Path, page: Any) -> None:  # noqa: ANN401
+    """Open the form of the deployment of an archive."""
+    with prefect_server(folder) as address:
+        known = environment(folder / "home", address) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        for words in (
+            ("work-pool", "create", "pipeline", "--type", "process"),
+            ("--no-prompt", "deploy", "--name", "volume"),
+        ):
+            subprocess.run([*PREFECT, *words], cwd=FOLDER.parents[1], env=known, check=True)
+        (found,) = httpx.post(f"{address}/deployments/filter", json={}).json()
+        page.set_viewport_size({"width": 1100, "height": 840})
+        page.goto(f"{address.removesuffix('/api')}/deployments/deployment/{found['id']}/run")
+        page.get_by_text("bounds").first.wait_for()
+        page.wait_for_timeout(3000)
+
+
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[str]:
     """The address of a server with its own database and pages, as long as the block lasts."""
@@ -78,7 +96,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "prefect": prefect}
+PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "prefect": prefect, "form": form}
 
 
 def taken(show: Callable[[Path, Any], None]) -> Image.Image:

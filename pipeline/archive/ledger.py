@@ -120,10 +120,7 @@ class ArchiveLedger:
 
     def counts(self) -> list[Count]:
         """Return the items by state and code."""
-        return [
-            Count(state, code, *map(int, numbers), seconds)
-            for state, code, *numbers, seconds in self._base.query(_COUNTS)
-        ]
+        return [_count(*row) for row in self._base.query(_COUNTS)]
 
     def examples(self, states: Sequence[State], codes: Sequence[str]) -> list[Row]:
         """Return the first item of each state and code, of those in `states` or with one of `codes`."""
@@ -288,6 +285,11 @@ def _opened(place: Place, *, create: bool) -> Base:
 def _values(entry: Entry) -> tuple[Any, ...]:
     said = {name: getattr(entry, name) for name in _FIELDS}
     return (*(said | {"stale": int(entry.stale)}).values(), int(entry.state == "running"))
+
+
+def _count(state: State, code: str | None, items: int, *sums: Any) -> Count:  # noqa: ANN401  (numbers of any kind)
+    cells, timed, timed_cells, seconds = sums
+    return Count(state, code, items, int(cells), int(timed), int(timed_cells), float(seconds))
 
 
 def _is_of_another(base: Transaction, item: str, holder: str | None) -> bool:

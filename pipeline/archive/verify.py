@@ -75,8 +75,8 @@ def _verify_recorded(mask: Path) -> list[Verdict]:
 
 def _ledgers_of(mask: Path) -> list[Place]:
     """Return the ledgers that may know a mask: that of the environment, and those in the folders above it."""
-    files = [folder / LEDGER_NAME for folder in mask.absolute().parents]
-    return [*filter(None, [default_place()]), *(file for file in files if file.is_file())]
+    known, files = default_place(), [folder / LEDGER_NAME for folder in mask.absolute().parents]
+    return [*([] if known is None else [known]), *(file for file in files if file.is_file())]
 
 
 def _is_finished(row: Row) -> bool:

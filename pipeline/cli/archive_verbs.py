@@ -67,7 +67,7 @@ def verify(
     from pipeline.archive.verify import verify as verdicts_of
     from pipeline.cli.tables import print_verdicts
 
-    found = verdicts_of(list(map(_place, places or [None])))
+    found = verdicts_of([_place(place) for place in places or (None,)])
     print_verdicts(found, as_json=as_json)
     if not all(verdict.is_good for verdict in found):
         raise typer.Exit(SOME_FAILED)

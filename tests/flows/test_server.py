@@ -84,9 +84,9 @@ def automation_of_the_documentation(block):
     return AutomationCore.model_validate(said)
 
 
-def test_a_failed_item_is_an_event_to_which_an_automation_reacts(server, job, tmp_path, soon):
-    with listener() as (address, texts):
-        hook = CustomWebhookNotificationBlock(name="here", url=address, json_data={"text": "{{subject}} | {{body}}"})
+def test_a_failed_item_is_an_event_to_which_an_automation_reacts(server, address, job, tmp_path, soon):
+    with listener() as (here, texts):
+        hook = CustomWebhookNotificationBlock(name="here", url=here, json_data={"text": "{{subject}} | {{body}}"})
         server.create_automation(automation_of_the_documentation(hook.save(f"here-{uuid4().hex[:8]}")))
         bad = Job(str(tmp_path / "none.tif"), model=job.model)
         flow_room.segment_flow([bad, job], return_state=True)
@@ -95,7 +95,7 @@ def test_a_failed_item_is_an_event_to_which_an_automation_reacts(server, job, tm
     assert text.startswith(f"unreadable: {bad.input} | {bad.input}: there is no such file")
     assert not any(job.input in text for text in texts), "it did not fail"
     wanted = {"filter": {"event": {"name": [FAILED]}}}
-    found = httpx.post(f"{server.api_url}/events/filter", json=wanted).json()["events"]
+    found = httpx.post(f"{address}/events/filter", json=wanted).json()["events"]
     (event,) = [event for event in found if event["payload"]["input"] == bad.input]
     assert event["payload"]["code"] == "unreadable"
     assert any(related["prefect.resource.role"] == "flow-run" for related in event["related"])
@@ -231,6 +231,6 @@ def test_a_worker_fills_in_what_blocks_hold(server):
         async with get_client() as client:
             values = {"env": {VARIABLE: f"{{{{ prefect.blocks.secret.{name} }}}}"}}
             template = ProcessWorker.get_default_base_job_template()
-            return (await ProcessJobConfiguration.from_template_and_values(template, values, client)).env
+            return (await ProcessJobConfiguration.from_template_and_values(template, values, client=client)).env
 
     assert asyncio.run(environment())[VARIABLE] == "postgresql://user:secret@host/base"

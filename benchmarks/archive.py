@@ -23,13 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from typer.testing import CliRunner
 
 from benchmarks import random_model
 from pipeline.archive.archive import Archive, key_of, recipe_of, version_of
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.place import VARIABLE, Place, place_of
-from pipeline.cli import app
 from pipeline.demo import scene_grid
 from pipeline.io.raster import write_scene
 from pipeline.jobs.inputs import jobs_of
@@ -38,6 +36,13 @@ from pipeline.jobs.request import Request
 from tests.support import postgres
 
 SIDE = 64
+_STATUS = "from pipeline.cli import app; app(['status'], standalone_mode=False)"
+_CHOOSE = "import sys; from benchmarks.archive import *; choose(Path(sys.argv[1]), int(sys.argv[2]))"
+_PEAK = """
+from pathlib import Path
+print(*(int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line))
+"""
+"""Prints the peak of this process alone: what the system tells its parent includes the parent's."""
 
 
 def main(folder: Path, items: int) -> None:
@@ -112,29 +117,21 @@ def links(folder: Path, items: int) -> list[Job]:
     paths = [inputs / f"{number:06d}.tif" for number in range(items)]
     for path in paths:
         if not path.exists():
-            os.link(folder / "scene.tif", path)
+            path.symlink_to("../scene.tif")
     return [Job(str(path), folder / "masks" / path.name) for path in paths]
 
 
 def timed(place: str, words: list[str]) -> dict[str, float]:
     """Return seconds, and the peak of memory, of a process that does one thing with a ledger."""
-    command = [sys.executable, "-m", "benchmarks.archive", *words]
+    code = _STATUS if words[0] == "status" else _CHOOSE
     began = time.perf_counter()
-    process = subprocess.Popen(command, env={**os.environ, VARIABLE: place}, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + _PEAK, *words[1:]], env={**os.environ, VARIABLE: place}, stdout=subprocess.PIPE
+    )
     told = process.stdout.read()
     _, _, used = os.wait4(process.pid, 0)
     took, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
     return {"wall, s": round(took, 2), "CPU, s": round(cpu, 2), "peak memory, MiB": int(told.split()[-1])}
-
-
-def run_alone(what: str, folder: Path, items: int) -> None:
-    """Do one thing with a ledger, and print the peak of memory; that of the system includes the parent's."""
-    if what == "status":
-        CliRunner().invoke(app, ["status"])
-    else:
-        choose(folder, items)
-    (peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
-    print(int(peak) // 1024)
 
 
 def choose(folder: Path, items: int) -> None:
@@ -146,9 +143,7 @@ def choose(folder: Path, items: int) -> None:
 
 if __name__ == "__main__":
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    if words[0] in ("status", "choose"):
-        run_alone(words[0], Path(words[1]), int(words[2]))
-    elif "--ledgers" in sys.argv:
+    if "--ledgers" in sys.argv:
         time_ledgers(Path(words[0]), int(words[1]) if len(words) > 1 else 100_000, choosing="--choose" in sys.argv)
     else:
         main(Path(words[0]), int(words[1]) if len(words) > 1 else 1000)

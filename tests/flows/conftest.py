@@ -28,7 +28,7 @@ def address(shared_server: SharedServer) -> Iterator[str]:
         yield known
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(address):
     """A client of a Prefect server; no heartbeat, which costs a second a flow."""
     from prefect.client.orchestration import get_client

@@ -4,8 +4,9 @@
 
 Starts munged, slurmctld and slurmd of one node, with everything they write in FOLDER, and runs `pipeline run` with
 `--scheduler cluster.toml`, whose workers are SLURM jobs. Once the first part of the scene is done, one of the jobs is
-killed. Prints both SHA-256 and the states of the jobs as JSON. Needs `slurm-wlm` and `munge` of Debian, and `dask-jobqueue`
-of PyPI; run it as root.
+killed. Prints both SHA-256 and the states of the jobs as JSON.
+
+Needs the packages `slurm-wlm` and `munge` of Debian, and `dask-jobqueue` of PyPI; run it as root.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ from tests.support.inputs import pixels, put_scene
 from tests.support.postgres import PASSWORD, server
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture(scope="module")
 def running():
     with server() as started:

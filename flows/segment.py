@@ -68,7 +68,7 @@ def segment_flow(
 
     """
     place = None if ledger is None else place_of(ledger)
-    if report:
+    if report and jobs:
         check_report_of_run(jobs[0], place, overwrite=means.overwrite)
     try:
         with open_archive(place, verify=verify, wait=wait) as archive:
@@ -76,7 +76,7 @@ def segment_flow(
     except Interrupted as error:
         return canceled(error)
     create_reports_artifact(reports, "masks", "Results by item")
-    if report:
+    if report and jobs:
         show_report(jobs[0], reports[0], place, overwrite=means.overwrite)
     if any(report.missing for report in reports):
         raise ItemsFailedError(reports)

@@ -50,12 +50,15 @@ def test_other_times_are_refused(text):
         (("--cron", "at three"), "'at three': is not a cron schedule"),
         (("--every", "1m", "--concurrency", "0"), "must be positive"),
         (("--every", "1m", "--pool", "p"), "--pool needs a Prefect server"),
+        (("--every", "1m", "--ledger", "postgresql://u:secret@h/d"), "--ledger postgresql://u@h/d: has a password"),
+        (("--every", "1m", "--ledger", "mysql://u:secret@h/d"), "mysql://u@h/d: cannot be a ledger"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused_before_anything_starts(watched, words, said, monkeypatch, tmp_path):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     ended = CliRunner().invoke(app, ["schedule", "--config", str(watched), *words])
     assert ended.exit_code == 2, ended.output
+    assert "secret" not in ended.output
     assert said in ended.stderr
 
 

@@ -50,6 +50,11 @@ def place_of(said: str | Path) -> Place:
     return known if known is not None and str(known) == str(found) else found
 
 
+def subject_of(said: str | Path) -> Place:
+    """Return what is to be shown or verified: the ledger in a database, or anything else by its path."""
+    return place_of(said) if str(said).partition("://")[0] in _SCHEMES else Path(said)
+
+
 def default_place() -> Place | None:
     """Return where the environment says that the ledger is."""
     said = os.environ.get(VARIABLE)

@@ -64,10 +64,11 @@ def verify(
 
     A mask that no ledger knows is read from end to end.
     """
+    from pipeline.archive.place import subject_of
     from pipeline.archive.verify import verify as verdicts_of
     from pipeline.cli.tables import print_verdicts
 
-    found = verdicts_of([_place(place) for place in places or (None,)])
+    found = verdicts_of([subject_of(place) for place in places] if places else [_place(None)])
     print_verdicts(found, as_json=as_json)
     if not all(verdict.is_good for verdict in found):
         raise typer.Exit(SOME_FAILED)

@@ -15,7 +15,12 @@ from pipeline.reports.options import ReportOptions
 
 @verb
 def report(
-    subject: Annotated[str, typer.Argument(help="A mask; or the ledger of an archive, or the folder that holds it.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="A mask; or the ledger of an archive, the folder that holds it, or the address of its database."
+        ),
+    ],
     options: Annotated[ReportOptions, Panel("What it holds")],
     output: Annotated[
         Path | None,
@@ -27,7 +32,10 @@ def report(
 
     A map or slices, areas or volumes, confidence, and how it was made; of an archive, a table to review its items.
     """
+    from pipeline.archive.place import DatabaseUrl, subject_of
     from pipeline.reports.report import write_report
 
-    written = write_report(subject, output, options)
-    typer.echo(json.dumps({"input": subject, "output": str(written)}) if as_json else visible(written))
+    place = subject_of(subject)
+    written = write_report(place, output, options)
+    shown = str(place) if isinstance(place, DatabaseUrl) else subject
+    typer.echo(json.dumps({"input": shown, "output": str(written)}) if as_json else visible(written))

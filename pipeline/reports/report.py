@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Place, is_ledger, place_of
+from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Place, is_ledger, subject_of
 from pipeline.errors import RequestError
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import is_store, stem_of
@@ -36,7 +36,7 @@ def write_report(subject: str | Place, output: Path | None = None, options: Repo
         PipelineError: If the mask, the image, the truth or the ledger cannot be used, or the file cannot be written.
 
     """
-    place = subject if isinstance(subject, DatabaseUrl) else place_of(subject)
+    place = subject if isinstance(subject, DatabaseUrl) else subject_of(subject)
     many = is_ledger(place)
     _check(output, options, many=many)
     target = output or default_output(place)

@@ -29,7 +29,6 @@ from tests.support.archives import ITEMS, Folder, statuses
 from tests.support.inputs import pixels, put_scene
 from tests.support.postgres import PASSWORD, server
 
-
 pytestmark = pytest.mark.server
 
 
@@ -248,7 +247,8 @@ def test_all_verbs_read_it_and_none_shows_its_password(url, tmp_path, models):
     assert shown(url, *run)[1].count("made again") == 1
     code, said = shown(url, "report", plain)
     assert (code, "says where to write" in said) == (2, True)
-    assert shown(url, "report", plain, "--output", tmp_path / "page.html")[0] == 0
+    assert shown(url, "report", url, "--output", tmp_path / "page.html", "--json")[0] == 0
+    assert "2 files: 2 intact" in shown(url, "verify", url)[1]
     page = (tmp_path / "page.html").read_text()
     assert plain in page
     assert "ss%2Fw" not in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +39,8 @@ WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
 Version = tuple[str | None, str | None]
 """Stamp and content of an input."""
+_PART = 1000
+"""Items whose rows are read at a time."""
 _CHANGED = "changed while it was read; run the same command again"
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
@@ -130,14 +132,18 @@ class Archive:
             RequestError: If finished masks were made with another model or other options.
 
         """
-        rows, outputs = self._ledger.rows(), self._ledger.outputs()
         self._recipes, self._resources = {}, resources
         if not resources.overwrite:
-            recipes = {row.recipe for row in rows.values() if row.state == "done"}
+            recipes = self._ledger.recipes()
             jobs = [self._as_begun(job, recipes) for job in jobs]
         self._inputs = {job.input: look(job.input) for job in jobs}
-        self._refuse_others(jobs, resources, rows)
+        parts = [jobs[at : at + _PART] for at in range(0, len(jobs), _PART)]
+        self._refuse([what for part in parts for what in self._differences(part)], len(jobs))
+        return [work for part in parts for work in self._choose(part)]
+
+    def _choose(self, jobs: Sequence[Job]) -> list[WorkItem]:
         keys = list(map(key_of, jobs))
+        rows, outputs = self._ledger.rows_of(keys), self._ledger.outputs(keys)
         new = [Entry(key, _output(job), "pending") for job, key in zip(jobs, keys, strict=True) if key not in rows]
         if new:
             self._ledger.add(new)
@@ -156,8 +162,8 @@ class Archive:
         version = self._version(job.input)
         while True:
             row = self._ledger.row(key)
-            self._refuse_others([job], self._resources, {} if row is None else {key: row})
-            work = self._work_item(job, row, self._ledger.outputs(key).get(key, ()))
+            self._refuse([] if row is None else self._differences([job], {key: row}), 1)
+            work = self._work_item(job, row, self._ledger.outputs([key]).get(key, ()))
             if work.report is not None:
                 return work.report
             if row is not None and (reason := self._who_holds(row)):
@@ -276,13 +282,18 @@ class Archive:
             self._ledger.set_outputs(row.input, [renewed(one, self._folder) for one in outputs])
         return "; ".join(found) or None
 
-    def _refuse_others(self, jobs: Sequence[Job], resources: Resources, rows: dict[str, Row]) -> None:
-        if resources.overwrite:
-            return
-        made = [(job, row) for job in jobs if (row := rows.get(key_of(job))) is not None and row.state == "done"]
-        other = [what for job, row in made if (what := self._difference(job, row))]
+    def _differences(self, jobs: Sequence[Job], rows: Mapping[str, Row] | None = None) -> list[str]:
+        """Return how finished items were made otherwise, unless they are to be replaced."""
+        if self._resources.overwrite:
+            return []
+        known = self._ledger.rows_of(list(map(key_of, jobs))) if rows is None else rows
+        made = [(job, row) for job in jobs if (row := known.get(key_of(job))) is not None and row.state == "done"]
+        return [what for job, row in made if (what := self._difference(job, row))]
+
+    def _refuse(self, other: Sequence[str], count: int) -> None:
+        """Raise RequestError if some of `count` items were made otherwise."""
         if other:
-            items = f"{len(other)} of {counted(len(jobs), 'item')}"
+            items = f"{len(other)} of {counted(count, 'item')}"
             raise RequestError(
                 f"{self._ledger.place}: {items} already exist, made with {other[0]}; "
                 "use --overwrite to replace them, or give another --output"

@@ -114,8 +114,7 @@ class ArchiveLedger:
     def rows(self, states: Iterable[State] = ()) -> dict[str, Row]:
         """Return the rows by input; only those in `states`, if there are any."""
         chosen = tuple(states)
-        marks = ", ".join("?" * len(chosen))
-        query = f"{_SELECT}" + (f" WHERE state IN ({marks})" if chosen else "")
+        query = f"{_SELECT}" + (f" WHERE state IN ({_marks(chosen)})" if chosen else "")
         return {row[0]: Row(*row) for row in self._base.query(f"{query} ORDER BY input", chosen)}
 
     def counts(self) -> list[Count]:
@@ -124,7 +123,7 @@ class ArchiveLedger:
 
     def examples(self, states: Sequence[State], codes: Sequence[str]) -> list[Row]:
         """Return the first item of each state and code, of those in `states` or with one of `codes`."""
-        query = _EXAMPLES.format(states=", ".join("?" * len(states)), codes=", ".join("?" * len(codes)))
+        query = _EXAMPLES.format(states=_marks(states), codes=_marks(codes))
         return [Row(*row) for row in self._base.query(query, (*states, *codes))]
 
     def row(self, item: str) -> Row | None:
@@ -132,12 +131,21 @@ class ArchiveLedger:
         found = self._base.query(_OF_ITEM, (item,))
         return Row(*found[0]) if found else None
 
-    def outputs(self, item: str | None = None) -> dict[str, tuple[Written, ...]]:
-        """Return what was written for each item, or for one of them."""
+    def rows_of(self, items: Sequence[str]) -> dict[str, Row]:
+        """Return the rows of items, of those that have one."""
+        found = self._base.query(f"{_SELECT} WHERE input IN ({_marks(items)})", items) if items else []
+        return {row[0]: Row(*row) for row in found}
+
+    def recipes(self) -> set[str | None]:
+        """Return the keys of the recipes of finished items."""
+        return {key for (key,) in self._base.query("SELECT DISTINCT recipe FROM items WHERE state = 'done'")}
+
+    def outputs(self, items: Sequence[str] | None = None) -> dict[str, tuple[Written, ...]]:
+        """Return what was written for each item, or for each of `items`."""
         found: dict[str, tuple[Written, ...]] = {}
-        chosen = "" if item is None else " WHERE input = ?"
+        chosen = "" if items is None else f" WHERE input IN ({_marks(items)})"
         query = f"SELECT input, path, stamp, sha256 FROM outputs{chosen} ORDER BY input, path"
-        for name, *written in self._base.query(query, () if item is None else (item,)):
+        for name, *written in self._base.query(query, items or ()):
             found[name] = (*found.get(name, ()), Written(*written))
         return found
 
@@ -145,7 +153,7 @@ class ArchiveLedger:
         """Return the item that a file belongs to, and all that was written for it."""
         found = self._base.query("SELECT input FROM outputs WHERE path = ?", (path,))
         item = found[0][0] if found else ""
-        return self.row(item), self.outputs(item).get(item, ())
+        return self.row(item), self.outputs([item]).get(item, ())
 
     def judge(self, row: Row, reason: str | None) -> None:
         """Write whether the mask of a finished item is as it was written; `reason` is what is wrong with it."""
@@ -251,8 +259,7 @@ class ArchiveLedger:
 
     def release(self, codes: Sequence[str]) -> int:
         """Set failed and quarantined items, of `codes` only if any, back to pending; return their number."""
-        marks = ", ".join("?" * len(codes))
-        chosen = f" AND code IN ({marks})" if codes else ""
+        chosen = f" AND code IN ({_marks(codes)})" if codes else ""
         with self._base.transaction() as base:
             changed = base.execute(
                 "UPDATE items SET state = 'pending', changed = CURRENT_TIMESTAMP "
@@ -280,6 +287,11 @@ def _opened(place: Place, *, create: bool) -> Base:
     from pipeline.archive.postgres import PostgresDatabase
 
     return PostgresDatabase(place, create=create)
+
+
+def _marks(values: Sequence[str]) -> str:
+    """Return as many placeholders as there are values; one that matches nothing where there are none."""
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:

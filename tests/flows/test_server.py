@@ -161,7 +161,8 @@ def test_a_search_catches_up_and_makes_nothing_twice(server, models, tmp_path, m
         items = [item("new", {"visual": {"href": f"{files.address}/new.tif"}}, when=now - timedelta(hours=1))]
         with api(items, by_time=True) as (address, _):
             config.write_text(f'output = "out/"\nmodel = "{models / "scene"}"\n[search]\nurl = "{address}"\ndays = 1\n')
-            assert [report.status for report in watch_flow(config)] == ["done"]
+            assert [report.status for report in watch_flow(config, report=True)] == ["done"]
+            assert (tmp_path / "out/archive_report.html").exists()
             items.append(
                 item("missed", {"visual": {"href": f"{files.address}/missed.tif"}}, when=now - timedelta(days=3))
             )

@@ -1,4 +1,4 @@
-"""Pictures of pages in a browser: `python -m docs.pictures.screens report`, `prefect` or `form`, from the root of the project.
+"""Pictures of pages in a browser: `python -m docs.pictures.screens report` (`prefect`, `form`), in the root folder.
 
 report.png    the page that `pipeline report` makes of the demo scene, with its truth
 prefect.png   a run in Prefect with its artifacts, on a server that is started for it on 127.0.0.1

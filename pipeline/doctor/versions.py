@@ -137,8 +137,12 @@ def check_extras() -> Iterator[Finding]:
             yield remark("extras", f"{extra}: {told}", f"{_pip()} install '{PACKAGE}[{extra}]'")
     yield ok("extras", f"installed: {', '.join(there) or 'none'}", installed=there)
     if missing:
-        told = "; ".join(f"{extra} (for {FOR[extra]})" if extra in FOR else extra for extra in missing)
+        told = "; ".join(map(_with_purpose, missing))
         yield ok("extras", f"not installed: {told}; {_pip()} install '{PACKAGE}[NAME]'", missing=missing)
+
+
+def _with_purpose(extra: str) -> str:
+    return f"{extra} (for {FOR[extra]})" if extra in FOR else extra
 
 
 def _own(packages: list[Required], lacking: list[Required]) -> bool:

@@ -128,17 +128,17 @@ def test_a_structure_that_is_often_missing_has_no_outliers_but_its_own():
 
 def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path):
     ledger = entered(tmp_path, {"a": {"liver": 0.0}})
-    rows = ledger.rows()
+    counts = ledger.counts()
     ledger.enter([Entry("new", None, "done")])
     ledger.set_volumes("new", {"liver": 0.0})
+    ledger.enter([Entry("bad", None, "failed", "unreadable", "bad: is no image")])
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ledger, "rows", lambda states=(): rows)
-            assert [reason.items for reason in status_of(ledger).reasons] == [1]
+            patch.setattr(ledger, "counts", lambda: counts)
+            found = {reason.code: reason.items for reason in status_of(ledger).reasons}
+            assert found == {"unreadable": 1, "empty-mask": 2}
     finally:
         ledger.close()
-
-
 @given(st.lists(st.floats(95, 105), min_size=FEWEST, max_size=40), st.floats(0.5, 2), st.randoms())
 def test_the_one_that_is_unlike_the_others_is_found_in_any_unit_and_order(volumes, unit, random):
     items = [(str(number), {"x": ml * unit}) for number, ml in enumerate(volumes)]

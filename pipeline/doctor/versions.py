@@ -125,26 +125,24 @@ def extras() -> list[str]:
 
 def check_extras() -> Iterator[Finding]:
     """Look at the extras: which are installed, and what others are for."""
-    there: list[str] = []
-    missing: list[str] = []
-    for extra in extras():
-        packages = required(extra)
-        lacking = [one for one in packages if one.found is None]
-        wrong = [one for one in packages if one.found is not None and not one.fits]
-        (missing if lacking else there).append(extra)
-        if wrong or (lacking and len(lacking) < len(packages) and _own(packages, lacking)):
-            told = "; ".join(map(str, (*wrong, *lacking)))
+    found = {extra: required(extra) for extra in extras()}
+    for extra, packages in found.items():
+        if faults := _faults(packages):
+            told = "; ".join(map(str, faults))
             yield remark("extras", f"{extra}: {told}", f"{_pip()} install '{PACKAGE}[{extra}]'")
+    there = [extra for extra, packages in found.items() if all(one.found for one in packages)]
     yield ok("extras", f"installed: {', '.join(there) or 'none'}", installed=there)
-    if missing:
-        told = "; ".join(map(_with_purpose, missing))
+    if missing := [extra for extra in found if extra not in there]:
+        told = "; ".join(map(_described, missing))
         yield ok("extras", f"not installed: {told}; {_pip()} install '{PACKAGE}[NAME]'", missing=missing)
 
 
-def _with_purpose(extra: str) -> str:
+def _faults(packages: list[Required]) -> list[Required]:
+    """Return what does not fit of an extra, and what it lacks if more than half of it is there: then it was wanted."""
+    lacking = [one for one in packages if one.found is None]
+    wrong = [one for one in packages if one.found is not None and not one.fits]
+    return [*wrong, *lacking] if 2 * len(lacking) < len(packages) else wrong
+
+
+def _described(extra: str) -> str:
     return f"{extra} (for {FOR[extra]})" if extra in FOR else extra
-
-
-def _own(packages: list[Required], lacking: list[Required]) -> bool:
-    """Return whether what is there of an extra was installed for it: more than half of it."""
-    return 2 * len(lacking) < len(packages)

@@ -51,11 +51,11 @@ class Bounds:
         str | None,
         Meaning("Name of a global concurrency limit of Prefect; each item takes a slot, e.g. of a shared GPU."),
     ] = None
-    slots: Annotated[int, Meaning("Slots of that limit if it does not exist yet: it is created.")] = 1
     seconds: Annotated[
         float | None,
         Meaning("Time limit in seconds for each attempt at an item; a retry resumes from finished slabs."),
     ] = None
+    slots: Annotated[int, Meaning("Slots of `limit` if it does not exist yet: it is created.")] = 1
 
     def __post_init__(self) -> None:
         if min(self.at_once, self.slots) < 1 or (self.seconds is not None and self.seconds <= 0):

@@ -75,7 +75,7 @@ def schedule(
     from flows.item import Bounds
     from flows.schedule import Schedule, WatchParameters, apply_to_pool, create_deployment, serve_deployment
 
-    bounds = Bounds(timetable.at_once, timetable.limit, timetable.slots, timetable.timeout)
+    bounds = Bounds(timetable.at_once, timetable.limit, timetable.timeout, timetable.slots)
     watching = WatchParameters(config, timetable.settle, resources, bounds, _said(ledger), report)
     when = Schedule(None if timetable.every is None else timedelta(seconds=timetable.every), timetable.cron)
     deployment = create_deployment(watching, when, name, pool)

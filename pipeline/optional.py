@@ -15,6 +15,7 @@ _BRINGS = {
     "vectors": ("pyogrio", "shapely", "pyarrow"),
     "stac": ("pystac_client",),
     "postgres": ("psycopg",),
+    "onnx": ("onnx", "onnxruntime"),
 }
 
 

@@ -115,7 +115,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "features": card.features,
             "views": card.views,
             "temperature": card.temperature,
-            "network": f"PSPNet, {card.network.backbone}, output stride {card.network.output_stride}",
+            "network": card.network.title,
             "classes": classes,
             "figures": figures,
             "limits": card.limits,

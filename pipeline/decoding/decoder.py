@@ -128,8 +128,10 @@ def _read(reader: Reader, value: object, place: str) -> object:
 
 
 def _one_of(kind: Any, value: object) -> Any:  # noqa: ANN401  (a type hint has no narrower type)
-    """The part of a union that a value is of, or else the first."""
+    """The part of a union that a value is of: of records, the first that knows most of its keys; else the first."""
     parts = [part for part in get_args(kind) if part is not NoneType]
+    if isinstance(value, dict) and all(map(is_dataclass, parts)):
+        return max(parts, key=lambda part: sum(key.name in value for key in keys_of(part)))
     return next((part for part in parts if type(value) is part), parts[0])
 
 

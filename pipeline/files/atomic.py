@@ -58,8 +58,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             remove(temporary)
 
 
-def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write all `files` into `folder` under temporary names, then rename them in order.
+def write_together(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Write all `files` into `folder` under temporary names, then rename them in order; of a path, what is in it.
 
     Raises:
         OutputError: if the operating system refuses.
@@ -69,7 +69,14 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
         drafts = {name: whole.enter_context(atomic_write(folder / name)) for name in reversed(list(files))}
         with _as_output_error(folder):
             for name, data in files.items():
-                drafts[name].write_bytes(data)
+                _fill(drafts[name], data)
+
+
+def _fill(draft: Path, data: bytes | Path) -> None:
+    if isinstance(data, Path):
+        shutil.copyfile(data, draft)
+    else:
+        draft.write_bytes(data)
 
 
 def remove(path: Path) -> None:

@@ -98,7 +98,7 @@ _MARKS: tuple[tuple[int, bytes, FileKind], ...] = (
     *((0, bytes([0x80, protocol]), PICKLE) for protocol in range(2, 6)),
 )
 """Where in a file, which bytes, and what it then is; the first counts."""
-_ONNX = _format("an ONNX network")
+ONNX = _format("an ONNX network", "`pipeline import-weights` makes a model of it")
 _TIFFS, _VOLUMES = (".tif", ".tiff"), (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -159,7 +159,7 @@ _TESTS = (
     (_is_page, _stand_in("a web page (HTML), such as a log-in or an error")),
     (_is_answer, _stand_in("an error of a server, in XML")),
     (_is_safetensors, SAFETENSORS),
-    (_is_onnx, _ONNX),
+    (_is_onnx, ONNX),
 )
 
 

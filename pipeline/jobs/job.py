@@ -277,9 +277,10 @@ class Resources:
         ),
     ] = None
     runtime: Annotated[
-        Literal["torch", "compiled", "openvino"] | None,
+        Literal["torch", "compiled", "openvino", "onnx"] | None,
         Meaning(
-            "Inference backend: torch, compiled, openvino. Changes rounding.", unset="chosen by the size of the run"
+            "Inference backend: torch, compiled, openvino, or onnx for ONNX networks. Changes rounding.",
+            unset="chosen by the model and the size of the run",
         ),
     ] = None
     overwrite: Annotated[bool, Meaning("Overwrite an existing output.")] = False

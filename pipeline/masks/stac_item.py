@@ -113,8 +113,8 @@ def _model_of(mask: Mask) -> dict[str, Any]:
     classes = [{name: one[name] for name in ("value", "name", "color_hint")} for one in _classes_of(mask)]
     return {
         "mlm:name": _model_name(mask.provenance["model"]),
-        "mlm:architecture": f"PSPNet ({network['backbone']})",
-        "mlm:framework": "PyTorch",
+        "mlm:architecture": "ONNX network" if _is_onnx(mask.provenance) else f"PSPNet ({network['backbone']})",
+        "mlm:framework": "ONNX" if _is_onnx(mask.provenance) else "PyTorch",
         "mlm:tasks": [_TASK],
         "mlm:input": [{"name": "patch", "bands": [], "input": seen}],
         "mlm:output": [{"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": classes}],
@@ -127,14 +127,19 @@ def _model_of(mask: Mask) -> dict[str, Any]:
 def _weights_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the weights by their digest (RFC 6920), wherever a copy of them is."""
     digest = bytes.fromhex(provenance["weights_sha256"])
+    kind = "onnx" if _is_onnx(provenance) else "safetensors"
     return {
         "href": f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}",
-        "type": "application/octet-stream; application=safetensors",
+        "type": f"application/octet-stream; application={kind}",
         "roles": ["mlm:model", "mlm:weights"],
         "title": provenance["model"],
-        "mlm:artifact_type": "safetensors",
+        "mlm:artifact_type": kind,
         "file:checksum": f"1220{digest.hex()}",
     }
+
+
+def _is_onnx(provenance: Mapping[str, Any]) -> bool:
+    return provenance["network"].get("family") == "onnx"
 
 
 def _classes_of(mask: Mask) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pipeline.classes import Snomed
 from pipeline.decoding import Meaning, decode, did_you_mean, encode
 from pipeline.errors import ModelError, RequestError
 from pipeline.files.signatures import stand_in
-from pipeline.models.spec import PSPNetSpec
+from pipeline.models.spec import NetworkSpec, ONNXSpec, PSPNetSpec
 
 FORMAT = 2
 """Version of the card's layout."""
@@ -180,7 +180,7 @@ class Card:
     """What it segments: scenes (y, x), or volumes (z, y, x) slice by slice."""
     classes: tuple[ClassEntry, ...]
     """Class table; a class's id is its position."""
-    network: PSPNetSpec
+    network: NetworkSpec
     patch: Pair
     """Height and width of a patch in model pixels: the size that it was trained at."""
     overlap: Pair
@@ -233,6 +233,7 @@ class Card:
         self._check_patches()
         self._check_kind()
         self._check_views()
+        self._check_onnx()
         self.normalization.check(len(self.channels))
         if self.domain is not None:
             self.domain.check(self.kind, len(self.channels))
@@ -276,6 +277,41 @@ class Card:
         if len(set(self.views)) != len(self.views):
             raise ValueError(f"views: each can be given once, got {', '.join(self.views)}")
 
+    def _check_onnx(self) -> None:
+        if not isinstance(self.network, ONNXSpec):
+            return
+        if self.int8 is not None or self.features == "shared":
+            raise ValueError('network: only a PSPNet has an int8 form, or features = "shared"')
+        if self.network.scores == "labels" and self.averaging != "softmax":
+            raise ValueError('averaging: must be "softmax" for a network that gives labels, which have no logits')
+        if not self.network.takes(self.patch):
+            raise ValueError(f"patch: the network takes patches of {_taken(self.network)}, got {self.patch}")
+
+    @property
+    def pspnet(self) -> PSPNetSpec:
+        """The architecture of its PSPNet.
+
+        Raises:
+            ModelError: if it is another network.
+
+        """
+        if isinstance(self.network, PSPNetSpec):
+            return self.network
+        raise ModelError(
+            f"model {self.name}: its network is an ONNX file, which can be run and evaluated; only a PSPNet can be "
+            "trained further, teach another, be quantized or exported, and share features"
+        )
+
+    def check_seen(self, size: Pair) -> None:
+        """Raise ModelError if the network cannot compute patches of a height and width in model pixels."""
+        network = self.network
+        if isinstance(network, PSPNetSpec) or network.takes(size):
+            return
+        raise ModelError(
+            f"model {self.name}: its ONNX network takes patches of {_taken(network)} model pixels, but this run needs "
+            f"{size[0]} x {size[1]}; leave out --patch and scales of --tta, or give such ones"
+        )
+
     @property
     def calibrated(self) -> bool:
         """Whether its logits are divided by a temperature other than 1."""
@@ -305,6 +341,13 @@ class Card:
         """
         document = json.loads(text)
         return decode(cls, _complete(document) if isinstance(document, dict) else document)
+
+
+def _taken(network: ONNXSpec) -> str:
+    """The sizes of patches that a network takes, in words."""
+    if network.size is not None:
+        return " x ".join(map(str, network.size))
+    return f"multiples of {network.multiple}"
 
 
 def _complete(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.files.atomic import atomic_folder
-from pipeline.models.catalogue import find_model, load_card
+from pipeline.models.catalogue import files_of, load_card
 
 _SHOWN = 12
 """Digits of the weights' SHA-256 in a name."""
@@ -22,12 +22,12 @@ def publish_model(ref: str | Path, folder: Path) -> Path:
         OutputError: if it cannot be copied.
 
     """
-    card, files = load_card(ref), find_model(ref)
+    card, files = load_card(ref), files_of(ref)
     place = folder / f"{card.name}-{card.weights_sha256[:_SHOWN]}"
     if place.exists():
         return place
     with atomic_folder(place) as draft:
-        draft.mkdir()
-        for file in files:
-            shutil.copy2(file, draft / file.name)
+        for name, file in files.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, draft / name)
     return place

@@ -1,8 +1,10 @@
-"""Architecture of a PSPNet: every choice that its weights alone do not determine."""
+"""What a card says of its network: the architecture of a PSPNet, or how a network in an ONNX file is called."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 Backbone = Literal[
@@ -80,6 +82,11 @@ class PSPNetSpec:
     dropout: float = 0.1
     """Share of the head's channels dropped in training: 0.2 in smp."""
 
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return f"PSPNet, {self.backbone}, output stride {self.output_stride}"
+
     def __post_init__(self) -> None:
         if self.stem != "torchvision" and not self.backbone.startswith("resnet"):
             raise ValueError(f"stem {self.stem!r} is that of a ResNet; {self.backbone} has its own, 'torchvision'")
@@ -94,3 +101,84 @@ class PSPNetSpec:
             raise ValueError(f"bins must be at least 1 each, got {self.bins}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
+
+
+Layout = Literal["channels_first", "channels_last"]
+Scores = Literal["logits", "probabilities", "labels"]
+"""What a network gives for each cell: numbers before the softmax, probabilities, or the class itself."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of weights that an ONNX file refers to."""
+
+    name: str
+    """Its path in the folder of the ONNX file, with slashes."""
+    sha256: str
+    """SHA-256, hexadecimal."""
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.name).parts
+        if not parts or self.name.startswith("/") or "\\" in self.name or ".." in parts:
+            raise ValueError(f"data: must be names of files in the folder of the model, got {self.name!r}")
+        if not _DIGEST.fullmatch(self.sha256):
+            raise ValueError(f"data: {self.name} needs a SHA-256 in hexadecimal, got {self.sha256!r}")
+
+
+@dataclass(frozen=True)
+class ONNXSpec:
+    """How a network in an ONNX file is called: one input of float images, one output of scores."""
+
+    family: Literal["onnx"]
+    in_channels: int
+    """Channels of the input; for volumes, image channels times slices seen."""
+    classes: int
+    """Classes that it tells apart; two for an output of a single plane."""
+    input: str
+    """Name of the input of the graph."""
+    output: str
+    """Name of the output of the graph."""
+    layout: Layout
+    """Order of the input's axes: batch, channels, height, width; or batch, height, width, channels."""
+    output_layout: Layout
+    """Order of the output's axes, likewise; one without an axis of planes has either."""
+    scores: Scores
+    """What the output is."""
+    threshold: float | None
+    """For an output of a single plane, the probability above which a cell is of class 1; None for others."""
+    output_stride: int
+    """Input pixels per cell of the output, which is resized to the size of the patch: labels to the nearest cell."""
+    align_corners: bool
+    """Grid of that bilinear resize."""
+    size: tuple[int, int] | None
+    """Height and width of the only patches that it takes; None: any."""
+    multiple: int
+    """Height and width of patches must be multiples of it."""
+    batch: int | None
+    """Patches of a call, if it takes no other number."""
+    data: tuple[DataFile, ...] = ()
+    """Files beside it that hold its weights, if they are not in it."""
+
+    def __post_init__(self) -> None:
+        if min(self.in_channels, self.classes, self.output_stride, self.multiple, *(self.size or (1, 1))) < 1:
+            raise ValueError(f"every count and size must be at least 1: {self}")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+        if self.threshold is not None and not (0 < self.threshold < 1 and self.classes == 2):
+            raise ValueError(f"threshold: is a probability above 0 and below 1, of two classes; got {self.threshold}")
+        if not self.input or not self.output:
+            raise ValueError("input and output must be names of the graph")
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return f"ONNX, {self.scores}, output stride {self.output_stride}"
+
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Whether it computes patches of a height and width."""
+        return size == self.size if self.size is not None else not any(side % self.multiple for side in size)
+
+
+NetworkSpec = PSPNetSpec | ONNXSpec
+"""What a card says of its network."""

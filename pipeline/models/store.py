@@ -1,4 +1,4 @@
-"""Models on disk: loaded strictly, saved whole. Weights are safetensors only, so nothing in a file can run."""
+"""Models on disk: loaded strictly, saved whole. Weights are safetensors or ONNX, so nothing in a file can run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,19 @@ from pipeline.files.signatures import stand_in
 from pipeline.models.card import Card, read_card
 from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
 from pipeline.models.networks.pspnet import PSPNet
-from pipeline.models.spec import PSPNetSpec
+from pipeline.models.spec import ONNXSpec, PSPNetSpec
 
-__all__ = ["Model", "load_card", "load_model", "names", "record_evaluation", "record_temperature", "save_model"]
+__all__ = [
+    "Model",
+    "ONNXModel",
+    "load_any",
+    "load_card",
+    "load_model",
+    "names",
+    "record_evaluation",
+    "record_temperature",
+    "save_model",
+]
 
 _COUNTER = "num_batches_tracked"
 
@@ -39,20 +49,48 @@ class Model:
 
 
 def load_model(ref: str | Path) -> Model:
-    """Load a model: a packaged name, a folder, or the path of a card or of its weights.
+    """Load a PSPNet: a packaged name, a folder, or the path of a card or of its weights.
 
     Raises:
-        ModelError: if the model is unknown, its card cannot be used, the weights are not those of the card (SHA-256),
-            or their names and shapes are not those of the network.
+        ModelError: if the model is unknown, its card cannot be used or is that of an ONNX file, the weights are not
+            those of the card (SHA-256), or their names and shapes are not those of the network.
 
     """
     files = find_model(ref)
     card = read_card(files.card)
+    spec = card.pspnet
     state = read_weights(files.weights, card.weights_sha256, files.card)
     with torch.device("meta"):
-        expected = _stored(PSPNet(card.network))
+        expected = _stored(PSPNet(spec))
     _check_names(state, expected, files.weights)
-    return Model(card, assemble(card.network, state), files.weights)
+    return Model(card, assemble(spec, state), files.weights)
+
+
+@dataclass(frozen=True)
+class ONNXModel:
+    """A network in an ONNX file, which is the one that its card names, and the card."""
+
+    card: Card
+    spec: ONNXSpec
+    """How it is called."""
+    path: Path
+
+
+def load_any(ref: str | Path) -> Model | ONNXModel:
+    """Load a model of either kind, to be run: the weights of a PSPNet, or the names of the files of an ONNX network.
+
+    Raises:
+        ModelError: as `load_model`, or if a file of an ONNX network is not that of the card (SHA-256).
+
+    """
+    files = find_model(ref)
+    card = read_card(files.card)
+    if isinstance(card.network, PSPNetSpec):
+        return load_model(ref)
+    check_sha256(files.weights, card.weights_sha256, files.card)
+    for data in card.network.data:
+        check_sha256(files.weights.parent / data.name, data.sha256, files.card)
+    return ONNXModel(card, card.network, files.weights)
 
 
 def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) -> Card:
@@ -68,7 +106,7 @@ def save_model(folder: Path, card: Card, network: PSPNet, *, half: bool = True) 
     """
     data = serialize(_stored(network), torch.float16 if half else torch.float32)
     digest = hashlib.sha256(data).hexdigest()
-    written = replace(card, weights_sha256=digest, network=replace(card.network, auxiliary=False), int8=None)
+    written = replace(card, weights_sha256=digest, network=replace(card.pspnet, auxiliary=False), int8=None)
     write_together(folder, {MODEL: data, CARD: written.to_json().encode()})
     return written
 

@@ -139,8 +139,7 @@ def _facts(card: Card, files: Files) -> Iterator[tuple[str, str]]:
     spacing = "" if card.spacing is None else f", {card.spacing[0]:g} {unit} a pixel"
     yield "input", f"a {card.kind} with {', '.join(dict.fromkeys(card.channels))}"
     yield "classes", ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
-    network = card.network
-    yield "network", f"PSPNet, {network.backbone}, output stride {network.output_stride}"
+    yield "network", card.network.title
     yield "patch", f"{card.patch[0]} x {card.patch[1]} pixels{spacing}, overlap {card.overlap[0]} x {card.overlap[1]}"
     if card.views:
         yield "views", ", ".join(card.views)

@@ -18,10 +18,14 @@ from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.passes import image_of
 from pipeline.models.inference.runtime import InferenceModel, build_inference_model
 from pipeline.models.inference.shared import SharedPredictor
-from pipeline.models.store import load_model
+from pipeline.models.spec import ONNXSpec
+from pipeline.models.store import load_any
 from pipeline.runs.members import Member
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
+
+ONNX_BATCH = 4
+"""Patches in a batch on a GPU for ONNX Runtime, whose memory torch does not see."""
 
 
 def build_predictor(
@@ -75,7 +79,12 @@ def _bind(
     if network.numerics.on_cpu:
         return CpuPredictor(network, scaling, spacing, augmentation=augmentation, threads=threads)
     largest = augmentation.sizes(sweep.view.input_size_of(member.card))[-1]
-    batch = _measure_batch(member.model, member.card.to_json(), network.numerics, largest)
+    foreign = member.card.network if isinstance(member.card.network, ONNXSpec) else None
+    batch = (
+        _measure_batch(member.model, member.card.to_json(), network.numerics, largest)
+        if foreign is None
+        else foreign.batch or ONNX_BATCH
+    )
     return GpuPredictor(network, scaling, spacing, augmentation=augmentation, batch=batch)
 
 
@@ -95,7 +104,7 @@ def _build_model(ref: str, card: str, numerics: Numerics, callers: int | None) -
 
 def _build(ref: str, card: Card, numerics: Numerics, callers: int | None = None) -> InferenceModel:
     """Build the model `ref` as the job has its card, which may have another temperature than that on disk."""
-    return build_inference_model(replace(load_model(ref), card=card), numerics, callers)
+    return build_inference_model(replace(load_any(ref), card=card), numerics, callers)
 
 
 @lru_cache(maxsize=8)

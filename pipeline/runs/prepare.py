@@ -25,6 +25,8 @@ from pipeline.models.card import Card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.tta import TTA
+from pipeline.models.spec import ONNXSpec
+from pipeline.optional import need
 from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.members import Member, load_members
 from pipeline.runs.own import NOTHING, Own
@@ -73,7 +75,10 @@ def prepare(job: Job, resources: Resources, own: Own = NOTHING) -> PreparedJob:
         augmentation = TTA.of(job.tta)
         for view in views:
             for member in members:
-                augmentation.check(view.input_size_of(member.card))
+                seen = view.input_size_of(member.card)
+                augmentation.check(seen)
+                for size in augmentation.sizes(seen):
+                    member.card.check_seen(size)
         prepared = PreparedJob(
             job=replace(job, output=output, model=tuple(member.model for member in members)).plain(),
             input=item,
@@ -265,9 +270,16 @@ def numerics_for(cards: Sequence[Card], views: tuple[View, ...], augmentation: T
     )
     from pipeline.models.networks.flops import count_flops
 
+    if foreign := [card for card in cards if isinstance(card.network, ONNXSpec)]:
+        need("onnx", f"model {foreign[0].name}")
+        from pipeline.models.inference.onnx_numerics import choose_onnx_device, choose_onnx_numerics
+
+        if len(foreign) == len(cards):
+            return choose_onnx_numerics(resources.device, resources.precision, resources.runtime)
+        resources = replace(resources, device=choose_onnx_device(resources.device))
     long = sum(len(view.lattice) for view in views) >= _MANY
-    seen = [(card, view, view.input_size_of(card)) for card in cards for view in views]
-    each = [len(view.lattice) * count_flops(card.network, size) if long else 0.0 for card, view, size in seen]
+    seen = [(card, view, view.input_size_of(card)) for card in cards if card not in foreign for view in views]
+    each = [len(view.lattice) * count_flops(card.pspnet, size) if long else 0.0 for card, view, size in seen]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
     if numerics.precision == "int8":
         for card, view, input_size in seen:

@@ -20,8 +20,10 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.layers import Layer, parse_layers
 from pipeline.jobs.read_options import ReadOptions
 from pipeline.models.card import Card
+from pipeline.models.exchange.version import runtime_version
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
+from pipeline.models.spec import ONNXSpec
 from pipeline.runs.members import Member, temperature_of
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.views import View
@@ -29,7 +31,7 @@ from pipeline.runs.views import View
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
 
-ROUNDING = ("device", "precision", "runtime", "int8_sha256")
+ROUNDING = ("device", "precision", "runtime", "int8_sha256", "onnxruntime")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 
@@ -214,7 +216,13 @@ class PreparedJob:
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
             "int8_sha256": None if form is None else (form.xml_sha256, form.bin_sha256),
+            **self._of_onnx(),
         }
+
+    def _of_onnx(self) -> dict[str, Any]:
+        """Return which ONNX Runtime computes the networks in ONNX files; nothing if there are none."""
+        foreign = any(isinstance(member.card.network, ONNXSpec) for member in self.members)
+        return {"onnxruntime": runtime_version()} if foreign else {}
 
     def _of_views(self, values: list[Any]) -> Any:  # noqa: ANN401  (JSON values)
         """Return a value for each view; the value itself if there is only one."""

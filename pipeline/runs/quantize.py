@@ -12,7 +12,7 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, OutputError, counted
 from pipeline.files.atomic import write_together
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.catalogue import CARD, MODEL
+from pipeline.models.catalogue import CARD, MODEL, load_card
 from pipeline.models.inference.quantize import quantize_model
 from pipeline.models.store import load_model
 from pipeline.runs.observer import SILENT, Observer
@@ -70,6 +70,8 @@ def quantize(
     """
     if (out / CARD).exists() and not overwrite:
         raise OutputError(f"{out}: already holds a model; use --overwrite to replace it, or give another --out")
+    for name in {name for job in jobs for name in job.models}:
+        load_card(name).pspnet  # noqa: B018  (raises for another network)
     sweeps = [sweep for job in jobs for sweep in sweeps_of(prepare(job, _FLOAT))]
     model = load_model(sweeps[0].prepared.members[0].model)
     images = [image for n, sweep in enumerate(sweeps) for image in _images(sweep, _share(patches, len(sweeps), n))]

@@ -117,9 +117,10 @@ class ViewSweep:
         Where a block ends, the rows of patches that go on are kept as the direct part of the head and as averages; of
         joined ones, coarse scores. All this is there for two rows of blocks.
         """
-        units, blocks, network = self.view.units, self.view.blocks, self.prepared.card.network
+        units, blocks = self.view.units, self.view.blocks
         if units is None or blocks is None:
             return 0
+        network = self.prepared.card.pspnet
         dense = prod(model / (native * units.stride) for model, native in zip(units.model, units.native, strict=True))
         step, *steps = (
             patch - overlap for patch, overlap in zip(self.lattice.patch, self.lattice.overlap, strict=True)

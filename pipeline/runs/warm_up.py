@@ -19,7 +19,7 @@ from pipeline.engine.reader import read_patch
 from pipeline.errors import counted
 from pipeline.geometry import Box, Cut, Lattice
 from pipeline.models.inference.device import fast_in_bf16
-from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.runtime import InferenceModel
 from pipeline.models.inference.shared import SharedPredictor
 from pipeline.runs.observer import Observer
@@ -41,8 +41,8 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     """
     numerics = sweep.prepared.numerics
     asked = tuple(member.card.weights_sha256 for member in sweep.prepared.members), numerics
-    if numerics == REFERENCE or asked in _outcomes:
-        return _outcomes.get(asked, REFERENCE)
+    if numerics.is_reference or asked in _outcomes:
+        return _outcomes.get(asked, numerics)
     patches = list(
         islice(observed_patches(sweep.lattice, source, PATCHES), 1 + min(PATCHES - 1, len(sweep.lattice) // 8))
     )
@@ -53,7 +53,7 @@ def verify_numerics(sweep: ViewSweep, source: Source, own: InputStatistics, obse
     observer.phase("trying")
     numerics, trial = _working_numerics(sweep, patches[0], own, observer)
     _outcomes[asked] = numerics
-    if numerics != REFERENCE:
+    if not numerics.is_reference:
         reference = Trial.of(sweep, reference_models(sweep), own)
         shares = list(_label_agreement(trial, reference, patches))
         if shares:

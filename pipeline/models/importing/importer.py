@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from pipeline.errors import OutputError, RequestError
+from pipeline.files.signatures import ONNX, recognize
 from pipeline.models.card import FORMAT, Card
-from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS, CARD, MODEL
+from pipeline.models.catalogue import BACKBONE, BACKBONE_WEIGHTS, CARD, MODEL, NETWORK
 from pipeline.models.importing.defaults import Findings
 from pipeline.models.importing.efficientnet_lite import said_of_padding, with_padding
 from pipeline.models.importing.families import project_defaults
@@ -25,6 +27,7 @@ from pipeline.models.importing.spec import defaults_from, spec_of
 from pipeline.models.pretrained import FORMAT as BACKBONE_FORMAT
 from pipeline.models.pretrained import BackboneCard, backbone_shapes, save_backbone
 from pipeline.models.store import assemble, save_model
+from pipeline.optional import need
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ImportResult:
 
     path: Path
     """Folder that was written."""
-    preset: Preset
+    preset: Preset | Literal["onnx"]
     """Family that the file is of."""
     card: Card | BackboneCard
     """A backbone's card for weights without a head."""
@@ -46,11 +49,21 @@ class ImportResult:
 def import_weights(file: Path, out: Path, options: ImportOptions = ImportOptions()) -> ImportResult:  # noqa: B008  (frozen)
     """Write the network of `file` with its card to the folder `out`.
 
-    `file` is a checkpoint (.pth, .pt, .ckpt, .bin, .safetensors) or a folder of `save_pretrained`. Weights without a
-    head become a backbone (`pipeline.models.pretrained`), all others a model. Raises ModelError for weights that
+    `file` is a checkpoint (.pth, .pt, .ckpt, .bin, .safetensors), a folder of `save_pretrained`, or any network in an
+    ONNX file. Weights without a head become a backbone (`pipeline.models.pretrained`), all others a model. Raises ModelError for weights that
     cannot be used, RequestError for options that do not fit them, OutputError if something is in the way.
     """
     _check_out(out, options)
+    if file.suffix.lower() == ".onnx" or recognize(file) == ONNX:
+        _check_other_kind(out, (BACKBONE, BACKBONE_WEIGHTS, MODEL))
+        need("onnx", str(file))
+        from pipeline.models.importing.onnx_file import import_onnx
+
+        imported = import_onnx(file, out, options)
+        return ImportResult(out, "onnx", *imported)
+    _check_other_kind(out, (NETWORK,))
+    if given := [name for name in ("output_name", "scores", "spacing") if getattr(options, name) is not None]:
+        raise RequestError(f"--{given[0].replace('_', '-')}: is for ONNX files, and {file} is none; leave it out")
     matched = match_checkpoint(read_checkpoint(file, ema=options.ema), options.preset)
     trunk = read_trunk(matched.shapes)
     if matched.family.kind == "backbone":
@@ -186,7 +199,7 @@ def _conclude_left_out(findings: Findings, matched: MatchedCheckpoint) -> None:
 def _check_out(out: Path, options: ImportOptions) -> None:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; give a folder as --out")
-    there = [name for name in (CARD, MODEL, BACKBONE, BACKBONE_WEIGHTS) if (out / name).exists()]
+    there = [name for name in (CARD, MODEL, NETWORK, BACKBONE, BACKBONE_WEIGHTS) if (out / name).exists()]
     if there and not options.overwrite:
         raise OutputError(f"{out}: holds {' and '.join(there)} already; --overwrite replaces it, or give another --out")
 

@@ -19,8 +19,8 @@ def scene_input_layer(findings: Findings, filters: Tensor) -> InputLayer:
         RequestError: if it is unknown what the channels are or how they are scaled.
 
     """
-    options, count = findings.options, filters.shape[1]
-    before = InputLayer(_channels(findings, count), _normalization(findings, count), filters)
+    options = findings.options
+    before = InputLayer(*_scene_input(findings, filters.shape[1]), filters)
     after = adapt_channels(before, options)
     if after.channels != before.channels:
         way = options.extend or "taken by name"
@@ -29,9 +29,30 @@ def scene_input_layer(findings: Findings, filters: Tensor) -> InputLayer:
     return after if told is None else replace(after, normalization=told)
 
 
+def scene_input(findings: Findings, count: int) -> tuple[tuple[str, ...], Normalization]:
+    """Channels and scaling of a network for scenes, which takes `count` channels.
+
+    Raises:
+        RequestError: if it is unknown what the channels are or how they are scaled.
+
+    """
+    channels, normalization = _scene_input(findings, count)
+    return channels, _told_normalization(findings, count) or normalization
+
+
+def _scene_input(findings: Findings, count: int) -> tuple[tuple[str, ...], Normalization]:
+    return _channels(findings, count), _normalization(findings, count)
+
+
 def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer, int]:
     """Channel, scaling and filters of a network for volumes, and the margin of slices that it sees on each side."""
-    options, count = findings.options, filters.shape[1]
+    channels, normalization, margin = volume_input(findings, filters.shape[1])
+    return InputLayer(channels, normalization, filters), margin
+
+
+def volume_input(findings: Findings, count: int) -> tuple[tuple[str, ...], Normalization, int]:
+    """Channel, scaling and margin of slices of a network for volumes, which takes `count` slices."""
+    options = findings.options
     if options.orientation is None or options.view is None:
         raise RequestError("--kind volume: needs --orientation, e.g. RAS, and --view: axial, coronal or sagittal")
     if options.for_channels or options.drop_channels or options.extend:
@@ -45,7 +66,7 @@ def volume_input_layer(findings: Findings, filters: Tensor) -> tuple[InputLayer,
     told = _told_normalization(findings, 1)
     if told is None:
         findings.tell("normalization", "zscore", "usual for volumes; --mean and --std change it")
-    return InputLayer(options.channels or ("value",), told or Normalization("zscore", (), ()), filters), count // 2
+    return options.channels or ("value",), told or Normalization("zscore", (), ()), count // 2
 
 
 def _channels(findings: Findings, count: int) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from pipeline.decoding import Meaning, did_you_mean
-from pipeline.decoding.readers import NUMBERS, PAIR, WORDS
+from pipeline.decoding.readers import LENGTHS, NUMBERS, PAIR, WORDS
 from pipeline.errors import RequestError
 from pipeline.models.card import Pair
-from pipeline.models.spec import BasicDilation, Dilation, OutputStride
+from pipeline.models.spec import BasicDilation, Dilation, OutputStride, Scores
 
 Preset = Literal[
     "semseg",
@@ -120,6 +120,21 @@ class ImportOptions:
             unset="the file's, else 0.3 for mmseg and 0.5 for others",
         ),
     ] = None
+    output_name: Annotated[str | None, Meaning("Output of an ONNX network that has several.", unset="the only one")] = (
+        None
+    )
+    scores: Annotated[
+        Scores | None,
+        Meaning("What an ONNX network gives: logits, probabilities, or labels.", unset="by what it gives for noise"),
+    ] = None
+    spacing: Annotated[
+        tuple[float, float] | None,
+        LENGTHS,
+        Meaning(
+            "Pixel size that an ONNX network was trained at: meters on the ground, or millimeters of a volume.",
+            unset="the file's, else the input's own",
+        ),
+    ] = None
     name: Annotated[str | None, Meaning("Name of the model.", unset="that of the file")] = None
     license: Annotated[
         str | None, Meaning("License of the weights.", unset="the family's, else unknown", former=("licence",))
@@ -150,6 +165,7 @@ class ImportOptions:
             "extend": ("zero", "tile"),
             "kind": ("scene", "volume"),
             "view": ("axial", "coronal", "sagittal"),
+            "scores": get_args(Scores),
         }
         for name, choices in known.items():
             value = getattr(self, name)
@@ -157,5 +173,7 @@ class ImportOptions:
                 words = [str(choice) for choice in choices]
                 near = did_you_mean(str(value), words)
                 raise RequestError(f"--{name.replace('_', '-')} {value!r}{near}: choose one of {', '.join(words)}")
+        if self.spacing is not None and min(self.spacing) <= 0:
+            raise RequestError(f"--spacing {self.spacing}: must be above 0")
         if self.patch is not None and min(self.patch) < 1:
             raise RequestError(f"--patch {self.patch}: must be at least 1")

@@ -62,6 +62,8 @@ def choose_numerics(
     where = choose_device(device)
     _check_known("--precision", precision, get_args(Precision))
     _check_known("--runtime", runtime, get_args(Runtime))
+    if runtime == "onnx":
+        raise RequestError("--runtime onnx: is for models whose networks are ONNX files; leave it out for a PSPNet")
     if (precision == "int8" and runtime is None) or runtime == "openvino":
         return _openvino(where, precision)
     if precision == "int8":

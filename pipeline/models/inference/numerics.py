@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16", "int8"]
-Runtime = Literal["torch", "compiled", "openvino"]
+Runtime = Literal["torch", "compiled", "openvino", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,17 @@ class Numerics:
     precision: Precision = "float32"
     """Numbers that convolutions are computed in; scores are float32 from the last one on."""
     runtime: Runtime = "torch"
-    """What runs it: torch, torch with kernels made by its compiler, or OpenVINO."""
+    """What runs it: torch, torch with kernels made by its compiler, OpenVINO; ONNX Runtime if all are ONNX files."""
 
     @property
     def on_cpu(self) -> bool:
         """Whether the device is the CPU."""
         return self.device == "cpu"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether there is nothing to compare it with: float32 on the CPU, as torch or ONNX Runtime compute it."""
+        return self.on_cpu and self.precision == "float32" and self.runtime in ("torch", "onnx")
 
 
 REFERENCE = Numerics()

@@ -143,7 +143,7 @@ def _of_patch(card: Card, graph: Graph, shape: Shape) -> Graph:
 
 def _of_block(card: Card, graph: Graph, *, by_size: bool) -> Graph:
     """Return the int8 form `graph`; raise ModelError if its padding, which goes `by_size`, is not that of blocks."""
-    stride, patch = card.network.output_stride, int8_form(card).patch
+    stride, patch = card.pspnet.output_stride, int8_form(card).patch
     if by_size and any(side % stride for side in patch):
         raise ModelError(
             f"model {card.name}: its int8 form is padded for patches of {patch[0]} x {patch[1]} model pixels, which "

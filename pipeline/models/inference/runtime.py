@@ -17,7 +17,7 @@ from pipeline.models.inference.halves import Halves, Trunk
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.networks.folded import FoldedPSPNet, resized
 from pipeline.models.networks.patch_head import PatchHead
-from pipeline.models.store import Model
+from pipeline.models.store import Model, ONNXModel
 
 Network = Callable[[Tensor], Tensor]
 """Image `(n, in_channels, h, w)`, float32, to scores `(n, classes, h, w)`, float32, on the same device."""
@@ -35,8 +35,12 @@ class InferenceModel:
     """The same network in two halves; None where its runtime has none."""
 
 
-def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers: int | None = None) -> InferenceModel:
+def build_inference_model(
+    model: Model | ONNXModel, numerics: Numerics = REFERENCE, callers: int | None = None
+) -> InferenceModel:
     """Build a model for inference; the network of `model` itself stays as it is.
+
+    A network in an ONNX file is computed by ONNX Runtime, in the numbers that it was exported in.
 
     Args:
         model: the model as it was loaded.
@@ -47,6 +51,10 @@ def build_inference_model(model: Model, numerics: Numerics = REFERENCE, callers:
         ModelError: if the model has no form of this precision.
 
     """
+    if isinstance(model, ONNXModel):
+        from pipeline.models.exchange.network import build_onnx  # an extra, which may be missing
+
+        return InferenceModel(model.card, numerics, build_onnx(model, numerics.device))
     if numerics.runtime == "openvino":
         from pipeline.models.inference.openvino import build_openvino  # an extra, which may be missing
 

@@ -97,7 +97,7 @@ def units_of(card: Card, spacing: tuple[float, float] | None, augmentation: TTA)
 
 
 def _units(card: Card, spacing: tuple[float, float] | None, augmentation: TTA) -> Units:
-    stride = card.network.output_stride
+    stride = card.pspnet.output_stride
     if not resamples(card, spacing) and augmentation.scales == (1.0,):
         return Units((stride, stride), (stride, stride), stride)
     model = _largest(card.patch[0], card.overlap[0], stride), _largest(card.patch[1], card.overlap[1], stride)

@@ -59,20 +59,39 @@ def _write_page(asked: list[str] | None, page: Path, pictures: Path | None, *, a
 
 @verb
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="Checkpoint, or folder written by `save_pretrained`.")],
+    file: Annotated[
+        Path, typer.Argument(help="Checkpoint, folder written by `save_pretrained`, or any network in an ONNX file.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write: a model, or a backbone to start training from.")
     ],
     options: Annotated[ImportOptions, Panel("What the file does not say")],
     as_json: AsJson = False,
 ) -> None:
-    """Convert weights of semseg, mmseg, smp, torchvision, timm and others to a model; no code in the file is run."""
+    """Make a model of weights of semseg, mmseg, smp, timm and others, or of an ONNX file; no code in it is run."""
     from pipeline.cli.tables import print_records
     from pipeline.models.importing.importer import import_weights as import_file
 
     made = import_file(file, out, options)
     record = {"input": str(file), "output": str(out), "preset": made.preset}
     print_records([{**record, "concluded": list(made.concluded), "told": list(made.told)}], as_json=as_json)
+
+
+@verb
+def export_model(
+    model: Annotated[str, typer.Argument(help="Name or path of a PSPNet; see `pipeline models`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a PSPNet as an ONNX file, for ONNX Runtime and the QGIS plugin Deepness, and compare both with torch."""
+    from pipeline.cli.tables import print_records
+    from pipeline.optional import need
+
+    need("onnx", "export-model")
+    from pipeline.models.exchange.export import export_model as export
+
+    print_records([asdict(export(model, file, overwrite=overwrite))], as_json=as_json)
 
 
 @verb

@@ -50,8 +50,9 @@ def import_weights(file: Path, out: Path, options: ImportOptions = ImportOptions
     """Write the network of `file` with its card to the folder `out`.
 
     `file` is a checkpoint (.pth, .pt, .ckpt, .bin, .safetensors), a folder of `save_pretrained`, or any network in an
-    ONNX file. Weights without a head become a backbone (`pipeline.models.pretrained`), all others a model. Raises ModelError for weights that
-    cannot be used, RequestError for options that do not fit them, OutputError if something is in the way.
+    ONNX file. Weights without a head become a backbone (`pipeline.models.pretrained`), all others a model. Raises
+    ModelError for weights that cannot be used, RequestError for options that do not fit them, OutputError if something
+    is in the way.
     """
     _check_out(out, options)
     if file.suffix.lower() == ".onnx" or recognize(file) == ONNX:

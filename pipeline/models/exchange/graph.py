@@ -183,7 +183,7 @@ def _last(graph: onnx.GraphProto, name: str) -> str:
 def _kernels(graph: onnx.GraphProto) -> tuple[int, ...]:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     first = next((node for node in graph.node if node.op_type == "Conv" and node.input[1] in weights), None)
-    if first is None:
+    if first is None or len(weights[first.input[1]].dims) < 2:
         return ()
     groups = next((attribute.i for attribute in first.attribute if attribute.name == "group"), 1)
     return (int(weights[first.input[1]].dims[1]) * groups,)

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import Interrupted, ModelError, OutputError, PipelineError, RequestError
+from pipeline.io.mask_files import mask_info
 from pipeline.jobs.job import Job, Resources
-from pipeline.masks.info import describe
 from pipeline.models.catalogue import files_of, load_card
 from pipeline.models.importing import ImportOptions, import_weights
 from pipeline.models.publish import publish_model
@@ -142,7 +143,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(scene, model, whole, tmp_path):
 
 
 def test_what_decides_bytes_is_recorded_and_another_is_not_mixed_in(scene, model, whole, tmp_path, monkeypatch):
-    told = describe(whole).provenance
+    told = mask_info(whole).provenance
     card = load_card(model)
     assert told["network"]["family"] == "onnx"
     assert told["weights_sha256"] == card.weights_sha256
@@ -194,9 +195,7 @@ def test_scores_are_averaged_with_those_of_other_models(model, models, tmp_path)
     job = Job(str(scene), tmp_path / "both.tif", (model, other))
     segment(job)
     first, second = (session_scores(files_of(each)["network.onnx"]) for each in (model, other))
-    mean = plain_mask(
-        scaled(values), lambda patch: softmax(first(patch)) + softmax(second(patch)), (64, 64), (16, 16)
-    )
+    mean = plain_mask(scaled(values), lambda patch: softmax(first(patch)) + softmax(second(patch)), (64, 64), (16, 16))
     assert np.mean(labels_of(tmp_path / "both.tif") == mean) >= ALIKE
     classes = tuple(entry.name for entry in load_card(models / "scene").classes)
     named = imported(tmp_path, put_unet, replace(TOLD, classes=classes, overwrite=True))
@@ -210,7 +209,7 @@ def test_a_network_of_its_own_spacing_sees_pixels_of_that_size(tmp_path):
     scene = put_scene(
         tmp_path / "scene.tif",
         pixels((2, 300, 260)),
-        transform=rasterio.transform.from_origin(500000, 5600000, 0.5, 0.5),
+        transform=Affine(0.5, 0, 500000, 0, -0.5, 5600000),
     )
     model = imported(tmp_path, put_unet, replace(TOLD, spacing=(1.0, 1.0)))
     planned = plan(Job(str(scene), tmp_path / "mask.tif", model), probe=False)
@@ -275,5 +274,5 @@ def test_verbs_show_it_as_they_show_others(scene, model, whole, tmp_path):
     assert planned["items"][0]["seconds"] > 0
     invoke("models", model, "--page", tmp_path / "page.md")
     assert "ONNX, logits" in (tmp_path / "page.md").read_text()
-    words = ("evaluate", "--input", scene, "--labels", whole, "--model", model, "--json")
-    assert json.loads(invoke(*words))["figures"]["accuracy"] == 1
+    told = json.loads(invoke("evaluate", "--input", scene, "--truth", whole, "--model", model, "--json"))
+    assert told["figures"]["mean_iou"][0] == 1

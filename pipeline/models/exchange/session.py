@@ -36,6 +36,7 @@ def open_session(graph: Graph, device: str = "cpu") -> Any:  # noqa: ANN401  (an
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
+    options.enable_cpu_mem_arena = False  # what a call needed goes back to the system
     options.log_severity_level = _SILENT
     try:
         return ort.InferenceSession(str(graph.path), options, providers=_providers_for(device))

@@ -105,9 +105,7 @@ REFUSED = {
         "Unsupported model IR version: 99",
     ),
     "several outputs": (
-        lambda f: put_network(
-            f / "net.onnx", [node("Relu", "x", "y"), node("Abs", "x", "aux")], outputs=["y", "aux"]
-        ),
+        lambda f: put_network(f / "net.onnx", [node("Relu", "x", "y"), node("Abs", "x", "aux")], outputs=["y", "aux"]),
         r"has 2 outputs; choose the scores with --output-name: y \(float\); aux \(float\)",
     ),
     "several inputs": (

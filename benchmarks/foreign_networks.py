@@ -126,6 +126,7 @@ class SegFormer(nn.Module):
         self.network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=CLASSES))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Scores `(n, classes, h / 4, w / 4)`."""
         return self.network(pixel_values=image).logits
 
 

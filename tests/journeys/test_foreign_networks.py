@@ -275,4 +275,4 @@ def test_verbs_show_it_as_they_show_others(scene, model, whole, tmp_path):
     invoke("models", model, "--page", tmp_path / "page.md")
     assert "ONNX, logits" in (tmp_path / "page.md").read_text()
     told = json.loads(invoke("evaluate", "--input", scene, "--truth", whole, "--model", model, "--json"))
-    assert told["figures"]["mean_iou"][0] == 1
+    assert told["overall"]["figures"]["mean_iou"]["value"] == 1

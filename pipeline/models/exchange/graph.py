@@ -26,6 +26,8 @@ _RESERVED = ("card.json", "model.safetensors", "network.onnx")
 """Names of other files in the folder of a model."""
 _PASSING = ("Identity", "Cast", "Transpose", "Resize", "Upsample", "Squeeze", "Unsqueeze", "Reshape", "Slice", "Clip")
 """Operators that leave scores what they are."""
+_HALF_BYTES = ("INT4", "UINT4", "FLOAT4E2M1")
+"""Types of numbers of which two are stored in a byte."""
 
 Side = int | str | None
 """Length of an axis: fixed, named, or unknown."""
@@ -222,8 +224,8 @@ def _bytes_of(tensor: onnx.TensorProto) -> int:
         item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except KeyError:
         return 0
-    bits = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4}.get(onnx.TensorProto.DataType.Name(tensor.data_type), 8 * item)
-    return prod(tensor.dims) * bits // 8
+    halved = onnx.TensorProto.DataType.Name(tensor.data_type) in _HALF_BYTES
+    return int(prod(tensor.dims) * item) // (2 if halved else 1)
 
 
 def check_data_file(path: Path, name: str, least: int = 0) -> None:

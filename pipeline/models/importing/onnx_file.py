@@ -223,9 +223,8 @@ def _spec(findings: Findings, network: _Network) -> tuple[ONNXSpec, tuple[ClassE
     else:
         findings.tell("scores", scores, "--scores")
     if (scores == "labels") != (trial.scores == "labels"):
-        raise RequestError(
-            f"--scores {scores}: the output is {'whole' if trial.scores == 'labels' else 'real'} numbers"
-        )
+        numbers = "whole" if trial.scores == "labels" else "real"
+        raise RequestError(f"--scores {scores}: the output has {numbers} numbers")
     one_plane = trial.planes == 1 and scores != "labels"
     classes = _classes(findings, trial, scores)
     spec = ONNXSpec(

@@ -51,7 +51,7 @@ from pipeline.io.zarr import create_labels
 from pipeline.jobs.request import Request, Search
 from pipeline.models import catalogue
 from pipeline.models.card import Card, ClassEntry, Int8, Normalization
-from pipeline.models.spec import PSPNetSpec
+from pipeline.models.spec import ONNXSpec, PSPNetSpec
 from pipeline.training.config import Training
 from tests.support.fast_models import put_fast_models, put_start
 from tests.support.output import without_progress
@@ -347,9 +347,16 @@ def test_every_key_of_a_job_file_is_documented(heading, kind):
     assert first_column(section("job-file.md", heading)) == {key.name for key in keys_of(kind)}
 
 
-@pytest.mark.parametrize("heading", ["Keys", "classes", "network", "normalisation", "int8"])
+@pytest.mark.parametrize("heading", ["Keys", "classes", "network", "network in ONNX", "normalisation", "int8"])
 def test_every_key_of_a_card_is_documented(heading):
-    kinds = {"Keys": Card, "classes": ClassEntry, "network": PSPNetSpec, "normalisation": Normalization, "int8": Int8}
+    kinds = {
+        "Keys": Card,
+        "classes": ClassEntry,
+        "network": PSPNetSpec,
+        "network in ONNX": ONNXSpec,
+        "normalisation": Normalization,
+        "int8": Int8,
+    }
     assert first_column(section("card.md", heading)) == {key.name for key in keys_of(kinds[heading])}
 
 

@@ -25,7 +25,7 @@ from pipeline.models.card import Card
 from pipeline.models.inference.fit import int8_form
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.inference.tta import TTA
-from pipeline.models.spec import ONNXSpec
+from pipeline.models.spec import ONNXSpec, PSPNetSpec
 from pipeline.optional import need
 from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.members import Member, load_members
@@ -270,15 +270,13 @@ def numerics_for(cards: Sequence[Card], views: tuple[View, ...], augmentation: T
     )
     from pipeline.models.networks.flops import count_flops
 
-    if foreign := [card for card in cards if isinstance(card.network, ONNXSpec)]:
-        need("onnx", f"model {foreign[0].name}")
-        from pipeline.models.inference.onnx_numerics import choose_onnx_device, choose_onnx_numerics
-
-        if len(foreign) == len(cards):
-            return choose_onnx_numerics(resources.device, resources.precision, resources.runtime)
-        resources = replace(resources, device=choose_onnx_device(resources.device))
+    own = [card for card in cards if isinstance(card.network, PSPNetSpec)]
+    if not own:
+        return _onnx_numerics(cards, resources.device, resources.precision, resources.runtime)
+    if len(own) < len(cards):
+        resources = replace(resources, device=_onnx_numerics(cards, resources.device).device)
     long = sum(len(view.lattice) for view in views) >= _MANY
-    seen = [(card, view, view.input_size_of(card)) for card in cards if card not in foreign for view in views]
+    seen = [(card, view, view.input_size_of(card)) for card in own for view in views]
     each = [len(view.lattice) * count_flops(card.pspnet, size) if long else 0.0 for card, view, size in seen]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
     if numerics.precision == "int8":
@@ -286,3 +284,13 @@ def numerics_for(cards: Sequence[Card], views: tuple[View, ...], augmentation: T
             for size in augmentation.sizes(input_size):
                 int8_form(card, None if view.blocks else size)
     return numerics
+
+
+def _onnx_numerics(
+    cards: Sequence[Card], device: str | None, precision: str | None = None, runtime: str | None = None
+) -> Numerics:
+    """Return the numerics of networks in ONNX files."""
+    need("onnx", f"model {next(card.name for card in cards if isinstance(card.network, ONNXSpec))}")
+    from pipeline.models.inference.onnx_numerics import choose_onnx_numerics
+
+    return choose_onnx_numerics(device, precision, runtime)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -43,13 +43,12 @@ def read_deepness(metadata: Mapping[str, str], channels: int) -> Deepness | None
     if not any(key in metadata for key in (*_OWN, _CLASSES[0])):
         return None
     found = {key: _value(text) for key, text in metadata.items()}
-    tile = _number(next((found[key] for key in _TILES if key in found), None))
-    patch = None if tile is None or tile < 1 else (int(tile), int(tile))
-    resolution, threshold = _number(found.get("resolution")), _number(found.get("seg_thresh"))
+    patch = _patch(_number(_first(found, _TILES)))
+    threshold = _number(found.get("seg_thresh"))
     return Deepness(
         kind=str(found["model_type"]).capitalize() if "model_type" in found else None,
-        classes=_classes(next((found[key] for key in _CLASSES if key in found), None)),
-        resolution=None if resolution is None or resolution <= 0 else resolution / 100,
+        classes=_classes(_first(found, _CLASSES)),
+        resolution=_meters(_number(found.get("resolution"))),
         patch=patch,
         overlap=_overlap(patch, _number(found.get("tiles_overlap"))),
         threshold=threshold if threshold is not None and 0 < threshold < 1 else None,
@@ -76,6 +75,18 @@ def deepness_of(card: Card) -> dict[str, str]:
         words["standardization_mean"] = [value / _FULL for value in card.normalization.mean]
         words["standardization_std"] = [value / _FULL for value in card.normalization.std]
     return {key: json.dumps(value) for key, value in words.items()}
+
+
+def _first(found: Mapping[str, Any], keys: Sequence[str]) -> Any:  # noqa: ANN401
+    return next((found[key] for key in keys if key in found), None)
+
+
+def _patch(side: float | None) -> Pair | None:
+    return None if side is None or side < 1 else (int(side), int(side))
+
+
+def _meters(centimeters: float | None) -> float | None:
+    return None if centimeters is None or centimeters <= 0 else centimeters / 100
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  (what JSON or a literal of Python holds)

@@ -177,14 +177,18 @@ def _is_known(node: onnx.NodeProto, functions: set[tuple[str, str]]) -> bool:
 
 def _last(graph: onnx.GraphProto, name: str) -> str:
     makers = {output: node for node in graph.node for output in node.output}
-    while (node := makers.get(name)) is not None and node.op_type in _PASSING:
+    for _ in graph.node:  # no more steps than that, or a damaged graph has none that ends
+        node = makers.get(name)
+        if node is None or node.op_type not in _PASSING or not node.input:
+            return "" if node is None else str(node.op_type)
         name = node.input[0]
-    return "" if node is None else node.op_type
+    return ""
 
 
 def _kernels(graph: onnx.GraphProto) -> tuple[int, ...]:
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    first = next((node for node in graph.node if node.op_type == "Conv" and node.input[1] in weights), None)
+    read = [node for node in graph.node if node.op_type == "Conv" and len(node.input) > 1]
+    first = next((node for node in read if node.input[1] in weights), None)
     if first is None or len(weights[first.input[1]].dims) < 2:
         return ()
     groups = next((attribute.i for attribute in first.attribute if attribute.name == "group"), 1)

@@ -8,7 +8,7 @@ from pipeline.models.inference.device import choose_device
 from pipeline.models.inference.numerics import Numerics
 
 
-def choose_onnx_device(asked: str | None) -> str:
+def _choose_device(asked: str | None) -> str:
     """Return the requested device, or a CUDA GPU if ONNX Runtime can use one here, else the CPU.
 
     Raises:
@@ -40,4 +40,4 @@ def choose_onnx_numerics(device: str | None, precision: str | None, runtime: str
         )
     if runtime not in (None, "onnx"):
         raise RequestError(f"--runtime {runtime}: an ONNX network is run by ONNX Runtime; leave --runtime out")
-    return Numerics(choose_onnx_device(device), "float32", "onnx")
+    return Numerics(_choose_device(device), "float32", "onnx")

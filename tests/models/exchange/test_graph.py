@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto
 
 from pipeline.errors import ModelError, RequestError
-from pipeline.models.exchange.graph import read_graph
+from pipeline.models.exchange.graph import check_operators, read_graph
 from pipeline.models.importing import ImportOptions, import_weights
 from tests.support.inputs import listing
 from tests.support.onnx_files import node, put_convolution, put_network, put_unet
@@ -208,3 +212,25 @@ def test_weights_in_branches_and_constants_are_looked_at_too(tmp_path):
     file = put_network(tmp_path / "net.onnx", [test], {"t": np.array(True)})
     with pytest.raises(ModelError, match="not in its folder"):
         read_graph(file)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return put_unet(tmp_path_factory.mktemp("sound") / "net.onnx", metadata={"class_names": {"0": "a"}}).read_bytes()
+
+
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused_in_words(sound, tmp_path_factory, data):
+    """Whatever bytes are in it, nothing else is raised, and it ends."""
+    damaged = bytearray(sound)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place, length = data.draw(st.integers(0, 700)), data.draw(st.integers(0, 3))
+        damaged[place : place + length] = data.draw(st.binary(max_size=3))
+    file = put_bytes(tmp_path_factory.getbasetemp() / "damaged.onnx", bytes(damaged))
+    with suppress(ModelError):
+        check_operators(read_graph(file))
+
+
+def test_a_graph_that_runs_in_a_circle_ends(tmp_path):
+    file = put_network(tmp_path / "net.onnx", [node("Identity", "y", "y"), node("Relu", "x", "z")])
+    assert read_graph(file).last == {"y": ""}

@@ -39,9 +39,15 @@ def open_session(graph: Graph, device: str = "cpu") -> Any:  # noqa: ANN401  (an
     options.enable_cpu_mem_arena = False  # what a call needed goes back to the system
     options.log_severity_level = _SILENT
     try:
-        return ort.InferenceSession(str(graph.path), options, providers=_providers_for(device))
+        session = ort.InferenceSession(str(graph.path), options, providers=_providers_for(device))
     except Exception as error:  # ONNX Runtime has no class of errors of its own
         raise ModelError(f"{graph.path}: ONNX Runtime {VERSION} cannot compute this network: {_told(error)}") from error
+    if device != "cpu" and _CUDA not in session.get_providers():
+        raise ModelError(
+            f"{graph.path}: ONNX Runtime {VERSION} cannot use {device}: its CUDA libraries do not load; give --device "
+            "cpu, or install those that it was built for"
+        )
+    return session
 
 
 def computes_on(device: str) -> bool:

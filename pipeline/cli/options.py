@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -19,6 +20,19 @@ WHAT = "What: decides the mask; a job file may hold these"
 HOW = "How: speed and memory"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+
+class ProgressForm(StrEnum):
+    """How progress is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ProgressAs = Annotated[
+    ProgressForm,
+    typer.Option("--progress", help="Progress and messages on stderr: text, or json, a line for each, for programs."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 
 

@@ -11,7 +11,7 @@ import typer
 
 from pipeline.archive.place import PLACE, Place
 from pipeline.cli.app import SOME_FAILED, print_error
-from pipeline.cli.options import HOW, WHAT, AsJson, Panel, Quiet, verb
+from pipeline.cli.options import HOW, WHAT, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
 from pipeline.decoding import Meaning
 from pipeline.errors import InputError, RequestError
 from pipeline.files.visible import visible
@@ -67,6 +67,7 @@ def run(
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    progress: ProgressAs = ProgressForm.TEXT,
 ) -> None:
     """Segment scenes and volumes into masks with exactly their geometry.
 
@@ -94,7 +95,9 @@ def run(
     if prefect or (prefect is None and not hash_names and configured_server() is not None):
         reports = _run_as_flow(jobs, resources, ledger, archives, report=display.report)
     else:
-        screen = Screen(quiet=quiet or as_json, stop_on_signals=True, hash_names=hash_names)
+        told = progress is ProgressForm.JSON
+        how = {"stop_on_signals": True, "hash_names": hash_names, "as_json": told}
+        screen = Screen(quiet=quiet or (as_json and not told), **how)
         with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
             reports = segment_all(jobs, RunContext(resources, screen), archive)
     print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)

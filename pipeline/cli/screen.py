@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pipeline.archive.pseudonyms import pseudonym, without_names
 from pipeline.cli.tables import fits, print_json, print_table, shared_folder, table_of
-from pipeline.display.progress import EVERY, Progress
+from pipeline.display.progress import Progress
 from pipeline.errors import counted
 from pipeline.files.visible import visible
 from pipeline.runs.observer import Observer
@@ -33,8 +33,16 @@ _LISTED = 50
 class Screen(Progress):
     """The progress of a run on stderr; it also handles the signals that stop a run, and tells what failed."""
 
-    def __init__(self, *, quiet: bool, stop_on_signals: bool, hash_names: bool = False, every: float = EVERY) -> None:
-        super().__init__(quiet=quiet, every=every)
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        stop_on_signals: bool,
+        hash_names: bool = False,
+        as_json: bool = False,
+        every: float | None = None,
+    ) -> None:
+        super().__init__(quiet=quiet, as_json=as_json, every=every)
         self._stop = Event()
         self._hash_names = hash_names
         self._signals = (signal.SIGINT, signal.SIGTERM) if stop_on_signals else ()

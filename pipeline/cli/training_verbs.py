@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import SOME_FAILED
-from pipeline.cli.options import HOW, AsJson, Panel, Quiet, verb
+from pipeline.cli.options import HOW, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
 from pipeline.decoding import given
 from pipeline.errors import RequestError, size_text
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
@@ -92,6 +92,7 @@ def evaluate(
     resources: Annotated[Resources, Panel(HOW, "device", "precision", "runtime")],
     as_json: AsJson = False,
     quiet: Quiet = False,
+    progress: ProgressAs = ProgressForm.TEXT,
 ) -> None:
     """Compare masks, or what a model predicts for inputs, with their truth."""
     from pipeline.cli.screen import Screen
@@ -102,7 +103,8 @@ def evaluate(
 
     check_options(request)
     asked = replace(asked, how=given(request), predictions=(*(masks or ()), *asked.predictions))
-    with Screen(quiet=quiet or as_json, stop_on_signals=True) as screen:
+    told = progress is ProgressForm.JSON
+    with Screen(quiet=quiet or (as_json and not told), stop_on_signals=True, as_json=told) as screen:
         found = run_evaluation(asked, measures, RunContext(resources, screen), kept)
     print_evaluation(found.evaluation, found.failed, as_json=as_json)
     if found.failed:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.display.board import Board, Item
+from pipeline.display.json_lines import EVERY as EACH_SECOND
+from pipeline.display.json_lines import JsonLines
 from pipeline.display.notebook import Cell, in_notebook
 from pipeline.display.terminal import Bars
 from pipeline.display.words import lines_of
@@ -37,12 +39,13 @@ class Progress(Observer):
     """Shows how far a run is: bars on a terminal or in a notebook, and a line every now and then elsewhere.
 
     It is a context: `with Progress() as progress: segment(job, observer=progress)`. To see the name of an item, and
-    how many there are, give `progress.item(job, number, count)` as the observer instead.
+    how many there are, give `progress.item(job, number, count)` as the observer instead. `as_json` prints lines of JSON
+    on stderr, for another program.
     """
 
-    def __init__(self, *, quiet: bool = False, every: float = EVERY) -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, every: float | None = None) -> None:
         self.board = Board()
-        self.surface = _surface(self.board, every, quiet=quiet)
+        self.surface = _surface(self.board, every, quiet=quiet, as_json=as_json)
         self._quiet = quiet
         self._flying: defaultdict[str, list[_Line]] = defaultdict(list)
         """Items in flight, by their names: the volumes of a 4-D file have one name."""
@@ -171,11 +174,13 @@ class _Quiet:
         self._console.print(Text(visible(line), style), soft_wrap=True)
 
 
-def _surface(board: Board, every: float, *, quiet: bool) -> Surface:
+def _surface(board: Board, every: float | None, *, quiet: bool, as_json: bool) -> Surface:
     console = Console(stderr=True, force_jupyter=False, highlight=False)
     if quiet:
         return _Quiet(console)
+    if as_json:
+        return JsonLines(board, EACH_SECOND if every is None else every)
     if in_notebook():
         return Cell(board)
     terminal = console.is_terminal and not console.is_dumb_terminal
-    return Bars(board, console) if terminal else _Lines(board, console, every)
+    return Bars(board, console) if terminal else _Lines(board, console, EVERY if every is None else every)

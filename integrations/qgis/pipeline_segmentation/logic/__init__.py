@@ -1,0 +1,1 @@
+"""What the plugin does without QGIS: command lines, what the command prints, and where it is installed."""

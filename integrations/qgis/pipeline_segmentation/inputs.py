@@ -72,8 +72,8 @@ def raster_file(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> Raste
 def _crs_words(file: RasterFile) -> str:
     own = file.own_crs.userFriendlyIdentifier() if file.own_crs.isValid() else "none"
     return (
-        f"{file.name}: the layer's CRS is {file.crs.userFriendlyIdentifier()}, but that in its file is {own}; files that "
-        "are made have that of the file, and the loaded mask gets that of the layer"
+        f"{file.name}: the layer's CRS is {file.crs.userFriendlyIdentifier()}, but that in its file is {own}; "
+        "files that are made have that of the file, and the loaded mask gets that of the layer"
     )
 
 

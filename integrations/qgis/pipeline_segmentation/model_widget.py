@@ -7,6 +7,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton
 
 from .background import Background
 from .logic import environment
+from .logic.commands import command_line
 from .logic.errors import CommandError
 from .logic.printed import document
 from .logic.process import Ended
@@ -43,7 +44,7 @@ class ModelWidget(WidgetWrapper):
             command = environment.find(places()).command
         except CommandError:
             return
-        self._asking.start([str(command), "models", "--json"])
+        self._asking.start([str(command), *command_line("models", {"json": True})])
 
     def _fill(self, ended: Ended) -> None:
         shown = self._box.currentText()

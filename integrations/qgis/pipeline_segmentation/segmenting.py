@@ -66,7 +66,9 @@ class SegmentingAlgorithm(PipelineAlgorithm):
         self.add(extent, "In any CRS. Pixels outside are neither read nor predicted.")
         kinds = [QgsProcessing.TypeVectorPolygon]
         area = QgsProcessingParameterFeatureSource("AREA", "Area of interest: polygons", kinds, optional=True)
-        self.add(area, "Of any layer, also one in memory or of a database. Pixels outside are neither read nor predicted.")
+        self.add(
+            area, "Of any layer, also one in memory or of a database. Pixels outside are neither read nor predicted."
+        )
 
     def add_advanced(self) -> None:
         """Add the parameters that are folded away."""
@@ -78,9 +80,7 @@ class SegmentingAlgorithm(PipelineAlgorithm):
         workers = QgsProcessingParameterNumber("WORKERS", "Worker processes", optional=True, minValue=1)
         self.add(workers, "Default: one process.", advanced=True)
 
-    def options(
-        self, parameters: Parameters, file: RasterFile, context: QgsProcessingContext
-    ) -> dict[str, Value]:
+    def options(self, parameters: Parameters, file: RasterFile, context: QgsProcessingContext) -> dict[str, Value]:
         """Return the options of the command."""
         texts = {flag: self.parameterAsString(parameters, name, context).strip() for name, (flag, *_) in TEXTS.items()}
         choices = {flag: self.choice(parameters, name, context) for name, (flag, *_) in CHOICES.items()}
@@ -146,7 +146,8 @@ Command: pipeline run"""
         """Segment the raster, and name and style what is loaded."""
         file = self.input_file(parameters, context, feedback)
         mask = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        layers = [LAYERS[number] for number in self.parameterAsEnums(parameters, "LAYERS", context)]
+        chosen = self.parameterAsEnums(parameters, "LAYERS", context) if parameters.get("LAYERS") is not None else []
+        layers = [LAYERS[number] for number in chosen]
         options: dict[str, Value] = {
             **self.options(parameters, file, context),
             "output": mask,

@@ -8,6 +8,22 @@ from typing import Union
 Value = Union[str, int, float, bool, Sequence[object], None]
 """Of an option: True is a flag; None, False and what is empty leave it out; a sequence is joined by commas."""
 
+_SEGMENTING = (
+    *("input", "model", "bands", "aoi", "crs", "workers", "patch", "overlap", "tta", "scale", "offset", "resolution"),
+    *("memory", "device", "window", "features", "precision", "runtime", "json"),
+)
+_CLEANED = ("output", "sieve", "simplify", "min-area", "class", "image", "opacity", "dpi", "overwrite", "json")
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "run": frozenset([*_SEGMENTING, "output", "layers", "overwrite", "restart", "no-prefect", "progress"]),
+    "plan": frozenset([*_SEGMENTING, "probe", "no-probe"]),
+    "export": frozenset(_CLEANED),
+    "areas": frozenset(["zones", "name", "json"]),
+    "evaluate": frozenset(["table", "ignore", "boundary", "pictures", "progress", "json"]),
+    "info": frozenset(["json"]),
+    "models": frozenset(["json"]),
+}
+"""By verb: the options that the plugin gives. A test holds them against the command."""
+
 
 def command_line(verb: str, options: Mapping[str, Value], arguments: Iterable[str] = ()) -> list[str]:
     """Return the words after `pipeline`.
@@ -16,7 +32,14 @@ def command_line(verb: str, options: Mapping[str, Value], arguments: Iterable[st
 
     >>> command_line("areas", {"zones": "z.gpkg", "name": None, "json": True}, ["-mask.tif"])
     ['areas', '--zones=z.gpkg', '--json', '--', '-mask.tif']
+
+    Raises:
+        ValueError: If an option is not among `OPTIONS`.
+
     """
+    unknown = set(options) - OPTIONS[verb]
+    if unknown:
+        raise ValueError(f"{verb}: {', '.join(sorted(unknown))} not in OPTIONS")
     flags = [word for name, value in options.items() for word in _option(name, value)]
     after = list(arguments)
     return [verb, *flags, *(["--", *after] if after else [])]

@@ -6,7 +6,7 @@ import configparser
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import CommandError
@@ -41,7 +41,7 @@ class Places:
 
     given: str = ""
     """What the user has given: a command, a Python, an environment, or a folder with one in `.venv`."""
-    variables: Mapping[str, str] = os.environ
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path = Path("~")
     profile: Path | None = None
     """QGIS' profile, which holds the environment that the plugin made."""
@@ -178,4 +178,6 @@ def findings(document: Mapping[str, object]) -> list[str]:
     """Return what the document of `pipeline doctor` has found to be wrong, each with what to do about it."""
     found = document.get("findings")
     wrong = [one for one in found if one.get("state") != "ok"] if isinstance(found, list) else []
-    return [": ".join(filter(None, [one.get("topic", ""), one.get("text", ""), one.get("advice", "")])) for one in wrong]
+    return [
+        ": ".join(filter(None, [one.get("topic", ""), one.get("text", ""), one.get("advice", "")])) for one in wrong
+    ]

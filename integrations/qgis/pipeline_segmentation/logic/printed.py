@@ -42,7 +42,11 @@ def parse_line(line: str) -> Line | None:
 def _state_text(record: Mapping[str, Any]) -> str:
     items: Sequence[Mapping[str, Any]] = record.get("items") or [{}]
     phase, left, rate = items[0].get("phase") or "preparing", record.get("seconds_left"), record.get("cells_per_second")
-    facts = [phase, "" if left is None else f"{duration_text(left)} left", "" if not rate else f"{rate / 1e6:.2f} Mpx/s"]
+    facts = [
+        phase,
+        "" if left is None else f"{duration_text(left)} left",
+        "" if not rate else f"{rate / 1e6:.2f} Mpx/s",
+    ]
     return ", ".join(filter(None, facts))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import IO
@@ -86,8 +87,9 @@ def _start(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.P
 
 def _reader(stream: IO[str] | None, take: Callable[[str], object]) -> threading.Thread:
     def read() -> None:
-        for line in stream or ():
-            take(line)
+        with stream or nullcontext(()) as lines:
+            for line in lines:
+                take(line)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
@@ -95,10 +97,8 @@ def _reader(stream: IO[str] | None, take: Callable[[str], object]) -> threading.
 
 
 def _pass_on(lines: Queue[str], take: Callable[[str], object]) -> None:
-    try:
+    with suppress(Empty):
         take(lines.get(timeout=_POLL))
-    except Empty:
-        pass
 
 
 class _Stopping:

@@ -107,10 +107,13 @@ STATE = {
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        (json.dumps(STATE), printed.Line("segmenting, 5 min left, 2.00 Mpx/s", 0.25)),
-        (json.dumps({**STATE, "items": [], "seconds_left": None}), printed.Line("preparing, 2.00 Mpx/s", 0.25)),
-        (json.dumps({"event": "progress", "share": None}), printed.Line("preparing", 0.0)),
-        ('{"event": "message", "text": "a\\nb"}', printed.Line("a\nb")),
+        (json.dumps(STATE), printed.Line("segmenting, 5 min left, 2.00 Mpx/s", 0.25, "segmenting", own=True)),
+        (
+            json.dumps({**STATE, "items": [{"phase": ""}], "seconds_left": None}),
+            printed.Line("preparing, 2.00 Mpx/s", 0.25, "preparing", own=True),
+        ),
+        (json.dumps({"event": "progress", "share": None}), printed.Line("", 0.0, own=True)),
+        ('{"event": "message", "text": "a\\nb"}', printed.Line("a\nb", own=True)),
         ('{"event": "other"}', printed.Line('{"event": "other"}')),
         ("[1, 2]", printed.Line("[1, 2]")),
         ("12", printed.Line("12")),
@@ -138,11 +141,28 @@ FRAMED = ["Usage: pipeline run [OPTIONS]", "Try 'pipeline run --help' for help."
     ],
 )
 def test_an_error_is_told_in_the_words_of_the_command(out, messages, text):
-    assert printed.error_text(out, messages) == text
+    assert printed.error_text(Ended(1, out, ""), messages) == text
+
+
+def test_a_command_that_was_killed_is_told_with_the_way_out():
+    told = printed.error_text(Ended(-9, "", ""), ["note"])
+    assert "signal 9" in told
+    assert "memory limit" in told
+
+
+def test_the_log_has_a_line_for_each_phase_and_one_a_minute():
+    reading, writing = (printed.Line(text, 0.5, text.split(",")[0]) for text in ("reading, 9 s left", "writing"))
+    rarely = printed.Rarely()
+    told = [
+        rarely.lets(line, now)
+        for line, now in ((reading, 0), (reading, 1), (reading, 61), (writing, 62), (writing, 63))
+    ]
+    assert told == [True, False, True, True, False]
+    assert not rarely.lets(printed.Line("", 1.0), 1000)
 
 
 def test_an_option_that_the_installed_version_lacks_is_told():
-    told = printed.error_text("", [*FRAMED, "│ No such option: --progress │", "╰───╯"])
+    told = printed.error_text(Ended(2, "", ""), [*FRAMED, "│ No such option: --progress │", "╰───╯"])
     assert told == (
         "No such option: --progress The installed version of pipeline does not know it: update pipeline, or this "
         "plugin."
@@ -361,16 +381,9 @@ def test_a_python_that_does_not_do_is_told(ended, text):
     assert (text in install.judge_python("py", ended)) if text else not install.judge_python("py", ended)
 
 
-def test_the_first_python_that_does_is_taken():
-    versions = iter(["3.9", "3.12"])
-    asked = []
-    python = install.choose_python(
-        {"PATH": str(Path(sys.executable).parent)},
-        lambda words: (asked.append(words[0]), Ended(0, next(versions), ""))[1],
-    )
-    assert python == asked[1]
-    with pytest.raises(CommandError, match=r"3\.9"):
-        install.choose_python({"PATH": ""}, lambda words: Ended(0, "3.9", ""))
+def test_pythons_are_those_of_path_and_of_qgis(tmp_path):
+    newest, other = (put(tmp_path / name) for name in ("python3.13", "python3"))
+    assert list(install.pythons({"PATH": str(tmp_path)}))[:2] == [str(newest), str(other)]
 
 
 def test_the_plugin_is_zipped_whole(tmp_path):

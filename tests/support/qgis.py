@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,20 @@ def put_command(environment: Path, python_path: Path = ROOT) -> Path:
     command.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(python_path))} exec {words} "$@"\n')
     command.chmod(0o755)
     return command
+
+
+def put_wheel(folder: Path) -> Path:
+    """Make a wheel with a command of this name and another version."""
+    path = folder / "pipeline-9.9.0-py3-none-any.whl"
+    about = "pipeline-9.9.0.dist-info"
+    files = {
+        "other_pipeline.py": "def main():\n    print('pipeline 9.9.0')\n",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: pipeline\nVersion: 9.9.0\nProvides-Extra: vectors\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/entry_points.txt": "[console_scripts]\npipeline = other_pipeline:main\n",
+    }
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+        file.writestr(f"{about}/RECORD", "".join(f"{name},,\n" for name in [*files, f"{about}/RECORD"]))
+    return path

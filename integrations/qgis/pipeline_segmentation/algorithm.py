@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from . import settings
 from .inputs import RasterFile, raster_file
 from .logic.commands import Value, command_line
 from .logic.errors import CommandError, LayerError
-from .logic.printed import document, error_text, parse_line
+from .logic.printed import Line, Rarely, document, error_text, parse_line
 from .logic.process import Ended, follow
 from .logic.results import MaskClass, classes_of
 from .styles import ClassStyle
@@ -34,7 +35,7 @@ class Listener:
     """Passes the lines of a command on to QGIS."""
 
     def __init__(self, feedback: QgsProcessingFeedback) -> None:
-        self._feedback = feedback
+        self._feedback, self._rarely = feedback, Rarely()
         self.messages: list[str] = []
 
     def take(self, printed: str) -> None:
@@ -42,13 +43,18 @@ class Listener:
         line = parse_line(printed)
         if line is None:
             return
-        self._feedback.setProgressText(line.text) if line.share is not None else self._say(line.text)
-        if line.share is not None:
-            self._feedback.setProgress(100 * line.share)
+        if line.share is None:
+            self._say(line)
+            return
+        self._feedback.setProgress(100 * line.share)
+        if self._rarely.lets(line, time.monotonic()):
+            self._feedback.setProgressText(line.text)
 
-    def _say(self, text: str) -> None:
-        self.messages.append(text)
-        self._feedback.pushInfo(text)
+    def _say(self, line: Line) -> None:
+        """Pass a message on; one that Python prints when it is interrupted is not for the user."""
+        self.messages.append(line.text)
+        if line.own or not self._feedback.isCanceled():
+            self._feedback.pushInfo(line.text)
 
 
 class PipelineAlgorithm(QgsProcessingAlgorithm):
@@ -66,7 +72,7 @@ class PipelineAlgorithm(QgsProcessingAlgorithm):
 
     def shortHelpString(self) -> str:  # noqa: N802
         """Return the text beside its form."""
-        return self.HELP
+        return "".join(f"<p>{' '.join(part.split())}</p>" for part in self.HELP.split("\n\n"))
 
     def icon(self) -> QIcon:
         """Return the icon of the provider."""
@@ -153,7 +159,7 @@ def _document(ended: Ended, listener: Listener) -> dict[str, Any]:
     if ended.stopped:
         return {}
     if ended.code:
-        raise CommandError(error_text(ended.out, listener.messages))
+        raise CommandError(error_text(ended, listener.messages))
     return document(ended.out)
 
 

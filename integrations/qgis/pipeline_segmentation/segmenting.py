@@ -20,16 +20,18 @@ from qgis.core import (
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingUtils,
 )
 
 from .algorithm import Parameters, PipelineAlgorithm
 from .inputs import Area, RasterFile, area_words, crs_words
 from .logic.commands import Value
 from .logic.results import layers_beside, plan_rows
-from .model_widget import ModelWidget
 from .styles import ClassStyle
 
 DEFAULT_MODEL = "landcover"
+MODEL_WIDGET = f"{__package__}.model_widget.ModelWidget"
+"""Imported only where there is a window."""
 LAYERS = ["confidence", "probabilities", "scores", "disagreement"]
 TEXTS = {
     "PATCH": ("patch", "Patch size in pixels", "512, or 512,768 (height, width). Default: the model's."),
@@ -58,7 +60,7 @@ class SegmentingAlgorithm(PipelineAlgorithm):
         """Add the parameters in the upper part of the form."""
         self.add(QgsProcessingParameterRasterLayer("INPUT", "Raster to segment"))
         model = QgsProcessingParameterString("MODEL", "Model", DEFAULT_MODEL)
-        model.setMetadata({"widget_wrapper": {"class": ModelWidget}})
+        model.setMetadata({"widget_wrapper": {"class": MODEL_WIDGET}})
         self.add(model, "Name of a model, or the folder of one of your own.")
         bands = QgsProcessingParameterBand("BANDS", "Bands", None, "INPUT", optional=True, allowMultiple=True)
         self.add(bands, "In the order of the model's channels. Default: those named like them, else all but alpha.")
@@ -166,6 +168,8 @@ Command: pipeline run"""
         return {"OUTPUT": mask}
 
     def _stopped(self, mask: str) -> str:
+        if mask.startswith(QgsProcessingUtils.tempFolder()):
+            return "Stopped. The mask is a temporary file, so the next run starts over; choose a file to go on instead"
         return f"Stopped. Run it again with the same parameters to go on: what is done so far is in {mask}.partial"
 
     def _tell(self, made: dict[str, Any], feedback: QgsProcessingFeedback) -> None:

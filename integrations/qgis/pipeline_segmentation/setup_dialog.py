@@ -50,6 +50,8 @@ class SetUpDialog(QDialog):
         self.resize(760, 640)
         self._asking, self._making = Background(self._asked), Background(self._step_ended, self._log)
         self._then: Callable[[Ended], None] = self._judge
+        self._trying = Background(self._tried)
+        self._pythons: list[str] = []
         self._verdict = environment.Verdict(False, "")
         self._steps: list[Step] = []
         self.state = QLabel()
@@ -76,14 +78,14 @@ class SetUpDialog(QDialog):
         self.folder = QLineEdit(str(Path(QgsApplication.qgisSettingsDirPath()) / environment.OWN_FOLDER))
         self.source = QLineEdit(install.default_source(Path(__file__).parent))
         self.source.setPlaceholderText("Wheel (.whl) of pipeline, or folder with its source code")
-        self.python = QLineEdit(next(install.pythons(os.environ), ""))
+        self.python = QLineEdit()
         self.arguments = QLineEdit()
         self.arguments.setPlaceholderText("Further arguments for pip, e.g. the index of the torch for your machine")
         form = QFormLayout(group)
         form.addRow("Install", _row(self.source, _button("File…", self._wheel), _button("Folder…", self._checkout)))
         form.addRow("Into", self.folder)
         form.addRow("With the Python", self.python)
-        form.addRow("With", self.arguments)
+        form.addRow("Arguments of pip", self.arguments)
         self._make, self._stop = _button("Install…", self._ask_to_make), _button("Stop", self._making.stop)
         self._stop.setEnabled(False)
         form.addRow("", _row(self._make, self._stop))
@@ -99,6 +101,23 @@ class SetUpDialog(QDialog):
             self.choice.addItem(f"{found.command} ({found.origin})", str(found.command))
         self._show_choice(given)
         self._check_now()
+        if not self.python.text():
+            self._pythons = list(install.pythons(os.environ))
+            self._try_python()
+
+    def _try_python(self) -> None:
+        """Ask the next Python whether it will do."""
+        if self._pythons and not self._trying.running:
+            self._trying.start(install.check_words(self._pythons[0]))
+
+    def _tried(self, ended: Ended) -> None:
+        python = self._pythons.pop(0)
+        problem = install.judge_python(python, ended)
+        if not problem:
+            self.python.setText(python)
+            return
+        self._log(problem)
+        self._try_python()
 
     def _show_choice(self, given: str) -> None:
         place = self.choice.findData(given)
@@ -168,7 +187,7 @@ class SetUpDialog(QDialog):
         try:
             self._steps = install.steps(self._plan())
         except CommandError as error:
-            self._log(f"{error}\n")
+            self._log(str(error))
             return
         if self._asking.running:
             return
@@ -181,7 +200,7 @@ class SetUpDialog(QDialog):
     def _ask_user(self, ended: Ended) -> None:
         problem = install.judge_python(self.python.text(), ended)
         if problem:
-            self._log(f"{problem}\n")
+            self._log(problem)
             return
         commands = "\n".join(shlex.join(step.words) for step in self._steps)
         text = QUESTION.format(commands=commands, folder=self.folder.text())
@@ -206,8 +225,8 @@ class SetUpDialog(QDialog):
                 f"{'stopped' if ended.stopped else 'failed'}: {done.title}; Install starts over in the same folder\n"
             )
             return
-        self._log("done\n")
-        settings.choose("")
+        self._log("done")
+        settings.choose(self.folder.text())
         self.look()
 
     def _log(self, text: str) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,19 +114,3 @@ def judge_python(python: str, ended: Ended) -> str:
         oldest, newest = (".".join(map(str, version)) for version in SUPPORTED)
         return f"{python}: is Python {found[0]}, but pipeline needs {oldest} to {newest}"
     return ""
-
-
-def choose_python(variables: Mapping[str, str], run: Callable[[list[str]], Ended]) -> str:
-    """Return the first Python that can make an environment.
-
-    Raises:
-        CommandError: If there is none, with what is wrong with each.
-
-    """
-    wrong = []
-    for python in pythons(variables):
-        problem = judge_python(python, run(check_words(python)))
-        if not problem:
-            return python
-        wrong.append(problem)
-    raise CommandError("; ".join(wrong) or "no Python was found; install Python 3.11, 3.12 or 3.13")

@@ -12,7 +12,7 @@ BESIDE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Tests start many processes, and each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast check reference docs clean
+.PHONY: demo test test-fast check reference docs qgis clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline.demo make demo
@@ -22,9 +22,9 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal --durations=15
 
-# All but what starts servers, kills processes or takes long: two minutes on two cores.
+# All but what starts servers or QGIS, kills processes or takes long: two minutes on two cores.
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal -m "not slow and not server and not kill"
+	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal -m "not slow and not server and not kill and not qgis"
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -36,6 +36,10 @@ reference: .venv/installed-dev
 
 docs: .venv/installed-docs
 	$(BIN)/python docs/site/build.py build/site
+
+# With WHEEL=pipeline.whl, the plugin brings the package along.
+qgis:
+	$(PYTHON) -m integrations.qgis.package build $(if $(WHEEL),--wheel $(WHEEL))
 
 # The pip that comes with Python 3.11 takes several times as long to find out what is needed.
 define set_up

@@ -44,7 +44,7 @@ def ways_of(node: ast.AST) -> int:
 
 
 def ours() -> list[Function]:
-    files = [file for folder in ("pipeline", "flows") for file in sorted((ROOT / folder).rglob("*.py"))]
+    files = [file for folder in ("pipeline", "flows", "integrations") for file in sorted((ROOT / folder).rglob("*.py"))]
     return [function for file in files for function in functions(file.read_text("utf-8"), str(file.relative_to(ROOT)))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import zipfile
@@ -87,9 +88,9 @@ def test_areas_of_zones_add_up(qgis, made, folder):
     table = folder / "areas.csv"
     results, log = qgis.process("areas", INPUT=made, OUTPUT=table)
     assert results == {"OUTPUT": str(table)}, log
-    lines = table.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "zone,value,name,cells,area,share,unit"
-    assert sum(int(line.split(",")[3]) for line in lines[1:]) == HEIGHT * WIDTH
+    names, *rows = csv.reader(table.read_text(encoding="utf-8").splitlines())
+    assert names == ["zone", "value", "name", "cells", "area", "share", "unit"]
+    assert sum(int(row[3]) for row in rows) == HEIGHT * WIDTH
 
 
 def test_a_mask_equals_itself(qgis, made, folder):

@@ -52,6 +52,7 @@ class SetUpDialog(QDialog):
         self._then: Callable[[Ended], None] = self._judge
         self._trying = Background(self._tried)
         self._pythons: list[str] = []
+        self._refused: list[str] = []
         self._verdict = environment.Verdict(False, "")
         self._steps: list[Step] = []
         self.state = QLabel()
@@ -116,7 +117,9 @@ class SetUpDialog(QDialog):
         if not problem:
             self.python.setText(python)
             return
-        self._log(problem)
+        self._refused.append(problem)
+        if not self._pythons:
+            self._log("\n".join(self._refused))
         self._try_python()
 
     def _show_choice(self, given: str) -> None:

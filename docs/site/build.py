@@ -2,7 +2,7 @@
 
     FOLDER/index.html     leads to the newest version
     FOLDER/versions.js    the versions in the folder, with the pages of each
-    FOLDER/0.1.0/         one version; it needs nothing from outside the folder, and no server
+    FOLDER/0.2.0/         one version; it needs nothing from outside the folder, and no server
 
 A version stays as it was built: put the folders of earlier versions beside the new one and run this again, and each
 offers the others. Warnings are errors.

@@ -62,11 +62,16 @@ def _prepare(folder: Path, rows: int) -> tuple[Path, Path]:
     return sample_scene(folder, rows, 512), folder / "small"
 
 
-def run(scene: Path, mask: Path, model: Path, workers: int, most: float | None) -> float | None:
-    """Run the command, and return the seconds of the processor that it took; None if it was killed at `most`."""
+def run(
+    scene: Path, mask: Path | str, model: Path, workers: int, most: float | None, said: Path | None = None
+) -> float | None:
+    """Run the command, and return the seconds of the processor that it took; None if it was killed at `most`.
+
+    What it prints goes to `said`, by default a file beside the mask.
+    """
     paths = ["--input", scene, "--output", mask, "--model", model]
     words = ["run", *map(str, paths), "--no-prefect", "--quiet", "--precision", "float32", "--runtime", "torch"]
-    said, used = mask.with_name("said.txt"), 0.0
+    said, used = said or Path(mask).with_name("said.txt"), 0.0
     if not (command := os.fork()):
         _become([*words, *(["--workers", str(workers)] if workers else [])], said)
     while not (ended := os.waitpid(command, os.WNOHANG))[0]:

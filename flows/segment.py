@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Completed
 from flows.item import Bounds, segment_items, show_link
 from flows.naming import LedgerName, run_name, tags_of
 from pipeline import Job, Report, Resources
-from pipeline.archive import WAIT, Place, ledger_of, open_archive, place_of
+from pipeline.archive import WAIT, Place, ledger_here, ledger_of, open_archive, place_of
 from pipeline.errors import Interrupted, PipelineError, RequestError, counted
 from pipeline.jobs import check, folder_of, jobs_of, read_request
 from pipeline.reports import check_report_of_run, report_run
@@ -174,7 +174,7 @@ def summary(reports: Sequence[Report]) -> str:
 
 def show_report(job: Job, made: Report, ledger: Place | None, *, overwrite: bool = False) -> None:
     """Write the page of a run, and show it as a link artifact."""
-    page = report_run(job, made, ledger, overwrite=overwrite)
+    page = report_run(job, made, None if ledger is None else ledger_here(ledger), overwrite=overwrite)
     if page is not None:
         show_link(page, "Report", key="report")
 

@@ -16,6 +16,7 @@ _BRINGS = {
     "stac": ("pystac_client",),
     "postgres": ("psycopg",),
     "onnx": ("onnx", "onnxruntime"),
+    "objects": ("obstore",),
 }
 
 

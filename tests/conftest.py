@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.objects import Store
 
 # Tests run beside each other, so each process computes and compiles on one thread; said before anything imports torch.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -69,3 +74,23 @@ def watched(models: Path, tmp_path: Path) -> Path:
     file = tmp_path / "job.toml"
     file.write_text(f'input = "in"\noutput = "out/"\nmodel = "{models / "scene"}"\n')
     return file
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The host and port of an S3 server."""
+    from tests.support.objects import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def store(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A bucket on that server, behind a proxy, and an environment that names both."""
+    from tests.support.objects import Store, environment, make_bucket, proxied
+
+    with proxied(s3) as proxy:
+        for name, value in environment(proxy.address).items():
+            monkeypatch.setenv(name, value)
+        yield Store(make_bucket(s3), s3, proxy)

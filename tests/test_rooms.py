@@ -44,6 +44,7 @@ ROOMS = {
     "pydicom": ("pipeline.io.dicom",),
     "highdicom": ("pipeline.io.dicom",),
     "zarr": ("pipeline.io.zarr",),
+    "obstore": ("pipeline.io.objects",),
     "google_crc32c": ("pipeline.io.zarr.deflate",),
     "dask": ("pipeline.runs.cluster",),
     "distributed": ("pipeline.runs.cluster",),
@@ -101,6 +102,7 @@ LATE = (
     "pipeline.runs.prepare",
     "pipeline.runs.report",
     "pipeline.runs.segment",
+    "pipeline.runs.storage",
 )
 """May import inside functions: verbs, doors, the network and kernels bring libraries that not every call needs."""
 

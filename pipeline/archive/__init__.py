@@ -10,6 +10,7 @@ from pipeline.optional import lazy
 if TYPE_CHECKING:
     from pipeline.archive.archive import WAIT, Archive, WorkItem, open_archive
     from pipeline.archive.catch_up import caught_up, note_searched
+    from pipeline.archive.copied_ledger import ledger_here
     from pipeline.archive.place import LEDGER_NAME, Place, ledger_of, place_of
     from pipeline.archive.run import failure_report, run_items, segment_all
 
@@ -21,6 +22,7 @@ __all__ = [
     "WorkItem",
     "caught_up",
     "failure_report",
+    "ledger_here",
     "ledger_of",
     "note_searched",
     "open_archive",
@@ -34,6 +36,7 @@ __getattr__ = lazy(
     {
         "pipeline.archive.archive": ("WAIT", "Archive", "WorkItem", "open_archive"),
         "pipeline.archive.catch_up": ("caught_up", "note_searched"),
+        "pipeline.archive.copied_ledger": ("ledger_here",),
         "pipeline.archive.place": ("LEDGER_NAME", "Place", "ledger_of", "place_of"),
         "pipeline.archive.run": ("failure_report", "run_items", "segment_all"),
     },

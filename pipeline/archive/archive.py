@@ -11,16 +11,28 @@ from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
 
+from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Row
 from pipeline.archive.outliers import measure_volumes
-from pipeline.archive.outputs import MASK_CHANGED, TOUCHED, Written, compare, describe_fault, path_in, renewed, written
+from pipeline.archive.outputs import (
+    MASK_CHANGED,
+    TOUCHED,
+    Written,
+    compare,
+    describe_fault,
+    is_there,
+    path_in,
+    renewed,
+    written,
+)
 from pipeline.archive.place import Place
 from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, LASTING, RequestError, counted
+from pipeline.files.object_path import OutputPath, output_path
 from pipeline.files.process import this_process
 from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
@@ -30,10 +42,10 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layer_path, parse_layers
 from pipeline.models.card import Features
 from pipeline.models.catalogue import load_card
-from pipeline.runs.lock import is_held
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import HELD, Report
+from pipeline.runs.storage import is_being_written
 
 WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
@@ -53,7 +65,8 @@ def open_archive(ledger: Place | None, *, verify: bool = False, wait: float = WA
     """Open the archive with a ledger, if there is one; on exit, counts and failures are written beside its file.
 
     Args:
-        ledger: Its file, or the address of a database; None: no archive.
+        ledger: Its file, or the address of a database, or an object: then its file is in the state folder of the user,
+            and the object is a copy, which is fetched where there is no such file, and sent on exit. None: no archive.
         verify: Whether the bytes of finished masks are read and compared, not only their size and time.
         wait: Seconds to wait at the end for items that other runs are working on.
 
@@ -64,8 +77,9 @@ def open_archive(ledger: Place | None, *, verify: bool = False, wait: float = WA
     if ledger is None:
         yield None
         return
-    check_report_path(ledger)
-    opened = ArchiveLedger(ledger)
+    here = fetched_ledger(ledger)
+    check_report_path(here)
+    opened = ArchiveLedger(here)
     archive = Archive(opened, verify=verify, wait=wait)
     try:
         yield archive
@@ -74,6 +88,7 @@ def open_archive(ledger: Place | None, *, verify: bool = False, wait: float = WA
             write_report(opened)
         finally:
             archive.close()
+            send_ledger(here, ledger)
 
 
 @dataclass(frozen=True)
@@ -190,7 +205,7 @@ class Archive:
         """Return whether no other run is working on an item any more, or may have done it."""
         row = self._ledger.row(key_of(work.job))
         held = row is not None and self._who_holds(row)
-        return not (held or is_held(expected_output(work.job)))
+        return not (held or is_being_written(expected_output(work.job)))
 
     def finish(self, claim: Claim, report: Report) -> Report:
         """Record how an item ended, and return its report; an item that another run holds is left to that run."""
@@ -210,7 +225,7 @@ class Archive:
         if entry.state != "done":
             mine = self._ledger.settle(entry, holder=running.holder)
             return report if mine else self._report_of_another(report, running)
-        files = () if entry.output is None else written(files_of(work.job, Path(entry.output)), self._folder)
+        files = () if entry.output is None else written(files_of(work.job, output_path(entry.output)), self._folder)
         self._ledger.settle(entry, files, measure_volumes(entry.output))
         return report if work.why is None else replace(report, reason=f"made again: {work.why}")
 
@@ -233,7 +248,8 @@ class Archive:
         if (living := self._ledger.living()) is not None:
             return holder.run in living
         here = holder.process.machine == self._holder.process.machine
-        return not holder.process.has_ended and (here or (row.output is not None and is_held(Path(row.output))))
+        held = row.output is not None and is_being_written(output_path(row.output))
+        return not holder.process.has_ended and (here or held)
 
     def _version(self, item: str) -> Version:
         """Return the current version of the input: as it was read ahead, unless it has changed since."""
@@ -260,7 +276,7 @@ class Archive:
         if touched and row.content != content_of(self._inputs[job.input]):
             return WorkItem(job, replace(resources, overwrite=True, restart=True), stale=True)
         if why := self._fault(row, outputs):
-            there = Path(row.output or "").exists()
+            there = is_there(row.output or "")
             again = replace(resources, overwrite=there, restart=resources.restart or touched)
             return WorkItem(job, again, stale=there, why=why)
         if touched:
@@ -270,8 +286,8 @@ class Archive:
     def _fault(self, row: Row, outputs: Sequence[Written]) -> str | None:
         """Return what is wrong with the mask of a finished item; where nothing is recorded, whether it is there."""
         if not outputs:
-            path = Path(row.output or "")
-            return None if path.exists() else describe_fault(path, "missing")
+            path = output_path(row.output or "")
+            return None if is_there(row.output or "") else describe_fault(path, "missing")
         compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
         found = [
             describe_fault(path_in(self._folder, one.path), str(what))
@@ -364,7 +380,7 @@ def version_of(item: str | Input) -> Version:
     return stamp_of(known), content_of(known)
 
 
-def files_of(job: Job, output: Path) -> list[Path]:
+def files_of(job: Job, output: OutputPath) -> list[OutputPath]:
     """Return the mask of a job and the layers beside it."""
     return [output, *(layer_path(output, name) for name in parse_layers(job.also) or ())]
 

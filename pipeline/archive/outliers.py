@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from pipeline.errors import PipelineError
+from pipeline.files.object_path import output_path
 from pipeline.io.formats import mask_format
 from pipeline.masks.structures import measure
+from pipeline.runs.storage import copied
 
 FEWEST = 10
 """Items that an archive needs for one of them to be unusual."""
@@ -34,10 +35,11 @@ class Outlier:
 
 def measure_volumes(mask: str | None) -> dict[str, float]:
     """Return milliliters of each structure of a volume's mask, without background; empty if it is not such a mask."""
-    if mask is None or mask_format(mask, "volume") is None:
+    if mask is None or mask_format(output_path(mask), "volume") is None:
         return {}
     try:
-        return {found.name: found.ml for found in measure(Path(mask)) if found.value}
+        with copied(output_path(mask)) as file:
+            return {found.name: found.ml for found in measure(file) if found.value}
     except (PipelineError, OSError):
         return {}
 

@@ -8,10 +8,14 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Final, Literal, NamedTuple
 
+from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
 from pipeline.io.formats import look
 from pipeline.io.opening import content_of
+from pipeline.runs.storage import stamp_of_object
 
 Fault = Literal["missing", "changed"]
+_OBJECT = "object"
+"""In place of the SHA-256 of an object: its stamp has an ETag, which is one of its bytes."""
 TOUCHED: Final = "touched"
 """A file that has another time and the bytes that were written."""
 MASK_CHANGED = "mask-changed"
@@ -28,8 +32,15 @@ class Written(NamedTuple):
     sha256: str
 
 
-def written(paths: Iterable[Path], folder: Path | None) -> tuple[Written, ...]:
+def written(paths: Iterable[OutputPath], folder: Path | None) -> tuple[Written, ...]:
     """Return what is to be known of masks and layers that were just written; `folder` is that of the ledger."""
+    places = list(paths)
+    there = ((place, stamp_of_object(place)) for place in places if isinstance(place, ObjectPath))
+    objects = tuple(Written(f"{place}", stamp, _OBJECT) for place, stamp in there if stamp is not None)
+    return objects + _written([path for path in places if isinstance(path, Path)], folder)
+
+
+def _written(paths: Iterable[Path], folder: Path | None) -> tuple[Written, ...]:
     files = (file for path in paths for file in look(path).format.files(look(path)))
     found = ((path, _stamp(path), content_of(path)) for path in files)
     return tuple(Written(relative_to(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
@@ -43,6 +54,9 @@ def fault_of(known: Written, folder: Path | None, *, verify: bool) -> Fault | No
 
 def compare(known: Written, folder: Path | None, *, verify: bool) -> Fault | Literal["touched"] | None:
     """Return what is wrong with a file, or whether only its time is another."""
+    if is_object(known.path):
+        stamp = stamp_of_object(ObjectPath.parse(known.path))
+        return "missing" if stamp is None else None if stamp == known.stamp else "changed"
     path = os.path.join(folder or "", known.path)  # noqa: PTH118  (of thousands of files)
     stamp = _stamp(path)
     if stamp is None:
@@ -54,12 +68,18 @@ def compare(known: Written, folder: Path | None, *, verify: bool) -> Fault | Lit
     return None if stamp == known.stamp else TOUCHED
 
 
+def is_there(output: str) -> bool:
+    """Return whether an output exists."""
+    place = output_path(output)
+    return place.exists() if isinstance(place, Path) else stamp_of_object(place) is not None
+
+
 def renewed(known: Written, folder: Path | None) -> Written:
     """Return the record of a file whose bytes are as they were, with its present time."""
     return known._replace(stamp=_stamp(path_in(folder, known.path)) or known.stamp)
 
 
-def describe_fault(path: Path, fault: str) -> str:
+def describe_fault(path: OutputPath, fault: str) -> str:
     """Return a fault in words."""
     return f"{path}: " + ("is missing" if fault == "missing" else "is not as it was written: damaged or replaced")
 
@@ -87,6 +107,8 @@ def relative_to(path: Path, folder: Path | None) -> str:
     return str(whole)
 
 
-def path_in(folder: Path | None, name: str) -> Path:
-    """Return the path of a file that a ledger in `folder` names."""
+def path_in(folder: Path | None, name: str) -> OutputPath:
+    """Return where a file is that a ledger in `folder` names."""
+    if is_object(name):
+        return ObjectPath.parse(name)
     return Path(name) if folder is None else folder / name

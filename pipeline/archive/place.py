@@ -1,4 +1,4 @@
-"""Where a ledger is: in an SQLite file, or in a PostgreSQL database that several machines reach."""
+"""Where a ledger is: in an SQLite file, or one that an object copies, or in a database that several machines reach."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.decoding import Reader
 from pipeline.decoding.readers import text
 from pipeline.errors import RequestError
+from pipeline.files.object_path import ObjectPath, OutputPath, is_object
 from pipeline.io.suffixes import is_store
 
 LEDGER_NAME = "archive.sqlite"
@@ -36,7 +37,8 @@ class DatabaseUrl:
         return str(self) != self.whole
 
 
-Place = Path | DatabaseUrl
+Place = OutputPath | DatabaseUrl
+"""A ledger whose masks are objects is in the state folder of the user, and an object beside them is a copy."""
 
 
 def place_of(said: str | Path) -> Place:
@@ -52,7 +54,7 @@ def place_of(said: str | Path) -> Place:
 
 def subject_of(said: str | Path) -> Place:
     """Return what is to be shown or verified: the ledger in a database, or anything else by its path."""
-    return place_of(said) if str(said).partition("://")[0] in _SCHEMES else Path(said)
+    return place_of(said) if str(said).partition("://")[0] in _SCHEMES or is_object(said) else Path(said)
 
 
 def default_place() -> Place | None:
@@ -61,8 +63,8 @@ def default_place() -> Place | None:
     return _place(said) if said else None
 
 
-def ledger_of(said: Place | None, folder: Path) -> Place:
-    """Return where the ledger of an archive is: where the user says, or the environment, or else in a folder."""
+def ledger_of(said: Place | None, folder: OutputPath) -> Place:
+    """Return where the ledger of an archive is: where the user says, or the environment, or else with the masks."""
     return said or default_place() or folder / LEDGER_NAME
 
 
@@ -73,6 +75,8 @@ def is_ledger(place: Place) -> bool:
 
 def _place(said: str) -> Place:
     scheme, is_address, _ = said.partition("://")
+    if is_object(said):
+        return ObjectPath.parse(said)
     if not is_address:
         return Path(said)
     if scheme not in _SCHEMES:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from pipeline.archive.copied_ledger import fetched_ledger
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Count, Row
 from pipeline.archive.outliers import Outlier, find_outliers
@@ -17,6 +18,7 @@ from pipeline.archive.place import Place
 from pipeline.archive.tables import State
 from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
+from pipeline.files.object_path import ObjectPath
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
 """States of items that the next run segments."""
@@ -54,12 +56,14 @@ class Status:
 
 
 def find_ledger(place: Place) -> ArchiveLedger:
-    """Open the ledger in a file, in a folder under its usual name, or in a database.
+    """Open the ledger in a file, in a folder or of a prefix under its usual name, or in a database.
 
     Raises:
         RequestError: If there is none.
 
     """
+    if isinstance(place, ObjectPath):
+        place = fetched_ledger(place if place.name.endswith(".sqlite") else place / LEDGER_NAME)
     in_folder = isinstance(place, Path) and place.is_dir()
     return ArchiveLedger(Path(str(place), LEDGER_NAME) if in_folder else place, create=False)
 

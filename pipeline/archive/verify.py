@@ -11,13 +11,15 @@ from typing import Literal
 import numpy as np
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
-from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
+from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, is_there, path_in, relative_to
 from pipeline.archive.place import Place, default_place, is_ledger
 from pipeline.archive.status import find_ledger
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError
+from pipeline.files.object_path import OutputPath, output_path
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
+from pipeline.runs.storage import copied
 from pipeline.sources.passes import slabs
 
 
@@ -86,7 +88,9 @@ def _is_finished(row: Row) -> bool:
 def _judge(ledger: ArchiveLedger, row: Row, outputs: Sequence[Written]) -> list[Verdict]:
     """Compare the files of an item's mask, and enter whether the item is to be made again."""
     folder = ledger.folder
-    found = [_compare(one, folder, row.input) for one in outputs] or [_read_through(Path(row.output or ""), row.input)]
+    found = [_compare(one, folder, row.input) for one in outputs] or [
+        _read_through(output_path(row.output or ""), row.input)
+    ]
     reasons = "; ".join(one.reason or one.state for one in found if not one.is_good)
     ledger.judge(row, reasons or None)
     return found
@@ -97,14 +101,14 @@ def _compare(known: Written, folder: Path | None, item: str) -> Verdict:
     return Verdict(str(path), item, fault or "intact", describe_fault(path, fault) if fault else None)
 
 
-def _read_through(path: Path, item: str | None) -> Verdict:
+def _read_through(path: OutputPath, item: str | None) -> Verdict:
     """Read a mask of whose bytes nothing is recorded: what is packed and damaged cannot be unpacked."""
-    if not path.exists():
+    if not is_there(str(path)):
         return Verdict(str(path), item, "missing", describe_fault(path, "missing"))
     try:
-        with closing(open_source(path, affine="sform")) as source:
-            check_mask(path, source)
-            _check_labels(path, source)
+        with copied(path) as file, closing(open_source(file, affine="sform")) as source:
+            check_mask(file, source)
+            _check_labels(file, source)
     except (PipelineError, OSError) as error:
         return Verdict(str(path), item, "unreadable", str(error))
     return Verdict(str(path), item, "readable", f"{path}: can be read; no ledger has a record of its bytes")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -15,6 +16,7 @@ from pipeline.cli.app import errors
 from pipeline.cli.completion import completer_of
 from pipeline.decoding import Key, keys_of
 from pipeline.errors import RequestError
+from pipeline.files.object_path import ObjectPath, as_output
 
 WHAT = "What: decides the mask; a job file may hold these"
 HOW = "How: speed and memory"
@@ -55,6 +57,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def command(**options: Any) -> None:  # noqa: ANN401  (what typer has read)
         with errors():
+            _check_paths(options)
             values = {name: group.value(options) for name, group in groups.items()}
             function(**{one.name: options[one.name] for one in own}, **values)
 
@@ -71,6 +74,17 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.keys = {key.field.name: key for group in groups.values() for key in group.keys}  # type: ignore[attr-defined]
     return command
+
+
+def _check_paths(options: Mapping[str, Any]) -> None:
+    """Raise RequestError if what must be a path of this machine is an object."""
+    for name, value in options.items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and isinstance(place := as_output(path), ObjectPath):
+                raise RequestError(
+                    f"{name.replace('_', '-')} {place}: is in an object store, where only the masks of `pipeline run` "
+                    "can be; give a path of this machine"
+                )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.archive.place import PLACE, Place
+from pipeline.archive.place import PLACE, DatabaseUrl, Place
 from pipeline.cli.app import SOME_FAILED, print_error
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
 from pipeline.decoding import Meaning
@@ -91,7 +91,7 @@ def run(
     from pipeline.runs.observer import RunContext
 
     ledger = _ledger_of(request, jobs, archives)
-    shown = _Shown(jobs[0], ledger, hash_names, resources.overwrite) if display.report else None
+    shown = _Shown(jobs[0], _opened(ledger), hash_names, resources.overwrite) if display.report else None
     if prefect or (prefect is None and not hash_names and configured_server() is not None):
         reports = _run_as_flow(jobs, resources, ledger, archives, report=display.report)
     else:
@@ -123,7 +123,7 @@ class _Shown:
     """
 
     job: Job
-    ledger: Place | None
+    ledger: Path | DatabaseUrl | None
     hash_names: bool
     overwrite: bool
 
@@ -202,6 +202,13 @@ def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) 
     if (only := archives.ledger or default_place()) is None and archives.verify:
         raise RequestError("--verify: compares with a ledger, which one input has only with --ledger FILE.sqlite")
     return only
+
+
+def _opened(ledger: Place | None) -> Path | DatabaseUrl | None:
+    """Return where a ledger is opened."""
+    from pipeline.archive.copied_ledger import ledger_here
+
+    return None if ledger is None else ledger_here(ledger)
 
 
 def _run_as_flow(

@@ -88,9 +88,18 @@ class Ledger:
 
         A mark that is cut by a crash counts as damaged.
         """
-        mark = self._folder / _DONE / _mark(slab)
+        mark = self.mark_file(slab)
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(seal(digests), encoding="utf-8")
+
+    def mark_file(self, slab: Box) -> Path:
+        """Return the file that marks a slab."""
+        return self.marks / _mark(slab)
+
+    @property
+    def marks(self) -> Path:
+        """The folder of the marks."""
+        return self._folder / _DONE
 
     def digests(self, slab: Box) -> dict[str, Any] | None:
         """Return the digests with which `slab` was marked; None if it was marked without, by an earlier version.
@@ -99,12 +108,12 @@ class Ledger:
             DamagedError: If its mark is damaged.
 
         """
-        mark = self._folder / _DONE / _mark(slab)
+        mark = self.mark_file(slab)
         return read_sealed(mark) if mark.stat().st_size else None
 
     def unmark(self, slab: Box) -> None:
         """Take away the mark of `slab`, which is computed again."""
-        remove(self._folder / _DONE / _mark(slab))
+        remove(self.mark_file(slab))
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pipeline.errors import RequestError
+from pipeline.files.object_path import ObjectPath
 
 MOSAIC = "mosaic:"
 """Prefix of a folder or a pattern of tiles that are one scene."""
@@ -157,8 +158,10 @@ def redact(text: str, address: str | Path = "") -> str:
     return text
 
 
-def name_of(path: str | Path) -> str:
+def name_of(path: str | Path | ObjectPath) -> str:
     """Return the name of a file, of a folder of tiles, or of the object at an address, without parameters."""
+    if isinstance(path, ObjectPath):
+        return path.name
     if is_stack(path):
         return name_of(parts_of_stack(path)[0][1])
     if is_mosaic(path):

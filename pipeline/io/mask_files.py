@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.files.object_path import OutputPath
 from pipeline.geometry import Box, Grid
 from pipeline.io.formats import Kind, MaskFormat, OpenOptions, look, mask_format, mask_suffixes
 from pipeline.io.formats.zarr import ZARR
@@ -52,7 +53,7 @@ def publish_layer(
     found.write_layer(store, path, LayerRecord(tuple(bands), scaling, provenance))
 
 
-def check_output(grid: Grid, path: Path) -> None:
+def check_output(grid: Grid, path: OutputPath) -> None:
     """Raise RequestError unless a mask of `grid` can be written in the format of `path`."""
     _format(grid, path)
 
@@ -121,7 +122,7 @@ def foreign_sidecar(path: Path) -> Path | None:
     return None if ours else beside
 
 
-def _format(grid: Grid, path: Path) -> MaskFormat:
+def _format(grid: Grid, path: OutputPath) -> MaskFormat:
     kind: Kind = "scene" if grid.is_scene else "volume"
     found = mask_format(path, kind)
     if found is None:

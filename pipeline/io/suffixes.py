@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.files.object_path import ObjectPath, Place
 from pipeline.io.address import name_of
 
 STORES = (".zarr",)
@@ -27,7 +28,7 @@ and mosaics of what is there already."""
 _DOUBLE = (".nii.gz", ".hdr.gz", ".img.gz", ".seg.nrrd")
 
 
-def suffix_of(path: str | Path) -> str:
+def suffix_of(path: str | Path | ObjectPath) -> str:
     """Return the suffix that says the format, in lower case: `.nii.gz` and `.seg.nrrd`, for example, count as one.
 
     The last number of a name such as `1.2.840.99`, a UID of DICOM, is none.
@@ -37,15 +38,15 @@ def suffix_of(path: str | Path) -> str:
     return "" if suffix[1:].isdecimal() else suffix
 
 
-def stem_of(path: str | Path) -> str:
+def stem_of(path: str | Path | ObjectPath) -> str:
     """Return the name without folder and suffix. The stem of a folder that is not a store is its whole name."""
     name = name_of(path)
-    if Path(path).is_dir() and suffix_of(path) not in STORES:
+    if not isinstance(path, ObjectPath) and Path(path).is_dir() and suffix_of(path) not in STORES:
         return name
     return name[: len(name) - len(suffix_of(path))]
 
 
-def with_stem(path: Path, stem: str) -> Path:
+def with_stem(path: Place, stem: str) -> Place:
     """Return the path with another stem, in the same folder and with the same suffix."""
     return path.with_name(stem + suffix_of(path))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
+from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
 from pipeline.io.address import as_utf8, is_path, output_folder, redact_url, with_paths
 from pipeline.io.formats import Input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
@@ -107,7 +108,7 @@ def jobs_of(request: Request, tell: Tell = _say_nothing) -> list[Job]:
     return each
 
 
-def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[Path | None, ...]:
+def _outputs(request: Request, found: Mapping[Input, str | None]) -> tuple[OutputPath | None, ...]:
     if request.bids is None:
         return _name_outputs(tuple(found), request.output, request.input, found)
     _check_derivative(request)
@@ -143,23 +144,30 @@ def _with_series(found: dict[Input, str | None], series: str) -> dict[Input, str
     return held
 
 
-def folder_of(request: Request, jobs: Sequence[Job]) -> Path:
+def folder_of(request: Request, jobs: Sequence[Job]) -> OutputPath:
     """Return the folder of an archive's ledger: that of the masks, else that of the inputs.
 
     If neither was given, it is the deepest folder that contains all masks.
     """
     if request.bids is not None:
         return _derivative(request)
-    if request.output is not None and mask_format(request.output) is None:
-        return Path(request.output)
+    if request.output is not None and mask_format(_named(request.output)) is None:
+        return output_path(request.output)
     roots = {root for name in request.input if (root := _root(name)) is not None}
     if len(roots) == 1 and request.output is None:
         return roots.pop()
-    first, *rest = sorted({_folder(job) for job in jobs})
-    return next(folder for folder in (first, *first.parents) if all(other.is_relative_to(folder) for other in rest))
+    first, *rest = sorted({_folder(job) for job in jobs}, key=str)
+    folders: list[OutputPath] = [first, *first.parents]
+    return next(folder for folder in folders if all(_is_below(other, folder) for other in rest))
 
 
-def _folder(job: Job) -> Path:
+def _is_below(place: OutputPath, folder: OutputPath) -> bool:
+    if isinstance(place, Path):
+        return isinstance(folder, Path) and place.is_relative_to(folder)
+    return place.is_relative_to(folder)
+
+
+def _folder(job: Job) -> OutputPath:
     if job.output is not None:
         return job.output.absolute().parent
     return output_folder(job.input).absolute()
@@ -169,9 +177,13 @@ def find_clashes(jobs: Sequence[Job]) -> dict[Job, str]:
     """Return the jobs whose masks would have the same name as others, with the reason."""
     by_output: dict[str, list[Job]] = {}
     for job in jobs:
-        by_output.setdefault(os.path.abspath(expected_output(job)), []).append(job)  # noqa: PTH100  (of thousands)
+        by_output.setdefault(_absolute(expected_output(job)), []).append(job)
     shared = {output: same for output, same in by_output.items() if len(same) > 1}
     return {job: _clash(job, output, same) for output, same in shared.items() for job in same}
+
+
+def _absolute(path: OutputPath) -> str:
+    return f"{path}" if isinstance(path, ObjectPath) else os.path.abspath(path)  # noqa: PTH100  (of thousands)
 
 
 def _clash(job: Job, output: str, same: Sequence[Job]) -> str:
@@ -187,7 +199,7 @@ def name_outputs(
     output: str | None,
     named: Iterable[str] = (),
     names: Mapping[Input, str | None] = NONE,
-) -> tuple[Path | None, ...]:
+) -> tuple[OutputPath | None, ...]:
     """Return the output of each item: the file `output`, or `<stem>_mask` in the folder `output`; None for the default.
 
     Items found in a folder or by a pattern keep their place below it: `archive/p1/ct.nii.gz` of `archive/**/*.nii.gz`
@@ -204,7 +216,7 @@ def name_outputs(
 
     """
     outputs = _name_outputs(items, output, named, names)
-    first: dict[Path, str | Input] = {}
+    first: dict[OutputPath, str | Input] = {}
     for item, path in zip(items, outputs, strict=True):
         if path is not None and first.setdefault(path, item) is not item:
             raise RequestError(
@@ -216,36 +228,45 @@ def name_outputs(
 
 def _name_outputs(
     items: Sequence[str | Input], output: str | None, named: Iterable[str], names: Mapping[Input, str | None]
-) -> tuple[Path | None, ...]:
+) -> tuple[OutputPath | None, ...]:
     inputs = tuple(map(look, items))
     if output is None:
         return tuple(_default_output(item, name) if (name := names.get(item)) else None for item in inputs)
     if _is_one_file(output):
         if len(inputs) > 1:
             raise RequestError(f"--output {output}: is one file, but there are {len(inputs)} inputs; give a folder")
-        return (Path(output),)
+        return (output_path(output),)
     _check_folder(output)
     roots = [root for name in named if (root := _root(name)) is not None]
-    return tuple(Path(output) / _relative_folder(item, roots) / _mask_name(item, names.get(item)) for item in inputs)
+    return tuple(
+        output_path(output) / _relative_folder(item, roots) / _mask_name(item, names.get(item)) for item in inputs
+    )
 
 
 def _mask_name(item: Input, stem: str | None) -> str:
     return (stem or stem_of(item.text)) + "_mask" + (".nii.gz" if _is_volume(item) else ".tif")
 
 
-def expected_output(job: Job) -> Path:
+def expected_output(job: Job) -> OutputPath:
     """Return where the mask of a job is written: its output, or its name beside the input."""
     return job.output or output_folder(job.input) / _mask_name(look(job.input), None)
 
 
 def _check_folder(output: str) -> None:
+    if is_object(output) and not ObjectPath.parse(output).key:
+        return  # a bucket, in whose name a point is no suffix
     if not names_folder(output):
         hint = "; `pipeline export` converts a mask to it" if suffix_of(output) in (".dcm", *SIDECARS, *VECTORS) else ""
         raise RequestError(f"--output {output}: is neither a folder nor one of {', '.join(mask_suffixes())}{hint}")
 
 
 def _is_one_file(output: str) -> bool:
-    return mask_format(output) is not None and not output.endswith("/")
+    return mask_format(_named(output)) is not None and not output.endswith("/")
+
+
+def _named(output: str) -> str | ObjectPath:
+    """An output of which the suffix is asked for: an address of an object has no parameters."""
+    return ObjectPath.parse(output) if is_object(output) else output
 
 
 def _default_output(item: Input, name: str) -> Path:

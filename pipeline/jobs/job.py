@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pipeline.decoding import Meaning, Reader
@@ -19,6 +18,7 @@ from pipeline.decoding.readers import (
     WORDS,
     WORDS_AND_NUMBERS,
 )
+from pipeline.files.object_path import OutputPath, as_output
 from pipeline.io.address import as_utf8, redact_url
 from pipeline.io.band_names import BandName, band_names
 from pipeline.io.catalog import CatalogValues
@@ -192,8 +192,8 @@ class Job(JobOptions):
         str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens.")
     ]
     output: Annotated[
-        Path | None,
-        Meaning("File to write; its suffix is the format.", unset="<stem>_mask beside the input"),
+        OutputPath | None,
+        Meaning("File or object to write; its suffix is the format.", unset="<stem>_mask beside the input"),
     ] = None
     model: Annotated[
         str | tuple[str, ...] | None,
@@ -211,6 +211,11 @@ class Job(JobOptions):
         CatalogValues | None,
         Meaning("Scale and offset by the catalog in which the input was found.", unset="none, or not from a catalog"),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Take an address of an object for one, as text and as a path."""
+        if self.output is not None:
+            object.__setattr__(self, "output", as_output(self.output))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -244,8 +249,8 @@ class Resources:
     scheduler: Annotated[
         str | None,
         Meaning(
-            "Dask scheduler whose workers see the same files: its address (tcp://host:8786), its scheduler file "
-            "(.json), or a cluster to start (.toml).",
+            "Dask scheduler whose workers see the same files, or an object store: its address (tcp://host:8786), its "
+            "scheduler file (.json), or a cluster to start (.toml).",
             unset="none",
         ),
     ] = None

@@ -12,6 +12,7 @@ from pipeline.decoding import did_you_mean, given, read_toml
 from pipeline.decoding.readers import one_or_several
 from pipeline.engine import WINDOWS
 from pipeline.errors import RequestError
+from pipeline.files.object_path import is_object
 from pipeline.io.address import with_paths
 from pipeline.io.places import scheme_in
 from pipeline.jobs.job import models_of
@@ -53,6 +54,8 @@ def check(request: Request) -> None:
         raise RequestError("no input given; give one, e.g. `pipeline run --input scene.tif`")
     if request.bids is not None and request.search is not None:
         raise RequestError("bids and search cannot be used together: a search does not return a dataset")
+    if request.bids is not None and is_object(request.output):
+        raise RequestError(f"--output {request.output}: the masks of a dataset are written to a folder of this machine")
     check_options(request)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.decoding import did_you_mean
 from pipeline.engine import STEPS, Confidence, Decision, Disagreement, Probabilities, Scores, Source
 from pipeline.errors import RequestError
+from pipeline.files.object_path import Place
 from pipeline.geometry import Box, Lattice
 from pipeline.io.suffixes import stem_of, with_stem
 from pipeline.models.card import Card
@@ -40,7 +41,7 @@ class Layer:
         return layer_path(output, self.name)
 
 
-def layer_path(output: Path, name: str) -> Path:
+def layer_path(output: Place, name: str) -> Place:
     """Return the file of a layer beside the mask `output`."""
     return with_stem(output, f"{stem_of(output)}_{name}")
 

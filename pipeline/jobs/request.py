@@ -83,7 +83,7 @@ class Request(JobOptions):
         str | None,
         TEXT,
         Meaning(
-            "Output file (.tif, .zarr, .nii, .nii.gz, ...) or folder.",
+            "Output file (.tif, .zarr, .nii, .nii.gz, ...) or folder; also in an object store: s3://, gs://, az://.",
             unset="<stem>_mask beside the input",
             short="-o",
             role="output",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.files.object_path import OutputPath
 from pipeline.io.address import output_folder
 from pipeline.io.formats import Input
 from pipeline.io.opening import open_source
@@ -33,5 +33,5 @@ def expand_4d(job: Job, item: Input | None = None) -> list[Job]:
     return [replace(job, volume=number, output=_numbered_path(mask, number)) for number in range(count)]
 
 
-def _numbered_path(mask: Path, number: int) -> Path:
+def _numbered_path(mask: OutputPath, number: int) -> OutputPath:
     return with_stem(mask, f"{stem_of(mask).removesuffix(_SUFFIX)}_t{number:04}{_SUFFIX}")

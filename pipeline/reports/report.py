@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Place, is_ledger, subject_of
 from pipeline.errors import RequestError
+from pipeline.files.object_path import ObjectPath
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import is_store, stem_of
 from pipeline.jobs.inputs import expected_output
@@ -52,7 +53,12 @@ def check_report_of_run(job: Job, ledger: Place | None, *, overwrite: bool) -> N
         OutputError: If it would.
 
     """
-    page = default_output(ledger or expected_output(job))
+    place = ledger or expected_output(job)
+    if isinstance(place, ObjectPath):
+        raise RequestError(
+            f"--report: is written beside a mask on a disk, and {place} is an object; copy it and use `pipeline report`"
+        )
+    page = default_output(place)
     check_free(page, overwrite=overwrite)
     if ledger is not None:
         check_shards(folder_of_thumbnails(page))

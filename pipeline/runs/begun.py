@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from pipeline.engine.ledger import Fingerprint, Ledger, differences
 from pipeline.errors import DamagedError, RequestError
-from pipeline.io.mask_files import mask_info
 from pipeline.io.zarr import WorkSource
 from pipeline.jobs.job import Resources
 from pipeline.models.card import Features
@@ -50,7 +49,7 @@ def with_begun_features(prepared: PreparedJob, resources: Resources, ledger: Led
     """
     begun = begun_fingerprint(prepared, ledger) if ledger.begun else None
     if begun is None and not resources.overwrite:
-        begun = mask_info(prepared.output).provenance
+        begun = prepared.storage.provenance(prepared.output)
     features: Features = "patch" if begun is None or "features" not in begun else "shared"
     if begun is None or prepared.job.features is not None or features == prepared.views[0].features:
         return prepared

@@ -16,9 +16,10 @@ from pipeline.geometry.slabs import Run
 from pipeline.runs import cluster, predictors
 from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.sent_models import with_fetched_models, with_sent_models
 from pipeline.runs.shared_paths import check_seen, needed_paths, with_absolute_paths
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
-from pipeline.runs.work_folder import statistics_of, swept_sink, swept_source
+from pipeline.runs.work_folder import fetched_by_workers, joined, statistics_of, swept_sink, swept_source
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Task:
     """Calls of the network at a time; None: one for each core."""
     needs: tuple[Path, ...] = ()
     """What a worker must see."""
+    fetched: tuple[str, ...] = ()
+    """Files of a work folder in an object store that a worker fetches first, by their names beside the output."""
 
 
 def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
@@ -39,7 +42,11 @@ def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
     Several workers may do so at once, each with its own slabs.
     """
     check_seen(task.needs)
-    view = task.sweep
+    with joined(task.sweep, task.fetched) as view:
+        return _sweep(replace(view, prepared=with_fetched_models(view.prepared)), task, observer)
+
+
+def _sweep(view: ViewSweep, task: Task, observer: Observer) -> tuple[Failure, ...]:
     done = Ledger(view.folder).done(task.run)
     source, sink = swept_source(view), swept_sink(view)
     try:
@@ -103,8 +110,12 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
     def tasks(workers: int) -> dict[str, Task]:
         shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
         if not followed:  # else the workers were stopped meanwhile
-            followed.extend(LedgerProgress(Ledger(view.folder), [*chain(*runs)], run.observer) for view, runs in shared)
-        return {_task_name(view, part): _task_elsewhere(view, part) for view, runs in shared for part in runs}
+            followed.extend(_followed(view, [*chain(*runs)], run.observer) for view, runs in shared)
+        return {
+            _task_name(view, part): _task_elsewhere(_travelling(view, run), part)
+            for view, runs in shared
+            for part in runs
+        }
 
     count, scheduler = run.resources.workers, run.resources.scheduler
     if run.workers is None:
@@ -112,10 +123,20 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
     return run.workers.map(partial(cluster.DaskWorkers, count, scheduler), sweep_task, tasks, tick=look)
 
 
+def _travelling(view: ViewSweep, run: RunContext) -> ViewSweep:
+    """Return a view with models that workers on other machines find, too."""
+    return view if run.resources.scheduler is None else replace(view, prepared=with_sent_models(view.prepared))
+
+
 def _task_elsewhere(view: ViewSweep, run: Run) -> Task:
     """Return the task of a worker that may have another working folder."""
     prepared = with_absolute_paths(view.prepared)
-    return Task(replace(view, prepared=prepared), run, 1, needed_paths(prepared))
+    return Task(replace(view, prepared=prepared), run, 1, needed_paths(prepared), fetched_by_workers(view))
+
+
+def _followed(view: ViewSweep, slabs: Sequence[Box], observer: Observer) -> LedgerProgress:
+    ledger = Ledger(view.folder)
+    return LedgerProgress(ledger, slabs, observer, partial(view.prepared.storage.gather, ledger.marks))
 
 
 def _task_name(view: ViewSweep, run: Run) -> str:
@@ -123,4 +144,4 @@ def _task_name(view: ViewSweep, run: Run) -> str:
     first, last = run[0], run[-1]
     place = " ".join(f"{start}:{stop}" for start, stop in zip(first.start, last.stop, strict=True))
     kind = f"sweep {view.view.name}" if view.prepared.averaged else "sweep"
-    return f"{kind}-{view.prepared.output} {place}"
+    return f"{kind}-{view.prepared.destination} {place}"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 
 from pipeline.jobs.job import Job, Resources
 
@@ -28,7 +29,7 @@ _ENVIRONMENT = {
 def expect_workers(jobs: Iterable[Job], resources: Resources) -> None:
     """Start the server if any of these jobs will need workers of this machine; what is there already needs none."""
     if resources.workers is not None and any(
-        resources.overwrite or job.output is None or not job.output.exists() for job in jobs
+        resources.overwrite or not (isinstance(job.output, Path) and job.output.exists()) for job in jobs
     ):
         start_fork_server()
 

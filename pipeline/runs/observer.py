@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 
 from pipeline.engine import SweepObserver
 from pipeline.engine.ledger import Ledger
@@ -14,6 +15,9 @@ from pipeline.geometry.partition import patches_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.report import Report
 from pipeline.runs.shared_workers import SharedWorkers
+
+_PAUSE = 2.0
+"""Seconds between two looks for marks that were made elsewhere, which may be requests."""
 
 
 class Observer(SweepObserver):
@@ -108,6 +112,18 @@ class Stoppable(Relay):
         return self._stop.is_set() or super().should_stop()
 
 
+class Renamed(Relay):
+    """Passes notes on with other names in them."""
+
+    def __init__(self, to: Observer, rename: Callable[[str], str]) -> None:
+        super().__init__(to)
+        self._rename = rename
+
+    def note(self, line: str) -> None:
+        """Pass it on, renamed."""
+        super().note(self._rename(line))
+
+
 class RepeatCounter(Relay):
     """Counts the patches of a run, and those that were not computed because their values had been seen before."""
 
@@ -147,8 +163,12 @@ class PatchProgress(Relay):
 class LedgerProgress:
     """Follows the slabs `todo` that other processes sweep, by what they record in the ledger."""
 
-    def __init__(self, ledger: Ledger, todo: Sequence[Box], observer: Observer) -> None:
-        self._ledger, self._todo, self._observer = ledger, list(todo), observer
+    def __init__(
+        self, ledger: Ledger, todo: Sequence[Box], observer: Observer, gather: Callable[[], None] = lambda: None
+    ) -> None:
+        """Follow `todo`; `gather` gets the marks of the ledger that were made elsewhere."""
+        self._ledger, self._todo, self._observer, self._gather = ledger, list(todo), observer, gather
+        self._gathered = -_PAUSE
 
     def look(self) -> None:
         """Pass on the cells that were done since the last look.
@@ -158,6 +178,9 @@ class LedgerProgress:
 
         """
         check_stop(self._observer)
+        if monotonic() - self._gathered >= _PAUSE:
+            self._gather()
+            self._gathered = monotonic()
         done = self._ledger.done(self._todo)
         self._todo = [slab for slab in self._todo if slab not in done]
         self._observer.advanced(sum(slab.size for slab in done))

@@ -168,7 +168,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
     ]
     return Plan(
         input=job.name,
-        output=str(prepared.output),
+        output=str(prepared.destination),
         model=prepared.title,
         channels=prepared.channel_descriptions,
         values=prepared.values_description,

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.engine import Source
 from pipeline.engine.windows import window as checked_window
 from pipeline.errors import InputError, ModelError, RequestError, counted
+from pipeline.files.object_path import ObjectPath, OutputPath
 from pipeline.geometry import Box, Grid, Region
 from pipeline.geometry.orientation import Orientation
 from pipeline.io.address import output_folder
@@ -238,7 +239,11 @@ def _region(job: Job, grid: Grid) -> Region | None:
     return read_aoi(job.aoi, grid)
 
 
-def _check_distinct(item: Input, output: Path) -> None:
+def _check_distinct(item: Input, output: OutputPath) -> None:
+    if isinstance(output, ObjectPath):
+        if item.text == f"{output}":
+            raise RequestError(f"{output}: is the input itself; give another --output")
+        return
     if not item.remote and item.path.resolve() == output.resolve():
         raise RequestError(f"{output}: is the input itself; give another --output")
 

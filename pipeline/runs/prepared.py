@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.classes import ClassTable, LabelClass
 from pipeline.engine import Decision, Labels
 from pipeline.errors import RequestError
+from pipeline.files.object_path import OutputPath
 from pipeline.geometry import Grid, Region
 from pipeline.io.formats import Input
 from pipeline.io.versions import UNSEEN, Snapshot
@@ -24,8 +25,10 @@ from pipeline.models.exchange.version import runtime_version
 from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.models.spec import ONNXSpec
+from pipeline.runs.disk_storage import DiskStorage, work_of
 from pipeline.runs.members import Member, temperature_of
 from pipeline.runs.own import NOTHING, Own
+from pipeline.runs.storage import storage_of
 from pipeline.runs.views import View
 
 FORMAT = 1
@@ -94,16 +97,26 @@ class PreparedJob:
         return self.grid if self.averaged else self.views[0].grid
 
     @property
-    def output(self) -> Path:
-        """File to write."""
+    def destination(self) -> OutputPath:
+        """Where users find the output: a file here, or an object."""
         if self.job.output is None:
             raise RequestError(f"{self.job.name}: has no output")
         return self.job.output
 
     @property
+    def storage(self) -> DiskStorage:
+        """Where the output and its work folder are kept."""
+        return storage_of(self.destination)
+
+    @property
+    def output(self) -> Path:
+        """File to write on this machine."""
+        return self.destination if isinstance(self.destination, Path) else self.destination.here
+
+    @property
     def work(self) -> Path:
-        """Folder of unfinished work, beside the output."""
-        return self.output.with_name(self.output.name + ".partial")
+        """Folder of unfinished work on this machine, beside the output."""
+        return work_of(self.output)
 
     @property
     def labels(self) -> Labels:

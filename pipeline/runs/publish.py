@@ -10,10 +10,10 @@ from typing import Any
 from pipeline.engine import Failure, Source
 from pipeline.engine.ledger import differences
 from pipeline.errors import InputError, OutputError
-from pipeline.files.atomic import atomic_folder, remove
+from pipeline.files.atomic import atomic_folder
 from pipeline.geometry import Box
 from pipeline.geometry.orientation import inverse, unturned
-from pipeline.io.mask_files import Mask, foreign_sidecar, mask_info, publish_layer
+from pipeline.io.mask_files import Mask, foreign_sidecar, publish_layer
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import WorkSource, export_store
 from pipeline.jobs.bids import find_derivative, foreign_table, write_description
@@ -33,9 +33,9 @@ MODELS = "disagreement"
 """Name, in the record of a layer of disagreement of several models, of its mean."""
 
 
-def has_failed_patches(path: Path) -> bool:
-    """Return whether the mask at `path` records patches that the network failed on."""
-    return FAILED in (mask_info(path).provenance or {})
+def has_failed_patches(prepared: PreparedJob) -> bool:
+    """Return whether the mask that is there records patches that the network failed on."""
+    return FAILED in (prepared.storage.provenance(prepared.output) or {})
 
 
 def check_free(prepared: PreparedJob) -> None:
@@ -44,7 +44,11 @@ def check_free(prepared: PreparedJob) -> None:
     other = foreign_sidecar(prepared.output) or foreign_table(derivative, prepared.output)
     for layer in prepared.layers:
         path = layer.beside(prepared.output)
-        if other is None and path.exists() and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MODELS)):
+        if (
+            other is None
+            and prepared.storage.has(path)
+            and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MODELS))
+        ):
             other = path
     if other is not None:
         raise OutputError(
@@ -54,7 +58,7 @@ def check_free(prepared: PreparedJob) -> None:
 
 def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
     """Return how a file differs from what this run would write, except in the fields `but`; empty if it does not."""
-    provenance = mask_info(path).provenance
+    provenance = prepared.storage.provenance(path)
     if provenance is None:
         return "something else"
     left = {name: value for name, value in provenance.items() if name not in but}
@@ -66,7 +70,7 @@ def check_observed(prepared: PreparedJob) -> None:
     nodata = int(prepared.labels.nodata)
     if any((pixels.values != nodata).any() for _, pixels in slabs(WorkSource(prepared.work / MASK))):
         return
-    remove(prepared.work)
+    prepared.storage.remove_work()
     place = "" if prepared.region is None else " in the area of interest"
     raise InputError(
         f"{prepared.job.name}: nothing was observed: all of its {prod(prepared.grid.shape):,} cells{place} are nodata, "
@@ -93,6 +97,7 @@ def publish(prepared: PreparedJob, failures: Sequence[Failure]) -> dict[str, flo
             provenance=provenance | (figures if layer.name == DISAGREEMENT else {}),
         )
     _publish_labels(prepared, provenance, whole=not failures)
+    prepared.storage.publish(provenance)
     return figures
 
 

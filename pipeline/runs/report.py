@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import duration_text
 from pipeline.files.html import escaped, table
+from pipeline.files.object_path import is_object
 
 if TYPE_CHECKING:
     from pipeline.masks.mask_file import MaskFile
@@ -60,10 +61,11 @@ class Report:
 
     @property
     def mask(self) -> MaskFile | None:
-        """The mask, if there is one: a notebook shows it."""
+        """The mask, if there is one on a disk: a notebook shows it."""
         from pipeline.masks.mask_file import MaskFile
 
-        return None if self.output is None or self.missing else MaskFile(Path(self.output))
+        there = self.output is not None and not self.missing and not is_object(self.output)
+        return MaskFile(Path(self.output or "")) if there else None
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: how it ended, and the mask."""

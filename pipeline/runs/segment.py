@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Literal
 
@@ -23,16 +24,15 @@ from pipeline.errors import (
     PipelineError,
     counted,
 )
-from pipeline.files.atomic import remove, remove_stale_temporaries
+from pipeline.files.atomic import remove_stale_temporaries
+from pipeline.files.object_path import ObjectPath
 from pipeline.geometry import Box
-from pipeline.io.mask_files import damage_of
 from pipeline.io.versions import check_unchanged
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.begun import begun_fingerprint, differs, with_begun_features, with_begun_numerics
 from pipeline.runs.domain import DomainComparison, compare_domain
 from pipeline.runs.fork_server import expect_workers
-from pipeline.runs.lock import clear_work_folder, lock_of, output_lock
-from pipeline.runs.observer import SILENT, Observer, RepeatCounter, RunContext, Stoppable
+from pipeline.runs.observer import SILENT, Observer, Renamed, RepeatCounter, RunContext, Stoppable
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
@@ -50,6 +50,7 @@ from pipeline.runs.report import Report
 from pipeline.runs.shared_workers import SharedWorkers
 from pipeline.runs.staging import stage_and_count
 from pipeline.runs.stoppable import StoppableSource
+from pipeline.runs.storage import at_hand, renamed, told
 from pipeline.runs.stores import check, labels_part, parts_of, view_parts
 from pipeline.runs.view_averaging import average
 from pipeline.runs.view_sweep import sweeps_of
@@ -111,6 +112,14 @@ def segment(
 def segment_in(run: RunContext, job: Job, own: Own = NOTHING) -> Report:
     """Segment one input in an existing context; `own` is what a program brings itself."""
     run = own.run_of(run)
+    if not isinstance(job.output, ObjectPath):
+        return _segment_in(run, job, own)
+    with at_hand(job.output.begun()) as output, told(output):
+        placed = replace(run, observer=Renamed(run.observer, partial(renamed, output)))
+        return _segment_in(placed, replace(job, output=output), own)
+
+
+def _segment_in(run: RunContext, job: Job, own: Own) -> Report:
     began, resources = time.monotonic(), run.resources
     expect_workers([job], resources)
     prepared = prepare(job, resources, own)
@@ -122,7 +131,7 @@ def segment_in(run: RunContext, job: Job, own: Own = NOTHING) -> Report:
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
     domain = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
-    with output_lock(prepared.work, prepared.output):
+    with prepared.storage.lock():
         prepared, done = _look(prepared, resources, ledger)
         if done:
             _remove_leftovers(prepared, ledger)
@@ -174,6 +183,7 @@ def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> 
 
 def _look(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
     """Return the job as the run that was begun has it, and whether it is done."""
+    prepared.storage.look()
     if not resources.restart:
         prepared = with_begun_features(prepared, resources, ledger)
         if ledger.begun:
@@ -187,7 +197,7 @@ def _skipped(prepared: PreparedJob) -> Report:
 
 def _report(prepared: PreparedJob, status: Literal["done", "skipped"], reason: str | None) -> Report:
     cells = Box.whole(prepared.grid.shape).size
-    return Report(prepared.job.name, str(prepared.output), status, reason, 0.0, cells, prepared.title)
+    return Report(prepared.job.name, str(prepared.destination), status, reason, 0.0, cells, prepared.title)
 
 
 def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, float | None]:
@@ -230,7 +240,7 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, f
         raise PatchError(
             f"{_describe_failures(prepared, failures)}; they are nodata in the mask; the same command retries them"
         )
-    remove(prepared.work)
+    prepared.storage.remove_work()
     return figures
 
 
@@ -239,8 +249,11 @@ def sweep_all(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> tuple[P
     from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
     with _remove_if_empty(prepared), _of_one_version(prepared):
-        begun = _begin(prepared, ledger, run.observer)
-        return begun, sweep_remaining(begun, run)
+        prepared = _begin(prepared, ledger, run.observer)
+        failures = sweep_remaining(prepared, run)
+        if run.resources.workers or run.resources.scheduler:
+            prepared.storage.gather()
+        return prepared, failures
 
 
 def _describe_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> str:
@@ -258,14 +271,15 @@ def _place(patch: Box) -> str:
 
 def _clear_up(prepared: PreparedJob, ledger: Ledger) -> None:
     """Remove the work folder of a run that wrote its output and ended before it could remove it."""
-    if prepared.work.exists() or lock_of(prepared.output).exists():
-        with suppress(HeldError), output_lock(prepared.work, prepared.output):
+    if prepared.storage.is_left_over():
+        with suppress(HeldError), prepared.storage.lock():
             _remove_leftovers(prepared, ledger)
 
 
 def _remove_leftovers(prepared: PreparedJob, ledger: Ledger) -> None:
+    prepared.storage.adopt()
     if not (ledger.begun and differs(prepared, ledger)):
-        remove(prepared.work)
+        prepared.storage.remove_work()
 
 
 def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
@@ -273,23 +287,25 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
     if resources.overwrite:
         return False
     check_free(prepared)
-    if not prepared.output.exists() or (
-        has_failed_patches(prepared.output) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
+    storage = prepared.storage
+    if not storage.has(prepared.output) or (
+        has_failed_patches(prepared) and _has_gaps(prepared, sweeps_of(prepared)[0].slabs(resources), ledger)
     ):
         return False
-    damage = damage_of(prepared.output)
+    damage = storage.damage(prepared.output)
     if differing := difference_from(prepared, prepared.output, but=(FAILED_AT,)):
         how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
         raise OutputError(
             f"{prepared.output}: already exists, {how}; use --overwrite to replace it, or give another --output"
         )
     layers = [layer.beside(prepared.output) for layer in prepared.layers]
-    return not damage and all(path.exists() and not damage_of(path) for path in layers)
+    return not damage and all(storage.has(path) and not storage.damage(path) for path in layers)
 
 
 def _tell_damage(prepared: PreparedJob, run: RunContext) -> None:
     """Tell that a mask which is there is made again because it is damaged."""
-    if prepared.output.exists() and not run.resources.overwrite and (damage := damage_of(prepared.output)):
+    storage, output = prepared.storage, prepared.output
+    if storage.has(output) and not run.resources.overwrite and (damage := storage.damage(output)):
         run.observer.note(f"{prepared.output}: is damaged and is made again ({damage})")
 
 
@@ -307,7 +323,7 @@ def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
         ledger.check(prepared.fingerprint())
         return
     try:
-        clear_work_folder(prepared.work)
+        prepared.storage.clear_work()
     except OSError as error:
         raise OutputError(f"{prepared.work}: cannot be emptied ({error.strerror}); give another --output") from error
 
@@ -334,7 +350,7 @@ def _check_version(prepared: PreparedJob) -> None:
         check_unchanged(prepared.input, prepared.began_with, prepared.version, prepared.job.series)
     except InputError as error:
         if error.code == CHANGED:
-            remove(prepared.work)
+            prepared.storage.remove_work()
         raise
 
 
@@ -346,9 +362,15 @@ def _remove_if_empty(prepared: PreparedJob) -> Iterator[None]:
     except (Interrupted, DamagedError):
         raise
     except Exception:
-        if not any(Ledger(sweep.folder).any_done for sweep in sweeps_of(prepared)):
-            remove(prepared.work)
+        if not any(_is_any_done(prepared, Ledger(sweep.folder)) for sweep in sweeps_of(prepared)):
+            prepared.storage.remove_work()
         raise
+
+
+def _is_any_done(prepared: PreparedJob, ledger: Ledger) -> bool:
+    """Return whether any slab is done, also by workers elsewhere."""
+    prepared.storage.gather(ledger.marks)
+    return ledger.any_done
 
 
 def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> PreparedJob:
@@ -358,9 +380,12 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     """
     from pipeline.runs.warm_up import verify_numerics
 
+    if ledger.begun:
+        prepared.storage.gather()
     stage_and_count(prepared, observer)
     if ledger.begun:
         _mend(prepared, observer)
+        prepared.storage.save()
         return prepared
     first, *_ = sweeps_of(prepared)
     source = StoppableSource(swept_source(first), observer)
@@ -371,6 +396,7 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     for part in parts_of(prepared):
         part.create()
     ledger.begin(prepared.fingerprint())
+    prepared.storage.save()
     return prepared
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import RequestError
+from pipeline.files.object_path import OutputPath, is_object
 from pipeline.io.address import with_paths
 from pipeline.io.formats import look
 from pipeline.models.catalogue import names
@@ -20,17 +21,24 @@ def with_absolute_paths(prepared: PreparedJob) -> PreparedJob:
     """Return the job with the absolute paths of its input, model and output."""
     job = prepared.job
     members = tuple(
-        member if member.model in names() else replace(member, model=_absolute(member.model))
+        member if member.model in names() or is_object(member.model) else replace(member, model=_absolute(member.model))
         for member in prepared.members
     )
-    absolute = replace(job, input=with_paths(job.input, _absolute), output=Path(_absolute(prepared.output)))
+    absolute = replace(job, input=with_paths(job.input, _absolute), output=_destination(prepared))
     return replace(prepared, job=absolute, members=members, input=look(with_paths(prepared.input.text, _absolute)))
 
 
+def _destination(prepared: PreparedJob) -> OutputPath:
+    place = prepared.destination
+    return Path(_absolute(place)) if isinstance(place, Path) else place
+
+
 def needed_paths(prepared: PreparedJob) -> tuple[Path, ...]:
-    """Return what a worker must see of a job: its work folder, its input and its model, where they are here."""
+    """Return what a worker must see of a job and is here: work folder, model, and the input unless it is staged."""
     models = (Path(member.model) for member in prepared.members)
-    there = (prepared.work, prepared.input.path, *models)
+    work = (prepared.work,) if isinstance(prepared.destination, Path) else ()
+    inputs = () if prepared.staged else (prepared.input.path,)
+    there = (*work, *inputs, *models)
     return tuple(path for path in there if path.is_absolute() and path.exists())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from pipeline.geometry import Box
 from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask_files import takes_tiles
 from pipeline.io.zarr import SlabStore, create_labels, create_layer, create_scores
+from pipeline.runs.disk_storage import do_nothing
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
 from pipeline.runs.work_folder import MASK, SCORES, store_of
@@ -28,6 +29,8 @@ class Part:
     stores: tuple[Path, ...]
     create: Callable[[], None]
     """Creates the stores, all nodata."""
+    drop: Callable[[Iterable[Path]], None] = do_nothing
+    """Is given the files of a damaged slab, which are written again."""
 
     def damaged(self, *, read: bool) -> Iterator[Box]:
         """Yield the marked slabs that are not as they were written; `read` also checks every byte of their chunks."""
@@ -45,11 +48,19 @@ class Part:
             return False
         return True
 
+    def _files_of(self, slab: Box) -> Iterator[Path]:
+        """The files of a slab in all stores, and its mark."""
+        yield self.ledger.mark_file(slab)
+        for path in self.stores:
+            with suppress(DamagedError):
+                yield from SlabStore(path).all_chunk_files(slab)
+
     def mend(self) -> list[Box]:
         """Take away the marks of damaged slabs, and return these; stores without any finished slab are created anew."""
         damaged = list(self.damaged(read=True))
         for slab in damaged:
             self.ledger.unmark(slab)
+            self.drop(self._files_of(slab))
         if not self.ledger.any_done:
             for path in self.stores:
                 remove(path)
@@ -65,7 +76,7 @@ def parts_of(prepared: PreparedJob) -> tuple[Part, ...]:
 def view_parts(prepared: PreparedJob) -> tuple[Part, ...]:
     """Return the scores of each of several views."""
     return tuple(
-        Part(Ledger(sweep.folder), (sweep.folder / SCORES,), partial(_create_scores, sweep))
+        Part(Ledger(sweep.folder), (sweep.folder / SCORES,), partial(_create_scores, sweep), prepared.storage.drop)
         for sweep in sweeps_of(prepared)
     )
 
@@ -73,7 +84,7 @@ def view_parts(prepared: PreparedJob) -> tuple[Part, ...]:
 def labels_part(prepared: PreparedJob) -> Part:
     """Return the labels and layers."""
     paths = (prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers))
-    return Part(Ledger(prepared.work), paths, partial(_create_labels, prepared))
+    return Part(Ledger(prepared.work), paths, partial(_create_labels, prepared), prepared.storage.drop)
 
 
 def check(parts: Sequence[Part]) -> None:

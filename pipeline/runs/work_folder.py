@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from pipeline.geometry.orientation import inverse
 from pipeline.io.raster.clipped import ClippedSource
 from pipeline.io.zarr import SlabStore, StagedVolume, WorkSource
 from pipeline.jobs.layers import Layer
+from pipeline.runs.disk_storage import do_nothing
 from pipeline.runs.prepared import PreparedJob
+from pipeline.runs.storage import at_hand, told
 from pipeline.runs.view_sweep import ViewSweep
 from pipeline.sources.reoriented import ReorientedSource
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics
@@ -32,7 +36,7 @@ def swept_source(sweep: ViewSweep) -> Source:
     """Open the input as it is swept in a view."""
     prepared, orientation = sweep.prepared, sweep.view.orientation
     reading = prepared.reading
-    staged = StagedVolume(prepared.work / VOLUME) if prepared.staged else None
+    staged = StagedVolume(prepared.work / VOLUME, prepared.storage.fetch) if prepared.staged else None
     source = reading.open(prepared.input) if staged is None else reading.repeat_channels(staged)
     if prepared.region is not None:
         source = ClippedSource(source, prepared.region)
@@ -69,17 +73,60 @@ def store_of(prepared: PreparedJob, layer: Layer) -> Path:
     return prepared.work / f"{layer.name}.zarr"
 
 
+def fetched_by_workers(sweep: ViewSweep) -> tuple[str, ...]:
+    """Return the files that a worker fetches before it sweeps a view, by their names beside the output.
+
+    None if the work folder is on a disk, which workers see.
+    """
+    prepared = sweep.prepared
+    if isinstance(prepared.destination, Path):
+        return ()
+    stores = [*_stores_of(sweep), *([prepared.work / VOLUME] if prepared.staged else [])]
+    files = [prepared.work / STATISTICS] if prepared.needs_statistics else []
+    files += [file for store in stores for file in SlabStore(store).metadata_files()]
+    return tuple(str(file.relative_to(prepared.output.parent)) for file in files)
+
+
+@contextmanager
+def joined(sweep: ViewSweep, names: Sequence[str]) -> Iterator[ViewSweep]:
+    """Give the sweep of a worker a folder of its own, with these files and the marks of what is done, if any are named.
+
+    Raises:
+        PipelineError: What the block raises, with objects in place of files here.
+
+    """
+    destination = sweep.prepared.destination
+    if isinstance(destination, Path) or not names:
+        yield sweep
+        return
+    with at_hand(destination.apart()) as output, told(output):
+        prepared = replace(sweep.prepared, job=replace(sweep.prepared.job, output=output))
+        own = replace(sweep, prepared=prepared)
+        prepared.storage.fetch(output.folder / name for name in names)
+        prepared.storage.gather(Ledger(own.folder).marks)
+        yield own
+
+
 def labels_sink(prepared: PreparedJob) -> Sink:
     """Return the sink of labels and layers."""
-    paths = (prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers))
-    return CommittingSink(tuple(map(SlabStore, paths)), Ledger(prepared.work))
+    return CommittingSink(
+        tuple(map(SlabStore, _stores_of_labels(prepared))), Ledger(prepared.work), prepared.storage.keep
+    )
 
 
 def swept_sink(sweep: ViewSweep) -> Sink:
     """Return the sink of a view: labels and layers, or scores to be averaged."""
     if not sweep.prepared.averaged:
         return labels_sink(sweep.prepared)
-    return CommittingSink((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder))
+    return CommittingSink((SlabStore(sweep.folder / SCORES),), Ledger(sweep.folder), sweep.prepared.storage.keep)
+
+
+def _stores_of(sweep: ViewSweep) -> tuple[Path, ...]:
+    return (sweep.folder / SCORES,) if sweep.prepared.averaged else _stores_of_labels(sweep.prepared)
+
+
+def _stores_of_labels(prepared: PreparedJob) -> tuple[Path, ...]:
+    return prepared.work / MASK, *(store_of(prepared, layer) for layer in prepared.layers)
 
 
 @dataclass(frozen=True)
@@ -88,10 +135,14 @@ class CommittingSink:
 
     stores: tuple[SlabStore, ...]
     ledger: Ledger
+    keep: Callable[[Iterable[Path]], None] = do_nothing
+    """Is given the files that were just written, to make them safe elsewhere too."""
 
     def write(self, slab: Box, values: Sequence[NDArray[Any]], *, whole: bool = True) -> None:
         """Write a slab, and record it if it is whole."""
         for store, written in zip(self.stores, values, strict=True):
             store.write(slab, written)
+        self.keep(chain(*(store.all_chunk_files(slab) for store in self.stores)))
         if whole:
             self.ledger.mark(slab, {store.path.name: store.digests(slab) for store in self.stores})
+            self.keep([self.ledger.mark_file(slab)])

@@ -139,6 +139,8 @@ def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path):
             assert found == {"unreadable": 1, "empty-mask": 2}
     finally:
         ledger.close()
+
+
 @given(st.lists(st.floats(95, 105), min_size=FEWEST, max_size=40), st.floats(0.5, 2), st.randoms())
 def test_the_one_that_is_unlike_the_others_is_found_in_any_unit_and_order(volumes, unit, random):
     items = [(str(number), {"x": ml * unit}) for number, ml in enumerate(volumes)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.files.object_path import ObjectPath
 from pipeline.io.address import is_remote
 from pipeline.io.formats.dicom import DICOM, DICOM_FILE
 from pipeline.io.formats.format import Format, Input, Kind, MaskFormat, OpenOptions
@@ -72,7 +73,7 @@ def is_named_only(path: Path) -> bool:
     return path.suffix.lower() in READ_BY_GDAL and halves(path) is None and not path.is_dir()
 
 
-def mask_format(path: str | Path, kind: Kind | None = None) -> MaskFormat | None:
+def mask_format(path: str | Path | ObjectPath, kind: Kind | None = None) -> MaskFormat | None:
     """Return how masks are written under a name; None where its suffix is not that of a mask of this kind."""
     suffix = suffix_of(path)
     return next((each.mask for each in _of_masks(kind) if suffix in each.mask_suffixes), None)

@@ -33,14 +33,16 @@ class StagedVolume(WorkSource):
 
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the copy at `path`."""
+    def __init__(self, path: Path, fetch: Callable[[list[Path]], None] = lambda files: None) -> None:
+        """Open the copy at `path`; `fetch` is given the chunks that are about to be read, which may be elsewhere."""
         super().__init__(path)
-        self._store = SlabStore(path)
+        self._store, self._fetch = SlabStore(path), fetch
 
     def read(self, box: Box) -> Pixels:
         """Return the values of `box`, `(channels, *box.shape)`."""
-        for chunk in self._store.chunk_files(box):
+        chunks = list(self._store.chunk_files(box))
+        self._fetch(chunks)
+        for chunk in chunks:
             if not chunk.exists():
                 raise DamagedError(f"{chunk}: is gone")
         return super().read(box)

@@ -83,8 +83,8 @@ class SlabStore:
         """Return the files of the chunks that hold cells of a slab, in order; those of nodata alone are not stored."""
         return map(self.chunk_file, self._chunks(self._planes(slab)))
 
-    def _all_chunk_files(self, slab: Box) -> Iterator[Path]:
-        """The files of the chunks of a slab, and of its overview."""
+    def all_chunk_files(self, slab: Box) -> Iterator[Path]:
+        """Return the files of the chunks of a slab, and of its overview."""
         return chain(self.chunk_files(slab), self.overview.chunk_files(slab) if self.overview else ())
 
     def write(self, slab: Box, values: NDArray[Any]) -> None:
@@ -111,7 +111,7 @@ class SlabStore:
         """
         if not self.checksums:
             return {}
-        chunks = {str(file.relative_to(self.path)): _tail(file) for file in self._all_chunk_files(slab)}
+        chunks = {str(file.relative_to(self.path)): _tail(file) for file in self.all_chunk_files(slab)}
         return {**self._metadata, **chunks}
 
     def check(self, slab: Box, digests: Mapping[str, Any], *, read: bool) -> None:
@@ -205,7 +205,7 @@ class SlabStore:
         return sorted(found)
 
     def _sync(self, slab: Box) -> None:
-        files = [file for file in self._all_chunk_files(slab) if file.exists()]
+        files = [file for file in self.all_chunk_files(slab) if file.exists()]
         folders = {folder for file in files for folder in file.parents[: self._array.ndim]}
         with ThreadPoolExecutor(_SYNCED, "sync") as pool:
             list(pool.map(sync, (*files, *folders)))

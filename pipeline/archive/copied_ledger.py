@@ -1,0 +1,37 @@
+"""The file of a ledger whose masks are objects, and the object beside them that is a copy of it."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.archive.place import DatabaseUrl, Place
+from pipeline.files.object_path import ObjectPath, as_output
+from pipeline.runs.storage import fetch_object, send_object
+
+
+def ledger_here(place: Place) -> Path | DatabaseUrl:
+    """Return where a ledger is opened: one whose masks are objects in the state folder of the user."""
+    if isinstance(place, DatabaseUrl):
+        return place
+    place = as_output(place)
+    if isinstance(place, Path):
+        return place
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    digits = sha256(f"{place}".encode()).hexdigest()[:8]
+    return Path(state, "pipeline", f"{place.parent.name or place.bucket}-{digits}", place.name)
+
+
+def fetched_ledger(place: Place) -> Path | DatabaseUrl:
+    """Return where a ledger is opened; where there is no file yet, and an object is a copy of it, that is fetched."""
+    here = ledger_here(place)
+    if isinstance(place, ObjectPath) and isinstance(here, Path) and not here.exists():
+        fetch_object(place, here)
+    return here
+
+
+def send_ledger(here: Path | DatabaseUrl, place: Place) -> None:
+    """Write the copy of a ledger whose masks are objects."""
+    if isinstance(place, ObjectPath) and isinstance(here, Path):
+        send_object(here, place)

@@ -1,0 +1,56 @@
+"""How to reach an object store, by the environment and by the files that other programs read too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from configparser import ConfigParser, Error
+from pathlib import Path
+
+_KEYS = {
+    "aws_access_key_id": "access_key_id",
+    "aws_secret_access_key": "secret_access_key",
+    "aws_session_token": "session_token",
+    "region": "region",
+    "endpoint_url": "endpoint",
+}
+"""Names in the files of AWS, and of the library."""
+_OURS = ("AWS_", "GOOGLE_", "AZURE_")
+_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "credentials", "AWS_CONFIG_FILE": "config"}
+
+
+def said() -> tuple[tuple[str, str], ...]:
+    """Return what the environment says of object stores."""
+    return tuple(sorted(each for each in os.environ.items() if each[0].startswith(_OURS)))
+
+
+def settings_of(scheme: str) -> dict[str, str]:
+    """Return the settings of a store that its library does not find in the environment by itself."""
+    return _of_s3(os.environ) if scheme == "s3" else {}
+
+
+def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
+    in_files = _profile(said)
+    if said.get("AWS_ACCESS_KEY_ID") and "AWS_PROFILE" not in said:
+        in_files = {name: in_files[name] for name in ("region", "endpoint") if name in in_files}
+    named = {
+        "endpoint": said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL"),
+        "region": said.get("AWS_REGION") or said.get("AWS_DEFAULT_REGION"),
+    }
+    found = in_files | {name: value for name, value in named.items() if value}
+    return {"region": "us-east-1", **found}
+
+
+def _profile(said: Mapping[str, str]) -> dict[str, str]:
+    """Return what the files of AWS say of the profile in use; the library does not read them."""
+    profile, found = said.get("AWS_PROFILE", "default"), dict[str, str]()
+    for variable, name in _FILES.items():
+        parser = ConfigParser(interpolation=None)
+        try:
+            parser.read(said.get(variable) or Path.home() / ".aws" / name, encoding="utf-8")
+        except (Error, OSError, UnicodeDecodeError):
+            continue
+        section = next((each for each in (profile, f"profile {profile}") if parser.has_section(each)), None)
+        if section is not None:
+            found |= {_KEYS[key]: value for key, value in parser.items(section) if key in _KEYS}
+    return found

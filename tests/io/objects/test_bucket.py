@@ -1,0 +1,179 @@
+"""Objects are put, got, listed and deleted, whatever the network does; what cannot be is told with a way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import OutputError
+from pipeline.files.object_path import ObjectPath
+from pipeline.io.objects import Mirror, Taken, bucket_of
+from pipeline.io.objects import bucket as room
+from tests.support.objects import SECRET
+
+NAMES = ["a b.tif", "ü/Ω.tif", "100%20.tif", "a+b&c=d?e#f.tif", "~'\"<>[]{}^`|\\.tif", "A.tif", "a.tif"]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Two tries instead of eleven."""
+    monkeypatch.setattr(room, "_RETRIES", 1)
+    room._bucket.cache_clear()
+    yield
+    room._bucket.cache_clear()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_comes_back_as_it_was(store, name, tmp_path):
+    bucket = bucket_of(store.place)
+    bucket.put(f"in/{name}", name.encode())
+    assert [entry.key for entry in bucket.list("in")] == [f"in/{name}"]
+    assert store.all() == {f"in/{name}": name.encode()}
+    mirror = Mirror(tmp_path, store.place / "in")
+    mirror.pull(tmp_path)
+    assert (tmp_path / name).read_bytes() == name.encode()
+    bucket.delete([f"in/{name}"])
+    assert store.all() == {}
+
+
+def test_a_prefix_ends_where_a_name_does(store):
+    bucket = bucket_of(store.place)
+    for key in ("a/b/c", "a/bb", "a/b.tif"):
+        bucket.put(key, b"")
+    assert [entry.key for entry in bucket.list("a/b")] == ["a/b/c"]
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "drop", "late", "slow", "cut"])
+def test_faults_that_pass_are_survived(store, fault, tmp_path):
+    """Every first try of each request fails."""
+    tried = set()
+
+    def fail(request):
+        known = (request.method, request.path) in tried
+        tried.add((request.method, request.path))
+        return None if known else fault
+
+    bucket, file = bucket_of(store.place), tmp_path / "a"
+    file.write_bytes(b"content" * 999)
+    store.proxy.tell(fail)
+    tag = bucket.put("a", file)
+    assert bucket.head("a").tag == tag
+    assert bucket.get("a")[0] == b"content" * 999
+    assert [entry.key for entry in bucket.list("")] == ["a"]
+    bucket.delete(["a"])
+    assert bucket.get("b") is None
+    assert len(store.proxy.seen) > 5
+    assert store.all() == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "way"),
+    [
+        (403, "these credentials may not do this; they need to get, put, list and delete"),
+        ("ExpiredToken", "the credentials have expired; renew them"),
+        ("InvalidAccessKeyId", "are not those of this store; see AWS_ACCESS_KEY_ID"),
+        (503, "the store is overloaded"),
+        (500, "InternalError"),
+        ("drop", "does not answer"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_place_and_a_way_out(store, impatient, fault, way):
+    store.proxy.tell(lambda request: fault)
+    bucket = bucket_of(store.place)
+    calls = (lambda: bucket.put("x/y", b""), lambda: bucket.get("x/y"), lambda: list(bucket.list("x/y")))
+    for call in calls:
+        with pytest.raises(OutputError, match=way) as error:
+            call()
+        assert str(error.value).startswith(f"{store.place}x/y: cannot be ")
+        assert SECRET not in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_down_is_told(store, impatient, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(OutputError, match="does not answer; see that it runs and the network is up"):
+        bucket_of(store.place).put("a", b"")
+
+
+def test_no_such_bucket_is_told_whatever_is_asked(store):
+    bucket = bucket_of(ObjectPath("s3", "no-such-bucket", ""))
+    for call in (lambda: bucket.put("a", b""), lambda: bucket.get("a"), lambda: list(bucket.list("a"))):
+        with pytest.raises(OutputError, match=r"s3://no-such-bucket/a: cannot be .*: there is no such bucket"):
+            call()
+
+
+def test_a_large_file_is_sent_in_parts_of_which_none_stays_if_it_fails(store, impatient, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_PART", 5 << 20)
+    file = tmp_path / "large"
+    file.write_bytes(bytes(range(256)) * (11 << 12))
+    bucket = bucket_of(store.place)
+    bucket.put("large", file)
+    assert store.all()["large"] == file.read_bytes()
+    assert any("partNumber=3" in request.path for request in store.proxy.seen)
+    copy = tmp_path / "copy"
+    bucket.fetch(bucket.head("large"), copy)
+    assert copy.read_bytes() == file.read_bytes()
+    store.proxy.tell(lambda request: 403 if "partNumber=2" in request.path else None)
+    with pytest.raises(OutputError, match="may not do this"):
+        bucket.put("other", file)
+    assert set(store.all()) == {"large"}
+    assert store.uploads() == []
+
+
+def test_an_object_that_changes_while_it_is_read_is_refused(store, tmp_path):
+    bucket = bucket_of(store.place)
+    bucket.put("a", bytes(9 << 20))
+    entry = bucket.head("a")
+    store.put("a", bytes([1]) * (9 << 20))
+    with pytest.raises(OutputError, match="changed while it was read"):
+        bucket.fetch(entry, tmp_path / "a")
+
+
+def test_an_object_is_put_once_or_over_a_known_one(store):
+    bucket = bucket_of(store.place)
+    first = bucket.create("a", b"1")
+    with pytest.raises(Taken):
+        bucket.create("a", b"2")
+    second = bucket.update("a", b"3", first)
+    for tag in (first, '"none"'):
+        with pytest.raises(Taken):
+            bucket.update("a", b"4", tag)
+    bucket.delete(["a"])
+    with pytest.raises(Taken):
+        bucket.update("a", b"5", second)
+    assert store.all() == {}
+
+
+@pytest.mark.parametrize("section", ["default", "work", "profile work"])
+def test_settings_are_found_in_the_files_of_aws(store, section, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    keys = f"aws_access_key_id = a\naws_secret_access_key = b%c\nendpoint_url = {store.proxy.address}\nregion = eu-1\n"
+    file.write_text(f"[{section}]\n{keys}")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    if section != "default":
+        monkeypatch.setenv("AWS_PROFILE", "work")
+    bucket_of(store.place).put("a", b"1")
+    assert store.all() == {"a": b"1"}
+
+
+def test_only_what_is_new_or_changed_is_sent_and_fetched(store, tmp_path):
+    here, there = Mirror(tmp_path / "a", store.place / "x"), Mirror(tmp_path / "b", store.place / "x")
+    files = [tmp_path / "a" / name for name in ("1", "2/3")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(file.name.encode())
+
+    def asked(call, method):
+        store.proxy.tell()
+        call()
+        return sorted(r.path.partition("/x/")[2] for r in store.proxy.seen if r.method == method and "?" not in r.path)
+
+    assert asked(lambda: here.push(files), "PUT") == ["1", "2/3"]
+    assert asked(lambda: here.push(files), "PUT") == []
+    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == ["1", "2/3"]
+    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == []
+    store.put("x/1", b"other")
+    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == ["1"]
+    assert (tmp_path / "b" / "1").read_bytes() == b"other"

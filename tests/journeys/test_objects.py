@@ -1,0 +1,384 @@
+"""Outputs and work in an object store: the same bytes as on a disk, however a run was stopped on the way."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.engine.ledger import Ledger
+from pipeline.errors import HeldError, Interrupted, OutputError, RequestError
+from pipeline.files.atomic import remove
+from pipeline.files.scratch import scratch
+from pipeline.jobs.job import Job, Resources
+from pipeline.runs import execute
+from pipeline.runs import segment as segment_room
+from pipeline.runs.observer import SILENT, RunContext
+from pipeline.runs.plan import plan
+from pipeline.runs.prepare import prepare
+from pipeline.runs.segment import segment
+from pipeline.runs.storage import at_hand
+from pipeline.runs.stores import parts_of
+from pipeline.runs.view_sweep import sweeps_of
+from tests.support.inputs import listing, pixels, put_scene, put_volume
+from tests.support.objects import SECRET
+from tests.support.observers import Callbacks
+
+ROWS, COLUMNS = 1040, 24
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tall(models, tmp_path_factory):
+    """A scene of two slabs, and the job that made its mask on a disk."""
+    folder = tmp_path_factory.mktemp("tall")
+    put_scene(folder / "scene.tif", pixels((2, ROWS, COLUMNS)), tiled=True)
+    job = Job(str(folder / "scene.tif"), folder / "out.tif", str(models / "scene"), also=("confidence",))
+    segment(job)
+    return job
+
+
+def on(store, job, name="masks/out.tif"):
+    return replace(job, output=store.place / name)
+
+
+def on_disk(job):
+    """Names and bytes beside a mask on a disk, and in it if it is a store."""
+    folder = job.output.parent
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name.startswith("out")]
+    paths += [path for path in folder.rglob("*") if path.is_file() and any(p.suffix == ".zarr" for p in path.parents)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def begin(job):
+    """Run a job until its first slab is done."""
+    mark, count = Ledger.mark, []
+
+    def mark_and_stop(ledger, slab, digests):
+        if count:
+            raise Interrupted
+        mark(ledger, slab, digests)
+        count.append(slab)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "mark", mark_and_stop)
+        with pytest.raises(Interrupted):
+            segment(job)
+
+
+def test_a_mask_and_its_layers_have_the_bytes_of_those_on_a_disk(store, tall):
+    report = segment(on(store, tall))
+    assert (report.status, report.output) == ("done", f"{store.place}masks/out.tif")
+    assert store.shown("masks") == on_disk(tall)
+    assert not [key for key in store.all() if "partial" in key or "lock" in key]
+
+
+def test_what_is_done_is_skipped_without_being_read(store, tall):
+    job = on(store, tall)
+    segment(job)
+    store.proxy.tell()
+    assert segment(job).status == "skipped"
+    assert not [r.path for r in store.proxy.seen if r.method == "GET" and r.path.endswith((".tif", ".xml"))]
+    assert not [r for r in store.proxy.seen if r.writes]
+
+
+def test_a_store_is_written_in_place_with_its_root_last(store, tall, tmp_path):
+    here = replace(tall, output=tmp_path / "out.zarr")
+    segment(here)
+    store.proxy.tell()
+    job = on(store, tall, "masks/out.zarr")
+    segment(job)
+    assert store.shown("masks") == on_disk(here)
+    put = [
+        request.path for request in store.proxy.seen if request.method == "PUT" and "/masks/out.zarr/" in request.path
+    ]
+    assert put[-1].endswith("/masks/out.zarr/zarr.json")
+    assert segment(job).status == "skipped"
+
+
+def test_a_volume_has_its_description_beside_it(store, models, tmp_path):
+    scan = put_volume(tmp_path / "scan.nii.gz", pixels((40, 20, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    here = Job(str(scan), tmp_path / "out.nii.gz", str(models / "volume"))
+    segment(here)
+    job = on(store, here, "masks/out.nii.gz")
+    assert segment(job).status == "done"
+    assert store.shown("masks") == on_disk(here)
+    assert segment(job).status == "skipped"
+    store.put("masks/out.json", b"{}")
+    with pytest.raises(OutputError, match=r"masks/out\.json: already exists and would be overwritten"):
+        segment(job)
+
+
+def test_a_stopped_run_goes_on_in_another_folder_and_computes_nothing_twice(store, tall):
+    job = on(store, tall)
+    begin(job)
+    assert [key for key in store.all() if "/done/" in key] == ["masks/out.tif.partial/done/0-1024_0-24"]
+    begun = []
+    assert segment(job, observer=Callbacks(started=lambda *cells: begun.append(cells))).status == "done"
+    assert begun == [(ROWS * COLUMNS, 1024 * COLUMNS)]
+    assert store.shown("masks") == on_disk(tall)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "mark", "metadata"])
+def test_damaged_work_is_found_and_made_again(store, tall, damage):
+    job = on(store, tall)
+    begin(job)
+    first = "masks/out.tif.partial/mask.zarr/mask/c/0/0"
+    if damage == "cut":
+        store.put(first, store.all()[first][:-9])
+    elif damage == "gone":
+        store.delete(first)
+    elif damage == "mark":
+        store.put("masks/out.tif.partial/done/0-1024_0-24", b'{"a": 1')
+    else:
+        store.put("masks/out.tif.partial/mask.zarr/mask/zarr.json", b"{}")
+    notes = []
+    assert segment(job, observer=Callbacks(note=notes.append)).status == "done"
+    assert any(f"{job.output}.partial" in note and "computed again" in note for note in notes), notes
+    assert store.shown("masks") == on_disk(tall)
+
+
+@pytest.mark.parametrize("number", [3, 10, 16, 20])
+def test_credentials_that_expire_stop_a_run_which_goes_on_with_others(store, tall, number):
+    """Whatever is being written when they expire."""
+    job = on(store, tall)
+    writes = []
+
+    def expire(request):
+        if request.writes:
+            writes.append(request)
+        return "ExpiredToken" if len(writes) > number else None
+
+    store.proxy.tell(expire)
+    with pytest.raises(OutputError, match=r"credentials have expired; renew them, and the same command continues") as e:
+        segment(job)
+    assert SECRET not in str(e.value)
+    assert "masks/out.tif" not in store.all(), "not before all is there"
+    store.proxy.tell()
+    assert segment(job).status == "done"
+    assert store.shown("masks") == on_disk(tall)
+    assert not [key for key in store.all() if ".partial/" in key]
+
+
+def test_a_run_that_ends_before_it_could_record_its_mask_is_known_to_be_done(store, tall):
+    job, put = on(store, tall), []
+
+    def expire(request):
+        put.append(request.method == "PUT" and request.path.endswith("/masks/out.tif"))
+        return "ExpiredToken" if any(put[:-1]) and request.writes else None
+
+    store.proxy.tell(expire)
+    with pytest.raises(OutputError, match="expired"):
+        segment(job)
+    assert "masks/out.tif" in store.all()
+    store.proxy.tell()
+    assert segment(job).status == "skipped"
+    assert "masks/.out.tif.record.json" in store.all()
+    assert store.shown("masks") == on_disk(tall)
+    assert segment(job).status == "skipped"
+
+
+def test_another_mask_is_refused_and_replaced_only_on_request(store, tall):
+    job = on(store, tall)
+    segment(job)
+    other = replace(job, overlap=(16, 16), also=None)
+    with pytest.raises(OutputError, match=r"s3://.*/masks/out\.tif: already exists, made with .*overlap.*--overwrite"):
+        segment(other)
+    assert segment(other, Resources(overwrite=True)).status == "done"
+    assert set(store.shown("masks")) == {"out.tif", "out.tif.aux.xml"}, "its layer is not of this run"
+
+
+def test_what_another_program_wrote_is_refused(store, tall):
+    store.put("masks/out.tif", b"something")
+    with pytest.raises(OutputError, match=r"s3://.*/masks/out\.tif: already exists, but cannot be read"):
+        segment(on(store, tall))
+    assert store.all() == {"masks/out.tif": b"something"}
+
+
+def test_a_mask_that_was_cut_is_made_again(store, tall):
+    job = on(store, tall)
+    segment(job)
+    whole = store.all()["masks/out.tif"]
+    store.put("masks/out.tif", whole[: len(whole) // 2])
+    notes = []
+    assert segment(job, observer=Callbacks(note=notes.append)).status == "done"
+    assert any("is damaged and is made again" in note for note in notes), notes
+    assert store.all()["masks/out.tif"] == whole
+
+
+def test_a_run_with_other_settings_is_not_resumed(store, tall):
+    job = on(store, tall)
+    begin(job)
+    other = replace(job, overlap=(16, 16))
+    with pytest.raises(OutputError, match=r"s3://.*out\.tif\.partial: an unfinished run here used other settings"):
+        segment(other)
+    assert segment(other, Resources(restart=True)).status == "done"
+    assert segment(job, Resources(overwrite=True)).status == "done"
+    assert store.shown("masks") == on_disk(tall)
+
+
+def sweep_as_workers(job):
+    """Begin a run, and sweep each slab in a task that sees neither the folder of this process nor its model."""
+    model, hidden = Path(job.model), Path(f"{job.model} moved")
+    with at_hand(job.output.begun()) as output:
+        prepared = prepare(replace(job, output=output), Resources(workers=2))
+        storage = prepared.storage
+        storage.look()
+        with storage.lock():
+            storage.clear_work()
+            prepared = segment_room._begin(prepared, Ledger(prepared.work), SILENT)
+            before = listing(prepared.work)
+            elsewhere = RunContext(Resources(scheduler="tcp://anywhere"))
+            sweeps = [execute._travelling(sweep, elsewhere) for sweep in sweeps_of(prepared)]
+            tasks = [execute._task_elsewhere(sweep, (slab,)) for sweep in sweeps for slab in sweep.slabs(Resources())]
+            model.rename(hidden)
+            try:
+                for task in map(pickle.loads, map(pickle.dumps, tasks)):
+                    assert not [path for path in task.needs if path.suffix == ".partial" or path == model]
+                    assert execute.sweep_task(task) == ()
+            finally:
+                hidden.rename(model)
+            assert listing(prepared.work) == before
+            storage.gather()
+            assert not [slab for part in parts_of(prepared) for slab in part.damaged(read=True)]
+    assert {path.name for path in scratch().iterdir()} == {"models"}
+    remove(scratch() / "models")
+
+
+def test_workers_share_no_folder(store, tall):
+    job = on(store, tall)
+    sweep_as_workers(job)
+    begun = []
+    assert segment(job, observer=Callbacks(started=lambda *cells: begun.append(cells))).status == "done"
+    assert begun == [(ROWS * COLUMNS, ROWS * COLUMNS)]
+    assert store.shown("masks") == on_disk(tall)
+    models = [key for key in store.all() if key.startswith("masks/.models/")]
+    assert len(models) == 2, "its card and its weights, once"
+
+
+def test_workers_fetch_a_staged_volume_and_leave_scores_of_several_views(store, models, tmp_path):
+    scan = put_volume(tmp_path / "scan.nii.gz", pixels((40, 36, 33)).T.astype(np.int16), np.diag([1.0, 1, 1, 1]))
+    here = Job(str(scan), tmp_path / "out.nii.gz", str(models / "volume"), view=("axial", "coronal"))
+    segment(here)
+    job = on(store, here, "masks/out.nii.gz")
+    sweep_as_workers(job)
+    assert segment(job, Resources(workers=None)).status == "done"
+    assert store.shown("masks") == on_disk(here)
+
+
+def test_a_second_run_is_refused_while_the_first_writes(store, tall):
+    job, second = on(store, tall), []
+
+    def look(cells):
+        if not second:
+            with pytest.raises(HeldError, match=r"masks/out\.tif: is being written by process"):
+                segment(job)
+            second.append(True)
+
+    assert segment(job, observer=Callbacks(advanced=look)).status == "done"
+    assert second
+    assert store.shown("masks") == on_disk(tall)
+
+
+def test_a_run_that_lost_its_lock_writes_no_mask(store, tall):
+    job = on(store, tall)
+    with pytest.raises(HeldError, match="it was removed"):
+        segment(job, observer=Callbacks(phase=lambda name: name == "writing" and store.delete("masks/.out.tif.lock")))
+    assert "masks/out.tif" not in store.all()
+    assert segment(job).status == "done"
+    assert store.shown("masks") == on_disk(tall)
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "said"),
+    [
+        ("masks/out.tif", "masks/out.tif/a", "there are objects below that name"),
+        ("masks/out.zarr", "masks/out.zarr", "is an object, so it cannot be a store"),
+    ],
+)
+def test_a_name_that_is_a_prefix_and_an_object_is_refused(store, tall, name, there, said):
+    store.put(there, b"")
+    with pytest.raises(OutputError, match=rf"s3://.*/{name}: {said}"):
+        segment(on(store, replace(tall, also=None), name))
+    assert store.all() == {there: b""}
+
+
+def test_a_full_disk_for_what_is_sent_is_told_as_such(store, tall, monkeypatch):
+    def full(*words):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("pipeline.io.zarr.deflate.pack", full)
+    with pytest.raises(OutputError, match=r"out\.tif: the disk of .* is full .*set TMPDIR"):
+        segment(on(store, tall))
+
+
+def test_a_folder_of_inputs_goes_to_a_prefix_with_its_ledger(store, models, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    names = ["p1/a b%20ü.tif", "p2/b.tif"]
+    for seed, name in enumerate(names):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True)
+        put_scene(path, pixels((2, 40, 30), seed))
+
+    def run(*words):
+        common = ["-i", str(tmp_path / "in"), "-m", str(models / "scene"), "--no-prefect"]
+        ended = CliRunner().invoke(app, ["run", *common, *words])
+        assert ended.exit_code == 0, ended.output
+        return ended.output
+
+    run("-o", str(tmp_path / "out"))
+    place = f"{store.place}masks/"
+    first = run("-o", place)
+    assert f"{place}p1/a b%20ü_mask.tif" in first.replace("\n", "")
+    here = {str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in (tmp_path / "out").rglob("*_mask.*")}
+    there = {key: content for key, content in store.shown("masks").items() if "_mask." in key and "/." not in key}
+    assert there == here
+    assert store.all()["masks/archive.sqlite"].startswith(b"SQLite format 3")
+    store.proxy.tell()
+    assert "skipped" in run("-o", place)
+    assert not [request.path for request in store.proxy.seen if request.method == "PUT" and "mask.tif" in request.path]
+    store.delete("masks/p2/b_mask.tif")
+    again = run("-o", place)
+    assert "b_mask.tif: is missing" in again.replace("\n", "")
+    assert store.all()["masks/p2/b_mask.tif"] == here["p2/b_mask.tif"]
+    told = CliRunner().invoke(app, ["status", place])
+    assert told.exit_code == 0, told.output
+
+
+def test_a_dataset_of_bids_is_refused(store, tmp_path):
+    words = ["run", "-i", str(tmp_path), "--bids", "T1w", "-o", f"{store.place}masks"]
+    ended = CliRunner().invoke(app, words)
+    assert (ended.exit_code, store.all()) == (2, {})
+    assert "written to a folder of this machine" in ended.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("words", [["export", "a.tif", "-o"], ["evaluate", "--input", "a", "--truth", "b", "--output"]])
+def test_other_verbs_say_that_they_need_files(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, [*words, "s3://bucket/masks/a.gpkg"])
+    assert ended.exit_code == 2
+    assert "output s3://bucket/masks/a.gpkg: is in an object store" in " ".join(ended.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_library_is_told_with_its_extra(tall, monkeypatch):
+    monkeypatch.setattr("pipeline.optional.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"s3://b/a\.tif: requires obstore, .* 'pipeline\[objects\]'"):
+        segment(replace(tall, output="s3://b/a.tif"))
+
+
+def test_a_bucket_that_is_not_there_fails_the_item_alone(store, tall):
+    with pytest.raises(OutputError, match=r"s3://nobody-has-it/a\.tif.*: there is no such bucket"):
+        segment(replace(tall, output="s3://nobody-has-it/a.tif"))
+
+
+def test_a_plan_names_the_object_and_asks_the_store_nothing(tall):
+    """There is none."""
+    assert plan(replace(tall, output="s3://b/a.tif"), probe=False).output == "s3://b/a.tif"

@@ -139,7 +139,7 @@ def _weights_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_onnx(provenance: Mapping[str, Any]) -> bool:
-    return provenance["network"].get("family") == "onnx"
+    return bool(provenance["network"].get("family") == "onnx")
 
 
 def _classes_of(mask: Mask) -> list[dict[str, Any]]:

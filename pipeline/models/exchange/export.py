@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +63,9 @@ def export_model(ref: str | Path, out: Path, *, overwrite: bool = False) -> Expo
     card = model.card
     network = _Probabilities(model.network, card.patch).eval()
     image = torch.from_numpy(_noise(card.pspnet.in_channels, card.patch))
-    graph = _traced(network, image, metadata_of(card))
     with atomic_write(out) as draft:
-        draft.write_bytes(graph)
+        _trace(network, image, draft)
+        _add_metadata(draft, metadata_of(card))
         difference = _difference(draft, model, image)
         if not difference <= MOST:
             raise PipelineError(
@@ -101,7 +100,7 @@ class _Pool(nn.Module):
         self.register_buffer("columns", _shares(side, size[1]).T.contiguous())
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.rows @ features @ self.columns  # type: ignore[operator,no-any-return]
+        return self.rows @ features @ self.columns  # type: ignore[operator]
 
 
 def _shares(side: int, length: int) -> Tensor:
@@ -110,22 +109,24 @@ def _shares(side: int, length: int) -> Tensor:
     return nn.functional.adaptive_avg_pool1d(unit, side)[0].T.float()
 
 
-def _traced(network: nn.Module, image: Tensor, metadata: dict[str, str]) -> bytes:
-    buffer = BytesIO()
+def _trace(network: nn.Module, image: Tensor, path: Path) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # sizes become constants, as they should
         torch.onnx.export(
             network,
             (image,),
-            buffer,
+            path,
             input_names=[INPUT],
             output_names=[OUTPUT],
             opset_version=OPSET,
             dynamo=False,
         )
-    model = onnx.load_model_from_string(buffer.getvalue())
+
+
+def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
+    model = onnx.load_model(path, format="protobuf")
     onnx.helper.set_model_props(model, metadata)
-    return bytes(model.SerializeToString(deterministic=True))
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _difference(path: Path, model: Model, image: Tensor) -> float:

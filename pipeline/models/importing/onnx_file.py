@@ -128,8 +128,8 @@ def _deepness_defaults(found: Deepness | None) -> tuple[Defaults, ...]:
 
 def _patch(findings: Findings, trials: Trials) -> tuple[Pair, Pair]:
     """Return patch and overlap: the only size that the network takes, else what is said, else what is usual."""
-    said: Pair = findings.options.patch or (findings.said_of("patch") or findings.usual).patch
-    if (size := trials.size(said)) is not None:
+    said = findings.options.patch or (findings.said_of("patch") or findings.usual).patch
+    if said is not None and (size := trials.size(said)) is not None:
         if findings.options.patch not in (None, size):
             raise RequestError(
                 f"--patch {_sides(said)}: the network takes patches of {_sides(size)} alone; leave it out"

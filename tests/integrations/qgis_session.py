@@ -114,7 +114,8 @@ def window() -> None:
     seen["provider"] = provider.name()
     seen["algorithms"] = [one.id() for one in provider.algorithms()]
     open_toolbox(main)
-    form = processing.createAlgorithmDialog("pipeline:run", {"INPUT": layer.id(), "OUTPUT": GIVEN["output"]})
+    chosen = {"INPUT": layer.id(), "OUTPUT": GIVEN["output"], "LAYERS": GIVEN.get("layers", [])}
+    form = processing.createAlgorithmDialog("pipeline:run", chosen)
     form.show()
     form.resize(820, 640)
     widget = form.mainWidget().wrappers["MODEL"]
@@ -129,6 +130,7 @@ def window() -> None:
     (mask,) = QgsProject.instance().mapLayersByName("scène: mask")
     seen["classes"] = [(one.value, one.label, one.color.name()) for one in mask.renderer().classes()]
     seen["mask"] = mask.source()
+    seen["loaded"] = sorted(one.name() for one in QgsProject.instance().mapLayers().values())
     form.close()
     iface.layerTreeView().expandAllNodes()
     iface.messageBar().clearWidgets()

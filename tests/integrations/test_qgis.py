@@ -125,7 +125,7 @@ def seen(qgis, photo, model, folder):
         "wheel": put_wheel(folder),
         "output": session / "mäsk.tif",
     }
-    said = {**{name: str(path) for name, path in given.items()}, "cancel_at": 30}
+    said = {**{name: str(path) for name, path in given.items()}, "cancel_at": 30, "layers": [0]}
     (session / "given.json").write_text(json.dumps(said), encoding="utf-8")
     printed = qgis.session(Path(__file__).with_name("qgis_session.py"), session / "given.json")
     assert (session / "seen.json").is_file(), printed
@@ -146,6 +146,7 @@ def test_the_form_segments_and_the_mask_is_styled(seen, expected):
     assert {"landcover"} <= set(seen["models"])
     assert Path(seen["mask"]).read_bytes() == expected.read_bytes()
     assert [label for _, label, _ in seen["classes"]] == ["a", "b", "c"]
+    assert seen["loaded"] == ["scène", "scène: confidence", "scène: mask"]
     for picture in ("form", "log", "window", "set-up"):
         assert (seen["folder"] / f"{picture}.png").stat().st_size > 5000
 

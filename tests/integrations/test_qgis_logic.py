@@ -381,6 +381,13 @@ def test_a_python_that_does_not_do_is_told(ended, text):
     assert (text in install.judge_python("py", ended)) if text else not install.judge_python("py", ended)
 
 
+def test_the_package_that_comes_with_the_plugin_is_offered(tmp_path):
+    assert install.default_source(PLUGIN) == str(ROOT)
+    assert install.default_source(tmp_path) == ""
+    wheel = put(tmp_path / "wheels/pipeline-1-py3-none-any.whl")
+    assert install.default_source(tmp_path) == str(wheel)
+
+
 def test_pythons_are_those_of_path_and_of_qgis(tmp_path):
     newest, other = (put(tmp_path / name) for name in ("python3.13", "python3"))
     assert list(install.pythons({"PATH": str(tmp_path)}))[:2] == [str(newest), str(other)]

@@ -88,7 +88,7 @@ class PipelineAlgorithm(QgsProcessingAlgorithm):
         """Run it, in a thread that is not that of the window; what is wrong ends it with words for the log."""
         try:
             return self.run_verb(parameters, context, feedback)
-        except (CommandError, LayerError) as error:
+        except (CommandError, LayerError, OSError) as error:
             raise QgsProcessingException(str(error)) from None
 
     def run_verb(
@@ -156,7 +156,7 @@ class PipelineAlgorithm(QgsProcessingAlgorithm):
 
 
 def _document(ended: Ended, listener: Listener) -> dict[str, Any]:
-    if ended.stopped:
+    if ended.stopped and ended.code:
         return {}
     if ended.code:
         raise CommandError(error_text(ended, listener.messages))

@@ -47,6 +47,10 @@ class SegmentationProvider(QgsProcessingProvider):
         for kind in ALGORITHMS:
             self.addAlgorithm(kind())
 
+    def supportsNonFileBasedOutput(self) -> bool:  # noqa: N802  (QGIS calls it)
+        """Return whether outputs may be tables of databases, which the command does not write."""
+        return False
+
     def supportedOutputRasterLayerExtensions(self) -> list[str]:  # noqa: N802  (QGIS calls it)
         """Return the suffixes of masks."""
         return ["tif"]

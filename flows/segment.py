@@ -69,7 +69,7 @@ def segment_flow(
     """
     place = None if ledger is None else place_of(ledger)
     if report and jobs:
-        check_report_of_run(jobs[0], place, overwrite=means.overwrite)
+        check_report_of_run(jobs[0], None if place is None else ledger_here(place), overwrite=means.overwrite)
     try:
         with open_archive(place, verify=verify, wait=wait) as archive:
             reports = segment_items(jobs, RunContext(means), bounds, archive)

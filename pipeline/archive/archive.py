@@ -21,12 +21,11 @@ from pipeline.archive.outputs import (
     Written,
     compare,
     describe_fault,
-    is_there,
     path_in,
     renewed,
     written,
 )
-from pipeline.archive.place import Place
+from pipeline.archive.place import Opened, Place
 from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
 from pipeline.decoding import encode
@@ -45,7 +44,7 @@ from pipeline.models.catalogue import load_card
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import HELD, Report
-from pipeline.runs.storage import is_being_written
+from pipeline.runs.storage import is_being_written, is_there
 
 WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
@@ -276,7 +275,7 @@ class Archive:
         if touched and row.content != content_of(self._inputs[job.input]):
             return WorkItem(job, replace(resources, overwrite=True, restart=True), stale=True)
         if why := self._fault(row, outputs):
-            there = is_there(row.output or "")
+            there = is_there(output_path(row.output or ""))
             again = replace(resources, overwrite=there, restart=resources.restart or touched)
             return WorkItem(job, again, stale=there, why=why)
         if touched:
@@ -287,7 +286,7 @@ class Archive:
         """Return what is wrong with the mask of a finished item; where nothing is recorded, whether it is there."""
         if not outputs:
             path = output_path(row.output or "")
-            return None if is_there(row.output or "") else describe_fault(path, "missing")
+            return None if is_there(output_path(row.output or "")) else describe_fault(path, "missing")
         compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
         found = [
             describe_fault(path_in(self._folder, one.path), str(what))
@@ -399,6 +398,6 @@ def _skipped_report(job: Job, row: Row) -> Report:
     return Report(job.name, row.output, "skipped", "already made by this very job", 0.0, row.cells, row.model)
 
 
-def _quarantined_report(job: Job, row: Row, ledger: Place) -> Report:
+def _quarantined_report(job: Job, row: Row, ledger: Opened) -> Report:
     reason = f"{row.reason} (quarantined: not retried until the input changes, or `pipeline retry {ledger}`)"
     return Report(job.name, row.output, "failed", reason, 0.0, 0, code=row.code)

@@ -8,11 +8,12 @@ from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 
+from pipeline.archive.copied_ledger import fetched_ledger
 from pipeline.archive.ledger import ArchiveLedger
 from pipeline.archive.place import LEDGER_NAME, Place, default_place
 from pipeline.errors import LASTING, RequestError
+from pipeline.files.object_path import output_path
 from pipeline.jobs.request import Request, Search
 from pipeline.runs.report import Report
 
@@ -31,7 +32,7 @@ def caught_up(request: Request, place: Place | None, now: datetime) -> Request:
     search = request.search
     if search is None or search.days is None:
         return request
-    place = place or default_place() or (Path(request.output, LEDGER_NAME) if request.output else None)
+    place = place or default_place() or (output_path(request.output) / LEDGER_NAME if request.output else None)
     since = None if place is None else _searched(search, place)
     if since is None:
         return request
@@ -45,12 +46,12 @@ def note_searched(request: Request, place: Place, when: datetime, reports: Seque
     left = any(report.missing and report.code not in LASTING for report in reports)
     if search is None or left or len(reports) >= search.limit:
         return
-    with closing(ArchiveLedger(place)) as ledger:
+    with closing(ArchiveLedger(fetched_ledger(place))) as ledger:
         ledger.keep(_key(search), when.astimezone(UTC).isoformat())
 
 
 def _searched(search: Search, place: Place) -> datetime | None:
-    with suppress(RequestError), closing(ArchiveLedger(place, create=False)) as ledger:
+    with suppress(RequestError), closing(ArchiveLedger(fetched_ledger(place), create=False)) as ledger:
         kept = ledger.kept(_key(search))
         return None if kept is None else datetime.fromisoformat(kept)
     return None

@@ -6,12 +6,12 @@ import os
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.archive.place import DatabaseUrl, Place
+from pipeline.archive.place import DatabaseUrl, Opened, Place
 from pipeline.files.object_path import ObjectPath, as_output
 from pipeline.runs.storage import fetch_object, send_object
 
 
-def ledger_here(place: Place) -> Path | DatabaseUrl:
+def ledger_here(place: Place) -> Opened:
     """Return where a ledger is opened: one whose masks are objects in the state folder of the user."""
     if isinstance(place, DatabaseUrl):
         return place
@@ -23,7 +23,7 @@ def ledger_here(place: Place) -> Path | DatabaseUrl:
     return Path(state, "pipeline", f"{place.parent.name or place.bucket}-{digits}", place.name)
 
 
-def fetched_ledger(place: Place) -> Path | DatabaseUrl:
+def fetched_ledger(place: Place) -> Opened:
     """Return where a ledger is opened; where there is no file yet, and an object is a copy of it, that is fetched."""
     here = ledger_here(place)
     if isinstance(place, ObjectPath) and isinstance(here, Path) and not here.exists():
@@ -31,7 +31,7 @@ def fetched_ledger(place: Place) -> Path | DatabaseUrl:
     return here
 
 
-def send_ledger(here: Path | DatabaseUrl, place: Place) -> None:
+def send_ledger(here: Opened, place: Place) -> None:
     """Write the copy of a ledger whose masks are objects."""
     if isinstance(place, ObjectPath) and isinstance(here, Path):
         send_object(here, place)

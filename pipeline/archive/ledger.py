@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pipeline.archive.database import Database
 from pipeline.archive.outputs import MASK_CHANGED, Written
-from pipeline.archive.place import LEDGER_NAME, Place
+from pipeline.archive.place import LEDGER_NAME, Opened
 from pipeline.archive.tables import Base, State, Transaction
 from pipeline.errors import RequestError
 
@@ -83,7 +83,7 @@ class Count(NamedTuple):
 class ArchiveLedger:
     """The ledger in one database. Each change is a transaction of its own; a crash loses none that was committed."""
 
-    def __init__(self, place: Place, *, create: bool = True) -> None:
+    def __init__(self, place: Opened, *, create: bool = True) -> None:
         """Open the ledger at `place`.
 
         Raises:
@@ -278,7 +278,7 @@ class ArchiveLedger:
         return sum(changed)
 
 
-def _opened(place: Place, *, create: bool) -> Base:
+def _opened(place: Opened, *, create: bool) -> Base:
     """Return the database at `place`."""
     if isinstance(place, Path):
         if not create and not place.is_file():

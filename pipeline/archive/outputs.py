@@ -8,7 +8,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Final, Literal, NamedTuple
 
-from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
+from pipeline.files.object_path import ObjectPath, OutputPath, is_object
 from pipeline.io.formats import look
 from pipeline.io.opening import content_of
 from pipeline.runs.storage import stamp_of_object
@@ -68,15 +68,10 @@ def compare(known: Written, folder: Path | None, *, verify: bool) -> Fault | Lit
     return None if stamp == known.stamp else TOUCHED
 
 
-def is_there(output: str) -> bool:
-    """Return whether an output exists."""
-    place = output_path(output)
-    return place.exists() if isinstance(place, Path) else stamp_of_object(place) is not None
-
-
 def renewed(known: Written, folder: Path | None) -> Written:
     """Return the record of a file whose bytes are as they were, with its present time."""
-    return known._replace(stamp=_stamp(path_in(folder, known.path)) or known.stamp)
+    place = path_in(folder, known.path)
+    return known if isinstance(place, ObjectPath) else known._replace(stamp=_stamp(place) or known.stamp)
 
 
 def describe_fault(path: OutputPath, fault: str) -> str:

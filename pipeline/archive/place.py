@@ -39,6 +39,8 @@ class DatabaseUrl:
 
 Place = OutputPath | DatabaseUrl
 """A ledger whose masks are objects is in the state folder of the user, and an object beside them is a copy."""
+Opened = Path | DatabaseUrl
+"""Where a ledger is opened, see `pipeline.archive.copied_ledger`."""
 
 
 def place_of(said: str | Path) -> Place:

@@ -14,7 +14,7 @@ from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Count, Row
 from pipeline.archive.outliers import Outlier, find_outliers
 from pipeline.archive.outputs import MASK_CHANGED
-from pipeline.archive.place import Place
+from pipeline.archive.place import Opened, Place
 from pipeline.archive.tables import State
 from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
@@ -118,12 +118,12 @@ def _speed(done: Sequence[Count], left: int) -> dict[str, Any]:
     }
 
 
-def report_path(ledger: Place) -> Path | None:
+def report_path(ledger: Opened) -> Path | None:
     """Return the file of counts, failures and outliers beside the file of a ledger; a database has none."""
     return ledger.with_suffix(".json") if isinstance(ledger, Path) else None
 
 
-def check_report_path(ledger: Place) -> None:
+def check_report_path(ledger: Opened) -> None:
     """Raise OutputError if the counts of an archive would replace a file that has none."""
     path = report_path(ledger)
     if path is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, get_args
 
-from pipeline.archive.place import Place
+from pipeline.archive.place import Opened
 from pipeline.errors import RequestError
 
 FORMAT = 2
@@ -92,7 +92,7 @@ def format_of(found: Sequence[Any] | None) -> str | None:
     return str(found[0]) if found else None
 
 
-def extend(base: Transaction, place: Place) -> None:
+def extend(base: Transaction, place: Opened) -> None:
     """Create the tables, or add to those of version 1.
 
     Raises:

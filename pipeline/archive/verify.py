@@ -10,8 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.archive.copied_ledger import fetched_ledger
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
-from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, is_there, path_in, relative_to
+from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
 from pipeline.archive.place import Place, default_place, is_ledger
 from pipeline.archive.status import find_ledger
 from pipeline.engine import Source
@@ -19,7 +20,7 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.files.object_path import OutputPath, output_path
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
-from pipeline.runs.storage import copied
+from pipeline.runs.storage import copied, is_there
 from pipeline.sources.passes import slabs
 
 
@@ -68,7 +69,7 @@ def _verify(place: Place) -> list[Verdict]:
 def _verify_recorded(mask: Path) -> list[Verdict]:
     """Verify a mask by the nearest ledger that knows it; an empty list if there is none."""
     for place in _ledgers_of(mask):
-        with closing(ArchiveLedger(place, create=False)) as ledger:
+        with closing(ArchiveLedger(fetched_ledger(place), create=False)) as ledger:
             row, outputs = ledger.made(relative_to(mask, ledger.folder))
             if row is not None and _is_finished(row):
                 return [one for one in _judge(ledger, row, outputs) if Path(one.path).absolute() == mask.absolute()]
@@ -103,7 +104,7 @@ def _compare(known: Written, folder: Path | None, item: str) -> Verdict:
 
 def _read_through(path: OutputPath, item: str | None) -> Verdict:
     """Read a mask of whose bytes nothing is recorded: what is packed and damaged cannot be unpacked."""
-    if not is_there(str(path)):
+    if not is_there(path):
         return Verdict(str(path), item, "missing", describe_fault(path, "missing"))
     try:
         with copied(path) as file, closing(open_source(file, affine="sform")) as source:

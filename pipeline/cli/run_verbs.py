@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.archive.place import PLACE, DatabaseUrl, Place
+from pipeline.archive.place import PLACE, Opened, Place
 from pipeline.cli.app import SOME_FAILED, print_error
 from pipeline.cli.options import HOW, WHAT, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
 from pipeline.decoding import Meaning
@@ -123,7 +123,7 @@ class _Shown:
     """
 
     job: Job
-    ledger: Path | DatabaseUrl | None
+    ledger: Opened | None
     hash_names: bool
     overwrite: bool
 
@@ -204,7 +204,7 @@ def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) 
     return only
 
 
-def _opened(ledger: Place | None) -> Path | DatabaseUrl | None:
+def _opened(ledger: Place | None) -> Opened | None:
     """Return where a ledger is opened."""
     from pipeline.archive.copied_ledger import ledger_here
 

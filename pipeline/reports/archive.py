@@ -13,10 +13,11 @@ from typing import Any
 from pipeline.archive.ledger import ArchiveLedger, Row
 from pipeline.archive.outliers import find_outliers
 from pipeline.archive.outputs import Written, path_in
-from pipeline.archive.place import LEDGER_NAME, Place
+from pipeline.archive.place import LEDGER_NAME, Opened
 from pipeline.archive.pseudonyms import pseudonym
 from pipeline.archive.review import Review, read_reviews
 from pipeline.archive.status import Status, find_ledger, status_of
+from pipeline.files.object_path import output_path
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page
 from pipeline.reports.thumbnails import ACROSS, SIDE, Picture, Thumbnail, thumbnails, write_shards
@@ -62,7 +63,7 @@ class Item:
     """Number of its thumbnail; -1: there is none."""
 
 
-def archive_page(place: Place, target: Path, asked: ReportOptions) -> Page:
+def archive_page(place: Opened, target: Path, asked: ReportOptions) -> Page:
     """Return the page of an archive, and write the thumbnails beside it.
 
     Args:
@@ -135,8 +136,9 @@ def _masks(ledger: ArchiveLedger, rows: Sequence[Row]) -> list[Path | None]:
 def _mask(folder: Path | None, row: Row, known: Sequence[Written]) -> Path | None:
     if row.output is None:
         return None
-    written = Path(row.output)
-    return next((path_in(folder, one.path) for one in known if Path(one.path).name == written.name), written)
+    written = output_path(row.output)
+    found = next((path_in(folder, one.path) for one in known if Path(one.path).name == written.name), written)
+    return found if isinstance(found, Path) else None
 
 
 def _with_thumbnails(items: Sequence[Item], masks: Sequence[Path | None], folder: Path) -> list[Item]:
@@ -160,7 +162,7 @@ def _with_thumbnail(item: Item, made: Thumbnail, number: int) -> Item:
     return replace(item, thumbnail=number, amounts={**item.amounts, **shares})
 
 
-def _page(ledger: Place, status: Status, items: int) -> ArchivePage:
+def _page(ledger: Opened, status: Status, items: int) -> ArchivePage:
     pace = status.megapixels_per_second
     known = [("items", f"{items:,}"), ("finished", f"{status.megapixels:,.1f} Mpx in {status.seconds:,.0f} s")]
     speed = [] if pace is None else [("speed", f"{pace:.2f} Mpx/s, {status.items_per_hour or 0:,.0f} items an hour")]
@@ -193,7 +195,7 @@ def _nameless(page: ArchivePage, reviews: Mapping[str, Review]) -> ArchivePage:
     return replace(page, title="Archive", notes=notes, reasons=reasons, commands=_commands(LEDGER_NAME))
 
 
-def _data(ledger: Place, items: Sequence[Item], reviews: Mapping[str, Review], folder: str) -> dict[str, Any]:
+def _data(ledger: Opened, items: Sequence[Item], reviews: Mapping[str, Review], folder: str) -> dict[str, Any]:
     amounts = dict.fromkeys(name for item in items for name in item.amounts)
     columns = list(Item.__dataclass_fields__)
     return {

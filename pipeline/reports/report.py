@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Place, is_ledger, subject_of
+from pipeline.archive.place import LEDGER_NAME, DatabaseUrl, Opened, Place, is_ledger, subject_of
 from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.opening import open_source
@@ -37,7 +37,9 @@ def write_report(subject: str | Place, output: Path | None = None, options: Repo
         PipelineError: If the mask, the image, the truth or the ledger cannot be used, or the file cannot be written.
 
     """
-    place = subject if isinstance(subject, DatabaseUrl) else subject_of(subject)
+    place = subject_of(subject) if isinstance(subject, str | Path) else subject
+    if isinstance(place, ObjectPath):
+        raise RequestError(f"{place}: is an object; copy the mask or the ledger, and give the copy")
     many = is_ledger(place)
     _check(output, options, many=many)
     target = output or default_output(place)
@@ -46,7 +48,7 @@ def write_report(subject: str | Place, output: Path | None = None, options: Repo
     return target
 
 
-def check_report_of_run(job: Job, ledger: Place | None, *, overwrite: bool) -> None:
+def check_report_of_run(job: Job, ledger: Opened | None, *, overwrite: bool) -> None:
     """Check, before a run begins, that its report will replace nothing that is no report.
 
     Raises:
@@ -65,7 +67,7 @@ def check_report_of_run(job: Job, ledger: Place | None, *, overwrite: bool) -> N
 
 
 def report_run(
-    job: Job, made: Report, ledger: Place | None, *, hash_names: bool = False, overwrite: bool = False
+    job: Job, made: Report, ledger: Opened | None, *, hash_names: bool = False, overwrite: bool = False
 ) -> Path | None:
     """Write the report of a run: of the archive if it has a ledger, else of the mask of its one job, if there is one.
 
@@ -90,7 +92,7 @@ def _with_domain(page: ScenePage | VolumePage, made: Report) -> ScenePage | Volu
     return replace(page, notes=(*notes, *page.notes), facts=(*page.facts, *distance))
 
 
-def default_output(path: Place) -> Path:
+def default_output(path: Opened) -> Path:
     """Return the file of a report, beside what it is about.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.engine import PlainSource, Predictor, Source, as_source
 from pipeline.engine.arrays import HasArrays
 from pipeline.errors import ModelError, OutputError, RequestError
+from pipeline.files.object_path import OutputPath
 from pipeline.io.formats import Input, look
 from pipeline.io.formats.own import own_input
 from pipeline.jobs.job import Job, Resources
@@ -20,6 +20,7 @@ from pipeline.models.importing.defaults import palette
 from pipeline.models.spec import PSPNetSpec
 from pipeline.runs.members import Member
 from pipeline.runs.observer import RunContext
+from pipeline.runs.storage import is_there
 
 _NEEDED = ("classes", "patch", "batch", "threads")
 _ONLY_OF_MODELS = ("model", "tta", "features")
@@ -109,9 +110,9 @@ class Own:
             check_alone(run)
         return run if self.versioned else replace(run, resources=replace(run.resources, restart=True))
 
-    def check_output(self, output: Path, resources: Resources) -> None:
+    def check_output(self, output: OutputPath, resources: Resources) -> None:
         """Raise OutputError if a file would be taken for the mask of what has no version."""
-        if output.exists() and not self.versioned and not resources.overwrite:
+        if not self.versioned and is_there(output) and not resources.overwrite:
             raise OutputError(
                 f"{output}: already exists, and without a version of the input or network it is not known whether it "
                 "is their mask; give them a version, or use --overwrite"

@@ -58,6 +58,11 @@ def stamp_of_object(place: ObjectPath) -> str | None:
     return stamp_of(place)
 
 
+def is_there(output: OutputPath) -> bool:
+    """Return whether an output exists."""
+    return output.exists() if isinstance(output, Path) else stamp_of_object(output) is not None
+
+
 @contextmanager
 def copied(place: OutputPath) -> Iterator[Path]:
     """Give a mask as a file of this machine: an object is copied for the time of the block."""

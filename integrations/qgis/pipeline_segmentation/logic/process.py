@@ -66,20 +66,31 @@ def follow(
     out: list[str] = []
     err: list[str] = []
     readers = [_reader(process.stdout, out.append), _reader(process.stderr, lines.put)]
+
+    def tell(line: str) -> None:
+        err.append(line)
+        on_line(line)
+
     stopping = _Stopping(process, patience)
     while any(reader.is_alive() for reader in readers) or not lines.empty():
-        _pass_on(lines, lambda line: (err.append(line), on_line(line)))
+        _pass_on(lines, tell)
         if should_stop():
             stopping.ask()
     return Ended(process.wait(), "".join(out), "".join(err), stopping.asked)
 
 
 def _start(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    flags = subprocess.CREATE_NO_WINDOW if WINDOWS else 0  # type: ignore[attr-defined,unused-ignore]
+    flags: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows alone
     try:
         return subprocess.Popen(
-            list(words), env=dict(environment), encoding="utf-8", errors="replace", creationflags=flags, **pipes
+            list(words),
+            env=dict(environment),
+            encoding="utf-8",
+            errors="replace",
+            creationflags=flags,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise CommandError(f"{words[0]} cannot be started: {error.strerror or error}") from None

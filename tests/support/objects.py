@@ -128,12 +128,18 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Serving(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that were killed."""
+
+
 @contextmanager
 def proxied(server: str) -> Iterator[Proxy]:
     """A proxy before the server at `host:port`."""
     proxy = Proxy(server)
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Handler,), {"proxy": proxy}))
-    serving.daemon_threads = True
+    serving = Serving(("127.0.0.1", 0), type("Told", (Handler,), {"proxy": proxy}))
     Thread(target=serving.serve_forever, daemon=True).start()
     proxy.address = f"http://127.0.0.1:{serving.server_address[1]}"
     try:

@@ -48,9 +48,11 @@ _WAYS = (
     ),
     (("PermanentRedirect", "301", "AuthorizationHeaderMalformed"), "the bucket is in another region; set AWS_REGION"),
     (("SlowDown", "503", "429", "TooManyRequests"), "the store is overloaded; run the same command again to continue"),
-    (("Missing region", "missing credential", "instance metadata", "169.254"), "no credentials were found; set them"),
 )
 """Words of an answer or of the library, and what they mean with the way out; the first that occurs counts."""
+_OF_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+"""Where the account of a machine is asked for, if no credentials are set."""
+_NONE = "no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _DOWN = "the store does not answer; see that it runs and the network is up, and the same command continues"
 
 
@@ -227,6 +229,8 @@ def _tag(result: Mapping[str, Any]) -> str:
 
 def _why(text: str) -> str:
     """What is wrong, by what the store or the library says: no more of it is shown, as it may hold credentials."""
+    if any(address in text for address in _OF_MACHINES):
+        return _NONE
     answer, status = _ANSWER.search(text), _STATUS.search(text)
     code = answer[1] if answer else status[1].strip() if status else ""
     said = f"{code}, {answer[2]}" if answer and answer[2] else code

@@ -34,11 +34,18 @@ def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
     if said.get("AWS_ACCESS_KEY_ID") and "AWS_PROFILE" not in said:
         in_files = {name: in_files[name] for name in ("region", "endpoint") if name in in_files}
     named = {
-        "endpoint": said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL"),
+        "endpoint": said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or _endpoint_of_gdal(said),
         "region": said.get("AWS_REGION") or said.get("AWS_DEFAULT_REGION"),
     }
     found = in_files | {name: value for name, value in named.items() if value}
     return {"region": "us-east-1", **found}
+
+
+def _endpoint_of_gdal(said: Mapping[str, str]) -> str | None:
+    """Return the endpoint in the words of GDAL, which reads inputs: a host, and whether it is spoken to by https."""
+    host = said.get("AWS_S3_ENDPOINT", "")
+    scheme = "http" if said.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0") else "https"
+    return host if "://" in host else f"{scheme}://{host}" if host else None
 
 
 def _profile(said: Mapping[str, str]) -> dict[str, str]:

@@ -88,6 +88,12 @@ def test_what_is_wrong_is_told_with_the_place_and_a_way_out(store, impatient, fa
         assert "\n" not in str(error.value)
 
 
+def test_missing_credentials_are_told():
+    """Without any, the library asks the machine for its account, and whatever answers there."""
+    asked = "Error performing PUT http://169.254.169.254/latest/api/token - Server returned non-2xx status code: 403"
+    assert room._why(asked).startswith("no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID")
+
+
 def test_a_server_that_is_down_is_told(store, impatient, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OutputError, match="does not answer; see that it runs and the network is up"):
@@ -154,6 +160,14 @@ def test_settings_are_found_in_the_files_of_aws(store, section, tmp_path, monkey
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     if section != "default":
         monkeypatch.setenv("AWS_PROFILE", "work")
+    bucket_of(store.place).put("a", b"1")
+    assert store.all() == {"a": b"1"}
+
+
+def test_the_endpoint_of_gdal_is_that_of_outputs_too(store, monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_S3_ENDPOINT", store.proxy.address.removeprefix("http://"))
+    monkeypatch.setenv("AWS_HTTPS", "NO")
     bucket_of(store.place).put("a", b"1")
     assert store.all() == {"a": b"1"}
 

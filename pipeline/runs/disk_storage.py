@@ -28,8 +28,8 @@ class DiskStorage:
         """Open the storage of an output; nothing is looked at yet."""
         self.output, self.work = output, work_of(output)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the output; raises HeldError if another run does."""
+    def lock(self) -> AbstractContextManager[str | None]:
+        """Hold the output, and give what a user must know, if anything; raises HeldError if another run does."""
         return output_lock(self.work, self.output)
 
     def look(self) -> None:

@@ -41,11 +41,11 @@ class ObjectStorage(DiskStorage):
         self._held: ObjectLock | None = None
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the output; raises HeldError if another run does."""
+    def lock(self) -> Iterator[str | None]:
+        """Hold the output, and give what a user must know; raises HeldError if another run does."""
         self._held = ObjectLock(self._place)
         try:
-            yield
+            yield self._held.remark()
         finally:
             self._held.release()
             self._held = None

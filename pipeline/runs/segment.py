@@ -131,7 +131,9 @@ def _segment_in(run: RunContext, job: Job, own: Own) -> Report:
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
     domain = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
-    with prepared.storage.lock():
+    with prepared.storage.lock() as remark:
+        if remark is not None:
+            run.observer.note(remark)
         prepared, done = _look(prepared, resources, ledger)
         if done:
             _remove_leftovers(prepared, ledger)

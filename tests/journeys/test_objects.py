@@ -287,6 +287,14 @@ def test_a_second_run_is_refused_while_the_first_writes(store, tall):
     assert store.shown("masks") == on_disk(tall)
 
 
+def test_a_store_without_conditional_writes_is_told(store, tall):
+    notes, observer = [], Callbacks(note=lambda line: notes.append(line))
+    store.proxy.tell(lambda request: "plain")
+    assert segment(on(store, tall), observer=observer).status == "done"
+    assert [note for note in notes if "ignores conditional writes" in note] == notes != []
+    assert store.shown("masks") == on_disk(tall)
+
+
 def test_a_run_that_lost_its_lock_writes_no_mask(store, tall):
     job = on(store, tall)
     with pytest.raises(HeldError, match="it was removed"):

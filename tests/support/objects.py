@@ -45,7 +45,7 @@ class Proxy:
     """Passes requests on, except those for which `fault` says what happens instead.
 
     drop: the connection ends without an answer. late: the request is passed on, and the answer is dropped. slow: it
-    takes a moment. cut: half of the answer comes.
+    takes a moment. cut: half of the answer comes. plain: the request is passed on without its conditions.
     """
 
     server: str
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             return
-        if isinstance(fault, int) or fault not in (None, "slow", "late", "cut"):
+        if isinstance(fault, int) or fault not in (None, "slow", "late", "cut", "plain"):
             self._refuse(fault)
             return
         self._pass_on(body, fault)
@@ -94,7 +94,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes, fault: Fault) -> None:
         connection = HTTPConnection(self.proxy.server, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
+        left_out = (*_HOP, "if-none-match", "if-match") if fault == "plain" else _HOP
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
         connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
         answer = connection.getresponse()
         content = answer.read()

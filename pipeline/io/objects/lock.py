@@ -83,6 +83,16 @@ class ObjectLock:
         self._thread = Thread(target=self._renew, name="heartbeat", daemon=True)
         self._thread.start()
 
+    def remark(self) -> str | None:
+        """Return what a user must know: that the store does as if there were no conditions; None if it heeds them."""
+        with suppress(Taken):
+            self._tag = self._bucket.create(self._key, self._mine.content)
+            return (
+                f"warning: {self._output}: its store ignores conditional writes (If-None-Match), so a second run would "
+                "not be noticed; see that only one writes it at a time"
+            )
+        return None
+
     def check(self) -> None:
         """Raise HeldError if the lock was taken over, or removed, as far as that is known."""
         if self._lost is not None:

@@ -15,8 +15,8 @@ from pipeline.jobs.job import Job
 from pipeline.runs.report import Report
 
 
-def run(*words):
-    ended = CliRunner().invoke(app, ["run", *map(str, words), "--progress", "json"])
+def run(*words, verb="run"):
+    ended = CliRunner().invoke(app, [verb, *map(str, words), "--progress", "json"])
     assert ended.exit_code == 0, ended.output
     return ended
 
@@ -82,6 +82,12 @@ def test_a_run_prints_them_beside_its_document(scene, models, tmp_path):
     ended = run("-i", scene, "-o", tmp_path / "mask.tif", "-m", models / "scene", "--json")
     assert json.loads(ended.stdout)["items"][0]["status"] == "done"
     assert records(ended.stderr)[-1]["share"] == 1.0
+
+
+def test_an_evaluation_prints_them_too(mask):
+    ended = run(mask, "--truth", mask, "--json", "--bootstrap", 0, verb="evaluate")
+    assert json.loads(ended.stdout)["overall"]["figures"]["accuracy"]["value"] == 1.0
+    assert records(ended.stderr)[-1]["event"] == "progress"
 
 
 def test_quiet_is_quiet(scene, models, tmp_path):

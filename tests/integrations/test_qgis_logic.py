@@ -306,6 +306,7 @@ def stop(number, frame):
     stops += 1
     print("stopping", file=sys.stderr, flush=True)
 signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
 print("x" * 200_000, flush=True)
 print("ready é", file=sys.stderr, flush=True)
 while stops < int(sys.argv[1]):

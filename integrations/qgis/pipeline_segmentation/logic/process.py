@@ -36,7 +36,7 @@ class Patience:
     """Seconds after the first request to stop at which the next, harder one is made."""
 
     again: float = 30.0
-    """A second Ctrl-C, which does not wait for the patch."""
+    """SIGTERM, upon which a run does not wait for the patch; where Ctrl-C was ignored, it is not."""
     kill: float = 60.0
     """The end of the process. What was written before is kept even then."""
 
@@ -113,11 +113,11 @@ def _pass_on(lines: Queue[str], take: Callable[[str], object]) -> None:
 
 
 class _Stopping:
-    """Asks a process to stop: as Ctrl-C does, once more after a while, and at last ends it."""
+    """Asks a process to stop: as Ctrl-C does, then by SIGTERM, and at last ends it."""
 
     def __init__(self, process: subprocess.Popen[str], patience: Patience) -> None:
         self._process = process
-        self._steps = [(0.0, self._interrupt), (patience.again, self._interrupt), (patience.kill, process.kill)]
+        self._steps = [(0.0, self._interrupt), (patience.again, process.terminate), (patience.kill, process.kill)]
         self._began: float | None = None
 
     @property

@@ -4,6 +4,7 @@ PipelineError
 ├── RequestError (ValueError)    the request itself is wrong: exit code 2
 │   ├── NothingFoundError        it names inputs, and there are none (yet)
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
+│   │   └── RemoteError           one on a server that does not answer, refuses, or has another one by now
 │   └── ModelError               a model that is unknown, broken or does not fit the input
 ├── OutputError (OSError)        an output that cannot be written, or already exists
 │   ├── HeldError                another run is writing it at the moment
@@ -100,6 +101,18 @@ class InputError(RequestError):
         super().__init__(message)
         self.code = code
         """Code of the fault: `UNREACHABLE` or `CHANGED`, which may pass, or one of `LASTING`."""
+
+    def at(self, place: object) -> InputError:
+        """Return the error with its place before the message."""
+        return InputError(f"{place}: {self}", self.code)
+
+
+class RemoteError(InputError):
+    """A file on a server that cannot be read; the message begins with its address."""
+
+    def at(self, place: object) -> InputError:
+        """Return the error itself."""
+        return self
 
 
 class ModelError(RequestError):

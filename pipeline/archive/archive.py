@@ -350,7 +350,7 @@ def key_of(job: Job) -> str:
 
 def _volume(item: Input, number: int) -> str:
     """Return what distinguishes one volume of a file from the others."""
-    return f"[{number}]" if item.is_path else ""
+    return f"[{number}]" if item.is_path or "volume" in item.format.takes else ""
 
 
 def recipe_of(job: Job) -> dict[str, Any]:

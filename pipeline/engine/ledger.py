@@ -20,6 +20,8 @@ Fingerprint = Mapping[str, Any]
 """Everything that decides the bytes of an output, as JSON values by name."""
 
 _RUN, _DONE, _TIME = "run.json", "done", "changed_ns"
+_PARTS, _SERVED = "input.parts", ("input.bytes", "input.etag", "input.changed")
+"""Fields of a fingerprint: the versions of the rasters of a stack, and what servers may report of an input."""
 _MARK = re.compile(r"[0-9]+-[0-9]+(_[0-9]+-[0-9]+)*")
 """Name of a mark: the slab's range along each axis. Other files in the folder are not ours and are left alone."""
 
@@ -122,8 +124,17 @@ def differences(before: Fingerprint, now: Fingerprint) -> str:
     return ", ".join(
         f"{name} {_readable(name, before.get(name))} (now {_readable(name, now.get(name))})"
         for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
+        if _is_other(name, before.get(name), now.get(name))
     )
+
+
+def _is_other(name: str, before: Any, now: Any) -> bool:  # noqa: ANN401  (JSON of any kind)
+    """Whether a field has changed: what a server reports of an input now, and did not before, says nothing."""
+    if name == _PARTS and isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return any(_is_other(name, *pair) for pair in zip(before, now, strict=True))
+    if name == _PARTS and isinstance(before, dict) and isinstance(now, dict):
+        return any(_is_other(f"input.{key}", before.get(key), now.get(key)) for key in {*before, *now})
+    return bool(before != now) and not (name in _SERVED and before is None)
 
 
 def _readable(name: str, value: Any) -> str:  # noqa: ANN401  (JSON of any kind)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pipeline.errors import RequestError
-from pipeline.files.object_path import ObjectPath
+from pipeline.files.object_path import ObjectPath, is_object
 
 MOSAIC = "mosaic:"
 """Prefix of a folder or a pattern of tiles that are one scene."""
@@ -133,7 +133,7 @@ def redact_url(address: str | Path) -> str:
     """
     if is_stack(address):
         return stack_of((name, redact_url(part)) for name, part in parts_of_stack(address))
-    if is_subdataset(address):
+    if is_subdataset(address) or (is_object(address) and "@" not in str(address)):
         return str(address)
     head, parts = _split(str(address))
     if parts is None:
@@ -168,6 +168,8 @@ def name_of(path: str | Path | ObjectPath) -> str:
         return folder_of_tiles(path).resolve().name
     if (file := file_of_subdataset(path)) is not None:
         return _name_of_subdataset(str(path), file)
+    if is_object(path):
+        return str(path).removesuffix("/").rpartition("/")[2]
     _, parts = _split(str(path))
     return Path(path).name if parts is None else unquote(PurePosixPath(parts.path).name)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import Source
-from pipeline.errors import InputError, PipelineError, RequestError
+from pipeline.errors import InputError, PipelineError, RemoteError, RequestError
 from pipeline.files.digest import sha256_of
+from pipeline.files.object_path import ObjectPath, is_object
 from pipeline.files.signatures import stand_in, unlike
 from pipeline.geometry import Grid
 from pipeline.io.address import as_utf8
 from pipeline.io.formats import Input, OpenOptions, look
+from pipeline.io.remote_files import File, RemoteFile, plain_address, version_words
 from pipeline.io.suffixes import STORES, suffix_of
 
 
@@ -57,34 +61,39 @@ def _open(item: Input, options: OpenOptions) -> Source:
     try:
         return item.format.open(item, options)
     except InputError as error:
-        if not item.path.is_file() or (told := next(_foreign(item), None)) is None:
+        if not _may_be_foreign(item, error) or (told := next(_foreign(item), None)) is None:
             raise
         raise InputError(told, error.code) from None
+
+
+def _may_be_foreign(item: Input, error: InputError) -> bool:
+    """Whether a look at the first bytes may tell more: not of what GDAL reads at addresses, and what is not there."""
+    if not item.remote:
+        return item.path.is_file()
+    return item.format.kinds is not None and not isinstance(error, RemoteError)
 
 
 def _foreign(item: Input) -> Iterator[str]:
     """Yield the files of an input that are something else, and what."""
     known, files = item.format.kinds, _files(item)
     for path in files:
-        kind = stand_in(path) if known is None or path != item.path else unlike(path, *known)
+        kind = stand_in(path) if known is None or path != item.file else unlike(path, *known)
         if kind is not None:
             yield f"{path}: {kind}"
 
 
-def _files(item: Input) -> tuple[Path, ...]:
+def _files(item: Input) -> tuple[File, ...]:
     """The files of an input, or the one that was given where it does not tell of others."""
     try:
         return tuple(path for path in item.format.files(item) if path.is_file())
     except PipelineError:
-        return (item.path,)
+        return (item.file,)
 
 
 def _check(item: Input, options: OpenOptions) -> None:
     """Raise InputError for what cannot be an input, and RequestError for a choice that its format does not have."""
     if not item.remote:
         _check_file(item.path)
-    elif item.format.local:
-        raise InputError(f"{item.name}: volumes are read from files; download it first, e.g. with `curl -LO`")
     if options.volume is not None and "volume" not in item.format.takes:
         raise RequestError(f"{item.name}: --volume selects a volume of a 4-D NIfTI file, which this is not")
     if options.series is not None and "series" not in item.format.takes:
@@ -122,53 +131,76 @@ def max_form_distance(one: Grid, other: Grid, form: str) -> float | None:
 def input_version(path: str | Path | Input, series: str | None = None) -> dict[str, Any]:
     """Return what identifies the version of an input without reading it: name, size and time of change.
 
-    For a DICOM series, a digest of the UIDs of its instances; for an http(s) address, what its server reports; for any
-    other address, the name alone.
+    For a DICOM series, a digest of the UIDs of its instances; for an address of http(s) or of an object store, what its
+    server reports; for any other address, the name alone.
     """
     item = look(path)
     if item.parts:
         return {"name": item.name, "parts": [input_version(part) for _, part in item.parts]}
     if item.format.version is not None:
         return item.format.version(item, series)
-    if item.remote:
-        return {"name": item.name, **_served(item.text.removeprefix("/vsicurl/"))}
-    first, *others = (
-        {"name": part.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
-        for part in item.format.files(item)
-        for about in (part.stat(),)
-    )
+    if item.remote and item.format.kinds is None:
+        return {"name": item.name, **_served(plain_address(item.text))}
+    first, *others = map(_version_of, item.format.files(item))
     return {**first, **({"voxels": others[0]} if others else {})}
 
 
+def _version_of(file: File) -> dict[str, Any]:
+    if isinstance(file, RemoteFile):
+        return version_words(file)
+    about = file.stat()
+    return {"name": file.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+
+
 def _served(address: str) -> dict[str, Any]:
+    """What a server reports of what GDAL reads, which may have other ways in: nothing where there is none for us."""
     from pipeline.io.http import version_at
 
-    return version_at(address) if address.startswith("http") else {}
+    if address.startswith("http"):
+        return version_at(address)
+    if not is_object(address) or find_spec("obstore") is None:
+        return {}
+    from pipeline.io.objects import has_credentials, head, version_of
+
+    place = ObjectPath.parse(address)
+    try:
+        found = head(place) if has_credentials(place.scheme) else None
+    except RemoteError:
+        return {}
+    return {} if found is None else version_of(found).words()
 
 
 def stamp_of(path: str | Path | Input) -> str | None:
     """Return the size and time of change of an input; None for an address, and where nothing exists."""
     item = look(path)
+    if item.remote:
+        return None
     try:
         if item.parts:
             return _joined(stamp_of(part) for _, part in item.parts)
         if item.format.digest is not None:
             return item.format.digest(item)
-        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, item.format.files(item)))
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(_stat, item.format.files(item)))
     except (OSError, RequestError):
         return None
+
+
+def _stat(file: File) -> os.stat_result:
+    return Path(str(file)).stat()
 
 
 def content_of(path: str | Path | Input) -> str | None:
     """Return the SHA-256 of a file, or of all files of a store; None where it cannot be read, or is remote."""
     item = look(path)
+    if item.remote:
+        return None
     if item.parts:
         return _joined(content_of(part) for _, part in item.parts)
     if item.format.digest is not None:
         return stamp_of(item)
     try:
         if not item.path.is_dir():
-            return " ".join(map(sha256_of, item.format.files(item)))
+            return " ".join(sha256_of(Path(str(file))) for file in item.format.files(item))
         return _sha256_of_folder(item.path)
     except (OSError, RequestError):
         return None

@@ -25,7 +25,9 @@ def with_absolute_paths(prepared: PreparedJob) -> PreparedJob:
         for member in prepared.members
     )
     absolute = replace(job, input=with_paths(job.input, _absolute), output=_destination(prepared))
-    return replace(prepared, job=absolute, members=members, input=look(with_paths(prepared.input.text, _absolute)))
+    text = with_paths(prepared.input.text, _absolute)
+    item = prepared.input if prepared.input.remote else look(text)
+    return replace(prepared, job=absolute, members=members, input=item)
 
 
 def _destination(prepared: PreparedJob) -> OutputPath:

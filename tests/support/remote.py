@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
+from urllib.parse import unquote
 
 
 @dataclass
@@ -18,8 +19,10 @@ class Server:
 
     folder: Path
     address: str = ""
-    fault: Callable[[int], str | None] = lambda number: None
-    """By number of the request for content: fail (503), gone (404), broken (half of it), slow; None: none."""
+    fault: Callable[[int], str | int | None] = lambda number: None
+    """By number of the request for content: a status; fail (503), gone (404), broken (half of it), slow, whole (no range).
+
+    None: none."""
     asked: list[tuple[str, str | None, int]] = field(default_factory=list)
     """Path, range and bytes of each answer."""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -46,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(content=True)
 
     def _answer(self, *, content: bool) -> None:
-        path = self.told.folder / self.path.partition("?")[0].lstrip("/")
+        path = self.told.folder / unquote(self.path.partition("?")[0].lstrip("/"))
         with self.told.lock:
             number = len(self.told.asked)
             self.told.headers.append(dict(self.headers))
@@ -58,15 +61,24 @@ class Handler(BaseHTTPRequestHandler):
         if fault in ("fail", "gone") or not path.is_file():
             self._refuse(503 if fault == "fail" else 404, content)
             return
+        if isinstance(fault, int):
+            self._refuse(fault, content)
+            return
         if fault == "slow":
             time.sleep(0.2)
-        whole = path.read_bytes()
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        whole, tag = path.read_bytes(), f'"{path.stat().st_mtime_ns}"'
+        if self.headers.get("If-Match", tag) != tag:
+            self._refuse(412, content)
+            return
+        asked = None if fault == "whole" else re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start, stop = (int(asked[1]), int(asked[2] or len(whole) - 1) + 1) if asked else (0, len(whole))
+        if asked and start >= len(whole):
+            self._refuse(416, content, f"bytes */{len(whole)}")
+            return
         part = whole[start:stop]
         self.send_response(206 if asked else 200)
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{path.stat().st_mtime_ns}"')
+        self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(part)))
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(whole)}")
@@ -84,10 +96,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _refuse(self, code: int, content: bool) -> None:
+    def _refuse(self, code: int, content: bool, ranged: str | None = None) -> None:
         if content:
             self._note(0)
         self.send_response(code)
+        if ranged is not None:
+            self.send_header("Content-Range", ranged)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.errors import InputError
 from pipeline.files.signatures import FileKind, kind_of
 from pipeline.io.dicom.encoding import HEAD, layout_of
+from pipeline.io.remote_files import File, RemoteFile
 
 IMAGES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -35,7 +36,7 @@ class Files:
     Any thread may open one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: File) -> None:
         """Open a folder, zip or file.
 
         Raises:
@@ -43,9 +44,8 @@ class Files:
 
         """
         self.path = path
-        self._folder = path if path.is_dir() else path.parent
         try:
-            self._zip = ZipFile(path) if _is_zip(path) else None
+            self._zip = _opened_zip(path) if _is_zip(path) else None
         except BROKEN as error:
             raise InputError(f"{path}: is not a whole zip ({error}); fetch it again, or give the folder") from error
 
@@ -56,12 +56,12 @@ class Files:
 
     def names(self) -> list[str]:
         """Return the name of each file, in order."""
-        if self._zip is None and not self.path.is_dir():
-            return [self.path.name]
-        if self._zip is None:
+        if self._zip is not None:
+            found = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+        elif isinstance(self.path, Path) and self.path.is_dir():
             found = [file.name for file in self.path.iterdir() if file.is_file()]
         else:
-            found = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+            return [self.path.name]
         return sorted(name for name in found if not PurePosixPath(name).name.startswith("."))
 
     def place(self, name: str) -> str:
@@ -89,12 +89,17 @@ class Files:
         return self._opened(name)
 
     def _opened(self, name: str) -> IO[bytes]:
-        return (self._folder / name).open("rb") if self._zip is None else self._zip.open(name)
+        if self._zip is not None:
+            return self._zip.open(name)
+        return (self.path / name if isinstance(self.path, Path) and self.path.is_dir() else self.path).open("rb")
 
     def close(self) -> None:
         """Release the zip."""
         if self._zip is not None:
+            file = self._zip.fp
             self._zip.close()
+            if file is not None:
+                file.close()
 
 
 def may_be_image(head: bytes) -> bool:
@@ -125,8 +130,13 @@ def is_dicom(path: Path) -> bool:
         files.close()
 
 
-def _is_zip(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" and path.is_file()
+def _is_zip(path: File) -> bool:
+    return path.suffix.lower() == ".zip" and (isinstance(path, RemoteFile) or path.is_file())
+
+
+def _opened_zip(path: File) -> ZipFile:
+    """Open a zip; at an address, its members are read by ranges."""
+    return ZipFile(path) if isinstance(path, Path) else ZipFile(path.open("rb"))
 
 
 def _may_be_image(files: Files, name: str) -> bool:
@@ -137,7 +147,7 @@ def _may_be_image(files: Files, name: str) -> bool:
     return may_be_image(head) or (name.lower().endswith(_SUFFIX) and stands_for(head) is not None)
 
 
-def names_inside(path: Path) -> list[str]:
+def names_inside(path: File) -> list[str]:
     """Return the name of each file of a folder or zip, or of the file itself."""
     files = Files(path)
     try:

@@ -108,7 +108,7 @@ def read_slices(files: Files) -> list[Slice]:
         try:
             found += list(_slices(files, name)) if _is_image(files, name) else []
         except InputError as error:
-            raise InputError(f"{files.place(name)}: {error}", error.code) from None
+            raise error.at(files.place(name)) from None
     return found
 
 

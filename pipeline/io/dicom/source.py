@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
 from pipeline.engine.protocols import Pixels, Source, SourceInfo
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RemoteError
 from pipeline.geometry import Box
 from pipeline.io.dicom.encoding import as_standard
 from pipeline.io.dicom.files import BROKEN, Files
 from pipeline.io.dicom.geometry import stack
 from pipeline.io.dicom.headers import Slice, read_slices
+from pipeline.io.remote_files import File
 from pipeline.sources.validity import valid_mask
 
 _PIECE = 1 << 20
@@ -33,7 +33,7 @@ class DicomSource(Source):
     Memory is the box that is read, and a slice; any thread may read.
     """
 
-    def __init__(self, path: Path, series: str | None = None, slices: Sequence[Slice] | None = None) -> None:
+    def __init__(self, path: File, series: str | None = None, slices: Sequence[Slice] | None = None) -> None:
         """Open the folder, zip or file at `path`; `series` is the UID of one of several.
 
         `slices` are those of its files where `slices_of` has read them already.
@@ -49,7 +49,7 @@ class DicomSource(Source):
             try:
                 self.slices, grid = stack(chosen)
             except InputError as error:
-                raise InputError(f"{path}: {error}", error.code) from None
+                raise error.at(path) from None
         except BaseException:
             self._files.close()
             raise
@@ -80,6 +80,8 @@ class DicomSource(Source):
                 # From Python 3.12 on, a zip checks only what is read to its end without a seek.
                 whole = BytesIO(file.read()) if self._files.packed else file
                 stored: NDArray[Any] = pixel_array(as_standard(whole), index=one.frame)
+        except RemoteError:
+            raise
         except Exception:
             raise InputError(
                 f"{self._files.place(one.file)}: its pixels are damaged or cut short; fetch it again from where it came"
@@ -99,7 +101,7 @@ class DicomSource(Source):
         return stored if (slope, intercept) == (1, 0) else stored.astype(np.int64) * int(slope) + int(intercept)
 
 
-def slices_of(path: Path) -> tuple[Slice, ...]:
+def slices_of(path: File) -> tuple[Slice, ...]:
     """Read the slices of all series in a folder or zip."""
     files = Files(path)
     try:
@@ -108,13 +110,13 @@ def slices_of(path: Path) -> tuple[Slice, ...]:
         files.close()
 
 
-def series_version(path: Path, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
+def series_version(path: File, series: str | None, slices: Sequence[Slice]) -> dict[str, str]:
     """Return what identifies the version of a series: a digest of its SOP instance UIDs, which change with pixels."""
     instances = sorted({one.instance for one in _chosen(path, slices, series)})
     return {"instances_sha256": sha256("\n".join(instances).encode()).hexdigest()}
 
 
-def _chosen(path: Path, slices: Sequence[Slice], series: str | None) -> list[Slice]:
+def _chosen(path: File, slices: Sequence[Slice], series: str | None) -> list[Slice]:
     """The slices of the series that is asked for, or of the only one there is."""
     kinds = {one.series: one for one in slices}
     if not slices:

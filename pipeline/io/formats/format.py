@@ -14,6 +14,7 @@ from pipeline.geometry import Grid
 from pipeline.io.address import redact_url
 from pipeline.io.catalog import CatalogValues
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
+from pipeline.io.remote_files import File, RemoteFile
 
 Kind = Literal["scene", "volume"]
 Option = Literal["bands", "onto", "volume", "series"]
@@ -50,6 +51,11 @@ class Input:
     def path(self) -> Path:
         """The file or folder, of an input that is one."""
         return Path(self.text)
+
+    @cached_property
+    def file(self) -> File:
+        """The file here, or at the address, of an input that is one: it is read in the version that is met first."""
+        return RemoteFile(self.text) if self.remote else self.path
 
     @property
     def is_path(self) -> bool:
@@ -97,8 +103,8 @@ def _no_header(item: Input) -> None:
     """For formats of which nothing needs to be kept."""
 
 
-def _itself(item: Input) -> tuple[Path, ...]:
-    return (item.path,)
+def _itself(item: Input) -> tuple[File, ...]:
+    return (item.file,)
 
 
 def _alone(item: Input) -> Sequence[str | Input]:
@@ -131,8 +137,6 @@ class Format:
     """Options of `open_source` that it has a use for."""
     checked: bool = True
     """Whether it is one file, folder or address that is checked before it is opened."""
-    local: bool = False
-    """Whether it can only be read from files."""
     kinds: tuple[FileKind, ...] | None = None
     """What its files are by their first bytes; None: their first bytes are no help."""
     header: Callable[[Input], Any] = _no_header
@@ -141,7 +145,7 @@ class Format:
     """Name and file of each input that this one is made of."""
     scenes: Callable[[Input], Sequence[str | Input]] = _alone
     """The scenes that it is put together of, each with a place of its own."""
-    files: Callable[[Input], tuple[Path, ...]] = _itself
+    files: Callable[[Input], tuple[File, ...]] = _itself
     """The files whose bytes are those of the input."""
     also_read: Callable[[Input], Iterable[Path]] = _nothing
     """Further files that are read with it, such as the sources of a VRT, or the chunks of a store."""

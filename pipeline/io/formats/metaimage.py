@@ -10,6 +10,7 @@ from pipeline.files import signatures
 from pipeline.io.formats.described import described, described_info, sidecar_of
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.mask import Mask
+from pipeline.io.remote_files import File
 from pipeline.io.suffixes import suffix_of
 
 _SUFFIXES = (".mha", ".mhd")
@@ -22,18 +23,18 @@ def _matches(text: str) -> bool:
 def _header(item: Input) -> Any:  # noqa: ANN401  (a header, of the package that reads it)
     from pipeline.io.volume.metaimage import read_metaimage
 
-    return read_metaimage(item.path)
+    return read_metaimage(item.file)
 
 
 def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.volume.raw import open_raw
 
-    return open_raw(item.path, item.header)
+    return open_raw(item.file, item.header)
 
 
-def _files(item: Input) -> tuple[Path, ...]:
+def _files(item: Input) -> tuple[File, ...]:
     """The voxels of a `.mhd` are in a file of their own."""
-    return tuple(dict.fromkeys((item.path, item.header.data))) if suffix_of(item.text) == ".mhd" else (item.path,)
+    return tuple(dict.fromkeys((item.file, item.header.data))) if suffix_of(item.text) == ".mhd" else (item.file,)
 
 
 def _write(mask: Mask, path: Path) -> None:
@@ -49,7 +50,6 @@ METAIMAGE = Format(
     open=_open,
     kind="volume",
     suffixes=_SUFFIXES,
-    local=True,
     kinds=(signatures.METAIMAGE,),
     header=_header,
     files=_files,

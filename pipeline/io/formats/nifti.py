@@ -10,17 +10,24 @@ import numpy as np
 from pipeline.engine import Source
 from pipeline.files import signatures
 from pipeline.geometry import Grid
+from pipeline.io.address import is_remote
 from pipeline.io.formats.described import described, described_info, sidecar_of
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.mask import Mask
+from pipeline.io.remote_files import File
 from pipeline.io.suffixes import suffix_of
 from pipeline.io.volume.nifti_pairs import HEADERS, PAIRS, halves, parts
 
 _SUFFIXES = (".nii", ".nii.gz")
+_OF_PAIRS_ALONE = (".hdr", ".hdr.gz", ".img.gz")
+"""Suffixes that GDAL opens no file by."""
 
 
 def _matches(text: str) -> bool:
+    """At an address a `.img` is left to GDAL: to tell what it is, a server would have to be asked."""
     suffix = suffix_of(text)
+    if is_remote(text):
+        return suffix in (*_SUFFIXES, *_OF_PAIRS_ALONE)
     return suffix in _SUFFIXES or (suffix in PAIRS and halves(Path(text)) is not None)
 
 
@@ -28,11 +35,11 @@ def _open(item: Input, options: OpenOptions) -> Source:
     from pipeline.io.volume.nifti import open_volume
 
     volume, keep_text = options.volume, options.keep_text
-    return open_volume(item.path, affine=options.affine, volume=volume, keep_text=keep_text)
+    return open_volume(item.file, affine=options.affine, volume=volume, keep_text=keep_text)
 
 
-def _files(item: Input) -> tuple[Path, ...]:
-    return parts(item.path)
+def _files(item: Input) -> tuple[File, ...]:
+    return parts(item.file)
 
 
 def _write(mask: Mask, path: Path) -> None:
@@ -59,7 +66,6 @@ NIFTI = Format(
     suffixes=_SUFFIXES,
     unsure=HEADERS,
     takes=("volume",),
-    local=True,
     kinds=(signatures.NIFTI, signatures.PACKED_NIFTI),
     files=_files,
     mask=MaskFormat(_write, described_info, sidecar=sidecar_of),

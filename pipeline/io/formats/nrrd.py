@@ -11,6 +11,7 @@ from pipeline.files import signatures
 from pipeline.io.formats.described import described, described_info, sidecar_of
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.mask import Mask
+from pipeline.io.remote_files import File
 from pipeline.io.suffixes import suffix_of
 from pipeline.optional import need
 
@@ -23,22 +24,22 @@ def _matches(text: str) -> bool:
 
 
 def _header(item: Input) -> Any:  # noqa: ANN401  (a header, of the package that reads it)
-    need("nrrd", item.text)
+    need("nrrd", item.name)
     from pipeline.io.volume.nrrd import read_nrrd
 
-    return read_nrrd(item.path)
+    return read_nrrd(item.file)
 
 
 def _open(item: Input, options: OpenOptions) -> Source:
-    need("nrrd", item.text)
+    need("nrrd", item.name)
     from pipeline.io.volume.raw import open_raw
 
-    return open_raw(item.path, item.header)
+    return open_raw(item.file, item.header)
 
 
-def _files(item: Input) -> tuple[Path, ...]:
+def _files(item: Input) -> tuple[File, ...]:
     """The voxels of a `.nhdr` are in a file of their own."""
-    return tuple(dict.fromkeys((item.path, item.header.data))) if suffix_of(item.text) == ".nhdr" else (item.path,)
+    return tuple(dict.fromkeys((item.file, item.header.data))) if suffix_of(item.text) == ".nhdr" else (item.file,)
 
 
 def _write(mask: Mask, path: Path) -> None:
@@ -57,7 +58,6 @@ NRRD = Format(
     open=_open,
     kind="volume",
     suffixes=(*_SUFFIXES, _SEGMENTS),
-    local=True,
     kinds=(signatures.NRRD,),
     header=_header,
     files=_files,

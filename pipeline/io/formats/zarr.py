@@ -9,14 +9,15 @@ from typing import Any
 from pipeline.engine import Source
 from pipeline.files.atomic import atomic_folder
 from pipeline.geometry import cut_slabs
+from pipeline.io.address import is_remote
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask import LayerRecord, Mask, MaskInfo
-from pipeline.io.suffixes import STORES
+from pipeline.io.suffixes import STORES, suffix_of
 
 
 def _matches(text: str) -> bool:
-    return Path(text).is_dir() or ".zarr/" in text
+    return ".zarr/" in text or (suffix_of(text) in STORES if is_remote(text) else Path(text).is_dir())
 
 
 def _open(item: Input, options: OpenOptions) -> Source:
@@ -27,6 +28,15 @@ def _open(item: Input, options: OpenOptions) -> Source:
 
 def _also_read(item: Input) -> Iterator[Path]:
     return (path for path in item.path.rglob("*") if path.is_file())
+
+
+def _version(item: Input, series: str | None) -> dict[str, Any]:
+    if not item.remote:
+        about = item.path.stat()
+        return {"name": item.path.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+    from pipeline.io.zarr import version_at
+
+    return {"name": item.name, **version_at(item.text)}
 
 
 def _write(mask: Mask, path: Path) -> None:
@@ -63,5 +73,6 @@ ZARR = Format(
     open=_open,
     suffixes=STORES,
     also_read=_also_read,
+    version=_version,
     mask=MaskFormat(_write, _info, _write_layer),
 )

@@ -85,6 +85,11 @@ class Bucket:
         self._root = ObjectPath(place.scheme, place.bucket, "")
         self._store = _open(place.scheme, place.bucket)
 
+    @property
+    def store(self) -> Any:  # noqa: ANN401  (one of the stores of a library)
+        """The store, for zarr."""
+        return self._store
+
     def put(self, key: str, content: bytes | Path) -> str:
         """Put an object, which is there whole or not at all, and return its ETag."""
         with self._told(key, "written"):
@@ -117,6 +122,15 @@ class Bucket:
             except FileNotFoundError as error:
                 self._check(error, key)
                 return None
+
+    def part(self, key: str, tag: str, start: int, stop: int) -> bytes:
+        """Return the bytes of an object from `start` to `stop`, if it has this ETag; raises Taken."""
+        how: Any = {"range": (start, stop), "if_match": tag or None}
+        with self._told(key, "read"):
+            try:
+                return _again(lambda: bytes(obstore.get(self._store, key, options=how).bytes()))
+            except (PreconditionError, FileNotFoundError) as error:
+                raise Taken from error
 
     def head(self, key: str) -> Entry | None:
         """Return what is told of an object; None if there is none."""
@@ -172,7 +186,7 @@ class Bucket:
             raise self._error(error, key, done) from None
 
     def _error(self, error: Exception, key: str, done: str) -> OutputError:
-        return OutputError(f"{self._root}{key}: cannot be {done}: {_why(str(error))}")
+        return OutputError(f"{self._root}{key}: cannot be {done}: {why(str(error))}")
 
 
 def _again(call: Callable[[], Result]) -> Result:
@@ -212,7 +226,7 @@ def _open(scheme: str, name: str) -> Any:  # noqa: ANN401  (one of the stores of
             return S3Store(name, config=config, **how)
         return (GCSStore if scheme == "gs" else AzureStore)(name, config=config, **how)
     except (BaseError, ValueError) as error:
-        raise OutputError(f"{scheme}://{name}: cannot be opened: {_why(str(error))}") from None
+        raise OutputError(f"{scheme}://{name}: cannot be opened: {why(str(error))}") from None
 
 
 def _entry(meta: Mapping[str, Any]) -> Entry:
@@ -227,8 +241,8 @@ def _tag(result: Mapping[str, Any]) -> str:
     return str(result["e_tag"] or "")
 
 
-def _why(text: str) -> str:
-    """What is wrong, by what the store or the library says: no more of it is shown, as it may hold credentials."""
+def why(text: str) -> str:
+    """Return what is wrong, by what a store or the library says: no more is shown, as it may hold credentials."""
     if any(address in text for address in _OF_MACHINES):
         return _NONE
     answer, status = _ANSWER.search(text), _STATUS.search(text)

@@ -29,6 +29,15 @@ def settings_of(scheme: str) -> dict[str, str]:
     return _of_s3(os.environ) if scheme == "s3" else {}
 
 
+def has_credentials(scheme: str) -> bool:
+    """Return whether credentials of a store are set, or it is said that none are needed; a machine's own are not seen."""
+    if scheme == "s3":
+        return (
+            not {"access_key_id", "skip_signature"}.isdisjoint(_of_s3(os.environ)) or "AWS_ACCESS_KEY_ID" in os.environ
+        )
+    return any(name.startswith("GOOGLE_" if scheme == "gs" else "AZURE_") for name in os.environ)
+
+
 def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
     in_files = _profile(said)
     if said.get("AWS_ACCESS_KEY_ID") and "AWS_PROFILE" not in said:
@@ -36,6 +45,8 @@ def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
     named = {
         "endpoint": said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or _endpoint_of_gdal(said),
         "region": said.get("AWS_REGION") or said.get("AWS_DEFAULT_REGION"),
+        "skip_signature": "true" if _yes(said.get("AWS_NO_SIGN_REQUEST", "")) else "",
+        "virtual_hosted_style_request": "true" if _yes(said.get("AWS_VIRTUAL_HOSTING", "")) else "",
     }
     found = in_files | {name: value for name, value in named.items() if value}
     return {"region": "us-east-1", **found}
@@ -46,6 +57,11 @@ def _endpoint_of_gdal(said: Mapping[str, str]) -> str | None:
     host = said.get("AWS_S3_ENDPOINT", "")
     scheme = "http" if said.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0") else "https"
     return host if "://" in host else f"{scheme}://{host}" if host else None
+
+
+def _yes(word: str) -> bool:
+    """As GDAL reads options."""
+    return word.upper() in ("YES", "TRUE", "ON", "1")
 
 
 def _profile(said: Mapping[str, str]) -> dict[str, str]:

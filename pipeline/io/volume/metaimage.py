@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.io.remote_files import File, beside
 from pipeline.io.volume.raw import RawVolumeHeader
 
 _TYPES = {
@@ -26,7 +25,7 @@ _MOST_LINES, _LONGEST = 200, 4096
 _SIGNS = (-1, -1, 1)  # the world of ITK is LPS, whatever AnatomicalOrientation says: ITK does not read that either
 
 
-def read_metaimage(path: Path) -> RawVolumeHeader:
+def read_metaimage(path: File) -> RawVolumeHeader:
     """Read the header of the MetaImage volume at `path`, whose data are in it or beside it.
 
     Raises:
@@ -37,10 +36,10 @@ def read_metaimage(path: Path) -> RawVolumeHeader:
         header, start = _header(path)
         return _raw_header(path, header, start)
     except InputError as error:
-        raise InputError(f"{path}: {error}", error.code) from None
+        raise error.at(path) from None
 
 
-def _header(path: Path) -> tuple[dict[str, str], int]:
+def _header(path: File) -> tuple[dict[str, str], int]:
     """The lines of a header by their keys, and the byte at which it ends."""
     found: dict[str, str] = {}
     try:
@@ -69,7 +68,7 @@ def _check_layout(header: dict[str, str], sizes: NDArray[np.float64], name: str)
         raise InputError("has its voxels as text; write it again as binary data")
 
 
-def _raw_header(path: Path, header: dict[str, str], start: int) -> RawVolumeHeader:
+def _raw_header(path: File, header: dict[str, str], start: int) -> RawVolumeHeader:
     sizes, name = _numbers(header, "DimSize", None), header[_LAST]
     _check_layout(header, sizes, name)
     kind = _TYPES.get(header.get("ElementType", ""))
@@ -82,7 +81,7 @@ def _raw_header(path: Path, header: dict[str, str], start: int) -> RawVolumeHead
         raise InputError("has no TransformMatrix of 9 numbers and ElementSpacing of 3; write it again")
     local = name.upper() == "LOCAL"
     return RawVolumeHeader(
-        data=path if local else path.parent / name,
+        data=path if local else beside(path, name),
         start=(start if local else 0, int(_numbers(header, "HeaderSize", "0")[0])),
         packing="zlib" if _is(header, "CompressedData", "False") else "raw",
         stored=np.dtype((">" if big else "<") + kind),

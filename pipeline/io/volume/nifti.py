@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from math import prod
-from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.io.remote_files import File
 from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, volume_count, voxels_of
 from pipeline.io.volume.nifti_pairs import halves
 from pipeline.io.volume.nifti_text import text_of
@@ -19,7 +19,7 @@ from pipeline.io.volume.stream import ByteStream, NiftiSource, VoxelLayout, open
 __all__ = ["NiftiSource", "open_volume", "write_nifti"]
 
 
-def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, keep_text: bool = False) -> NiftiSource:
+def open_volume(path: File, *, affine: str = STRICT, volume: int | None = None, keep_text: bool = False) -> NiftiSource:
     """Open the NIfTI volume at `path`: version 1 or 2, either byte order, plain or gzip by its content, or a pair.
 
     `affine` is what holds where sform and qform disagree: "sform", "qform", or "strict" for neither. `volume` is one of
@@ -45,11 +45,11 @@ def open_volume(path: Path, *, affine: str = STRICT, volume: int | None = None, 
             stream.close()
             raise
     except InputError as error:
-        raise InputError(f"{path}: {error}", error.code) from error.__cause__
+        raise error.at(path) from error.__cause__
     return NiftiSource(path, stream, grid, voxels.after((volume or 0) * prod(grid.shape)), times)
 
 
-def _stream(path: Path) -> ByteStream:
+def _stream(path: File) -> ByteStream:
     try:
         return open_stream(path)
     except FileNotFoundError as error:

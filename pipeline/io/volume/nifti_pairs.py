@@ -1,10 +1,12 @@
-"""The two halves of a NIfTI pair: `.hdr` with the header, `.img` with the voxels. Standard library only."""
+"""The two halves of a NIfTI pair: `.hdr` with the header, `.img` with the voxels. No library is imported."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from pathlib import Path
+
+from pipeline.errors import RemoteError
+from pipeline.io.remote_files import File
 
 HEADERS = (".hdr", ".hdr.gz")
 VOXELS = (".img", ".img.gz")
@@ -13,7 +15,7 @@ _SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little",
 """What the header of a NIfTI or Analyze file begins with: its own size. GDAL's files of these suffixes do not."""
 
 
-def halves(path: Path) -> tuple[Path, Path] | None:
+def halves(path: File) -> tuple[File, File] | None:
     """Return header and voxels of the pair that `path` is half of, else None. The voxels may be missing."""
     suffix = next((suffix for suffix in PAIRS if path.name.lower().endswith(suffix)), None)
     if suffix is None:
@@ -26,18 +28,18 @@ def halves(path: Path) -> tuple[Path, Path] | None:
     return header, voxels or path.with_name(stem + VOXELS[0])
 
 
-def parts(path: Path) -> tuple[Path, ...]:
+def parts(path: File) -> tuple[File, ...]:
     """Return the files that are read for `path`: both halves of a pair, else itself."""
     return halves(path) or (path,)
 
 
-def _beside(path: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
+def _beside(path: File, stem: str, suffixes: tuple[str, ...]) -> File | None:
     return next((other for suffix in suffixes if (other := path.with_name(stem + suffix)).is_file()), None)
 
 
-def _begins_as_header(path: Path) -> bool:
+def _begins_as_header(path: File) -> bool:
     try:
         with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as content:
             return content.read(4) in _SIZES
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, RemoteError):
         return False

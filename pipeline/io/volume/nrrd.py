@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import nrrd
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RemoteError
+from pipeline.io.remote_files import File, beside
 from pipeline.io.volume.raw import RawVolumeHeader
 
 _SIGNS = {
@@ -33,7 +33,7 @@ _TYPES = {
 _PACKINGS: dict[str, Any] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 
 
-def read_nrrd(path: Path) -> RawVolumeHeader:
+def read_nrrd(path: File) -> RawVolumeHeader:
     """Read the header of the NRRD volume at `path`, whose data are in it or, for a `.nhdr`, beside it.
 
     Raises:
@@ -43,15 +43,17 @@ def read_nrrd(path: Path) -> RawVolumeHeader:
     try:
         with path.open("rb") as file:
             header, start = nrrd.read_header(file), file.tell()
+    except RemoteError:
+        raise
     except Exception:  # what is raised may quote the file
         raise InputError(f"{path}: has no NRRD header that can be read; write it again") from None
     try:
         return _raw_header(path, header, start)
     except InputError as error:
-        raise InputError(f"{path}: {error}", error.code) from None
+        raise error.at(path) from None
 
 
-def _raw_header(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN401  (a dictionary of anything)
+def _raw_header(path: File, header: Any, start: int) -> RawVolumeHeader:  # noqa: ANN401  (a dictionary of anything)
     sizes = [int(size) for size in header["sizes"]]
     if len(sizes) != 3:
         raise InputError(f"has {len(sizes)} axes of sizes {sizes}; extract one volume of three axes first")
@@ -61,7 +63,7 @@ def _raw_header(path: Path, header: Any, start: int) -> RawVolumeHeader:  # noqa
         raise InputError("has an encoding other than raw and gzip, or lines to skip; write it again with gzip")
     name = _data_file(header)
     return RawVolumeHeader(
-        data=path if name is None else path.parent / name,
+        data=path if name is None else beside(path, name),
         start=(start if name is None else 0, int(header.get("byte skip", header.get("byteskip", 0)))),
         packing=_PACKINGS[encoding],
         stored=_stored(header),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.geometry import Grid
 from pipeline.geometry.affine import from_directions, is_flat
+from pipeline.io.remote_files import File, size_of
 from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, VoxelLayout, open_stream
 
 
@@ -20,7 +20,7 @@ from pipeline.io.volume.stream import ByteStream, NiftiSource, Packing, VoxelLay
 class RawVolumeHeader:
     """The header of an NRRD or MetaImage volume."""
 
-    data: Path
+    data: File
     """File that holds the voxels."""
     start: tuple[int, int]
     """Bytes of it before the voxels: those of the header, and those that it says are to be skipped.
@@ -38,7 +38,7 @@ class RawVolumeHeader:
     """What coordinates are multiplied with to be RAS+."""
 
 
-def open_raw(path: Path, plain: RawVolumeHeader) -> NiftiSource:
+def open_raw(path: File, plain: RawVolumeHeader) -> NiftiSource:
     """Open the volume at `path` whose header is `plain`.
 
     Raises:
@@ -48,7 +48,7 @@ def open_raw(path: Path, plain: RawVolumeHeader) -> NiftiSource:
     try:
         grid, stream = _grid(plain), _stream(plain)
     except InputError as error:
-        raise InputError(f"{path}: {error}", error.code) from None
+        raise error.at(path) from None
     return NiftiSource(path, stream, grid, VoxelLayout(plain.stored, 0, None))
 
 
@@ -56,7 +56,7 @@ def _stream(plain: RawVolumeHeader) -> ByteStream:
     header, skipped = plain.start
     needed = prod(plain.shape) * plain.stored.itemsize
     try:
-        size = plain.data.stat().st_size
+        size = size_of(plain.data)
         if skipped == -1 and plain.packing == "raw":
             header, skipped = max(0, size - needed), 0
         elif skipped < 0 or (skipped and plain.packing != "raw"):

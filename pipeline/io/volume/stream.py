@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import zlib
 from dataclasses import dataclass, replace
-from io import SEEK_SET, BufferedIOBase, BytesIO, RawIOBase
-from pathlib import Path
+from io import SEEK_END, SEEK_SET, BufferedIOBase, BytesIO, RawIOBase
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.engine.protocols import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.io.remote_files import File
 from pipeline.sources.validity import is_plausible, valid_mask
 
 UNREADABLE = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
@@ -100,16 +99,17 @@ class ByteStream:
                 raise EOFError(f"more than {MOST_AFTER >> 20} MiB follow after the voxels")
 
 
-def open_stream(path: Path, start: int = 0, packing: Packing | None = None) -> ByteStream:
+def open_stream(path: File, start: int = 0, packing: Packing | None = None) -> ByteStream:
     """Open the bytes of a file from `start` on, packed as `packing` says.
 
-    None: a whole file, gzip where its first bytes say so. Raises OSError.
+    None: a whole file, gzip where its first bytes say so. Raises OSError, or RemoteError.
     """
     file = path.open("rb")
     try:
-        size = max(0, os.fstat(file.fileno()).st_size - start)
+        size = max(0, file.seek(0, SEEK_END) - start)
+        file.seek(0)
         unpacked = _gzip(file) if packing is None else _inflated(file, start, packing)
-    except OSError:
+    except BaseException:
         file.close()
         raise
     if unpacked is None:
@@ -199,7 +199,7 @@ class NiftiSource(Source):
     in a gzip file that may be only the read of the last slice, where the checksum is.
     """
 
-    def __init__(self, path: Path, stream: ByteStream, grid: Grid, voxels: VoxelLayout, volumes: int = 1) -> None:
+    def __init__(self, path: File, stream: ByteStream, grid: Grid, voxels: VoxelLayout, volumes: int = 1) -> None:
         self._path = path
         self._stream = stream
         self._voxels = voxels

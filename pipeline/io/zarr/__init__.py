@@ -6,6 +6,7 @@ The only package that imports zarr. May import the modules of `pipeline.io`, and
 from pipeline.io.zarr.export import export_store
 from pipeline.io.zarr.labels import CHUNK, create_labels, mask_of
 from pipeline.io.zarr.layers import create_layer, record_provenance
+from pipeline.io.zarr.location import version_at
 from pipeline.io.zarr.scores import create_scores
 from pipeline.io.zarr.source import ZarrSource
 from pipeline.io.zarr.stage import StagedVolume, stage_volume
@@ -28,4 +29,5 @@ __all__ = [
     "record_provenance",
     "stage_volume",
     "tiles_of",
+    "version_at",
 ]

@@ -6,15 +6,15 @@ import base64
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.errors import NodeNotFoundError
 
 from pipeline.errors import InputError
+from pipeline.io.address import name_of
 from pipeline.io.zarr.attributes import OURS
+from pipeline.io.zarr.location import group_above, open_node
 
 _CHANNEL = ("band", "bands", "c", "channel", "channels", "wavelength")
 _DEPTH = ("z", "depth", "slice", "plane")
@@ -77,9 +77,9 @@ def find(path: str) -> ZarrArray:
         InputError: There is none, or the choice is ambiguous.
 
     """
-    node = zarr.open(path, mode="r")
+    node = open_node(path)
     if isinstance(node, zarr.Array):
-        return ZarrArray(node, _parent(path), Path(path).name)
+        return ZarrArray(node, group_above(path), name_of(path))
     name = _array_name(path, node)
     found = node.get(name)
     if not isinstance(found, zarr.Array):
@@ -124,13 +124,6 @@ def _array_name(path: str, group: zarr.Group) -> str:
         inside = images or [f"{key}/" for key in group.group_keys()] or "no arrays"
         raise InputError(f"{path}: holds {inside}; name one of its arrays: {path}/<array>")
     return images[0]
-
-
-def _parent(path: str) -> zarr.Group | None:
-    try:
-        return zarr.open_group(Path(path).absolute().parent, mode="r")
-    except (NodeNotFoundError, OSError):
-        return None
 
 
 def _multiscales(group: zarr.Group | None) -> Any:  # noqa: ANN401  (JSON of any kind)

@@ -14,10 +14,12 @@ from pipeline.classes import ClassTable, class_table_of
 from pipeline.engine import Pixels, Source, SourceInfo
 from pipeline.errors import InputError
 from pipeline.geometry import Box, Grid
+from pipeline.io.address import redact_url
 from pipeline.io.suffixes import STORES
 from pipeline.io.zarr.attributes import grid_from_json
 from pipeline.io.zarr.discover import ZarrArray, find, split_axes
 from pipeline.io.zarr.georeference import grid_of
+from pipeline.io.zarr.location import telling
 from pipeline.sources.validity import valid_mask
 
 _LARGE_CHUNK, _LARGEST_CHUNK = 32 << 20, 1 << 30
@@ -56,16 +58,17 @@ class ZarrSource(Source):
             InputError: It is not a scene or volume in Zarr that can be read.
 
         """
-        self._path = str(path)
+        self._address, self._path = str(path), redact_url(path)
         try:
-            self._open(affine)
+            with telling(self._address):
+                self._open(affine)
         except InputError:
             raise
         except _BROKEN as error:
-            raise InputError(f"{path}: {_fault(Path(path), error)}") from error
+            raise InputError(f"{self._path}: {_fault(Path(path), error)}") from error
 
     def _open(self, affine: str) -> None:
-        found = find(self._path)
+        found = find(self._address)
         record = found.record
         self._array = found.array
         self._lead, spatial = split_axes(self._path, self._array.shape, found.axes)
@@ -117,7 +120,10 @@ class ZarrSource(Source):
 
         """
         try:
-            values = np.asarray(self._array[self._lead + box.slices], self.dtype)
+            with telling(self._address):
+                values = np.asarray(self._array[self._lead + box.slices], self.dtype)
+        except InputError:
+            raise
         except _BROKEN as error:
             raise InputError(f"{self._path}, rows {box.start[0]} to {box.stop[0]}: cannot be read ({error})") from error
         values = values.reshape(self.channels, *box.shape)

@@ -46,7 +46,7 @@ class ObjectPath:
             raise RequestError(f"{text}: is no name of an object; expected e.g. s3://bucket/masks/scene.tif")
         key = (found[3] or "").removesuffix("/")
         if why := _fault(found[2], key):
-            raise RequestError(f"{text.rpartition('@')[2]!r}: {why}; give another --output")
+            raise RequestError(f"{text.rpartition('@')[2]!r}: {why}; give another name")
         return cls(found[1], found[2], key)
 
     @property

@@ -6,9 +6,10 @@ import gzip
 import zlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Literal, Protocol
 from zipfile import ZipFile, is_zipfile
 
 _HEAD = 1024
@@ -102,7 +103,14 @@ ONNX = _format("an ONNX network", "`pipeline import-weights` makes a model of it
 _TIFFS, _VOLUMES = (".tif", ".tiff"), (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
-def recognize(path: Path) -> FileKind | None:
+class Opens(Protocol):
+    """A path, or what is opened like one."""
+
+    def open(self, mode: Literal["rb"], /) -> BufferedReader:
+        """Open it for reading."""
+
+
+def recognize(path: Opens) -> FileKind | None:
     """Return what a file is by its first bytes; None where they say nothing, or it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -116,13 +124,13 @@ def recognize(path: Path) -> FileKind | None:
     return kind_of(head)
 
 
-def unlike(path: Path, *own: FileKind, sorts: Container[str] = _SORTS) -> FileKind | None:
+def unlike(path: Opens, *own: FileKind, sorts: Container[str] = _SORTS) -> FileKind | None:
     """Return what a file is by its first bytes, of these sorts, if that is none of `own`; else None."""
     found = recognize(path)
     return None if found is None or found in own or found.sort not in sorts else found
 
 
-def stand_in(path: Path) -> FileKind | None:
+def stand_in(path: Opens) -> FileKind | None:
     """Return what lies in the place of a file: a pointer, a web page, zeros; None if that is not so."""
     return unlike(path, sorts=("stand-in",))
 
@@ -163,9 +171,9 @@ _TESTS = (
 )
 
 
-def _gzip(path: Path) -> FileKind:
+def _gzip(path: Opens) -> FileKind:
     try:
-        with gzip.open(path) as file:
+        with path.open("rb") as packed, gzip.open(packed) as file:
             inside = kind_of(file.read(_HEAD))
     except _DAMAGED:
         return _stand_in("packed with gzip, but damaged or cut off")
@@ -176,22 +184,23 @@ def _gzip(path: Path) -> FileKind:
     return _archive("packed with gzip" if inside is None else f"{inside.name} packed with gzip", "gunzip")
 
 
-def _zip(path: Path) -> FileKind:
+def _zip(path: Opens) -> FileKind:
     try:
-        if not is_zipfile(path):
-            return _stand_in("a zip that is cut off")
-        with ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+        with path.open("rb") as file:
+            if not is_zipfile(file):
+                return _stand_in("a zip that is cut off")
+            with ZipFile(file) as archive:
+                names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     except _DAMAGED:
         return _stand_in("a damaged zip")
     return CHECKPOINT if any(name.endswith("/data.pkl") for name in names) else _zip_of(path, names)
 
 
-def _zip_of(path: Path, names: list[str]) -> FileKind:
+def _zip_of(path: Opens, names: list[str]) -> FileKind:
     if tiffs := _ending(names, _TIFFS):
         return FileKind("archive", "a zip of GeoTIFF", f"give the file in it: /vsizip/{path}/{tiffs[0]}")
     if volumes := _ending(names, _VOLUMES):
-        return FileKind("archive", f"a zip of volumes ({volumes[0]})", "unzip it: volumes are read from files")
+        return FileKind("archive", f"a zip of volumes ({volumes[0]})", "unzip it, and give what is in it")
     if zips := _ending(names, (".zip",)):
         return FileKind("archive", f"a zip in a zip ({zips[0]})", "unzip the outer one")
     listed = ", ".join(islice((PurePosixPath(name).name for name in names), 3))

@@ -125,6 +125,7 @@ def version_at(address: str) -> dict[str, Any]:
         with _opened(_request(address)) as answer:
             return _version(answer.headers)
     except HTTPError as error:
+        error.close()
         if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return {}
         raise _unanswered(address, str(error)) from None
@@ -145,6 +146,7 @@ class HttpRanges:
                 self._check_ranged(answer)
                 return _whole(answer.headers)
         except HTTPError as error:
+            error.close()
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return _whole(error.headers)
             raise self._refused(error) from None
@@ -155,6 +157,7 @@ class HttpRanges:
             try:
                 return self._part(version, start, stop)
             except HTTPError as error:
+                error.close()
                 if error.code in _OTHER:
                     raise self._changed(version) from None
                 raise self._refused(error) from None
@@ -223,6 +226,7 @@ def _opened(request: Request) -> Any:  # noqa: ANN401  (an answer of urllib)
         except HTTPError as error:
             if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _PASSING:
                 raise
+            error.close()
         except (OSError, HTTPException):
             pass
         time.sleep(delay)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.classes import ClassTable, hex_color
@@ -64,7 +64,7 @@ def find_phase_images(root: Path, suffix: str) -> list[Path]:
     return sorted(path for path, its in _iter_images(root) if its == suffix and is_part(path))
 
 
-def is_part(path: Path) -> bool:
+def is_part(path: PurePath) -> bool:
     """Return whether a file is a part of a complex image other than its magnitude, by its entities."""
     return any(f"_part-{part}_" in f"{_parts(path.name)[0]}_" for part in ("phase", "real", "imag"))
 

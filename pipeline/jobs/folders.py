@@ -7,12 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pipeline.errors import counted
+from pipeline.files.object_path import is_object
 from pipeline.files.walk import expand_pattern, walk
-from pipeline.io.formats import Input, is_input, is_named_only, look
-from pipeline.io.suffixes import STORES, is_store, stem_of
+from pipeline.io.formats import FORMATS, Input, is_input, is_named_only, look
+from pipeline.io.suffixes import STORES, is_store, stem_of, suffix_of
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, is_part
 from pipeline.jobs.layers import LAYERS
@@ -25,6 +26,7 @@ _MAYBE_LABELS = re.compile("seg|label|gt|mask|truth", re.IGNORECASE)
 """What is in all of these names: most have none of it."""
 _LABEL_FOLDERS = re.compile(r"(?:labels?|masks?|segmentations?|ground_?truth)(?:Tr|Ts|Va|Val)?", re.IGNORECASE)
 """Names of folders of labels, such as those of the Medical Segmentation Decathlon."""
+_ZIP = ".zip"
 _CLOSED = (*STORES, ".partial")
 """Suffixes of folders in which nothing is looked for."""
 
@@ -34,11 +36,11 @@ class Found:
     """What a folder or a pattern stands for."""
 
     inputs: tuple[str | Input, ...]
-    labels: tuple[Path, ...] = ()
+    labels: tuple[Path | str, ...] = ()
     """Files left out because their names, or those of their folders, are those of labels."""
-    phases: tuple[Path, ...] = ()
+    phases: tuple[Path | str, ...] = ()
     """Parts of complex images of BIDS, other than magnitude."""
-    others: tuple[Path, ...] = ()
+    others: tuple[PurePath, ...] = ()
     """Files that GDAL reads, but of formats that a folder does not stand for."""
 
     def left_out(self, name: str) -> list[str]:
@@ -54,7 +56,8 @@ class Found:
         counts = Counter(path.suffix.lower() for path in self.others)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         files = counted(len(self.others), "file")
-        pattern = Path(name) / "**" / f"*{min(counts, key=lambda suffix: (-counts[suffix], suffix))}"
+        named = f"**/*{min(counts, key=lambda suffix: (-counts[suffix], suffix))}"
+        pattern = f"{name.rstrip('/')}/{named}" if is_object(name) else Path(name) / named
         return f"{name}: leaves out {files} of other formats ({listed}); a pattern takes them: --input '{pattern}'"
 
 
@@ -72,7 +75,7 @@ def find_in_folder(folder: Path) -> Found:
         left += [path for path in named if is_named_only(path) and _is_taken(path)]
         if not found:
             inputs += _as_one_input(_folder_name(parent))
-        inputs += [item for path in named if path.suffix.lower() == ".zip" for item in _as_one_input(str(path))]
+        inputs += [item for path in named if path.suffix.lower() == _ZIP for item in _as_one_input(str(path))]
     return _sorted_out(inputs, left, folder)
 
 
@@ -80,9 +83,25 @@ def find_by_pattern(pattern: str) -> Found:
     """Find the inputs that match a pattern; labels too if the pattern names them."""
     found = [Path(path) for path in expand_pattern(pattern)]
     taken = [str(path) for path in _without_pair_images(found) if _is_taken(path)]
-    if _LABELS.search(stem_of(pattern).replace("*", "")) or _SEGMENTS.search(str(pattern)):
+    if asks_for_labels(pattern):
         return Found(tuple(taken))
     return _sorted_out(taken, [], _fixed(pattern))
+
+
+def asks_for_labels(pattern: str) -> bool:
+    """Return whether a pattern names labels."""
+    return bool(_LABELS.search(stem_of(pattern).replace("*", "")) or _SEGMENTS.search(pattern))
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a name is that of one of our masks, or of a layer."""
+    return _OURS.search(stem_of(name)) is not None
+
+
+def takes(name: str) -> bool:
+    """Return whether a folder stands for files of this name, wherever they are."""
+    suffix = suffix_of(name)
+    return suffix == _ZIP or any(suffix in (*each.suffixes, *each.read_only, *each.unsure) for each in FORMATS)
 
 
 def _fixed(pattern: str) -> Path:
@@ -98,7 +117,7 @@ def _fixed(pattern: str) -> Path:
 def _sorted_out(inputs: Iterable[str | Input], others: Sequence[Path], root: Path) -> Found:
     """Leave out labels, by their names and those of their folders below `root`, and phase images."""
     found = sorted(inputs, key=str)
-    labels = [item for item in found if _is_labels(Path(str(item)), root)]
+    labels = [item for item in found if are_labels(Path(str(item)), root)]
     phases = [item for item in found if "_part-" in str(item) and is_part(Path(str(item)))]
     left = {str(item) for item in (*labels, *phases)}
     kept = tuple(item for item in found if str(item) not in left)
@@ -107,7 +126,8 @@ def _sorted_out(inputs: Iterable[str | Input], others: Sequence[Path], root: Pat
     )
 
 
-def _is_labels(path: Path, root: Path) -> bool:
+def are_labels(path: PurePath, root: PurePath) -> bool:
+    """Return whether a file is labels, by its name and those of its folders below `root`."""
     if not _MAYBE_LABELS.search(str(path)):
         return False
     above = path.parent.relative_to(root).parts if path.parent.is_relative_to(root) else ()

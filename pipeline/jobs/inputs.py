@@ -6,16 +6,18 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
+from pipeline.files.case import ignores_case
 from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
 from pipeline.io.address import as_utf8, is_path, output_folder, redact_url, with_paths
 from pipeline.io.formats import Input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, VECTORS, is_store, names_folder, stem_of, suffix_of
+from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
 from pipeline.jobs.bids import find_images, find_phase_images, mask_path, owner_of
 from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder
@@ -44,6 +46,7 @@ def find_inputs(named: Iterable[str]) -> tuple[str, ...]:
       files.
     - A pattern, `**` included, stands for the files that it matches. Both are sorted and leave out masks (`*_mask`,
       `*_dseg`); of a NIfTI pair the `.hdr` counts.
+    - A prefix of an object store, with the slash at its end, and a pattern of names there stand for the same objects.
     - A table (`.csv`, `.tsv`) stands for its column `input`.
     - STAC Items (`.json`, `.geojson`) stand for an asset of each.
     - Anything else stands for itself.
@@ -177,19 +180,28 @@ def find_clashes(jobs: Sequence[Job]) -> dict[Job, str]:
     """Return the jobs whose masks would have the same name as others, with the reason."""
     by_output: dict[str, list[Job]] = {}
     for job in jobs:
-        by_output.setdefault(_absolute(expected_output(job)), []).append(job)
+        by_output.setdefault(_on_its_disk(expected_output(job)), []).append(job)
     shared = {output: same for output, same in by_output.items() if len(same) > 1}
-    return {job: _clash(job, output, same) for output, same in shared.items() for job in same}
+    return {job: _clash(job, same) for same in shared.values() for job in same}
+
+
+def _on_its_disk(path: OutputPath) -> str:
+    """An absolute path, in the form in which its disk compares it."""
+    absolute = _absolute(path)
+    here = isinstance(path, Path)
+    return absolute.casefold() if here and ignores_case(Path(absolute).parent) else absolute
 
 
 def _absolute(path: OutputPath) -> str:
     return f"{path}" if isinstance(path, ObjectPath) else os.path.abspath(path)  # noqa: PTH100  (of thousands)
 
 
-def _clash(job: Job, output: str, same: Sequence[Job]) -> str:
+def _clash(job: Job, same: Sequence[Job]) -> str:
+    output = _absolute(expected_output(job))
     other = next((other for other in same if other != job), job)
+    alike = "" if _absolute(expected_output(other)) == output else ", as its disk does not distinguish capital letters"
     return (
-        f"{job.name}: would have the same output {as_utf8(output)} as {other.name}; "
+        f"{job.name}: would have the same output {as_utf8(output)} as {other.name}{alike}; "
         "rename one of them, or segment them into different folders"
     )
 
@@ -237,7 +249,7 @@ def _name_outputs(
             raise RequestError(f"--output {output}: is one file, but there are {len(inputs)} inputs; give a folder")
         return (output_path(output),)
     _check_folder(output)
-    roots = [root for name in named if (root := _root(name)) is not None]
+    roots = [root for name in named if (root := _root_of_any(name)) is not None]
     return tuple(
         output_path(output) / _relative_folder(item, roots) / _mask_name(item, names.get(item)) for item in inputs
     )
@@ -298,14 +310,35 @@ def _root(name: str) -> Path | None:
     return path if path.is_dir() else Path(*fixed)
 
 
-def _relative_folder(item: Input, roots: Sequence[Path]) -> Path:
+def _root_of_any(name: str) -> Path | ObjectPath | None:
+    """The same; of the name of an object, the prefix that it may be."""
+    if not is_object(name):
+        return _root(name)
+    from pipeline.jobs.prefixes import root_of
+
+    return root_of(name)
+
+
+def _relative_folder(item: Input, roots: Sequence[Path | ObjectPath]) -> PurePath:
+    if is_object(item.text):
+        return _folder_below(ObjectPath.parse(item.text), roots)
     parent = item.path.parent  # of a folder that is an item itself, this may lie above
-    root = next((root for root in roots if item.path.is_relative_to(root)), parent)
+    folders = [root for root in roots if isinstance(root, Path)]
+    root = next((root for root in folders if item.path.is_relative_to(root)), parent)
     placed = item.is_path and parent.is_relative_to(root)
     return parent.relative_to(root) if placed else Path()
 
 
+def _folder_below(place: ObjectPath, roots: Sequence[Path | ObjectPath]) -> PurePath:
+    """The place of an object below the prefix that it was found by."""
+    prefixes = (root for root in roots if isinstance(root, ObjectPath))
+    root = next((root for root in prefixes if place != root and place.is_relative_to(root)), place.parent)
+    return PurePosixPath(place.parent.key).relative_to(root.key)
+
+
 def _items(name: str, tell: Tell) -> Sequence[str | Input]:
+    if is_object(name) and (_is_plural(name) or find_spec("obstore") is not None):
+        return _items_in_store(name, tell)
     if not is_path(name):
         return [name]
     path = Path(name)
@@ -318,6 +351,23 @@ def _items(name: str, tell: Tell) -> Sequence[str | Input]:
     if path.suffix in _TABLES:
         return _require(_column(path), f"{name}: has no rows")
     return [name]
+
+
+def _is_plural(name: str) -> bool:
+    """Whether a name of an object can only stand for others."""
+    return glob.has_magic(name) or (name.endswith("/") and suffix_of(name) not in STORES)
+
+
+def _items_in_store(name: str, tell: Tell) -> Sequence[str | Input]:
+    need("objects", name)
+    from pipeline.jobs.prefixes import find_by_names, find_by_prefix, stands_for_objects
+
+    if not stands_for_objects(name):
+        return [name]
+    if glob.has_magic(name):
+        return _all_of(find_by_names(name), name, f"{name}: no object matches", tell)
+    otherwise = f"{name}: there is no GeoTIFF, NIfTI, NRRD, MetaImage, Zarr or zip of DICOM below this prefix"
+    return _all_of(find_by_prefix(name), name, otherwise, tell)
 
 
 def _of_dataset(root: Path, suffix: str) -> Found:
@@ -340,7 +390,7 @@ def _is_volume(item: Input) -> bool:
     if item.format.kind is not None:
         return item.format.kind == "volume"
     try:
-        return is_store(item.path) and not open_source(item).grid.is_scene
+        return (item.remote or is_store(item.path)) and not open_source(item).grid.is_scene
     except PipelineError:
         return False
 

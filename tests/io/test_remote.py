@@ -133,7 +133,7 @@ def test_an_address_without_anything_says_so(server, run):
     assert (ended.exit_code, "404" in item["reason"], item["code"]) == (1, True, "unreadable")
     assert len(server.asked) < 6, "nobody asks again for what is not there"
     ended, _ = run(f"{server.address}/scan.nii.gz")
-    assert "volumes are read from files; download it first" in json.loads(ended.stdout)["items"][0]["reason"]
+    assert "scan.nii.gz: there is no such file on the server" in json.loads(ended.stdout)["items"][0]["reason"]
 
 
 def test_a_server_that_never_answers_is_an_error(server):

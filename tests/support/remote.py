@@ -20,7 +20,7 @@ class Server:
     folder: Path
     address: str = ""
     fault: Callable[[int], str | int | None] = lambda number: None
-    """By number of the request for content: a status; fail (503), gone (404), broken (half of it), slow, whole (no range).
+    """By number of the request for content: a status; fail (503), gone (404), broken (half), slow, whole (no range).
 
     None: none."""
     asked: list[tuple[str, str | None, int]] = field(default_factory=list)
@@ -30,6 +30,8 @@ class Server:
     leads_to: str | None = None
     """Where every request is redirected to, with its path and parameters; None: nowhere."""
     leads_once: bool = False
+    weak: bool = False
+    """Whether ETags are weak, and not compared."""
 
     def sent(self) -> int:
         """Bytes of content that were sent."""
@@ -67,7 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(0.2)
         whole, tag = path.read_bytes(), f'"{path.stat().st_mtime_ns}"'
-        if self.headers.get("If-Match", tag) != tag:
+        tag = f"W/{tag}" if self.told.weak else tag
+        if not self.told.weak and self.headers.get("If-Match", tag) != tag:
             self._refuse(412, content)
             return
         asked = None if fault == "whole" else re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))

@@ -53,6 +53,7 @@ _WAYS = (
 _OF_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 """Where the account of a machine is asked for, if no credentials are set."""
 _NONE = "no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_INVALID = re.compile(r'(?:Error parsing )?Path "([^"]*)"')
 _DOWN = "the store does not answer; see that it runs and the network is up, and the same command continues"
 
 
@@ -245,6 +246,10 @@ def why(text: str) -> str:
     """Return what is wrong, by what a store or the library says: no more is shown, as it may hold credentials."""
     if any(address in text for address in _OF_MACHINES):
         return _NONE
+    if invalid := _INVALID.search(text):
+        return (
+            f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename that object"
+        )
     answer, status = _ANSWER.search(text), _STATUS.search(text)
     code = answer[1] if answer else status[1].strip() if status else ""
     said = f"{code}, {answer[2]}" if answer and answer[2] else code

@@ -30,7 +30,7 @@ def settings_of(scheme: str) -> dict[str, str]:
 
 
 def has_credentials(scheme: str) -> bool:
-    """Return whether credentials of a store are set, or it is said that none are needed; a machine's own are not seen."""
+    """Return whether credentials are set, or it is said that none are needed; those of a machine are not seen."""
     if scheme == "s3":
         return (
             not {"access_key_id", "skip_signature"}.isdisjoint(_of_s3(os.environ)) or "AWS_ACCESS_KEY_ID" in os.environ

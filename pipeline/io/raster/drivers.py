@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,24 @@ _BY_SUFFIX = {
     ".vrt": ("VRT",),
     ".mrf": ("MRF",),
 }
+_OBJECT = re.compile(r"^(s3|gs|az)://")
 _BY_SUFFIX_ALONE = frozenset({"VRT", "MRF", *SERVICES.split()})
 """Drivers of descriptions, which are not looked for under another suffix."""
+
+
+def gdal_name(address: str) -> str:
+    """Return the name by which GDAL opens an address: of an object, exactly as its store has it.
+
+    >>> gdal_name("s3://bucket/a #1?.tif"), gdal_name("https://host/a.tif")
+    ('/vsis3/bucket/a #1?.tif', 'https://host/a.tif')
+    """
+    return _OBJECT.sub(r"/vsi\1/", address)
 
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]
 def open_dataset(address: str, **options: Any) -> DatasetReader:  # noqa: ANN401  (rasterio's)
     """Open a raster with the drivers that its suffix allows; otherwise as `rasterio.open`."""
-    return DatasetReader(_parse_path(address), driver=list(_drivers(address)), sharing=False, **options)
+    return DatasetReader(_parse_path(gdal_name(address)), driver=list(_drivers(address)), sharing=False, **options)
 
 
 def _drivers(address: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
 from pipeline.io.address import is_remote, redact, redact_url
 from pipeline.io.places import is_on_a_server
-from pipeline.io.raster.drivers import SERVICES
+from pipeline.io.raster.drivers import SERVICES, gdal_name
 
 CACHE = 32 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
@@ -109,10 +109,21 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
 
 def _options(address: str) -> dict[str, Any]:
     """Options for an address: nothing of it is remembered beyond a handle, or what was cut short would stay so."""
-    options = {**_REMOTE, "CPL_VSIL_CURL_NON_CACHED": _vsi_path(_parse_path(address))}
+    options = {**_REMOTE, "CPL_VSIL_CURL_NON_CACHED": _vsi_path(_parse_path(gdal_name(address)))}
     if "GDAL_HTTP_BEARER" in os.environ and address.removeprefix("/vsicurl/").startswith(("http://", "https://")):
         options["GDAL_HTTP_AUTH"] = "BEARER"  # without it GDAL does not send the token
+    if gdal_name(address).startswith("/vsis3/"):
+        options |= _endpoint(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""))
     return {name: value for name, value in options.items() if name not in os.environ}
+
+
+def _endpoint(address: str) -> dict[str, str]:
+    """GDAL's options for the server of S3 at an address."""
+    scheme, _, host = address.rstrip("/").rpartition("://")
+    if not host or "AWS_S3_ENDPOINT" in os.environ:
+        return {}
+    secure = "NO" if scheme == "http" else "YES"
+    return {"AWS_S3_ENDPOINT": host, "AWS_HTTPS": secure, "AWS_VIRTUAL_HOSTING": "FALSE"}
 
 
 class _RedactingFilter(logging.Filter):

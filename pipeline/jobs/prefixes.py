@@ -1,0 +1,145 @@
+"""Find the inputs below a prefix of an object store, and by patterns of names, as `pipeline.jobs.folders` does here."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from itertools import takewhile
+from pathlib import PurePosixPath
+
+from pipeline.errors import RequestError
+from pipeline.files.object_path import ObjectPath
+from pipeline.io.objects import below, has_credentials, head
+from pipeline.io.remote_files import RemoteFile
+from pipeline.io.suffixes import READ_BY_GDAL, STORES, suffix_of
+from pipeline.io.volume.nifti_pairs import HEADERS, VOXELS, halves
+from pipeline.jobs.bids import is_part
+from pipeline.jobs.folders import Found, are_labels, asks_for_labels, is_ours, takes
+
+_UNFINISHED = ".partial"
+
+
+def stands_for_objects(name: str) -> bool:
+    """Return whether a name of an object stands for others: a pattern, a prefix with its slash, or without an object.
+
+    An object of that very name goes before. A prefix without its slash is only looked for if there are credentials, as
+    the name may be that of a raster that GDAL has its own for.
+    """
+    place = ObjectPath.parse(name)
+    if glob.has_magic(name):
+        return head(place) is None
+    if suffix_of(name) in STORES:
+        return False
+    if name.endswith("/") or not place.key:
+        return True
+    if suffix_of(name) or not has_credentials(place.scheme):
+        return False
+    return head(place) is None and bool(below(place))
+
+
+def root_of(name: str) -> ObjectPath:
+    """Return the prefix below which the objects lie that a name stands for: of a pattern, what is before wildcards.
+
+    Raises:
+        RequestError: The name of the bucket has wildcards.
+
+    """
+    place = ObjectPath.parse(name)
+    if glob.has_magic(place.bucket):
+        raise RequestError(f"{name}: has wildcards in the name of its bucket; give one command for each bucket")
+    fixed = takewhile(lambda part: not glob.has_magic(part), place.key.split("/"))
+    return ObjectPath(place.scheme, place.bucket, "/".join(fixed))
+
+
+def find_by_prefix(name: str) -> Found:
+    """Find the inputs below a prefix, except hidden ones and those inside of stores and unfinished runs."""
+    prefix = ObjectPath.parse(name)
+    shown = [place for place in _shown(prefix) if not is_ours(place.name)]
+    inputs = [place for place in shown if takes(place.name) and _is_volume_or_raster(place)]
+    known = set(inputs)
+    others = [place for place in shown if _is_other(place, known)]
+    return _sorted_out(inputs, prefix, [PurePosixPath(place.key) for place in others])
+
+
+def find_by_names(pattern: str) -> Found:
+    """Find the objects that match a pattern, `**` included; labels too if the pattern names them."""
+    root, parts = root_of(pattern), ObjectPath.parse(pattern).key.split("/")
+    known = _shown(root, hidden=any(part.startswith(".") for part in parts))
+    taken = [place for place in known if _matches(place.key.split("/"), parts) and _is_taken(place)]
+    taken = list(_without_pair_images(taken))
+    if asks_for_labels(pattern):
+        return Found(tuple(map(str, taken)))
+    return _sorted_out(taken, root, [])
+
+
+def _is_taken(place: ObjectPath) -> bool:
+    return _is_shown(place.name) and not is_ours(place.name)
+
+
+def _sorted_out(found: Iterable[ObjectPath], root: ObjectPath, others: Sequence[PurePosixPath]) -> Found:
+    """Leave out labels and phase images."""
+    places = sorted(found, key=str)
+    labels = [place for place in places if are_labels(PurePosixPath(place.key), PurePosixPath(root.key))]
+    phases = [place for place in places if "_part-" in place.key and is_part(PurePosixPath(place.key))]
+    left = {*labels, *phases}
+    inputs = tuple(str(place) for place in places if place not in left)
+    return Found(inputs, tuple(map(str, labels)), tuple(map(str, phases)), tuple(others))
+
+
+def _shown(prefix: ObjectPath, *, hidden: bool = False) -> list[ObjectPath]:
+    """The objects below a prefix, and the stores instead of what is in them; without hidden and unfinished ones."""
+    start = len(prefix.key) + bool(prefix.key)
+    keys = {_unit(entry.key, start) for entry in below(prefix)}
+    return [
+        ObjectPath(prefix.scheme, prefix.bucket, key)
+        for key in sorted(keys)
+        if not any(_is_closed(part, hidden=hidden) for part in key[start:].split("/"))
+    ]
+
+
+def _unit(key: str, start: int) -> str:
+    """The store that an object is in, or the object itself."""
+    if not any(f"{suffix}/" in key.lower() for suffix in STORES):
+        return key
+    parts = key[start:].split("/")
+    inside = next((at for at, part in enumerate(parts) if suffix_of(part) in STORES), len(parts) - 1)
+    return key[:start] + "/".join(parts[: inside + 1])
+
+
+def _is_closed(part: str, *, hidden: bool) -> bool:
+    return (part.startswith(".") and not hidden) or part.endswith(_UNFINISHED)
+
+
+def _is_volume_or_raster(place: ObjectPath) -> bool:
+    """Whether an object is an input: a header is one only of a NIfTI pair, which its first bytes say."""
+    return suffix_of(place) not in HEADERS or halves(RemoteFile(f"{place}")) is not None
+
+
+def _is_other(place: ObjectPath, inputs: set[ObjectPath]) -> bool:
+    suffix = suffix_of(place)
+    return suffix in READ_BY_GDAL and not (suffix in VOXELS and _header_of(place) in inputs)
+
+
+def _header_of(voxels: ObjectPath) -> ObjectPath:
+    stem = next(voxels.name[: -len(suffix)] for suffix in VOXELS[::-1] if voxels.name.lower().endswith(suffix))
+    return voxels.with_name(stem + HEADERS[0])
+
+
+def _without_pair_images(found: Sequence[ObjectPath]) -> Iterable[ObjectPath]:
+    known = set(found)
+    return (place for place in found if suffix_of(place) not in VOXELS or _header_of(place) not in known)
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a key match those of a pattern; `**` stands for any number of parts that are not hidden."""
+    if not parts or not names:
+        return not parts and not names
+    if parts[0] == "**":
+        return _matches(names, parts[1:] or ["*"]) or (_is_shown(names[0]) and _matches(names[1:], parts))
+    shown = _is_shown(names[0]) or parts[0].startswith(".")
+    return shown and fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".")

@@ -64,7 +64,7 @@ PATTERNS = {
     "scans/p[2-9]/*.zarr": ["p2/ome.zarr"],
     "scans/.trash/*": [".trash/a.nii"],
     "scans/**/seg.nii.gz": ["p1/seg.nii.gz"],
-    "scans/p2/**": ["p2/a.nrrd", "p2/look.png", "p2/notes.txt", "p2/ome.zarr", "p2/series.zip"],
+    "scans/p[12]/*": ["p1/a.nii", "p2/a.nrrd", "p2/look.png", "p2/notes.txt", "p2/ome.zarr", "p2/series.zip"],
 }
 
 

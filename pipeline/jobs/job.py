@@ -189,7 +189,7 @@ class Job(JobOptions):
     """One input, one model and one output."""
 
     input: Annotated[
-        str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address that GDAL opens.")
+        str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address of http(s) or an object store.")
     ]
     output: Annotated[
         OutputPath | None,

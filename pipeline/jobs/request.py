@@ -73,8 +73,8 @@ class Request(JobOptions):
         tuple[str, ...],
         TEXTS,
         Meaning(
-            "File, folder, quoted pattern, table (.csv, .tsv), STAC items (.json), URL, or mosaic: or stack: of "
-            "rasters; may be repeated.",
+            "File, folder, prefix of an object store, quoted pattern, table (.csv, .tsv), STAC items (.json), URL, or "
+            "mosaic: or stack: of rasters; may be repeated.",
             short="-i",
             role="input",
         ),

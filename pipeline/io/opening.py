@@ -162,10 +162,10 @@ def _served(address: str) -> dict[str, Any]:
         return {}
     from pipeline.io.objects import has_credentials, head, version_of
 
-    place = ObjectPath.parse(address)
     try:
+        place = ObjectPath.parse(address)
         found = head(place) if has_credentials(place.scheme) else None
-    except RemoteError:
+    except RequestError:  # also of a name that GDAL alone takes
         return {}
     return {} if found is None else version_of(found).words()
 

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
 
-from pipeline.errors import counted
-from pipeline.files.object_path import is_object
+from pipeline.errors import RequestError, counted
+from pipeline.files.object_path import ObjectPath, is_object
 from pipeline.files.walk import expand_pattern, walk
 from pipeline.io.formats import FORMATS, Input, is_input, is_named_only, look
 from pipeline.io.suffixes import STORES, is_store, stem_of, suffix_of
@@ -91,6 +92,20 @@ def find_by_pattern(pattern: str) -> Found:
 def asks_for_labels(pattern: str) -> bool:
     """Return whether a pattern names labels."""
     return bool(_LABELS.search(stem_of(pattern).replace("*", "")) or _SEGMENTS.search(pattern))
+
+
+def root_of(name: str) -> ObjectPath:
+    """Return the prefix below which the objects lie that a name stands for: of a pattern, what is before wildcards.
+
+    Raises:
+        RequestError: The name of the bucket has wildcards.
+
+    """
+    place = ObjectPath.parse(name)
+    if glob.has_magic(place.bucket):
+        raise RequestError(f"{name}: has wildcards in the name of its bucket; give one command for each bucket")
+    fixed = takewhile(lambda part: not glob.has_magic(part), place.key.split("/"))
+    return ObjectPath(place.scheme, place.bucket, "/".join(fixed))
 
 
 def is_ours(name: str) -> bool:

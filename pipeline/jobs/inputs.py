@@ -20,7 +20,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
 from pipeline.io.tables import read_rows
 from pipeline.jobs.bids import find_images, find_phase_images, mask_path, owner_of
-from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder
+from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder, root_of
 from pipeline.jobs.job import Job, models_of
 from pipeline.jobs.request import Request, Search
 from pipeline.jobs.time_series import expand_4d
@@ -314,14 +314,20 @@ def _root_of_any(name: str) -> Path | ObjectPath | None:
     """The same; of the name of an object, the prefix that it may be."""
     if not is_object(name):
         return _root(name)
-    from pipeline.jobs.prefixes import root_of
+    return None if _object_of(name) is None else root_of(name)
 
-    return root_of(name)
+
+def _object_of(text: str) -> ObjectPath | None:
+    """The object of this name; None where only GDAL takes such a name, as one with two slashes in a row."""
+    try:
+        return ObjectPath.parse(text) if is_object(text) else None
+    except RequestError:
+        return None
 
 
 def _relative_folder(item: Input, roots: Sequence[Path | ObjectPath]) -> PurePath:
-    if is_object(item.text):
-        return _folder_below(ObjectPath.parse(item.text), roots)
+    if (place := _object_of(item.text)) is not None:
+        return _folder_below(place, roots)
     parent = item.path.parent  # of a folder that is an item itself, this may lie above
     folders = [root for root in roots if isinstance(root, Path)]
     root = next((root for root in folders if item.path.is_relative_to(root)), parent)
@@ -337,7 +343,7 @@ def _folder_below(place: ObjectPath, roots: Sequence[Path | ObjectPath]) -> Pure
 
 
 def _items(name: str, tell: Tell) -> Sequence[str | Input]:
-    if is_object(name) and (_is_plural(name) or find_spec("obstore") is not None):
+    if is_object(name) and (_is_plural(name) or (_object_of(name) is not None and find_spec("obstore") is not None)):
         return _items_in_store(name, tell)
     if not is_path(name):
         return [name]

@@ -189,7 +189,8 @@ class Job(JobOptions):
     """One input, one model and one output."""
 
     input: Annotated[
-        str, Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address of http(s) or an object store.")
+        str,
+        Meaning("A file, a Zarr store, a folder or zip of DICOM files, or an address of http(s) or an object store."),
     ]
     output: Annotated[
         OutputPath | None,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from itertools import takewhile
 from pathlib import PurePosixPath
 
-from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects import below, has_credentials, head
 from pipeline.io.remote_files import RemoteFile
 from pipeline.io.suffixes import READ_BY_GDAL, STORES, suffix_of
 from pipeline.io.volume.nifti_pairs import HEADERS, VOXELS, halves
 from pipeline.jobs.bids import is_part
-from pipeline.jobs.folders import Found, are_labels, asks_for_labels, is_ours, takes
+from pipeline.jobs.folders import Found, are_labels, asks_for_labels, is_ours, root_of, takes
 
 _UNFINISHED = ".partial"
 
@@ -36,20 +34,6 @@ def stands_for_objects(name: str) -> bool:
     if suffix_of(name) or not has_credentials(place.scheme):
         return False
     return head(place) is None and bool(below(place))
-
-
-def root_of(name: str) -> ObjectPath:
-    """Return the prefix below which the objects lie that a name stands for: of a pattern, what is before wildcards.
-
-    Raises:
-        RequestError: The name of the bucket has wildcards.
-
-    """
-    place = ObjectPath.parse(name)
-    if glob.has_magic(place.bucket):
-        raise RequestError(f"{name}: has wildcards in the name of its bucket; give one command for each bucket")
-    fixed = takewhile(lambda part: not glob.has_magic(part), place.key.split("/"))
-    return ObjectPath(place.scheme, place.bucket, "/".join(fixed))
 
 
 def find_by_prefix(name: str) -> Found:

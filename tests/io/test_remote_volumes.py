@@ -195,7 +195,10 @@ FAULTS = {
     401: ("the server refuses access .401.", UNREACHABLE),
     "fail": ("its server does not answer .HTTP Error 503", UNREACHABLE),
     "broken": ("its server does not answer", UNREACHABLE),
-    "whole": ("its server sends files as a whole only .it answers a range request with 200, not 206.; download it", "unsuitable"),
+    "whole": (
+        "its server sends files as a whole only .it answers a range request with 200, not 206.; download it",
+        "unsuitable",
+    ),
 }
 
 
@@ -254,7 +257,9 @@ def test_files_that_are_something_else_are_told(web, folder):
         InputError, match=rf"cut.nii: needs {len(whole)} bytes .* but holds {len(whole) - 9}: it is cut"
     ):
         open_source(f"{web.address}/cut.nii")
-    with pytest.raises(InputError, match=rf"^{web.address}/cut.nii.gz: is packed with gzip, but damaged or cut off; download it again"):
+    with pytest.raises(
+        InputError, match=rf"^{web.address}/cut.nii.gz: is packed with gzip, but damaged or cut off; download it again"
+    ):
         voxels(f"{web.address}/cut.nii.gz")
 
 

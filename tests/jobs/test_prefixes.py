@@ -7,10 +7,11 @@ import pytest
 from pipeline.errors import InputError, NothingFoundError, RequestError
 from pipeline.files.case import ignores_case
 from pipeline.io.address import name_of, redact_url
+from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of, suffix_of
+from pipeline.jobs.folders import root_of
 from pipeline.jobs.inputs import find_clashes, find_inputs, jobs_of, name_outputs
 from pipeline.jobs.job import Job
-from pipeline.jobs.prefixes import root_of
 from pipeline.jobs.request import Request
 
 KEYS = [
@@ -119,7 +120,7 @@ def test_what_stands_for_nothing_is_told(bucket):
 @pytest.mark.parametrize("odd", ["a//b.nii", "a/../b.nii"])
 def test_names_that_no_store_library_takes_are_told(store, odd):
     store.put(odd, b"x")
-    with pytest.raises(InputError, match="cannot be listed: the name '.*' has an empty part, or . or .. as one"):
+    with pytest.raises(InputError, match=r"cannot be listed: the name '.*' has an empty part, or . or .. as one"):
         find_inputs([f"{store.place}"])
 
 
@@ -159,3 +160,9 @@ def test_a_name_is_shown_as_the_store_has_it(name):
     assert (name_of(address), redact_url(address)) == (name, address)
     assert (stem_of(address), suffix_of(address)) == (name.removesuffix(".nii"), ".nii")
 
+
+def test_a_name_that_gdal_alone_takes_is_left_to_it(store, tmp_path):
+    address = "s3://bucket/a//b.tif"
+    (job,) = jobs_of(Request(input=(address,), output=f"{tmp_path}/out/"))
+    assert (job.input, job.output) == (address, tmp_path / "out/b_mask.tif")
+    assert input_version(address) == {"name": address}

@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, InputError
-from pipeline.io import ranges as ranges_room
-from pipeline.io.raster.gdal import reading
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.segment import segment
 from tests.support.inputs import labels_of, pixels, put_scene, put_volume
 from tests.support.objects import SECRET
+from tests.support.observers import Callbacks
 from tests.support.remote import served
 
 
@@ -101,7 +100,6 @@ def test_an_object_that_changes_has_no_mask(bucket, here, models, tmp_path, name
     scene = name.endswith(".tif")
     job = Job(f"{bucket.place}{name}", tmp_path / f"out{'.tif' if scene else '.nii.gz'}", None)
     job = replace(job, model=str(models / ("scene" if scene else "volume")))
-    from tests.support.observers import Callbacks
 
     def change(*told):
         bucket.put(name, (here / name.rpartition("/")[2]).read_bytes() + b"?")

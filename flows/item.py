@@ -33,7 +33,7 @@ from flows.server import ensure_limit, stopped_when_canceled
 from pipeline import Job, Report, Resources, segment
 from pipeline.archive import Archive, WorkItem, failure_report, run_items
 from pipeline.decoding import Meaning
-from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError
+from pipeline.errors import UNREACHABLE, HeldError, InputError, Interrupted, LateError, RequestError, UnreachableError
 from pipeline.runs import HELD, SILENT, Observer, RunContext, SharedWorkers, Stoppable
 
 FAILED = "pipeline.item.failed"
@@ -74,6 +74,8 @@ def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except InputError as error:
         return error.code == UNREACHABLE
+    except UnreachableError:
+        return True
     except (RequestError, HeldError):
         return False
     except Exception:

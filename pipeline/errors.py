@@ -6,6 +6,7 @@ PipelineError
 │   ├── InputError               an input that cannot be read or is not what it should be: exit code 1, by item
 │   │   └── RemoteError           one on a server that does not answer, refuses, or has another one by now
 │   └── ModelError               a model that is unknown, broken or does not fit the input
+│       └── UnreachableError     a hub of models that does not answer at the moment
 ├── OutputError (OSError)        an output that cannot be written, or already exists
 │   ├── HeldError                another run is writing it at the moment
 │   └── DamagedError             unfinished work that is not as it was written
@@ -117,6 +118,10 @@ class RemoteError(InputError):
 
 class ModelError(RequestError):
     """A model that is unknown, broken or does not fit the input."""
+
+
+class UnreachableError(ModelError):
+    """A hub of models that does not answer at the moment, or a model on it that is not in the cache: this may pass."""
 
 
 class OutputError(PipelineError, OSError):

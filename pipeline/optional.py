@@ -17,6 +17,7 @@ _BRINGS = {
     "postgres": ("psycopg",),
     "onnx": ("onnx", "onnxruntime"),
     "objects": ("obstore",),
+    "hub": ("huggingface_hub",),
 }
 
 

@@ -41,6 +41,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import layer_path, parse_layers
 from pipeline.models.card import Features
 from pipeline.models.catalogue import load_card
+from pipeline.runs.members import origin_of, way_back
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import HELD, Report
@@ -325,7 +326,9 @@ class Archive:
 
     @lru_cache(maxsize=64)  # noqa: B019  (an archive lives as long as its run)
     def _compared(self, how: Job, recipe: str | None) -> str:
-        return differences(self._ledger.record(recipe or ""), recipe_of(how))
+        made = self._ledger.record(recipe or "")
+        differing = differences(made, recipe_of(how))
+        return differing + way_back(made, how.models) if differing else ""
 
     def _as_begun(self, job: Job, recipes: Collection[str | None]) -> Job:
         """Return a job with features as in what is done, unless it asks for others: a model's default may change."""
@@ -365,7 +368,7 @@ def recipe_of(job: Job) -> dict[str, Any]:
     told = [{name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards]
     together = len(job.models) > 1  # in their order, and perhaps of one name
     names = [f"{number} {card['name']}" if together else card["name"] for number, card in enumerate(cards, 1)]
-    return {"format": FORMAT, **how, "models": dict(zip(names, told, strict=True))}
+    return {"format": FORMAT, **how, "models": dict(zip(names, told, strict=True)), **origin_of(job.models)}
 
 
 def _is_in_recipe(name: str, value: object) -> bool:

@@ -10,7 +10,7 @@ import logging
 from pipeline.cli.app import app
 from pipeline.cli.archive_verbs import retry, status, verify
 from pipeline.cli.mask_verbs import areas, check, export, info, measure, suggest
-from pipeline.cli.model_verbs import export_model, import_weights, models, quantize
+from pipeline.cli.model_verbs import export_model, import_weights, models, publish, quantize
 from pipeline.cli.report_verbs import report
 from pipeline.cli.run_verbs import plan, run
 from pipeline.cli.schedule_verbs import schedule
@@ -21,7 +21,7 @@ from pipeline.files.visible import VisibleFormatter
 
 _SEGMENTING = (run, plan, status, verify, retry, schedule)
 _AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate, suggest)
-_MODELS = (models, train, import_weights, export_model, quantize)
+_MODELS = (models, train, import_weights, export_model, quantize, publish)
 _SETUP = (doctor, schema)
 
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS, *_SETUP):

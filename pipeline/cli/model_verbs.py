@@ -33,12 +33,19 @@ def models(
             help="Folder of `evaluate --pictures`: its pictures are on the page, and charts of a .md are put there.",
         ),
     ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(metavar="QUERY", help="Words of models on a hub to list instead: '' lists all of this program."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the packaged models, show all that the cards of named models say, or write the page of one."""
+    """List the packaged models or those on a hub, show all that cards of models say, or write the page of one."""
     from pipeline.cli.tables import print_cards, print_models
     from pipeline.models.catalogue import load_card, names
 
+    if hub is not None:
+        _list_hub(hub, [name for name, given in (("MODEL", asked), ("--page", page)) if given], as_json=as_json)
+        return
     if page is not None:
         _write_page(asked, page, pictures, as_json=as_json)
         return
@@ -48,6 +55,18 @@ def models(
     show([load_card(name) for name in asked or names()], as_json=as_json)
 
 
+def _list_hub(query: str, others: list[str], *, as_json: bool) -> None:
+    from pipeline.cli.tables import print_hub_models
+    from pipeline.optional import need
+
+    if others:
+        raise RequestError(f"--hub {query}: lists models by words; leave out {', '.join(others)}")
+    need("hub", "--hub")
+    from pipeline.models.hub.listing import find_hub_models
+
+    print_hub_models(find_hub_models(query), as_json=as_json)
+
+
 def _write_page(asked: list[str] | None, page: Path, pictures: Path | None, *, as_json: bool) -> None:
     from pipeline.reports.model_pages import write_model_page
 
@@ -55,6 +74,33 @@ def _write_page(asked: list[str] | None, page: Path, pictures: Path | None, *, a
         raise RequestError("--page: is the page of one model; name it, e.g. `pipeline models landcover --page FILE.md`")
     written = write_model_page(asked[0], page, pictures)
     typer.echo(json.dumps({"model": asked[0], "page": str(written)}) if as_json else visible(written))
+
+
+@verb
+def publish(
+    model: Annotated[str, typer.Argument(help="Name or path of a model; see `pipeline models`.")],
+    to: Annotated[str, typer.Argument(metavar="ADDRESS", help="Repository on a hub, hf:owner/name.")],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of `evaluate --pictures`: its pictures are on the page."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see a new repository; it is private otherwise.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another model, or a page that was not generated.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a model on a hub: card, weights and int8 form, with the page of the model as README."""
+    from pipeline.cli.tables import print_records
+    from pipeline.optional import need
+
+    need("hub", "publish")
+    from pipeline.reports.hub_page import Publication, publish_on_hub
+
+    made = publish_on_hub(Publication(model, to, pictures, public=public, overwrite=overwrite))
+    print_records([asdict(made)], as_json=as_json)
 
 
 @verb

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.masks.check import Difference
     from pipeline.masks.structures import Structure
     from pipeline.models.card import Card
+    from pipeline.models.hub.listing import HubModel
     from pipeline.runs.report import Report
 
 
@@ -94,6 +95,19 @@ def print_models(cards: Sequence[Card], *, as_json: bool) -> None:
     for card in cards:
         classes = ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
         table.add_row(card.name, card.kind + "s", ", ".join(card.channels), _patch(card), classes, card.license)
+    print_table(table)
+
+
+def print_hub_models(found: Sequence[HubModel], *, as_json: bool) -> None:
+    """Print models on a hub as one table, or `{"items": [...]}`."""
+    if as_json:
+        print_json({"items": [asdict(one) for one in found]})
+        return
+    table = table_of("model", "for", "license", "downloads", "changed", "commit")
+    for one in found:
+        private = " (private)" if one.private else ""
+        kind = one.kind and one.kind + "s"
+        table.add_row(one.model + private, kind, one.license, f"{one.downloads:,}", one.changed, one.commit)
     print_table(table)
 
 

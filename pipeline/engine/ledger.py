@@ -19,6 +19,8 @@ from pipeline.geometry import Box, covered
 Fingerprint = Mapping[str, Any]
 """Everything that decides the bytes of an output, as JSON values by name."""
 
+ORIGIN = ("hub",)
+"""Fields of a fingerprint that tell where something is from; where all others agree, the bytes are the same."""
 _RUN, _DONE, _TIME = "run.json", "done", "changed_ns"
 _PARTS, _SERVED = "input.parts", ("input.bytes", "input.etag", "input.changed")
 """Fields of a fingerprint: the versions of the rasters of a stack, and what servers may report of an input."""
@@ -46,8 +48,8 @@ class Ledger:
         (self._folder / _DONE).mkdir(parents=True, exist_ok=True)
         write_sealed(self._folder / _RUN, fingerprint)
 
-    def check(self, fingerprint: Fingerprint) -> None:
-        """Check that the run that was begun here has this fingerprint.
+    def check(self, fingerprint: Fingerprint, hint: str = "") -> None:
+        """Check that the run that was begun here has this fingerprint; `hint` is how to continue it.
 
         Raises:
             OutputError: if it has another one; the message gives each setting that differs, with both values.
@@ -56,7 +58,7 @@ class Ledger:
         if differing := differences(self.fingerprint, fingerprint):
             raise OutputError(
                 f"{self._folder}: an unfinished run here used other settings: {differing}. "
-                "Rerun with the same settings to resume, or with --restart to start over"
+                f"Rerun with the same settings{hint} to resume, or with --restart to start over"
             )
 
     @property
@@ -119,12 +121,13 @@ class Ledger:
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> str:
-    """Return the fields in which two fingerprints differ, with both values; empty if they are equal."""
+    """Return the fields in which two fingerprints differ, with both values; empty if they stand for the same bytes."""
     before, now = flat(before), flat(json.loads(json.dumps(now)))
+    names = [name for name in sorted({*before, *now}) if _is_other(name, before.get(name), now.get(name))]
+    if all(name in ORIGIN for name in names):
+        return ""
     return ", ".join(
-        f"{name} {_readable(name, before.get(name))} (now {_readable(name, now.get(name))})"
-        for name in sorted({*before, *now})
-        if _is_other(name, before.get(name), now.get(name))
+        f"{name} {_readable(name, before.get(name))} (now {_readable(name, now.get(name))})" for name in names
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.archive.run import segment_all
+from pipeline.decoding.readers import one_or_several
 from pipeline.errors import RequestError
 from pipeline.evaluation.calibration import LabeledJob, calibrate, measure_calibration
 from pipeline.evaluation.compare import evaluate_pairs
@@ -19,8 +20,8 @@ from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Me
 from pipeline.evaluation.resolutions import evaluate_resolutions
 from pipeline.evaluation.result import Calibration, Evaluation, summary, write_csv
 from pipeline.jobs.inputs import name_outputs
-from pipeline.jobs.job import Job
-from pipeline.models.catalogue import load_card
+from pipeline.jobs.job import Job, models_of
+from pipeline.models.catalogue import check_writable, load_card, pin_model
 from pipeline.models.store import record_evaluation, record_temperature
 from pipeline.runs.observer import RunContext
 from pipeline.runs.report import Report
@@ -105,6 +106,7 @@ def run_evaluation(
 
     """
     _check(request, measures, outputs)
+    request = replace(request, model=one_or_several(tuple(map(pin_model, models_of(request.model)))) or None)
     fitted = _calibrated(request, measures, run) if outputs.calibrate else None
     with predictions_for(request, run) as made:
         if not made.pairs:
@@ -153,6 +155,7 @@ def _check(request: EvaluationRequest, measures: Measures, outputs: EvaluationOu
 def _check_record(request: EvaluationRequest, option: str) -> None:
     if not isinstance(request.model, str):
         raise RequestError(f"{option} writes into the card of a model; give one --model, and --input or --table")
+    check_writable(request.model)
     load_card(request.model)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
+from pipeline.decoding.readers import one_or_several
 from pipeline.errors import NothingFoundError, PipelineError, RequestError
 from pipeline.files.case import ignores_case
 from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
@@ -24,7 +25,7 @@ from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder, root_o
 from pipeline.jobs.job import Job, models_of
 from pipeline.jobs.request import Request, Search
 from pipeline.jobs.time_series import expand_4d
-from pipeline.models.catalogue import find_model
+from pipeline.models.catalogue import find_model, pin_model
 from pipeline.optional import need
 
 _TABLES = (".csv", ".tsv")
@@ -91,8 +92,10 @@ def jobs_of(request: Request, tell: Tell = _say_nothing) -> list[Job]:
         NothingFoundError: If there is no input.
 
     """
-    for model in models_of(request.model):
+    models = tuple(map(pin_model, models_of(request.model)))
+    for model in models:
         find_model(model)
+    request = replace(request, model=one_or_several(models) or None)
     found = _expand(request, tell)
     if request.series is not None:
         found = _with_series(found, request.series)

@@ -19,6 +19,7 @@ from pipeline.jobs.job import models_of
 from pipeline.jobs.layers import parse_layers
 from pipeline.jobs.request import UNKNOWN, Request
 from pipeline.models.card import Features, views_of
+from pipeline.models.hub.address import is_on_hub
 from pipeline.models.inference.tta import TTA
 
 AFFINES = ("strict", "sform", "qform")
@@ -97,7 +98,10 @@ def _resolve_paths(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         return with_paths(name, lambda path: path if path.startswith("/") else str(folder / path))
 
-    model = one_or_several(tuple(resolve(name) if "/" in name else name for name in models_of(request.model))) or None
+    def resolve_model(name: str) -> str:
+        return resolve(name) if "/" in name and not is_on_hub(name) else name
+
+    model = one_or_several(tuple(map(resolve_model, models_of(request.model)))) or None
     aoi = request.aoi
     if aoi is not None and (folder / aoi).is_file():
         aoi = str(folder / aoi)

@@ -18,7 +18,8 @@ from pipeline.files.atomic import write_together
 from pipeline.files.digest import sha256_of
 from pipeline.files.signatures import stand_in
 from pipeline.models.card import Card, read_card
-from pipeline.models.catalogue import CARD, MODEL, find_model, load_card, names
+from pipeline.models.catalogue import CARD, MODEL, check_writable, find_model, load_card, names
+from pipeline.models.hub.address import cache_of
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import ONNXSpec, PSPNetSpec
 
@@ -136,6 +137,7 @@ def record_temperature(ref: str | Path, temperature: float) -> Card:
 
 def _changed(ref: str | Path, **entries: Any) -> Card:  # noqa: ANN401  (fields of a card)
     """Write the card of a model with some entries changed, and return it."""
+    check_writable(ref)
     path = find_model(ref).card
     written = replace(read_card(path), **entries)
     write_together(path.parent, {path.name: written.to_json().encode()})
@@ -169,8 +171,15 @@ def check_sha256(path: Path, sha256: str, card: Path) -> None:
     if found != sha256:
         raise ModelError(
             f"{path}: SHA-256 is {found}, but {card} says {sha256}; "
-            f"the file is damaged or belongs to another card: fetch both again"
+            f"the file is damaged or belongs to another card: {_fetch_again(path)}"
         )
+
+
+def _fetch_again(path: Path) -> str:
+    folder = cache_of(path)
+    if folder is None:
+        return "fetch both again"
+    return f"remove {folder} to have both fetched again; if that does not help, choose another revision"
 
 
 def assemble(spec: PSPNetSpec, state: Mapping[str, Tensor]) -> PSPNet:

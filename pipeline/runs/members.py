@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.decoding.readers import one_or_several
 from pipeline.errors import ModelError
 from pipeline.models.card import Card
-from pipeline.models.catalogue import load_card
+from pipeline.models.catalogue import load_card, pin_model
+from pipeline.models.hub.address import is_on_hub
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Member:
     """A model of a run."""
 
     model: str
-    """Name or path."""
+    """Name or path; of a model on a hub, the address of its commit."""
     card: Card
 
     def fingerprint(self) -> dict[str, Any]:
@@ -36,6 +38,20 @@ def temperature_of(card: Card) -> dict[str, float]:
     return {"temperature": card.divisor} if card.calibrated else {}
 
 
+def origin_of(models: Sequence[str]) -> dict[str, Any]:
+    """Return the commits of the models on a hub for a fingerprint; nothing if there is none, as in older versions."""
+    found = [model for model in models if is_on_hub(model)]
+    return {"hub": one_or_several(tuple(found))} if found else {}
+
+
+def way_back(before: Mapping[str, Any], models: Sequence[str]) -> str:
+    """Return the option for the models of an earlier run, if these are other commits of a hub; else nothing."""
+    then = before.get("hub")
+    if not then or origin_of(models).get("hub") == then:
+        return ""
+    return " (" + " ".join(f"--model {model}" for model in ([then] if isinstance(then, str) else then)) + ")"
+
+
 def load_members(models: Sequence[str]) -> tuple[Member, ...]:
     """Return the models of a run, whose scores can be averaged.
 
@@ -45,7 +61,7 @@ def load_members(models: Sequence[str]) -> tuple[Member, ...]:
         ModelError: If there is no such model, or one of them differs from the first in what all must have in common.
 
     """
-    members = tuple(Member(model, load_card(model)) for model in models)
+    members = tuple(Member(model, load_card(model)) for model in map(pin_model, models))
     first = members[0].card
     for other in members[1:]:
         for what, mine, its in zip(_COMMON, _common(first), _common(other.card), strict=True):

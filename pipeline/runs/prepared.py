@@ -26,7 +26,7 @@ from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.models.spec import ONNXSpec
 from pipeline.runs.disk_storage import DiskStorage, work_of
-from pipeline.runs.members import Member, temperature_of
+from pipeline.runs.members import Member, origin_of, temperature_of
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.storage import storage_of
 from pipeline.runs.views import View
@@ -173,6 +173,7 @@ class PreparedJob:
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
             **self._of_others(),
+            **origin_of([member.model for member in self.members]),
             **self._of_lattices(),
             **self._of_features(),
             **self._of_card(),

@@ -32,6 +32,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.runs.begun import begun_fingerprint, differs, with_begun_features, with_begun_numerics
 from pipeline.runs.domain import DomainComparison, compare_domain
 from pipeline.runs.fork_server import expect_workers
+from pipeline.runs.members import way_back
 from pipeline.runs.observer import SILENT, Observer, Renamed, RepeatCounter, RunContext, Stoppable
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.prepare import prepare
@@ -297,8 +298,10 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
     damage = storage.damage(prepared.output)
     if differing := difference_from(prepared, prepared.output, but=(FAILED_AT,)):
         how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
+        back = way_back(storage.provenance(prepared.output) or {}, prepared.job.models)
+        keep = f"give its model{back} to keep it, " if back else ""
         raise OutputError(
-            f"{prepared.output}: already exists, {how}; use --overwrite to replace it, or give another --output"
+            f"{prepared.output}: already exists, {how}; {keep}use --overwrite to replace it, or give another --output"
         )
     layers = [layer.beside(prepared.output) for layer in prepared.layers]
     return not damage and all(storage.has(path) and not storage.damage(path) for path in layers)
@@ -321,8 +324,9 @@ def _has_gaps(prepared: PreparedJob, slabs: Sequence[Box], ledger: Ledger) -> bo
 def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
     """Open the work folder as this run left it, or empty it; refuse that of another run."""
     if ledger.begun and not restart:
-        ledger.begin(begun_fingerprint(prepared, ledger))  # written again, as its file may be damaged
-        ledger.check(prepared.fingerprint())
+        begun = begun_fingerprint(prepared, ledger)
+        ledger.begin(begun)  # written again, as its file may be damaged
+        ledger.check(prepared.fingerprint(), way_back(begun, prepared.job.models))
         return
     try:
         prepared.storage.clear_work()

@@ -14,6 +14,7 @@ from pipeline.files.object_path import OutputPath, is_object
 from pipeline.io.address import with_paths
 from pipeline.io.formats import look
 from pipeline.models.catalogue import names
+from pipeline.models.hub.address import is_on_hub
 from pipeline.runs.prepared import PreparedJob
 
 
@@ -21,13 +22,18 @@ def with_absolute_paths(prepared: PreparedJob) -> PreparedJob:
     """Return the job with the absolute paths of its input, model and output."""
     job = prepared.job
     members = tuple(
-        member if member.model in names() or is_object(member.model) else replace(member, model=_absolute(member.model))
+        member if _is_known_everywhere(member.model) else replace(member, model=_absolute(member.model))
         for member in prepared.members
     )
     absolute = replace(job, input=with_paths(job.input, _absolute), output=_destination(prepared))
     text = with_paths(prepared.input.text, _absolute)
     item = prepared.input if prepared.input.remote else look(text)
     return replace(prepared, job=absolute, members=members, input=item)
+
+
+def _is_known_everywhere(model: str) -> bool:
+    """Return whether a model is packaged, on a hub or an object, and no folder of this machine."""
+    return model in names() or is_on_hub(model) or is_object(model)
 
 
 def _destination(prepared: PreparedJob) -> OutputPath:

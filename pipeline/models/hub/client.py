@@ -24,7 +24,7 @@ from pipeline.models.hub.address import HubAddress
 
 _PATIENCE = 10
 """Seconds that the hub has to answer."""
-_BUSY = 429
+_BUSY, _MOVED = 429, (409, 412)
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """Ends of names of what `pipeline import-weights` may read."""
 
@@ -48,7 +48,7 @@ def fetch_card(address: HubAddress, name: str) -> Path:
     known = _cached(address, name)
     if known is not None and address.pinned:
         return known
-    with told(address):
+    with told(address, name):
         try:
             files = _files(address)
         except (HTTPError, OfflineModeIsEnabled) as error:
@@ -75,7 +75,7 @@ def fetch_file(address: HubAddress, name: str) -> Path:
 
 
 def _cached(address: HubAddress, name: str) -> Path | None:
-    with told(address):
+    with told(address, name):
         try:
             found = api().hf_hub_download(address.repo, name, revision=address.revision, local_files_only=True)
         except LocalEntryNotFoundError:
@@ -104,12 +104,12 @@ def _without_card(address: HubAddress, name: str, files: list[str]) -> str:
 
 
 @contextmanager
-def told(address: HubAddress, name: str = "") -> Iterator[None]:
+def told(address: HubAddress | None, name: str = "") -> Iterator[None]:
     """Turn errors of the client into those of this program.
 
     Args:
-        address: What the user named.
-        name: The file that is fetched.
+        address: What the user named; None: a list of models.
+        name: The file that is fetched; empty: none is.
 
     """
     try:
@@ -118,7 +118,7 @@ def told(address: HubAddress, name: str = "") -> Iterator[None]:
         if isinstance(error, PipelineError):
             raise
         kind = UnreachableError if is_passing(error) else ModelError
-        raise kind(f"{address}: {_meaning(address, name, error)}") from error
+        raise kind(f"{address or '--hub'}: {_meaning(address, name, error)}") from error
 
 
 def is_passing(error: Exception) -> bool:
@@ -128,27 +128,35 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError))
 
 
-def _meaning(address: HubAddress, name: str, error: Exception) -> str:
+def _meaning(address: HubAddress | None, name: str, error: Exception) -> str:
     """Return what an error means and what to do; nothing of what was sent, which may hold a token."""
     hub = api().endpoint
     if is_passing(error):
-        return _unreachable(hub, error)
-    if isinstance(error, GatedRepoError):
-        return f"is gated; ask for access at {hub}/{address.repo}, then {_LOG_IN}"
-    if isinstance(error, RevisionNotFoundError):
-        return f"there is no revision {address.revision!r}; {hub}/{address.repo}/tree/main shows those that there are"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"there is no such repository on {hub}, or it is private and {_who()}"
+        return _unreachable(hub, name, error)
+    if isinstance(error, HfHubHTTPError) and not isinstance(error, EntryNotFoundError):
+        return _refused(hub, address, error)
     if isinstance(error, EntryNotFoundError):
         return f"its card needs {name}, which is not in the repository; it is incomplete: choose another revision"
-    if isinstance(error, HfHubHTTPError):
-        return f"{hub} refused it ({_status(error)}); {_who()}"
     if isinstance(error, OSError):
         return _unwritten(name, error)
     return f"{hub} did not answer as a hub does ({type(error).__name__}); check HF_ENDPOINT"
 
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+
+
+def _refused(hub: str, address: HubAddress | None, error: HfHubHTTPError) -> str:
+    if address is not None:
+        page = f"{hub}/{address.repo}"
+        if isinstance(error, GatedRepoError):
+            return f"is gated; ask for access at {page}, then {_LOG_IN}"
+        if isinstance(error, RevisionNotFoundError):
+            return f"there is no revision {address.revision!r}; {page}/tree/main shows those that there are"
+        if isinstance(error, RepositoryNotFoundError):
+            return f"there is no such repository on {hub}, or it is private and {_who()}"
+    if error.response.status_code in _MOVED:
+        return "somebody else has written to it meanwhile, or it is there and not yours; run the same command again"
+    return f"{hub} refused it ({_status(error)}); {_who()}"
 
 
 def _who() -> str:
@@ -166,11 +174,11 @@ def _unwritten(name: str, error: OSError) -> str:
     return f"{place} cannot be written ({error.strerror}); HF_HOME is the folder of the cache"
 
 
-def _unreachable(hub: str, error: Exception) -> str:
-    cache = f"it is not in the cache {constants.HF_HUB_CACHE}"
+def _unreachable(hub: str, name: str, error: Exception) -> str:
+    cache = f", and it is not in the cache {constants.HF_HUB_CACHE}" if name else ""
     if constants.is_offline_mode():
-        return f"HF_HUB_OFFLINE is set, and {cache}; unset it once to fetch it"
+        return f"HF_HUB_OFFLINE is set{cache}; unset it once"
     if isinstance(error, HfHubHTTPError):
-        return f"{hub} answered {_status(error)}, and {cache}; try again later"
+        return f"{hub} answered {_status(error)}{cache}; try again later"
     why = type(error.__cause__ or error).__name__
-    return f"{hub} cannot be reached ({why}), and {cache}; check the network, HF_ENDPOINT and proxies"
+    return f"{hub} cannot be reached ({why}){cache}; check the network, HF_ENDPOINT and proxies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.models.hub.address import PREFIX, HubAddress
+from pipeline.models.hub.address import PREFIX
 from pipeline.models.hub.client import api, told
 
 TAG = "pipeline-model-card"
@@ -41,7 +41,7 @@ def find_hub_models(query: str) -> list[HubModel]:
         UnreachableError: if the hub cannot be reached.
 
     """
-    with told(HubAddress("models")):
+    with told(None):
         found = api().list_models(search=query or None, filter=TAG, sort="downloads", limit=MOST, expand=_FIELDS)
         return [_listed(info) for info in found]
 

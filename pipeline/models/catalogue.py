@@ -38,10 +38,10 @@ def names() -> tuple[str, ...]:
 
 
 def find_model(ref: str | Path) -> Files:
-    """Find the files of a model: a packaged name, a folder with both files, the path of either file, or `hf:owner/name`.
+    """Find the files of a model: a packaged name, a folder with both files, the path of one, or `hf:owner/name`.
 
-    The other file of a `.json`, `.safetensors` or `.onnx` path has the same stem, or its usual name. The files of a model
-    on a hub are fetched into the cache of the hub's client.
+    The other file of a `.json`, `.safetensors` or `.onnx` path has the same stem, or its usual name. The files of a
+    model on a hub are fetched into the cache of the hub's client.
 
     Raises:
         ModelError: with the nearest name and the list, if there is no such model.

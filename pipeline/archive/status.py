@@ -166,7 +166,8 @@ def _groups_to_review(
     """Return the items that failed or were interrupted, and the outliers, by their kind of reason."""
     numbers = {(group.state, group.code): group.items for group in groups}
     examples = ledger.examples(_FAILED, (MASK_CHANGED,))
-    failed = [_reason(row.code, row.state, numbers.get((row.state, row.code), 1), row.reason) for row in examples]
+    seen_twice = [row for row in examples if (row.state, row.code) in numbers]  # others have ended since
+    failed = [_reason(row.code, row.state, numbers[row.state, row.code], row.reason) for row in seen_twice]
     unusual: dict[str, list[Outlier]] = {}
     for each in outliers:
         unusual.setdefault(each.code, []).append(each)

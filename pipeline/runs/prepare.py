@@ -284,11 +284,14 @@ def numerics_for(cards: Sequence[Card], views: tuple[View, ...], augmentation: T
     seen = [(card, view, view.input_size_of(card)) for card in own for view in views]
     each = [len(view.lattice) * count_flops(card.pspnet, size) if long else 0.0 for card, view, size in seen]
     numerics = choose_numerics(resources.device, resources.precision, resources.runtime, augmentation.cost * sum(each))
-    if numerics.precision == "int8":
-        for card, view, input_size in seen:
-            for size in augmentation.sizes(input_size):
-                int8_form(card, None if view.blocks else size)
+    for card, view, input_size in seen if numerics.precision == "int8" else ():
+        _check_int8(card, view, augmentation.sizes(input_size))
     return numerics
+
+
+def _check_int8(card: Card, view: View, sizes: Sequence[tuple[int, int]]) -> None:
+    for size in sizes:
+        int8_form(card, None if view.blocks else size)
 
 
 def _onnx_numerics(

@@ -72,7 +72,7 @@ def export_model(ref: str | Path, out: Path, *, overwrite: bool = False) -> Expo
                 f"{out}: not written, for ONNX Runtime computes something else than torch: probabilities differ by "
                 f"{difference:.1e}, and {MOST:.0e} is the most"
             )
-    return ExportedModel(card.name, str(out), OPSET, card.patch, difference, tuple(_notes(model)))
+    return ExportedModel(card.name, str(out), OPSET, card.patch, float(f"{difference:.2g}"), tuple(_notes(model)))
 
 
 class _Probabilities(nn.Module):

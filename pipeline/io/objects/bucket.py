@@ -250,8 +250,19 @@ def why(text: str) -> str:
         return (
             f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename that object"
         )
-    answer, status = _ANSWER.search(text), _STATUS.search(text)
-    code = answer[1] if answer else status[1].strip() if status else ""
-    said = f"{code}, {answer[2]}" if answer and answer[2] else code
-    way = next((way for words, way in _WAYS if any(word in (code or text) for word in words)), "" if code else _DOWN)
+    code, said = _answer_of(text)
+    way = _way_of(code or text) or ("" if code else _DOWN)
     return f"{way} (it says: {said})" if way and said else way or f"the store says {said}"
+
+
+def _answer_of(text: str) -> tuple[str, str]:
+    """The code of an answer, or its status, and the same with its message; empty if there was none."""
+    answer, status = _ANSWER.search(text), _STATUS.search(text)
+    if answer is None:
+        code = status[1].strip() if status else ""
+        return code, code
+    return answer[1], ", ".join(filter(None, answer.groups()))
+
+
+def _way_of(said: str) -> str:
+    return next((way for words, way in _WAYS if any(word in said for word in words)), "")

@@ -78,6 +78,8 @@ def test_a_mask_and_its_layers_have_the_bytes_of_those_on_a_disk(store, tall):
     assert (report.status, report.output) == ("done", f"{store.place}masks/out.tif")
     assert store.shown("masks") == on_disk(tall)
     assert not [key for key in store.all() if "partial" in key or "lock" in key]
+    put = [request.path for request in store.proxy.seen if request.method == "PUT" and "partial" not in request.path]
+    assert [path for path in put if "/masks/out" in path][-1].endswith("/masks/out.tif")
 
 
 def test_what_is_done_is_skipped_without_being_read(store, tall):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, IncompleteRead
 from pathlib import Path
@@ -261,7 +261,7 @@ def _login(login: str) -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
 
 
-def _version(headers: Mapping[str, str]) -> dict[str, Any]:
+def _version(headers: Message) -> dict[str, Any]:
     ranged = headers.get("Content-Range", "").rpartition("/")[2]
     size = ranged or headers.get("Content-Length", "")
     version: dict[str, Any] = {"bytes": int(size) if size.isdigit() else None}
@@ -269,7 +269,7 @@ def _version(headers: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in version.items() if value is not None}
 
 
-def _whole(headers: Mapping[str, str]) -> Version:
+def _whole(headers: Message) -> Version:
     said = _version(headers)
     return Version(said.get("bytes", 0), said.get("etag", ""), said.get("changed", ""))
 

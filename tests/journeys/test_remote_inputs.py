@@ -47,7 +47,7 @@ def bucket(here, store):
     return store
 
 
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_volume_at_an_address_has_the_mask_of_the_file(web, here, models, tmp_path, workers):
     job = Job(f"{web.address}/a.nii.gz", tmp_path / "out.nii.gz", str(models / "volume"))
     report = segment(job, Resources(workers=workers))

@@ -53,7 +53,7 @@ _WAYS = (
 _OF_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 """Where the account of a machine is asked for, if no credentials are set."""
 _NONE = "no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-_INVALID = re.compile(r'(?:Error parsing )?Path "([^"]*)"')
+_INVALID = re.compile(r'Path "([^"]*)"(?:: Encountered illegal| contained empty)')
 _DOWN = "the store does not answer; see that it runs and the network is up, and the same command continues"
 
 
@@ -247,9 +247,7 @@ def why(text: str) -> str:
     if any(address in text for address in _OF_MACHINES):
         return _NONE
     if invalid := _INVALID.search(text):
-        return (
-            f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename that object"
-        )
+        return f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename it"
     code, said = _answer_of(text)
     way = _way_of(code or text) or ("" if code else _DOWN)
     return f"{way} (it says: {said})" if way and said else way or f"the store says {said}"

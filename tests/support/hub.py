@@ -59,7 +59,7 @@ class Hub:
         return self.repositories.setdefault(name, Repository()).commit({**files, **more}, branch)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)
         self.status, self.code = status, code
@@ -77,7 +77,8 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(self._got)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self._answer(self._got)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -87,11 +88,12 @@ class _Answers(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         self.hub.asked.append(f"{self.command} {path}")
         try:
-            if self.hub.status is not None:
-                raise _Refused(self.hub.status, "Broken")
-            how(path)
-        except _Refused as refused:
+            (self._break if self.hub.status else how)(path)
+        except _RefusedError as refused:
             self._send(b"{}", refused.status, {"X-Error-Code": refused.code, "X-Error-Message": refused.code})
+
+    def _break(self, path: str) -> None:
+        raise _RefusedError(self.hub.status or 500, "Broken")
 
     def _send(self, data: bytes, status: int = 200, headers: Mapping[str, str] = {}) -> None:
         self.send_response(status)
@@ -107,13 +109,13 @@ class _Answers(BaseHTTPRequestHandler):
     def _repository(self, name: str) -> Repository:
         found = self.hub.repositories.get(name)
         if found is None or (found.private and not self.known):
-            raise _Refused(404 if self.known else 401, "RepoNotFound")
+            raise _RefusedError(404 if self.known else 401, "RepoNotFound")
         return found
 
     def _commit(self, repository: Repository, revision: str) -> str:
         found = repository.find(unquote(revision))
         if found is None:
-            raise _Refused(404, "RevisionNotFound")
+            raise _RefusedError(404, "RevisionNotFound")
         return found
 
     def _got(self, path: str) -> None:
@@ -128,7 +130,7 @@ class _Answers(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._resolve(self._repository(found[1]), found[2], unquote(found[3]))
         else:
-            raise _Refused(404, "NotHere")
+            raise _RefusedError(404, "NotHere")
 
     def _listed(self, query: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         words = query.get("search", [""])[0].lower().split()
@@ -142,16 +144,16 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _resolve(self, repository: Repository, revision: str, name: str) -> None:
         if repository.gated:
-            raise _Refused(403, "GatedRepo")
+            raise _RefusedError(403, "GatedRepo")
         commit = self._commit(repository, revision)
         data = repository.commits[commit].get(name)
         if data is None:
-            raise _Refused(404, "EntryNotFound")
+            raise _RefusedError(404, "EntryNotFound")
         self._send(data, headers={"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(data).hexdigest()}"'})
 
     def _posted(self, path: str, body: bytes) -> None:
         if not self.known:
-            raise _Refused(401, "Unauthorized")
+            raise _RefusedError(401, "Unauthorized")
         if path == "/api/repos/create":
             self._create(json.loads(body))
         elif path == "/api/validate-yaml":
@@ -164,7 +166,7 @@ class _Answers(BaseHTTPRequestHandler):
     def _create(self, asked: Mapping[str, Any]) -> None:
         name = f"{asked['organization']}/{asked['name']}"
         if name in self.hub.repositories or asked["organization"] == "others":
-            raise _Refused(409 if name in self.hub.repositories else 403, "Refused")
+            raise _RefusedError(409 if name in self.hub.repositories else 403, "Refused")
         self.hub.repositories[name] = Repository(private=asked.get("visibility") == "private")
         self._json({"url": f"{self.hub.address}/{name}"})
 
@@ -185,7 +187,7 @@ class _Answers(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in body.splitlines()]
         parent = next(line["value"] for line in lines if line["key"] == "header").get("parentCommit")
         if parent is not None and parent != repository.revisions.get("main", "0" * 40):
-            raise _Refused(412, "Moved")
+            raise _RefusedError(412, "Moved")
         changes = {
             line["value"]["path"]: base64.b64decode(line["value"]["content"]) if line["key"] == "file" else None
             for line in lines

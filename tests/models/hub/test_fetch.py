@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,10 +53,10 @@ def scene(tmp_path):
 @given(WORDS, WORDS, st.none() | st.text("abc019/._-@ \\\n", max_size=12))
 def test_an_address_is_a_repository_and_a_revision_and_never_leaves_the_cache(owner, name, revision):
     ref = f"hf:{owner}/{name}" + ("" if revision is None else f"@{revision}")
-    try:
+    address = None
+    with suppress(ModelError):
         address = parse_address(ref)
-    except ModelError as error:
-        assert "write hf:owner/name" in str(error)
+    if address is None:
         return
     assert str(address) == ref
     for part in (*address.repo.split("/"), *(address.revision or "").split("/")):
@@ -209,7 +209,7 @@ def test_a_hub_that_does_not_answer_is_told_from_a_wrong_request(hub, folders, m
 
     hub.put(NAME, folders[0])
     hub.status = 503
-    with pytest.raises(UnreachableError, match="answered 503 Service Unavailable.*try again later"):
+    with pytest.raises(UnreachableError, match=r"answered 503 Service Unavailable.*try again later"):
         find_model(REF)
     hub.status = None
     find_model(REF)

@@ -39,7 +39,8 @@ SESSION = Path(os.environ["SESSION"])
 GIVEN = json.loads(SESSION.read_text(encoding="utf-8"))
 FOLDER = SESSION.parent
 SCENE, MODEL = GIVEN["scene"], GIVEN["model"]
-seen: dict[str, object] = {}
+seen: dict[str, object] = {"exceptions": []}
+sys.excepthook = lambda *raised: seen["exceptions"].append("".join(traceback.format_exception(*raised)))
 
 
 def wait(until, seconds: float = 150.0) -> bool:
@@ -114,6 +115,7 @@ def window() -> None:
     seen["provider"] = provider.name()
     seen["algorithms"] = [one.id() for one in provider.algorithms()]
     open_toolbox(main)
+    processing.createAlgorithmDialog("pipeline:run", {}).close()  # before its list of models is there
     chosen = {"INPUT": layer.id(), "OUTPUT": GIVEN["output"], "LAYERS": GIVEN.get("layers", [])}
     form = processing.createAlgorithmDialog("pipeline:run", chosen)
     form.show()

@@ -131,6 +131,7 @@ def seen(qgis, photo, model, folder):
     assert (session / "seen.json").is_file(), printed
     found = json.loads((session / "seen.json").read_text(encoding="utf-8"))
     assert [value for name, value in found.items() if "traceback" in name] == [], printed
+    assert found["exceptions"] == []
     return {**found, "folder": session}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from processing.gui.wrappers import WidgetWrapper
+from qgis.PyQt import sip
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from .background import Background
@@ -47,6 +48,9 @@ class ModelWidget(WidgetWrapper):
         self._asking.start([str(command), *command_line("models", {"json": True})])
 
     def _fill(self, ended: Ended) -> None:
+        """Add the models, unless the form was closed meanwhile."""
+        if sip.isdeleted(self._box):
+            return
         shown = self._box.currentText()
         for model in scene_models(document(ended.out)):
             self._box.addItem(model.label, model.name)

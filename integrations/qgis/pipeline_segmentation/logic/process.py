@@ -66,31 +66,26 @@ def follow(
     out: list[str] = []
     err: list[str] = []
     readers = [_reader(process.stdout, out.append), _reader(process.stderr, lines.put)]
-
-    def tell(line: str) -> None:
-        err.append(line)
-        on_line(line)
-
     stopping = _Stopping(process, patience)
     while any(reader.is_alive() for reader in readers) or not lines.empty():
-        _pass_on(lines, tell)
+        _pass_on(lines, err, on_line)
         if should_stop():
             stopping.ask()
     return Ended(process.wait(), "".join(out), "".join(err), stopping.asked)
 
 
 def _start(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    flags: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows alone
+    flags: int = subprocess.CREATE_NO_WINDOW if WINDOWS else 0  # type: ignore[attr-defined,unused-ignore]
     try:
         return subprocess.Popen(
             list(words),
             env=dict(environment),
-            encoding="utf-8",
-            errors="replace",
-            creationflags=flags,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            creationflags=flags,
         )
     except OSError as error:
         raise CommandError(f"{words[0]} cannot be started: {error.strerror or error}") from None
@@ -107,9 +102,11 @@ def _reader(stream: IO[str] | None, take: Callable[[str], object]) -> threading.
     return thread
 
 
-def _pass_on(lines: Queue[str], take: Callable[[str], object]) -> None:
+def _pass_on(lines: Queue[str], err: list[str], on_line: Callable[[str], object]) -> None:
+    """Keep the next line, and show it."""
     with suppress(Empty):
-        take(lines.get(timeout=_POLL))
+        err.append(lines.get(timeout=_POLL))
+        on_line(err[-1])
 
 
 class _Stopping:

@@ -23,7 +23,7 @@ Table = Annotated[
 Ledger = Annotated[
     str | None,
     typer.Argument(
-        help="The ledger, or the folder of masks that holds it, or the address of its database. "
+        help="The ledger, or the folder or prefix of masks that it belongs to, or the address of its database. "
         "Default: PIPELINE_LEDGER, or the current folder."
     ),
 ]

@@ -298,13 +298,18 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
     damage = storage.damage(prepared.output)
     if differing := difference_from(prepared, prepared.output, but=(FAILED_AT,)):
         how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
-        back = way_back(storage.provenance(prepared.output) or {}, prepared.job.models)
-        keep = f"give its model{back} to keep it, " if back else ""
         raise OutputError(
-            f"{prepared.output}: already exists, {how}; {keep}use --overwrite to replace it, or give another --output"
+            f"{prepared.output}: already exists, {how}; {_keep(prepared)}use --overwrite to replace it, or give another "
+            "--output"
         )
     layers = [layer.beside(prepared.output) for layer in prepared.layers]
     return not damage and all(storage.has(path) and not storage.damage(path) for path in layers)
+
+
+def _keep(prepared: PreparedJob) -> str:
+    """Return how to go on with an output of another commit of the same model on a hub; else nothing."""
+    back = way_back(prepared.storage.provenance(prepared.output) or {}, prepared.job.models)
+    return f"give its model{back} to keep it, " if back else ""
 
 
 def _tell_damage(prepared: PreparedJob, run: RunContext) -> None:

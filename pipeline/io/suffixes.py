@@ -57,6 +57,21 @@ def names_folder(name: str | Path) -> bool:
     return path.is_dir() or not (path.is_file() or (suffix_of(name) and not str(name).endswith("/")))
 
 
+def names_store(name: str | Path | ObjectPath) -> bool:
+    """Return whether a name is that of a Zarr store."""
+    return suffix_of(name) in STORES
+
+
+def has_suffix(name: str | Path | ObjectPath) -> bool:
+    """Return whether a name says the format."""
+    return suffix_of(name) != ""
+
+
+def is_read_by_gdal(name: str | Path | ObjectPath) -> bool:
+    """Return whether a name is that of a raster that is an input only if it is named."""
+    return suffix_of(name) in READ_BY_GDAL
+
+
 def is_store(path: Path) -> bool:
     """Return whether a folder is a Zarr store: by its suffix, or by the metadata of version 3 in it."""
     return path.is_dir() and (path.suffix in STORES or (path / "zarr.json").exists())

@@ -13,8 +13,8 @@ from pathlib import Path, PurePath
 from pipeline.errors import RequestError, counted
 from pipeline.files.object_path import ObjectPath, is_object
 from pipeline.files.walk import expand_pattern, walk
-from pipeline.io.formats import FORMATS, Input, is_input, is_named_only, look
-from pipeline.io.suffixes import STORES, is_store, stem_of, suffix_of
+from pipeline.io.formats import Input, is_input, is_named_only, look
+from pipeline.io.suffixes import STORES, is_store, stem_of
 from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, is_part
 from pipeline.jobs.layers import LAYERS
@@ -111,12 +111,6 @@ def root_of(name: str) -> ObjectPath:
 def is_ours(name: str) -> bool:
     """Return whether a name is that of one of our masks, or of a layer."""
     return _OURS.search(stem_of(name)) is not None
-
-
-def takes(name: str) -> bool:
-    """Return whether a folder stands for files of this name, wherever they are."""
-    suffix = suffix_of(name)
-    return suffix == _ZIP or any(suffix in (*each.suffixes, *each.read_only, *each.unsure) for each in FORMATS)
 
 
 def _fixed(pattern: str) -> Path:

@@ -18,7 +18,7 @@ from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output
 from pipeline.io.address import as_utf8, is_path, output_folder, redact_url, with_paths
 from pipeline.io.formats import Input, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
-from pipeline.io.suffixes import SIDECARS, STORES, VECTORS, is_store, names_folder, stem_of, suffix_of
+from pipeline.io.suffixes import SIDECARS, VECTORS, is_store, names_folder, names_store, stem_of, suffix_of
 from pipeline.io.tables import read_rows
 from pipeline.jobs.bids import find_images, find_phase_images, mask_path, owner_of
 from pipeline.jobs.folders import Found, find_by_pattern, find_in_folder, root_of
@@ -364,7 +364,7 @@ def _items(name: str, tell: Tell) -> Sequence[str | Input]:
 
 def _is_plural(name: str) -> bool:
     """Whether a name of an object can only stand for others."""
-    return glob.has_magic(name) or (name.endswith("/") and suffix_of(name) not in STORES)
+    return glob.has_magic(name) or (name.endswith("/") and not names_store(name))
 
 
 def _items_in_store(name: str, tell: Tell) -> Sequence[str | Input]:

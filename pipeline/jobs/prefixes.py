@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from pipeline.files.object_path import ObjectPath
+from pipeline.io.formats import is_found_by_name
 from pipeline.io.objects import below, has_credentials, head
 from pipeline.io.remote_files import RemoteFile
-from pipeline.io.suffixes import READ_BY_GDAL, STORES, suffix_of
-from pipeline.io.volume.nifti_pairs import HEADERS, VOXELS, halves
+from pipeline.io.suffixes import STORES, has_suffix, is_read_by_gdal, names_store
+from pipeline.io.volume.nifti_pairs import header_name, is_lone_header
 from pipeline.jobs.bids import is_part
-from pipeline.jobs.folders import Found, are_labels, asks_for_labels, is_ours, root_of, takes
+from pipeline.jobs.folders import Found, are_labels, asks_for_labels, is_ours, root_of
 
 _UNFINISHED = ".partial"
 
@@ -27,11 +28,11 @@ def stands_for_objects(name: str) -> bool:
     place = ObjectPath.parse(name)
     if glob.has_magic(name):
         return head(place) is None
-    if suffix_of(name) in STORES:
+    if names_store(name):
         return False
     if name.endswith("/") or not place.key:
         return True
-    if suffix_of(name) or not has_credentials(place.scheme):
+    if has_suffix(name) or not has_credentials(place.scheme):
         return False
     return head(place) is None and bool(below(place))
 
@@ -40,9 +41,9 @@ def find_by_prefix(name: str) -> Found:
     """Find the inputs below a prefix, except hidden ones and those inside of stores and unfinished runs."""
     prefix = ObjectPath.parse(name)
     shown = [place for place in _shown(prefix) if not is_ours(place.name)]
-    inputs = [place for place in shown if takes(place.name) and _is_volume_or_raster(place)]
+    inputs = [place for place in shown if is_found_by_name(place.name) and not is_lone_header(RemoteFile(f"{place}"))]
     known = set(inputs)
-    others = [place for place in shown if _is_other(place, known)]
+    others = [place for place in shown if is_read_by_gdal(place) and not _has_header(place, known)]
     return _sorted_out(inputs, prefix, [PurePosixPath(place.key) for place in others])
 
 
@@ -51,7 +52,8 @@ def find_by_names(pattern: str) -> Found:
     root, parts = root_of(pattern), ObjectPath.parse(pattern).key.split("/")
     known = _shown(root, hidden=any(part.startswith(".") for part in parts))
     taken = [place for place in known if _matches(place.key.split("/"), parts) and _is_taken(place)]
-    taken = list(_without_pair_images(taken))
+    both = set(taken)
+    taken = [place for place in taken if not _has_header(place, both)]
     if asks_for_labels(pattern):
         return Found(tuple(map(str, taken)))
     return _sorted_out(taken, root, [])
@@ -87,7 +89,7 @@ def _unit(key: str, start: int) -> str:
     if not any(f"{suffix}/" in key.lower() for suffix in STORES):
         return key
     parts = key[start:].split("/")
-    inside = next((at for at, part in enumerate(parts) if suffix_of(part) in STORES), len(parts) - 1)
+    inside = next((at for at, part in enumerate(parts) if names_store(part)), len(parts) - 1)
     return key[:start] + "/".join(parts[: inside + 1])
 
 
@@ -95,24 +97,10 @@ def _is_closed(part: str, *, hidden: bool) -> bool:
     return (part.startswith(".") and not hidden) or part.endswith(_UNFINISHED)
 
 
-def _is_volume_or_raster(place: ObjectPath) -> bool:
-    """Whether an object is an input: a header is one only of a NIfTI pair, which its first bytes say."""
-    return suffix_of(place) not in HEADERS or halves(RemoteFile(f"{place}")) is not None
-
-
-def _is_other(place: ObjectPath, inputs: set[ObjectPath]) -> bool:
-    suffix = suffix_of(place)
-    return suffix in READ_BY_GDAL and not (suffix in VOXELS and _header_of(place) in inputs)
-
-
-def _header_of(voxels: ObjectPath) -> ObjectPath:
-    stem = next(voxels.name[: -len(suffix)] for suffix in VOXELS[::-1] if voxels.name.lower().endswith(suffix))
-    return voxels.with_name(stem + HEADERS[0])
-
-
-def _without_pair_images(found: Sequence[ObjectPath]) -> Iterable[ObjectPath]:
-    known = set(found)
-    return (place for place in found if suffix_of(place) not in VOXELS or _header_of(place) not in known)
+def _has_header(place: ObjectPath, found: set[ObjectPath]) -> bool:
+    """Whether an object is the voxels of a pair whose header was found too."""
+    header = header_name(place.name)
+    return header is not None and place.with_name(header) in found
 
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "Kind",
     "MaskFormat",
     "OpenOptions",
+    "is_found_by_name",
     "is_input",
     "is_named_only",
     "look",
@@ -66,6 +67,12 @@ def is_input(path: Path) -> bool:
         suffix in (*each.suffixes, *each.read_only) or (suffix in each.unsure and each.matches(str(path)))
         for each in FORMATS
     )
+
+
+def is_found_by_name(name: str) -> bool:
+    """Return whether a prefix stands for objects of this name, without a look at them."""
+    suffix = suffix_of(name)
+    return suffix == ".zip" or any(suffix in (*each.suffixes, *each.read_only, *each.unsure) for each in FORMATS)
 
 
 def is_named_only(path: Path) -> bool:

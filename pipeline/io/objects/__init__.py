@@ -6,7 +6,7 @@ The only package that imports obstore. May import `pipeline.files` and `pipeline
 from pipeline.io.objects.bucket import Bucket, Entry, Taken, bucket_of
 from pipeline.io.objects.lock import ObjectLock, check_lock, is_locked, lock_of
 from pipeline.io.objects.mirror import Mirror
-from pipeline.io.objects.reading import ObjectRanges, below, head, told_of, version_below, version_of, web_store
+from pipeline.io.objects.reading import ObjectRanges, below, head, reading, version_below, version_of, web_store
 from pipeline.io.objects.settings import has_credentials
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "head",
     "is_locked",
     "lock_of",
-    "told_of",
+    "reading",
     "version_below",
     "version_of",
     "web_store",

@@ -187,7 +187,7 @@ class Bucket:
             raise self._error(error, key, done) from None
 
     def _error(self, error: Exception, key: str, done: str) -> OutputError:
-        return OutputError(f"{self._root}{key}: cannot be {done}: {why(str(error))}")
+        return OutputError(f"{self._root}{key}: cannot be {done}: {_why(str(error))}")
 
 
 def _again(call: Callable[[], Result]) -> Result:
@@ -200,6 +200,15 @@ def _again(call: Callable[[], Result]) -> Result:
                 raise
             sleep(pause)
     return call()
+
+
+@contextmanager
+def told_of(place: str) -> Iterator[None]:
+    """Raise OutputError, with a way out, where the library raises an error of its own."""
+    try:
+        yield
+    except (BaseError, PermissionError) as error:
+        raise OutputError(f"{place}: cannot be read: {_why(str(error))}") from None
 
 
 def bucket_of(place: ObjectPath) -> Bucket:
@@ -227,7 +236,7 @@ def _open(scheme: str, name: str) -> Any:  # noqa: ANN401  (one of the stores of
             return S3Store(name, config=config, **how)
         return (GCSStore if scheme == "gs" else AzureStore)(name, config=config, **how)
     except (BaseError, ValueError) as error:
-        raise OutputError(f"{scheme}://{name}: cannot be opened: {why(str(error))}") from None
+        raise OutputError(f"{scheme}://{name}: cannot be opened: {_why(str(error))}") from None
 
 
 def _entry(meta: Mapping[str, Any]) -> Entry:
@@ -242,8 +251,8 @@ def _tag(result: Mapping[str, Any]) -> str:
     return str(result["e_tag"] or "")
 
 
-def why(text: str) -> str:
-    """Return what is wrong, by what a store or the library says: no more is shown, as it may hold credentials."""
+def _why(text: str) -> str:
+    """What is wrong, by what the store or the library says: no more of it is shown, as it may hold credentials."""
     if any(address in text for address in _OF_MACHINES):
         return _NONE
     if invalid := _INVALID.search(text):

@@ -9,12 +9,11 @@ from email.utils import format_datetime
 from hashlib import sha256
 from typing import Any
 
-from obstore.exceptions import BaseError
 from obstore.store import HTTPStore
 
 from pipeline.errors import UNREACHABLE, OutputError, RemoteError
 from pipeline.files.object_path import ObjectPath
-from pipeline.io.objects.bucket import Entry, Taken, bucket_of, why
+from pipeline.io.objects.bucket import Entry, Taken, bucket_of, told_of
 from pipeline.io.ranges import Version, changed
 
 
@@ -69,12 +68,10 @@ def web_store(origin: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401  
 
 
 @contextmanager
-def told_of(place: str) -> Iterator[None]:
+def reading(place: str) -> Iterator[None]:
     """Raise RemoteError, with a way out, where the library raises an error of its own."""
-    try:
+    with _told(), told_of(place):
         yield
-    except (BaseError, PermissionError) as error:
-        raise RemoteError(f"{place}: cannot be read: {why(str(error))}", UNREACHABLE) from None
 
 
 @contextmanager

@@ -28,6 +28,21 @@ def halves(path: File) -> tuple[File, File] | None:
     return header, voxels or path.with_name(stem + VOXELS[0])
 
 
+def is_lone_header(file: File) -> bool:
+    """Return whether a file has the suffix of a header, but is none of NIfTI."""
+    return file.name.lower().endswith(HEADERS) and halves(file) is None
+
+
+def header_name(name: str) -> str | None:
+    """Return the name of the header that would belong to the voxels of this name; None if it names no voxels.
+
+    >>> header_name("a.img.gz"), header_name("a.nii")
+    ('a.hdr', None)
+    """
+    suffix = next((suffix for suffix in VOXELS[::-1] if name.lower().endswith(suffix)), None)
+    return None if suffix is None else name[: -len(suffix)] + HEADERS[0]
+
+
 def parts(path: File) -> tuple[File, ...]:
     """Return the files that are read for `path`: both halves of a pair, else itself."""
     return halves(path) or (path,)

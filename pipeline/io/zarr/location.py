@@ -14,15 +14,19 @@ from zarr.storage import ObjectStore
 
 from pipeline.errors import RemoteError
 from pipeline.files.object_path import ObjectPath, is_object
-from pipeline.io.address import is_remote, redact_url
+from pipeline.io.address import redact_url
 from pipeline.io.remote_files import RemoteFile, need_objects, plain_address
 
 _METADATA = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
 
 
+def _is_served(address: str) -> bool:
+    return "://" in plain_address(address)
+
+
 def open_node(address: str) -> Any:  # noqa: ANN401  (an array or a group)
     """Open the array or group at a path or an address."""
-    if not is_remote(address):
+    if not _is_served(address):
         return zarr.open(address, mode="r")
     store, path = _store(address)
     return zarr.open(store, path=path, mode="r")
@@ -31,7 +35,7 @@ def open_node(address: str) -> Any:  # noqa: ANN401  (an array or a group)
 def group_above(address: str) -> zarr.Group | None:
     """Return the group that a node is in; None without one."""
     try:
-        if not is_remote(address):
+        if not _is_served(address):
             return zarr.open_group(Path(address).absolute().parent, mode="r")
         store, path = _store(address)
         return zarr.open_group(store, path=path.rpartition("/")[0], mode="r")
@@ -41,15 +45,15 @@ def group_above(address: str) -> zarr.Group | None:
 
 def telling(address: str) -> AbstractContextManager[None]:
     """Return what raises RemoteError where a server does not answer or refuses; nothing for a folder."""
-    return _telling(address) if is_remote(address) else nullcontext()
+    return _telling(address) if _is_served(address) else nullcontext()
 
 
 @contextmanager
 def _telling(address: str) -> Iterator[None]:
     need_objects(redact_url(address))
-    from pipeline.io.objects import told_of
+    from pipeline.io.objects import reading
 
-    with told_of(redact_url(address)):
+    with reading(redact_url(address)):
         yield
 
 

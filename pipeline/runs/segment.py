@@ -299,8 +299,8 @@ def _is_done(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> boo
     if differing := difference_from(prepared, prepared.output, but=(FAILED_AT,)):
         how = f"but cannot be read: it is damaged, or no mask ({damage})" if damage else f"made with {differing}"
         raise OutputError(
-            f"{prepared.output}: already exists, {how}; {_keep(prepared)}use --overwrite to replace it, or give another "
-            "--output"
+            f"{prepared.output}: already exists, {how}; {_keep(prepared)}use --overwrite to replace it, or give "
+            "another --output"
         )
     layers = [layer.beside(prepared.output) for layer in prepared.layers]
     return not damage and all(storage.has(path) and not storage.damage(path) for path in layers)

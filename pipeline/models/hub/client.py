@@ -124,7 +124,7 @@ def told(address: HubAddress | None, name: str = "") -> Iterator[None]:
 def is_passing(error: Exception) -> bool:
     """Return whether an error of the client may pass: the hub cannot be reached, or is busy."""
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code >= 500 or error.response.status_code == _BUSY
+        return bool(error.response.status_code >= 500 or error.response.status_code == _BUSY)
     return isinstance(error, (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError))
 
 

@@ -28,7 +28,9 @@ SPECS = {
     "resnet18": PSPNetSpec("resnet18", 2, 3, ppm_channels=4, head_channels=8, truncated=True),
     "smp": PSPNetSpec("resnet18", 2, 3, head="smp", ppm_channels=4, head_channels=8, truncated=True),
     "efficientnet_lite0": PSPNetSpec("efficientnet_lite0", 2, 3, ppm_channels=4, head_channels=8, truncated=True),
-    "mobilenet_v2": PSPNetSpec("mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True),
+    "mobilenet_v2": PSPNetSpec(
+        "mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True, truncated=True
+    ),
 }
 
 

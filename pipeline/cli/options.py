@@ -14,7 +14,7 @@ import typer
 
 from pipeline.cli.app import errors
 from pipeline.cli.completion import completer_of
-from pipeline.decoding import Key, keys_of
+from pipeline.decoding import Key, Meaning, keys_of
 from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath, as_output
 
@@ -31,17 +31,28 @@ class ProgressForm(StrEnum):
     JSON = "json"
 
 
-ProgressAs = Annotated[
-    ProgressForm,
-    typer.Option("--progress", help="Progress and messages on stderr: text, or json, a line for each, for programs."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+@dataclass(frozen=True)
+class Following:
+    """How a run is followed."""
+
+    quiet: Annotated[bool, Meaning("Show no progress bar.", short="-q")] = False
+    progress: Annotated[
+        ProgressForm, Meaning("Progress and messages on stderr: text, or json, a line for each, for programs.")
+    ] = ProgressForm.TEXT
+
+    @property
+    def as_json(self) -> bool:
+        """Whether it is followed by a program."""
+        return self.progress is ProgressForm.JSON
 
 
 class Panel:
-    """A title in the help over the options of a dataclass, and the fields that are options; none: all of them."""
+    """A title in the help over the options of a dataclass, and the fields that are options; none: all of them.
 
-    def __init__(self, title: str, *names: str) -> None:
+    Without a title, they are among the options of the verb itself.
+    """
+
+    def __init__(self, title: str | None, *names: str) -> None:
         self.title, self.names = title, names
 
 

@@ -11,7 +11,7 @@ import typer
 
 from pipeline.archive.place import PLACE, Opened, Place
 from pipeline.cli.app import SOME_FAILED, print_error
-from pipeline.cli.options import HOW, WHAT, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
+from pipeline.cli.options import HOW, WHAT, AsJson, Following, Panel, verb
 from pipeline.decoding import Meaning
 from pipeline.errors import InputError, RequestError
 from pipeline.files.visible import visible
@@ -60,14 +60,13 @@ def run(
     resources: Annotated[Resources, Panel(HOW)],
     archives: Annotated[ArchiveOptions, Panel("Archives: several inputs, with a ledger of what is done")],
     display: Annotated[DisplayOptions, Panel("What is shown")],
+    following: Annotated[Following, Panel(None)],
     config: Config = None,
     prefect: Annotated[
         bool | None,
         typer.Option("--prefect/--no-prefect", help="Run as a Prefect flow. Default: if a server is configured."),
     ] = None,
     as_json: AsJson = False,
-    quiet: Quiet = False,
-    progress: ProgressAs = ProgressForm.TEXT,
 ) -> None:
     """Segment scenes and volumes into masks with exactly their geometry.
 
@@ -95,9 +94,8 @@ def run(
     if prefect or (prefect is None and not hash_names and configured_server() is not None):
         reports = _run_as_flow(jobs, resources, ledger, archives, report=display.report)
     else:
-        told = progress is ProgressForm.JSON
-        how = {"stop_on_signals": True, "hash_names": hash_names, "as_json": told}
-        screen = Screen(quiet=quiet or (as_json and not told), **how)
+        quiet = following.quiet or (as_json and not following.as_json)
+        screen = Screen(quiet=quiet, stop_on_signals=True, hash_names=hash_names, as_json=following.as_json)
         with screen, open_archive(ledger, verify=archives.verify, wait=archives.wait) as archive:
             reports = segment_all(jobs, RunContext(resources, screen), archive)
     print_reports(list(map(without_names, reports)) if hash_names else reports, as_json=as_json)

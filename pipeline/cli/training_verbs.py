@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import SOME_FAILED
-from pipeline.cli.options import HOW, AsJson, Panel, ProgressAs, ProgressForm, Quiet, verb
+from pipeline.cli.options import HOW, AsJson, Following, Panel, verb
 from pipeline.decoding import given
 from pipeline.errors import RequestError, size_text
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
@@ -90,9 +90,8 @@ def evaluate(
     kept: Annotated[EvaluationOutputs, Panel("What is written")],
     request: Annotated[Request, Panel("How inputs are segmented", *SEGMENTING)],
     resources: Annotated[Resources, Panel(HOW, "device", "precision", "runtime")],
+    following: Annotated[Following, Panel(None)],
     as_json: AsJson = False,
-    quiet: Quiet = False,
-    progress: ProgressAs = ProgressForm.TEXT,
 ) -> None:
     """Compare masks, or what a model predicts for inputs, with their truth."""
     from pipeline.cli.screen import Screen
@@ -103,8 +102,8 @@ def evaluate(
 
     check_options(request)
     asked = replace(asked, how=given(request), predictions=(*(masks or ()), *asked.predictions))
-    told = progress is ProgressForm.JSON
-    with Screen(quiet=quiet or (as_json and not told), stop_on_signals=True, as_json=told) as screen:
+    quiet = following.quiet or (as_json and not following.as_json)
+    with Screen(quiet=quiet, stop_on_signals=True, as_json=following.as_json) as screen:
         found = run_evaluation(asked, measures, RunContext(resources, screen), kept)
     print_evaluation(found.evaluation, found.failed, as_json=as_json)
     if found.failed:

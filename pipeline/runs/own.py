@@ -36,6 +36,10 @@ class OwnNetwork:
     version: str | None
     """A word that changes whenever its scores do; None: it has none, so that its runs are not resumed."""
 
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Whether it computes patches of a height and width: of any."""
+        return True
+
 
 class CheckedPredictor:
     """A predictor whose scores are held against what it says of itself."""

@@ -75,7 +75,7 @@ def completed(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("pipeline", "exp"), ["export"]),
+        (("pipeline", "exp"), ["export", "export-model"]),
         (("pipeline", "do"), ["doctor"]),
         (("pipeline", "run", "--work"), ["--workers"]),
         (("pipeline", "run", "--precision", "b"), ["bfloat16"]),

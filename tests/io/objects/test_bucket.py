@@ -91,7 +91,7 @@ def test_what_is_wrong_is_told_with_the_place_and_a_way_out(store, impatient, fa
 def test_missing_credentials_are_told():
     """Without any, the library asks the machine for its account, and whatever answers there."""
     asked = "Error performing PUT http://169.254.169.254/latest/api/token - Server returned non-2xx status code: 403"
-    assert room._why(asked).startswith("no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID")
+    assert room.why(asked).startswith("no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID")
 
 
 def test_a_server_that_is_down_is_told(store, impatient, monkeypatch):

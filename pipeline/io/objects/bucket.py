@@ -49,7 +49,7 @@ _WAYS = (
     (("PermanentRedirect", "301", "AuthorizationHeaderMalformed"), "the bucket is in another region; set AWS_REGION"),
     (("SlowDown", "503", "429", "TooManyRequests"), "the store is overloaded; run the same command again to continue"),
 )
-"""Words of an answer or of the library, and what they mean with the way out; the first that occurs counts."""
+"""Words in the code or status of an answer, and what they mean with the way out; the first that occurs counts."""
 _OF_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 """Where the account of a machine is asked for, if no credentials are set."""
 _NONE = "no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -258,7 +258,7 @@ def _why(text: str) -> str:
     if invalid := _INVALID.search(text):
         return f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename it"
     code, said = _answer_of(text)
-    way = _way_of(code or text) or ("" if code else _DOWN)
+    way = _way_of(code) if code else _DOWN
     return f"{way} (it says: {said})" if way and said else way or f"the store says {said}"
 
 
@@ -271,5 +271,5 @@ def _answer_of(text: str) -> tuple[str, str]:
     return answer[1], ", ".join(filter(None, answer.groups()))
 
 
-def _way_of(said: str) -> str:
-    return next((way for words, way in _WAYS if any(word in said for word in words)), "")
+def _way_of(code: str) -> str:
+    return next((way for words, way in _WAYS if any(word in code for word in words)), "")

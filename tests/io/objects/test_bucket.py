@@ -88,6 +88,13 @@ def test_what_is_wrong_is_told_with_the_place_and_a_way_out(store, impatient, fa
         assert "\n" not in str(error.value)
 
 
+def test_numbers_in_names_and_ports_are_no_status():
+    down = (
+        "Generic S3 error: Error performing PUT http://127.0.0.1:40343/b-503/401.tif in 2s - HTTP error: error sending"
+    )
+    assert room._why(down).startswith("the store does not answer")
+
+
 def test_missing_credentials_are_told():
     """Without any, the library asks the machine for its account, and whatever answers there."""
     asked = "Error performing PUT http://169.254.169.254/latest/api/token - Server returned non-2xx status code: 403"

@@ -98,7 +98,7 @@ def test_numbers_in_names_and_ports_are_no_status():
 def test_missing_credentials_are_told():
     """Without any, the library asks the machine for its account, and whatever answers there."""
     asked = "Error performing PUT http://169.254.169.254/latest/api/token - Server returned non-2xx status code: 403"
-    assert room.why(asked).startswith("no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID")
+    assert room._why(asked).startswith("no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID")
 
 
 def test_a_server_that_is_down_is_told(store, impatient, monkeypatch):

@@ -41,8 +41,7 @@ def written(paths: Iterable[OutputPath], folder: Path | None) -> tuple[Written, 
 
 
 def _written(paths: Iterable[Path], folder: Path | None) -> tuple[Written, ...]:
-    items = map(look, paths)
-    files = [file for item in items for file in item.format.files(item) if isinstance(file, Path)]
+    files = (file for path in paths for file in look(path).paths)
     found = ((path, _stamp(path), content_of(path)) for path in files)
     return tuple(Written(relative_to(path, folder), stamp, sha) for path, stamp, sha in found if stamp and sha)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,13 +179,9 @@ def stamp_of(path: str | Path | Input) -> str | None:
             return _joined(stamp_of(part) for _, part in item.parts)
         if item.format.digest is not None:
             return item.format.digest(item)
-        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(_stat, item.format.files(item)))
+        return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, item.paths))
     except (OSError, RequestError):
         return None
-
-
-def _stat(file: File) -> os.stat_result:
-    return Path(str(file)).stat()
 
 
 def content_of(path: str | Path | Input) -> str | None:
@@ -200,7 +195,7 @@ def content_of(path: str | Path | Input) -> str | None:
         return stamp_of(item)
     try:
         if not item.path.is_dir():
-            return " ".join(sha256_of(Path(str(file))) for file in item.format.files(item))
+            return " ".join(map(sha256_of, item.paths))
         return _sha256_of_folder(item.path)
     except (OSError, RequestError):
         return None

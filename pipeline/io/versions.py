@@ -102,7 +102,7 @@ def _state(item: Input) -> FileState | None:
 def _files(item: Input) -> Iterator[Path]:
     """All files that are read, as far as the format can tell; hidden ones are of other programs."""
     with suppress(PipelineError):
-        yield from (file for file in item.format.files(item) if isinstance(file, Path) and not file.is_dir())
+        yield from (file for file in item.paths if not file.is_dir())
         also = item.format.also_read(item)
         yield from (file for file in also if not file.name.startswith(".") and not file.name.endswith(".aux.xml"))
 

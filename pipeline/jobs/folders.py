@@ -140,7 +140,7 @@ def are_labels(path: PurePath, root: PurePath) -> bool:
     if not _MAYBE_LABELS.search(str(path)):
         return False
     above = path.parent.relative_to(root).parts if path.parent.is_relative_to(root) else ()
-    named = _LABELS.search(stem_of(path.name)) or _SEGMENTS.search(path.name)
+    named = _LABELS.search(stem_of(path if isinstance(path, Path) else path.name)) or _SEGMENTS.search(path.name)
     return bool(named) or any(_LABEL_FOLDERS.fullmatch(part) for part in above)
 
 

@@ -72,7 +72,7 @@ def bucket(volumes, store, monkeypatch):
 def fill(bucket, volumes, name, to=None):
     """Put the files that a name stands for; return its address."""
     path = volumes / name
-    beside = [path, *path.parent.glob(f"{path.stem}.*"), *path.rglob("*")]
+    beside = [path] if to else [path, *path.parent.glob(f"{path.stem}.*"), *path.rglob("*")]
     for file in {each for each in beside if each.is_file()}:
         bucket.put(f"in/{to or file.relative_to(volumes)}", file.read_bytes())
     return f"{bucket.place}in/{to or name}"

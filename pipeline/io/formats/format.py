@@ -58,6 +58,11 @@ class Input:
         return RemoteFile(self.text) if self.remote else self.path
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files here whose bytes are those of the input; none at an address."""
+        return tuple(file for file in self.format.files(self) if isinstance(file, Path))
+
+    @property
     def is_path(self) -> bool:
         """Whether it is one file or folder here."""
         return self.format.checked and not self.remote

@@ -24,7 +24,8 @@ from pipeline.models.hub.address import HubAddress
 
 _PATIENCE = 10
 """Seconds that the hub has to answer."""
-_BUSY, _MOVED = 429, (409, 412)
+_BUSY, _BROKEN, _MOVED = 429, 500, (409, 412)
+"""Statuses of answers: come again; from here on, the hub is at fault; another commit is there."""
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """Ends of names of what `pipeline import-weights` may read."""
 
@@ -124,7 +125,8 @@ def told(address: HubAddress | None, name: str = "") -> Iterator[None]:
 def is_passing(error: Exception) -> bool:
     """Return whether an error of the client may pass: the hub cannot be reached, or is busy."""
     if isinstance(error, HfHubHTTPError):
-        return bool(error.response.status_code >= 500 or error.response.status_code == _BUSY)
+        status = int(error.response.status_code)
+        return status >= _BROKEN or status == _BUSY
     return isinstance(error, (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError))
 
 

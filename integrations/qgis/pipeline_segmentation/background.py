@@ -24,7 +24,7 @@ class Background(QObject):
         self._process.setProcessEnvironment(_environment())
         self._process.readyReadStandardOutput.connect(self._read)
         self._process.readyReadStandardError.connect(self._read)
-        self._process.finished.connect(lambda code, status: self._finish(code))
+        self._process.finished.connect(self._finish)
         self._process.errorOccurred.connect(self._fail)
 
     @property
@@ -50,7 +50,7 @@ class Background(QObject):
         if self._on_output is not None and out + err:
             self._on_output(out + err)
 
-    def _finish(self, code: int) -> None:
+    def _finish(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         self._on_end(Ended(code, self._out, self._err, self._stopped))
 

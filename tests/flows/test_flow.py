@@ -20,7 +20,7 @@ from flows.item import Bounds
 from flows.learn import learn_flow
 from flows.segment import archive_flow
 from flows.watch import watch_flow
-from pipeline.errors import InputError, ModelError, PipelineError, RequestError
+from pipeline.errors import InputError, ModelError, PipelineError, RequestError, UnreachableError
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.store import load_card
 from pipeline.runs import cluster
@@ -93,8 +93,9 @@ def test_one_bad_item_fails_the_flow_and_not_the_others(server, job, tmp_path, s
         ([OSError("busy"), OSError("busy")], 3, "done"),
         ([OSError("busy")] * 3, 3, "failed"),
         ([InputError("wrong")], 1, "failed"),
+        ([UnreachableError("a hub")], 2, "done"),
     ],
-    ids=["passes", "does not pass", "wrong request"],
+    ids=["passes", "does not pass", "wrong request", "hub away"],
 )
 def test_what_may_pass_is_tried_again(server, job, monkeypatch, soon, errors, calls, status):
     made = failing(monkeypatch, errors)

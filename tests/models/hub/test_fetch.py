@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -34,8 +35,11 @@ from pipeline.runs.begun import differs
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.shared_paths import needed_paths, with_absolute_paths
+from pipeline.training.initialize import initialize_from
+from tests.models.hub.conftest import SPEC
 from tests.support.hub import TOKEN, Repository
 from tests.support.inputs import put_scene
+from tests.support.model_cases import network_of
 
 NAME = "us/fields"
 REF = f"hf:{NAME}"
@@ -139,6 +143,13 @@ def test_jobs_and_workers_have_the_commit_whatever_the_name_becomes(hub, folders
     assert away.members[0].model == f"{REF}@{old}"
     assert all(scene.parent in (path, *path.parents) for path in needed_paths(away))
     assert away.fingerprint()["hub"] == f"{REF}@{old}"
+
+
+def test_training_begins_from_a_model_on_a_hub(hub, folders, tmp_path):
+    hub.put(NAME, folders[0])
+    network, known = network_of(SPEC, 5), load_model(folders[0]).network.state_dict()
+    initialize_from(network, REF, tmp_path)
+    assert all(torch.equal(value, known[name]) for name, value in network.state_dict().items() if "num_b" not in name)
 
 
 def test_a_name_in_a_job_file_is_no_path(tmp_path):

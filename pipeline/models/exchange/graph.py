@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from pipeline.errors import ModelError, first_of, size_text
 from pipeline.files.signatures import ONNX, unlike
+from pipeline.models.hub.address import cache_of
 
 LARGEST = (1 << 31) - 1
 """Bytes of a protocol buffer, at most: larger networks have their weights in files beside."""
@@ -242,7 +243,8 @@ def check_data_file(path: Path, name: str, least: int = 0) -> None:
     file = folder / name
     if not file.exists():
         raise ModelError(f"{path}: has weights in {name}, which is not there; put that file into {folder}")
-    if not file.resolve().is_relative_to(folder.resolve()):
+    within = cache_of(file) or folder  # a hub's client links files of a model to what it keeps of the repository
+    if not file.resolve().is_relative_to(within.resolve()):
         raise ModelError(f"{path}: has weights in {name}, a link out of its folder; put the file itself there")
     if not file.is_file() or (size := file.stat().st_size) < least:
         has = "is no file" if not file.is_file() else f"has {size:,} bytes of the {least:,} that it needs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -183,6 +184,23 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(case, tmp_path):
     with pytest.raises((ModelError, RequestError), match=words):
         import_weights(file, tmp_path / "out", TOLD)
     assert "out" not in listing(tmp_path)
+
+
+def test_links_of_the_cache_of_a_hub_are_followed_within_their_repository(tmp_path):
+    """Its client keeps what files hold in `blobs`, and links to it from the folder of each commit."""
+    repository = tmp_path / "models--me--mine"
+    folder = repository / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    file = beside(folder)
+    for name in ("net.onnx", "net.data"):
+        (folder / name).rename(repository / "blobs" / name)
+        (folder / name).symlink_to(Path("..", "..", "blobs", name))
+    assert read_graph(file).data == ("net.data",)
+    (repository / "blobs" / "net.data").rename(tmp_path / "elsewhere")
+    (repository / "blobs" / "net.data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="a link out of its folder"):
+        read_graph(file)
 
 
 def test_4_gb_beside_the_file_are_accepted_by_their_place(tmp_path):

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from threading import RLock, get_ident
+from threading import Event, RLock, get_ident
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ import dask
 import distributed.utils
 from dask.base import compute
 from dask.delayed import delayed
-from distributed import Client, Future, LocalCluster, wait
+from distributed import Client, Future, LocalCluster
 from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker
 
@@ -113,7 +113,7 @@ class DaskWorkers:
         while True:
             client = self._connected()
             named = tasks(self._slots)
-            with suppress(_Dropped), client.as_current():
+            with suppress(_Dropped):
                 return self._map(client, function, named, tick, submitted)
             tick()
 
@@ -156,12 +156,15 @@ class DaskWorkers:
     def _wait(
         self, client: Client, futures: list[Future[Any]], tick: Callable[[], None], submitted: Callable[[], None]
     ) -> None:
-        waiting = set(futures)
+        waiting, ended = set(futures), Event()
+        for future in futures:
+            future.add_done_callback(lambda _: ended.set())  # `wait` needs a default client, which threads cannot share
         self._waiting[get_ident()] = len(waiting)
         submitted()
         while waiting:
-            with suppress(TimeoutError):
-                waiting = set(wait(waiting, timeout=_TICK, return_when="FIRST_COMPLETED").not_done)
+            ended.wait(_TICK)
+            ended.clear()
+            waiting = {future for future in waiting if not future.done()}
             self._waiting[get_ident()] = len(waiting)
             try:
                 tick()

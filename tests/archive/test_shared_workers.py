@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 
+import dask
 import pytest
 
 from pipeline.archive.archive import Archive
@@ -192,6 +193,7 @@ def test_shared_workers_make_the_same_masks_and_reports(jobs, alone, tmp_path, m
         contents(job.output) for job in jobs if job.output.exists()
     ]
     assert len(clusters) == 1
+    assert dask.config.get("scheduler", None) is None, "a program's own arrays are computed as before"
     archive.close()
 
 

@@ -112,7 +112,7 @@ def test_parameters_say_what_they_are(flow):
     fields = schema.definitions["Resources"]["properties"]
     assert all(about["description"] for about in fields.values())
     assert fields["precision"]["anyOf"][0]["enum"] == ["float32", "bfloat16", "int8"]
-    assert fields["runtime"]["anyOf"][0]["enum"] == ["torch", "compiled", "openvino"]
+    assert fields["runtime"]["anyOf"][0]["enum"] == ["torch", "compiled", "openvino", "onnx"]
     if flow is not learn_flow:
         assert all(about["description"] for about in schema.definitions["Bounds"]["properties"].values())
 

@@ -90,7 +90,7 @@ def cancel_and_resume(address, folder, logs):
     put_scene(folder / "in/c.tif", pixels((2, 7 * 1024, 90), 2))
     until(lambda: any(work.glob("done/*")), logs)
     asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}, "name": {"like_": "job"}}}
-    (run,) = httpx.post(f"{address}/flow_runs/filter", json=asked).json()
+    run = httpx.post(f"{address}/flow_runs/filter", json={**asked, "sort": "START_TIME_DESC"}).json()[0]
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     httpx.post(f"{address}/flow_runs/{run['id']}/set_state", json=cancelling).raise_for_status()
     until(lambda: httpx.get(f"{address}/flow_runs/{run['id']}").json()["state_type"] == "CANCELLED", logs)

@@ -271,7 +271,7 @@ def commands_of(block: str) -> list[str]:
     return [re.split(r" #| [|>&;]", line)[0] for line in lines]
 
 
-OTHERS = {"--help", "--debug", "--install-completion", "--show-completion", "--suffix", "--cost"}
+OTHERS = {"--help", "--debug", "--install-completion", "--show-completion", "--suffix", "--cost", "--kills"}
 """Options of all verbs, and of benchmarks."""
 
 
@@ -338,7 +338,7 @@ def test_every_option_of_a_verb_is_documented(verb):
     rows = re.findall(r"^\| (.*?) \|", section("cli.md", f"pipeline {verb}"), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(-[^` ]+|[A-Z]+)", row)}
     positional = {"file": "FILE", "files": "FILES", "mask": "MASK", "masks": "MASK", "asked": "MODEL"}
-    positional |= {"ledger": "LEDGER", "places": "PLACES", "subject": "SUBJECT"}
+    positional |= {"ledger": "LEDGER", "places": "PLACES", "subject": "SUBJECT", "model": "MODEL", "to": "ADDRESS"}
     assert documented == {positional.get(name, name) for name in given}
 
 

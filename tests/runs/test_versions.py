@@ -49,6 +49,7 @@ def worker(address, tmp_path, **versions):
     running = subprocess.Popen(
         [*words, "--no-dashboard", "--local-directory", str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
+        cwd=tmp_path,  # not where another version may lie
         stderr=subprocess.DEVNULL,
     )
     try:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -147,12 +148,20 @@ class Bucket:
             return _again(lambda: [_entry(one) for some in obstore.list(self._store, prefix or None) for one in some])
 
     def fetch(self, entry: Entry, file: Path) -> None:
-        """Write the content of an object to a file here.
+        """Write the content of an object to a file here, which is there once it is whole: other threads look for it.
 
         Raises:
             OutputError: Also if the object changes meanwhile.
 
         """
+        draft = file.with_name(f".{file.name}.{uuid4().hex}.partial")
+        try:
+            self._copy(entry, draft)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _copy(self, entry: Entry, file: Path) -> None:
         starts = range(0, entry.size, _PART)
         with self._told(entry.key, "read"), file.open("wb") as to:
             if len(starts) <= 1:

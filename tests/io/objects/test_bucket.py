@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from pipeline.errors import OutputError
@@ -130,6 +132,27 @@ def test_a_large_file_is_sent_in_parts_of_which_none_stays_if_it_fails(store, im
         bucket.put("other", file)
     assert set(store.all()) == {"large"}
     assert store.uploads() == []
+
+
+def test_a_file_is_there_once_it_is_whole(store, tmp_path, monkeypatch):
+    """Another thread that looks for it finds all of it, or nothing; so does the next run, after a fault."""
+    bucket, copy = bucket_of(store.place), tmp_path / "copy"
+    bucket.put("a", b"whole")
+    get, seen = room.obstore.get, []
+
+    def slow(*words):
+        answer = get(*words)
+        seen.append(copy.exists())
+        return answer
+
+    monkeypatch.setattr(room.obstore, "get", slow)
+    bucket.fetch(bucket.head("a"), copy)
+    assert (seen, copy.read_bytes(), list(tmp_path.iterdir())) == ([False], b"whole", [copy])
+    copy.unlink()
+    monkeypatch.setattr(room.obstore, "get", lambda *_: 1 / 0)
+    with suppress(ZeroDivisionError):
+        bucket.fetch(bucket.head("a"), copy)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_object_that_changes_while_it_is_read_is_refused(store, tmp_path):

@@ -41,7 +41,7 @@ _PEAK = """
 from pathlib import Path
 print(*(int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line))
 """
-"""Prints the peak of this process alone: what the system tells its parent includes the parent's."""
+"""Prints the peak memory of this process only; the figure that its parent gets includes the parent's memory."""
 
 
 def main(folder: Path, items: int) -> None:

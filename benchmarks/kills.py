@@ -32,7 +32,7 @@ from pipeline.runs import execute, predictors  # noqa: F401  (loaded once for al
 
 
 def main(folder: Path, kills: int, rows: int, workers: int, suffix: str, seed: int) -> None:
-    """Kill until so many kills have been made, and print how it went."""
+    """Kill runs until the number of kills is reached, and print the result."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(1) as alone:  # of a process in which torch has had threads, none could be forked
         scene, model = alone.submit(_prepare, folder, rows).result()

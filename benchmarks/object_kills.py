@@ -4,8 +4,8 @@
 
 It starts its own server, on this machine. Each kill is SIGKILL to the whole command, as in `benchmarks.kills`. The
 command is given again until it ends by itself; its mask in the store is then compared with that on the disk, byte for
-byte. With `--faults`, that share of all requests is refused as overloaded, fails, ends without an answer, is answered
-to nobody, or takes a moment; with `--kills 0`, nothing is killed, and `--runs` masks are made.
+byte. With `--faults`, that share of all requests is refused as overloaded, fails, is dropped before or after it was
+carried out, or is delayed. With `--kills 0`, nothing is killed, and `--runs` masks are made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAULTS: tuple[Fault, ...] = (503, 500, "drop", "late", "slow")
 
 
 def main(folder: Path, kills: int, runs: int, rows: int, workers: int, suffix: str, faults: float, seed: int) -> None:
-    """Kill until so many kills have been made, and print how it went."""
+    """Kill runs until the number of kills is reached, and print the result."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     with ProcessPoolExecutor(1) as alone:
@@ -85,7 +85,7 @@ def _compare(store: Store, folder: Path, whole: Path, killed: int) -> None:
 
 
 def _serve(to: Connection, faults: float, seed: int) -> None:
-    """Serve until a word comes; tell the addresses first, and last which faults there were."""
+    """Print the addresses, serve until a line is read, and print the faults that were made."""
     dice, made = random.Random(seed), Counter[str]()
 
     def fault(request: Request) -> Fault:
@@ -94,7 +94,7 @@ def _serve(to: Connection, faults: float, seed: int) -> None:
         return chosen
 
     with s3_server() as server, proxied(server) as proxy:
-        proxy.tell(fault)
+        proxy.inject(fault)
         to.send((server, proxy.address))
         to.recv()
         to.send(made)

@@ -287,7 +287,7 @@ class Archive:
         """Return what is wrong with the mask of a finished item; where nothing is recorded, whether it is there."""
         if not outputs:
             path = output_path(row.output or "")
-            return None if is_there(output_path(row.output or "")) else describe_fault(path, "missing")
+            return None if is_there(path) else describe_fault(path, "missing")
         compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
         found = [
             describe_fault(path_in(self._folder, one.path), str(what))

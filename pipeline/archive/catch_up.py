@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from pipeline.archive.copied_ledger import fetched_ledger
+from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
 from pipeline.archive.ledger import ArchiveLedger
 from pipeline.archive.place import LEDGER_NAME, Place, default_place
 from pipeline.errors import LASTING, RequestError
@@ -46,8 +46,10 @@ def note_searched(request: Request, place: Place, when: datetime, reports: Seque
     left = any(report.missing and report.code not in LASTING for report in reports)
     if search is None or left or len(reports) >= search.limit:
         return
-    with closing(ArchiveLedger(fetched_ledger(place))) as ledger:
+    here = fetched_ledger(place)
+    with closing(ArchiveLedger(here)) as ledger:
         ledger.keep(_key(search), when.astimezone(UTC).isoformat())
+    send_ledger(here, place)
 
 
 def _searched(search: Search, place: Place) -> datetime | None:

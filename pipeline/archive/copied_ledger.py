@@ -13,10 +13,8 @@ from pipeline.runs.storage import fetch_object, send_object
 
 def ledger_here(place: Place) -> Opened:
     """Return where a ledger is opened: one whose masks are objects in the state folder of the user."""
-    if isinstance(place, DatabaseUrl):
-        return place
-    place = as_output(place)
-    if isinstance(place, Path):
+    place = _named(place)
+    if not isinstance(place, ObjectPath):
         return place
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     digits = sha256(f"{place}".encode()).hexdigest()[:8]
@@ -25,6 +23,7 @@ def ledger_here(place: Place) -> Opened:
 
 def fetched_ledger(place: Place) -> Opened:
     """Return where a ledger is opened; where there is no file yet, and an object is a copy of it, that is fetched."""
+    place = _named(place)
     here = ledger_here(place)
     if isinstance(place, ObjectPath) and isinstance(here, Path) and not here.exists():
         fetch_object(place, here)
@@ -33,5 +32,11 @@ def fetched_ledger(place: Place) -> Opened:
 
 def send_ledger(here: Opened, place: Place) -> None:
     """Write the copy of a ledger whose masks are objects."""
+    place = _named(place)
     if isinstance(place, ObjectPath) and isinstance(here, Path):
         send_object(here, place)
+
+
+def _named(place: Place) -> Place:
+    """Return the object that a path stands for which was made of its address."""
+    return place if isinstance(place, DatabaseUrl) else as_output(place)

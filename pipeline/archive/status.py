@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pipeline.archive.copied_ledger import fetched_ledger
+from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Count, Row
 from pipeline.archive.outliers import Outlier, find_outliers
@@ -62,10 +63,22 @@ def find_ledger(place: Place) -> ArchiveLedger:
         RequestError: If there is none.
 
     """
+    return ArchiveLedger(fetched_ledger(_file_of(place)), create=False)
+
+
+@contextmanager
+def changing_ledger(place: Place) -> Iterator[ArchiveLedger]:
+    """Open a ledger as `find_ledger` does, to change it; at the end, the object that is a copy of it is sent again."""
+    with closing(find_ledger(place)) as ledger:
+        yield ledger
+    send_ledger(ledger.place, _file_of(place))
+
+
+def _file_of(place: Place) -> Place:
+    """Return the ledger in a folder or of a prefix; what is no such thing is one itself."""
     if isinstance(place, ObjectPath):
-        place = fetched_ledger(place if place.name.endswith(".sqlite") else place / LEDGER_NAME)
-    in_folder = isinstance(place, Path) and place.is_dir()
-    return ArchiveLedger(Path(str(place), LEDGER_NAME) if in_folder else place, create=False)
+        return place if place.name.endswith(".sqlite") else place / LEDGER_NAME
+    return place / LEDGER_NAME if isinstance(place, Path) and place.is_dir() else place
 
 
 def status_of(ledger: ArchiveLedger) -> Status:

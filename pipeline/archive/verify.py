@@ -14,7 +14,7 @@ from pipeline.archive.copied_ledger import fetched_ledger
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
 from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
 from pipeline.archive.place import Place, default_place, is_ledger
-from pipeline.archive.status import find_ledger
+from pipeline.archive.status import changing_ledger
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError
 from pipeline.files.object_path import OutputPath, output_path
@@ -60,7 +60,7 @@ def verify(places: Sequence[Place]) -> list[Verdict]:
 def _verify(place: Place) -> list[Verdict]:
     if isinstance(place, Path) and not is_ledger(place):
         return _verify_recorded(place) or [_read_through(place, None)]
-    with closing(find_ledger(place)) as ledger:
+    with changing_ledger(place) as ledger:
         rows = [row for row in ledger.rows(("done", "stale")).values() if _is_finished(row)]
         outputs = ledger.outputs()
         return [verdict for row in rows for verdict in _judge(ledger, row, outputs.get(row.input, ()))]

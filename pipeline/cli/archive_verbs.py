@@ -86,11 +86,11 @@ def retry(
 ) -> None:
     """Queue failed and quarantined items for the next run; with --table, those that failed a review instead."""
     from pipeline.archive.retry import release, release_reviewed
-    from pipeline.archive.status import find_ledger
+    from pipeline.archive.status import changing_ledger
 
     if table is not None and reason:
         raise RequestError("--table names the items to queue; it cannot be used with --reason")
-    with closing(find_ledger(_place(ledger))) as found:
+    with changing_ledger(_place(ledger)) as found:
         released = release(found, reason or []) if table is None else release_reviewed(found, table)
         items = sum(group.items for group in found.counts())
     record = {"ledger": str(found.place), "pending": released}

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.errors import OutputError
 from pipeline.files.process import is_running, machine
@@ -35,6 +36,20 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a name of its own beside `path`, which is renamed to `path`: other threads find all of a file, or none.
+
+    Unlike with `atomic_write`, its bytes need not be safe before: what a crash leaves is fetched again.
+    """
+    draft = path.with_name(f"{temporary_name(path).name}.{uuid4().hex}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager

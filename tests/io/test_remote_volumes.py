@@ -177,7 +177,7 @@ def test_faults_of_a_server_that_pass_are_survived(web, folder, small, fault):
 @pytest.mark.parametrize("fault", [503, "drop", "slow", "cut"])
 def test_faults_of_a_store_that_pass_are_survived(bucket, folder, fault):
     address = fill(bucket, folder, "a.nii.gz")
-    bucket.proxy.tell(lambda request: fault if request.number % 3 == 1 else None)
+    bucket.proxy.inject(lambda request: fault if request.number % 3 == 1 else None)
     check_same(address, folder / "a.nii.gz")
 
 
@@ -224,7 +224,7 @@ STORE_FAULTS = {
 @pytest.mark.parametrize("fault", STORE_FAULTS)
 def test_what_a_store_does_not_give_is_told(bucket, volumes, fault):
     address = fill(bucket, volumes, "a.nii")
-    bucket.proxy.tell(lambda request: fault if request.method == "GET" else None)
+    bucket.proxy.inject(lambda request: fault if request.method == "GET" else None)
     with pytest.raises(InputError, match=rf"^{address}: cannot be read: {STORE_FAULTS[fault]}") as told:
         open_source(address)
     assert told.value.code == UNREACHABLE

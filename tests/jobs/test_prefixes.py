@@ -112,7 +112,7 @@ def test_what_stands_for_nothing_is_told(bucket):
         find_inputs(["s3://b-none/in/"])
     with pytest.raises(RequestError, match="has wildcards in the name of its bucket"):
         root_of("s3://b-*/in/a.nii")
-    bucket.proxy.tell(lambda request: 403)
+    bucket.proxy.inject(lambda request: 403)
     with pytest.raises(InputError, match="cannot be listed: these credentials may not do this"):
         find_inputs([f"{place}scans/"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.archive.archive import open_archive
+from pipeline.archive.ledger import Entry
+from pipeline.archive.status import changing_ledger, find_ledger
 from pipeline.cli import app
 from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, RequestError
@@ -85,7 +89,7 @@ def test_a_mask_and_its_layers_have_the_bytes_of_those_on_a_disk(store, tall):
 def test_what_is_done_is_skipped_without_being_read(store, tall):
     job = on(store, tall)
     segment(job)
-    store.proxy.tell()
+    store.proxy.inject()
     assert segment(job).status == "skipped"
     assert not [r.path for r in store.proxy.seen if r.method == "GET" and r.path.endswith((".tif", ".xml"))]
     assert not [r for r in store.proxy.seen if r.writes]
@@ -94,7 +98,7 @@ def test_what_is_done_is_skipped_without_being_read(store, tall):
 def test_a_store_is_written_in_place_with_its_root_last(store, tall, tmp_path):
     here = replace(tall, output=tmp_path / "out.zarr")
     segment(here)
-    store.proxy.tell()
+    store.proxy.inject()
     job = on(store, tall, "masks/out.zarr")
     segment(job)
     assert store.shown("masks") == on_disk(here)
@@ -158,12 +162,12 @@ def test_credentials_that_expire_stop_a_run_which_goes_on_with_others(store, tal
             writes.append(request)
         return "ExpiredToken" if len(writes) > number else None
 
-    store.proxy.tell(expire)
+    store.proxy.inject(expire)
     with pytest.raises(OutputError, match=r"credentials have expired; renew them, and the same command continues") as e:
         segment(job)
     assert SECRET not in str(e.value)
     assert "masks/out.tif" not in store.all(), "not before all is there"
-    store.proxy.tell()
+    store.proxy.inject()
     assert segment(job).status == "done"
     assert store.shown("masks") == on_disk(tall)
     assert not [key for key in store.all() if ".partial/" in key]
@@ -176,11 +180,11 @@ def test_a_run_that_ends_before_it_could_record_its_mask_is_known_to_be_done(sto
         put.append(request.method == "PUT" and request.path.endswith("/masks/out.tif"))
         return "ExpiredToken" if any(put[:-1]) and request.writes else None
 
-    store.proxy.tell(expire)
+    store.proxy.inject(expire)
     with pytest.raises(OutputError, match="expired"):
         segment(job)
     assert "masks/out.tif" in store.all()
-    store.proxy.tell()
+    store.proxy.inject()
     assert segment(job).status == "skipped"
     assert "masks/.out.tif.record.json" in store.all()
     assert store.shown("masks") == on_disk(tall)
@@ -291,7 +295,7 @@ def test_a_second_run_is_refused_while_the_first_writes(store, tall):
 
 def test_a_store_without_conditional_writes_is_told(store, tall):
     notes, observer = [], Callbacks(note=lambda line: notes.append(line))
-    store.proxy.tell(lambda request: "plain")
+    store.proxy.inject(lambda request: "plain")
     assert segment(on(store, tall), observer=observer).status == "done"
     assert [note for note in notes if "ignores conditional writes" in note] == notes != []
     assert store.shown("masks") == on_disk(tall)
@@ -329,6 +333,20 @@ def test_a_full_disk_for_what_is_sent_is_told_as_such(store, tall, monkeypatch):
         segment(on(store, tall))
 
 
+def test_what_other_verbs_change_in_a_ledger_is_in_its_copy_too(store, tmp_path, monkeypatch):
+    """So that another machine begins with it."""
+    place = store.place / "archive.sqlite"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
+    with open_archive(place):
+        pass
+    with changing_ledger(store.place) as ledger:
+        ledger.enter([Entry("a.tif", None, "failed", "memory", "too little memory")])
+    assert CliRunner().invoke(app, ["retry", str(store.place)]).exit_code == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    with closing(find_ledger(store.place)) as ledger:
+        assert [row.state for row in ledger.rows().values()] == ["pending"]
+
+
 def test_a_folder_of_inputs_goes_to_a_prefix_with_its_ledger(store, models, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     names = ["p1/a b%20ü.tif", "p2/b.tif"]
@@ -351,7 +369,7 @@ def test_a_folder_of_inputs_goes_to_a_prefix_with_its_ledger(store, models, tmp_
     there = {key: content for key, content in store.shown("masks").items() if "_mask." in key and "/." not in key}
     assert there == here
     assert store.all()["masks/archive.sqlite"].startswith(b"SQLite format 3")
-    store.proxy.tell()
+    store.proxy.inject()
     assert "skipped" in run("-o", place)
     assert not [request.path for request in store.proxy.seen if request.method == "PUT" and "mask.tif" in request.path]
     store.delete("masks/p2/b_mask.tif")

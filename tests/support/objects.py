@@ -54,8 +54,8 @@ class Proxy:
     seen: list[Request] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
 
-    def tell(self, fault: Callable[[Request], Fault] = lambda request: None) -> None:
-        """Say what happens from now on."""
+    def inject(self, fault: Callable[[Request], Fault] = lambda request: None) -> None:
+        """Set the fault of each request from now on."""
         with self.lock:
             self.fault, self.seen = fault, []
 

@@ -72,6 +72,12 @@ class MaskAlgorithm(PipelineAlgorithm):
             raise QgsProcessingException(self.invalidRasterError(parameters, name))
         return file
 
+    def add_sieve(self) -> None:
+        """Add the parameter of the smallest region."""
+        integer = QgsProcessingParameterNumber.Integer
+        sieve = QgsProcessingParameterNumber("SIEVE", "Smallest region, in pixels", integer, 0, minValue=0)
+        self.add(sieve, "Smaller ones take the class around them.")
+
     def table(
         self, parameters: Parameters, fields: QgsFields, context: QgsProcessingContext
     ) -> tuple[QgsFeatureSink | None, str]:
@@ -96,11 +102,10 @@ Command: pipeline export"""
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: N802
         """Add the parameters."""
         self.add(QgsProcessingParameterRasterLayer("INPUT", "Mask"))
-        real, integer = QgsProcessingParameterNumber.Double, QgsProcessingParameterNumber.Integer
+        real = QgsProcessingParameterNumber.Double
         area = QgsProcessingParameterNumber("MIN_AREA", "Smallest polygon, in square meters", real, 0, minValue=0)
         self.add(area, "Smaller ones are left out.")
-        sieve = QgsProcessingParameterNumber("SIEVE", "Smallest region, in pixels", integer, 0, minValue=0)
-        self.add(sieve, "Smaller ones take the class around them.")
+        self.add_sieve()
         simplify = QgsProcessingParameterNumber("SIMPLIFY", "How far outlines may move", real, 0, minValue=0)
         self.add(simplify, "In units of the CRS.")
         self.add(QgsProcessingParameterString("CLASS", "Only this class", optional=True))
@@ -143,8 +148,7 @@ Command: pipeline export"""
         """Add the parameters."""
         self.add(QgsProcessingParameterRasterLayer("INPUT", "Mask"))
         integer, real = QgsProcessingParameterNumber.Integer, QgsProcessingParameterNumber.Double
-        sieve = QgsProcessingParameterNumber("SIEVE", "Smallest region, in pixels", integer, 0, minValue=0)
-        self.add(sieve, "Smaller ones take the class around them.")
+        self.add_sieve()
         self.add(QgsProcessingParameterString("CLASS", "Only this class", optional=True))
         image = QgsProcessingParameterRasterLayer("IMAGE", "Image under a picture", optional=True)
         self.add(image, "Default: the raster that the mask was made from, if it lies beside it.")

@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from pipeline.errors import OutputError
+from pipeline.files.atomic import whole_file
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects.settings import said, settings_of
 
@@ -154,12 +154,8 @@ class Bucket:
             OutputError: Also if the object changes meanwhile.
 
         """
-        draft = file.with_name(f".{file.name}.{uuid4().hex}.partial")
-        try:
+        with whole_file(file) as draft:
             self._copy(entry, draft)
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _copy(self, entry: Entry, file: Path) -> None:
         starts = range(0, entry.size, _PART)

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from pipeline.errors import DamagedError, OutputError
+from pipeline.files.atomic import whole_file
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects.bucket import AT_ONCE, Entry, bucket_of
 
@@ -99,7 +100,7 @@ class Mirror:
         """Fetch an object in one request, if there is one."""
         if (found := self._bucket.get(self.key(file))) is not None:
             content, entry = found
-            self._write(file, lambda: file.write_bytes(content))
+            self._write(file, lambda: _put_whole(file, content))
             self._remember(file, entry.tag)
 
     def _put(self, file: Path) -> None:
@@ -133,3 +134,9 @@ class Mirror:
 
     def _file(self, key: str) -> Path:
         return self.folder / key.removeprefix(f"{self.prefix.key}/" if self.prefix.key else "")
+
+
+def _put_whole(file: Path, content: bytes) -> None:
+    """Write a file that is there once it is whole."""
+    with whole_file(file) as draft:
+        draft.write_bytes(content)

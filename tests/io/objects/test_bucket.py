@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_faults_that_pass_are_survived(store, fault, tmp_path):
 
     bucket, file = bucket_of(store.place), tmp_path / "a"
     file.write_bytes(b"content" * 999)
-    store.proxy.tell(fail)
+    store.proxy.inject(fail)
     tag = bucket.put("a", file)
     assert bucket.head("a").tag == tag
     assert bucket.get("a")[0] == b"content" * 999
@@ -79,7 +80,7 @@ def test_faults_that_pass_are_survived(store, fault, tmp_path):
     ],
 )
 def test_what_is_wrong_is_told_with_the_place_and_a_way_out(store, impatient, fault, way):
-    store.proxy.tell(lambda request: fault)
+    store.proxy.inject(lambda request: fault)
     bucket = bucket_of(store.place)
     calls = (lambda: bucket.put("x/y", b""), lambda: bucket.get("x/y"), lambda: list(bucket.list("x/y")))
     for call in calls:
@@ -127,7 +128,7 @@ def test_a_large_file_is_sent_in_parts_of_which_none_stays_if_it_fails(store, im
     copy = tmp_path / "copy"
     bucket.fetch(bucket.head("large"), copy)
     assert copy.read_bytes() == file.read_bytes()
-    store.proxy.tell(lambda request: 403 if "partNumber=2" in request.path else None)
+    store.proxy.inject(lambda request: 403 if "partNumber=2" in request.path else None)
     with pytest.raises(OutputError, match="may not do this"):
         bucket.put("other", file)
     assert set(store.all()) == {"large"}
@@ -153,6 +154,21 @@ def test_a_file_is_there_once_it_is_whole(store, tmp_path, monkeypatch):
     with suppress(ZeroDivisionError):
         bucket.fetch(bucket.head("a"), copy)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_a_mirror_is_there_once_it_is_whole(store, tmp_path, monkeypatch):
+    bucket_of(store.place).put("a", b"whole")
+    write, seen = Path.write_bytes, []
+
+    def slow(path, content):
+        written = write(path, content[:1])
+        seen.append((tmp_path / "a").exists())
+        with path.open("ab") as more:
+            return written + more.write(content[1:])
+
+    monkeypatch.setattr(Path, "write_bytes", slow)
+    Mirror(tmp_path, store.place).fetch([tmp_path / "a"])
+    assert (seen, (tmp_path / "a").read_bytes()) == ([False], b"whole")
 
 
 def test_an_object_that_changes_while_it_is_read_is_refused(store, tmp_path):
@@ -210,7 +226,7 @@ def test_only_what_is_new_or_changed_is_sent_and_fetched(store, tmp_path):
         file.write_bytes(file.name.encode())
 
     def asked(call, method):
-        store.proxy.tell()
+        store.proxy.inject()
         call()
         return sorted(r.path.partition("/x/")[2] for r in store.proxy.seen if r.method == method and "?" not in r.path)
 

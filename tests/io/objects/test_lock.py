@@ -103,9 +103,9 @@ def test_a_holder_gives_signs_of_life_and_notices_by_itself(store, output, as_el
 
 def test_an_answer_that_is_lost_makes_nobody_lose_the_lock(store, output):
     """Tried again, the request is refused, since its first try had been carried out."""
-    store.proxy.tell(lambda request: "late" if request.number == 0 else None)
+    store.proxy.inject(lambda request: "late" if request.number == 0 else None)
     held = ObjectLock(output.begun())
-    store.proxy.tell(lambda request: "late" if request.number == 0 else None)
+    store.proxy.inject(lambda request: "late" if request.number == 0 else None)
     held.confirm()
     held.confirm()
     held.release()

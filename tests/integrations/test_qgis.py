@@ -113,7 +113,7 @@ def test_an_error_comes_in_the_words_of_the_command(qgis, photo, folder):
 def seen(qgis, photo, model, folder):
     """What is seen in a window of QGIS, after `qgis_session.py`."""
     bare = put_scene(folder / "bare.tif", pixels((2, HEIGHT, WIDTH)), transform=NORTH_UP, crs=None)
-    long = put_scene(folder / "long.tif", pixels((2, 5200, 100)), transform=NORTH_UP, tiled=True)
+    long = put_scene(folder / "long.tif", pixels((2, 26000, 100)), transform=NORTH_UP, tiled=True)
     archive = folder / "my archive.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.write(photo, "scene.tif")

@@ -47,7 +47,7 @@ ROOMS = {
     "zarr": ("pipeline.io.zarr",),
     "obstore": ("pipeline.io.objects",),
     "google_crc32c": ("pipeline.io.zarr.deflate",),
-    "dask": ("pipeline.runs.cluster",),
+    "dask": ("pipeline.runs.cluster", "pipeline.runs.local"),
     "distributed": ("pipeline.runs.cluster",),
     "sqlalchemy": ("pipeline.archive.postgres",),
     "prefect": ("flows",),
@@ -103,6 +103,7 @@ LATE = (
     "pipeline.models.importing.importer",
     "pipeline.models.catalogue",
     "pipeline.models.inference.runtime",
+    "pipeline.runs.execute",
     "pipeline.runs.prepare",
     "pipeline.runs.report",
     "pipeline.runs.segment",
@@ -382,6 +383,10 @@ def test_preparing_a_scene_loads_no_torch_dask_or_prefect():
     modules = ("jobs.inputs", "jobs.job_file", "runs.prepare", "masks.info", "models.catalogue")
     code = "; ".join(f"import pipeline.{module}" for module in modules)
     assert not loaded(code) & HEAVY
+
+
+def test_segmenting_in_one_process_loads_nothing_for_others():
+    assert not loaded("import pipeline.runs.execute") & {"distributed", "prefect"}
 
 
 def test_contributing_names_places_that_are_there():

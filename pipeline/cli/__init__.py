@@ -5,6 +5,7 @@ May import everything else in the project; nothing imports it.
 
 from __future__ import annotations
 
+import gc
 import logging
 
 from pipeline.cli.app import app
@@ -24,6 +25,10 @@ _AFTERWARDS = (info, check, view, report, export, areas, measure, evaluate, sugg
 _MODELS = (models, train, import_weights, export_model, quantize, publish)
 _SETUP = (doctor, schema)
 
+_ALLOCATIONS = 50_000
+"""Containers before Python looks for cycles: libraries make some 700 times as many as it takes by default, and keep
+them."""
+
 for verb in (*_SEGMENTING, *_AFTERWARDS, *_MODELS, *_SETUP):
     app.command()(verb)
 app.command("quantise", hidden=True)(quantize)
@@ -31,6 +36,7 @@ app.command("quantise", hidden=True)(quantize)
 
 def main() -> None:
     """Run the command line."""
+    gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(VisibleFormatter())
     app()

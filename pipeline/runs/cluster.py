@@ -1,9 +1,9 @@
-"""Map a function over tasks with Dask: here, on this machine, or on a cluster. Only this module imports Dask."""
+"""Map a function over tasks with Dask, in worker processes on this machine or on a cluster."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
@@ -14,8 +14,6 @@ from uuid import uuid4
 
 import dask
 import distributed.utils
-from dask.base import compute
-from dask.delayed import delayed
 from distributed import Client, Future, LocalCluster
 from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker
@@ -30,11 +28,6 @@ GPU = "GPU"
 """Resource of workers with a GPU each, as Dask's users name it."""
 _TICK, _PATIENCE = 0.3, 10.0
 """Seconds between two looks at the tasks, and to wait for a scheduler."""
-
-
-def map_local(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Call `function` with each task on Dask's threads, one at a time: each task has threads of its own."""
-    return list(compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1))
 
 
 def map_distributed(

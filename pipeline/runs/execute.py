@@ -13,7 +13,8 @@ from pipeline.engine import Failure, sweep
 from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
-from pipeline.runs import cluster, predictors
+from pipeline.runs import predictors
+from pipeline.runs.local import map_local
 from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.sent_models import with_fetched_models, with_sent_models
@@ -96,11 +97,13 @@ def _sweep_local(left: Sequence[_Remaining], observer: Observer) -> list[tuple[F
     failures: list[tuple[Failure, ...]] = []
     for view, todo, _ in left:
         followed = partial(sweep_task, observer=PatchProgress(observer, view.lattice, todo))
-        failures += cluster.map_local(followed, [Task(view, run, None) for run in split_runs(todo, 1)])
+        failures += map_local(followed, [Task(view, run, None) for run in split_runs(todo, 1)])
     return failures
 
 
 def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tuple[Failure, ...]]:
+    from pipeline.runs.cluster import DaskWorkers, map_distributed  # takes half a second
+
     followed: list[LedgerProgress] = []
 
     def look() -> None:
@@ -119,8 +122,8 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
 
     count, scheduler = run.resources.workers, run.resources.scheduler
     if run.workers is None:
-        return cluster.map_distributed(sweep_task, tasks, workers=count, scheduler=scheduler, tick=look)
-    return run.workers.map(partial(cluster.DaskWorkers, count, scheduler), sweep_task, tasks, tick=look)
+        return map_distributed(sweep_task, tasks, workers=count, scheduler=scheduler, tick=look)
+    return run.workers.map(partial(DaskWorkers, count, scheduler), sweep_task, tasks, tick=look)
 
 
 def _travelling(view: ViewSweep, run: RunContext) -> ViewSweep:

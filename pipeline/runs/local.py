@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from dask.base import compute
 from dask.delayed import delayed
+from dask.threaded import get
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -14,4 +15,4 @@ Result = TypeVar("Result")
 
 def map_local(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     """Call `function` with each task on Dask's threads, one at a time: each task has threads of its own."""
-    return list(compute(*[delayed(function)(task) for task in tasks], scheduler="threads", num_workers=1))
+    return list(compute(*[delayed(function)(task) for task in tasks], scheduler=get, num_workers=1))

@@ -96,7 +96,7 @@ class HostArrays:
     def finite(self, scores: NDArray[np.float32]) -> bool:
         """Return whether all scores are finite; in most cases one sum shows it."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return bool(np.isfinite(scores.sum()) or np.isfinite(scores).all())
+            return bool(np.isfinite(np.einsum("i->", scores.ravel("K"))) or np.isfinite(scores).all())
 
     def copy(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a copy of the scores."""

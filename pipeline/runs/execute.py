@@ -14,6 +14,7 @@ from pipeline.engine.ledger import Ledger
 from pipeline.geometry import Box, split_runs
 from pipeline.geometry.slabs import Run
 from pipeline.runs import predictors
+from pipeline.runs.allocator import spare_memory
 from pipeline.runs.local import map_local
 from pipeline.runs.observer import SILENT, LedgerProgress, Observer, PatchProgress, RunContext
 from pipeline.runs.prepared import PreparedJob
@@ -43,6 +44,7 @@ def sweep_task(task: Task, observer: Observer = SILENT) -> tuple[Failure, ...]:
     Several workers may do so at once, each with its own slabs.
     """
     check_seen(task.needs)
+    spare_memory(task.sweep.prepared.numerics)
     with joined(task.sweep, task.fetched) as view:
         return _sweep(replace(view, prepared=with_fetched_models(view.prepared)), task, observer)
 

@@ -16,7 +16,7 @@ from pipeline.jobs.job import Job, Resources
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 """How worker processes begin. The frameworks of macOS do not survive a fork, and Windows has none."""
-_IMPORTED = ["pipeline.runs.execute", "pipeline.runs.segment"]
+_IMPORTED = ["pipeline.runs.cluster", "pipeline.runs.execute", "pipeline.runs.segment"]
 _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "OMP_NUM_THREADS": "1",

@@ -29,6 +29,7 @@ from pipeline.files.object_path import ObjectPath
 from pipeline.geometry import Box
 from pipeline.io.versions import check_unchanged
 from pipeline.jobs.job import Job, Resources
+from pipeline.runs.allocator import spare_memory
 from pipeline.runs.begun import begun_fingerprint, differs, with_begun_features, with_begun_numerics
 from pipeline.runs.domain import DomainComparison, compare_domain
 from pipeline.runs.fork_server import expect_workers
@@ -251,6 +252,7 @@ def sweep_all(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> tuple[P
     """Sweep all views into the work folder; return the job with verified numerics, and the patches that failed."""
     from pipeline.runs.execute import sweep_remaining  # Dask takes a second, and what is made already needs none
 
+    spare_memory(prepared.numerics)
     with _remove_if_empty(prepared), _of_one_version(prepared):
         prepared = _begin(prepared, ledger, run.observer)
         failures = sweep_remaining(prepared, run)

@@ -18,6 +18,7 @@ from rasterio._env import set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path, _vsi_path
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.session import DummySession
 
 from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
@@ -81,8 +82,9 @@ def gdal_version() -> str:
 def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[None]:
     """Set up GDAL to read a file or `address`.
 
-    Nothing is requested from a server for a file, unless `network` says so. At an address no sidecar files are looked
-    for, so a mask in a `.msk` is only found for local files.
+    Nothing is requested from a server for a file, unless `network` says so, nor are credentials of AWS prepared, which
+    takes as long as to read a patch. At an address no sidecar files are looked for, so a mask in a `.msk` is only found
+    for local files.
 
     Raises:
         InputError: GDAL failed; the message names the address and the `part` of it.
@@ -91,9 +93,10 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
     configure()
     remote = is_remote(address)
     said = _options(address) if remote else {}
-    said |= {} if network or is_on_a_server(address) else _NO_NETWORK
+    asks = network or is_on_a_server(address)
+    said |= {} if asks else _NO_NETWORK
     try:
-        with rasterio.Env(**said):
+        with rasterio.Env(None if asks else DummySession(), **said):
             yield
     except _ERRORS as error:
         reason = "; ".join((redact(str(error.__cause__ or error), address), *_answers(address)))
@@ -155,7 +158,7 @@ def writing(path: Path) -> Iterator[None]:
     """
     configure()
     try:
-        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
+        with rasterio.Env(DummySession(), GDAL_NUM_THREADS="ALL_CPUS"):
             yield
     except _ERRORS as error:
         raise OutputError(

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.env import get_gdal_config, getenv
 from rasterio.io import MemoryFile
+from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
 from pipeline.errors import InputError
@@ -32,7 +33,7 @@ from pipeline.io.opening import open_source
 from pipeline.io.raster import RasterSource
 from pipeline.io.raster import source as source_module
 from pipeline.io.raster.drivers import open_dataset
-from pipeline.io.raster.gdal import CACHE, reading
+from pipeline.io.raster.gdal import CACHE, reading, writing
 from pipeline.testing import SourceContract, boxes
 from tests.support.rasters import MASKS, PLACES, pixels, put
 
@@ -189,6 +190,20 @@ def test_a_program_that_shows_warnings_hears_nothing_of_drivers_that_gdal_lacks(
     code = "import logging, sys; logging.basicConfig(); import pipeline; pipeline.open_source(sys.argv[1])"
     told = subprocess.run([sys.executable, "-c", code, scene], capture_output=True, text=True, check=True)
     assert told.stderr == ""
+
+
+def test_credentials_of_servers_are_prepared_for_addresses_alone(tmp_path: Path, monkeypatch: Any) -> None:
+    """It takes some 40 ms each time, where boto3 is installed."""
+    scene = put(tmp_path / "scene.tif", pixels((1, 20, 30)))
+    prepared = []
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(Session, "from_environ", lambda: prepared.append(True) or DummySession())
+    RasterSource(scene).read(Box((0, 0), (20, 30)))
+    with writing(tmp_path / "other.tif"):
+        assert prepared == []
+    with reading("/vsis3/bucket/scene.tif"):
+        assert prepared == [True]
 
 
 def test_addresses_are_left_to_gdal(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from dask.base import compute
@@ -14,5 +15,9 @@ Result = TypeVar("Result")
 
 
 def map_local(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Call `function` with each task on Dask's threads, one at a time: each task has threads of its own."""
-    return list(compute(*[delayed(function)(task) for task in tasks], scheduler=get, num_workers=1))
+    """Call `function` with each task on Dask's threads, one at a time: each task has threads of its own.
+
+    Arguments of its own would be searched by Dask for what is delayed, field by field.
+    """
+    calls = [delayed(partial(function, task), traverse=False)() for task in tasks]
+    return list(compute(*calls, scheduler=get, num_workers=1))

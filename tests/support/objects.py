@@ -152,16 +152,19 @@ def proxied(server: str) -> Iterator[Proxy]:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """A server of S3 in this process, as `host:port`."""
-    from moto.server import ThreadedMotoServer
+    """A server of S3 in this process, as `host:port`; Moto's own one searches all services of AWS at each request."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
+    app = create_backend_app("s3")
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield ":".join(map(str, server.get_host_and_port()))
+        yield ":".join(map(str, server.server_address[:2]))
     finally:
-        server.stop()
+        server.shutdown()
+        server.server_close()
 
 
 def environment(address: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,6 +186,7 @@ def _loose(module: str) -> bool:
     return module != "pipeline" and _floor(module) is None
 
 
+@cache
 def _floor(module: str) -> int | None:
     """Number of the floor on which a module is."""
     return next((number for number, parts in enumerate(FLOORS) if within(module, parts)), None)
@@ -217,26 +219,17 @@ def _same_part(found: Import) -> bool:
     return any(within(found.importer, (part,)) and within(found.imported, (part,)) for part in parts)
 
 
-def loops(found: list[Import]) -> list[list[str]]:
-    """Modules that import themselves through others."""
+def loops(found: list[Import]) -> list[tuple[str, ...]]:
+    """Modules that import themselves through others: one way around, if there is any."""
     edges: dict[str, set[str]] = {}
     for one in found:
         if one.imported != one.importer:
             edges.setdefault(one.importer, set()).add(one.imported)
-    return [path for start in edges if (path := _way(start, start, edges)) is not None]
-
-
-def _way(start: str, end: str, edges: dict[str, set[str]]) -> list[str] | None:
-    waiting, seen = [[start]], set()
-    while waiting:
-        path = waiting.pop()
-        for step in edges.get(path[-1], ()):
-            if step == end:
-                return [*path, end]
-            if step not in seen:
-                seen.add(step)
-                waiting.append([*path, step])
-    return None
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return [tuple(error.args[1])]
+    return []
 
 
 def test_every_library_stays_in_its_room_and_imports_run_one_way():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -43,6 +44,7 @@ def ways_of(node: ast.AST) -> int:
     return 1 + sum(isinstance(part, BRANCHES) for part in ast.walk(node))
 
 
+@cache
 def ours() -> list[Function]:
     files = [file for folder in ("pipeline", "flows", "integrations") for file in sorted((ROOT / folder).rglob("*.py"))]
     return [function for file in files for function in functions(file.read_text("utf-8"), str(file.relative_to(ROOT)))]

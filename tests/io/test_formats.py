@@ -7,6 +7,7 @@ import cProfile
 import pickle
 import pstats
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,19 @@ ELSEWHERE = {
 def questions(texts: dict[str, str]) -> Counter[str]:
     """How often each module asks a name what it is, but for those that are there to be asked."""
     return Counter(
-        module
-        for module, text in texts.items()
-        if not any(module == room or module.startswith(f"{room}.") for room in ASKING)
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in QUESTIONS
+        {
+            module: count
+            for module, text in texts.items()
+            if not any(module == room or module.startswith(f"{room}.") for room in ASKING)
+            if (count := questions_in(text))
+        }
     )
+
+
+@cache
+def questions_in(text: str) -> int:
+    calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    return sum(isinstance(called, ast.Name) and called.id in QUESTIONS for called in calls)
 
 
 def sources() -> dict[str, str]:

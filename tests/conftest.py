@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,17 @@ settings.load_profile("default")
 # Modules of tests and libraries stay for the whole run: a fifth of the time of collecting them went into looking for
 # garbage among them, again and again.
 gc.disable()
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import another part of all tests first in each process: to rewrite their asserts takes seconds, and is kept."""
+    whole = session.config.getini("testpaths")
+    if "PYTEST_XDIST_WORKER" in os.environ and session.config.args == whole:
+        count, number = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), int(os.environ["PYTEST_XDIST_WORKER"][2:])
+        files = sorted(file for path in whole for file in (session.config.rootpath / path).rglob("test_*.py"))
+        for file in files[len(files) * number // count : len(files) * (number + 1) // count]:
+            with suppress(Exception, pytest.skip.Exception):  # which its collection meets again
+                import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:

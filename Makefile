@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-compile
-# pip compiles on one core; what it leaves is compiled here on all of them, but for tests of libraries.
-COMPILE := $(BIN)/python -m compileall -q -x '/tests?/'
+# pip compiles on one core; what it leaves is compiled here on all of them, but for tests of libraries, and for parts of
+# large libraries that nobody imports.
+COMPILE := $(BIN)/python -m compileall -q \
+	-x '/(tests?|testing/_internal|physics|moto|pip|setuptools|mypyc?|debugpy|apprise|beartype|lexers|skimage)/'
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Processes of the tests: one more than cores, for some tests wait.

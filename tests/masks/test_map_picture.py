@@ -40,7 +40,7 @@ def picture(path):
     return np.asarray(Image.open(path)).astype(int)
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (5000, 900), (4097, 3000)])
+@pytest.mark.parametrize("shape", [(300, 200), (5000, 90), (1100, 2100)])
 def test_without_an_image_cells_have_the_colors_of_their_classes(shape, tmp_path):
     _, labels, mask = put_pair(tmp_path, shape)
     (tmp_path / "scene.tif").unlink()

@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> N
     assert [file.name for file in (tmp_path / "folder").iterdir()] == [name]
 
 
-NOISE = np.random.default_rng(0).integers(0, 200, (3, 1300, 700), np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 200, (3, 1040, 520), np.uint8)
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "mask.tif": lambda path: write(path, NOISE[0], classes=(), tags={"PIPELINE": "long " * 999}),
     "scene.tif": lambda path: write_scene(path, grid_of(NOISE.shape[1:]), slabs_of(NOISE), 3, U8),

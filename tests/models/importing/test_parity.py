@@ -91,7 +91,7 @@ def of_smp(encoder: str, depth: int = 3, *, classes: int = 5, in_channels: int =
 
 PUBLISHED = {
     "semseg R50": Published(
-        partial(checkpoints.semseg, 50),
+        partial(checkpoints.semseg, 50, channels=16),
         semseg_file,
         plain_networks.semseg,
         ONE_MORE,
@@ -109,11 +109,11 @@ PUBLISHED = {
         spec={"stem": "v1c", "dilation": "contracted", "basic_dilation": "conv1", "align_corners": False},
     ),
     "mmseg R50": Published(
-        partial(checkpoints.mmseg_resnet, 50),
+        partial(checkpoints.mmseg_resnet, 50, channels=16),
         mmseg_file,
         plain_networks.mmseg_resnet,
         (97, 83),
-        spec={"stem": "v1c", "dilation": "contracted", "ppm_channels": 512},
+        spec={"stem": "v1c", "dilation": "contracted", "ppm_channels": 16},
     ),
     "mmseg R34": Published(
         partial(checkpoints.mmseg_resnet, 34, channels=16), mmseg_file, plain_networks.mmseg_resnet, EIGHTHS

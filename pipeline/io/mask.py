@@ -41,10 +41,15 @@ def model_names(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     >>> model_names({"model": "landcover", "others": [{"model": "mine"}]})
     ('landcover', 'mine')
     """
+    found = [record.get("model") for record in model_records(provenance)]
+    return tuple(name for name in found if isinstance(name, str) and name)
+
+
+def model_records(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return what the record of a mask says of each model that made it: the first is the record itself."""
     others = provenance.get("others")
     records = [provenance, *(others if isinstance(others, (list, tuple)) else ())]
-    found = [record.get("model") for record in records if isinstance(record, Mapping)]
-    return tuple(name for name in found if isinstance(name, str) and name)
+    return tuple(record for record in records if isinstance(record, Mapping))
 
 
 @dataclass(frozen=True)

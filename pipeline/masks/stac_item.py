@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.classes import hex_color
 from pipeline.geometry import Grid
 from pipeline.io.longitudes import Points, bounds, cut, unwrap
-from pipeline.io.mask import Mask
+from pipeline.io.mask import Mask, model_records
 from pipeline.io.raster.placement import ground_size, placement_of
 from pipeline.io.raster.shapes import LONGITUDE_LATITUDE, authority_code, transform_points, wkt2
 from pipeline.io.suffixes import stem_of, suffix_of
@@ -37,6 +37,8 @@ _EDGE = 16
 _SETTINGS = ("patch", "overlap", "window", "normalisation", "spacing", "tta", "precision", "hub")
 """Fields of a mask's record that say how its model was used."""
 _TASK = "semantic-segmentation"
+Record = Mapping[str, Any]
+"""What the record of a mask says of a model."""
 
 
 def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
@@ -46,14 +48,14 @@ def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
     it crosses 180 degrees (RFC 7946).
     """
     grid = mask.grid
-    name = mask.provenance.get("input", {}).get("name", "?")
+    models = [record for record in model_records(mask.provenance) if record.get("weights_sha256")]
     properties: dict[str, Any] = {
         "datetime": _when(mask.provenance),
         "proj:shape": list(grid.shape),
         "proj:code": None if grid.crs is None else authority_code(grid.crs),
         "proj:wkt2": None if grid.crs is None else wkt2(grid.crs),
         "processing:software": {"pipeline": version("pipeline")},
-        "processing:lineage": f"Semantic segmentation with PSPNet of {name}",
+        "processing:lineage": _lineage(mask.provenance, models),
     }
     words = grid.reference.get("gdal", {}).get("transform")
     if words is not None:
@@ -68,10 +70,10 @@ def build_item(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
         "links": [],
         "assets": {"classes": _labels_of(mask, at, path)},
     }
-    if mask.provenance.get("weights_sha256"):
+    if models:
         item["stac_extensions"].append(_OF_MODELS)
-        properties |= _model_of(mask)
-        item["assets"]["model"] = _weights_of(mask.provenance)
+        properties |= _model_of(mask, models)
+        item["assets"] |= {_asset(number): _weights_of(model) for number, model in enumerate(models, 1)}
     footprint = _footprint(grid)
     if footprint is not None:
         item["geometry"] = _geometry(footprint)
@@ -103,43 +105,72 @@ def _labels_of(mask: Mask, at: Path, path: Path) -> dict[str, Any]:
     return asset
 
 
-def _model_of(mask: Mask) -> dict[str, Any]:
-    """Return the model in the terms of the machine-learning extension; the network takes patches of any size."""
-    network = mask.provenance["network"]
+def _lineage(provenance: Record, models: Sequence[Record]) -> str:
+    name = provenance.get("input", {}).get("name", "?")
+    if len(models) > 1:
+        return f"Semantic segmentation of {name} with the mean scores of {_listed(_names(models))}"
+    network = "an ONNX network" if any(map(_is_onnx, models)) else "PSPNet"
+    return f"Semantic segmentation with {network} of {name}"
+
+
+def _model_of(mask: Mask, models: Sequence[Record]) -> dict[str, Any]:
+    """Return the models in the terms of the machine-learning extension; networks take patches of any size."""
+    network = models[0]["network"]
     sides = ["batch", "channel", "height", "width"]
     scores = {"shape": [-1, network["classes"], -1, -1], "dim_order": sides, "data_type": "float32"}
     seen = {"shape": [-1, network["in_channels"], -1, -1], "dim_order": sides, "data_type": "float32"}
     # the extension goes by classification 1.1, which has no titles
     classes = [{name: one[name] for name in ("value", "name", "color_hint")} for one in _classes_of(mask)]
     return {
-        "mlm:name": _model_name(mask.provenance["model"]),
-        "mlm:architecture": "ONNX network" if _is_onnx(mask.provenance) else f"PSPNet ({network['backbone']})",
-        "mlm:framework": "ONNX" if _is_onnx(mask.provenance) else "PyTorch",
+        "mlm:name": _model_name(_listed(_names(models))),
+        "mlm:architecture": _listed(map(_architecture, models)),
+        "mlm:framework": _listed("ONNX" if _is_onnx(model) else "PyTorch" for model in models),
         "mlm:tasks": [_TASK],
         "mlm:input": [{"name": "patch", "bands": [], "input": seen}],
         "mlm:output": [{"name": "scores", "tasks": [_TASK], "result": scores, "classification:classes": classes}],
-        "mlm:hyperparameters": {
-            name: mask.provenance[name] for name in _SETTINGS if mask.provenance.get(name) is not None
-        },
+        "mlm:hyperparameters": _settings(models),
     }
 
 
-def _weights_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(models: Sequence[Record]) -> dict[str, Any]:
+    """Return how the first model was used and, under `others`, what is of each other model."""
+    first, *others = ({name: model[name] for name in _SETTINGS if model.get(name) is not None} for model in models)
+    named = [{"model": name, **used} for name, used in zip(_names(models)[1:], others, strict=True)]
+    return {**first, "others": named} if named else first
+
+
+def _names(models: Sequence[Record]) -> list[str]:
+    return [model["model"] for model in models]
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(words))
+
+
+def _architecture(model: Record) -> str:
+    return "ONNX network" if _is_onnx(model) else f"PSPNet ({model['network']['backbone']})"
+
+
+def _asset(number: int) -> str:
+    return "model" if number == 1 else f"model-{number}"
+
+
+def _weights_of(model: Record) -> dict[str, Any]:
     """Return the weights by their digest (RFC 6920), wherever a copy of them is."""
-    digest = bytes.fromhex(provenance["weights_sha256"])
-    kind = "onnx" if _is_onnx(provenance) else "safetensors"
+    digest = bytes.fromhex(model["weights_sha256"])
+    kind = "onnx" if _is_onnx(model) else "safetensors"
     return {
         "href": f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}",
         "type": f"application/octet-stream; application={kind}",
         "roles": ["mlm:model", "mlm:weights"],
-        "title": provenance["model"],
+        "title": model["model"],
         "mlm:artifact_type": kind,
         "file:checksum": f"1220{digest.hex()}",
     }
 
 
-def _is_onnx(provenance: Mapping[str, Any]) -> bool:
-    return bool(provenance["network"].get("family") == "onnx")
+def _is_onnx(model: Record) -> bool:
+    return bool(model["network"].get("family") == "onnx")
 
 
 def _classes_of(mask: Mask) -> list[dict[str, Any]]:

@@ -165,6 +165,29 @@ def test_a_stac_item_names_the_model_and_its_weights_by_their_content(tmp_path):
     assert weights.extra_fields["file:checksum"] == "1220" + WEIGHTS.hex()
 
 
+def test_a_stac_item_names_all_models_whose_scores_were_averaged(tmp_path):
+    onnx = {"family": "onnx", "in_channels": 3, "classes": 2}
+    others = [
+        {**MADE, "model": "second", "weights_sha256": (b"\1" * 32).hex(), "spacing": [0.5, 0.5]},
+        {"model": "third", "weights_sha256": (b"\2" * 32).hex(), "network": onnx},
+    ]
+    mask, _ = mask_at(tmp_path, provenance={**MADE, "model": "first", "others": others})
+    export(mask, tmp_path / "mask.json")
+    item = pystac.Item.from_file(str(tmp_path / "mask.json"))
+    model = MLMExtension.ext(item)
+    assert model.mlm_name == "first and second and third"
+    assert (model.architecture, model.framework) == ("PSPNet (resnet18) and ONNX network", "PyTorch and ONNX")
+    assert item.properties["processing:lineage"].endswith("of s.tif with the mean scores of first and second and third")
+    second, third = model.hyperparameters.to_dict()["others"]
+    assert second == {"model": "second", "patch": [256, 256], "spacing": [0.5, 0.5]}
+    assert third == {"model": "third"}
+    weights = [asset for asset in item.assets.values() if "mlm:weights" in asset.roles]
+    assert [asset.title for asset in weights] == ["first", "second", "third"]
+    digests = [asset.extra_fields["file:checksum"][4:] for asset in weights]
+    assert digests == [WEIGHTS.hex(), *(other["weights_sha256"] for other in others)]
+    assert AssetGeneralMLMExtension.ext(weights[2]).artifact_type == "onnx"
+
+
 def test_a_stac_item_of_an_unknown_model_says_nothing_of_one(tmp_path):
     mask, _ = mask_at(tmp_path, provenance={})
     export(mask, tmp_path / "mask.json")

@@ -22,6 +22,7 @@ from pipeline.jobs.request import Request
 from pipeline.training.config import TrainingResources
 
 if TYPE_CHECKING:
+    from pipeline.training.learning_rate import RateFinding
     from pipeline.training.preview import Preview
 
 SEGMENTING = ("bands", "scale", "offset", "patch", "overlap", "window", "view", "tta", "features", "affine")
@@ -38,6 +39,13 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only draw the first samples, and measure memory and time of a few steps.")
     ] = False,
+    find_rate: Annotated[
+        bool,
+        typer.Option(
+            "--find-learning-rate",
+            help="Only try learning rates in 100 steps, and tell the one in the middle of where the loss falls.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model from labeled scenes or volumes; the same command continues after a stop."""
@@ -47,12 +55,19 @@ def train(
     from pipeline.training.config import read_training
     from pipeline.training.run import train as train_model
 
+    if dry_run and find_rate:
+        raise RequestError("--dry-run, --find-learning-rate: give one of them")
     training, base = read_training(config), data or config.parent
     resources = replace(resources, bar=sys.stderr.isatty())
     if dry_run:
         from pipeline.training.preview import preview
 
         _print_preview(preview(training, base, out, resources, _say), as_json=as_json)
+        return
+    if find_rate:
+        from pipeline.training.learning_rate import find_learning_rate
+
+        _print_rate(find_learning_rate(training, base, out, resources, _say), as_json=as_json)
         return
     trained = train_model(training, base, out, resources, _say)
     record = {"model": str(trained.folder), "steps": trained.steps, "validation": trained.figures}
@@ -70,12 +85,25 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
         "steps": found.steps,
         "seconds_per_step": round(found.seconds_per_step, 3),
         "hours": round(found.hours, 2),
+        "validation_hours": round(found.validation_hours, 2),
         "memory": found.memory,
     }
+    validation = f"{found.validation_hours:.1f} h of validation" if found.validation_hours else "no validation"
     words = (
         f"{visible(found.samples)}\n{found.steps:,} steps of {found.seconds_per_step:.2f} s: "
-        f"{found.hours:.1f} h without validation, {size_text(found.memory)}"
+        f"{found.hours:.1f} h, {validation}, {size_text(found.memory)}"
     )
+    typer.echo(json.dumps(record) if as_json else words)
+
+
+def _print_rate(found: RateFinding, *, as_json: bool) -> None:
+    record = {
+        "learning_rate": found.learning_rate,
+        "steps": len(found.rates),
+        "chart": str(found.chart),
+        "table": str(found.table),
+    }
+    words = f"{visible(found.chart)}\nlearning_rate = {found.learning_rate:g}"
     typer.echo(json.dumps(record) if as_json else words)
 
 

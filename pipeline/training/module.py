@@ -43,6 +43,11 @@ class Learner(lightning.LightningModule):
         """The network that a model is made of: the average, if there is one."""
         return self.network if self.average is None else cast("PSPNet", self.average.module)
 
+    @property
+    def early_network(self) -> PSPNet:
+        """The network of the first steps: the coarse one, if there are such steps."""
+        return self._coarse[0] if self._coarse else self.network
+
     def forward(self, image: Tensor) -> Tensor:
         """Scores of the network that would be published."""
         scores: Tensor = self.published(image.contiguous(memory_format=torch.channels_last))
@@ -71,7 +76,7 @@ class Learner(lightning.LightningModule):
         """Loss of a batch."""
         how = self.training_config.schedule
         early = self.global_step < how.coarse * how.steps
-        loss = self.loss_on(batch, *self._coarse if early else (self.network,))
+        loss = self.loss_on(batch, self.early_network if early else self.network)
         if not torch.isfinite(loss):
             raise PipelineError(
                 f"step {self.global_step}: the loss is {float(loss.detach())}; lower schedule.learning_rate, "

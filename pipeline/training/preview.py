@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import default_collate
 
-from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
 from pipeline.files.process import resident
 from pipeline.io.drawing import png_of
 from pipeline.io.lettering import legend
-from pipeline.models.inference.device import choose_device, fast_in_bf16
+from pipeline.models.inference.device import choose_device
+from pipeline.models.networks.pspnet import PSPNet
 from pipeline.sources.percentiles import to_gray
 from pipeline.training.config import Training, TrainingResources
-from pipeline.training.dataset import TrainingPatches, close_all
-from pipeline.training.module import Learner, coarse_twin
+from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
 from pipeline.training.patch import IGNORE, Sample
 from pipeline.training.run import Say, ready_for
+from pipeline.training.trial import Trial
 
 SAMPLES = "samples.png"
 SHOWN, ACROSS = 24, 6
@@ -46,10 +46,12 @@ class Preview:
     """The mean of all steps, with reading and augmentation."""
     memory: int
     """Bytes of this process after a few steps, of the GPU if there is one."""
+    validation_hours: float
+    """Of all validations; 0 if nothing is kept for them."""
 
     @property
     def hours(self) -> float:
-        """Of the whole training on a machine as busy as this one, without validation."""
+        """Of all steps on a machine as busy as this one, without validations."""
         return self.steps * self.seconds_per_step / 3600
 
 
@@ -63,17 +65,20 @@ def preview(training: Training, base: Path, out: Path, resources: TrainingResour
 
     """
     learner, statistics, normalization = ready_for(training, base, resources, say)
-    count = max(SHOWN, _STEPS * training.samples.batch)
+    how, count = training.schedule, max(SHOWN, _STEPS * training.samples.batch)
     samples = TrainingPatches(training, statistics, normalization, range(count))
+    path = out / SAMPLES
     try:
-        path = out / SAMPLES
-        _write(path, draw_samples([samples[number] for number in range(SHOWN)], training))
-        fine, coarse = (_seconds(learner, samples, resources, coarse=coarse) for coarse in (False, True))
+        with atomic_write(path) as draft:
+            draft.write_bytes(png_of(draw_samples([samples[number] for number in range(SHOWN)], training)))
+        trial = Trial(learner, samples, resources)
+        seconds = (1 - how.coarse) * _seconds(trial, learner.network)
+        seconds += how.coarse * _seconds(trial, learner.early_network) if how.coarse else 0.0
+        validation = _validating(trial, ValidationPatches(training, statistics, normalization))
         memory = _memory(choose_device(resources.device))
     finally:
         close_all()
-    share = training.schedule.coarse
-    return Preview(path, training.schedule.steps, (1 - share) * fine + share * coarse, memory)
+    return Preview(path, how.steps, seconds, memory, validation * how.steps / how.every / 3600)
 
 
 def draw_samples(samples: Sequence[Sample], training: Training) -> Picture:
@@ -111,37 +116,25 @@ def _row(pairs: Sequence[Picture]) -> Picture:
     return row
 
 
-def _write(path: Path, picture: Picture) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as draft:
-            draft.write_bytes(png_of(picture))
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write here ({error.strerror}); give another --out") from error
+def _seconds(trial: Trial, network: PSPNet) -> float:
+    """Seconds of a step with a network, samples and all."""
+    learned = (parameter for parameter in network.parameters() if parameter.requires_grad)
+    optimizer = torch.optim.AdamW(learned, lr=0.0, weight_decay=0)
+    return fmean([_timed(partial(trial.step, number, optimizer, network)) for number in range(_STEPS)][1:])
 
 
-def _seconds(learner: Learner, samples: TrainingPatches, resources: TrainingResources, *, coarse: bool) -> float:
-    """Seconds of a step, samples and all; 0 for coarse steps of a training that has none."""
-    if coarse and not learner.training_config.schedule.coarse:
+def _validating(trial: Trial, checks: ValidationPatches) -> float:
+    """Seconds of a validation, by a batch of it."""
+    count = min(trial.learner.training_config.samples.batch, len(checks))
+    if not count:
         return 0.0
-    device = choose_device(resources.device)
-    learner.to(device).train()
-    learner.on_fit_start()
-    network = coarse_twin(learner.network) if coarse else learner.network
-    optimizer = torch.optim.AdamW((p for p in learner.network.parameters() if p.requires_grad), lr=0.0, weight_decay=0)
-    batch = learner.training_config.samples.batch
-    took = []
-    for step in range(_STEPS):
-        began = time.perf_counter()
-        image, labels = default_collate([samples[step * batch + number] for number in range(batch)])
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=fast_in_bf16(device)):
-            loss = learner.loss_on(Sample(image.to(device), labels.to(device)), network)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()  # waits for a GPU
-        took.append(time.perf_counter() - began)
-    return fmean(took[1:])
+    return _timed(lambda: trial.validate([checks[number] for number in range(count)])) * len(checks) / count
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _memory(device: str) -> int:

@@ -26,6 +26,8 @@ _DATA = {
     "exclude": "not trained on",
 }
 """Keys of the data of a recipe that are told."""
+_PARTS = {"train": "learned from", "validation": "selected by", "unlabeled": "seen without labels"}
+"""Parts of the items of a training that are told."""
 _RANKS = ("best", "median", "worst")
 _MOST_NAMES = 8
 """Names of items that are listed."""
@@ -124,7 +126,7 @@ def model_page(ref: str, files: Files, pictures: Path | None = None) -> ModelPag
         pictures=shown,
         failures=failures,
         limits=card.limits,
-        recipe=_flat(card.training),
+        recipe=_flat({name: value for name, value in card.training.items() if name != "items"}),
         commands=_commands(ref, card.kind),
         notes=tuple(_missing(card, recorded)),
     )
@@ -151,10 +153,35 @@ def _facts(card: Card, files: Files) -> Iterator[tuple[str, str]]:
 
 
 def _trained(card: Card) -> Iterator[tuple[str, str]]:
-    data = card.training.get("data")
+    data, items = card.training.get("data"), card.training.get("items")
+    if isinstance(items, Mapping):
+        yield from _items(items)
     if isinstance(data, Mapping):
         yield from ((title, _listed(data[key])) for key, title in _DATA.items() if data.get(key))
     yield from _domain(card.channels, card.domain)
+
+
+def _items(items: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how much it was trained on, and where that is."""
+    for part, title in _PARTS.items():
+        if _is_counted(found := items.get(part)):
+            yield title, f"{found['count']:,}, {found['cells'] / 1e6:,.1f} million cells{_shares(found)}"
+            if places := found.get("places"):
+                yield "places, to a tenth of a degree", _listed([_place(*place) for place in places])
+
+
+def _is_counted(found: object) -> bool:
+    return isinstance(found, Mapping) and all(isinstance(found.get(name), int) for name in ("count", "cells"))
+
+
+def _shares(found: Mapping[str, Any]) -> str:
+    classes = found.get("classes") or {}
+    told = ", ".join(f"{name} {share:.1%}" for name, share in classes.items())
+    return f", labeled {told}" if told else ""
+
+
+def _place(longitude: float, latitude: float) -> str:
+    return f"{abs(latitude):g} {'S' if latitude < 0 else 'N'} {abs(longitude):g} {'W' if longitude < 0 else 'E'}"
 
 
 def _domain(channels: Sequence[str], domain: Domain | None) -> Iterator[tuple[str, str]]:
@@ -184,15 +211,21 @@ def _evaluation(card: Card, name: str, found: Mapping[str, Any]) -> RecordedEval
         charts.append(Chart(f"{name}-reliability", reliability_svg(calibration), f"reliability diagram of {name}"))
     if resolutions:
         charts.append(Chart(f"{name}-resolutions", resolution_svg(resolutions, colors), f"IoU by pixel size, {name}"))
-    counted = found.get("counted", 0)
     return RecordedEvaluation(
         name,
-        f"{found.get('items')} items, {counted:,} cells with a truth. In brackets: 95 % intervals over items.",
+        _measured_on(found),
         _figures(card, found),
         tuple(_facts_of(found)),
         tuple(charts),
         _resolutions(resolutions) if resolutions else None,
     )
+
+
+def _measured_on(found: Mapping[str, Any]) -> str:
+    items, counted = found.get("items"), found.get("counted", 0)
+    if items == 1:
+        return f"1 item, {counted:,} cells with a truth; there are no intervals of a single item."
+    return f"{items} items, {counted:,} cells with a truth. In brackets: 95 % intervals over items."
 
 
 def _figures(card: Card, found: Mapping[str, Any]) -> FigureTable:
@@ -214,7 +247,7 @@ def _facts_of(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if before := calibration.get("before"):
             yield "without the temperature", _triple(before["ece"])
         yield (
-            "of cells predicted as",
+            "the same of cells predicted as",
             ", ".join(f"{name} {_triple(one)}" for name, one in calibration["classes"].items()),
         )
     machine = found.get("machine") or {}
@@ -304,5 +337,7 @@ def _missing(card: Card, recorded: Mapping[str, Any]) -> Iterator[str]:
         yield "No figures are recorded: `pipeline evaluate --record NAME` measures them."
     elif not any("calibration" in found for found in recorded.values()):
         yield "It is not known how far its probabilities can be trusted: `pipeline evaluate --reliability` measures it."
+    if card.kind == "scene" and recorded and not any(found.get("resolutions") for found in recorded.values()):
+        yield "It is not known what larger or smaller pixels do to it: `pipeline evaluate --resolutions` measures it."
     if card.domain is None:
         yield "It is not known what it was trained on, so nothing warns of other inputs."

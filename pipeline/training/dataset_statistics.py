@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, prod, sqrt
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pipeline.engine.protocols import Source
 from pipeline.errors import InputError, RequestError
 from pipeline.geometry import Box, Grid
 from pipeline.geometry.orientation import canonical, turned_grid
-from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing, ground_spacing
+from pipeline.io.raster.placement import HOW_TO_PLACE, assumed_spacing, ground_spacing, middle_of
 from pipeline.jobs.read_options import InputRequirements, ReadOptions, resolve_read_options
 from pipeline.models.card import Domain, Normalization, Range
 from pipeline.models.inference.fit import Scaling
@@ -23,11 +24,13 @@ from pipeline.sources.percentiles import stretch
 from pipeline.sources.statistics import NO_STATISTICS, InputStatistics, MomentAccumulator
 from pipeline.training.class_counts import ClassCounts, count_classes
 from pipeline.training.config import Training
-from pipeline.training.items import Item, open_pair
+from pipeline.training.items import Item, Part, open_pair
 
 Numbers = tuple[float, ...]
 _PLACES = 5
 """Samples of a scene along each side."""
+_MOST_PLACES = 100
+"""Places of scenes that a card names."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class ItemStatistics:
     """Height and width in meters of a pixel of a scene; None where they are unknown."""
     looks: Look | None = None
     """What samples of its values look like; None where they say nothing."""
+    middle: tuple[float, float] | None = None
+    """Longitude and latitude of the middle of a scene; None where they are unknown."""
 
 
 def collect_statistics(training: Training, items: Sequence[Item]) -> tuple[ItemStatistics, ...]:
@@ -128,7 +133,8 @@ def _collect(training: Training, item: Item) -> ItemStatistics:
             own = InputStatistics.of_moments(moments)
         ground = _ground(training, item, image.grid)
         looks = _looks(training, image, ground)
-        return ItemStatistics(item, reading, image.grid, class_counts, own, moments, ranges, ground, looks)
+        middle = middle_of(image.grid) if image.grid.is_scene else None
+        return ItemStatistics(item, reading, image.grid, class_counts, own, moments, ranges, ground, looks, middle)
     finally:
         image.close()
         labels.close()
@@ -187,6 +193,27 @@ def _ground(training: Training, item: Item, grid: Grid) -> tuple[float, float] |
             f"{training.samples.spacing} m; {HOW_TO_PLACE}"
         )
     return found
+
+
+def items_of(training: Training, statistics: Sequence[ItemStatistics]) -> dict[str, Any]:
+    """Return how many items of each part there are, their cells, the share of each class, and where scenes lie.
+
+    It is for the card of the model, as JSON values. Places are longitudes and latitudes to a tenth of a degree.
+    """
+    parts = {part: [one for one in statistics if one.item.part == part] for part in get_args(Part)}
+    return {part: _summary(training, found) for part, found in parts.items() if found}
+
+
+def _summary(training: Training, found: Sequence[ItemStatistics]) -> dict[str, Any]:
+    totals = sum((one.class_counts.totals for one in found), np.zeros(len(training.classes), np.int64))
+    shares = zip(training.classes, (totals / max(1, totals.sum())).round(4).tolist(), strict=True)
+    places = sorted({(round(one.middle[0], 1), round(one.middle[1], 1)) for one in found if one.middle is not None})
+    return {
+        "count": len(found),
+        "cells": sum(prod(one.grid.shape) for one in found),
+        **({"classes": {entry.name: share for entry, share in shares}} if totals.any() else {}),
+        **({"places": [list(place) for place in places[:_MOST_PLACES]]} if places else {}),
+    }
 
 
 def domain_of(training: Training, statistics: Sequence[ItemStatistics]) -> Domain:

@@ -32,7 +32,13 @@ from pipeline.models.store import save_model
 from pipeline.training.calibration import temperature_of
 from pipeline.training.config import Training, TrainingResources
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, close_all
-from pipeline.training.dataset_statistics import ItemStatistics, collect_statistics, domain_of, normalization_of
+from pipeline.training.dataset_statistics import (
+    ItemStatistics,
+    collect_statistics,
+    domain_of,
+    items_of,
+    normalization_of,
+)
 from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.module import Learner, coarser
@@ -82,6 +88,7 @@ def train(
     fitted = fit(learner, loaders, out, resources, say)
     if fitted.first:
         card = card_of(training, normalization, fitted.figures, domain_of(training, ready.statistics))
+        card = replace(card, training={**card.training, "items": items_of(training, ready.statistics)})
         temperature = _temperature(learner.published.eval(), loaders, choose_device(resources.device))
         save_model(out / MODEL, replace(card, temperature=temperature), learner.published.cpu())
     return TrainingResult(out / MODEL, *fitted)
@@ -131,7 +138,10 @@ def fit(
     _claim(out, training)
     remove_stale_temporaries(out)
     with _quiet():
-        trainer = _trainer(training, out, resources, say, validated=loaders.checks is not None)
+        validated = loaders.checks is not None
+        if training.schedule.patience and not validated:
+            say("schedule.patience: no item is kept for validation, so all steps are taken")
+        trainer = _trainer(training, out, resources, say, validated=validated)
         last = out / f"{LAST}.ckpt"
         try:
             trainer.fit(learner, loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)

@@ -18,14 +18,17 @@ from pipeline.sources.appearance import MEASURES
 from pipeline.training.class_counts import count_classes
 from pipeline.training.config import Augmentation
 from pipeline.training.dataset import TrainingPatches, ValidationPatches, cells_per_pixel, close_all
-from pipeline.training.dataset_statistics import collect_statistics, domain_of, normalization_of, scaling_of
+from pipeline.training.dataset_statistics import collect_statistics, domain_of, items_of, normalization_of, scaling_of
 from pipeline.training.intensity import apply_intensity, draw_intensity, draw_spatial
 from pipeline.training.items import Item, find_items, open_pair
 from pipeline.training.patch import IGNORE, SpatialAugmentation, extract_patch, source_size
 from tests.support.fakes import ArraySource
 from tests.support.inputs import PLACE, put_scene
+from tests.support.rasters import put
 from tests.support.trainings import CLASSES, SCENES, STILL, VOLUMES, put_scenes, put_volumes, truth
 
+SHAPES = [(96, 80), (64, 144), (80, 80)]
+"""Of the scenes."""
 UNIT = Scaling((0.0,), (1.0,))
 
 
@@ -348,6 +351,25 @@ def test_the_domain_of_scenes_is_their_values_and_the_pixels_that_the_augmentati
     assert domain(with_spacing, scenes).ground_resolution == pytest.approx((side, side), rel=1e-4)
     own = replace(SCENES, samples=replace(SCENES.samples, normalization="percentile", low=(1, 1), high=(99, 99)))
     assert domain(own, scenes).values == ()
+
+
+def items_in(training, folder):
+    return items_of(training, collect_statistics(training, find_items(training.data, folder)))
+
+
+def test_a_card_tells_how_much_was_learned_from_and_where(scenes, tmp_path):
+    counts = np.bincount(np.concatenate([truth(shape, index).ravel() for index, shape in enumerate(SHAPES[:2])]))[:3]
+    found = items_in(SCENES, scenes)
+    assert (found["train"]["count"], found["train"]["cells"]) == (2, 96 * 80 + 64 * 144)
+    assert list(found["train"]["classes"]) == ["dark", "bright", "rare"]
+    assert list(found["train"]["classes"].values()) == pytest.approx(counts / counts.sum(), abs=1e-4)
+    assert (found["validation"]["count"], "unlabeled" in found) == (1, False)
+    for index, (shape, west) in enumerate(zip(SHAPES, (-70.04, 20.0, 20.02), strict=True)):
+        where = {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, west, 0, -1e-4, -33.5)}
+        put(tmp_path / f"scene{index}.tif", np.full((2, *shape), 9, np.uint8), **where)
+        put(tmp_path / f"scene{index}_label.tif", truth(shape, index)[None], **where)
+    everywhere = replace(SCENES, data=replace(SCENES.data, validation=()))
+    assert items_in(everywhere, tmp_path)["train"]["places"] == [[-70.0, -33.5], [20.0, -33.5]]
 
 
 def test_the_domain_of_volumes_is_along_the_axes_of_the_body(volumes):

@@ -98,6 +98,15 @@ def _known_crs(words: str) -> CRS | None:
         return None
 
 
+def middle_of(grid: Grid) -> tuple[float, float] | None:
+    """Return the longitude and latitude of the middle of a scene, in degrees; None where it has no place."""
+    found = placement_of(grid)
+    if found is None:
+        return None
+    longitude, latitude = transform_points(found.world(found.middle), found.crs, LONGITUDE_LATITUDE)[0].tolist()
+    return (longitude, latitude) if np.isfinite((longitude, latitude)).all() else None
+
+
 def ground_placement(grid: Grid) -> Placement | None:
     """Return the place of a scene whose cells can be measured in meters on the ground."""
     found = placement_of(grid)

@@ -1,14 +1,18 @@
-"""The packaged landcover model against a U-Net, trained by the same code on the same samples for the same time.
+"""PSPNet against a U-Net of the same encoder, trained by the same code on the same samples for the same time.
 
-    python -m benchmarks.against_unet train --config benchmarks/landcover18.toml --data FOLDER --out runs/unet
-    python -m benchmarks.against_unet test --pspnet runs/landcover/model --out runs/unet --table TABLE
+    pipeline train --config CONFIG --data FOLDER --out runs/pspnet
+    python -m benchmarks.against_unet train --config CONFIG --data FOLDER --out runs/unet
+    python -m benchmarks.against_unet test --pspnet runs/pspnet/model --out runs/unet --table TABLE
 
-The U-Net has the shape that segmentation-models-pytorch gives a ResNet-18 encoder: decoder of 256, 128, 64, 32 and 16
-channels, batch norm, nearest upsampling. It begins with random weights, as PSPNet does. Before its first step both
-networks are timed, step by step in turn, on the samples that they train on (PSPNet at its coarse output stride too,
-where the schedule has such steps); the U-Net takes as many steps as fit into the time that PSPNet's take, of all
-trainings that follow each other where `--config` is given again, by the recipe of the first. Samples come by number, so
-both see the same ones.
+CONFIG is a training file, such as benchmarks/landcover_folds.toml (from ImageNet) or benchmarks/landcover18.toml (from
+random weights), and TABLE names images that it leaves out, with their truth; `benchmarks/default_models.py` makes both
+tables. The U-Net has the shape that segmentation-models-pytorch gives it: a decoder of 256, 128, 64, 32 and 16
+channels, batch norm, nearest upsampling. Its encoder begins with the same weights as PSPNet's, `network.pretrained`.
+Before its first step both networks are timed, step by step in turn, on the samples that they train on (PSPNet at its
+coarse output stride too, where the schedule has such steps); the U-Net takes as many steps as fit into the time that
+PSPNet's take, of all trainings that follow each other where `--config` is given again, by the recipe of the first.
+Samples come by number, so both see the same ones. `train --only-time` ends after the timing, and says how long both
+trainings take.
 
 `test` runs both through `pipeline run` (same patches, overlap and window; float32) and prints mean IoU of both with
 bootstrap intervals.
@@ -21,8 +25,9 @@ import csv
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +39,7 @@ from torch.nn import functional
 
 import pipeline.runs.predictors
 from pipeline.evaluation.compare import evaluate
+from pipeline.evaluation.result import Estimate
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.device import choose_device, fast_in_bf16
 from pipeline.models.inference.numerics import REFERENCE
@@ -44,42 +50,59 @@ from pipeline.models.store import load_model
 from pipeline.runs.segment import segment
 from pipeline.training.config import Training, read_training
 from pipeline.training.dataset_statistics import collect_statistics, normalization_of
+from pipeline.training.initialize import initialize_from
 from pipeline.training.items import find_items
 from pipeline.training.losses import loss_of
 from pipeline.training.module import Learner, coarse_twin
 from pipeline.training.run import TrainingDataModule, TrainingResources, fit, spec_of
 
 DECODER = (256, 128, 64, 32, 16)
+STRIDES = (2, 4, 8, 16, 32)
 TIMED = 12
+IGNORED = 255
+"""Value of labels that are not counted."""
 WEIGHTS = "unet.pt"
 
 
 class UNet(nn.Module):
-    """A U-Net (Ronneberger et al. 2015) with a ResNet-18 encoder, in the shape of segmentation-models-pytorch."""
+    """A U-Net (Ronneberger et al. 2015) with a backbone of PSPNet, in the shape of segmentation-models-pytorch."""
 
-    def __init__(self, spec: PSPNetSpec) -> None:
+    def __init__(self, spec: PSPNetSpec, start: Callable[[PSPNet], None] = lambda _: None) -> None:
         super().__init__()
         encoder = PSPNet(replace(spec, output_stride=32, auxiliary=False, dilation="contracted"))
+        start(encoder)
         self.stem = encoder.stem
         self.layers = encoder.layers
         for name in encoder.layers:
             self.add_module(name, encoder.get_submodule(name))
-        deeper, skips = (512, *DECODER[:-1]), (256, 128, 64, 64, 0)
-        self.decoder = nn.ModuleList(_block(a + b, c) for a, b, c in zip(deeper, skips, DECODER, strict=True))
-        self.head = nn.Conv2d(DECODER[-1], spec.classes, 3, padding=1)
+        *skips, deepest = self._channels(spec.in_channels)
+        sizes = zip((deepest, *DECODER[:-1]), (*skips[::-1], 0), DECODER, strict=True)
+        last = nn.Conv2d(DECODER[-1], spec.classes, 3, padding=1)
+        self.head = nn.ModuleList([*(_block(deeper + skip, out) for deeper, skip, out in sizes), last])
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores `(n, classes, h, w)`; height and width are multiples of 32."""
-        kept = [self.stem[:-1](image)]
-        x = self.stem[-1](kept[0])
-        for name in self.layers:
-            x = self.get_submodule(name)(x)
-            kept.append(x)
-        skips = [*kept[-2::-1], None]
-        for block, skip in zip(self.decoder, skips, strict=True):
+        *kept, x = self._encoded(image)
+        *blocks, last = self.head
+        for block, skip in zip(blocks, (*kept[::-1], None), strict=True):
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = block(x if skip is None else torch.cat([x, skip], 1))
-        return self.head(x)
+        return last(x)
+
+    @torch.no_grad()
+    def _channels(self, inputs: int) -> list[int]:
+        """Channels of the features of each stride."""
+        found = [features.shape[1] for features in self.eval()._encoded(torch.zeros(1, inputs, 64, 64))]
+        self.train()
+        return found
+
+    def _encoded(self, image: Tensor) -> list[Tensor]:
+        """The last features of each stride: 2, 4, 8, 16 and 32."""
+        x, kept = image, {}
+        for module in (*self.stem, *map(self.get_submodule, self.layers)):
+            x = module(x)
+            kept[image.shape[-1] // x.shape[-1]] = x
+        return [kept[stride] for stride in STRIDES]
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -90,7 +113,9 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
-def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: TrainingResources) -> None:
+def train_unet(
+    configs: Sequence[Path], data: Path, out: Path, resources: TrainingResources, *, only_time: bool
+) -> None:
     """Train the U-Net for the time that PSPNet takes; goes on from the last checkpoint."""
     trainings = [read_training(config) for config in configs]
     training = trainings[0]
@@ -98,10 +123,13 @@ def train_unet(configs: Sequence[Path], data: Path, out: Path, resources: Traini
     gathered = collect_statistics(training, find_items(training.data, data))
     normalization = normalization_of(training, gathered)
     torch.manual_seed(training.seed)
-    unet = UNet(spec)
-    steps = _noted(
-        out / "steps.json", lambda: _fitting(trainings, PSPNet(spec), UNet(spec), gathered, normalization, resources)
-    )
+    pretrained = training.network.pretrained
+    start = partial(initialize_from, ref=pretrained, base=data) if pretrained is not None else (lambda _: None)
+    unet = UNet(spec, start)
+    timed = PSPNet(spec), UNet(spec)
+    steps = _noted(out / "steps.json", lambda: _fitting(trainings, *timed, gathered, normalization, resources))
+    if only_time:
+        return
     training = replace(training, schedule=replace(training.schedule, steps=steps["unet"], coarse=0.0))
     learner = Learner(training, cast("PSPNet", unet))
     fit(learner, TrainingDataModule(training, gathered, normalization, resources), out, resources)
@@ -160,7 +188,7 @@ def test(pspnet: Path, out: Path, pairs: list[tuple[Path, Path]]) -> dict[str, A
         model.card, REFERENCE, lambda image: unet(image.contiguous(memory_format=torch.channels_last))
     )
     results = {"pspnet": _measured(pspnet, out / "pspnet", pairs)}
-    with patch.object(pipeline.runs.predictors, "ready_for", lambda *_: plain):
+    with patch.object(pipeline.runs.predictors, "inference_models", lambda *_: (plain,)):
         results["unet"] = _measured(pspnet, out / "unet", pairs)
     return results
 
@@ -171,11 +199,15 @@ def _measured(model: Path, folder: Path, pairs: list[tuple[Path, Path]]) -> dict
         mask = folder / f"{image.stem}_mask.tif"
         segment(Job(str(image), mask, str(model)), Resources(precision="float32", overwrite=True))
         masks.append((mask, labels))
-    found = evaluate(masks)
+    found = evaluate(masks, ignore=(IGNORED,)).overall
     return {
-        "mean_iou": found.overall.figures["mean_iou"].value,
-        "by_class": {entry.name: entry.figures["iou"].value for entry in found.overall.classes},
+        "mean_iou": _told(found.figures["mean_iou"]),
+        "by_class": {entry.name: _told(entry.figures["iou"]) for entry in found.classes},
     }
+
+
+def _told(figure: Estimate) -> list[float | None]:
+    return [None if number is None else round(number, 4) for number in (figure.value, figure.low, figure.high)]
 
 
 def main() -> None:
@@ -187,13 +219,14 @@ def main() -> None:
     for name in ("--data", "--out"):
         training.add_argument(name, type=Path, required=True)
     training.add_argument("--device")
+    training.add_argument("--only-time", action="store_true")
     testing = verbs.add_parser("test")
     testing.add_argument("--pspnet", type=Path, required=True)
     testing.add_argument("--out", type=Path, required=True)
     testing.add_argument("--table", type=Path, required=True)
     asked = parser.parse_args()
     if asked.verb == "train":
-        train_unet(asked.config, asked.data, asked.out, TrainingResources(asked.device))
+        train_unet(asked.config, asked.data, asked.out, TrainingResources(asked.device), only_time=asked.only_time)
     else:
         with asked.table.open(encoding="utf-8", newline="") as file:
             pairs = [(Path(row["image"]), Path(row["truth"])) for row in csv.DictReader(file)]

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 
 from pipeline import __version__
 from pipeline.jobs.job import Job, Resources
-from pipeline.models.catalogue import load_card, names
+from pipeline.models.catalogue import WEIGHTS, backbones, load_card, names
+from pipeline.models.pretrained import read_backbone_card
 from pipeline.runs.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -51,10 +52,13 @@ def test_every_file_of_a_package_is_shipped():
 
 def test_the_notice_names_all_that_is_of_others():
     text = (ROOT / "NOTICE").read_text("utf-8")
-    for name in names():
+    cards = {name: load_card(name) for name in names()} | {
+        name: read_backbone_card(WEIGHTS / name) for name in backbones()
+    }
+    for name, card in cards.items():
         part = text.partition(f"pipeline/models/weights/{name})")[2].partition("\n\n")[0]
-        assert f"License: {load_card(name).license}." in part
-        assert " ".join(load_card(name).credits.split()) in " ".join(part.split())
+        assert f"License: {card.license}." in part
+        assert " ".join(card.credits.split()) in " ".join(part.split())
     for folder in (ROOT / "pipeline/web/vendor").iterdir():
         assert f"pipeline/web/vendor/{folder.name}/LICENSE" in text
         copyright_ = next(line for line in (folder / "LICENSE").read_text("utf-8").splitlines() if "Copyright" in line)

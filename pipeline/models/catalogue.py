@@ -37,6 +37,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(card.parent.name for card in WEIGHTS.glob(f"*/{CARD}")))
 
 
+def backbones() -> tuple[str, ...]:
+    """Return the names of the packaged backbones, which training starts from, sorted."""
+    return tuple(sorted(card.parent.name for card in WEIGHTS.glob(f"*/{BACKBONE}")))
+
+
 def find_model(ref: str | Path) -> Files:
     """Find the files of a model: a packaged name, a folder with both files, the path of one, or `hf:owner/name`.
 
@@ -52,7 +57,7 @@ def find_model(ref: str | Path) -> Files:
         return _in_folder(WEIGHTS / ref)
     if is_on_hub(ref):
         return _checked(ref, _in_folder(_fetched(ref)))
-    path = Path(ref)
+    path = WEIGHTS / ref if ref in backbones() else Path(ref)
     _check_no_backbone(path)
     if path.is_dir():
         return _checked(ref, _in_folder(path))

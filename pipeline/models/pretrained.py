@@ -99,15 +99,25 @@ def load_backbone(folder: Path) -> Pretrained:
         ModelError: if there is none, or its card or weights cannot be used.
 
     """
+    card = read_backbone_card(folder)
+    state = read_weights(folder / BACKBONE_WEIGHTS, card.weights_sha256, folder / BACKBONE)
+    return Pretrained(card, {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()})
+
+
+def read_backbone_card(folder: Path) -> BackboneCard:
+    """Read the card of the backbone in `folder`.
+
+    Raises:
+        ModelError: if there is none, or it cannot be used.
+
+    """
     path = folder / BACKBONE
     try:
-        card = decode(BackboneCard, json.loads(path.read_text(encoding="utf-8")))
+        return decode(BackboneCard, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ModelError(f"{path}: cannot read the card of this backbone ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path}: {stand_in(path) or error}") from error
-    state = read_weights(folder / BACKBONE_WEIGHTS, card.weights_sha256, path)
-    return Pretrained(card, {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()})
 
 
 def save_backbone(folder: Path, card: BackboneCard, state: Mapping[str, Tensor], *, half: bool = False) -> BackboneCard:

@@ -86,8 +86,8 @@ class Network:
     pretrained: Annotated[
         str | None,
         Meaning(
-            "A model, or a backbone made by `import-weights`, to start from; relative to the data, else to the "
-            "working directory.",
+            "Model or backbone to start from: the name of a packaged one, such as `landcover` or `efficientnet_lite0`, "
+            "a folder (relative to the data, else to the working directory), or a model on a hub.",
             unset="random weights",
         ),
     ] = None

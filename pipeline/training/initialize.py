@@ -7,23 +7,37 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import ModelError
-from pipeline.models.catalogue import BACKBONE, names
+from pipeline.models.catalogue import BACKBONE, WEIGHTS, backbones, names
+from pipeline.models.hub.address import is_on_hub
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.store import load_model
 
 
 def initialize_from(network: PSPNet, ref: str, base: Path) -> None:
-    """Copy weights into `network`: a packaged model by name, or a folder of a model or a backbone.
+    """Copy weights into `network`: a packaged model or backbone by name, or a folder of one.
 
     A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
-    the last convolution is left as it is. Raises ModelError where anything else differs.
+    the last convolution is left as it is. Raises ModelError where anything else differs, or there are no such weights.
     """
-    path = ref if ref in names() else base / ref if (base / ref).exists() else Path(ref)
+    path = _found(ref, base)
     if isinstance(path, Path) and (path / BACKBONE).exists():
         load_backbone(path).start(network)
         return
     _copy_model(network, path)
+
+
+def _found(ref: str, base: Path) -> str | Path:
+    if ref in names() or is_on_hub(ref):
+        return ref
+    places = (base / ref, Path(ref), *([WEIGHTS / ref] if ref in backbones() else ()))
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise ModelError(
+            f"network.pretrained = {ref}: there are no such weights. Give the name of a packaged model "
+            f"({', '.join(names())}) or backbone ({', '.join(backbones())}), a folder of either, or hf:owner/name"
+        )
+    return found
 
 
 def _copy_model(network: PSPNet, ref: str | Path) -> None:

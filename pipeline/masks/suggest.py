@@ -57,10 +57,17 @@ class _Candidate:
     mask: Path
     box: Box
     disagreement: float
+    observed: int
+    """Cells that have a disagreement."""
+
+    @property
+    def worth(self) -> float:
+        """What a label is worth: slivers at an edge and corners of a scene show little, however odd it is."""
+        return self.disagreement * self.observed
 
 
 def suggest(masks: Sequence[str | Path], out: Path, *, size: int = 512, count: int = 20) -> tuple[Chip, ...]:
-    """Write the `count` chips of `size` cells with the highest mean disagreement, of all masks together, into `out`.
+    """Write the `count` chips of `size` cells with most disagreement in all, of all masks together, into `out`.
 
     Each mask has its image and its disagreement layer (`pipeline run --layers disagreement`) beside it. Chips lie side
     by side, those at a right or lower edge are smaller. Written are `chips/NAME.tif` and `chips/NAME_label.tif`, a
@@ -78,7 +85,7 @@ def suggest(masks: Sequence[str | Path], out: Path, *, size: int = 512, count: i
     if (out / TABLE).exists():
         raise OutputError(f"{out / TABLE}: is there already; give another --out")
     found = [candidate for mask in masks for candidate in _candidates(Path(mask), size)]
-    chosen = sorted(found, key=lambda one: -one.disagreement)[:count]
+    chosen = sorted(found, key=lambda one: -one.worth)[:count]
     (out / CHIPS).mkdir(parents=True, exist_ok=True)
     chips = tuple(_write(candidate, out / CHIPS, number) for number, candidate in enumerate(chosen, 1))
     _write_places(out / PLACES, chips)
@@ -87,11 +94,11 @@ def suggest(masks: Sequence[str | Path], out: Path, *, size: int = 512, count: i
     return chips
 
 
-def _mean(pixels: Pixels, columns: slice) -> float | None:
-    """The mean disagreement of the observed cells of some columns; None if there are none."""
-    steps = pixels.values[0][:, columns]
+def _candidate(mask: Path, box: Box, pixels: Pixels) -> _Candidate | None:
+    """A chip of a mask, by its part of the layer; None if nothing is observed there."""
+    steps = pixels.values[0][:, slice(box.start[1], box.stop[1])]
     observed = steps[steps > 0]
-    return float((observed - 1.0).mean() / STEPS) if observed.size else None
+    return _Candidate(mask, box, float((observed - 1.0).mean() / STEPS), observed.size) if observed.size else None
 
 
 def _row(chip: Chip) -> tuple[Any, ...]:
@@ -112,10 +119,9 @@ def _candidates(mask: Path, size: int) -> Iterator[_Candidate]:
             raise InputError(f"{mask} and its layer {path.name}: {words}; make both anew")
         for box, pixels in slabs(layer, size):
             for start in range(0, layer.grid.shape[1], size):
-                stop = min(start + size, layer.grid.shape[1])
-                mean = _mean(pixels, slice(start, stop))
-                if mean is not None:
-                    yield _Candidate(mask, Box((box.start[0], start), (box.stop[0], stop)), mean)
+                chip = Box((box.start[0], start), (box.stop[0], min(start + size, layer.grid.shape[1])))
+                if (found := _candidate(mask, chip, pixels)) is not None:
+                    yield found
     finally:
         layer.close()
         labels.close()

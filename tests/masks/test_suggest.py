@@ -51,6 +51,16 @@ def test_the_chips_with_most_disagreement_come_first(mask, tmp_path):
         assert chip.colormap(1) == whole.colormap(1)
 
 
+def test_slivers_come_last_however_odd_they_are(mask, tmp_path):
+    layer = np.full(SHAPE, np.nan)
+    layer[:32, :32], layer[:, 116:], layer[40:42, 60:62] = 0.2, 0.9, 1.0
+    put_layer(tmp_path / "scene_mask_disagreement.tif", layer)
+    chips = suggest([mask], tmp_path / "out", size=32, count=9)
+    assert [chip.box.start for chip in chips[:2]] == [(0, 0), (0, 96)]
+    assert chips[-1].box.start == (32, 32), "four cells of a chip"
+    assert [chip.disagreement for chip in chips[:2]] == pytest.approx([0.2, 0.9], abs=0.01)
+
+
 def test_masks_of_one_name_give_chips_of_their_own(mask, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

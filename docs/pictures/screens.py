@@ -1,6 +1,9 @@
-"""Pictures of pages in a browser: `python -m docs.pictures.screens report` (`prefect`, `form`), in the root folder.
+"""Pictures of pages in a browser: `python -m docs.pictures.screens report` (`view`, `prefect`, `form`).
+
+Run it in the root folder.
 
 report.png    the page that `pipeline report` makes of the demo scene, with its truth
+view.png      a mask over its scene in `pipeline view`, with the area of a polygon
 prefect.png   a run in Prefect with its artifacts, on a server that is started for it on 127.0.0.1
 form.png      the form that starts a run of a deployment, on such a server
 
@@ -28,9 +31,12 @@ from pipeline.reports import ReportOptions, write_report
 from tests.support.browser import chromium
 from tests.support.ports import free_port
 from tests.support.servers import PREFECT, environment, process, until
+from tests.support.viewer import served
 
 FOLDER = Path(__file__).parent
 SCENES = ("harbor", "hills", "old-town", "river-north", "river-south")
+CORNERS, UNDER = ((150, 330), (360, 300), (420, 560), (230, 600)), (300, 450)
+"""Of a polygon in the window of the viewer, and where the cursor is then."""
 COLORS = 128
 """Enough for pages; a picture of so few is a third as large."""
 
@@ -43,6 +49,24 @@ def report(folder: Path, page: Any) -> None:  # noqa: ANN401  (of Playwright, wh
     page.set_viewport_size({"width": 1100, "height": 940})
     page.goto(made.as_uri())
     page.wait_for_timeout(2000)
+
+
+def view(folder: Path, page: Any) -> None:  # noqa: ANN401
+    """Open a mask over its scene, and draw a polygon."""
+    make(folder, shape=(1200, 1200))
+    scene = folder / "scene.tif"
+    mask = segment(Job(str(scene))).output
+    page.set_viewport_size({"width": 960, "height": 840})
+    with served([scene, Path(str(mask))]) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        page.evaluate("viewer.map.getView().setResolution(0.9); viewer.map.getView().setCenter([640, -640])")
+        page.get_by_role("button", name="Draw a polygon").click()
+        for corner in CORNERS:
+            page.mouse.click(*corner)
+        page.mouse.dblclick(*CORNERS[-1])
+        page.mouse.move(*UNDER)
+        page.wait_for_timeout(3000)
 
 
 def prefect(folder: Path, page: Any) -> None:  # noqa: ANN401
@@ -96,7 +120,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "prefect": prefect, "form": form}
+PICTURES: dict[str, Callable[[Path, Any], None]] = {"report": report, "view": view, "prefect": prefect, "form": form}
 
 
 def taken(show: Callable[[Path, Any], None]) -> Image.Image:

@@ -91,7 +91,7 @@ def _print_preview(found: Preview, *, as_json: bool) -> None:
     validation = f"{found.validation_hours:.1f} h of validation" if found.validation_hours else "no validation"
     words = (
         f"{visible(found.samples)}\n{found.steps:,} steps of {found.seconds_per_step:.2f} s: "
-        f"{found.hours:.1f} h, {validation}, {size_text(found.memory)}"
+        f"{found.hours:.1f} h, {validation}, {size_text(found.memory)} of memory"
     )
     typer.echo(json.dumps(record) if as_json else words)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.masks.structures import Structure
     from pipeline.models.card import Card
     from pipeline.models.hub.listing import HubModel
+    from pipeline.reports.values import Facts
     from pipeline.runs.report import Report
 
 
@@ -116,6 +117,8 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
     if as_json:
         print_models(cards, as_json=True)
         return
+    from pipeline.reports.model import recipe_of, trained_on
+
     for card in cards:
         classes = [{"value": value, **encode(entry)} for value, entry in enumerate(card.classes)]
         figures = "\n".join(_figure_lines(name, found, card.kind) for name, found in card.evaluation.items())
@@ -133,7 +136,8 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
             "classes": classes,
             "figures": figures,
             "limits": card.limits,
-            "training": _flat_lines(card.training),
+            "trained on": _fact_lines(trained_on(card)),
+            "training": _fact_lines(recipe_of(card)),
         }
         print_records([{key: value for key, value in record.items() if value}], as_json=False)
 
@@ -147,21 +151,20 @@ def _figure_lines(name: str, found: object, kind: str) -> str:
     """Return figures that `evaluate --record` wrote, one line per class; others as they are."""
     if not isinstance(found, Mapping) or not isinstance(found.get("classes"), Mapping):
         return _flat_lines({name: found})
+    from pipeline.reports.model import by_pixel_size, measured
+
     shown = _OF_VOLUMES if kind == "volume" else _OF_SCENES
     rows = {**found["classes"], "mean": {key.removeprefix("mean_"): value for key, value in found["figures"].items()}}
     lines = [f"{name}, {counted(found['items'], 'item')}:"]
     for row, values in rows.items():
         told = [f"{title} {_triple(values[key])}" for key, title in shown.items() if _known(values, key)]
         lines += [f"  {row}: {', '.join(told)}"] if told else []
-    if isinstance(found.get("calibration"), Mapping):
-        lines.append(f"  calibration error: {_recorded_calibration(found['calibration'])}")
-    return "\n".join(lines)
+    more = _fact_lines((*measured(found), *by_pixel_size(found)))
+    return "\n".join([*lines, *(f"  {line}" for line in more.splitlines())])
 
 
-def _recorded_calibration(found: Mapping[str, Any]) -> str:
-    before = found.get("before")
-    without = "" if before is None else f" at temperature {found['temperature']:g}, {_triple(before['ece'])} without"
-    return _triple(found["ece"]) + without
+def _fact_lines(facts: Facts) -> str:
+    return "\n".join(f"{visible(title)}: {visible(text)}" for title, text in facts)
 
 
 def _known(values: Mapping[str, Any], key: str) -> bool:
@@ -468,6 +471,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "limits": _lines,
     "figures": visible_lines,
     "training": visible_lines,
+    "trained on": visible_lines,
     "told": _lines,
 }
 """By key: how its value is shown, where `_plain` is not enough."""

@@ -16,6 +16,7 @@ from pipeline.evaluation.pictures import FAILURE
 from pipeline.models.card import Card, Domain, Range, read_card
 from pipeline.models.catalogue import Files
 from pipeline.reports.values import Facts, made_by
+from pipeline.training.config import as_written
 
 _SCENE = {"iou": "IoU", "precision": "precision", "recall": "recall", "boundary_f1": "boundary F1"}
 _VOLUME = {"case_dice": "Dice", "hd95_mm": "HD95, mm", "surface_dice": "surface Dice", "volume_error": "volume error"}
@@ -120,13 +121,13 @@ def model_page(ref: str, files: Files, pictures: Path | None = None) -> ModelPag
         summary=f"A model for {card.kind}s: {', '.join(entry.name for entry in card.classes)}.",
         made_by=made_by(),
         facts=tuple(_facts(card, files)),
-        trained=tuple(_trained(card)),
+        trained=trained_on(card),
         evaluations=tuple(_evaluation(card, name, found) for name, found in recorded.items()),
         others=_flat({name: found for name, found in card.evaluation.items() if name not in recorded}),
         pictures=shown,
         failures=failures,
         limits=card.limits,
-        recipe=_flat({name: value for name, value in card.training.items() if name != "items"}),
+        recipe=recipe_of(card),
         commands=_commands(ref, card.kind),
         notes=tuple(_missing(card, recorded)),
     )
@@ -150,6 +151,27 @@ def _facts(card: Card, files: Files) -> Iterator[tuple[str, str]]:
     yield "weights", f"{size_text(files.weights.stat().st_size)}, SHA-256 {card.weights_sha256[:_DIGITS]}..."
     yield "license of the weights", card.license
     yield "data and its license", card.credits
+
+
+def recipe_of(card: Card) -> Facts:
+    """Return how a model was trained, by the keys of a training file."""
+    return _flat(as_written({name: value for name, value in card.training.items() if name != "items"}))
+
+
+def trained_on(card: Card) -> Facts:
+    """Return on how much, and on what, a model was trained."""
+    return tuple(_trained(card))
+
+
+def measured(found: Mapping[str, Any]) -> Facts:
+    """Return what a recorded evaluation says beside the figures of classes."""
+    return tuple(_facts_of(found))
+
+
+def by_pixel_size(found: Mapping[str, Any]) -> Facts:
+    """Return the mean IoU at each size of pixels that a recorded evaluation measured."""
+    sizes = found.get("resolutions") or ()
+    return tuple((f"pixels {_pixel(one)}", f"mean IoU {_triple(one['figures']['mean_iou'])}") for one in sizes)
 
 
 def _trained(card: Card) -> Iterator[tuple[str, str]]:
@@ -215,7 +237,7 @@ def _evaluation(card: Card, name: str, found: Mapping[str, Any]) -> RecordedEval
         name,
         _measured_on(found),
         _figures(card, found),
-        tuple(_facts_of(found)),
+        measured(found),
         tuple(charts),
         _resolutions(resolutions) if resolutions else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -295,6 +295,20 @@ class Training:
             raise ValueError("data.scale, data.offset and samples.values are for scenes; this is for volumes")
         if self.data.unlabeled and not self.teacher.models:
             raise ValueError("data.unlabeled: nothing can be learned from images without labels; give teacher.models")
+
+
+def as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe in the card of a model with the keys of a training file, whichever version wrote it."""
+    tables = {key.field.name: key.kind for key in keys_of(Training) if is_dataclass(key.kind)}
+    return {
+        name: _renamed(tables[name], values) if name in tables and isinstance(values, Mapping) else values
+        for name, values in recipe.items()
+    }
+
+
+def _renamed(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401  (the dataclass of a table)
+    names = {name: key.name for key in keys_of(kind) for name in (key.name, *key.former)}
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 class _Limit(NamedTuple):

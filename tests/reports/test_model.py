@@ -35,6 +35,8 @@ CALIBRATION = {
         "bins": [[0, None, None], *BINS[1:]],
     },
 }
+SCHEDULE = {"rate": 0.01, "optimiser": "adamw"}
+"""With words of older versions."""
 ITEMS = {
     "train": {"count": 1200, "cells": 45_600_000, "classes": {"a": 0.75, EVIL: 0.2}, "places": [[-70.1, 33.5]]},
     "validation": {"count": 2, "cells": 100_000},
@@ -87,7 +89,11 @@ def model(tmp_path_factory):
         classes=(first, replace(first, name=EVIL), last),
         temperature=1.7,
         evaluation={"test": RECORD, "validation": {"mean_iou": 0.5}},
-        training={"data": {"images": "in/*.tif", "exclude": ["town"], "bands": None}, "items": ITEMS},
+        training={
+            "data": {"images": "in/*.tif", "exclude": ["town"], "bands": None},
+            "schedule": SCHEDULE,
+            "items": ITEMS,
+        },
         limits=("It has seen one city *only*.",),
         domain=Domain(((0.0, 255.0), (1.0, 9.0)), (0.3, 1.0), appearance=Appearance(level=((1.0, 2.0),) * 2)),
     )
@@ -225,6 +231,23 @@ def test_a_wrong_request_is_refused(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in call(*words, code=2).stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_is_told_on_the_screen_too(model):
+    said = " ".join(call(model).stdout.split())
+    for each in (
+        "a: IoU 0.811 (0.700 to 0.900)",
+        "mean: IoU 0.610 (0.500 to 0.700)",
+        "expected calibration error: 0.021 (0.015 to 0.030)",
+        "speed: 1.5 Mpx/s on 2 processors (cpu, float32, torch)",
+        "peak memory: 1.5 GiB",
+        "pixels x 2, 1 to 1.2 m: mean IoU 0.300",
+        "learned from: 1,200, 45.6 million cells",
+        "pixels on the ground: 0.3 to 1 m",
+        "training data.images: in/*.tif data.exclude: town schedule.learning_rate: 0.01 schedule.optimizer: adamw",
+    ):
+        assert each in said, each
+    assert "items.train" not in said
 
 
 def test_it_may_be_told_as_json(model, tmp_path):

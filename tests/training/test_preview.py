@@ -59,6 +59,7 @@ def test_a_dry_run_trains_nothing(tmp_path):
     assert found["hours"] == pytest.approx(found["seconds_per_step"] * 12 / 3600, abs=0.01)
     assert 0 < found["seconds_per_step"] < 60
     assert found["memory"] > 2**27
+    assert found["validation_hours"] >= 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["samples.png"]
     with Image.open(found["samples"]) as picture:
         assert picture.size[0] > 6 * 32

@@ -194,6 +194,13 @@ def test_another_training_is_not_gone_on_with(scenes, tmp_path):
         train(replace(short, schedule=replace(short.schedule, rate=0.1)), scenes, tmp_path / "out", HERE, quiet)
 
 
+def test_a_patience_that_nothing_tries_is_told(scenes, tmp_path):
+    data, schedule = replace(SCENES.data, validation=()), replace(SCENES.schedule, steps=1, every=1, patience=2)
+    said = []
+    train(replace(SCENES, data=data, schedule=schedule), scenes, tmp_path / "out", HERE, said.append)
+    assert "schedule.patience: no item is kept for validation, so all steps are taken" in said
+
+
 def test_a_loss_that_is_no_number_ends_it_with_the_step(scenes, tmp_path):
     wild = replace(SCENES, schedule=replace(SCENES.schedule, optimizer="sgd", rate=1e30))
     with pytest.raises(PipelineError, match=r"step \d+: the loss is (nan|inf); lower schedule.learning_rate"):

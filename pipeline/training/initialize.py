@@ -30,7 +30,8 @@ def initialize_from(network: PSPNet, ref: str, base: Path) -> None:
 def _found(ref: str, base: Path) -> str | Path:
     if ref in names() or is_on_hub(ref):
         return ref
-    places = (base / ref, Path(ref), *([WEIGHTS / ref] if ref in backbones() else ()))
+    packaged = [WEIGHTS / ref] if ref in backbones() else []
+    places: list[Path] = [base / ref, Path(ref), *packaged]
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise ModelError(

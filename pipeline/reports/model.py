@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipeline.engine.ledger import flat
 from pipeline.errors import size_text
@@ -192,7 +192,7 @@ def _items(items: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "places, to a tenth of a degree", _listed([_place(*place) for place in places])
 
 
-def _is_counted(found: object) -> bool:
+def _is_counted(found: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(found, Mapping) and all(isinstance(found.get(name), int) for name in ("count", "cells"))
 
 

@@ -56,7 +56,7 @@ class Trial:
         return self._moved([self._samples[number * size + place] for place in range(size)])
 
     def _moved(self, samples: Sequence[Sample]) -> Sample:
-        image, labels = default_collate(samples)
+        image, labels = default_collate(list(samples))
         return Sample(image.to(self.device), labels.to(self.device))
 
     def _cast(self) -> torch.autocast:

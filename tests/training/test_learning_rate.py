@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.training import learning_rate
 from pipeline.training.learning_rate import HIGHEST, LOWEST, STEPS, rates_svg, suggested
 from tests.support.trainings import TOML, put_scenes
 
@@ -55,7 +56,8 @@ def test_a_trial_that_ended_at_once_is_drawn_and_suggests_nothing():
 
 
 @pytest.mark.slow
-def test_rates_are_tried_and_the_training_in_the_folder_stays(tmp_path):
+def test_rates_are_tried_and_the_training_in_the_folder_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning_rate, "STEPS", 40)
     put_scenes(tmp_path)
     (tmp_path / "small.toml").write_text(TOML.replace("batch = 4", "batch = 2"))
     asked = ["train", "--config", str(tmp_path / "small.toml"), "--out", str(tmp_path / "out"), "--device", "cpu"]
@@ -67,8 +69,8 @@ def test_rates_are_tried_and_the_training_in_the_folder_stays(tmp_path):
     assert 1e-4 < found["learning_rate"] < 0.3
     with Path(found["table"]).open() as file:
         rows = [(float(row["learning_rate"]), float(row["loss"])) for row in csv.DictReader(file)]
-    assert len(rows) == found["steps"] <= STEPS
-    assert [rate for rate, _ in rows] == pytest.approx(RATES[: len(rows)])
+    assert len(rows) == found["steps"] <= 40
+    assert [rate for rate, _ in rows] == pytest.approx(np.geomspace(LOWEST, HIGHEST, 40)[: len(rows)])
     assert suggested(*zip(*rows, strict=True)) == found["learning_rate"]
     ElementTree.parse(found["chart"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

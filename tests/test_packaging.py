@@ -92,3 +92,14 @@ def test_the_source_distribution_has_a_rule_for_everything():
     rules = set((ROOT / "MANIFEST.in").read_text("utf-8").split())
     always = {"pipeline", "flows", "LICENSE", "NOTICE", "README.md", "pyproject.toml", "MANIFEST.in"}
     assert top - rules - always <= {".ci", ".gitattributes", ".gitignore"}
+
+
+def test_an_image_gets_what_is_installed_and_runs_as_no_root():
+    steps = [line.split() for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines()]
+    copied = {name for step in steps if step[:1] == ["COPY"] and "--from=build" not in step for name in step[1:-1]}
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert all((ROOT / name).exists() for name in copied)
+    (extras,) = (step[1].removeprefix("EXTRAS=").split(",") for step in steps if step[1:] and "EXTRAS=" in step[1])
+    assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])
+    assert steps.index(["USER", "1000"]) > max(at for at, step in enumerate(steps) if step[:1] in (["RUN"], ["COPY"]))

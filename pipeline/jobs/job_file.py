@@ -94,6 +94,11 @@ def _check_patch(patch: tuple[int, int] | None, overlap: tuple[int, int] | None)
         raise RequestError(f"overlap {overlap} must be at least 0 and smaller than {limit} in height and width")
 
 
+def _like(given: str, resolved: str) -> str:
+    """Return a resolved output with the slash at its end by which it was given."""
+    return resolved + "/" if given.endswith("/") and not resolved.endswith("/") else resolved
+
+
 def _resolve_paths(request: Request, folder: Path) -> Request:
     def resolve(name: str) -> str:
         return with_paths(name, lambda path: path if path.startswith("/") else str(folder / path))
@@ -106,7 +111,7 @@ def _resolve_paths(request: Request, folder: Path) -> Request:
     if aoi is not None and (folder / aoi).is_file():
         aoi = str(folder / aoi)
     like = None if request.like is None else resolve(request.like)
-    output = None if request.output is None else resolve(request.output) + "/" * request.output.endswith("/")
+    output = None if request.output is None else _like(request.output, resolve(request.output))
     inputs = tuple(map(resolve, request.input))
     allow = request.allow and tuple(word if scheme_in(word) else resolve(word) for word in request.allow)
     return replace(request, input=inputs, output=output, model=model, aoi=aoi, like=like, allow=allow)

@@ -45,6 +45,21 @@ def test_every_key_is_read_and_paths_are_beside_the_file(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "output"),
+    [
+        ("masks/", "{}/masks/"),
+        ("masks/a.tif", "{}/masks/a.tif"),
+        ("/data/masks/", "/data/masks/"),
+        ("s3://bucket/masks/", "s3://bucket/masks/"),
+        ("s3://bucket/", "s3://bucket/"),
+        ("s3://bucket/a.tif", "s3://bucket/a.tif"),
+    ],
+)
+def test_an_output_keeps_the_slash_of_a_folder(tmp_path, said, output):
+    assert read(tmp_path, f'output = "{said}"').output == output.format(tmp_path)
+
+
 def test_a_list_may_be_a_text(tmp_path):
     assert read(tmp_path, 'tta = "turns,1.5"').tta == ("turns", "1.5")
     assert read(tmp_path, 'bands = "4, red,nir08"').bands == (4, "red", "nir08")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +30,8 @@ from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
-from pipeline.errors import CHANGED, LASTING, RequestError, counted
-from pipeline.files.object_path import OutputPath, output_path
+from pipeline.errors import CHANGED, LASTING, OutputError, RequestError, counted
+from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
 from pipeline.files.process import this_process
 from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
@@ -45,7 +45,7 @@ from pipeline.runs.members import origin_of, way_back
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import HELD, Report
-from pipeline.runs.storage import is_being_written, is_there
+from pipeline.runs.storage import is_being_written, is_there, stamp_of_object, stamps_of_objects
 
 WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
@@ -126,6 +126,7 @@ class Archive:
         self._resources = Resources()
         self._recipes: dict[Job, str] = {}
         self._inputs: dict[str, Input] = {}
+        self._listed: dict[ObjectPath, str | None] = {}
         self._ahead = ThreadPoolExecutor(1, "read ahead")
         self._read: dict[str, Future[Version]] = {}
 
@@ -138,7 +139,8 @@ class Archive:
     def read_ahead(self, work: WorkItem) -> None:
         """Read the input of the next item to hash its content, so that it is in the page cache when its turn comes."""
         item = work.job.input
-        self._read[item] = self._ahead.submit(version_of, self._inputs[item])
+        if not self._inputs[item].remote:
+            self._read[item] = self._ahead.submit(version_of, self._inputs[item])
 
     def choose(self, jobs: Sequence[Job], resources: Resources) -> list[WorkItem]:
         """Return what is to be done with each job; new ones are entered as pending.
@@ -154,7 +156,22 @@ class Archive:
         self._inputs = {job.input: look(job.input) for job in jobs}
         parts = [jobs[at : at + _PART] for at in range(0, len(jobs), _PART)]
         self._refuse([what for part in parts for what in self._differences(part)], len(jobs))
-        return [work for part in parts for work in self._choose(part)]
+        with self._listing(jobs):
+            return [work for part in parts for work in self._choose(part)]
+
+    @contextmanager
+    def _listing(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Know what stores tell of inputs and masks by listings: one by one, 100,000 of them would take an hour."""
+        if self._ledger.counts():
+            masks = {place for job in jobs for place in _objects_of(job)}
+            inputs = {place for job in jobs if (place := _object_of(job)) is not None}
+            self._listed = stamps_of_objects(masks)
+            with suppress(OutputError):  # credentials may be for reading alone: then each is asked for
+                self._listed |= stamps_of_objects(inputs)
+        try:
+            yield
+        finally:
+            self._listed = {}
 
     def _choose(self, jobs: Sequence[Job]) -> list[WorkItem]:
         keys = list(map(key_of, jobs))
@@ -217,7 +234,7 @@ class Archive:
         if report.status == "failed":
             state: State = "quarantined" if report.code in LASTING else "failed"
             entry = replace(entry, state=state, code=report.code, reason=report.reason, stale=work.stale)
-        elif stamp_of(self._inputs[work.job.input]) != running.stamp:
+        elif self._has_changed(work.job.input, running):
             entry = replace(entry, state="stale", reason=_CHANGED, stale=True)
             report = replace(report, status="failed", code=CHANGED, reason=f"{report.input}: {_CHANGED}")
         else:
@@ -251,17 +268,32 @@ class Archive:
         held = row.output is not None and is_being_written(output_path(row.output))
         return not holder.process.has_ended and (here or held)
 
+    def _has_changed(self, item: str, running: Entry) -> bool:
+        """Return whether an input changed while its mask was made; of one at an address, the run has seen to that."""
+        known = self._inputs[item]
+        return not known.remote and stamp_of(known) != running.stamp
+
     def _version(self, item: str) -> Version:
         """Return the current version of the input: as it was read ahead, unless it has changed since."""
         ahead, known = self._read.pop(item, None), self._inputs[item]
-        version = version_of(known) if ahead is None else ahead.result()
+        if ahead is None:
+            return version_of(known)
+        version = ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
+
+    def _stamp(self, job: Job) -> str | None:
+        """Return the stamp of an input, by a listing if there is one."""
+        place = _object_of(job)
+        return self._listed[place] if place in self._listed else stamp_of(self._inputs[job.input])
+
+    def _stamp_of_mask(self, place: ObjectPath) -> str | None:
+        return self._listed[place] if place in self._listed else stamp_of_object(place)
 
     def _work_item(self, job: Job, row: Row | None, outputs: Sequence[Written]) -> WorkItem:
         resources = self._resources
         if row is None:
             return WorkItem(job, resources)
-        stamp = stamp_of(self._inputs[job.input])
+        stamp = self._stamp(job)
         touched = row.stamp not in (None, stamp)
         if row.state == "done" and not resources.overwrite and row.output is not None:
             return self._finished(job, row, outputs, stamp)
@@ -288,7 +320,8 @@ class Archive:
         if not outputs:
             path = output_path(row.output or "")
             return None if is_there(path) else describe_fault(path, "missing")
-        compared = [(one, compare(one, self._folder, verify=self._verify)) for one in outputs]
+        how = {"verify": self._verify, "stamp_there": self._stamp_of_mask}
+        compared = [(one, compare(one, self._folder, **how)) for one in outputs]
         found = [
             describe_fault(path_in(self._folder, one.path), str(what))
             for one, what in compared
@@ -377,9 +410,24 @@ def _is_in_recipe(name: str, value: object) -> bool:
 
 
 def version_of(item: str | Input) -> Version:
-    """Return stamp and content hash of an input."""
+    """Return stamp and content hash of an input; of an object, its stamp has an ETag, which is one of its content."""
     known = look(item)
-    return stamp_of(known), content_of(known)
+    stamp = stamp_of(known)
+    return stamp, stamp if known.remote else content_of(known)
+
+
+def _objects_of(job: Job) -> list[ObjectPath]:
+    """Return the mask of a job and the layers beside it, if they are objects."""
+    files = files_of(job, job.output) if isinstance(job.output, ObjectPath) else []
+    return [place for place in files if isinstance(place, ObjectPath)]
+
+
+def _object_of(job: Job) -> ObjectPath | None:
+    """Return the object that an input is, if it is one."""
+    try:
+        return ObjectPath.parse(job.input) if is_object(job.input) else None
+    except RequestError:  # which GDAL may know
+        return None
 
 
 def files_of(job: Job, output: OutputPath) -> list[OutputPath]:

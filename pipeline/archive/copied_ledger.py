@@ -7,8 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.archive.place import DatabaseUrl, Opened, Place
-from pipeline.files.object_path import ObjectPath, as_output
-from pipeline.runs.storage import fetch_object, send_object
+from pipeline.files.object_path import ObjectPath, OutputPath, as_output
+from pipeline.runs.storage import fetch_object, is_there, send_object
 
 
 def ledger_here(place: Place) -> Opened:
@@ -28,6 +28,12 @@ def fetched_ledger(place: Place) -> Opened:
     if isinstance(place, ObjectPath) and isinstance(here, Path) and not here.exists():
         fetch_object(place, here)
     return here
+
+
+def has_ledger(place: OutputPath) -> bool:
+    """Return whether there is a ledger: a file, or a file of an object or that object."""
+    here = ledger_here(place)
+    return (isinstance(here, Path) and here.is_file()) or (isinstance(place, ObjectPath) and is_there(place))
 
 
 def send_ledger(here: Opened, place: Place) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Final, Literal, NamedTuple
@@ -52,10 +52,16 @@ def fault_of(known: Written, folder: Path | None, *, verify: bool) -> Fault | No
     return None if found is None or found == TOUCHED else found
 
 
-def compare(known: Written, folder: Path | None, *, verify: bool) -> Fault | Literal["touched"] | None:
+def compare(
+    known: Written,
+    folder: Path | None,
+    *,
+    verify: bool,
+    stamp_there: Callable[[ObjectPath], str | None] = stamp_of_object,
+) -> Fault | Literal["touched"] | None:
     """Return what is wrong with a file, or whether only its time is another."""
     if is_object(known.path):
-        stamp = stamp_of_object(ObjectPath.parse(known.path))
+        stamp = stamp_there(ObjectPath.parse(known.path))
         return "missing" if stamp is None else None if stamp == known.stamp else "changed"
     path = os.path.join(folder or "", known.path)  # noqa: PTH118  (of thousands of files)
     stamp = _stamp(path)
@@ -94,8 +100,10 @@ def _files(store: Path) -> list[Path]:
     return [Path(parent, name) for parent, _, names in os.walk(store) for name in names]
 
 
-def relative_to(path: Path, folder: Path | None) -> str:
-    """Return how a ledger in `folder` names a file."""
+def relative_to(path: OutputPath, folder: Path | None) -> str:
+    """Return how a ledger in `folder` names a file or an object."""
+    if isinstance(path, ObjectPath):
+        return f"{path}"
     whole = path.absolute()
     if folder is not None and whole.is_relative_to(root := folder.absolute()):
         return str(whole.relative_to(root))

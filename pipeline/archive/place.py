@@ -11,6 +11,7 @@ from pipeline.decoding import Reader
 from pipeline.decoding.readers import text
 from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath, OutputPath, is_object
+from pipeline.io.formats import mask_format
 from pipeline.io.suffixes import is_store
 
 LEDGER_NAME = "archive.sqlite"
@@ -71,7 +72,9 @@ def ledger_of(said: Place | None, folder: OutputPath) -> Place:
 
 
 def is_ledger(place: Place) -> bool:
-    """Return whether this is a ledger, or a folder that may hold one."""
+    """Return whether this is a ledger, or a folder or prefix that may hold one."""
+    if isinstance(place, ObjectPath):
+        return mask_format(place) is None
     return not isinstance(place, Path) or place.suffix == ".sqlite" or (place.is_dir() and not is_store(place))
 
 

@@ -10,17 +10,17 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.archive.copied_ledger import fetched_ledger
+from pipeline.archive.copied_ledger import fetched_ledger, has_ledger
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
 from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
-from pipeline.archive.place import Place, default_place, is_ledger
+from pipeline.archive.place import DatabaseUrl, Place, default_place, is_ledger
 from pipeline.archive.status import changing_ledger
 from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError
-from pipeline.files.object_path import OutputPath, output_path
+from pipeline.files.object_path import ObjectPath, OutputPath, output_path
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
-from pipeline.runs.storage import copied, is_there
+from pipeline.runs.storage import copied, is_there, recorded_stamp
 from pipeline.sources.passes import slabs
 
 
@@ -58,28 +58,37 @@ def verify(places: Sequence[Place]) -> list[Verdict]:
 
 
 def _verify(place: Place) -> list[Verdict]:
-    if isinstance(place, Path) and not is_ledger(place):
-        return _verify_recorded(place) or [_read_through(place, None)]
+    if not isinstance(place, DatabaseUrl) and not is_ledger(place):
+        return _verify_recorded(place) or [_by_its_record(place) or _read_through(place, None)]
     with changing_ledger(place) as ledger:
         rows = [row for row in ledger.rows(("done", "stale")).values() if _is_finished(row)]
         outputs = ledger.outputs()
         return [verdict for row in rows for verdict in _judge(ledger, row, outputs.get(row.input, ()))]
 
 
-def _verify_recorded(mask: Path) -> list[Verdict]:
+def _verify_recorded(mask: OutputPath) -> list[Verdict]:
     """Verify a mask by the nearest ledger that knows it; an empty list if there is none."""
     for place in _ledgers_of(mask):
         with closing(ArchiveLedger(fetched_ledger(place), create=False)) as ledger:
             row, outputs = ledger.made(relative_to(mask, ledger.folder))
             if row is not None and _is_finished(row):
-                return [one for one in _judge(ledger, row, outputs) if Path(one.path).absolute() == mask.absolute()]
+                judged = _judge(ledger, row, outputs)
+                return [one for one in judged if output_path(one.path).absolute() == mask.absolute()]
     return []
 
 
-def _ledgers_of(mask: Path) -> list[Place]:
+def _ledgers_of(mask: OutputPath) -> list[Place]:
     """Return the ledgers that may know a mask: that of the environment, and those in the folders above it."""
     known, files = default_place(), [folder / LEDGER_NAME for folder in mask.absolute().parents]
-    return [*([] if known is None else [known]), *(file for file in files if file.is_file())]
+    return [*([] if known is None else [known]), *(file for file in files if has_ledger(file))]
+
+
+def _by_its_record(mask: OutputPath) -> Verdict | None:
+    """Compare an object with the record that the run which wrote it put beside it; None if there is none."""
+    known = recorded_stamp(mask) if isinstance(mask, ObjectPath) else None
+    if known is None:
+        return None
+    return _compare(Written(f"{mask}", known, ""), None, None)
 
 
 def _is_finished(row: Row) -> bool:
@@ -97,7 +106,7 @@ def _judge(ledger: ArchiveLedger, row: Row, outputs: Sequence[Written]) -> list[
     return found
 
 
-def _compare(known: Written, folder: Path | None, item: str) -> Verdict:
+def _compare(known: Written, folder: Path | None, item: str | None) -> Verdict:
     path, fault = path_in(folder, known.path), fault_of(known, folder, verify=True)
     return Verdict(str(path), item, fault or "intact", describe_fault(path, fault) if fault else None)
 

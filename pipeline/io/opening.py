@@ -170,13 +170,16 @@ def _served(address: str) -> dict[str, Any]:
 
 
 def stamp_of(path: str | Path | Input) -> str | None:
-    """Return the size and time of change of an input; None for an address, and where nothing exists."""
+    """Return the size and time of change of an input, or size and ETag of an object.
+
+    None for any other address, and where nothing exists, or the store does not tell.
+    """
     item = look(path)
-    if item.remote:
-        return None
     try:
         if item.parts:
             return _joined(stamp_of(part) for _, part in item.parts)
+        if item.remote:
+            return _stamp_of_object(item)
         if item.format.digest is not None:
             return item.format.digest(item)
         return " ".join(f"{about.st_size} {about.st_mtime_ns}" for about in map(Path.stat, item.paths))
@@ -185,13 +188,14 @@ def stamp_of(path: str | Path | Input) -> str | None:
 
 
 def content_of(path: str | Path | Input) -> str | None:
-    """Return the SHA-256 of a file, or of all files of a store; None where it cannot be read, or is remote."""
+    """Return the SHA-256 of a file, or of all files of a store; of an object, size and ETag.
+
+    None where it cannot be read, and for any other address.
+    """
     item = look(path)
-    if item.remote:
-        return None
     if item.parts:
         return _joined(content_of(part) for _, part in item.parts)
-    if item.format.digest is not None:
+    if item.remote or item.format.digest is not None:
         return stamp_of(item)
     try:
         if not item.path.is_dir():
@@ -199,6 +203,16 @@ def content_of(path: str | Path | Input) -> str | None:
         return _sha256_of_folder(item.path)
     except (OSError, RequestError):
         return None
+
+
+def _stamp_of_object(item: Input) -> str | None:
+    """Size and ETag of an object, as its store tells them to those who have credentials."""
+    address = plain_address(item.text)
+    try:
+        said = _served(address) if is_object(address) else {}
+    except PipelineError:  # which is told when the item is opened
+        return None
+    return f"{said['bytes']} {said['etag']}" if {"bytes", "etag"} <= said.keys() else None
 
 
 def _sha256_of_folder(folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,10 @@ def storage_of(output: OutputPath) -> DiskStorage:
         RequestError: If it is in an object store, and the library for these is not installed.
 
     """
-    if isinstance(output, Path):
-        return DiskStorage(output)
+    return DiskStorage(output) if isinstance(output, Path) else _storage_of_object(output)
+
+
+def _storage_of_object(output: ObjectPath) -> ObjectStorage:
     place = f"{output.folder}"
     if place not in _open:
         need("objects", f"{output}")
@@ -56,6 +58,22 @@ def stamp_of_object(place: ObjectPath) -> str | None:
     from pipeline.runs.object_storage import stamp_of
 
     return stamp_of(place)
+
+
+def stamps_of_objects(places: Collection[ObjectPath]) -> dict[ObjectPath, str | None]:
+    """Return the same of many, as far as stores tell it in fewer requests than one for each."""
+    if not places:
+        return {}
+    need("objects", f"{next(iter(places))}")
+    from pipeline.runs.object_storage import stamps_of
+
+    return stamps_of(places)
+
+
+def recorded_stamp(mask: ObjectPath) -> str | None:
+    """Return what the store told of a mask when it was written, by the record beside it; None if there is none."""
+    with at_hand(mask.begun()) as output:
+        return _storage_of_object(output).recorded()
 
 
 def is_there(output: OutputPath) -> bool:

@@ -275,3 +275,26 @@ def test_a_model_is_trained_measured_and_published_if_it_is_good_enough(server, 
     assert "test" in card.evaluation
     assert listing(published) == {"card.json", "model.safetensors"}
     assert learn_flow(*words) == published
+
+
+def test_a_watch_of_a_bucket_segments_what_is_new_or_replaced(server, store, models, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    said = {"input": f"{store.place}in/", "output": f"{store.place}out/", "model": models / "scene"}
+    job = tmp_path / "job.toml"
+    job.write_text("".join(f'{name} = "{value}"\n' for name, value in said.items()))
+
+    def tick():
+        state = watch_flow(job, return_state=True)
+        masks = {key: content for key, content in store.shown("out").items() if key.endswith(".tif")}
+        return state.is_failed(), masks
+
+    assert tick() == (False, {})
+    scenes = [put_scene(tmp_path / "a.tif", pixels((2, 40, 30), seed)).read_bytes() for seed in (0, 1)]
+    store.put("in/a b.tif", scenes[0])
+    failed, first = tick()
+    assert (failed, list(first)) == (False, ["a b_mask.tif"])
+    store.put("in/a b.tif", scenes[1])
+    failed, second = tick()
+    assert not failed
+    assert second != first
+    assert tick() == (False, second)

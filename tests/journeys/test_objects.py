@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from contextlib import closing
@@ -23,6 +24,7 @@ from pipeline.files.scratch import scratch
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs import execute
 from pipeline.runs import segment as segment_room
+from pipeline.runs.object_storage import stamp_of, stamps_of
 from pipeline.runs.observer import SILENT, RunContext
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
@@ -410,3 +412,76 @@ def test_a_bucket_that_is_not_there_fails_the_item_alone(store, tall):
 def test_a_plan_names_the_object_and_asks_the_store_nothing(tall):
     """There is none."""
     assert plan(replace(tall, output="s3://b/a.tif"), probe=False).output == "s3://b/a.tif"
+
+
+@pytest.fixture
+def archive_of_objects(store, models, tmp_path, monkeypatch):
+    """What segments the scenes below a prefix into another; it returns what it says, and what it asked of them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for seed, name in enumerate("abc"):
+        store.put(f"in/{name}.tif", put_scene(tmp_path / f"{name}.tif", pixels((2, 40, 30), seed)).read_bytes())
+
+    def run(*words):
+        store.proxy.inject()
+        common = ["-i", f"{store.place}in/", "-o", f"{store.place}masks/", "-m", str(models / "scene"), "--no-prefect"]
+        ended = CliRunner().invoke(app, ["run", *common, "--json", *words])
+        assert ended.exit_code == 0, ended.output
+        items = {item["input"].rpartition("/")[2]: item["status"] for item in json.loads(ended.stdout)["items"]}
+        return items, [request for request in store.proxy.seen if ".tif" in request.path]
+
+    return run
+
+
+def test_a_finished_archive_is_known_by_listings(store, archive_of_objects, monkeypatch):
+    """And not by a request for each item."""
+    monkeypatch.setattr("pipeline.runs.object_storage._MANY", 2)
+    done, _ = archive_of_objects()
+    assert set(done.values()) == {"done"}
+    assert archive_of_objects() == (dict.fromkeys(done, "skipped"), [])
+    store.delete("masks/b_mask.tif")
+    again, _ = archive_of_objects()
+    assert again == {"a.tif": "skipped", "b.tif": "done", "c.tif": "skipped"}
+
+
+@pytest.mark.parametrize("many", [2, 100])
+def test_an_object_that_another_replaced_is_segmented_again(store, archive_of_objects, tmp_path, monkeypatch, many):
+    monkeypatch.setattr("pipeline.runs.object_storage._MANY", many)
+    archive_of_objects()
+    before = store.all()
+    store.put("in/b.tif", before["in/a.tif"])
+    again, _ = archive_of_objects()
+    assert again == {"a.tif": "skipped", "b.tif": "done", "c.tif": "skipped"}
+    now = store.all()
+    assert now["masks/a_mask.tif"] == before["masks/a_mask.tif"]
+    assert now["masks/b_mask.tif"] != before["masks/b_mask.tif"]
+    assert set(archive_of_objects()[0].values()) == {"skipped"}
+
+
+def test_a_prefix_with_many_others_is_not_listed_to_the_end(store, monkeypatch):
+    monkeypatch.setattr("pipeline.runs.object_storage._MANY", 2)
+    monkeypatch.setattr("pipeline.runs.object_storage.PAGE", 1)
+    for name in ("a", "b", "c", "s.zarr/zarr.json"):
+        store.put(f"x/{name}", name.encode())
+    few, more = ([store.place / "x" / name for name in names] for names in (["a", "b"], ["a", "b", "s.zarr", "none"]))
+    assert stamps_of(few) == {}
+    assert stamps_of(more) == {place: stamp_of(place) for place in more}
+
+
+def test_a_single_mask_is_verified_by_its_record_and_by_the_ledger_above_it(store, tall, archive_of_objects):
+    def verdict(name):
+        ended = CliRunner().invoke(app, ["verify", f"{store.place}{name}", "--json"])
+        (found,) = json.loads(ended.stdout)["items"]
+        return ended.exit_code, found["state"]
+
+    segment(on(store, tall, "alone/out.tif"))
+    assert verdict("alone/out.tif") == (0, "intact")
+    store.put("alone/copy.tif", store.all()["alone/out.tif"])
+    assert verdict("alone/copy.tif") == (0, "readable")
+    archive_of_objects()
+    assert verdict("masks/b_mask.tif") == (0, "intact")
+    for name in ("alone/out.tif", "masks/b_mask.tif"):
+        store.put(name, store.all()[name][:-9])
+        assert verdict(name) == (1, "changed")
+        store.delete(name)
+        assert verdict(name) == (1, "missing")
+    assert archive_of_objects()[0] == {"a.tif": "skipped", "b.tif": "done", "c.tif": "skipped"}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ from pipeline.io.objects.settings import said, settings_of
 Result = TypeVar("Result")
 AT_ONCE = 16
 """Objects that are sent or fetched at a time."""
+PAGE = 1000
+"""Objects that a store tells of in one answer to a listing."""
 _PART = 8 << 20
 """Bytes of a part: larger files are sent and fetched in several."""
 _RETRIES, _PATIENCE, _LONGEST = 10, timedelta(minutes=3), timedelta(seconds=10)
@@ -48,6 +51,7 @@ _WAYS = (
         "these credentials may not do this; they need to get, put, list and delete objects below this prefix",
     ),
     (("PermanentRedirect", "301", "AuthorizationHeaderMalformed"), "the bucket is in another region; set AWS_REGION"),
+    (("RequestTimeTooSkewed",), "the clock of this machine is wrong; set it, e.g. with `timedatectl set-ntp true`"),
     (("SlowDown", "503", "429", "TooManyRequests"), "the store is overloaded; run the same command again to continue"),
 )
 """Words in the code or status of an answer, and what they mean with the way out; the first that occurs counts."""
@@ -145,7 +149,16 @@ class Bucket:
     def list(self, prefix: str) -> list[Entry]:
         """Return what is told of all objects below a prefix."""
         with self._told(prefix, "listed"):
-            return _again(lambda: [_entry(one) for some in obstore.list(self._store, prefix or None) for one in some])
+            return _again(lambda: list(self._listed(prefix)))
+
+    def list_some(self, prefix: str, most: int) -> list[Entry] | None:
+        """Return what is told of all objects below a prefix; None if they are more than `most`."""
+        with self._told(prefix, "listed"):
+            found = _again(lambda: list(islice(self._listed(prefix), most + 1)))
+        return found if len(found) <= most else None
+
+    def _listed(self, prefix: str) -> Iterator[Entry]:
+        return (_entry(one) for some in obstore.list(self._store, prefix or None, chunk_size=PAGE) for one in some)
 
     def fetch(self, entry: Entry, file: Path) -> None:
         """Write the content of an object to a file here, which is there once it is whole: other threads look for it.

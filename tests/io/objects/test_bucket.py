@@ -75,6 +75,7 @@ def test_faults_that_pass_are_survived(store, fault, tmp_path):
         ("ExpiredToken", "the credentials have expired; renew them"),
         ("InvalidAccessKeyId", "are not those of this store; see AWS_ACCESS_KEY_ID"),
         (503, "the store is overloaded"),
+        ("RequestTimeTooSkewed", "the clock of this machine is wrong; set it"),
         (500, "InternalError"),
         ("drop", "does not answer"),
     ],

@@ -1,11 +1,13 @@
 """`pipeline run` into an object store, killed at random moments again and again, against one on a disk that was not.
 
     python -m benchmarks.object_kills FOLDER [--kills 50] [--rows 3000] [--workers 0] [--suffix .tif] [--faults 0.0]
+           [--server weed|moto]
 
 It starts its own server, on this machine. Each kill is SIGKILL to the whole command, as in `benchmarks.kills`. The
 command is given again until it ends by itself; its mask in the store is then compared with that on the disk, byte for
 byte. With `--faults`, that share of all requests is refused as overloaded, fails, is dropped before or after it was
-carried out, or is delayed. With `--kills 0`, nothing is killed, and `--runs` masks are made.
+carried out, or is delayed, which takes moto. With `--kills 0`, nothing is killed, and `--runs` masks are made. A
+script that was stopped goes on counting where it was, with what FOLDER/kills.json says.
 """
 
 from __future__ import annotations
@@ -20,72 +22,129 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from benchmarks.kills import _prepare, run
+from benchmarks.object_server import KINDS, Server, object_server
 from pipeline.files.atomic import remove
+from pipeline.files.object_path import ObjectPath
 from pipeline.runs import object_storage  # noqa: F401  (loaded once for all runs)
-from tests.support.objects import Fault, Request, Store, environment, make_bucket, proxied, s3_server
+from tests.support.objects import Fault, Request, proxied
 
 FAULTS: tuple[Fault, ...] = (503, 500, "drop", "late", "slow")
 
 
-def main(folder: Path, kills: int, runs: int, rows: int, workers: int, suffix: str, faults: float, seed: int) -> None:
+def main(
+    folder: Path, kills: int, runs: int, rows: int, workers: int, suffix: str, faults: float, seed: int,
+    server: str | None,
+) -> None:  # fmt: skip
     """Kill runs until the number of kills is reached, and print the result."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     with ProcessPoolExecutor(1) as alone:
         scene, model = alone.submit(_prepare, folder, rows).result()
+    remove(folder / "store")
+    with object_server(folder / "store", "moto" if faults else server) as running:
+        store = Store(running, running.make_bucket("kills"))
+        with _faults(running.address, faults, seed) as (address, made):
+            os.environ.update(running.environment | {"AWS_ENDPOINT_URL": address})
+            whole = folder / f"whole{suffix}"
+            remove(whole)
+            run(scene, whole, model, workers, None)
+            settings = {"server": running.kind, "rows": rows, "workers": workers, "suffix": suffix, "faults": faults}
+            loop = Loop(scene, model, workers, whole, store, folder / "kills.json", settings, seed)
+            found = loop.play(kills, runs)
+        print(json.dumps(found | settings | {"requests": running.requests().total(), "faults made": made()}))
+
+
+@dataclass(frozen=True)
+class Store:
+    """The bucket of the masks."""
+
+    server: Server
+    bucket: ObjectPath
+
+    def compare(self, folder: Path, whole: Path, killed: int) -> None:
+        """Compare the mask in the store with that on the disk, see that nothing else is left, and delete it."""
+        keys = self.server.keys(self.bucket)
+        expected = {path.relative_to(folder): path for path in sorted(folder.glob(f"{whole.name}*")) if path.is_file()}
+        expected |= {path.relative_to(folder): path for path in sorted(whole.rglob("*")) if path.is_file()}
+        for name, path in expected.items():
+            content = self.server.read(self.bucket / "masks" / f"{name}")
+            if hashlib.sha256(content).digest() != hashlib.sha256(path.read_bytes()).digest():
+                raise SystemExit(f"after {killed} kills {name} differs from {path}")
+        others = set(keys) - {f"masks/{name}" for name in expected} - {f"masks/.{whole.name}.record.json"}
+        if others:
+            raise SystemExit(f"after {killed} kills {sorted(others)} stay")
+        self.server.delete(self.bucket.bucket, keys)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What is run, compared and counted."""
+
+    scene: Path
+    model: Path
+    workers: int
+    whole: Path
+    store: Store
+    counts: Path
+    settings: dict[str, Any]
+    seed: int
+
+    def play(self, kills: int, runs: int) -> dict[str, Any]:
+        """Kill runs until there are so many kills, and masks; return both and the time of a run."""
+        killed, ends = self._known()
+        began = time.monotonic()
+        longest = self._run(None) or 0.0
+        seconds = time.monotonic() - began
+        self.store.compare(self.whole.parent, self.whole, killed)
+        dice = random.Random(f"{self.seed} {killed}")
+        while killed < kills or ends < runs:
+            most = dice.uniform(0, 1.2 * longest) if killed < kills else None
+            while self._run(most) is None:
+                killed += 1
+                most = dice.uniform(0, 1.2 * longest)
+            ends += 1
+            print(f"{killed} kills, {ends} masks", file=sys.stderr, flush=True)
+            self.store.compare(self.whole.parent, self.whole, killed)
+            self.counts.write_text(json.dumps({"kills": killed, "masks": ends, "settings": self.settings}))
+        found = {"kills": killed, "masks": ends, "all_the_same": True, "cpu_seconds_of_a_run": round(longest, 1)}
+        return found | {"seconds_of_a_run": round(seconds, 1)}
+
+    def _run(self, most: float | None) -> float | None:
+        mask = f"{self.store.bucket / 'masks' / self.whole.name}"
+        return run(self.scene, mask, self.model, self.workers, most, self.counts.with_name("said.txt"))
+
+    def _known(self) -> tuple[int, int]:
+        """Kills and masks of a script that was stopped."""
+        if not self.counts.exists():
+            return 0, 0
+        known = json.loads(self.counts.read_text())
+        return (known["kills"], known["masks"]) if known["settings"] == self.settings else (0, 0)
+
+
+@contextmanager
+def _faults(address: str, share: float, seed: int) -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
+    """Yield the address of a proxy that makes faults, and what tells how many; the server itself if there are none."""
+    if not share:
+        yield address, dict
+        return
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, faults, seed), daemon=True)
-    server.start()
-    direct, address = here.recv()
-    os.environ.update(environment(address))
-    store = Store(make_bucket(direct), direct, None)
-    whole = folder / f"whole{suffix}"
-    remove(whole)
-    run(scene, whole, model, workers, None)
-    mask = f"{store.place}masks/whole{suffix}"
-    said = folder / "said.txt"
-    began = time.monotonic()
-    longest = run(scene, mask, model, workers, None, said) or 0.0
-    seconds = time.monotonic() - began
-    dice, killed, ends = random.Random(seed), 0, 0
-    _compare(store, folder, whole, killed)
-    while killed < kills or ends < runs:
-        most = dice.uniform(0, 1.2 * longest) if killed < kills else None
-        while run(scene, mask, model, workers, most, said) is None:
-            killed += 1
-            most = dice.uniform(0, 1.2 * longest)
-        ends += 1
-        print(f"{killed} kills, {ends} masks", file=sys.stderr, flush=True)
-        _compare(store, folder, whole, killed)
-    here.send("end")
-    found = {"kills": killed, "masks": ends, "all_the_same": True, "cpu_seconds_of_a_run": round(longest, 1)}
-    found |= {"seconds_of_a_run": round(seconds, 1), "faults": dict(here.recv())}
-    print(json.dumps(found | {"workers": workers, "suffix": suffix}))
+    proxy = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, address, share, seed), daemon=True)
+    proxy.start()
+    yield here.recv(), lambda: here.send("end") or here.recv()
+    proxy.join()
 
 
-def _compare(store: Store, folder: Path, whole: Path, killed: int) -> None:
-    """Compare the mask in the store with that on the disk, see that nothing else is left, and delete it."""
-    found = store.all()
-    expected = {path.relative_to(folder): path for path in sorted(folder.rglob(f"{whole.name}*")) if path.is_file()}
-    expected |= {path.relative_to(folder): path for path in sorted(whole.rglob("*")) if path.is_file()}
-    for name, path in expected.items():
-        content = found.get(f"masks/{name}", b"")
-        if hashlib.sha256(content).digest() != hashlib.sha256(path.read_bytes()).digest():
-            raise SystemExit(f"after {killed} kills {name} differs from {path}")
-    others = set(found) - {f"masks/{name}" for name in expected} - {f"masks/.{whole.name}.record.json"}
-    if others:
-        raise SystemExit(f"after {killed} kills {sorted(others)} stay")
-    for key in found:
-        store.delete(key)
-
-
-def _serve(to: Connection, faults: float, seed: int) -> None:
-    """Print the addresses, serve until a line is read, and print the faults that were made."""
+def _serve(to: Connection, server: str, faults: float, seed: int) -> None:
+    """Tell the address of the proxy, serve until asked for the faults that were made, and tell them."""
     dice, made = random.Random(seed), Counter[str]()
 
     def fault(request: Request) -> Fault:
@@ -93,11 +152,11 @@ def _serve(to: Connection, faults: float, seed: int) -> None:
         made[str(chosen)] += 1
         return chosen
 
-    with s3_server() as server, proxied(server) as proxy:
+    with proxied(server.removeprefix("http://")) as proxy:
         proxy.inject(fault)
-        to.send((server, proxy.address))
+        to.send(proxy.address)
         to.recv()
-        to.send(made)
+        to.send(dict(made))
 
 
 if __name__ == "__main__":
@@ -107,4 +166,5 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--suffix", choices=[".tif", ".zarr"], default=".tif")
     parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--server", choices=KINDS)
     main(**vars(parser.parse_args()))

@@ -34,12 +34,12 @@ def write(
     channels: int = 3,
 ) -> None:
     """A model of scenes."""
-    _save(folder, _scene(backbone, classes, patch, overlap, channels))
+    _save(folder, scene_card(backbone, classes, patch, overlap, channels))
 
 
 def write_volume(folder: Path, normalization: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
     """A model of volumes that sees three slices."""
-    scene = _scene("resnet18", classes, patch, overlap)
+    scene = scene_card("resnet18", classes, patch, overlap)
     small = replace(scene.network, output_stride=32, ppm_channels=4, head_channels=8)
     of_volumes = {"kind": "volume", "channels": ("CT",), "margin": 1, "orientation": "RAS", "views": ("axial",)}
     _save(folder, replace(scene, **of_volumes, normalization=VOLUMES[normalization], network=small))
@@ -50,7 +50,8 @@ def _save(folder: Path, card: Card) -> None:
     save_model(folder, card, PSPNet(card.network).eval())
 
 
-def _scene(backbone: Backbone, classes: int, patch: int, overlap: int, channels: int = 3) -> Card:
+def scene_card(backbone: Backbone, classes: int, patch: int, overlap: int, channels: int = 3) -> Card:
+    """The card of a model of scenes."""
     wide = 128 if backbone == "resnet18" else 512
     spec = PSPNetSpec(backbone, channels, classes, ppm_channels=wide, head_channels=wide)
     return Card(

@@ -13,6 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.files.scratch import scratch
 
 _STORES = ("s3", "gs", "az")
+_AS_PATHS = tuple(f"{scheme}:/" for scheme in _STORES)
 _NAME = re.compile(rf"({'|'.join(_STORES)})://([^/]*)(?:/(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -134,9 +135,11 @@ def as_output(given: str | OutputPath) -> OutputPath:
     """
     if isinstance(given, ObjectPath):
         return given
-    scheme, *rest = Path(given).parts or ("",)
-    is_address = isinstance(given, Path) and scheme.removesuffix(":") in _STORES and scheme.endswith(":") and rest
-    return output_path(f"{scheme}//{'/'.join(rest)}" if is_address else str(given))
+    text = str(given)
+    if not isinstance(given, Path) or not text.startswith(_AS_PATHS):
+        return output_path(text)
+    scheme, *rest = given.parts
+    return output_path(f"{scheme}//{'/'.join(rest)}")
 
 
 def _fault(bucket: str, key: str) -> str:

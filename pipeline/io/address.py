@@ -171,7 +171,13 @@ def name_of(path: str | Path | ObjectPath) -> str:
     if is_object(path):
         return str(path).removesuffix("/").rpartition("/")[2]
     _, parts = _split(str(path))
-    return Path(path).name if parts is None else unquote(PurePosixPath(parts.path).name)
+    return _last_part(path) if parts is None else unquote(PurePosixPath(parts.path).name)
+
+
+def _last_part(path: str | Path) -> str:
+    """Return `Path(path).name`, of thousands of texts in a fraction of the time."""
+    last = path.name if isinstance(path, Path) else path.rpartition("/")[2]
+    return last if last not in ("", ".") else Path(path).name
 
 
 def _name_of_subdataset(text: str, file: Path) -> str:

@@ -34,7 +34,10 @@ def suffix_of(path: str | Path | ObjectPath) -> str:
     The last number of a name such as `1.2.840.99`, a UID of DICOM, is none.
     """
     name = name_of(path).lower()
-    suffix = next((suffix for suffix in _DOUBLE if name.endswith(suffix)), Path(name).suffix)
+    if name.endswith(_DOUBLE):
+        return next(suffix for suffix in _DOUBLE if name.endswith(suffix))
+    at = name.rfind(".")
+    suffix = name[at:] if 0 < at < len(name) - 1 else ""
     return "" if suffix[1:].isdecimal() else suffix
 
 

@@ -237,7 +237,10 @@ class Job(JobOptions):
         """Return the same job with explicit defaults removed, so that equal jobs compare equal."""
         affine = None if self.affine == "strict" else self.affine
         model = self.models[0] if len(self.models) == 1 else self.models or None
-        return replace(self, affine=affine, model=model, keep_header_text=self.keep_header_text or None)
+        keep = self.keep_header_text or None
+        if (affine, model, keep) == (self.affine, self.model, self.keep_header_text):
+            return self  # replacing nothing takes long, for thousands
+        return replace(self, affine=affine, model=model, keep_header_text=keep)
 
 
 @dataclass(frozen=True)

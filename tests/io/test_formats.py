@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError, RequestError
-from pipeline.io.address import with_paths
+from pipeline.files.object_path import as_output, is_object
+from pipeline.io.address import name_of, with_paths
 from pipeline.io.formats import FORMATS, look, mask_format, mask_suffixes
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import names_folder, suffix_of, with_stem
@@ -221,3 +222,18 @@ def test_paths_in_a_table_are_relative_to_it_in_a_stack_or_mosaic_too(tmp_path):
         f"stack:red={tmp_path}/a.tif|nir=https://h/b.tif",
         "https://h/c.tif",
     )
+
+
+@given(st.lists(st.sampled_from(["a", "B.x", ".", "..", "/", ".tif", "2", " "])).map("".join))
+def test_names_and_suffixes_of_files_are_those_of_pathlib(text):
+    assert name_of(text) == name_of(Path(text)) == Path(text).name
+    suffix = Path(text).suffix.lower()
+    assert suffix_of(text) == ("" if suffix[1:].isdecimal() else suffix)
+
+
+@pytest.mark.parametrize("text", ["s3:/a", "s3:/bucket/a.tif", "s3x:/a/b", "x/s3:/a", "s3:", "masks", "az:/c/d/"])
+def test_a_path_that_was_made_of_an_address_is_one(text):
+    """And so is the address itself."""
+    named = text.removesuffix("/").replace(":/", "://") if text[:4] in ("s3:/", "az:/") else text
+    assert f"{as_output(Path(text))}".rstrip("/") == named
+    assert f"{as_output(named)}".rstrip("/") == (named if is_object(named) else f"{Path(named)}")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ from tests.support.ports import free_port
 
 PATIENCE = 600.0
 FIRST_USER = 65_100
-_MACHINE = """
+_MACHINE = r"""
 set -e
 hostname "$NAME"
 mount -t tmpfs -o mode=755,uid=$USER_ID tmpfs "$HOME"
@@ -56,9 +57,11 @@ mount -o remount,bind,ro /
 mkdir "$HOME/tmp"
 chown -R "$USER_ID" "$HOME"
 cd "$HOME"
-exec setpriv --reuid="$USER_ID" --regid="$USER_ID" --clear-groups "$@"
+exec setpriv --reuid="$USER_ID" --regid="$USER_ID" --clear-groups \
+    --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$@"
 """
-"""In a namespace of its own: all disks read-only, but a home in memory; what the others have is hidden."""
+"""In a namespace of its own: all disks read-only, but a home in memory; what the others have is hidden. The user may
+read everything, as the Python that runs this may be root's, and write nothing of others."""
 
 
 @dataclass
@@ -229,16 +232,16 @@ def main(folder: Path, rows: int, server: str | None, rounds: list[str]) -> None
         remove(path)
         path.mkdir(parents=True)
     words, scene, model = prepare(hidden, rows)
-    alone = hidden / "alone.tif"
-    once = [*words, "--input", str(scene), "--model", str(model), "--output", str(alone)]
-    subprocess.run(once, check=True, stdout=subprocess.DEVNULL)
     with object_server(hidden / "store", server) as running, ExitStack() as stack:
         bucket = running.make_bucket()
         os.environ |= running.environment
         bucket_of(bucket).put("scenes/scene.tif", scene)
+        address, alone = f"{bucket}scenes/scene.tif", hidden / "alone.tif"
+        once = [*words, "--input", address, "--model", str(model), "--output", str(alone)]
+        subprocess.run(once, check=True, stdout=subprocess.DEVNULL)
         place = Place(own, hidden, running.environment)
         stack.callback(place.end)
-        command = [*words, "--input", f"{bucket}scenes/scene.tif", "--model", f"{own}/model"]
+        command = [*words, "--input", address, "--model", f"{own}/model"]
         for name in rounds:
             told = play(name, Cluster(place, running, bucket, model, command, name), digest(alone.read_bytes()))
             print(json.dumps({"server": running.kind} | told), flush=True)
@@ -250,7 +253,7 @@ def play(name: str, cluster: Cluster, expected: str) -> dict[str, object]:
     began = time.monotonic()
     tries = ROUNDS[name](cluster)
     made = digest(cluster.server.read(cluster.bucket / "masks" / f"{name}.tif"))
-    own = (f"masks/{name}.tif", f"masks/.{name}.tif.record.json")
+    own = (f"masks/{name}.tif", f"masks/{name}.tif.aux.xml", f"masks/.{name}.tif.record.json")
     left = [key for key in cluster.server.keys(cluster.bucket) if f"{name}.tif" in key and key not in own]
     said = [each.log.read_text().strip().splitlines()[-1:] for each in tries]
     codes = [each.running.returncode for each in tries]
@@ -265,7 +268,7 @@ def prepare(folder: Path, rows: int) -> tuple[list[str], Path, Path]:
     values = np.random.default_rng(0).integers(0, 255, (3, rows, 256), np.uint8)
     scene, model = folder / "scene.tif", folder / "model"
     write_scene(scene, scene_grid((rows, 256)), iter([values]), 3, np.dtype(np.uint8))
-    random_model.write(model, patch=64, overlap=16)
+    random_model.write_light(model, patch=64, overlap=16)
     return [sys.executable, "-m", "pipeline.cli", "run", "--no-prefect", "--quiet"], scene, model
 
 
@@ -296,6 +299,7 @@ def _ended(machine: Machine) -> Machine:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=6144)

@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -160,6 +161,7 @@ def _serve(to: Connection, server: str, faults: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     for name, default in {"kills": 50, "runs": 0, "rows": 3000, "workers": 0, "seed": 0}.items():

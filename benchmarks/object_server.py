@@ -54,7 +54,7 @@ class Server:
         """Make a bucket unless it is there, once the server answers."""
         end = time.monotonic() + _PATIENCE
         while not self._made(name):
-            if time.monotonic() > end or not self.process.is_running():
+            if time.monotonic() > end or self.process.status() == psutil.STATUS_ZOMBIE:
                 raise SystemExit(f"the server does not answer; see {self.log}")
             time.sleep(0.2)
         return ObjectPath("s3", name, "")
@@ -156,8 +156,8 @@ def _weed(folder: Path) -> tuple[list[str], int, int]:
     said = {
         "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "filer": "true", "filer.port": filer,
         "filer.localSocket": folder / "filer.sock", "s3": "true", "s3.port": port, "s3.config": secrets,
-        "s3.port.iceberg": 0, "master.port": master, "master.telemetry": "false", "volume.port": volume,
-        "volume.max": 200, "master.volumeSizeLimitMB": 256, "metricsPort": metrics,
+        "s3.port.iceberg": 0, "s3.port.lance": 0, "master.port": master, "master.telemetry": "false",
+        "volume.port": volume, "volume.max": 200, "master.volumeSizeLimitMB": 256, "metricsPort": metrics,
     }  # fmt: skip
     options = [f"-{name}={value}" for name, value in said.items()]
     return ["weed", "-logtostderr=true", "server", *options], port, metrics

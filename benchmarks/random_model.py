@@ -17,6 +17,8 @@ from pipeline.models.card import FORMAT, Card, ClassEntry, Normalization
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import Backbone, PSPNetSpec
 from pipeline.models.store import save_model
+from tests.support.inputs import undecided
+from tests.support.model_cases import network_of
 
 VOLUMES = {
     "window": Normalization("window", (50.0,), (250.0,), (-200.0,), (300.0,)),
@@ -34,12 +36,20 @@ def write(
     channels: int = 3,
 ) -> None:
     """A model of scenes."""
-    _save(folder, scene_card(backbone, classes, patch, overlap, channels))
+    _save(folder, _scene(backbone, classes, patch, overlap, channels))
+
+
+def write_light(folder: Path, patch: int, overlap: int, spacing: float | None = None) -> None:
+    """A small model of scenes, of which each class wins somewhere; `spacing` is that of its pixels in meters."""
+    card = _scene("mobilenet_v2", 6, patch, overlap)
+    light = replace(card.network, output_stride=8, truncated=True, ppm_channels=4, head_channels=8)
+    card = replace(card, network=light, spacing=None if spacing is None else (spacing, spacing))
+    save_model(folder, card, undecided(network_of(light)))
 
 
 def write_volume(folder: Path, normalization: str, classes: int = 3, patch: int = 256, overlap: int = 64) -> None:
     """A model of volumes that sees three slices."""
-    scene = scene_card("resnet18", classes, patch, overlap)
+    scene = _scene("resnet18", classes, patch, overlap)
     small = replace(scene.network, output_stride=32, ppm_channels=4, head_channels=8)
     of_volumes = {"kind": "volume", "channels": ("CT",), "margin": 1, "orientation": "RAS", "views": ("axial",)}
     _save(folder, replace(scene, **of_volumes, normalization=VOLUMES[normalization], network=small))
@@ -50,8 +60,7 @@ def _save(folder: Path, card: Card) -> None:
     save_model(folder, card, PSPNet(card.network).eval())
 
 
-def scene_card(backbone: Backbone, classes: int, patch: int, overlap: int, channels: int = 3) -> Card:
-    """The card of a model of scenes."""
+def _scene(backbone: Backbone, classes: int, patch: int, overlap: int, channels: int = 3) -> Card:
     wide = 128 if backbone == "resnet18" else 512
     spec = PSPNetSpec(backbone, channels, classes, ppm_channels=wide, head_channels=wide)
     return Card(

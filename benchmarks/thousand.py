@@ -8,7 +8,9 @@ again. After each part, some of the same scenes are segmented on the disk, and a
 by plain requests, so that all three meet the same machine. At the end:
 
 - every item is done in the ledger, and there is nothing in the store but masks, their records, and the ledger's copy;
-- the masks of the sample have the bytes of those on the disk; the same command has nothing left to do;
+- the masks of the sample have the labels and overviews of those on the disk, and some of them, which are made again on
+  the disk from the scenes in the store, the same bytes: a mask says what its input was, which is not the same for both;
+- the same command has nothing left to do;
 - the table of what an item takes: seconds from one finished item to the next, of the processor, bytes and requests;
 - the memory of command and workers in the first and in the last tenth of the last part.
 
@@ -21,12 +23,14 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -36,10 +40,12 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
+import rasterio
+from affine import Affine
+from rasterio.io import MemoryFile
 
+from benchmarks import random_model
 from benchmarks.object_server import KINDS, Server, object_server
-from benchmarks.random_model import scene_card
 from pipeline.archive.copied_ledger import ledger_here
 from pipeline.archive.ledger import LEDGER_NAME
 from pipeline.demo import scene_grid
@@ -47,10 +53,9 @@ from pipeline.files.atomic import remove
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects import bucket_of
 from pipeline.io.raster import write_scene
-from pipeline.models.networks.pspnet import PSPNet
-from pipeline.models.store import save_model
 
-SIDE, BLOCK = 2000, 4
+SIDE, BLOCK, PIXEL = 2000, 4, 0.5
+MADE = 50
 KILLS = (0.05, 0.1, 0.2, 0.3, 0.4)
 _LOOK = 0.2
 
@@ -138,18 +143,18 @@ class Bench:
         """The command for all scenes in the store."""
         return [*self.words, "--input", f"{self.bucket}scenes/", "--output", f"{self.masks}/"]
 
-    def onto_disk(self, numbers: Sequence[int]) -> list[str]:
-        """The command for some scenes on the disk."""
+    def onto_disk(self, scenes: Sequence[object], masks: str = "masks") -> list[str]:
+        """The command for some scenes whose masks are written to the disk."""
         table = self.folder / "some.csv"
         with table.open("w", newline="") as file:
-            csv.writer(file).writerows([["input"], *[[str(scene_of(self.folder, number))] for number in numbers]])
-        return [*self.words, "--input", str(table), "--output", f"{self.folder / 'masks'}/"]
+            csv.writer(file).writerows([["input"], *[[f"{scene}"] for scene in scenes]])
+        return [*self.words, "--input", str(table), "--output", f"{self.folder / masks}/"]
 
 
 def main(folder: Path, items: int, sample: int, workers: int, server: str | None) -> None:
     """Run all of it, and print what came out."""
     folder = folder.absolute()
-    for name in ("state", "tmp", "store", "masks"):
+    for name in ("state", "tmp", "store", "masks", "exact"):
         remove(folder / name)
     (folder / "tmp").mkdir(parents=True)
     os.environ |= {"XDG_STATE_HOME": str(folder / "state"), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
@@ -159,8 +164,9 @@ def main(folder: Path, items: int, sample: int, workers: int, server: str | None
     with object_server(folder / "store", server) as running:
         os.environ |= running.environment
         bench = Bench(folder, items, range(0, items, max(1, items // sample)), words, running, running.make_bucket())
-        for number in range(items):
-            bucket_of(bench.bucket).put(f"scenes/{number:05d}.tif", scene_of(folder, number))
+        with ThreadPoolExecutor(8) as pool:
+            put = bucket_of(bench.bucket).put
+            list(pool.map(lambda number: put(f"scenes/{number:05d}.tif", scene_of(folder, number)), range(items)))
         print(json.dumps(play(bench), indent=1))
 
 
@@ -176,7 +182,8 @@ def play(bench: Bench) -> dict[str, Any]:
             parts.append(
                 run(bench.into_store(), bench, bench.ledger, lambda done, stop=stop: stop is not None and done >= stop)
             )
-        alone.append(run(bench.onto_disk(chunk), bench, bench.folder / "masks" / LEDGER_NAME, lambda done: False))
+        scenes = [scene_of(bench.folder, number) for number in chunk]
+        alone.append(run(bench.onto_disk(scenes), bench, bench.folder / "masks" / LEDGER_NAME, lambda done: False))
         _transfer(bench, chunk, transfer)
         _tell(parts[-1], alone[-1], transfer)
     return {
@@ -188,21 +195,33 @@ def play(bench: Bench) -> dict[str, Any]:
 
 def run(words: list[str], bench: Bench, ledger: Path, enough: Callable[[int], bool]) -> Part:
     """Run a command until it ends, or has done enough and is killed."""
-    with (bench.folder / "said.txt").open("w") as said:
-        running = subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True)
     part, known = Part(began=time.monotonic(), others=done_in(ledger)), dict[int, float]()
-    while running.poll() is None:
-        with suppress(psutil.NoSuchProcess):
-            part.samples.append(_look(running.pid, done_in(ledger), bench.server, known))
-        if part.samples and enough(part.samples[-1].done):
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
-        time.sleep(_LOOK)
+    with _running(words, bench.folder / "said.txt") as running:
+        while running.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                part.samples.append(_look(running.pid, done_in(ledger), bench.server, known))
+            if part.samples and enough(part.samples[-1].done):
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+            time.sleep(_LOOK)
     part.code = running.returncode
     if part.code not in (0, -signal.SIGKILL):
         raise SystemExit((bench.folder / "said.txt").read_text())
     part.samples.append(replace(part.samples[-1], at=time.monotonic(), done=done_in(ledger)))
     return part
+
+
+@contextmanager
+def _running(words: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command, which is killed with all below it if the block ends before."""
+    with said.open("w") as file:
+        running = subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True)
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
 
 
 def _look(process: int, done: int, server: Server, known: dict[int, float]) -> Sample:
@@ -307,36 +326,61 @@ def _checked(bench: Bench, parts: list[Part]) -> dict[str, Any]:
         tries = base.execute("SELECT SUM(tries - 1) FROM items").fetchone()[0]
     names = {entry.key.removeprefix("masks/") for entry in bucket.list("masks")}
     whole = {f"{number:05d}_mask.tif" for number in range(bench.items)}
-    expected = whole | {f".{name}.record.json" for name in whole} | {LEDGER_NAME}
+    expected = (
+        whole | {f".{name}.record.json" for name in whole} | {f"{name}.aux.xml" for name in whole} | {LEDGER_NAME}
+    )
     left = sorted(name for name in names ^ expected if not name.startswith(".models/"))
-    found = [bucket.get(f"masks/{number:05d}_mask.tif") for number in bench.sample]
-    same = [
-        each is not None and sha256(each[0]).digest() == sha256(mask_of(bench.folder, number).read_bytes()).digest()
-        for number, each in zip(bench.sample, found, strict=True)
-    ]
+    there = {number: bench.server.read(bench.masks / f"{number:05d}_mask.tif") for number in bench.sample}
+    same = [labels(content) == labels(mask_of(bench.folder, number).read_bytes()) for number, content in there.items()]
+    some = list(there)[:: max(1, len(there) // 20)]
+    scenes = [f"{bench.bucket}scenes/{number:05d}.tif" for number in some]
+    subprocess.run(bench.onto_disk(scenes, "exact"), check=True, stdout=subprocess.DEVNULL)
+    exact = [(bench.folder / "exact" / f"{number:05d}_mask.tif").read_bytes() == there[number] for number in some]
     return {
         "killed": sum(part.code != 0 for part in parts),
         "states": states,
         "begun again": tries,
         "missing or left over": left[:5],
-        "same bytes as on the disk": f"{sum(same)} of {len(same)} compared",
+        "same labels and overviews as on the disk": f"{sum(same)} of {len(same)} compared",
+        "same bytes": f"{sum(exact)} of {len(exact)} compared",
         "the same command again, s": round(took, 1),
         "of that left to do": again.samples[-1].done - again.others,
     }
 
 
+def labels(content: bytes) -> str:
+    """Return a digest of the labels of a mask, and of its overviews."""
+    whole = sha256()
+    with MemoryFile(content) as file:
+        with file.open() as mask:
+            levels = len(mask.overviews(1))
+            whole.update(mask.read().tobytes())
+        for level in range(levels):
+            with file.open(overview_level=level) as reduced:
+                whole.update(reduced.read().tobytes())
+    return whole.hexdigest()
+
+
 def prepare(folder: Path, items: int) -> None:
     """Make the scenes that are not there, and the model."""
     for number in range(items):
-        path = scene_of(folder, number)
-        if not path.exists():
-            small = np.random.default_rng(number).integers(1, 255, (3, SIDE // BLOCK, SIDE // BLOCK), np.uint8)
-            values = small.repeat(BLOCK, 1).repeat(BLOCK, 2)
-            write_scene(path, scene_grid((SIDE, SIDE)), iter([values]), 3, np.dtype(np.uint8))
-    card = scene_card("mobilenet_v2", 6, 512, 64)
-    small_network = replace(card.network, output_stride=8, truncated=True, ppm_channels=4, head_channels=8)
-    torch.manual_seed(0)
-    save_model(folder / "model", replace(card, network=small_network), PSPNet(small_network).eval())
+        if not scene_of(folder, number).exists():
+            _make(folder, number)
+    random_model.write_light(folder / "model", patch=64, overlap=8, spacing=8 * PIXEL)
+
+
+def _make(folder: Path, number: int) -> None:
+    """Write a scene: from the 51st on, the pixels of an earlier one at another place."""
+    path, draft = scene_of(folder, number), folder / "draft.tif"
+    if number >= MADE:
+        shutil.copyfile(scene_of(folder, number % MADE), draft)
+        with rasterio.open(draft, "r+") as dataset:
+            dataset.transform @= Affine.translation(SIDE * (number // MADE), 0)
+        draft.rename(path)
+        return
+    small = np.random.default_rng(number).integers(1, 255, (3, SIDE // BLOCK, SIDE // BLOCK), np.uint8)
+    values = small.repeat(BLOCK, 1).repeat(BLOCK, 2)
+    write_scene(path, scene_grid((SIDE, SIDE)), iter([values]), 3, np.dtype(np.uint8))
 
 
 def scene_of(folder: Path, number: int) -> Path:
@@ -350,6 +394,7 @@ def mask_of(folder: Path, number: int) -> Path:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     for name, default in {"items": 1000, "sample": 200, "workers": 2}.items():

@@ -8,7 +8,7 @@ test. OUT gets
 landcover/first.csv    the training scenes of Dubai, and two scenes drawn by `pipeline.samples`: for the first training;
 landcover/second.csv   all five scenes of Dubai, three drawn ones, and the west of Banepa: for the second one;
 landcover/pairs.csv    the same with larger drawn scenes, for the third and the fourth one;
-landcover/last.csv     the same with other labels of Banepa, for the last one;
+landcover/last.csv     the same with other labels of Banepa, for the last one and the fast one;
 landcover.csv          the test scenes of Dubai with their truth, for the model of the first training;
 folds/NAME/pairs.csv   the scenes of Dubai that do not overlap with those of a fold on the ground, and two drawn ones;
 folds/NAME/truth.csv   those of the fold with their truth;

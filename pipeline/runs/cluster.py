@@ -73,7 +73,7 @@ class DaskWorkers:
     @property
     def slots(self) -> int:
         """Tasks that run at a time."""
-        return self._slots
+        return max(1, self._slots)
 
     @property
     def unfinished(self) -> int:
@@ -92,7 +92,7 @@ class DaskWorkers:
 
         Args:
             function: What each task is given to.
-            tasks: Returns the tasks by name for a number of workers.
+            tasks: Returns the tasks by name for a number of workers; 0: none has joined the cluster yet.
             tick: Called a few times per second while tasks run. What it raises stops all workers; tasks of other
                 threads begin again.
             submitted: Called when the tasks are there.
@@ -180,7 +180,7 @@ class DaskWorkers:
         there = [(about["resources"].get(GPU), about["nthreads"]) for about in _workers(client)]
         self._needed = {GPU: 1} if there and all(gpus for gpus, _ in there) else None
         slots = sum(int(threads if gpus is None else gpus) for gpus, threads in there)
-        self._slots = self._count or max(1, slots)
+        self._slots = self._count or slots
 
     def _drop(self, client: Client, futures: list[Future[Any]]) -> None:
         """Stop tasks that run: that takes the end of their workers."""

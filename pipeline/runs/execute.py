@@ -113,7 +113,9 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
             view.look()
 
     def tasks(workers: int) -> dict[str, Task]:
-        shared = [(view, view.runs(todo, workers)) for view, todo, _ in left]
+        if not workers:
+            run.observer.note(_no_worker(scheduler))
+        shared = [(view, view.runs(todo, max(1, workers))) for view, todo, _ in left]
         if not followed:  # else the workers were stopped meanwhile
             followed.extend(_followed(view, [*chain(*runs)], run.observer) for view, runs in shared)
         return {
@@ -126,6 +128,10 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
     if run.workers is None:
         return map_distributed(sweep_task, tasks, workers=count, scheduler=scheduler, tick=look)
     return run.workers.map(partial(DaskWorkers, count, scheduler), sweep_task, tasks, tick=look)
+
+
+def _no_worker(scheduler: str | None) -> str:
+    return f"no worker has joined the Dask cluster {scheduler} yet; waiting for one, see `dask worker --help`"
 
 
 def _travelling(view: ViewSweep, run: RunContext) -> ViewSweep:

@@ -13,6 +13,7 @@ from distributed import LocalCluster
 from pipeline.errors import RequestError
 from pipeline.runs.cluster import map_distributed
 from pipeline.runs.versions import check_versions, versions_here
+from tests.support.ports import NO_DASHBOARD
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_a_worker_with_other_versions_is_refused(tmp_path):
     """It is not given the task: its file would be there."""
     made = tmp_path / "made"
     with (
-        LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster,
+        LocalCluster(n_workers=0, silence_logs=50, **NO_DASHBOARD) as cluster,
         worker(cluster.scheduler_address, tmp_path, torch="2.0.1", pipeline="0.0.9"),
         pytest.raises(RequestError) as refused,
     ):

@@ -255,11 +255,11 @@ def play(name: str, cluster: Cluster, expected: str) -> dict[str, object]:
     made = digest(cluster.server.read(cluster.bucket / "masks" / f"{name}.tif"))
     own = (f"masks/{name}.tif", f"masks/{name}.tif.aux.xml", f"masks/.{name}.tif.record.json")
     left = [key for key in cluster.server.keys(cluster.bucket) if f"{name}.tif" in key and key not in own]
-    said = [each.log.read_text().strip().splitlines()[-1:] for each in tries]
+    said = [[line for line in each.log.read_text().splitlines() if not line.startswith("unshare: ")] for each in tries]
     codes = [each.running.returncode for each in tries]
     return {
-        "round": name, "same": made == expected, "sha256": made, "exit codes": codes, "said": said[:2],
-        "left over": left, "seconds": round(time.monotonic() - began, 1),
+        "round": name, "same": made == expected, "sha256": made, "exit codes": codes,
+        "said": [lines[-1:] for lines in said[:2]], "left over": left, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
 
 

@@ -31,8 +31,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills import _prepare, run
+from benchmarks import random_model
+from benchmarks.kills import run
 from benchmarks.object_server import KINDS, Server, object_server
+from benchmarks.scenes import sample_scene
 from pipeline.files.atomic import remove
 from pipeline.files.object_path import ObjectPath
 from pipeline.runs import object_storage  # noqa: F401  (loaded once for all runs)
@@ -62,6 +64,12 @@ def main(
             loop = Loop(scene, model, workers, whole, store, folder / "kills.json", settings, seed)
             found = loop.play(kills, runs)
         print(json.dumps(found | settings | {"requests": running.requests().total(), "faults made": made()}))
+
+
+def _prepare(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Write the scene and a model that takes little time: most of a run is what can go wrong."""
+    random_model.write_light(folder / "light", patch=128, overlap=32)
+    return sample_scene(folder, rows, 512), folder / "light"
 
 
 @dataclass(frozen=True)

@@ -320,8 +320,7 @@ class Archive:
         if not outputs:
             path = output_path(row.output or "")
             return None if is_there(path) else describe_fault(path, "missing")
-        how = {"verify": self._verify, "stamp_there": self._stamp_of_mask}
-        compared = [(one, compare(one, self._folder, **how)) for one in outputs]
+        compared = [(one, self._compare(one)) for one in outputs]
         found = [
             describe_fault(path_in(self._folder, one.path), str(what))
             for one, what in compared
@@ -330,6 +329,9 @@ class Archive:
         if not found and any(what == TOUCHED for _, what in compared):
             self._ledger.set_outputs(row.input, [renewed(one, self._folder) for one in outputs])
         return "; ".join(found) or None
+
+    def _compare(self, one: Written) -> str | None:
+        return compare(one, self._folder, verify=self._verify, stamp_there=self._stamp_of_mask)
 
     def _differences(self, jobs: Sequence[Job], rows: Mapping[str, Row] | None = None) -> list[str]:
         """Return how finished items were made otherwise, unless they are to be replaced."""

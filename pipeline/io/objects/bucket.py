@@ -146,16 +146,16 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str) -> list[Entry]:
-        """Return what is told of all objects below a prefix."""
-        with self._told(prefix, "listed"):
-            return _again(lambda: list(self._listed(prefix)))
-
     def list_some(self, prefix: str, most: int) -> list[Entry] | None:
         """Return what is told of all objects below a prefix; None if they are more than `most`."""
         with self._told(prefix, "listed"):
             found = _again(lambda: list(islice(self._listed(prefix), most + 1)))
         return found if len(found) <= most else None
+
+    def list(self, prefix: str) -> list[Entry]:
+        """Return what is told of all objects below a prefix."""
+        with self._told(prefix, "listed"):
+            return _again(lambda: list(self._listed(prefix)))
 
     def _listed(self, prefix: str) -> Iterator[Entry]:
         return (_entry(one) for some in obstore.list(self._store, prefix or None, chunk_size=PAGE) for one in some)

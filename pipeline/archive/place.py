@@ -11,7 +11,6 @@ from pipeline.decoding import Reader
 from pipeline.decoding.readers import text
 from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath, OutputPath, is_object
-from pipeline.io.formats import mask_format
 from pipeline.io.suffixes import is_store
 
 LEDGER_NAME = "archive.sqlite"
@@ -74,6 +73,8 @@ def ledger_of(said: Place | None, folder: OutputPath) -> Place:
 def is_ledger(place: Place) -> bool:
     """Return whether this is a ledger, or a folder or prefix that may hold one."""
     if isinstance(place, ObjectPath):
+        from pipeline.io.formats import mask_format  # with numpy, for which no help waits
+
         return mask_format(place) is None
     return not isinstance(place, Path) or place.suffix == ".sqlite" or (place.is_dir() and not is_store(place))
 

@@ -4,11 +4,13 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("default", deadline=None, max_examples=40, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=400)
 settings.load_profile("default")
+
+
+# The command line is built once, and not for each of the hundreds of times that a test calls it.
+typer.main.get_command = cache(typer.main.get_command)
 
 
 # Modules of tests and libraries stay for the whole run: a fifth of the time of collecting them went into looking for

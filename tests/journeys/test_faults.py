@@ -40,7 +40,7 @@ PLAIN = Resources(precision="float32", runtime="torch")
 def job(request, models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     if request.param.startswith("scene"):
-        path = put_scene(folder / "tall.tif", pixels((2, 2100, 40)))
+        path = put_scene(folder / "tall.tif", pixels((2, 1100, 40)))
         return Job(str(path), folder / "out" / request.param, str(models / "scene"))
     scan = put_volume(folder / "scan.nii.gz", pixels((40, 34, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), folder / "out" / request.param, str(models / "volume"), view=("axial", "coronal"))

@@ -25,7 +25,7 @@ from pipeline.evaluation.compare import evaluate_pairs
 from pipeline.evaluation.pairs import Pair
 from pipeline.evaluation.pictures import draw_pictures
 from pipeline.evaluation.request import Measures
-from pipeline.training.config import Network, Samples, Training, TrainingResources, read_training
+from pipeline.training.config import Network, Training, TrainingResources, read_training
 from pipeline.training.learning_rate import find_learning_rate
 from pipeline.training.preview import preview
 
@@ -64,9 +64,7 @@ def training(folder: Path) -> None:
 def from_imagenet(shown: Training) -> Training:
     """Return a training that begins with a backbone."""
     name = "efficientnet_lite0"
-    return replace(
-        shown, network=Network(name, output_stride=16, pretrained=name), samples=Samples(patch=(128, 128), batch=4)
-    )
+    return replace(shown, network=Network(name, output_stride=16, pretrained=name))
 
 
 def keep(path: Path, name: str) -> None:

@@ -179,7 +179,8 @@ def _trained(card: Card) -> Iterator[tuple[str, str]]:
     if isinstance(items, Mapping):
         yield from _items(items)
     if isinstance(data, Mapping):
-        yield from ((title, _listed(data[key])) for key, title in _DATA.items() if data.get(key))
+        told = {key: title for key, title in _DATA.items() if data.get(key) and not (key == "table" and items)}
+        yield from ((title, _listed(data[key])) for key, title in told.items())
     yield from _domain(card.channels, card.domain)
 
 

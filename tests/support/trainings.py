@@ -24,8 +24,10 @@ SCENES = Training(
     samples=Samples(patch=(32, 32), batch=4),
     schedule=Schedule(steps=12, optimizer="adamw", rate=2e-3, new_layers=1.0, every=4),
 )
+LIGHT = replace(SCENES, network=replace(SCENES.network, backbone="mobilenet_v2"))
+"""A network with a fifth of the weights to compute and to write."""
 VOLUMES = replace(
-    SCENES,
+    LIGHT,
     kind="volume",
     channels=("MR",),
     data=Data("volume*.nii.gz", "labels/{stem}.nii", validation=("volume1",)),
@@ -63,7 +65,7 @@ rate = 2e-3
 new_layers = 1.0
 averaging = 0.5
 """
-"""The training of scenes as a file, of a network with a fifth of the weights to compute and to write."""
+"""The light training of scenes as a file."""
 
 
 def truth(shape: tuple[int, int], seed: int) -> np.ndarray:

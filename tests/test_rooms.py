@@ -87,6 +87,7 @@ FLOORS = (
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
     "pipeline.archive.ledger",
+    "pipeline.archive.place",
     "pipeline.cli",
     "pipeline.display.notebook",
     "pipeline.engine.fused",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,26 +26,26 @@ from pipeline.archive.outputs import (
     written,
 )
 from pipeline.archive.place import Opened, Place
+from pipeline.archive.stamps import Stamps, files_of
 from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
-from pipeline.errors import CHANGED, LASTING, OutputError, RequestError, counted
-from pipeline.files.object_path import ObjectPath, OutputPath, is_object, output_path
+from pipeline.errors import CHANGED, LASTING, RequestError, counted
+from pipeline.files.object_path import output_path
 from pipeline.files.process import this_process
 from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job, Resources
-from pipeline.jobs.layers import layer_path, parse_layers
 from pipeline.models.card import Features
 from pipeline.models.catalogue import load_card
 from pipeline.runs.members import origin_of, way_back
 from pipeline.runs.prepare import DEFAULTS
 from pipeline.runs.prepared import FORMAT
 from pipeline.runs.report import HELD, Report
-from pipeline.runs.storage import is_being_written, is_there, stamp_of_object, stamps_of_objects
+from pipeline.runs.storage import is_being_written, is_there
 
 WAIT = 30.0
 """Seconds to wait at the end for the items that other runs are working on, from the last that became free."""
@@ -126,7 +126,7 @@ class Archive:
         self._resources = Resources()
         self._recipes: dict[Job, str] = {}
         self._inputs: dict[str, Input] = {}
-        self._listed: dict[ObjectPath, str | None] = {}
+        self._stamps = Stamps()
         self._ahead = ThreadPoolExecutor(1, "read ahead")
         self._read: dict[str, Future[Version]] = {}
 
@@ -156,22 +156,8 @@ class Archive:
         self._inputs = {job.input: look(job.input) for job in jobs}
         parts = [jobs[at : at + _PART] for at in range(0, len(jobs), _PART)]
         self._refuse([what for part in parts for what in self._differences(part)], len(jobs))
-        with self._listing(jobs):
+        with self._stamps.listed(jobs if self._ledger.counts() else ()):
             return [work for part in parts for work in self._choose(part)]
-
-    @contextmanager
-    def _listing(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """Know what stores tell of inputs and masks by listings: one by one, 100,000 of them would take an hour."""
-        if self._ledger.counts():
-            masks = {place for job in jobs for place in _objects_of(job)}
-            inputs = {place for job in jobs if (place := _object_of(job)) is not None}
-            self._listed = stamps_of_objects(masks)
-            with suppress(OutputError):  # credentials may be for reading alone: then each is asked for
-                self._listed |= stamps_of_objects(inputs)
-        try:
-            yield
-        finally:
-            self._listed = {}
 
     def _choose(self, jobs: Sequence[Job]) -> list[WorkItem]:
         keys = list(map(key_of, jobs))
@@ -281,19 +267,11 @@ class Archive:
         version = ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
 
-    def _stamp(self, job: Job) -> str | None:
-        """Return the stamp of an input, by a listing if there is one."""
-        place = _object_of(job)
-        return self._listed[place] if place in self._listed else stamp_of(self._inputs[job.input])
-
-    def _stamp_of_mask(self, place: ObjectPath) -> str | None:
-        return self._listed[place] if place in self._listed else stamp_of_object(place)
-
     def _work_item(self, job: Job, row: Row | None, outputs: Sequence[Written]) -> WorkItem:
         resources = self._resources
         if row is None:
             return WorkItem(job, resources)
-        stamp = self._stamp(job)
+        stamp = self._stamps.of_input(job, self._inputs[job.input])
         touched = row.stamp not in (None, stamp)
         if row.state == "done" and not resources.overwrite and row.output is not None:
             return self._finished(job, row, outputs, stamp)
@@ -331,7 +309,7 @@ class Archive:
         return "; ".join(found) or None
 
     def _compare(self, one: Written) -> str | None:
-        return compare(one, self._folder, verify=self._verify, stamp_there=self._stamp_of_mask)
+        return compare(one, self._folder, verify=self._verify, stamp_there=self._stamps.of_mask)
 
     def _differences(self, jobs: Sequence[Job], rows: Mapping[str, Row] | None = None) -> list[str]:
         """Return how finished items were made otherwise, unless they are to be replaced."""
@@ -416,25 +394,6 @@ def version_of(item: str | Input) -> Version:
     known = look(item)
     stamp = stamp_of(known)
     return stamp, stamp if known.remote else content_of(known)
-
-
-def _objects_of(job: Job) -> list[ObjectPath]:
-    """Return the mask of a job and the layers beside it, if they are objects."""
-    files = files_of(job, job.output) if isinstance(job.output, ObjectPath) else []
-    return [place for place in files if isinstance(place, ObjectPath)]
-
-
-def _object_of(job: Job) -> ObjectPath | None:
-    """Return the object that an input is, if it is one."""
-    try:
-        return ObjectPath.parse(job.input) if is_object(job.input) else None
-    except RequestError:  # which GDAL may know
-        return None
-
-
-def files_of(job: Job, output: OutputPath) -> list[OutputPath]:
-    """Return the mask of a job and the layers beside it."""
-    return [output, *(layer_path(output, name) for name in parse_layers(job.also) or ())]
 
 
 def _output(job: Job) -> str | None:

@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from pipeline.archive.archive import Archive, files_of
+from pipeline.archive.archive import Archive
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger
 from pipeline.archive.outputs import TOUCHED, compare, fault_of, renewed, written
+from pipeline.archive.stamps import files_of
 from pipeline.jobs.job import Job
 from pipeline.jobs.layers import LAYERS
 from tests.support.archives import ITEMS, Folder, flip, overwrite, statuses

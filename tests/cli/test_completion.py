@@ -61,8 +61,8 @@ def test_suffixes_are_offered_after_the_dot():
 
 
 def test_models_are_offered_by_name():
-    assert model_names("") == ["hippocampus", "landcover"]
-    assert model_names("l") == ["landcover"]
+    assert model_names("") == ["hippocampus", "landcover", "landcover-fast"]
+    assert model_names("l") == ["landcover", "landcover-fast"]
 
 
 def completed(*words: str) -> list[str]:
@@ -81,8 +81,8 @@ def completed(*words: str) -> list[str]:
         (("pipeline", "run", "--precision", "b"), ["bfloat16"]),
         (("pipeline", "run", "--view", "axial,c"), ["axial,coronal"]),
         (("pipeline", "plan", "-m", "h"), ["hippocampus"]),
-        (("pipeline", "models", "l"), ["landcover"]),
-        (("pipeline", "quantize", "--model", "l"), ["landcover"]),
+        (("pipeline", "models", "l"), ["landcover", "landcover-fast"]),
+        (("pipeline", "quantize", "--model", "l"), ["landcover", "landcover-fast"]),
         (("pipeline", "run", "-o", "a/mask.z"), ["a/mask.zarr"]),
         (("pipeline", "export", "mask.tif", "-o", "mask.g"), ["mask.gpkg", "mask.geojson"]),
         (("pipeline", "run", "--input", "sc"), []),
@@ -121,5 +121,5 @@ def test_a_real_bash_completes_models_and_leaves_files_to_itself(tmp_path):
         ["bash", "--norc", "-c", ASK], cwd=tmp_path, env={**os.environ, **path}, capture_output=True, text=True
     )
     model, file, registered = ended.stdout.splitlines()
-    assert (model, file) == ("landcover", ""), ended.stderr
+    assert (model, file) == ("landcover landcover-fast", ""), ended.stderr
     assert registered == "complete -o default -F _pipeline_completion pipeline"

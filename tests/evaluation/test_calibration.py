@@ -143,7 +143,8 @@ def test_a_factor_of_the_logits_is_found_again_and_probabilities_hold(labeled, m
     again = json.loads(call(*asked, "--reliability").stdout)["overall"]["calibration"]
     assert again == told, "the same items at the temperature of the card"
     shown = CliRunner().invoke(app, ["models", str(model)]).stdout
-    assert f"at temperature {card.temperature:g}" in shown
+    assert ["temperature", f"{card.temperature:g}"] in [line.split() for line in shown.splitlines()]
+    assert "without the temperature: " in shown
 
 
 def test_views_of_a_volume_are_calibrated_together(models, tmp_path):

@@ -273,7 +273,8 @@ def commands_of(block: str) -> list[str]:
 
 
 OTHERS = {"--help", "--debug", "--install-completion", "--show-completion", "--suffix", "--cost", "--kills"}
-"""Options of all verbs, and of benchmarks."""
+OTHERS |= {"--gpus", "--entrypoint"}
+"""Options of all verbs, of benchmarks, and of Docker."""
 
 
 def options_of(verb: click.Command) -> set[str]:

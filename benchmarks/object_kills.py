@@ -117,10 +117,10 @@ class Loop:
         dice = random.Random(f"{self.seed} {killed}")
         while killed < kills or ends < runs:
             most = dice.uniform(0, 1.2 * longest) if killed < kills else None
-            while (used := self._run(most)) is None:
+            while self._run(most) is None:
                 killed += 1
                 most = dice.uniform(0, 1.2 * longest)
-            ends, longest = ends + 1, used  # the first took longer than those to come
+            ends += 1
             print(f"{killed} kills, {ends} masks", file=sys.stderr, flush=True)
             self.store.compare(self.whole.parent, self.whole, killed)
             self.counts.write_text(json.dumps({"kills": killed, "masks": ends, "settings": self.settings}))

@@ -1,8 +1,8 @@
 """Pictures of the pages of the packaged models, and the pages: `python -m docs.pictures.models DATA`.
 
 DATA holds Task04 of the Medical Segmentation Decathlon (`msd_hippocampus`). Each page shows where its model errs:
-landcover on the demo's drawn scene, hippocampus on the test split that its card names. The figures on the pages are
-those that are recorded in the cards; docs/benchmarks.md has the commands that record them.
+landcover and landcover-fast on the demo's drawn scene, hippocampus on the test split that its card names. The figures
+on the pages are those that are recorded in the cards; docs/benchmarks.md has the commands that record them.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def pictures(model: str, pairs: Sequence[tuple[Path, Path]], folder: Path) -> Pa
 
 
 def main(data: Path) -> None:
-    """Write both pages."""
-    for model, pairs in (("landcover", drawn), ("hippocampus", lambda _: crops(data))):
+    """Write the pages."""
+    for model, pairs in (("landcover", drawn), ("landcover-fast", drawn), ("hippocampus", lambda _: crops(data))):
         with TemporaryDirectory() as folder:
             shown = pictures(model, pairs(Path(folder)), Path(folder))
         write_model_page(model, PAGES / f"{model}.md", shown)

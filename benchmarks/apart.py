@@ -150,7 +150,7 @@ class Cluster:
         return sum("/done/" in key for key in self.server.keys(self.bucket / "masks" / f"{self.name}.tif.partial"))
 
     def wait_for_marks(self, command: Machine, count: int = 1) -> None:
-        """Wait until so many slabs are done, or the command has ended."""
+        """Wait until `count` slabs are done, or the command has ended."""
         wait_until(lambda: self.marks() >= count or command.running.poll() is not None)
 
 

@@ -108,7 +108,7 @@ class Loop:
     seed: int
 
     def play(self, kills: int, runs: int) -> dict[str, Any]:
-        """Kill runs until there are so many kills, and masks; return both and the time of a run."""
+        """Kill runs until there are `kills` kills and `runs` masks or more; return the counts and the time of a run."""
         killed, ends = self._known()
         began = time.monotonic()
         longest = self._run(None) or 0.0
@@ -141,7 +141,7 @@ class Loop:
 
 @contextmanager
 def _faults(address: str, share: float, seed: int) -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
-    """Yield the address of a proxy that makes faults, and what tells how many; the server itself if there are none."""
+    """Yield the address to use, that of a proxy if it is to make faults, and a function that returns their counts."""
     if not share:
         yield address, dict
         return
@@ -153,7 +153,7 @@ def _faults(address: str, share: float, seed: int) -> Iterator[tuple[str, Callab
 
 
 def _serve(to: Connection, server: str, faults: float, seed: int) -> None:
-    """Tell the address of the proxy, serve until asked for the faults that were made, and tell them."""
+    """Send the address of the proxy, serve requests until asked to stop, and send the counts of faults."""
     dice, made = random.Random(seed), Counter[str]()
 
     def fault(request: Request) -> Fault:

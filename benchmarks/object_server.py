@@ -103,7 +103,7 @@ class Server:
         return self._counted("request_total", by_type=True)
 
     def moved(self) -> Counter[str]:
-        """Bytes that it has received and sent; nothing where it does not tell."""
+        """Return the bytes received and sent so far; empty if the server does not report them."""
         if not self.metrics:
             return Counter()
         received, sent = (self._counted(f"bucket_traffic_{way}_bytes_total") for way in ("received", "sent"))

@@ -19,6 +19,7 @@ from pipeline.archive.place import Opened, Place
 from pipeline.archive.tables import State
 from pipeline.errors import OutputError
 from pipeline.files.atomic import atomic_write
+from pipeline.files.digest import sha256_of
 from pipeline.files.object_path import ObjectPath
 
 _LEFT: tuple[State, ...] = ("pending", "running", "failed", "stale")
@@ -68,10 +69,17 @@ def find_ledger(place: Place) -> ArchiveLedger:
 
 @contextmanager
 def changing_ledger(place: Place) -> Iterator[ArchiveLedger]:
-    """Open a ledger as `find_ledger` does, to change it; at the end, the object that is a copy of it is sent again."""
+    """Open a ledger as `find_ledger` does, to change it; if it did change, the object that is a copy of it is sent."""
     with closing(find_ledger(place)) as ledger:
+        before = _content_of(ledger)
         yield ledger
-    send_ledger(ledger.place, _file_of(place))
+    if _content_of(ledger) != before:
+        send_ledger(ledger.place, _file_of(place))
+
+
+def _content_of(ledger: ArchiveLedger) -> str | None:
+    """Return the SHA-256 of the file of a ledger; None if it is in a database."""
+    return sha256_of(ledger.place) if isinstance(ledger.place, Path) else None
 
 
 def _file_of(place: Place) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Iterable
 from itertools import takewhile
@@ -176,7 +177,7 @@ def name_of(path: str | Path | ObjectPath) -> str:
 
 def _last_part(path: str | Path) -> str:
     """Return `Path(path).name`, of thousands of texts in a fraction of the time."""
-    last = path.name if isinstance(path, Path) else path.rpartition("/")[2]
+    last = path.name if isinstance(path, Path) else os.path.basename(path)  # noqa: PTH119
     return last if last not in ("", ".") else Path(path).name
 
 

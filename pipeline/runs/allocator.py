@@ -10,7 +10,7 @@ from functools import cache
 from pipeline.models.inference.numerics import Numerics
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
-LARGE = 1 << 20
+_LARGE = 1 << 20
 """Bytes from which on a block is returned to the system when it is freed."""
 
 
@@ -34,4 +34,4 @@ def return_large_blocks() -> None:
     """
     chosen = "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", "")
     if not chosen and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)

@@ -237,13 +237,17 @@ def stamps_of(places: Collection[ObjectPath]) -> dict[ObjectPath, str | None]:
 
 def _listed(prefix: ObjectPath, places: Sequence[ObjectPath]) -> dict[ObjectPath, str | None]:
     """Return the stamps of objects in a prefix; none if there are so many others that it takes more requests."""
-    entries = bucket_of(prefix).list_some(prefix.key, PAGE * len(places))
-    if entries is None:
-        return {}
     inside: dict[str, list[Entry]] = {place.name: [] for place in places}
     start = len(prefix.key) + bool(prefix.key)
+
+    def name_of(entry: Entry) -> str:
+        return entry.key[start:].partition("/")[0]
+
+    entries = bucket_of(prefix).list_some(prefix.key, PAGE * len(places), lambda entry: name_of(entry) in inside)
+    if entries is None:
+        return {}
     for entry in entries:
-        inside.get(entry.key[start:].partition("/")[0], []).append(entry)
+        inside[name_of(entry)].append(entry)
     return {place: _stamp_among(place, inside[place.name]) for place in places}
 
 

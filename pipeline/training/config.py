@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pipeline.decoding import Meaning, keys_of, read_toml
 from pipeline.decoding.readers import POSITIVE
@@ -13,6 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.models.card import ClassEntry, Pair, Values
 from pipeline.models.spec import Backbone as BackboneName
 from pipeline.models.spec import BasicDilation, Dilation, Head, OutputStride, Stem
+from pipeline.training.limits import LIMITS, beyond
 
 View = Literal["axial", "coronal", "sagittal"]
 
@@ -311,55 +312,10 @@ def _renamed(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A
     return {names.get(name, name): value for name, value in values.items()}
 
 
-class _Limit(NamedTuple):
-    """What a number may be."""
-
-    words: str
-    holds: Callable[[float], bool]
-
-
-_SHARE = _Limit("from 0 to 1", lambda x: 0 <= x <= 1)
-_PART = _Limit("from 0 to below 1", lambda x: 0 <= x < 1)
-_SOME = _Limit("above 0, up to 1", lambda x: 0 < x <= 1)
-_NOT_BELOW_0 = _Limit("0 or more", lambda x: x >= 0)
-_ABOVE_0 = _Limit("above 0", lambda x: x > 0)
-_COUNT = _Limit("at least 1", lambda x: x >= 1)
-_LIMITS: Mapping[str, Mapping[str, _Limit]] = {
-    "network": dict.fromkeys(("auxiliary", "frozen_stages"), _NOT_BELOW_0),
-    "samples": {
-        **dict.fromkeys(("patch", "batch"), _COUNT),
-        **dict.fromkeys(("balanced", "unlabeled"), _SHARE),
-        "spacing": _ABOVE_0,
-        "margin": _NOT_BELOW_0,
-        "most_of_one": _SOME,
-    },
-    "augmentation": {
-        **dict.fromkeys(("rotation", "brightness", "contrast", "gamma", "color", "noise"), _NOT_BELOW_0),
-        "scale": _ABOVE_0,
-        "stretch": _PART,
-        "blur": _SHARE,
-    },
-    "loss": {
-        **dict.fromkeys(("dice", "class_weights", "boundary"), _NOT_BELOW_0),
-        "smoothing": _PART,
-        "hardest": _SOME,
-    },
-    "teacher": {"weight": _NOT_BELOW_0, "confident": _SHARE},
-    "schedule": {
-        **dict.fromkeys(("steps", "every"), _COUNT),
-        **dict.fromkeys(("new_layers", "decay", "power", "warm_up", "clip", "checks", "patience"), _NOT_BELOW_0),
-        **dict.fromkeys(("momentum", "averaging"), _PART),
-        "rate": _ABOVE_0,
-        "coarse": _SHARE,
-    },
-}
-"""Limits of the numbers of each table, by field."""
-
-
 def _faults(training: Training) -> Iterator[str]:
     """Yield what is wrong with the numbers of a training, with the key."""
-    for table, limits in _LIMITS.items():
-        yield from _beyond(table, getattr(training, table), limits)
+    for table in LIMITS:
+        yield from beyond(table, getattr(training, table))
     low, high = training.augmentation.scale
     if low > high:
         yield f"augmentation.scale: must be the smallest and the largest zoom, got {[low, high]}"
@@ -370,20 +326,6 @@ def _faults(training: Training) -> Iterator[str]:
         yield f"loss.class_weights: must be a number for each of the {classes} classes, got {len(weights)}"
     if weights and not any(weights):
         yield "loss.class_weights: must not all be 0"
-
-
-def _beyond(table: str, values: Any, limits: Mapping[str, _Limit]) -> Iterator[str]:  # noqa: ANN401  (a table)
-    for key in keys_of(type(values)):
-        value, limit = getattr(values, key.field.name), limits.get(key.field.name)
-        if limit is not None and not all(map(limit.holds, _numbers(value))):
-            told = list(value) if isinstance(value, tuple) else value
-            yield f"{table}.{key.name}: must be {limit.words}, got {told}"
-
-
-def _numbers(value: Any) -> Iterable[float]:  # noqa: ANN401  (what a key holds)
-    if value is None:
-        return ()
-    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True)

@@ -485,3 +485,13 @@ def test_a_single_mask_is_verified_by_its_record_and_by_the_ledger_above_it(stor
         store.delete(name)
         assert verdict(name) == (1, "missing")
     assert archive_of_objects()[0] == {"a.tif": "skipped", "b.tif": "done", "c.tif": "skipped"}
+
+
+def test_verifying_what_is_intact_writes_nothing(store, archive_of_objects):
+    """Credentials may be for reading alone."""
+    archive_of_objects()
+    store.proxy.inject(lambda request: 403 if request.writes else None)
+    ended = CliRunner().invoke(app, ["verify", f"{store.place}masks/", "--json"])
+    assert ended.exit_code == 0, ended.output
+    assert {item["state"] for item in json.loads(ended.stdout)["items"]} == {"intact"}
+    assert [request for request in store.proxy.seen if request.writes] == []

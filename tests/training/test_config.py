@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import get_type_hints
+
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.training.config import read_training
+from pipeline.training.config import Training, read_training
+from pipeline.training.limits import LIMITS
 from tests.support.trainings import TOML
 
 FAULTS = [
@@ -62,3 +66,9 @@ def test_a_volume_is_seen_from_somewhere(tmp_path):
     path.write_text(TOML.replace('"scene"', '"volume"').replace("batch = 4", "batch = 4\nviews = []"))
     with pytest.raises(RequestError, match=r"samples\.views: must have at least one direction"):
         read_training(path)
+
+
+def test_limits_are_of_fields_that_are_there():
+    tables = get_type_hints(Training)
+    for name, limits in LIMITS.items():
+        assert limits.keys() <= {field.name for field in fields(tables[name])}, name

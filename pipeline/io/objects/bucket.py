@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -146,11 +145,20 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
-    def list_some(self, prefix: str, most: int) -> list[Entry] | None:
-        """Return what is told of all objects below a prefix; None if they are more than `most`."""
+    def list_some(self, prefix: str, most: int, wanted: Callable[[Entry], bool]) -> list[Entry] | None:
+        """Return the wanted objects of those below a prefix; None if there are more than `most` in all."""
+
+        def found() -> list[Entry] | None:
+            kept = []
+            for number, entry in enumerate(self._listed(prefix)):
+                if number == most:
+                    return None
+                if wanted(entry):
+                    kept.append(entry)
+            return kept
+
         with self._told(prefix, "listed"):
-            found = _again(lambda: list(islice(self._listed(prefix), most + 1)))
-        return found if len(found) <= most else None
+            return _again(found)
 
     def list(self, prefix: str) -> list[Entry]:
         """Return what is told of all objects below a prefix."""

@@ -28,6 +28,12 @@ def test_flop_are_those_that_torch_counts(spec):
     assert count_flops(spec, (97, 130)) == counter.get_total_flops()
 
 
+def test_flop_are_those_of_the_published_table():
+    mmseg = PSPNetSpec("resnet50", 3, 21, stem="v1c", ppm_channels=512, head_channels=512)
+    assert count_flops(mmseg, (512, 512)) == pytest.approx(356.7e9, rel=0.01)
+    assert count_flops(PSPNetSpec("resnet18", 3, 21, stem="v1c"), (480, 480)) == pytest.approx(95.3e9, rel=0.01)
+
+
 def test_the_compiler_of_torch_is_not_imported_for_it():
     code = (
         "import sys; from pipeline.models.networks.flops import count_flops;"

@@ -1,4 +1,4 @@
-"""Workers that the items of a run share: the next item begins while those before it leave some of them idle."""
+"""Workers that the items of a run share: the next item begins once no task of those before it waits for a worker."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ class SharedWorkers:
         if self._workers is None:
             return not self._running
         most = min(MOST, self._workers.slots + 1)
-        idle = self._workers.unfinished < self._workers.slots
-        return idle and not self._preparing and len(self._running) < most
+        none_waits = self._workers.unfinished <= self._workers.slots
+        return none_waits and not self._preparing and len(self._running) < most
 
     def _submitted(self) -> None:
         self._preparing.discard(current_thread())

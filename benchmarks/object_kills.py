@@ -1,13 +1,14 @@
 """`pipeline run` into an object store, killed at random moments again and again, against one on a disk that was not.
 
     python -m benchmarks.object_kills FOLDER [--kills 50] [--rows 3000] [--workers 0] [--suffix .tif] [--faults 0.0]
-           [--server weed|moto]
+           [--server weed|moto] [--every 0.2]
 
-It starts its own server, on this machine. Each kill is SIGKILL to the whole command, as in `benchmarks.kills`. The
-command is given again until it ends by itself; its mask in the store is then compared with that on the disk, byte for
-byte. With `--faults`, that share of all requests is refused as overloaded, fails, is dropped before or after it was
-carried out, or is delayed, which takes moto. With `--kills 0`, nothing is killed, and `--runs` masks are made. A
-script that was stopped goes on counting where it was, with what FOLDER/kills.json says.
+It starts its own server, on this machine. Work is sent EVERY seconds, for these runs are short. Each kill is SIGKILL
+to the whole command, as in `benchmarks.kills`. The command is given again until it ends by itself; its mask in the
+store is then compared with that on the disk, byte for byte. With `--faults`, that share of all requests is refused as
+overloaded, fails, is dropped before or after it was carried out, or is delayed, which takes moto. With `--kills 0`,
+nothing is killed, and `--runs` masks are made. A script that was stopped goes on counting where it was, with what
+FOLDER/kills.json says.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from benchmarks.object_server import KINDS, Server, object_server
 from benchmarks.scenes import sample_scene
 from pipeline.files.atomic import remove
 from pipeline.files.object_path import ObjectPath
-from pipeline.runs import object_storage  # noqa: F401  (loaded once for all runs)
+from pipeline.runs import object_storage
 from tests.support.objects import Fault, Request, proxied
 
 FAULTS: tuple[Fault, ...] = (503, 500, "drop", "late", "slow")
@@ -45,9 +46,10 @@ FAULTS: tuple[Fault, ...] = (503, 500, "drop", "late", "slow")
 
 def main(
     folder: Path, kills: int, runs: int, rows: int, workers: int, suffix: str, faults: float, seed: int,
-    server: str | None,
+    server: str | None, every: float,
 ) -> None:  # fmt: skip
     """Kill runs until the number of kills is reached, and print the result."""
+    object_storage.EVERY = every  # of all runs, which are forked from this process
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     with ProcessPoolExecutor(1) as alone:
@@ -61,6 +63,7 @@ def main(
             remove(whole)
             run(scene, whole, model, workers, None)
             settings = {"server": running.kind, "rows": rows, "workers": workers, "suffix": suffix, "faults": faults}
+            settings["every"] = every
             loop = Loop(scene, model, workers, whole, store, folder / "kills.json", settings, seed)
             found = loop.play(kills, runs)
         print(json.dumps(found | settings | {"requests": running.requests().total(), "faults made": made()}))
@@ -177,4 +180,5 @@ if __name__ == "__main__":
     parser.add_argument("--suffix", choices=[".tif", ".zarr"], default=".tif")
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--server", choices=KINDS)
+    parser.add_argument("--every", type=float, default=0.2)
     main(**vars(parser.parse_args()))

@@ -120,6 +120,11 @@ class Ledger:
         remove(self.mark_file(slab))
 
 
+def is_mark(file: Path) -> bool:
+    """Return whether a file is named like a mark, in a folder of marks."""
+    return file.parent.name == _DONE and _marked(file.name) is not None
+
+
 def differences(before: Fingerprint, now: Fingerprint) -> str:
     """Return the fields in which two fingerprints differ, with both values; empty if they stand for the same bytes."""
     before, now = flat(before), flat(json.loads(json.dumps(now)))

@@ -58,10 +58,13 @@ class DiskStorage:
         """Get files of the work folder that are about to be read, as far as they are there."""
 
     def save(self) -> None:
-        """Make everything in the work folder safe."""
+        """Make everything in the work folder safe, and known to workers elsewhere."""
+
+    def save_at_times(self) -> None:
+        """Make it safe if that was not done for a while."""
 
     def keep(self, files: Iterable[Path]) -> None:
-        """Make files of the work folder safe, which were just written."""
+        """Make files of the work folder safe, which were just written, now or a little later."""
 
     def drop(self, files: Iterable[Path]) -> None:
         """Delete files of the work folder that are written again, as they are damaged."""

@@ -112,12 +112,15 @@ def _sweep_distributed(left: Sequence[_Remaining], run: RunContext) -> list[tupl
         for view in followed:
             view.look()
 
+    if run.resources.scheduler is not None:
+        left[0].view.prepared.storage.save()  # where workers find it
+
     def tasks(workers: int) -> dict[str, Task]:
         if not workers:
             run.observer.note(_no_worker(scheduler))
         shared = [(view, view.runs(todo, max(1, workers))) for view, todo, _ in left]
         if not followed:  # else the workers were stopped meanwhile
-            followed.extend(_followed(view, [*chain(*runs)], run.observer) for view, runs in shared)
+            followed.extend(_followed(view, [*chain(*runs)], run) for view, runs in shared)
         return {
             _task_name(view, part): _task_elsewhere(_travelling(view, run), part)
             for view, runs in shared
@@ -135,8 +138,11 @@ def _no_worker(scheduler: str | None) -> str:
 
 
 def _travelling(view: ViewSweep, run: RunContext) -> ViewSweep:
-    """Return a view with models that workers on other machines find, too."""
-    return view if run.resources.scheduler is None else replace(view, prepared=with_sent_models(view.prepared))
+    """Return a view as workers take it: those of this machine write where the run does, others find its models, too."""
+    prepared = view.prepared
+    if run.resources.scheduler is None:
+        return replace(view, prepared=replace(prepared, job=replace(prepared.job, output=prepared.output)))
+    return replace(view, prepared=with_sent_models(prepared))
 
 
 def _task_elsewhere(view: ViewSweep, run: Run) -> Task:
@@ -145,9 +151,11 @@ def _task_elsewhere(view: ViewSweep, run: Run) -> Task:
     return Task(replace(view, prepared=prepared), run, 1, needed_paths(prepared), fetched_by_workers(view))
 
 
-def _followed(view: ViewSweep, slabs: Sequence[Box], observer: Observer) -> LedgerProgress:
-    ledger = Ledger(view.folder)
-    return LedgerProgress(ledger, slabs, observer, partial(view.prepared.storage.gather, ledger.marks))
+def _followed(view: ViewSweep, slabs: Sequence[Box], run: RunContext) -> LedgerProgress:
+    ledger, storage = Ledger(view.folder), view.prepared.storage
+    elsewhere = run.resources.scheduler is not None
+    look = partial(storage.gather, ledger.marks) if elsewhere else storage.save_at_times
+    return LedgerProgress(ledger, slabs, run.observer, look)
 
 
 def _task_name(view: ViewSweep, run: Run) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+from pipeline.engine.ledger import is_mark
 from pipeline.errors import DamagedError, OutputError
 from pipeline.files.atomic import atomic_write, remove
 from pipeline.files.object_path import ObjectPath
@@ -22,6 +24,8 @@ __all__ = ["ObjectStorage", "copy_to", "fetch", "is_locked", "send", "stamp_of",
 
 _RUN, _ROOT = "run.json", "zarr.json"
 """What makes a work folder that of a run, and a store whole: sent after all else, and deleted last or first."""
+EVERY = 5.0
+"""Seconds after which finished work is sent: what a run that is killed has to compute again at most."""
 _MANY = 8
 """Objects in a prefix from which on it is listed instead of asking for each."""
 
@@ -41,6 +45,8 @@ class ObjectStorage(DiskStorage):
         self._record_key = output.with_name(f".{output.name}.record.json").key
         self._record: Mapping[str, Any] = {}
         self._held: ObjectLock | None = None
+        self._saved = monotonic()
+        self._is_empty = False
 
     @contextmanager
     def lock(self) -> Iterator[str | None]:
@@ -60,7 +66,7 @@ class ObjectStorage(DiskStorage):
         sidecar = _sidecar(self.output)
         self.fetch([self.work / _RUN, *([sidecar] if sidecar else [])])
         if (self.work / _RUN).exists():
-            self._mirror.pull(self.work, _is_of_ledger)
+            self._mirror.pull_below(self.work, _is_of_ledger)
 
     def is_left_over(self) -> bool:
         """Return whether an earlier run has left a work folder or a lock."""
@@ -87,19 +93,35 @@ class ObjectStorage(DiskStorage):
 
     def gather(self, below: Path | None = None) -> None:
         """Fetch what is in the work folder, or in a folder of it."""
-        self._mirror.pull(below or self.work)
+        self._mirror.pull_below(below or self.work)
 
     def fetch(self, files: Iterable[Path]) -> None:
         """Fetch files of the work folder that are not here."""
         self._mirror.fetch(files)
 
     def save(self) -> None:
-        """Send everything in the work folder that is new or changed."""
+        """Send everything in the work folder that is new or changed: marks after what they stand for."""
         self._check_held()
-        self._mirror.push(_files(self.work), lambda file: file.name == _RUN)
+        self._is_empty = False
+        marks = [file for file in _files(self.work) if is_mark(file)]
+        others = [file for file in _files(self.work) if not is_mark(file)]
+        self._mirror.push([file for file in others if file.name != _RUN])
+        self._mirror.push([*marks, *others], lambda file: file.name == _RUN)
+        self._saved = monotonic()
+
+    def save_at_times(self) -> None:
+        """Do so if the last time is long enough ago."""
+        if monotonic() - self._saved >= EVERY:
+            self.save()
 
     def keep(self, files: Iterable[Path]) -> None:
-        """Send files of the work folder that were just written; of chunks, those that were not are nodata alone."""
+        """Have files of the work folder sent that were just written: a worker elsewhere at once, a run at times.
+
+        Chunks that were not written are nodata alone.
+        """
+        if not self._place.part:
+            self.save_at_times()
+            return
         self._check_held()
         self._mirror.push([file for file in files if file.exists()])
 
@@ -111,11 +133,13 @@ class ObjectStorage(DiskStorage):
         """Delete what is in the work folder, and make one here."""
         self.remove_work()
         self.work.mkdir(parents=True)
+        self._saved, self._is_empty = monotonic(), True
 
     def remove_work(self) -> None:
         """Delete the work folder, there and here."""
         self._check_held()
-        self._mirror.forget(self.work, lambda key: key.endswith(f"/{_RUN}"))
+        if not self._is_empty:
+            self._mirror.forget(self.work, lambda key: key.endswith(f"/{_RUN}"))
         remove(self.work)
 
     def publish(self, made: Mapping[str, Any]) -> None:

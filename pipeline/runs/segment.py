@@ -209,7 +209,8 @@ def _run(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, fl
     _open(prepared, ledger, restart=run.resources.restart)
     for _ in range(_MENDED):
         try:
-            return _make(prepared, run, ledger)
+            with _saved(prepared):
+                return _make(prepared, run, ledger)
         except DamagedError as error:
             run.observer.note(f"{error}; it is computed again")
             last = error
@@ -236,7 +237,9 @@ def _make(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> dict[str, f
         run.observer.phase("averaging")
         average(prepared, run)
     check([labels_part(prepared)])
-    if not failures:
+    if failures:
+        prepared.storage.save()  # of a mask with gaps, it is known what is missing
+    else:
         check_observed(prepared)
     run.observer.phase("writing")
     figures = publish(prepared, failures)
@@ -256,8 +259,10 @@ def sweep_all(prepared: PreparedJob, run: RunContext, ledger: Ledger) -> tuple[P
     with _remove_if_empty(prepared), _of_one_version(prepared):
         prepared = _begin(prepared, ledger, run.observer)
         failures = sweep_remaining(prepared, run)
-        if run.resources.workers or run.resources.scheduler:
+        if run.resources.scheduler:
             prepared.storage.gather()
+        else:
+            prepared.storage.save_at_times()
         return prepared, failures
 
 
@@ -342,6 +347,17 @@ def _open(prepared: PreparedJob, ledger: Ledger, *, restart: bool) -> None:
 
 
 @contextmanager
+def _saved(prepared: PreparedJob) -> Iterator[None]:
+    """Make safe what is done if something goes wrong, or the run is to stop."""
+    try:
+        yield
+    except Exception:
+        with suppress(PipelineError):
+            prepared.storage.save()
+        raise
+
+
+@contextmanager
 def _of_one_version(prepared: PreparedJob) -> Iterator[None]:
     """Check that the input did not change while it was read, whether that went well or not; if it did, nothing stays.
 
@@ -398,7 +414,6 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     stage_and_count(prepared, observer)
     if ledger.begun:
         _mend(prepared, observer)
-        prepared.storage.save()
         return prepared
     first, *_ = sweeps_of(prepared)
     source = StoppableSource(swept_source(first), observer)
@@ -409,7 +424,6 @@ def _begin(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Prepare
     for part in parts_of(prepared):
         part.create()
     ledger.begin(prepared.fingerprint())
-    prepared.storage.save()
     return prepared
 
 

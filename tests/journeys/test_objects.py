@@ -21,8 +21,9 @@ from pipeline.engine.ledger import Ledger
 from pipeline.errors import HeldError, Interrupted, OutputError, RequestError
 from pipeline.files.atomic import remove
 from pipeline.files.scratch import scratch
+from pipeline.io.objects.bucket import Bucket
 from pipeline.jobs.job import Job, Resources
-from pipeline.runs import execute
+from pipeline.runs import execute, object_storage
 from pipeline.runs import segment as segment_room
 from pipeline.runs.object_storage import stamp_of, stamps_of
 from pipeline.runs.observer import SILENT, RunContext
@@ -49,6 +50,12 @@ def tall(models, tmp_path_factory):
     job = Job(str(folder / "scene.tif"), folder / "out.tif", str(models / "scene"), also=("confidence",))
     segment(job)
     return job
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    """Send all work at once, so that what is tested happens in a run of a moment."""
+    monkeypatch.setattr(object_storage, "EVERY", 0)
 
 
 def on(store, job, name="masks/out.tif"):
@@ -122,6 +129,63 @@ def test_a_volume_has_its_description_beside_it(store, models, tmp_path):
     store.put("masks/out.json", b"{}")
     with pytest.raises(OutputError, match=r"masks/out\.json: already exists and would be overwritten"):
         segment(job)
+
+
+def test_a_short_run_puts_nothing_of_its_work_unless_it_is_stopped(store, tall, monkeypatch):
+    monkeypatch.setattr(object_storage, "EVERY", 100)
+    job = on(store, tall)
+    assert segment(job).status == "done"
+    assert not [request for request in store.proxy.seen if "partial" in request.path and request.method != "GET"]
+    assert store.shown("masks") == on_disk(tall)
+    for key in store.all():
+        store.delete(key)
+    begin(job)
+    assert [key for key in store.all() if "/done/" in key] == ["masks/out.tif.partial/done/0-1024_0-24"]
+
+
+def test_workers_of_the_command_write_where_it_does_and_leave_the_store_to_it(store, tall):
+    with at_hand(on(store, tall).output.begun()) as output:
+        prepared, beside = prepare(replace(tall, output=output), Resources()), RunContext(Resources(workers=2))
+        storage = prepared.storage
+        storage.clear_work()
+        (sweep,) = sweeps_of(segment_room._begin(prepared, Ledger(prepared.work), SILENT))
+        store.proxy.inject()
+        for slab in sweep.slabs(Resources()):
+            task = pickle.loads(pickle.dumps(execute._task_elsewhere(execute._travelling(sweep, beside), (slab,))))
+            assert execute.sweep_task(task) == ()
+        assert store.proxy.seen == []
+        storage.save_at_times()
+    assert len([key for key in store.all() if "/done/" in key]) == 2
+
+
+def test_marks_are_put_after_all_that_was_there_when_they_were_seen(store, tall):
+    """A slab that ends while its run sends has its chunks there, or no mark."""
+    job, order = on(store, tall), []
+    put = Bucket.put
+    with at_hand(job.output.begun()) as output:
+        storage = prepare(replace(job, output=output), Resources()).storage
+        storage.clear_work()
+
+        def late(bucket, key, content):
+            order.append(key.rpartition(".partial/")[2])
+            if len(order) == 1:
+                for name in ("mask.zarr/c/1", "done/1024-1040_0-24"):
+                    write(storage.work / name)
+            return put(bucket, key, content)
+
+        for name in ("run.json", "mask.zarr/c/0", "done/0-1024_0-24"):
+            write(storage.work / name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Bucket, "put", late)
+            storage.save()
+            assert order == ["mask.zarr/c/0", "done/0-1024_0-24", "run.json"]
+            storage.save()
+        assert order[3:] == ["mask.zarr/c/1", "done/1024-1040_0-24"]
+
+
+def write(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(path.name)
 
 
 def test_a_stopped_run_goes_on_in_another_folder_and_computes_nothing_twice(store, tall):
@@ -242,6 +306,7 @@ def sweep_as_workers(job):
         with storage.lock():
             storage.clear_work()
             prepared = segment_room._begin(prepared, Ledger(prepared.work), SILENT)
+            storage.save()
             before = listing(prepared.work)
             elsewhere = RunContext(Resources(scheduler="tcp://anywhere"))
             sweeps = [execute._travelling(sweep, elsewhere) for sweep in sweeps_of(prepared)]

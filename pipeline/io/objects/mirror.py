@@ -36,10 +36,13 @@ class Mirror:
         for file in filter(last, changed):
             self._put(file)
 
-    def pull(self, path: Path, wanted: Callable[[str], bool] = lambda key: True) -> None:
+    def pull(self, path: Path) -> None:
         """Fetch an object, or those below a folder, as far as they are not here as they are there."""
-        found = [entry for entry in self.entries(path) if wanted(entry.key)]
-        self._fetch_all([entry for entry in found if not self._is_here(entry)])
+        self._fetch_all(self.entries(path))
+
+    def pull_below(self, folder: Path, wanted: Callable[[str], bool] = lambda key: True) -> None:
+        """Fetch the objects below a folder, as far as they are not here as they are there."""
+        self._fetch_all(entry for entry in self._bucket.list(self.key(folder)) if wanted(entry.key))
 
     def fetch(self, files: Iterable[Path]) -> None:
         """Fetch files that are not here yet, those of which there is an object."""
@@ -67,7 +70,7 @@ class Mirror:
 
     def forget(self, below: Path, last: Callable[[str], bool] = lambda key: False) -> None:
         """Delete the objects below a folder, those for which `last` holds after all others."""
-        keys = [entry.key for entry in self.entries(below)]
+        keys = [entry.key for entry in self._bucket.list(self.key(below))]
         self._bucket.delete([key for key in keys if not last(key)])
         self._bucket.delete(filter(last, keys))
         with self._lock:
@@ -78,9 +81,10 @@ class Mirror:
         kept = set(map(self.key, files))
         self._bucket.delete([entry.key for entry in self.entries(below) if entry.key not in kept])
 
-    def _fetch_all(self, entries: list[Entry]) -> None:
+    def _fetch_all(self, entries: Iterable[Entry]) -> None:
+        missing = [entry for entry in entries if not self._is_here(entry)]
         with ThreadPoolExecutor(AT_ONCE, "get") as pool:
-            list(pool.map(self._fetch, entries))
+            list(pool.map(self._fetch, missing))
 
     def _fetch(self, entry: Entry) -> None:
         file = self._file(entry.key)

@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import rasterio
 from rasterio._env import set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path, _vsi_path
+from rasterio.env import hasenv
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
-from rasterio.session import DummySession
+from rasterio.session import DummySession, Session
 
 from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
@@ -43,6 +44,8 @@ some 20 s in all; a server that says nothing for a minute counts as one that fai
 
 _NO_NETWORK = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
 """Of files: GDAL's file systems for servers find nothing but this name."""
+
+_KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
 _ANSWER = re.compile(r"(HTTP|CURL) (error|response)[^-]*")
 _REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
@@ -96,7 +99,7 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
     asks = network or is_on_a_server(address)
     said |= {} if asks else _NO_NETWORK
     try:
-        with rasterio.Env(None if asks else DummySession(), **said):
+        with rasterio.Env(_session() if asks else DummySession(), **said):
             yield
     except _ERRORS as error:
         reason = "; ".join((redact(str(error.__cause__ or error), address), *_answers(address)))
@@ -108,6 +111,21 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
         way_out = "check the address, your access and the network"
         raise InputError(f"{fault}; {way_out}", code) from (error if redact_url(address) == address else None)
+
+
+def _session() -> Session | None:
+    """Return the credentials of AWS in the environment, prepared once; None leaves it to rasterio to find others.
+
+    Those of a `rasterio.Env` around this count more, so they are left to it, too.
+    """
+    said = tuple((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+    return None if hasenv() or not dict(said).keys() >= _KEYS else _prepared(said)
+
+
+@lru_cache(maxsize=1)
+def _prepared(said: tuple[tuple[str, str], ...]) -> Session:
+    """Return the session for an environment: with boto3, making it takes as long as reading a patch."""
+    return Session.from_environ()
 
 
 def _options(address: str) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def test_a_program_that_shows_warnings_hears_nothing_of_drivers_that_gdal_lacks(
     assert told.stderr == ""
 
 
-def test_credentials_of_servers_are_prepared_for_addresses_alone(tmp_path: Path, monkeypatch: Any) -> None:
+def test_credentials_of_servers_are_prepared_for_addresses_alone_and_once(tmp_path: Path, monkeypatch: Any) -> None:
     """It takes some 40 ms each time, where boto3 is installed."""
     scene = put(tmp_path / "scene.tif", pixels((1, 20, 30)))
     prepared = []
@@ -202,8 +202,12 @@ def test_credentials_of_servers_are_prepared_for_addresses_alone(tmp_path: Path,
     RasterSource(scene).read(Box((0, 0), (20, 30)))
     with writing(tmp_path / "other.tif"):
         assert prepared == []
+    for _ in range(2):
+        with reading("/vsis3/bucket/scene.tif"):
+            assert prepared == [True]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     with reading("/vsis3/bucket/scene.tif"):
-        assert prepared == [True]
+        assert prepared == [True, True]
 
 
 def test_addresses_are_left_to_gdal(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ _RUN, _ROOT = "run.json", "zarr.json"
 """What makes a work folder that of a run, and a store whole: sent after all else, and deleted last or first."""
 EVERY = 5.0
 """Seconds after which finished work is sent: what a run that is killed has to compute again at most."""
+_RARE = 20
+"""How many times as long as looking through the work folder it must be, which takes a second for very many chunks."""
 _MANY = 8
 """Objects in a prefix from which on it is listed instead of asking for each."""
 
@@ -45,7 +47,7 @@ class ObjectStorage(DiskStorage):
         self._record_key = output.with_name(f".{output.name}.record.json").key
         self._record: Mapping[str, Any] = {}
         self._held: ObjectLock | None = None
-        self._saved = monotonic()
+        self._saved, self._pause = monotonic(), 0.0
         self._is_empty = False
 
     @contextmanager
@@ -102,16 +104,17 @@ class ObjectStorage(DiskStorage):
     def save(self) -> None:
         """Send everything in the work folder that is new or changed: marks after what they stand for."""
         self._check_held()
-        self._is_empty = False
+        self._is_empty, began = False, monotonic()
         marks = [file for file in _files(self.work) if is_mark(file)]
         others = [file for file in _files(self.work) if not is_mark(file)]
+        self._pause = _RARE * (monotonic() - began)
         self._mirror.push([file for file in others if file.name != _RUN])
         self._mirror.push([*marks, *others], lambda file: file.name == _RUN)
         self._saved = monotonic()
 
     def save_at_times(self) -> None:
         """Do so if the last time is long enough ago."""
-        if monotonic() - self._saved >= EVERY:
+        if monotonic() - self._saved >= max(EVERY, self._pause):
             self.save()
 
     def keep(self, files: Iterable[Path]) -> None:

@@ -56,6 +56,7 @@ def tall(models, tmp_path_factory):
 def _at_once(monkeypatch):
     """Send all work at once, so that what is tested happens in a run of a moment."""
     monkeypatch.setattr(object_storage, "EVERY", 0)
+    monkeypatch.setattr(object_storage, "_RARE", 0)
 
 
 def on(store, job, name="masks/out.tif"):

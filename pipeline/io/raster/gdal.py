@@ -125,7 +125,8 @@ def _session() -> Session | None:
 @lru_cache(maxsize=1)
 def _prepared(said: tuple[tuple[str, str], ...]) -> Session:
     """Return the session for an environment: with boto3, making it takes as long as reading a patch."""
-    return Session.from_environ()
+    session: Session = Session.from_environ()
+    return session
 
 
 def _options(address: str) -> dict[str, Any]:

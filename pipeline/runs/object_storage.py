@@ -48,7 +48,7 @@ class ObjectStorage(DiskStorage):
         self._record: Mapping[str, Any] = {}
         self._held: ObjectLock | None = None
         self._saved, self._pause = monotonic(), 0.0
-        self._is_empty = False
+        self._is_empty = self._is_named = False
 
     @contextmanager
     def lock(self) -> Iterator[str | None]:
@@ -83,14 +83,14 @@ class ObjectStorage(DiskStorage):
         if self._is_on_record(path):
             made: Mapping[str, Any] = self._record["made"]
             return made
-        self._mirror.pull(path)
+        _pull(self._mirror, path)
         return mask_info(path).provenance if path.exists() else None
 
     def damage(self, path: Path) -> str:
         """Return why the output, or a layer, cannot be read; empty if it can."""
         if self._is_on_record(path):
             return ""
-        self._mirror.pull(path)
+        _pull(self._mirror, path)
         return damage_of(path)
 
     def gather(self, below: Path | None = None) -> None:
@@ -192,7 +192,8 @@ class ObjectStorage(DiskStorage):
             self._mirror.forget(path) if path.suffix in STORES else self._mirror.drop([path])
 
     def _write_record(self, made: Mapping[str, Any], paths: Iterable[Path]) -> None:
-        objects = {path.name: stamp for path in paths if (stamp := self._stamp(path)) is not None}
+        sent = {path.name: self._mirror.stamp(path) or self._stamp(path) for path in paths}
+        objects = {name: stamp for name, stamp in sent.items() if stamp is not None}
         self._record = {"version": 1, "made": dict(made), "objects": objects}
         self._bucket.put(self._record_key, seal(self._record).encode())
 
@@ -224,7 +225,10 @@ class ObjectStorage(DiskStorage):
         return self._mirror.key(path / _ROOT if path.suffix in STORES else path)
 
     def _check_name(self) -> None:
-        """Raise OutputError if a store is an object already, or an object has others below it."""
+        """Raise OutputError if a store is an object already, or an object has others below it; asked once."""
+        if self._is_named:
+            return
+        self._is_named = True
         if self.output.suffix in STORES and self._bucket.head(self._place.key) is not None:
             raise OutputError(f"{self._place}: is an object, so it cannot be a store; give another --output")
         if self.output.suffix not in STORES and self._mirror.any_below(self.output):
@@ -292,9 +296,17 @@ def _stamp_of_store(place: ObjectPath, entries: Iterable[Entry]) -> str | None:
 def copy_to(place: ObjectPath, folder: Path) -> None:
     """Copy an object, or the objects of a store, and the description beside it, to a folder of this machine."""
     mirror, mask = Mirror(folder, place.parent), folder / place.name
-    mirror.pull(mask)
+    _pull(mirror, mask)
     if (beside := _sidecar(mask)) is not None:
         mirror.fetch([beside])
+
+
+def _pull(mirror: Mirror, path: Path) -> None:
+    """Fetch a file or a store as far as it is not here."""
+    if path.suffix in STORES:
+        mirror.pull_below(path)
+    else:
+        mirror.pull(path)
 
 
 def send(file: Path, place: ObjectPath) -> None:

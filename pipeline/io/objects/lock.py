@@ -22,6 +22,8 @@ BEAT, PATIENCE = 10.0, 60.0
 _TRIES, _MOMENT = 8, 2.0
 _holding = set[str]()
 """The runs of this process that hold locks."""
+_heeding = set[Bucket]()
+"""Buckets whose store was seen to heed conditions."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,15 @@ class ObjectLock:
 
     def remark(self) -> str | None:
         """Return what a user must know: that the store does as if there were no conditions; None if it heeds them."""
+        if self._bucket in _heeding:
+            return None
         with suppress(Taken):
             self._tag = self._bucket.create(self._key, self._mine.content)
             return (
                 f"warning: {self._output}: its store ignores conditional writes (If-None-Match), so a second run would "
                 "not be noticed; see that only one writes it at a time"
             )
+        _heeding.add(self._bucket)
         return None
 
     def check(self) -> None:

@@ -36,9 +36,10 @@ class Mirror:
         for file in filter(last, changed):
             self._put(file)
 
-    def pull(self, path: Path) -> None:
-        """Fetch an object, or those below a folder, as far as they are not here as they are there."""
-        self._fetch_all(self.entries(path))
+    def pull(self, file: Path) -> None:
+        """Fetch an object, if there is one and it is not here as it is there."""
+        alone = self._bucket.head(self.key(file))
+        self._fetch_all([] if alone is None else [alone])
 
     def pull_below(self, folder: Path, wanted: Callable[[str], bool] = lambda key: True) -> None:
         """Fetch the objects below a folder, as far as they are not here as they are there."""
@@ -57,13 +58,6 @@ class Mirror:
             file.unlink(missing_ok=True)
             self._sent.pop(self.key(file), None)
 
-    def entries(self, path: Path) -> list[Entry]:
-        """Return what the store tells of the objects below a folder; if there are none, of that of its own name."""
-        if below := self._bucket.list(self.key(path)):
-            return below
-        alone = self._bucket.head(self.key(path))
-        return [] if alone is None else [alone]
-
     def any_below(self, folder: Path) -> bool:
         """Return whether there are objects below a folder."""
         return bool(self._bucket.list(self.key(folder)))
@@ -79,7 +73,7 @@ class Mirror:
     def prune(self, below: Path, files: Iterable[Path]) -> None:
         """Delete the objects below a folder that are none of these files."""
         kept = set(map(self.key, files))
-        self._bucket.delete([entry.key for entry in self.entries(below) if entry.key not in kept])
+        self._bucket.delete([entry.key for entry in self._bucket.list(self.key(below)) if entry.key not in kept])
 
     def _fetch_all(self, entries: Iterable[Entry]) -> None:
         missing = [entry for entry in entries if not self._is_here(entry)]
@@ -131,6 +125,11 @@ class Mirror:
     def _state(self, file: Path) -> _State:
         about = file.stat()
         return about.st_size, about.st_mtime_ns
+
+    def stamp(self, file: Path) -> str | None:
+        """Return size and ETag of a file that was sent, as the store told; None if it told none."""
+        (size, _), tag = self._sent.get(self.key(file), ((0, 0), ""))
+        return f"{size} {tag}" if tag else None
 
     def key(self, file: Path) -> str:
         """Return the key of the object that a file is."""

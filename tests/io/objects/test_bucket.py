@@ -32,7 +32,7 @@ def test_any_name_comes_back_as_it_was(store, name, tmp_path):
     assert [entry.key for entry in bucket.list("in")] == [f"in/{name}"]
     assert store.all() == {f"in/{name}": name.encode()}
     mirror = Mirror(tmp_path, store.place / "in")
-    mirror.pull(tmp_path)
+    mirror.pull_below(tmp_path)
     assert (tmp_path / name).read_bytes() == name.encode()
     bucket.delete([f"in/{name}"])
     assert store.all() == {}
@@ -233,8 +233,14 @@ def test_only_what_is_new_or_changed_is_sent_and_fetched(store, tmp_path):
 
     assert asked(lambda: here.push(files), "PUT") == ["1", "2/3"]
     assert asked(lambda: here.push(files), "PUT") == []
-    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == ["1", "2/3"]
-    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == []
+    assert asked(lambda: there.pull_below(tmp_path / "b"), "GET") == ["1", "2/3"]
+    assert asked(lambda: there.pull_below(tmp_path / "b"), "GET") == []
     store.put("x/1", b"other")
-    assert asked(lambda: there.pull(tmp_path / "b"), "GET") == ["1"]
+    assert asked(lambda: there.pull_below(tmp_path / "b"), "GET") == ["1"]
     assert (tmp_path / "b" / "1").read_bytes() == b"other"
+    assert asked(lambda: there.pull(tmp_path / "b" / "1"), "GET") == []
+    store.put("x/1", b"another")
+    assert asked(lambda: there.pull(tmp_path / "b" / "1"), "GET") == ["1"]
+    assert asked(lambda: there.pull(tmp_path / "b" / "none"), "GET") == []
+    assert here.stamp(files[0]) is not None
+    assert here.stamp(tmp_path / "a" / "none") is None

@@ -86,6 +86,7 @@ FLOORS = (
 )
 """Every part of the project, from the ground up: each may import from the floors below it, and from no other part."""
 LATE = (
+    "pipeline.archive.copied_ledger",
     "pipeline.archive.ledger",
     "pipeline.archive.place",
     "pipeline.cli",
@@ -371,6 +372,18 @@ def test_help_loads_no_library_but_its_own():
     help_ = "import contextlib\nfrom pipeline.cli import app\nwith contextlib.suppress(SystemExit): app(['--help'])"
     assert not loaded(help_) & {*HEAVY, "numpy"}
     assert not loaded("import pipeline") & {*HEAVY, "numpy"}
+
+
+def test_counting_an_archive_loads_no_library_for_images(tmp_path):
+    status = f"""
+import pathlib
+from pipeline.archive.ledger import ArchiveLedger
+from pipeline.cli import app
+ledger = pathlib.Path({str(tmp_path)!r}, "archive.sqlite")
+ArchiveLedger(ledger).close()
+app(["status", str(ledger)], standalone_mode=False)
+print()"""
+    assert not loaded(status) & {*HEAVY, "numpy", "sqlalchemy"}
 
 
 def test_preparing_a_scene_loads_no_torch_dask_or_prefect():

@@ -13,22 +13,13 @@ from uuid import uuid4
 
 from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
 from pipeline.archive.holder import Holder
-from pipeline.archive.ledger import ArchiveLedger, Entry, Row
-from pipeline.archive.outliers import measure_volumes
-from pipeline.archive.outputs import (
-    MASK_CHANGED,
-    TOUCHED,
-    Written,
-    compare,
-    describe_fault,
-    path_in,
-    renewed,
-    written,
-)
+from pipeline.archive.ledger import MASK_CHANGED, ArchiveLedger, Entry, Row, Written
+from pipeline.archive.outputs import TOUCHED, compare, describe_fault, path_in, renewed, written
 from pipeline.archive.place import Opened, Place
 from pipeline.archive.stamps import Stamps, files_of
 from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
+from pipeline.archive.volumes import measure_volumes
 from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, LASTING, RequestError, counted

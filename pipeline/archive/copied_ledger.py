@@ -1,4 +1,7 @@
-"""The file of a ledger whose masks are objects, and the object beside them that is a copy of it."""
+"""The file of a ledger whose masks are objects, and the object beside them that is a copy of it.
+
+What stores objects is imported where there is one: it brings NumPy and the sweep.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from pathlib import Path
 
 from pipeline.archive.place import DatabaseUrl, Opened, Place
 from pipeline.files.object_path import ObjectPath, OutputPath, as_output
-from pipeline.runs.storage import fetch_object, is_there, send_object
 
 
 def ledger_here(place: Place) -> Opened:
@@ -26,6 +28,8 @@ def fetched_ledger(place: Place) -> Opened:
     place = _named(place)
     here = ledger_here(place)
     if isinstance(place, ObjectPath) and isinstance(here, Path) and not here.exists():
+        from pipeline.runs.storage import fetch_object
+
         fetch_object(place, here)
     return here
 
@@ -33,13 +37,19 @@ def fetched_ledger(place: Place) -> Opened:
 def has_ledger(place: OutputPath) -> bool:
     """Return whether there is a ledger: a file, or a file of an object or that object."""
     here = ledger_here(place)
-    return (isinstance(here, Path) and here.is_file()) or (isinstance(place, ObjectPath) and is_there(place))
+    if isinstance(here, Path) and here.is_file():
+        return True
+    from pipeline.runs.storage import is_there
+
+    return isinstance(place, ObjectPath) and is_there(place)
 
 
 def send_ledger(here: Opened, place: Place) -> None:
     """Write the copy of a ledger whose masks are objects."""
     place = _named(place)
     if isinstance(place, ObjectPath) and isinstance(here, Path):
+        from pipeline.runs.storage import send_object
+
         send_object(here, place)
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.archive.database import Database
-from pipeline.archive.outputs import MASK_CHANGED, Written
 from pipeline.archive.place import LEDGER_NAME, Opened
 from pipeline.archive.tables import Base, State, Transaction
 from pipeline.errors import RequestError
 
-__all__ = ["LEDGER_NAME", "ArchiveLedger", "Count", "Entry", "Row"]
+__all__ = ["LEDGER_NAME", "ArchiveLedger", "Count", "Entry", "Row", "StructureVolume", "Written"]
+
+MASK_CHANGED = "mask-changed"
+"""Code of finished items whose mask is missing, or is not as it was written."""
+StructureVolume = tuple[str, str, float]
+"""Item, name of a structure in its mask, and milliliters of it."""
 
 
 class Row(NamedTuple):
@@ -46,6 +50,16 @@ class Row(NamedTuple):
     """When the state was entered, UTC."""
     holder: str | None
     """Who is working on it: `Holder` as text."""
+
+
+class Written(NamedTuple):
+    """A file or store of a mask as it was written."""
+
+    path: str
+    """Relative to the folder of the ledger if it lies in it, so that both may be moved; else absolute."""
+    stamp: str
+    """Size in bytes and time of change in nanoseconds; of a store, the sum and the latest of its files."""
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -113,9 +127,15 @@ class ArchiveLedger:
 
     def rows(self, states: Iterable[State] = ()) -> dict[str, Row]:
         """Return the rows by input; only those in `states`, if there are any."""
-        chosen = tuple(states)
-        query = f"{_SELECT}" + (f" WHERE state IN ({_marks(chosen)})" if chosen else "")
-        return {row[0]: Row(*row) for row in self._base.query(f"{query} ORDER BY input", chosen)}
+        return {row[0]: Row(*row) for row in self._chosen(_COLUMNS, tuple(states))}
+
+    def _chosen(self, columns: str, states: Sequence[State]) -> list[tuple[Any, ...]]:
+        chosen = f" WHERE state IN ({_marks(states)})" if states else ""
+        return self._base.query(f"SELECT {columns} FROM items{chosen} ORDER BY input", states)
+
+    def inputs(self, states: Iterable[State] = ()) -> list[str]:
+        """Return the inputs of all items, or of those in `states` if there are any."""
+        return [item for (item,) in self._chosen("input", tuple(states))]
 
     def counts(self) -> list[Count]:
         """Return the items by state and code."""
@@ -227,10 +247,13 @@ class ArchiveLedger:
     def volumes(self) -> dict[str, dict[str, float]]:
         """Return the volume of each structure in milliliters, for each finished item that is a volume."""
         found: dict[str, dict[str, float]] = {}
-        query = "SELECT input, name, ml FROM structures JOIN items USING (input) WHERE state = 'done' ORDER BY 1, 2"
-        for item, name, ml in self._base.query(query):
+        for item, name, ml in sorted(self.structures()):
             found.setdefault(item, {})[name] = ml
         return found
+
+    def structures(self) -> Sequence[StructureVolume]:
+        """Return the volume of each structure of each finished item, in no order: sorting many takes longest."""
+        return self._base.query("SELECT input, name, ml FROM structures JOIN items USING (input) WHERE state = 'done'")
 
     def recipe(self, record: Mapping[str, Any]) -> str:
         """Store the record of a recipe, and return its key."""
@@ -322,7 +345,8 @@ def _replace_volumes(base: Transaction, item: str, volumes: Mapping[str, float])
 
 
 _FIELDS = tuple(Entry.__dataclass_fields__)
-_SELECT = f"SELECT {', '.join(Row._fields)} FROM items"
+_COLUMNS = ", ".join(Row._fields)
+_SELECT = f"SELECT {_COLUMNS} FROM items"
 _OF_ITEM = f"{_SELECT} WHERE input = ?"
 _INSERT = f"INSERT INTO items ({', '.join(_FIELDS)}, tries) VALUES ({', '.join('?' * len(_FIELDS))}, ?) "
 _UPSERT = (

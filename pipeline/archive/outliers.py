@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.errors import PipelineError
-from pipeline.files.object_path import output_path
-from pipeline.io.formats import mask_format
-from pipeline.masks.structures import measure
-from pipeline.runs.storage import copied
+from pipeline.archive.ledger import StructureVolume
 
 FEWEST = 10
 """Items that an archive needs for one of them to be unusual."""
@@ -20,8 +17,6 @@ _USUAL = 0.9
 """Share of items with a structure from which on one without it is unusual."""
 _OF_NORMAL = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
-Volumes = Mapping[str, Mapping[str, float]]
-"""Millilitres by structure, by item."""
 
 
 @dataclass(frozen=True)
@@ -33,38 +28,38 @@ class Outlier:
     reason: str
 
 
-def measure_volumes(mask: str | None) -> dict[str, float]:
-    """Return milliliters of each structure of a volume's mask, without background; empty if it is not such a mask."""
-    if mask is None or mask_format(output_path(mask), "volume") is None:
-        return {}
-    try:
-        with copied(output_path(mask)) as file:
-            return {found.name: found.ml for found in measure(file) if found.value}
-    except (PipelineError, OSError):
-        return {}
-
-
-def find_outliers(items: Volumes) -> list[Outlier]:
+def find_outliers(volumes: Sequence[StructureVolume]) -> list[Outlier]:
     """Return items without any structure, and those with one far larger or smaller than in the others, by item."""
-    empty = {item for item, volumes in items.items() if not any(volumes.values())}
-    found = [Outlier(item, "empty-mask", f"{item}: has none of {', '.join(items[item])}") for item in empty]
-    filled = {item: volumes for item, volumes in items.items() if item not in empty}
-    names = {name: None for volumes in filled.values() for name in volumes}
-    for name in names:
-        found += _unusual(name, {item: volumes[name] for item, volumes in filled.items() if name in volumes})
+    filled = {item for item, _, ml in volumes if ml}
+    found = _empty((item, name) for item, name, _ in volumes if item not in filled)
+    by_name = defaultdict(list)
+    for item, name, ml in volumes:
+        if item in filled:
+            by_name[name].append((item, ml))
+    for name, measured in by_name.items():
+        found += _unusual(name, measured)
     return sorted(found, key=lambda outlier: (outlier.input, outlier.code, outlier.reason))
 
 
-def _unusual(name: str, volumes: Mapping[str, float]) -> list[Outlier]:
+def _empty(structures: Iterable[tuple[str, str]]) -> list[Outlier]:
+    missing = defaultdict(list)
+    for item, name in structures:
+        missing[item].append(name)
+    words = {item: f"{item}: has none of {', '.join(sorted(names))}" for item, names in missing.items()}
+    return [Outlier(item, "empty-mask", reason) for item, reason in words.items()]
+
+
+def _unusual(name: str, measured: Sequence[tuple[str, float]]) -> list[Outlier]:
     """Compare with the items that have the structure; those without it count only if nearly all have it."""
-    having = {item: ml for item, ml in volumes.items() if ml}
+    having = [ml for _, ml in measured if ml]
     if len(having) < FEWEST:
         return []
-    middle = median(having.values())
-    spread = _OF_NORMAL * median(abs(ml - middle) for ml in having.values())
+    middle = median(having)
+    spread = _OF_NORMAL * median([abs(ml - middle) for ml in having])
     least = max(_DEVIATIONS * spread, _SHARE * middle)
+    absent_too = len(having) >= _USUAL * len(measured)
     return [
         Outlier(item, "volume-outlier", f"{item}: {name} has {ml:.3g} ml; the median of {len(having)} is {middle:.3g}")
-        for item, ml in (volumes if len(having) >= _USUAL * len(volumes) else having).items()
-        if abs(ml - middle) > least
+        for item, ml in measured
+        if abs(ml - middle) > least and (ml or absent_too)
     ]

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from pipeline.archive.ledger import Written
 from pipeline.files.object_path import ObjectPath, OutputPath, is_object
 from pipeline.io.formats import look
 from pipeline.io.opening import content_of
@@ -18,18 +19,6 @@ _OBJECT = "object"
 """In place of the SHA-256 of an object: its stamp has an ETag, which is one of its bytes."""
 TOUCHED: Final = "touched"
 """A file that has another time and the bytes that were written."""
-MASK_CHANGED = "mask-changed"
-"""Code of finished items whose mask is missing, or is not as it was written."""
-
-
-class Written(NamedTuple):
-    """A file or store of a mask as it was written."""
-
-    path: str
-    """Relative to the folder of the ledger if it lies in it, so that both may be moved; else absolute."""
-    stamp: str
-    """Size in bytes and time of change in nanoseconds; of a store, the sum and the latest of its files."""
-    sha256: str
 
 
 def written(paths: Iterable[OutputPath], folder: Path | None) -> tuple[Written, ...]:

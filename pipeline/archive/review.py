@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,14 +55,14 @@ def read_reviews(path: Path, ledger: ArchiveLedger, option: str = "--table") -> 
     columns = tuple(rows[0]) if rows else COLUMNS
     if missing := [name for name in COLUMNS[:2] if name not in columns]:
         raise RequestError(f"{told}: has no column {missing[0]}; it has {', '.join(columns) or 'none'}")
-    names = _names(ledger.rows())
+    names = _names(ledger.inputs(), {row["input"] or "" for row in rows})
     found = [_review(f"{told}, line {line}", row, names) for line, row in enumerate(rows, 2)]
     return {review.input: review for review in found}
 
 
 def review_status(ledger: ArchiveLedger, reviews: Mapping[str, Review]) -> ReviewStatus:
     """Count reviews of an archive."""
-    done = ledger.rows(("done",))
+    done = ledger.inputs(("done",))
     verdicts = [review.verdict for review in reviews.values()]
     unseen = [item for item in done if item not in reviews or reviews[item].verdict is None]
     failed = tuple(review for review in reviews.values() if review.verdict == "fail")
@@ -73,10 +74,10 @@ def to_redo(reviews: Mapping[str, Review]) -> list[str]:
     return [item for item, review in reviews.items() if review.verdict == "fail"]
 
 
-def _names(items: Iterable[str]) -> dict[str, str]:
-    """Return items by the names under which a table may have them."""
-    known = list(items)
-    return {pseudonym(item): item for item in known} | {item: item for item in known}
+def _names(items: Iterable[str], said: AbstractSet[str]) -> dict[str, str]:
+    """Return items by the names under which a table may have them: their pseudonyms, unless it says none."""
+    known = {item: item for item in items}
+    return known if said <= known.keys() else {pseudonym(item): item for item in known} | known
 
 
 def _review(place: str, row: Mapping[str, str], names: Mapping[str, str]) -> Review:

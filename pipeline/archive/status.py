@@ -12,9 +12,8 @@ from typing import Any, get_args
 
 from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
 from pipeline.archive.holder import Holder
-from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Count, Row
+from pipeline.archive.ledger import LEDGER_NAME, MASK_CHANGED, ArchiveLedger, Count, Row
 from pipeline.archive.outliers import Outlier, find_outliers
-from pipeline.archive.outputs import MASK_CHANGED
 from pipeline.archive.place import Opened, Place
 from pipeline.archive.tables import State
 from pipeline.errors import OutputError
@@ -91,7 +90,7 @@ def _file_of(place: Place) -> Place:
 
 def status_of(ledger: ArchiveLedger) -> Status:
     """Count an archive."""
-    return _count(ledger, find_outliers(ledger.volumes()))
+    return _count(ledger, find_outliers(ledger.structures()))
 
 
 def _count(ledger: ArchiveLedger, outliers: Sequence[Outlier]) -> Status:
@@ -172,7 +171,7 @@ def write_report(ledger: ArchiveLedger) -> Path | None:
     path = report_path(ledger.place)
     if path is None:
         return None
-    outliers = find_outliers(ledger.volumes())
+    outliers = find_outliers(ledger.structures())
     told = asdict(_count(ledger, outliers))
     told["failed"] = [row._asdict() for row in ledger.rows(_FAILED).values()]
     told["suspects"] = [asdict(outlier) for outlier in outliers]

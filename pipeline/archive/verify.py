@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline.archive.copied_ledger import fetched_ledger, has_ledger
-from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Row
-from pipeline.archive.outputs import MASK_CHANGED, Written, describe_fault, fault_of, path_in, relative_to
+from pipeline.archive.ledger import LEDGER_NAME, MASK_CHANGED, ArchiveLedger, Row, Written
+from pipeline.archive.outputs import describe_fault, fault_of, path_in, relative_to
 from pipeline.archive.place import DatabaseUrl, Place, default_place, is_ledger
 from pipeline.archive.status import changing_ledger
 from pipeline.engine import Source

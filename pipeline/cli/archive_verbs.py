@@ -14,7 +14,9 @@ from pipeline.cli.options import AsJson, verb
 from pipeline.errors import RequestError, counted
 
 if TYPE_CHECKING:
+    from pipeline.archive.ledger import ArchiveLedger
     from pipeline.archive.place import Place
+    from pipeline.archive.review import ReviewStatus
 
 Table = Annotated[
     Path | None,
@@ -39,14 +41,19 @@ def _place(said: str | None) -> Place:
 @verb
 def status(ledger: Ledger = None, table: Table = None, as_json: AsJson = False) -> None:
     """Show an archive's progress: done, failed (with reasons), throughput, time left."""
-    from pipeline.archive.review import read_reviews, review_status
     from pipeline.archive.status import find_ledger, status_of
     from pipeline.cli.tables import print_status
 
     with closing(find_ledger(_place(ledger))) as found:
-        review = None if table is None else review_status(found, read_reviews(table, found))
+        review = None if table is None else _reviewed(found, table)
         told = status_of(found)
     print_status(told, review, as_json=as_json)
+
+
+def _reviewed(ledger: ArchiveLedger, table: Path) -> ReviewStatus:
+    from pipeline.archive.review import read_reviews, review_status
+
+    return review_status(ledger, read_reviews(table, ledger))
 
 
 @verb

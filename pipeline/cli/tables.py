@@ -16,7 +16,6 @@ from rich.text import Text
 
 from pipeline.classes import hex_color
 from pipeline.decoding import encode
-from pipeline.engine.ledger import flat
 from pipeline.errors import counted, duration_text
 from pipeline.evaluation.result import ranked
 from pipeline.files.visible import visible, visible_lines
@@ -451,6 +450,8 @@ def _affine(rows: Sequence[Sequence[float]]) -> str:
 
 
 def _flat_lines(record: Mapping[str, Any]) -> str:
+    from pipeline.engine.ledger import flat
+
     return "\n".join(
         f"{visible(key)}: {_plain(value)}" for key, value in flat(record).items() if value not in (None, [], ())
     )

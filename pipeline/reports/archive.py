@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline.archive.ledger import ArchiveLedger, Row
+from pipeline.archive.ledger import ArchiveLedger, Row, Written
 from pipeline.archive.outliers import find_outliers
-from pipeline.archive.outputs import Written, path_in
+from pipeline.archive.outputs import path_in
 from pipeline.archive.place import LEDGER_NAME, Opened
 from pipeline.archive.pseudonyms import pseudonym
 from pipeline.archive.review import Review, read_reviews
@@ -100,7 +100,7 @@ def items_of(ledger: ArchiveLedger, rows: Sequence[Row]) -> list[Item]:
     """Return all items of an archive, in the order of the ledger."""
     volumes = ledger.volumes()
     unusual: dict[str, list[str]] = {}
-    for outlier in find_outliers(volumes):
+    for outlier in find_outliers(ledger.structures()):
         unusual.setdefault(outlier.input, []).append(outlier.reason.removeprefix(f"{outlier.input}: "))
     return [_item(row, volumes.get(row.input, {}), unusual.get(row.input, ())) for row in rows]
 

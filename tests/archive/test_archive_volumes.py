@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
-from pipeline.archive.outliers import FEWEST, find_outliers, measure_volumes
+from pipeline.archive.outliers import FEWEST, find_outliers
 from pipeline.archive.status import status_of, write_report
+from pipeline.archive.volumes import measure_volumes
 from pipeline.cli import app
 from pipeline.masks.structures import measure
 from tests.support.inputs import contents, pixels, put_scene, put_volume
@@ -106,10 +107,15 @@ def test_empty_and_unusual_masks_are_told_in_status_and_report(tmp_path):
         ledger.close()
 
 
+def outliers(items):
+    """By volumes of structures by item."""
+    return find_outliers([(item, name, ml) for item, volumes in items.items() for name, ml in volumes.items()])
+
+
 def test_few_items_have_no_outlier_and_what_is_no_volume_has_none(tmp_path):
     few = {str(number): {"liver": 1500.0} for number in range(FEWEST - 1)}
-    assert find_outliers({**few, "0": {"liver": 1.0}}) == []
-    assert len(find_outliers({**few, "0": {"liver": 1.0}, "9": {"liver": 1500.0}})) == 1
+    assert outliers({**few, "0": {"liver": 1.0}}) == []
+    assert len(outliers({**few, "0": {"liver": 1.0}, "9": {"liver": 1500.0}})) == 1
     assert measure_volumes(str(put_scene(tmp_path / "s.tif", pixels((2, 6, 5))))) == {}
     assert measure_volumes(str(tmp_path / "gone.nii.gz")) == measure_volumes(None) == {}
 
@@ -117,13 +123,13 @@ def test_few_items_have_no_outlier_and_what_is_no_volume_has_none(tmp_path):
 def test_a_structure_that_is_often_missing_has_no_outliers_but_its_own():
     items = {f"{number:02}": {"tumour": 5.0 + number % 3, "liver": 1500.0} for number in range(12)}
     items |= {f"{number}": {"tumour": 0.0, "liver": 1500.0} for number in range(12, 40)}
-    assert find_outliers(items) == []
+    assert outliers(items) == []
     items["05"] = {"tumour": 60.0, "liver": 1500.0}
-    assert [suspect.input for suspect in find_outliers(items)] == ["05"]
+    assert [suspect.input for suspect in outliers(items)] == ["05"]
     items["39"] = {"tumour": 0.0, "liver": 0.0}
-    assert {suspect.code for suspect in find_outliers(items)} == {"volume-outlier", "empty-mask"}
+    assert {suspect.code for suspect in outliers(items)} == {"volume-outlier", "empty-mask"}
     items["39"] = {"tumour": 5.0, "liver": 0.0}
-    assert find_outliers(items)[-1].reason == "39: liver has 0 ml; the median of 39 is 1.5e+03"
+    assert outliers(items)[-1].reason == "39: liver has 0 ml; the median of 39 is 1.5e+03"
 
 
 def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path, monkeypatch):
@@ -143,7 +149,7 @@ def test_an_item_that_ends_between_two_looks_is_no_fault(tmp_path, monkeypatch):
 @given(st.lists(st.floats(95, 105), min_size=FEWEST, max_size=40), st.floats(0.5, 2), st.randoms())
 def test_the_one_that_is_unlike_the_others_is_found_in_any_unit_and_order(volumes, unit, random):
     items = [(str(number), {"x": ml * unit}) for number, ml in enumerate(volumes)]
-    assert find_outliers(dict(items)) == []
+    assert outliers(dict(items)) == []
     items.append(("odd", {"x": 300 * unit}))
     random.shuffle(items)
-    assert [suspect.input for suspect in find_outliers(dict(items))] == ["odd"]
+    assert [suspect.input for suspect in outliers(dict(items))] == ["odd"]

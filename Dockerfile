@@ -20,6 +20,7 @@ FROM ${BASE}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home pipeline \
     && install -d -o pipeline -g pipeline /data

@@ -35,7 +35,13 @@ from pipeline.jobs.request import Request
 from tests.support import postgres
 
 SIDE = 64
-_STATUS = "from pipeline.cli import app; app(['status'], standalone_mode=False)"
+_STATUS = """
+import contextlib, sys
+from pipeline.cli import main
+sys.argv = ["pipeline", "status"]
+with contextlib.suppress(SystemExit):
+    main()
+"""
 _CHOOSE = "import sys; from benchmarks.archive import Path, choose; choose(Path(sys.argv[1]), int(sys.argv[2]))"
 _PEAK = """
 from pathlib import Path

@@ -71,9 +71,10 @@ class PostgresDatabase:
         self._engine.dispose()
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows that a statement selects."""
+        """Return the rows that a statement selects, as psycopg has them: rows of SQLAlchemy take twice the time."""
         with self._connected() as connection:
-            return list(map(tuple, _Transaction(connection).execute(statement, values).fetchall()))
+            cursor = _Transaction(connection).execute(statement, values).cursor
+            return [] if cursor is None else list(cursor.fetchall())
 
     @contextmanager
     def transaction(self) -> Iterator[_Transaction]:

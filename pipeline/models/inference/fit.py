@@ -58,10 +58,9 @@ class Scaling:
         """Values `(n, channels, *seen)` scaled, as float32; 0 where not plausible, or not `valid` `(n, *seen)`."""
         with np.errstate(over="ignore"):
             scaled = values.astype(np.float32)
-        unseen = ~is_plausible(scaled)
-        if valid is not None:
-            unseen |= ~valid[:, None]
-        scaled[unseen] = 0
+        unseen = _unseen(values.dtype, scaled, valid)
+        if unseen is not None:
+            scaled[unseen] = 0
         mean, std, low, high = (
             np.asarray(numbers, np.float32).reshape(-1, *(1,) * (values.ndim - 2))
             for numbers in (self.mean, self.std, self.low, self.high)
@@ -70,8 +69,18 @@ class Scaling:
             np.clip(scaled, low, high, out=scaled)
         scaled -= mean
         scaled /= std
-        scaled[unseen] = 0
+        if unseen is not None:
+            scaled[unseen] = 0
         return scaled
+
+
+def _unseen(dtype: np.dtype[Any], scaled: Floats, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which values, of this type before, are not plausible or not valid; None: all are, as integers always are."""
+    unseen = ~is_plausible(scaled) if dtype.kind == "f" else None
+    if valid is None:
+        return unseen
+    hidden = np.broadcast_to(~valid[:, None], scaled.shape)
+    return hidden if unseen is None else unseen | hidden
 
 
 def native_patch(card: Card, native_spacing: tuple[float, float] | None) -> tuple[Pair, Pair]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from pipeline.models.networks.patch_head import PatchHead
 
-Trunk = Callable[[Tensor], tuple[Tensor, Tensor]]
+Trunk = Callable[[Tensor], AbstractContextManager[tuple[Tensor, Tensor]]]
+"""Gives what is valid inside the block alone: the next call may use its memory."""
 
 
 @dataclass(frozen=True)

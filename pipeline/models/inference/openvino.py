@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -44,15 +45,16 @@ class _Compiled:
         self._idle: deque[Any] = deque()
         """Requests that no call is using; each holds room for one image and what it gives."""
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return its outputs for an image."""
+    @contextmanager
+    def __call__(self, image: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Give its outputs for an image, which are valid inside the block: they are the memory of a request."""
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._network.create_infer_request()
         try:
-            request.infer({0: image.contiguous().numpy()})
-            return tuple(torch.from_numpy(tensor.data.copy()) for tensor in request.output_tensors)
+            request.infer({0: image.contiguous().numpy()}, share_inputs=True)
+            yield tuple(torch.from_numpy(tensor.data) for tensor in request.output_tensors)
         finally:
             self._idle.append(request)
 
@@ -74,8 +76,8 @@ class OpenVINONetwork:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Scores of an image."""
-        (coarse,) = self._for(tuple(image.shape))(image)
-        return resized(coarse, image, align_corners=self._align_corners)
+        with self._for(tuple(image.shape))(image) as (coarse,):
+            return resized(coarse, image, align_corners=self._align_corners)
 
     def _for(self, shape: Shape) -> _Compiled:
         if shape not in self._compiled:
@@ -97,13 +99,14 @@ class OpenVINOTrunk:
         self._lock = Lock()
         self._compiled: _Compiled | None = None
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and the direct part of the head, channels last."""
+    @contextmanager
+    def __call__(self, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give features and the direct part of the head, channels last."""
         with self._lock:
             if self._compiled is None:
                 self._compiled = _Compiled(trunk_of(self._graph()), self._settings)
-        features, direct = self._compiled(image)
-        return features.permute(0, 3, 1, 2), direct.permute(0, 3, 1, 2)
+        with self._compiled(image) as (features, direct):
+            yield features.permute(0, 3, 1, 2), direct.permute(0, 3, 1, 2)
 
 
 def _settings(rest: str, callers: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.models.card import Card
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
-from pipeline.models.inference.halves import Halves, Trunk
+from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.numerics import REFERENCE, Numerics
 from pipeline.models.networks.folded import FoldedPSPNet, resized
 from pipeline.models.networks.patch_head import PatchHead
@@ -21,6 +22,8 @@ from pipeline.models.store import Model, ONNXModel
 
 Network = Callable[[Tensor], Tensor]
 """Image `(n, in_channels, h, w)`, float32, to scores `(n, classes, h, w)`, float32, on the same device."""
+Parts = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Image to features and the direct part of the head."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,15 @@ def _torch(model: Model, numerics: Numerics) -> InferenceModel:
         return InferenceModel(model.card, numerics, *_without_pooling(cast))
     if numerics.runtime == "compiled":
         network: Network = _Compiled(folded, cast.prepared)
-        trunk: Trunk = _Compiled(_TrunkModule(folded), cast.prepared)
+        trunk: Parts = _Compiled(_TrunkModule(folded), cast.prepared)
     else:
         network, trunk = cast if numerics.on_cpu else CudaGraphNetwork(cast), cast.trunk
-    return InferenceModel(model.card, numerics, network, Halves(trunk, PatchHead(folded), folded.align_corners))
+    return InferenceModel(model.card, numerics, network, _halves(trunk, PatchHead(folded), folded.align_corners))
+
+
+def _halves(trunk: Parts, head: PatchHead, align_corners: bool) -> Halves:
+    """Return the halves of a network whose trunk gives tensors of their own."""
+    return Halves(lambda image: nullcontext(trunk(image)), head, align_corners)
 
 
 def _without_pooling(cast: _Cast) -> tuple[Network, Halves]:
@@ -86,7 +94,7 @@ def _without_pooling(cast: _Cast) -> tuple[Network, Halves]:
     def network(image: Tensor) -> Tensor:
         return resized(head(*cast.trunk(image)), image, align_corners=align_corners)
 
-    return network, Halves(cast.trunk, head, align_corners)
+    return network, _halves(cast.trunk, head, align_corners)
 
 
 def _settle_cudnn() -> None:

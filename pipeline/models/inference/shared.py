@@ -142,17 +142,20 @@ class SharedPredictor:
     def _given(self, image: Tensor, cells: FeatureCells, cuts: Sequence[Cut]) -> list[_Share | Tensor]:
         """Return what a pass gives to each patch: coarse scores of whole ones, shares of others."""
         resampled = resample(image, cells.pixels(image.shape))
-        features, direct = self._halves.trunk(turned(resampled, cells.turn))
-        strips, found = _Strips(direct), list[_Share | Tensor]()
-        for cut in cuts:
-            at = cells.slices(cut.place, image.shape)
-            part = list(zip(cells.size(cut.patch), cells.slices(cut.part, cut.patch), strict=True))
-            pooled = self._halves.head.pooled(features[(..., *at)], part)
-            if cut.complete:
-                found.append(unturned(self._halves.head.scores(pooled, direct[(..., *at)]), cells.turn))
-            else:
-                found.append(_Share(pooled, strips.cut(at, cells.size(cut.patch))))
-        return found
+        with self._halves.trunk(turned(resampled, cells.turn)) as (features, direct):
+            strips = _Strips(direct)
+            return [self._give(features, strips, cells, cut, image.shape) for cut in cuts]
+
+    def _give(
+        self, features: Tensor, strips: _Strips, cells: FeatureCells, cut: Cut, seen: Sequence[int]
+    ) -> _Share | Tensor:
+        """Return what a pass gives to a patch, of a block of the shape `seen`."""
+        at, part = cells.slices(cut.place, seen), cells.slices(cut.part, cut.patch)
+        head, size = self._halves.head, cells.size(cut.patch)
+        pooled = head.pooled(features[(..., *at)], list(zip(size, part, strict=True)))
+        if cut.complete:
+            return unturned(head.scores(pooled, strips.whole[(..., *at)]), cells.turn)
+        return _Share(pooled, strips.cut(at, size))
 
     def _join(self, cells: FeatureCells, shares: Sequence[_Share], cuts: Sequence[Cut]) -> Tensor:
         like = shares[0].direct
@@ -185,8 +188,9 @@ def _halves_of(model: InferenceModel) -> Halves:
 class _Strips:
     """Copies of whole rows and columns of the direct part of a block: patches share them, and no more of it is kept."""
 
-    def __init__(self, direct: Tensor) -> None:
-        self._direct = direct
+    def __init__(self, whole: Tensor) -> None:
+        self.whole = whole
+        """The direct part, not copied."""
         self._strips: dict[tuple[int, int, int], Tensor] = {}
 
     def cut(self, at: Slices, patch: Pair) -> Tensor:
@@ -199,7 +203,7 @@ class _Strips:
     def _strip(self, axis: int, side: slice) -> Tensor:
         key = axis, side.start, side.stop
         if key not in self._strips:
-            part = self._direct.narrow(axis, side.start, side.stop - side.start)
+            part = self.whole.narrow(axis, side.start, side.stop - side.start)
             self._strips[key] = part.clone(memory_format=torch.channels_last)
         return self._strips[key]
 

@@ -57,6 +57,12 @@ def scores(network, x: torch.Tensor) -> torch.Tensor:
         return network(x)
 
 
+def parts(trunk, x: torch.Tensor) -> list[torch.Tensor]:
+    """Copies of what a trunk gives."""
+    with torch.inference_mode(), trunk(x) as given:
+        return [part.clone() for part in given]
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_float32_is_the_network_of_torch_at_any_size(name):
     model = model_of(replace(CARD_2D, network=SPECS[name]))
@@ -92,8 +98,8 @@ def test_its_trunk_is_that_of_torch_for_blocks_of_any_size(name):
     model = model_of(replace(CARD_2D, network=SPECS[name]))
     plain, here = (build_inference_model(model, numerics).halves for numerics in (REFERENCE, FLOAT32))
     for size in ((64, 48), (96, 64)):
-        expected = scores(plain.trunk, image(*size))
-        for found, wanted in zip(scores(here.trunk, image(*size)), expected, strict=True):
+        expected = parts(plain.trunk, image(*size))
+        for found, wanted in zip(parts(here.trunk, image(*size)), expected, strict=True):
             torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.std()), rtol=0)
             assert found.is_contiguous(memory_format=torch.channels_last)
         part = [each[:, :, 1:, :2] for each in expected]
@@ -110,7 +116,7 @@ def test_a_network_without_biases_has_a_trunk():
             torch.nn.init.zeros_(module.bias)
             module.running_mean.zero_()
     plain, here = (build_inference_model(model, numerics).halves for numerics in (REFERENCE, FLOAT32))
-    for found, wanted in zip(scores(here.trunk, image(64, 96)), scores(plain.trunk, image(64, 96)), strict=True):
+    for found, wanted in zip(parts(here.trunk, image(64, 96)), parts(plain.trunk, image(64, 96)), strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.std()), rtol=0)
 
 
@@ -120,11 +126,11 @@ def test_the_trunk_in_int8_is_that_of_the_stored_form(made):
     whole, halves = (getattr(build_inference_model(model, INT8), part) for part in ("network", "halves"))
     x = image(128, 96)
     with torch.inference_mode():
-        coarse = halves.head(*halves.trunk(x))
+        coarse = halves.head(*parts(halves.trunk, x))
         split = resized(coarse, x, align_corners=halves.align_corners)
         torch.testing.assert_close(split, whole(x), atol=1e-4 * float(split.std()), rtol=0)
-        plain = build_inference_model(model).halves.trunk(image(160, 256))
-        for found, wanted in zip(halves.trunk(image(160, 256)), plain, strict=True):
+        plain = parts(build_inference_model(model).halves.trunk, image(160, 256))
+        for found, wanted in zip(parts(halves.trunk, image(160, 256)), plain, strict=True):
             assert 0 < (found - wanted).abs().max() < wanted.std()
 
 
@@ -136,13 +142,27 @@ def test_bytes_of_a_trunk_depend_on_nothing_but_its_block(numerics, made):
     def digests(callers, threads, order):
         trunk = build_inference_model(model, numerics, callers).halves.trunk
         with ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda n: b"".join(x.numpy().tobytes() for x in scores(trunk, images[n])), order)
+            found = pool.map(lambda n: b"".join(x.numpy().tobytes() for x in parts(trunk, images[n])), order)
             return dict(zip(order, found, strict=True))
 
     alone = {n: digests(1, 1, [n])[n] for n in range(3)}
     assert len(set(alone.values())) == 3
     for callers, threads, order in ((1, 3, [1, 0, 2]), (3, 4, [2, 2, 1, 0, 1, 0])):
         assert digests(callers, threads, order) == {n: alone[n] for n in order}
+
+
+def test_a_trunk_gives_memory_that_the_next_call_uses_again():
+    """A block of a wide network takes tens of MB, which nobody needs longer than its patches are cut."""
+    trunk = build_inference_model(model_of(CARD_2D), FLOAT32, 2).halves.trunk
+    with trunk(image(64, 96)) as first:
+        places = [part.data_ptr() for part in first]
+        kept = [part.clone() for part in first]
+        with trunk(image(64, 96, 1)) as second:
+            assert not {part.data_ptr() for part in second} & {*places}
+        assert all(part.equal(copy) for part, copy in zip(first, kept, strict=True))
+    with trunk(image(64, 96, 2)) as third:
+        assert [part.data_ptr() for part in third] == places
+        assert not any(part.equal(copy) for part, copy in zip(third, kept, strict=True))
 
 
 def test_a_form_that_is_padded_for_another_size_cannot_share(scenes, tmp_path):
@@ -152,7 +172,7 @@ def test_a_form_that_is_padded_for_another_size_cannot_share(scenes, tmp_path):
     quantize([Job(str(scenes / "b.tif"), None, str(tmp_path / "plain"))], tmp_path / "made", patches=2, agreement=0.1)
     halves = build_inference_model(load_model(tmp_path / "made"), INT8).halves
     with pytest.raises(ModelError, match=r"int8 form is padded for patches of 65 x 64 .*give --features patch"):
-        halves.trunk(image(64, 64))
+        parts(halves.trunk, image(64, 64))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
 
@@ -34,7 +35,7 @@ NONE = TTA()
 def exact(card):
     """A model in float64, of which both ways are made."""
     folded = FoldedPSPNet(network_of(card.network).double())
-    halves = Halves(lambda image: folded.trunk(image.double()), PatchHead(folded), folded.align_corners)
+    halves = Halves(lambda image: nullcontext(folded.trunk(image.double())), PatchHead(folded), folded.align_corners)
     return InferenceModel(card, Numerics(), lambda image: folded(image.double()), halves)
 
 

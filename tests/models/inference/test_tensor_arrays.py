@@ -131,9 +131,9 @@ def test_the_network_of_a_metal_gpu_needs_nothing_that_it_has_not(dtype):
     predictor = GpuPredictor(InferenceModel(CARD_2D, Numerics(), network, halves), SCALING, batch=2)
     predictor(values, None)  # matrices are made on the host, once for each size
     upload = Upload(torch.device("cpu"))(values)
-    with WithoutDouble(), torch.inference_mode():
+    with WithoutDouble(), torch.inference_mode(), halves.trunk(upload[:1]) as parts:
         network(scaled_on_device(upload, None, SCALING)[:1])
-        halves.head(*halves.trunk(upload[:1]))
+        halves.head(*parts)
     np.testing.assert_allclose(predictor(values, None), CpuPredictor(SCENES, SCALING)(values, None), atol=1e-5)
 
 

@@ -25,7 +25,7 @@ from pipeline.geometry import Block, Blocks, Box, Cut
 
 _log = logging.getLogger(__name__)
 
-_AHEAD = 4
+_AHEAD = 2
 """Patches whose scores are finished ahead of the blend."""
 
 
@@ -74,14 +74,17 @@ class BlockNetwork(Network):
                 held.need(max(row[0].seen.stop[0], row[0].patches[-1].stop[0] + self._recipe.lattice.margin[0]))
                 ahead.append([(block, pool.submit(self._compute, held, block)) for block in row])
                 if len(ahead) > 1:
-                    yield from self._finished(ahead.popleft(), finish, observer)
+                    patches = self._patches(ahead.popleft(), observer)
+                    held.drop_values(row[0].seen.start[0])
+                    yield from self._finished(patches, finish, observer)
             while ahead:
-                yield from self._finished(ahead.popleft(), finish, observer)
+                yield from self._finished(self._patches(ahead.popleft(), observer), finish, observer)
 
-    def _finished(
-        self, row: Sequence[tuple[Block, Future[None]]], finish: Executor, observer: SweepObserver
-    ) -> Iterator[PatchScores]:
-        patches = sorted(chain(*(self._ended(block, done, observer) for block, done in row)))
+    def _patches(self, row: Sequence[tuple[Block, Future[None]]], observer: SweepObserver) -> list[Box]:
+        """Wait until a row of blocks is computed, and return the patches that end in it."""
+        return sorted(chain(*(self._ended(block, done, observer) for block, done in row)))
+
+    def _finished(self, patches: Sequence[Box], finish: Executor, observer: SweepObserver) -> Iterator[PatchScores]:
         waiting: deque[Future[PatchScores]] = deque()
         for patch in patches:
             if len(waiting) >= _AHEAD:

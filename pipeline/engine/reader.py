@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ Slices = tuple[slice, ...]
 
 READERS = 2
 """Pieces that are read at the same time."""
+_NO_VALUES: NDArray[Any] = np.empty(0)
 
 
 def readers_of(info: SourceInfo) -> int:
@@ -31,14 +34,14 @@ class RowBuffer:
         self._source = source
         self._pool = pool
         self._whole = Box.whole(source.grid.shape)
-        self._todo = _pieces(needed, source.block[0], step)
+        self._todo = _pieces(needed, source.block, step, readers_of(source.info))
         self._coming: deque[tuple[Box, Future[Pixels]]] = deque()
         self._held: tuple[tuple[Box, Pixels], ...] = ()
         self._ask()
 
     def need(self, stop: int) -> None:
         """Wait until all rows before `stop` are held."""
-        while self._coming and (not self._held or self._held[-1][0].stop[0] < stop):
+        while self._coming and self._coming[0][0].start[0] < stop:
             box, future = self._coming.popleft()
             self._held = (*self._held, (box, future.result()))
             self._ask()
@@ -46,6 +49,12 @@ class RowBuffer:
     def drop(self, start: int) -> None:
         """Drop the pieces that end at or before row `start`."""
         self._held = tuple(piece for piece in self._held if piece[0].stop[0] > start)
+
+    def drop_values(self, start: int) -> None:
+        """Drop the values of pieces that end at or before row `start`, which nobody cuts any more."""
+        self._held = tuple(
+            (box, pixels if box.stop[0] > start else Pixels(_NO_VALUES, pixels.valid)) for box, pixels in self._held
+        )
 
     def read_patch(self, box: Box) -> Pixels:
         """Return a copy of the pixels of `box`, mirrored at the edges of the grid where it reaches outside."""
@@ -107,11 +116,24 @@ def _mirrored(pixels: Pixels, inside: Box, box: Box, shape: tuple[int, ...]) -> 
     return Pixels(values, valid)
 
 
-def _pieces(needed: Box, block: int, step: int) -> Iterator[Box]:
-    """Boxes that cut `needed` along axis 0 where blocks end; every `step` rows where blocks are far taller."""
-    height = -(-step // block) * block if block <= 4 * step else step
+def _pieces(needed: Box, block: tuple[int, ...], step: int, readers: int) -> Iterator[Box]:
+    """Boxes that cut `needed` along axis 0 where blocks end; every `step` rows where blocks are far taller.
+
+    Rows of several blocks are cut in as many pieces as there are readers, so that no more rows are read ahead.
+    """
+    height = -(-step // block[0]) * block[0] if block[0] <= 4 * step else step
     top, bottom = needed.start[0], needed.stop[0]
+    columns = list(pairwise(_columns(needed.start[-1], needed.stop[-1], block[-1], readers)))
     while top < bottom:
         stop = min((top // height + 1) * height, bottom)
-        yield Box((top, *needed.start[1:]), (stop, *needed.stop[1:]))
+        for left, right in columns:
+            yield Box((top, *needed.start[1:-1], left), (stop, *needed.stop[1:-1], right))
         top = stop
+
+
+def _columns(first: int, stop: int, block: int, parts: int) -> list[int]:
+    """Where pieces begin along the last axis, and the last one ends: there blocks end, too."""
+    begin, end = first // block, -(-stop // block)
+    parts = min(parts, end - begin)
+    inner = [(begin + (end - begin) * part // parts) * block for part in range(1, parts)]
+    return [first, *inner, stop]

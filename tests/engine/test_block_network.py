@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field, replace
 from operator import add
 from threading import Event
@@ -56,6 +57,49 @@ def test_any_cut_into_slabs_strips_and_runs_gives_the_same_bytes(shape, size, se
     whole = swept(source, Smoothing(2), lattice, blocks=blocks)
     cut = swept(source, Smoothing(2, threads=3), lattice, blocks=blocks, height=height, width=width, parts=parts)
     assert whole.tobytes() == cut.tobytes()
+
+
+@dataclass
+class Remembered(ArraySource):
+    """Knows which of the values that it gave are still in memory."""
+
+    given: list[tuple[Box, weakref.ref]] = field(default_factory=list)
+
+    def read(self, box):
+        pixels = super().read(box)
+        self.given.append((box, weakref.ref(pixels.values)))
+        return pixels
+
+    @property
+    def first_held(self) -> int:
+        """First row that is held."""
+        return min((box.start[0] for box, values in self.given if values() is not None), default=-1)
+
+
+@dataclass
+class Asking(BlockIdentity):
+    """Records what of `source` is in memory while scores are made."""
+
+    source: Remembered | None = None
+    held: list[int] = field(default_factory=list)
+
+    def scores(self, joined):
+        self.held.append(self.source.first_held)
+        return super().scores(joined)
+
+
+def test_values_are_dropped_as_soon_as_their_blocks_are_computed():
+    """Not when their patches are blended: of those that still need their rows, validity is known."""
+    shape = (64, 8)
+    source = Remembered(image(shape, 0), np.ones(shape, np.bool_), block=(4, 8))
+    lattice = Lattice(shape, (8, 8), (4, 4), (0, 0))
+    network = Asking(2, source=source)
+    swept(source, network, lattice, blocks=Blocks(lattice, (16, 8), (0, 0)))
+    edges = Blocks(lattice, (16, 8), (0, 0)).edges[0]
+    following = [next(edge for edge in edges if edge >= start + 8) for start in lattice.starts[0]]
+    last = edges[-2]
+    seen = [held for held, edge in zip(network.held, following, strict=True) if edge <= last]
+    assert seen == [edge for edge in following if edge <= last]
 
 
 SHAPE = (40, 36)

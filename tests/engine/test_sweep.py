@@ -130,12 +130,20 @@ def test_patches_without_an_observation_are_not_predicted():
 def test_every_input_row_is_read_once_and_block_by_block(lattice, block, height):
     source = ArraySource(image(lattice.shape, 0), block=(block, 1, 1))
     swept(source, Identity(2, lattice.margin), lattice, height=height)
-    rows = sorted((box.start[0], box.stop[0]) for box in source.reads)
+    rows = sorted({(box.start[0], box.stop[0]) for box in source.reads})
+    assert sum(box.size for box in source.reads) == Box.whole(lattice.shape).size
     assert [a for a, _ in rows] == [0, *(b for _, b in rows[:-1])]
     assert rows[-1][1] == lattice.shape[0]
     stride = lattice.patch[0] - lattice.overlap[0]
     if block <= 4 * stride:
         assert all(b % block == 0 for _, b in rows[:-1])
+
+
+def test_the_blocks_of_a_row_are_read_side_by_side_so_that_no_more_rows_are_read_ahead():
+    source = ArraySource(image((24, 70), 0), block=(8, 16))
+    swept(source, Identity(2, (0, 0)), Lattice((24, 70), (8, 8), (0, 0), (0, 0)))
+    columns = [(box.start[1], box.stop[1]) for box in sorted(source.reads)]
+    assert columns == [(0, 32), (32, 70)] * 3
 
 
 @pytest.mark.parametrize("turn", [None, ((0, 1, 2), (False, False, True))], ids=["as it is", "mirrored"])

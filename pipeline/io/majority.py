@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_CELLS = 1 << 15
+"""Cells of the overview that are made at a time: what they take meanwhile stays in the processor's cache."""
+
 
 def halve(rows: NDArray[Any], nodata: int, before: tuple[int, int] = (0, 0)) -> NDArray[Any]:
     """Return the overview, half as large, of `rows`: each label is the most frequent one of its window.
@@ -19,6 +22,16 @@ def halve(rows: NDArray[Any], nodata: int, before: tuple[int, int] = (0, 0)) -> 
     """
     height, width = (-(-(side - more) // 2) for side, more in zip(rows.shape, before, strict=True))
     filled = _filled(rows, (2 * height + before[0], 2 * width + before[1]), nodata)
+    found, step = np.empty((height, width), rows.dtype), max(1, _CELLS // max(1, width))
+    for top in range(0, height, step):
+        part = found[top : top + step]
+        part[:] = _halved(filled[2 * top : 2 * (top + len(part)) + before[0]], part.shape, nodata, before)
+    return found
+
+
+def _halved(filled: NDArray[Any], shape: tuple[int, ...], nodata: int, before: tuple[int, int]) -> NDArray[Any]:
+    """Return the overview, of `shape`, of rows from which nothing is missing."""
+    height, width = shape
     samples = [
         np.ascontiguousarray(filled[top::2, left::2][:height, :width]).ravel()
         for top in range(2 + before[0])

@@ -24,8 +24,8 @@ from pipeline.io.zarr.deflate import read_tile, write_chunk, write_tile
 
 BLOCK = 2 * TILE
 """Cells along a side of a block: slabs that are written end at multiples of it."""
-_AT_ONCE = 4
-"""Blocks that are halved at the same time: each takes some ten times its size meanwhile."""
+_AT_ONCE = 2
+"""Blocks that are halved at the same time."""
 _OVERVIEW, _EDGES = "overview", "edges"
 """Names of arrays in a store."""
 

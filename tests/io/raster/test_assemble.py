@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from pipeline.classes import LabelClass
 from pipeline.errors import DamagedError, OutputError
 from pipeline.files import atomic
 from pipeline.geometry import Grid, cut_slabs
+from pipeline.io import majority
 from pipeline.io.majority import halve
 from pipeline.io.raster import RasterSource, assemble_cog, write_cog
 from pipeline.io.raster import assemble as assembling
@@ -147,8 +149,13 @@ def test_every_level_is_as_gdal_makes_it(
 
 
 @settings(max_examples=100)
-@given(shape=st.tuples(st.integers(2, 40), st.integers(2, 40)), seed=st.integers(0, 999), labels=st.integers(1, 9))
-def test_a_majority_is_that_of_gdal(shape: tuple[int, int], seed: int, labels: int) -> None:
+@given(
+    shape=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    seed=st.integers(0, 999),
+    labels=st.integers(1, 9),
+    cells=st.sampled_from([1, 60, majority._CELLS]),
+)
+def test_a_majority_is_that_of_gdal(shape: tuple[int, int], seed: int, labels: int, cells: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.integers(0, labels, shape).astype(np.uint8)
     values[rng.random(shape) < 0.3] = 255
@@ -160,7 +167,7 @@ def test_a_majority_is_that_of_gdal(shape: tuple[int, int], seed: int, labels: i
             dataset.write(values, 1)
         with rasterio.open(memory.name, "r+") as dataset:
             dataset.build_overviews([2], Resampling.mode)
-        with rasterio.open(memory.name, overview_level=0) as dataset:
+        with rasterio.open(memory.name, overview_level=0) as dataset, patch.object(majority, "_CELLS", cells):
             np.testing.assert_array_equal(halve(first, 255, before), dataset.read(1))
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of gl
 HELD = """
 import os
 import numpy as np
-from pipeline.runs.allocator import return_large_blocks
+from pipeline.runs.allocator import return_free_pages, return_large_blocks
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -21,22 +21,29 @@ np.ones(3 << 20, np.uint8)
 before = resident()
 blocks, kept = [], []
 for _ in range(40):
-    blocks.append(np.ones(2 << 20, np.uint8))
+    blocks.append(np.ones({block}, np.uint8))
     kept.append(np.ones(2000, np.uint8))
 del blocks
+{after}
 print(resident() - before)
 """
 
 
-def held(call, **environment):
-    """Bytes that a process keeps of 80 MiB that were freed, with small arrays between them."""
-    code, env = HELD.format(call=call), {**os.environ, **environment}
+def held(call, block=2 << 20, after="", **environment):
+    """Bytes that a process keeps of 40 freed blocks, with small arrays between them."""
+    code, env = HELD.format(call=call, block=block, after=after), {**os.environ, **environment}
     return int(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
 
 
 def test_large_blocks_that_are_freed_are_not_kept():
     assert held("") > 60 << 20
     assert held("return_large_blocks()") < 8 << 20
+    assert held("return_large_blocks()", 256 << 10) < 2 << 20
+
+
+def test_what_lies_free_between_blocks_is_returned():
+    assert held("", 100_000) > 3 << 20
+    assert held("", 100_000, "return_free_pages()") < 2 << 20
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from pipeline.io.address import is_remote, redact, redact_url
 from pipeline.io.places import is_on_a_server
 from pipeline.io.raster.drivers import SERVICES, gdal_name
 
-CACHE = 32 << 20
+CACHE = 16 << 20
 """Bytes of GDAL's block cache: reads are aligned to blocks, so that a larger one would hold what is not read again."""
 
 _ERRORS = (RasterioError, CRSError, CPLE_BaseError)

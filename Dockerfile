@@ -25,7 +25,7 @@ RUN apt-get update \
     && useradd --uid 1000 --create-home pipeline \
     && install -d -o pipeline -g pipeline /data
 COPY --from=build /opt/pipeline /opt/pipeline
-ENV PATH=/opt/pipeline/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/tmp/numba \
+ENV PATH=/opt/pipeline/bin:$PATH PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000
 WORKDIR /data

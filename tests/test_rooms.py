@@ -22,7 +22,7 @@ ROOMS = {
     "torchmetrics": ("pipeline.training",),
     "huggingface_hub": ("pipeline.models.hub",),
     "safetensors": ("pipeline.models", "pipeline.training"),
-    "numba": ("pipeline.engine.kernels",),
+    "llvmlite": ("pipeline.engine.kernels",),
     "openvino": ("pipeline.models.inference.openvino",),
     "onnx": ("pipeline.models.exchange.graph", "pipeline.models.exchange.export"),
     "google": ("pipeline.models.exchange.graph",),

@@ -13,7 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.files.process import machine
 
 _ALL = ("pipeline", "torch", "numpy", "rasterio", "zarr", "numcodecs", "isal")
-_SOME = ("openvino", "numba")
+_SOME = ("openvino", "llvmlite")
 """Compared where both sides have them: a run that needs one says so itself."""
 
 

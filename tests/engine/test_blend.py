@@ -20,12 +20,12 @@ from tests.support.fakes import ArraySource, Identity
 from tests.support.properties import LATTICES_2D, LATTICES_3D, image
 
 
-@pytest.fixture(params=["NumPy", "numba"], autouse=True)
+@pytest.fixture(params=["NumPy", "LLVM"], autouse=True)
 def compiled(request, monkeypatch):
     """Everything by NumPy, and by kernels where they can."""
     loader = Loader()
-    if request.param == "numba":
-        pytest.importorskip("numba")
+    if request.param == "LLVM":
+        pytest.importorskip("llvmlite")
         monkeypatch.setattr(fused, "LEAST_CELLS", 0)
         loader.ask(1)
         assert loader._coming.result() is not None

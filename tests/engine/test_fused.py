@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
 from pipeline.engine import fused
+from pipeline.engine.arrays import HOST
 from pipeline.engine.fused import LEAST_CELLS, Loader
 from pipeline.geometry import Lattice
 from tests.support.fakes import ArraySource, Identity, swept
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 sweeping = import_module("pipeline.engine.sweep")
-SHAPE = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 40))
+SHAPE = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 40) | st.just(70))
 ANY = st.sampled_from([-np.inf, -3e38, -1.5, -0.0, 0.0, 1e-42, 0.1, 1 / 3, 3e38, np.inf, np.nan]) | st.floats(width=32)
 
 
@@ -44,13 +45,55 @@ def test_kernels_give_the_bits_of_numpy(given):
         known = ~np.isnan(expected)  # a NaN may be any
         np.testing.assert_array_equal(~np.isnan(found), known)
         assert found[known].tobytes() == expected[known].tobytes()
+    labels, expected = np.empty((2, *scores.shape[1:]), np.uint8), np.empty((2, *scores.shape[1:]), np.uint8)
+    kernels.label(scores, labels[0])
+    kernels.label_sums(scores, weights, carried, labels[1])
+    HOST.argmax(scores, expected[0])
+    HOST.argmax(scores * weights + carried, expected[1])
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("ahead", [(0, 0), (0, 1), (0, 40), (1, 0), (2, 3)])
+def test_sums_may_be_written_before_what_was_carried_over_in_the_same_array(ahead):
+    from pipeline.engine import kernels
+
+    rng = np.random.default_rng(0)
+    scores, weights, carried = (rng.random(shape, np.float32) for shape in ((3, 9, 75), (9, 75), (3, 11, 115)))
+    there = carried[:, ahead[0] : ahead[0] + 9, ahead[1] : ahead[1] + 75]
+    expected = scores * weights + there
+    kernels.multiply_add(scores, weights, there, carried[:, :9, :75])
+    np.testing.assert_array_equal(carried[:, :9, :75], expected)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.ones((2, 3, 4)),
+        np.ones((2, 3, 4), ">f4"),
+        np.ones((2, 3, 8), np.float32)[..., ::2],
+        np.ones(97, np.uint8)[1:].view(np.float32).reshape(2, 3, 4),
+        np.broadcast_to(np.float32(1), (2, 3, 4)),
+    ],
+    ids=["float64", "big-endian", "gaps", "not aligned", "one value"],
+)
+def test_arrays_of_another_kind_are_left_to_numpy(monkeypatch, scores):
+    loader = Loader()
+    loader.ask(LEAST_CELLS)
+    assert loader._coming.result() is not None
+    monkeypatch.setattr(fused, "LOADER", loader)
+    plain, labels = np.ones((2, 3, 4), np.float32), np.empty((3, 4), np.uint8)
+    assert fused.label(plain, plain[0], None, labels)
+    assert fused.store(plain, plain[0], None, plain[None].copy())
+    assert not fused.label(scores, plain[0], None, labels)
+    assert not fused.label(plain, plain[0], None, labels.astype(np.uint16))
+    assert not fused.store(scores, plain[0], None, plain[None].copy())
 
 
 def test_a_small_run_does_not_load_them():
     loader = Loader()
     loader.ask(LEAST_CELLS - 1)
     assert loader.kernels is None
-    code = "import sys, pipeline.runs.segment, pipeline.engine.sweep; print('numba' in sys.modules)"
+    code = "import sys, pipeline.runs.segment, pipeline.engine.sweep; print('llvmlite' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["False"]
 
@@ -83,27 +126,3 @@ def test_a_compiler_that_fails_leaves_everything_to_numpy(monkeypatch):
     monkeypatch.setattr(fused, "LOADER", loader)
     ones = np.ones((1, 2, 2), np.float32)
     assert not fused.store(ones, ones[0], None, ones[None])
-
-
-def test_where_numba_does_not_compile_it_is_not_used(monkeypatch):
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    monkeypatch.delitem(sys.modules, "pipeline.engine.kernels", raising=False)
-    with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
-        import_module("pipeline.engine.kernels")
-
-
-def test_nothing_is_kept_where_no_folder_can_be_written(monkeypatch):
-    from numba.core import caching
-
-    from pipeline.engine import kernels
-
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    double = kernels._compiled(_double, numba.types.Array(numba.types.float32, 1, "C"))
-    values = np.ones(3, np.float32)
-    double(values)
-    assert values.tolist() == [2, 2, 2]
-
-
-def _double(values):
-    values *= 2

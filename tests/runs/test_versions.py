@@ -20,14 +20,14 @@ from tests.support.ports import NO_DASHBOARD
     ("theirs", "said"),
     [
         ({}, None),
-        ({"numba": "0.0"}, "numba"),
+        ({"llvmlite": "0.0"}, "llvmlite"),
         ({"torch": "0.0"}, r"torch \S+ \(here 0\.0\)"),
         ({"pipeline": "9.9", "isal": "1.0"}, r"pipeline \S+ \(here 9\.9\), isal \S+ \(here 1\.0\)"),
     ],
 )
 def test_versions_that_differ_are_named(theirs, said):
     told = {**versions_here(), **theirs}
-    if said is None or (said == "numba" and "numba" not in versions_here()):
+    if said is None or (said == "llvmlite" and "llvmlite" not in versions_here()):
         check_versions(told)
         return
     with pytest.raises(RequestError, match=said):

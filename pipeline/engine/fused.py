@@ -1,4 +1,6 @@
-"""Compiled kernels in place of NumPy, where llvmlite is installed and a run is so large that they are worth loading.
+"""Compiled kernels in place of NumPy, where llvmlite is installed and they are worth loading: they take 75 MiB.
+
+That is in large runs that wait for the blend, because the network is fast, or computed by many cores.
 
 They give the same bytes, so they take over in the middle of a run, as soon as a thread beside it has loaded them.
 """
@@ -6,19 +8,24 @@ They give the same bytes, so they take over in the middle of a run, as soon as a
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from threading import Lock
+from time import perf_counter
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Found = TypeVar("Found")
 _log = logging.getLogger(__name__)
 
-LEAST_CELLS = 1 << 26
-"""Cells of all patches from which on kernels are loaded: that takes .1 CPU seconds and 75 MiB, and saves 20 ns a cell."""
+LEAST_CELLS = 1 << 24
+"""Cells of all patches from which on kernels are loaded: that takes .1 CPU seconds, and saves some 20 ns a cell."""
+_SURE = 0.1
+"""Seconds of blending after which it is clear whether the network or the blend holds a run up."""
 _SCORE, _LABEL = np.dtype(np.float32), np.dtype(np.uint8)
 
 
@@ -44,6 +51,23 @@ class Loader:
 
 
 LOADER = Loader()
+
+
+def asking(
+    found: Iterable[Found], ask: Callable[[], None], clock: Callable[[], float] = perf_counter
+) -> Iterator[Found]:
+    """Yield what is found; call `ask` once more time was spent on it than on waiting for all but the first."""
+    waited = busy = 0.0
+    asked, last = False, None
+    for each in found:
+        came = clock()
+        waited += 0 if last is None else came - last
+        yield each
+        last = clock()
+        busy += last - came
+        if not asked and busy > max(waited, _SURE):
+            asked = True
+            ask()
 
 
 def _load() -> ModuleType | None:

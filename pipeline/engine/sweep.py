@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from math import prod
 from typing import cast
 
-from pipeline.engine.arrays import HostArrays, arrays_of
+from pipeline.engine.arrays import Arrays, HostArrays, arrays_of
 from pipeline.engine.blend import Blend, Sums
 from pipeline.engine.block_network import BlockNetwork
-from pipeline.engine.fused import LOADER
-from pipeline.engine.network import Failure, Network, PatchNetwork
+from pipeline.engine.fused import LOADER, asking
+from pipeline.engine.network import Failure, Network, PatchNetwork, PatchScores
 from pipeline.engine.observer import NO_OBSERVER, SweepObserver
 from pipeline.engine.protocols import BlockPredictor, PlainSource, Predictor, Sink, Source, as_source
 from pipeline.engine.reader import RowBuffer, readers_of
@@ -62,12 +63,10 @@ def sweep(
         stack.callback(_cancel, readers, pool)
         held = RowBuffer(source, network.needed.clip(Box.whole(source.grid.shape)), _step(lattice), readers)
         arrays = arrays_of(predictor)
-        if isinstance(arrays, HostArrays):
-            LOADER.ask(_added(lattice, region))
         stage = OutputStage(recipe.decisions, predictor.classes, arrays)
         slabs = SlabWriter(run, sink, stage, writer, observer.slab_done)
         blend = Blend(predictor.classes + recipe.needs_second_moment, lattice, region, arrays)
-        for scored in network.scored(held, pool, observer):
+        for scored in _watched(network.scored(held, pool, observer), arrays, _added(lattice, region)):
             slabs.complete(scored.row)
             slabs.mark_failed(failure.patch for failure in scored.failures)
             held.drop(scored.row - network.reach)
@@ -83,6 +82,11 @@ def _network(predictor: Predictor | BlockPredictor, recipe: Recipe, region: Box)
     if recipe.blocks is None:
         return PatchNetwork(cast("Predictor", predictor), recipe, region)
     return BlockNetwork(cast("BlockPredictor", predictor), recipe, recipe.blocks, region)
+
+
+def _watched(scored: Iterable[PatchScores], arrays: Arrays, cells: int) -> Iterable[PatchScores]:
+    """Ask for kernels if scores of the host come faster than they are blended."""
+    return asking(scored, partial(LOADER.ask, cells)) if isinstance(arrays, HostArrays) else scored
 
 
 def _added(lattice: Lattice, region: Box) -> int:

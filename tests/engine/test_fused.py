@@ -98,12 +98,37 @@ def test_a_small_run_does_not_load_them():
     assert ended.stdout.split() == ["False"]
 
 
+def waits(*seconds):
+    """What takes these seconds to come and to be used, in turn, and the clock that says so."""
+    times = iter(np.cumsum(seconds).tolist())
+    return range(len(seconds) // 2), lambda: next(times)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked_at"),
+    [
+        ((9, 0.06, 0.01, 0.06, 0.01, 0.06), 2),  # the first is waited for anyway
+        ((0, 0.06, 0.2, 0.06, 0.2, 0.06), None),
+        ((0, 0.06, 0.2, 0.06, 0.1, 0.3), 3),
+        ((0, 0.01, 0, 0.01, 0, 0.01), None),  # too early to say
+    ],
+)
+def test_kernels_are_asked_for_once_the_blend_holds_a_run_up(seconds, asked_at):
+    found, clock = waits(*seconds)
+    asked, used = [], set()
+    for each in fused.asking(found, lambda: asked.append(len(used)), clock):
+        used.add(each)
+    assert used == {*found}
+    assert asked == ([] if asked_at is None else [asked_at])
+
+
 @pytest.mark.parametrize(("overlap", "added"), [((0, 0), 64 * 64), ((8, 8), 7 * 7 * 256)])
 def test_cells_that_patches_share_count_as_often_as_they_are_added(monkeypatch, overlap, added):
     loader = Loader()
     asked = []
     monkeypatch.setattr(loader, "ask", asked.append)
     monkeypatch.setattr(sweeping, "LOADER", loader)
+    monkeypatch.setattr(sweeping, "asking", lambda found, ask: (ask(), found)[1])
     lattice = Lattice((64, 64), (16, 16), overlap, (0, 0))
     swept(ArraySource(np.zeros((1, 64, 64), np.float32)), Identity(1, (0, 0)), lattice)
     assert asked == [added]

@@ -56,12 +56,12 @@ LOADER = Loader()
 def asking(
     found: Iterable[Found], ask: Callable[[], None], clock: Callable[[], float] = perf_counter
 ) -> Iterator[Found]:
-    """Yield what is found; call `ask` once more time was spent on it than on waiting for all but the first."""
+    """Yield what is found; call `ask` once more time was spent on it than on waiting for it, from the start."""
     waited = busy = 0.0
-    asked, last = False, None
+    asked, last = False, clock()
     for each in found:
         came = clock()
-        waited += 0 if last is None else came - last
+        waited += came - last
         yield each
         last = clock()
         busy += last - came

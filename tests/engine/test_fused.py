@@ -100,14 +100,15 @@ def test_a_small_run_does_not_load_them():
 
 def waits(*seconds):
     """What takes these seconds to come and to be used, in turn, and the clock that says so."""
-    times = iter(np.cumsum(seconds).tolist())
+    times = iter(np.cumsum([0, *seconds]).tolist())
     return range(len(seconds) // 2), lambda: next(times)
 
 
 @pytest.mark.parametrize(
     ("seconds", "asked_at"),
     [
-        ((9, 0.06, 0.01, 0.06, 0.01, 0.06), 2),  # the first is waited for anyway
+        ((0.1, 0.06, 0.01, 0.06, 0.01, 0.06), 2),
+        ((9, 0.06, 0, 0.06, 0, 0.06), None),  # blocks give many patches together
         ((0, 0.06, 0.2, 0.06, 0.2, 0.06), None),
         ((0, 0.06, 0.2, 0.06, 0.1, 0.3), 3),
         ((0, 0.01, 0, 0.01, 0, 0.01), None),  # too early to say

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -103,3 +104,21 @@ def test_an_image_gets_what_is_installed_and_runs_as_no_root():
     (extras,) = (step[1].removeprefix("EXTRAS=").split(",") for step in steps if step[1:] and "EXTRAS=" in step[1])
     assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])
     assert steps.index(["USER", "1000"]) > max(at for at, step in enumerate(steps) if step[:1] in (["RUN"], ["COPY"]))
+
+
+def dotted_names_in(text: str) -> set[str]:
+    """Such as `torch.nn.Module`, however it is imported."""
+    imported = re.findall(r"^\s*from ([\w.]+) import (\([^)]*\)|.*)", text, re.MULTILINE)
+    return {*re.findall(r"\b\w+(?:\.\w+)+", text)} | {
+        f"{module}.{name}" for module, names in imported for name in re.findall(r"\w+", names)
+    }
+
+
+def test_types_that_are_used_are_checked():
+    """Nothing names what mypy passes over in libraries that are always there."""
+    overrides = PROJECT["tool"]["mypy"]["overrides"]
+    (passed_over,) = (one["module"] for one in overrides if one.keys() == {"module", "follow_imports"})
+    named = set().union(*(dotted_names_in(path.read_text("utf-8")) for path in SHIPPED if path.suffix == ".py"))
+    assert {"torch.nn", "rasterio.io.DatasetReader"} <= named
+    patterns = re.compile("|".join(map(fnmatch.translate, passed_over)))
+    assert [name for name in named if patterns.match(name) or patterns.match(f"{name}.")] == []

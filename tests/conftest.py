@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+# Else torch compiles a program for each set of instructions and loads it in a process, to see whether that can be done.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 # The same examples in every run: what is being tested decides whether a change lands, not what was drawn that day.
 # `pytest --hypothesis-profile=search` looks for new ones.
@@ -38,7 +42,7 @@ gc.disable()
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Import another part of all tests first in each process: to rewrite their asserts takes seconds, and is kept."""
+    """Have one process do what takes seconds and is kept: rewrite the asserts of its part of all tests, and compile."""
     whole = session.config.getini("testpaths")
     if "PYTEST_XDIST_WORKER" in os.environ and session.config.args == whole:
         count, number = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), int(os.environ["PYTEST_XDIST_WORKER"][2:])
@@ -46,6 +50,8 @@ def pytest_collection(session: pytest.Session) -> None:
         for file in files[len(files) * number // count : len(files) * (number + 1) // count]:
             with suppress(Exception, pytest.skip.Exception):  # which its collection meets again
                 import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
+        if number == 0 and find_spec("numba"):  # no test begins before all processes have collected
+            import_module("pipeline.engine.kernels")
 
 
 def pytest_collection_finish() -> None:

@@ -20,9 +20,10 @@ from pipeline.models.inference.runtime import InferenceModel, build_inference_mo
 from pipeline.models.inference.tta import TTA
 from pipeline.testing import PredictorContract
 from tests.support.fakes import Identity
-from tests.support.model_cases import CARD_2D, CARD_3D, model_of, shallow
+from tests.support.model_cases import CARD_2D, CARD_3D, model_of, quick_to_compile, shallow
 
 SCENES = model_of(replace(CARD_2D, network=shallow(CARD_2D.network)))
+COMPILED = model_of(replace(CARD_2D, network=quick_to_compile(CARD_2D.network)))
 VOLUMES = model_of(
     replace(CARD_3D, network=shallow(CARD_3D.network), normalization=Normalization("fixed", (100.0,), (40.0,)))
 )
@@ -31,7 +32,7 @@ MISSING = {"compiled": compiler() is None, "openvino": find_spec("openvino") is 
 
 @cache
 def made_ready(numerics: Numerics = REFERENCE) -> InferenceModel:
-    return build_inference_model(SCENES, numerics)
+    return build_inference_model(COMPILED if numerics.runtime == "compiled" else SCENES, numerics)
 
 
 def noise(*shape: int) -> np.ndarray:

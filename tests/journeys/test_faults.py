@@ -42,7 +42,7 @@ def job(request, models, tmp_path_factory):
     if request.param.startswith("scene"):
         path = put_scene(folder / "tall.tif", pixels((2, 1100, 40)))
         return Job(str(path), folder / "out" / request.param, str(models / "scene"))
-    scan = put_volume(folder / "scan.nii.gz", pixels((40, 34, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    scan = put_volume(folder / "scan.nii.gz", pixels((36, 10, 16)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), folder / "out" / request.param, str(models / "volume"), view=("axial", "coronal"))
 
 

@@ -25,7 +25,7 @@ from pipeline.runs import warm_up
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from tests.support.inputs import pixels, put_scene
-from tests.support.model_cases import CARD_2D, model_of, shallow
+from tests.support.model_cases import CARD_2D, model_of, quick_to_compile, shallow
 from tests.support.observers import Callbacks
 
 pytestmark = pytest.mark.slow
@@ -138,10 +138,9 @@ def test_bfloat16_is_near_float32_and_not_the_same():
 @pytest.mark.skipif(device_room.compiler() is None, reason="needs a C++ compiler")
 def test_a_compiled_network_gives_the_same_bytes_from_any_thread():
     values = np.random.default_rng(0).integers(0, 256, (4, 2, 64, 48)).astype(np.uint8)
-    plain = CpuPredictor(build_inference_model(SCENES), Scaling.of(CARD_2D))(values, None)
-    predictor = CpuPredictor(
-        build_inference_model(SCENES, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4
-    )
+    model = model_of(replace(CARD_2D, network=quick_to_compile(CARD_2D.network)))
+    plain = CpuPredictor(build_inference_model(model), Scaling.of(CARD_2D))(values, None)
+    predictor = CpuPredictor(build_inference_model(model, Numerics(runtime="compiled")), Scaling.of(CARD_2D), threads=4)
     with ThreadPoolExecutor(4) as pool:
         threaded = list(pool.map(lambda i: predictor(values[i : i + 1], None), range(4)))
     assert np.concatenate(threaded).tobytes() == predictor(values, None).tobytes()

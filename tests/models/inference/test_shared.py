@@ -216,7 +216,7 @@ def test_blocks_are_as_large_as_allowed():
 @pytest.mark.slow
 @pytest.mark.parametrize("numerics", [Numerics("cpu", "bfloat16"), Numerics(), Numerics("cpu", "float32", "compiled")])
 def test_every_runtime_of_torch_shares_features(numerics):
-    card = replace(CARD_2D, patch=(64, 64), overlap=(32, 32))
+    card = replace(CARD, patch=(64, 64), overlap=(32, 32))
     model = build_inference_model(model_of(card), numerics)
     shared = SharedPredictor(model, Scaling.of(card), units_of(card, None, NONE), threads=1)
     expected = SharedPredictor(exact(card), Scaling.of(card), units_of(card, None, NONE), threads=1)

@@ -31,7 +31,7 @@ def job(request, models, tmp_path_factory):
     if request.param == "scene":
         path = put_scene(folder / "tall.tif", pixels((2, 9000, 60)))
         return Job(str(path), folder / "alone.tif", str(models / "scene"))
-    scan = put_volume(folder / "scan.nii.gz", pixels((300, 40, 36)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    scan = put_volume(folder / "scan.nii.gz", pixels((170, 40, 36)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), folder / "alone.nii.gz", str(models / "volume"))
 
 
@@ -46,7 +46,7 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("job", ["scene"], indirect=True)
-@pytest.mark.parametrize(("count", "method"), [(1, METHOD), (2, "spawn"), (4, METHOD)])
+@pytest.mark.parametrize(("count", "method"), [(1, "spawn"), (2, METHOD), (4, METHOD)])
 def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count, method, monkeypatch):
     monkeypatch.setattr("pipeline.runs.cluster.METHOD", method)
     output = tmp_path / job.output.name

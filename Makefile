@@ -3,10 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-compile
-# pip compiles on one core; what it leaves is compiled here on all of them, but for tests of libraries, and for parts of
-# large libraries that nobody imports.
-COMPILE := $(BIN)/python -m compileall -q \
-	-x '/(tests?|testing/_internal|physics|moto|pip|setuptools|mypyc?|debugpy|apprise|beartype|lexers|skimage)/'
+# pip installs and compiles on one core. What it has installed is compiled meanwhile on another, and the rest then on all
+# of them, but for tests of libraries, and for parts of large libraries that nobody imports.
+UNUSED := tests? testing/_internal physics moto pip setuptools mypyc? debugpy apprise beartype lexers skimage imageio \
+	tifffile networkx graphql cfnlint pytorch_lightning lightning_fabric torchgen distutils onnxruntime/transformers \
+	onnxruntime/quantization onnxruntime/tools numba/cuda sqlalchemy/testing dask/dataframe
+COMPILE := $(BIN)/python -m compileall -q -x '/($(subst $(eval ) ,|,$(UNUSED)))/'
+# Modules of packages that are complete: pip writes their list last.
+INSTALLED := for list in .venv/lib/*/site-packages/*.dist-info/RECORD; do \
+	sed -n "s|^\([^,]*\.py\),.*|$${list%/*/*}/\1|p" "$$list"; done
 # Torch comes first and by itself: an open range would pull gigabytes of CUDA packages that most machines do not need.
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Processes of the tests: one more than cores, for some tests wait.
@@ -47,8 +52,8 @@ qgis:
 define set_up
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --upgrade pip || true
-	$(INSTALL) $(TORCH)
-	{ $(COMPILE) .venv/lib/*/site-packages/torch > /dev/null & $(INSTALL) -c constraints.txt -e $(1) && wait; }
+	while kill -0 $$$$; do sleep 1; $(INSTALLED) | nice $(COMPILE) -i -; done > /dev/null 2>&1 & \
+	$(INSTALL) $(TORCH) && $(INSTALL) -c constraints.txt -e $(1)
 	$(COMPILE) -j 0 .venv/lib > /dev/null || true
 endef
 

@@ -7,7 +7,7 @@ INSTALL := $(PIP) install --no-compile
 # of them, but for tests of libraries, and for parts of large libraries that nobody imports.
 UNUSED := tests? testing/_internal physics moto pip setuptools mypyc? debugpy apprise beartype lexers skimage imageio \
 	tifffile networkx graphql cfnlint pytorch_lightning lightning_fabric torchgen distutils onnxruntime/transformers \
-	onnxruntime/quantization onnxruntime/tools numba/cuda sqlalchemy/testing dask/dataframe
+	onnxruntime/quantization onnxruntime/tools sqlalchemy/testing dask/dataframe
 COMPILE := $(BIN)/python -m compileall -q -x '/($(subst $(eval ) ,|,$(UNUSED)))/'
 # Modules of packages that are complete: pip writes their list last.
 INSTALLED := for list in .venv/lib/*/site-packages/*.dist-info/RECORD; do \

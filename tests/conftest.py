@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ gc.disable()
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Have one process do what takes seconds and is kept: rewrite the asserts of its part of all tests, and compile."""
+    """Have each process rewrite the asserts of its part of all tests, which is kept."""
     whole = session.config.getini("testpaths")
     if "PYTEST_XDIST_WORKER" in os.environ and session.config.args == whole:
         count, number = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), int(os.environ["PYTEST_XDIST_WORKER"][2:])
@@ -50,8 +49,6 @@ def pytest_collection(session: pytest.Session) -> None:
         for file in files[len(files) * number // count : len(files) * (number + 1) // count]:
             with suppress(Exception, pytest.skip.Exception):  # which its collection meets again
                 import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
-        if number == 0 and find_spec("numba"):  # no test begins before all processes have collected
-            import_module("pipeline.engine.kernels")
 
 
 def pytest_collection_finish() -> None:

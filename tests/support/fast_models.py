@@ -20,7 +20,7 @@ def put_fast_models(folder: Path) -> None:
     """Write them; they take the place of `catalogue.WEIGHTS`."""
     for name in catalogue.names():
         card = catalogue.load_card(name)
-        spec = shallow(replace(card.network, ppm_channels=4, head_channels=8))
+        spec = shallow(replace(card.network, backbone="mobilenet_v2", ppm_channels=4, head_channels=8))
         torch.manual_seed(SEED)
         save_model(folder / card.name, replace(card, network=spec), PSPNet(spec).eval())
 

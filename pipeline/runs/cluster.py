@@ -218,7 +218,11 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     }
     start_fork_server()
     distributed.utils._forkserver_preload_set = True  # else Dask imports pandas here, to have it preloaded
-    settings = {"distributed.worker.daemon": False, "distributed.worker.multiprocessing-method": METHOD}
+    settings: dict[str, Any] = {
+        "distributed.worker.daemon": False,
+        "distributed.worker.multiprocessing-method": METHOD,
+        "distributed.worker.profile.enabled": False,  # else a thread looks at every stack 100 times a second
+    }
     with dask.config.set(settings):  # also for workers that replace others
         with block_interrupts():
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)

@@ -95,24 +95,18 @@ class SharedWorkers:
         """
         begun: list[Future[Result]] = []
         for words in zip(*arguments, strict=True):
-            while not self._has_room() and not self._has_failed(begun):
+            while not self._has_room() and not self._stop.is_set():
                 sleep(_LOOK)
-            if self._has_failed(begun):
+            if self._stop.is_set():
                 break
             begun.append(self._begin(call, words))
         return self._results(begun)
 
     def _results(self, begun: list[Future[Result]]) -> list[Result]:
         while self._running:
-            self._has_failed(begun)
             sleep(_LOOK)
         failed = next((future for future in begun if isinstance(future.exception(), Exception)), None)
         return [future.result() for future in ([failed] if failed else begun)]
-
-    def _has_failed(self, begun: list[Future[Result]]) -> bool:
-        if any(future.done() and future.exception() is not None for future in begun):
-            self._stop.set()
-        return self._stop.is_set()
 
     def _has_room(self) -> bool:
         if self._workers is None:
@@ -136,6 +130,7 @@ class SharedWorkers:
         try:
             future.set_result(call(*words))
         except BaseException as error:
+            self._stop.set()
             future.set_exception(error)
         finally:
             self._preparing.discard(current_thread())

@@ -128,6 +128,7 @@ def test_what_stops_one_item_ends_its_tasks_and_those_of_another_begin_again():
             workers.map(nap, lambda _: {"b": 600.0}, tick=late)
         quick.join(60)
         (again,) = workers.map(nap, lambda _: {"c": 0.0}, tick=lambda: None)
+        assert workers.map(dask.config.get, lambda _: {"d": "distributed.worker.profile.enabled"}, tick=int) == [False]
     assert len(others) == 1
     assert again
 

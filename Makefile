@@ -52,7 +52,7 @@ qgis:
 define set_up
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --upgrade pip || true
-	while kill -0 $$$$; do sleep 1; $(INSTALLED) | nice $(COMPILE) -i -; done > /dev/null 2>&1 & \
+	@while kill -0 $$$$; do sleep 1; $(INSTALLED) | nice $(COMPILE) -i -; done > /dev/null 2>&1 & \
 	$(INSTALL) $(TORCH) && $(INSTALL) -c constraints.txt -e $(1)
 	$(COMPILE) -j 0 .venv/lib > /dev/null || true
 endef

@@ -56,7 +56,7 @@ class Written(NamedTuple):
     """A file or store of a mask as it was written."""
 
     path: str
-    """Relative to the folder of the ledger if it lies in it, so that both may be moved; else absolute."""
+    """Relative to the folder of the ledger if it is inside it, so that both can be moved; otherwise absolute."""
     stamp: str
     """Size in bytes and time of change in nanoseconds; of a store, the sum and the latest of its files."""
     sha256: str

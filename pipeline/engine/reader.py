@@ -51,7 +51,7 @@ class RowBuffer:
         self._held = tuple(piece for piece in self._held if piece[0].stop[0] > start)
 
     def drop_values(self, start: int) -> None:
-        """Drop the values of pieces that end at or before row `start`, which nobody cuts any more."""
+        """Drop the values of pieces that end at or before row `start`; their validity is kept."""
         self._held = tuple(
             (box, pixels if box.stop[0] > start else Pixels(_NO_VALUES, pixels.valid)) for box, pixels in self._held
         )

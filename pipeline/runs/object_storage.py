@@ -102,14 +102,18 @@ class ObjectStorage(DiskStorage):
         self._mirror.fetch(files)
 
     def save(self) -> None:
-        """Send everything in the work folder that is new or changed: marks after what they stand for."""
+        """Send everything in the work folder that is new or changed: marks after what they stand for.
+
+        Chunks of a slab that is computed again may go meanwhile.
+        """
         self._check_held()
         self._is_empty, began = False, monotonic()
         marks = [file for file in _files(self.work) if is_mark(file)]
         others = [file for file in _files(self.work) if not is_mark(file)]
         self._pause = _RARE * (monotonic() - began)
-        self._mirror.push([file for file in others if file.name != _RUN])
-        self._mirror.push([*marks, *others], lambda file: file.name == _RUN)
+        self._mirror.push([file for file in others if file.name != _RUN], may_go=True)
+        self._mirror.push(marks, may_go=True)
+        self._mirror.push([file for file in others if file.name == _RUN], may_go=True)
         self._saved = monotonic()
 
     def save_at_times(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -28,13 +29,16 @@ class Mirror:
         self._sent: dict[str, tuple[_State, str]] = {}
         self._lock = Lock()
 
-    def push(self, files: Iterable[Path], last: Callable[[Path], bool] = lambda file: False) -> None:
-        """Put the files that are not there as they are here, those for which `last` holds after all others."""
-        changed = [file for file in files if self._state(file) != self._known(file)]
+    def push(self, files: Iterable[Path], *, may_go: bool = False) -> None:
+        """Put the files that are not there as they are here.
+
+        Raises:
+            DamagedError: If a file is gone, unless it `may_go`: then it is left out.
+
+        """
+        put = self._put_if_there if may_go else self._put
         with ThreadPoolExecutor(AT_ONCE, "put") as pool:
-            list(pool.map(self._put, [file for file in changed if not last(file)]))
-        for file in filter(last, changed):
-            self._put(file)
+            list(pool.map(put, filter(self._is_changed, files)))
 
     def pull(self, file: Path) -> None:
         """Fetch an object, if there is one and it is not here as it is there."""
@@ -100,6 +104,16 @@ class Mirror:
             content, entry = found
             self._write(file, lambda: _put_whole(file, content))
             self._remember(file, entry.tag)
+
+    def _is_changed(self, file: Path) -> bool:
+        try:
+            return self._state(file) != self._known(file)
+        except FileNotFoundError:
+            return True
+
+    def _put_if_there(self, file: Path) -> None:
+        with suppress(DamagedError):
+            self._put(file)
 
     def _put(self, file: Path) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import OutputError
+from pipeline.errors import DamagedError, OutputError
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects import Mirror, Taken, bucket_of
 from pipeline.io.objects import bucket as room
@@ -244,3 +244,6 @@ def test_only_what_is_new_or_changed_is_sent_and_fetched(store, tmp_path):
     assert asked(lambda: there.pull(tmp_path / "b" / "none"), "GET") == []
     assert here.stamp(files[0]) is not None
     assert here.stamp(tmp_path / "a" / "none") is None
+    with pytest.raises(DamagedError, match="none: is gone"):
+        here.push([tmp_path / "a" / "none"])
+    assert asked(lambda: here.push([tmp_path / "a" / "none"], may_go=True), "PUT") == []

@@ -152,7 +152,7 @@ def test_bytes_of_a_trunk_depend_on_nothing_but_its_block(numerics, made):
 
 
 def test_a_trunk_gives_memory_that_the_next_call_uses_again():
-    """A block of a wide network takes tens of MB, which nobody needs longer than its patches are cut."""
+    """A block of a wide network takes tens of MB, and is only needed until its patches are cut."""
     trunk = build_inference_model(model_of(CARD_2D), FLOAT32, 2).halves.trunk
     with trunk(image(64, 96)) as first:
         places = [part.data_ptr() for part in first]

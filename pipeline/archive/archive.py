@@ -172,7 +172,7 @@ class Archive:
         while True:
             row = self._ledger.row(key)
             self._refuse([] if row is None else self._differences([job], {key: row}), 1)
-            work = self._work_item(job, row, self._ledger.outputs([key]).get(key, ()))
+            work = self._work_item(job, row, self._ledger.outputs([key]).get(key, ()), version)
             if work.report is not None:
                 return work.report
             if row is not None and (reason := self._who_holds(row)):
@@ -258,11 +258,13 @@ class Archive:
         version = ahead.result()
         return version if version[0] == stamp_of(known) else version_of(known)
 
-    def _work_item(self, job: Job, row: Row | None, outputs: Sequence[Written]) -> WorkItem:
+    def _work_item(
+        self, job: Job, row: Row | None, outputs: Sequence[Written], version: Version | None = None
+    ) -> WorkItem:
         resources = self._resources
         if row is None:
             return WorkItem(job, resources)
-        stamp = self._stamps.of_input(job, self._inputs[job.input])
+        stamp = self._stamps.of_input(job, self._inputs[job.input]) if version is None else version[0]
         touched = row.stamp not in (None, stamp)
         if row.state == "done" and not resources.overwrite and row.output is not None:
             return self._finished(job, row, outputs, stamp)

@@ -44,11 +44,12 @@ class ObjectStorage(DiskStorage):
         super().__init__(output.here)
         self._place, self._bucket = output, bucket_of(output)
         self._mirror = Mirror(output.folder, output.parent)
-        self._record_key = output.with_name(f".{output.name}.record.json").key
+        self._record_file = self.output.with_name(f".{output.name}.record.json")
         self._record: Mapping[str, Any] = {}
         self._held: ObjectLock | None = None
         self._saved, self._pause = monotonic(), 0.0
         self._is_empty = self._is_named = False
+        self._is_there: bool | None = None
 
     @contextmanager
     def lock(self) -> Iterator[str | None]:
@@ -64,9 +65,10 @@ class ObjectStorage(DiskStorage):
         """Fetch what says whether there is an output, and whether a run has begun."""
         remove(self._place.folder)
         self._check_name()
-        self._record = self._read_record()
+        self._is_there = None
         sidecar = _sidecar(self.output)
-        self.fetch([self.work / _RUN, *([sidecar] if sidecar else [])])
+        self.fetch([self._record_file, self.work / _RUN, *([sidecar] if sidecar else [])])
+        self._record = self._fetched_record()
         if (self.work / _RUN).exists():
             self._mirror.pull_below(self.work, _is_of_ledger)
 
@@ -75,14 +77,20 @@ class ObjectStorage(DiskStorage):
         return (self.work / _RUN).exists() or self._bucket.head(lock_of(self._place).key) is not None
 
     def has(self, path: Path) -> bool:
-        """Return whether the output, or what is written beside it, is there."""
-        return self._bucket.head(self._whole(path)) is not None
+        """Return whether the output, or what is written beside it, is there; of the output, asked once a look."""
+        if path != self.output:
+            return self._bucket.head(self._whole(path)) is not None
+        if self._is_there is None:
+            self._is_there = self._bucket.head(self._whole(path)) is not None
+        return self._is_there
 
     def provenance(self, path: Path) -> Mapping[str, Any] | None:
         """Return how the output, or a layer, was made: by the record, or if that says nothing of it, by reading it."""
         if self._is_on_record(path):
             made: Mapping[str, Any] = self._record["made"]
             return made
+        if not self.has(path):
+            return None
         _pull(self._mirror, path)
         return mask_info(path).provenance if path.exists() else None
 
@@ -164,6 +172,7 @@ class ObjectStorage(DiskStorage):
             self._send(path)
         self._confirm()
         self._send(self.output)
+        self._is_there = True
         self._delete_former({path.name for path in beside})
         self._write_record(made, [*beside, self.output])
 
@@ -199,11 +208,10 @@ class ObjectStorage(DiskStorage):
         sent = {path.name: self._mirror.stamp(path) or self._stamp(path) for path in paths}
         objects = {name: stamp for name, stamp in sent.items() if stamp is not None}
         self._record = {"version": 1, "made": dict(made), "objects": objects}
-        self._bucket.put(self._record_key, seal(self._record).encode())
+        self._bucket.put(self._mirror.key(self._record_file), seal(self._record).encode())
 
-    def _read_record(self) -> Mapping[str, Any]:
-        file = self._place.folder / self._record_key.rpartition("/")[2]
-        self._mirror.fetch([file])
+    def _fetched_record(self) -> Mapping[str, Any]:
+        file = self._record_file
         try:
             found = read_sealed(file) if file.exists() else {}
             return found if isinstance(found.get("objects"), dict) and isinstance(found.get("made"), dict) else {}
@@ -212,7 +220,8 @@ class ObjectStorage(DiskStorage):
 
     def recorded(self) -> str | None:
         """Return what the store told of the output when it was written; None if there is no record of it."""
-        objects: Mapping[str, str] = self._read_record().get("objects", {})
+        self.fetch([self._record_file])
+        objects: Mapping[str, str] = self._fetched_record().get("objects", {})
         return objects.get(self.output.name)
 
     def _is_on_record(self, path: Path) -> bool:

@@ -126,13 +126,11 @@ def _segment_in(run: RunContext, job: Job, own: Own) -> Report:
     expect_workers([job], resources)
     prepared = prepare(job, resources, own)
     ledger = Ledger(prepared.work)
-    prepared, done = _look_ahead(prepared, resources, ledger)
-    if done:
+    if _is_done_already(prepared, resources, ledger):
         _clear_up(prepared, ledger)
         return _skipped(prepared)
     counter = RepeatCounter(run.observer)
     run = replace(run, observer=counter)
-    domain = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
     with prepared.storage.lock() as remark:
         if remark is not None:
             run.observer.note(remark)
@@ -140,6 +138,7 @@ def _segment_in(run: RunContext, job: Job, own: Own) -> Report:
         if done:
             _remove_leftovers(prepared, ledger)
             return _skipped(prepared)
+        domain = _tell(prepared, run, refuse=resources.restart or not ledger.begun)
         _tell_damage(prepared, run)
         if ledger.begun:
             remove_stale_temporaries(prepared.output.parent)
@@ -177,12 +176,12 @@ def _tell(prepared: PreparedJob, run: RunContext, *, refuse: bool) -> DomainComp
     return found
 
 
-def _look_ahead(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:
+def _is_done_already(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> bool:
     """Look before the lock is held: what another run removes meanwhile, or is damaged, counts as not done."""
     try:
-        return _look(prepared, resources, ledger)
+        return prepared.storage.has(prepared.output) and _look(prepared, resources, ledger)[1]
     except (FileNotFoundError, DamagedError):
-        return prepared, False
+        return False
 
 
 def _look(prepared: PreparedJob, resources: Resources, ledger: Ledger) -> tuple[PreparedJob, bool]:

@@ -111,7 +111,7 @@ class SharedWorkers:
     def _has_room(self) -> bool:
         if self._workers is None:
             return not self._running
-        most = min(MOST, self._workers.slots + 1)
+        most = min(MOST, self._workers.slots + 2)  # one is prepared, and the mask of another written
         none_waits = self._workers.unfinished <= self._workers.slots
         return none_waits and not self._preparing and len(self._running) < most
 

@@ -73,14 +73,14 @@ def together(slots: int, sizes: list[int]) -> tuple[list[int], list[int]]:
 @pytest.mark.parametrize(
     ("slots", "sizes", "at_once"),
     [
-        (4, [1, 1, 1, 1, 1, 1], 5),
+        (4, [1, 1, 1, 1, 1, 1, 1], 5),
         (4, [3, 3, 3], 2),
         (4, [4, 4, 4], 2),
         (4, [5, 1, 1], 1),
         (4, [9, 1, 1], 1),
         (2, [1, 9, 1], 2),
         (64, [1] * 20, MOST),
-        (2, [0, 0, 0, 1, 1], 3),
+        (2, [0, 0, 0, 0, 1, 1], 4),
     ],
 )
 def test_the_next_item_is_prepared_once_no_task_of_those_before_it_waits(slots, sizes, at_once):

@@ -107,12 +107,35 @@ def s3() -> Iterator[str]:
         yield server
 
 
-@pytest.fixture
-def store(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A bucket on that server, behind a proxy, and an environment that names both."""
-    from tests.support.objects import Store, environment, make_bucket, proxied
+@pytest.fixture(scope="session")
+def google(s3: str) -> Iterator[str]:
+    """The host and port of a server of Google Cloud Storage, in front of the S3 server."""
+    from tests.support.google import google_server
 
-    with proxied(s3) as proxy:
-        for name, value in environment(proxy.address).items():
+    with google_server(s3) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The host and port of a server of Azure's blobs."""
+    from tests.support.azure import azurite, has_azurite
+
+    if not has_azurite():
+        pytest.skip("Azurite is not installed: npm install --global azurite")
+    with azurite(tmp_path_factory.mktemp("azurite") / "blobs") as server:
+        yield server
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A bucket on a server behind a proxy, and an environment that names both: of s3, or of gs or az if asked for."""
+    from tests.support.objects import proxied
+    from tests.support.stores import environment_of, server_of, store_on
+
+    scheme = getattr(request, "param", "s3")
+    server = request.getfixturevalue(server_of(scheme))
+    with proxied(server) as proxy:
+        for name, value in environment_of(scheme, proxy.address).items():
             monkeypatch.setenv(name, value)
-        yield Store(make_bucket(s3), s3, proxy)
+        yield store_on(scheme, server, request.getfixturevalue("s3"), proxy)

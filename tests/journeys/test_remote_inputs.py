@@ -14,10 +14,12 @@ from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, InputError
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.segment import segment
+from tests.support import azure, google
 from tests.support.inputs import labels_of, pixels, put_scene, put_volume
 from tests.support.objects import SECRET
 from tests.support.observers import Callbacks
 from tests.support.remote import served
+from tests.support.stores import environment_of, on_each, on_others, words_for
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,7 @@ def test_a_volume_at_an_address_has_the_mask_of_the_file(web, here, models, tmp_
     assert made["bytes"] == (here / "a.nii.gz").stat().st_size
 
 
+@on_each
 def test_a_volume_goes_from_store_to_store(bucket, here, models):
     job = Job(f"{bucket.place}scans/p1/a.nii.gz", bucket.place / "masks/out.nii.gz", str(models / "volume"))
     segment(job)
@@ -87,6 +90,30 @@ def test_a_bucket_is_an_archive(bucket, here, models, tmp_path, monkeypatch, end
     assert (labels_of(tmp_path / "out/one_mask.tif") == labels_of(here / "out.tif")).all()
 
 
+@on_others
+@pytest.mark.parametrize("number", range(4))
+def test_a_scene_is_read_by_the_words_of_several_programs(bucket, here, models, tmp_path, monkeypatch, number):
+    for name in environment_of(bucket.place.scheme, ""):
+        monkeypatch.delenv(name)
+    for name, value in words_for(bucket.place.scheme, bucket.proxy.address)[number].items():
+        monkeypatch.setenv(name, value)
+    ended = run("--input", f"{bucket.place}scenes/", "--model", models / "scene", "--output", f"{tmp_path}/out/")
+    assert ended.exit_code == 0, ended.output
+    assert (labels_of(tmp_path / "out/one_mask.tif") == labels_of(here / "out.tif")).all()
+
+
+@on_others
+def test_a_scene_that_may_not_be_read_is_told_without_secrets(bucket, models, tmp_path, monkeypatch):
+    address = bucket.proxy.address
+    others = {"gs": google.environment(address, "SECRET-of-nobody"), "az": azure.environment(address, "U0VDUkVU")}
+    for name, value in others[bucket.place.scheme].items():
+        monkeypatch.setenv(name, value)
+    ended = run("--input", f"{bucket.place}scenes/one.tif", "--model", models / "scene", "--output", f"{tmp_path}/out/")
+    assert ended.exit_code == 1, ended.output
+    assert not any(secret in ended.output for secret in ("SECRET-of-nobody", "U0VDUkVU"))
+    assert "check the address, your access and the network" in ended.output or "of this store" in ended.output
+
+
 def test_a_prefix_keeps_the_places_of_its_volumes(bucket, here, models, tmp_path):
     ended = run("--input", f"{bucket.place}scans/", "--model", models / "volume", "--output", f"{tmp_path}/out/")
     assert ended.exit_code == 0, ended.output
@@ -94,6 +121,7 @@ def test_a_prefix_keeps_the_places_of_its_volumes(bucket, here, models, tmp_path
     assert (tmp_path / "out/p1/b_mask.nii.gz").exists()
 
 
+@on_each
 @pytest.mark.parametrize("name", ["scans/p1/a.nii.gz", "scenes/one.tif"])
 def test_an_object_that_changes_has_no_mask(bucket, here, models, tmp_path, name):
     """It is put again, with the same content but for its last byte, after the run has begun."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 from xml.etree import ElementTree
 
 from pipeline.files.object_path import ObjectPath
 
 SECRET = "SECRET-that-nobody-may-see"
-_SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=a"
+SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=a"
 _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
 _CODES = {403: "AccessDenied", 429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
 
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self._body()
         with self.proxy.lock:
-            request = Request(self.command, self.path, len(self.proxy.seen))
+            request = Request(self.command, plain(self.path), len(self.proxy.seen))
             self.proxy.seen.append(request)
             fault = self.proxy.fault(request)
         if fault == "slow":
@@ -103,16 +103,19 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "late":
             self.close_connection = True
             return
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
+        self._reply(answer.status, dict(answer.getheaders()), content, cut=fault == "cut")
+
+    def _reply(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
             if name.lower() not in (*_HOP, "date", "server"):
                 self.send_header(name, value)
-        size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-        self.send_header("Content-Length", size or "0")
+        told = next((value for name, value in headers.items() if name.lower() == "content-length"), "0")
+        self.send_header("Content-Length", told if self.command == "HEAD" else str(len(content)))
         self.end_headers()
         with suppress(OSError):
-            self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
-        if fault == "cut":
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+        if cut:
             self.close_connection = True
 
     def _refuse(self, fault: int | str) -> None:
@@ -134,6 +137,12 @@ class Serving(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that were killed."""
+
+
+def plain(path: str) -> str:
+    """A path of a request with the same escapes, whatever the library that asks escapes: some do slashes and dots."""
+    name, mark, query = path.partition("?")
+    return quote(unquote(name)) + mark + query
 
 
 @contextmanager
@@ -200,7 +209,7 @@ def objects(place: ObjectPath, server: str) -> dict[str, bytes]:
 
 def _ask(server: str, method: str, path: str, content: bytes | None = None) -> bytes:
     connection = HTTPConnection(server)
-    connection.request(method, path, content, {"Authorization": _SIGNED})
+    connection.request(method, path, content, {"Authorization": SIGNED})
     answer = connection.getresponse()
     content = answer.read()
     connection.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,7 +20,9 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from pipeline.errors import OutputError
 from pipeline.files.atomic import whole_file
 from pipeline.files.object_path import ObjectPath
+from pipeline.io.objects.answers import misses_the_bucket, why, why_not_opened
 from pipeline.io.objects.settings import said, settings_of
+from pipeline.io.places import scheme_of
 
 Result = TypeVar("Result")
 AT_ONCE = 16
@@ -33,32 +35,6 @@ _RETRIES, _PATIENCE, _LONGEST = 10, timedelta(minutes=3), timedelta(seconds=10)
 """Times that a request is tried again, how long at most, and the longest pause before."""
 _BROKEN, _PAUSES = "response body error", (0.2, 1.0, 5.0)
 """Word of the library for an answer that breaks off, and seconds before the call is made again."""
-_ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:.*?<Message>([^<]*)</Message>)?", re.DOTALL)
-_STATUS = re.compile(r"non-2xx status code: (\d+ [A-Za-z ]+)")
-_WAYS = (
-    (("NoSuchBucket", "ContainerNotFound"), "there is no such bucket; create it, or correct its name"),
-    (
-        ("ExpiredToken", "TokenRefreshRequired", "RequestExpired", "ExpiredTokenException"),
-        "the credentials have expired; renew them, and the same command continues from what is done",
-    ),
-    (
-        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "401", "Unauthorized"),
-        "the credentials are not those of this store; see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
-    ),
-    (
-        ("AccessDenied", "AllAccessDisabled", "403", "AuthorizationPermissionMismatch"),
-        "these credentials may not do this; they need to get, put, list and delete objects below this prefix",
-    ),
-    (("PermanentRedirect", "301", "AuthorizationHeaderMalformed"), "the bucket is in another region; set AWS_REGION"),
-    (("RequestTimeTooSkewed",), "the clock of this machine is wrong; set it, e.g. with `timedatectl set-ntp true`"),
-    (("SlowDown", "503", "429", "TooManyRequests"), "the store is overloaded; run the same command again to continue"),
-)
-"""Words in the code or status of an answer, and what they mean with the way out; the first that occurs counts."""
-_OF_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
-"""Where the account of a machine is asked for, if no credentials are set."""
-_NONE = "no credentials were found; set them, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-_INVALID = re.compile(r'Path "([^"]*)"(?:: Encountered illegal| contained empty)')
-_DOWN = "the store does not answer; see that it runs and the network is up, and the same command continues"
 
 
 class Taken(Exception):  # noqa: N818
@@ -75,6 +51,8 @@ class Entry:
     """ETag: another one means that it was put again."""
     changed: datetime
     """By the clock of the store."""
+    edition: str = ""
+    """What `Bucket.update` must name: at Google the generation, which listings do not tell, elsewhere the ETag."""
 
     @property
     def stamp(self) -> str:
@@ -88,6 +66,7 @@ class Bucket:
     def __init__(self, place: ObjectPath) -> None:
         """Open the bucket that `place` is in; nothing is asked yet."""
         self._root = ObjectPath(place.scheme, place.bucket, "")
+        self._named = "version" if place.scheme == "gs" else "e_tag"
         self._store = _open(place.scheme, place.bucket)
 
     @property
@@ -101,29 +80,38 @@ class Bucket:
             return _again(lambda: _tag(obstore.put(self._store, key, content, chunk_size=_PART, max_concurrency=4)))
 
     def create(self, key: str, content: bytes) -> str:
-        """Put an object if there is none of that name, and return its ETag; raises Taken."""
+        """Put an object if there is none of that name, and return its edition; raises Taken."""
         with self._told(key, "written"):
             try:
                 return self._put_if(key, content, "create")
             except (AlreadyExistsError, PreconditionError) as error:
                 raise Taken from error
 
-    def update(self, key: str, content: bytes, tag: str) -> str:
-        """Put an object if the one there has this ETag, and return the new one; raises Taken."""
+    def update(self, key: str, content: bytes, edition: str) -> str:
+        """Put an object if the one there is this edition, and return the new one; raises Taken."""
         with self._told(key, "written"):
             try:
-                return self._put_if(key, content, {"e_tag": tag})
+                return self._put_if(key, content, {self._named: edition})
             except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
                 raise Taken from error
 
     def _put_if(self, key: str, content: bytes, mode: Any) -> str:  # noqa: ANN401  (as the library has it)
-        return _again(lambda: _tag(obstore.put(self._store, key, content, mode=mode, use_multipart=False)))
+        return _again(lambda: self._edition(obstore.put(self._store, key, content, mode=mode, use_multipart=False)))
+
+    def _edition(self, result: Mapping[str, Any]) -> str:
+        return str(result["version"] or "") if self._named == "version" else _tag(result)
+
+    def _entry(self, meta: Mapping[str, Any]) -> Entry:
+        return Entry(meta["path"], meta["size"], _tag(meta), meta["last_modified"], self._edition(meta))
+
+    def _content(self, answer: Any) -> tuple[bytes, Entry]:  # noqa: ANN401  (of a library)
+        return bytes(answer.bytes()), self._entry(answer.meta)
 
     def get(self, key: str) -> tuple[bytes, Entry] | None:
         """Return the content of a small object, and what is told of it; None if there is none."""
         with self._told(key, "read"):
             try:
-                return _again(lambda: _content(obstore.get(self._store, key)))
+                return _again(lambda: self._content(obstore.get(self._store, key)))
             except FileNotFoundError as error:
                 self._check(error, key)
                 return None
@@ -141,7 +129,7 @@ class Bucket:
         """Return what is told of an object; None if there is none."""
         with self._told(key, "read"):
             try:
-                return _entry(obstore.head(self._store, key))
+                return self._entry(obstore.head(self._store, key))
             except FileNotFoundError:
                 return None
 
@@ -166,7 +154,7 @@ class Bucket:
             return _again(lambda: list(self._listed(prefix)))
 
     def _listed(self, prefix: str) -> Iterator[Entry]:
-        return (_entry(one) for some in obstore.list(self._store, prefix or None, chunk_size=PAGE) for one in some)
+        return (self._entry(one) for some in obstore.list(self._store, prefix or None, chunk_size=PAGE) for one in some)
 
     def fetch(self, entry: Entry, file: Path) -> None:
         """Write the content of an object to a file here, which is there once it is whole: other threads look for it.
@@ -199,21 +187,34 @@ class Bucket:
                 _again(lambda: obstore.delete(self._store, named))
             except FileNotFoundError as error:
                 self._check(error, named[0])
+                self._delete_each(named)
+
+    def _delete_each(self, keys: Iterable[str]) -> None:
+        """Delete objects one by one: at Google and Azure a call for many ends at the first that is not there."""
+
+        def delete(key: str) -> None:
+            with suppress(FileNotFoundError):
+                _again(lambda: obstore.delete(self._store, key))
+
+        with ThreadPoolExecutor(AT_ONCE, "delete") as pool:
+            list(pool.map(delete, keys))
 
     def _check(self, error: FileNotFoundError, key: str) -> None:
         """Raise OutputError if what was not found is the bucket."""
-        if "NoSuchBucket" in str(error):
+        if misses_the_bucket(str(error)):
             raise self._error(error, key, "read") from None
 
     @contextmanager
     def _told(self, key: str, done: str) -> Iterator[None]:
+        if "\\" in key and self._root.scheme == "az":
+            raise OutputError(f"{self._root}{key}: cannot be {done}: Azure takes the backslash for a slash; rename it")
         try:
             yield
         except (BaseError, FileNotFoundError, PermissionError, ValueError) as error:
             raise self._error(error, key, done) from None
 
     def _error(self, error: Exception, key: str, done: str) -> OutputError:
-        return OutputError(f"{self._root}{key}: cannot be {done}: {_why(str(error))}")
+        return OutputError(f"{self._root}{key}: cannot be {done}: {why(str(error), self._root.scheme)}")
 
 
 def _again(call: Callable[[], Result]) -> Result:
@@ -234,7 +235,7 @@ def told_of(place: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, PermissionError) as error:
-        raise OutputError(f"{place}: cannot be read: {_why(str(error))}") from None
+        raise OutputError(f"{place}: cannot be read: {why(str(error), scheme_of(place))}") from None
 
 
 def bucket_of(place: ObjectPath) -> Bucket:
@@ -262,40 +263,10 @@ def _open(scheme: str, name: str) -> Any:  # noqa: ANN401  (one of the stores of
             return S3Store(name, config=config, **how)
         return (GCSStore if scheme == "gs" else AzureStore)(name, config=config, **how)
     except (BaseError, ValueError) as error:
-        raise OutputError(f"{scheme}://{name}: cannot be opened: {_why(str(error))}") from None
-
-
-def _entry(meta: Mapping[str, Any]) -> Entry:
-    return Entry(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"])
-
-
-def _content(answer: Any) -> tuple[bytes, Entry]:  # noqa: ANN401  (of a library)
-    return bytes(answer.bytes()), _entry(answer.meta)
+        raise OutputError(f"{scheme}://{name}: cannot be opened: {why_not_opened(str(error), scheme)}") from None
 
 
 def _tag(result: Mapping[str, Any]) -> str:
-    return str(result["e_tag"] or "")
-
-
-def _why(text: str) -> str:
-    """What is wrong, by what the store or the library says: no more of it is shown, as it may hold credentials."""
-    if any(address in text for address in _OF_MACHINES):
-        return _NONE
-    if invalid := _INVALID.search(text):
-        return f"the name {invalid[1]!r} has an empty part, or . or .. as one, which is not supported; rename it"
-    code, said = _answer_of(text)
-    way = _way_of(code) if code else _DOWN
-    return f"{way} (it says: {said})" if way and said else way or f"the store says {said}"
-
-
-def _answer_of(text: str) -> tuple[str, str]:
-    """The code of an answer, or its status, and the same with its message; empty if there was none."""
-    answer, status = _ANSWER.search(text), _STATUS.search(text)
-    if answer is None:
-        code = status[1].strip() if status else ""
-        return code, code
-    return answer[1], ", ".join(filter(None, answer.groups()))
-
-
-def _way_of(code: str) -> str:
-    return next((way for words, way in _WAYS if any(word in code for word in words)), "")
+    """The ETag, always in quotes: Azure leaves them out in listings alone."""
+    tag = str(result["e_tag"] or "")
+    return f'"{tag}"' if tag and not tag.endswith('"') else tag

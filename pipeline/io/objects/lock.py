@@ -77,7 +77,7 @@ class ObjectLock:
         now, this = datetime.now(UTC).isoformat(timespec="seconds"), this_process()
         self._output, self._bucket, self._key = output, bucket_of(output), lock_of(output).key
         self._mine = _Holder(os.getpid(), socket.gethostname(), this.started, now, output.run or uuid4().hex, _kernel())
-        self._tag = self._take()
+        self._edition = self._take()
         _holding.add(self._mine.run)
         self._lost: str | None = None
         self._beating = Lock()
@@ -90,7 +90,7 @@ class ObjectLock:
         if self._bucket in _heeding:
             return None
         with suppress(Taken):
-            self._tag = self._bucket.create(self._key, self._mine.content)
+            self._edition = self._bucket.create(self._key, self._mine.content)
             return (
                 f"warning: {self._output}: its store ignores conditional writes (If-None-Match), so a second run would "
                 "not be noticed; see that only one writes it at a time"
@@ -130,8 +130,8 @@ class ObjectLock:
             try:
                 return self._bucket.create(self._key, self._mine.content)
             except Taken:
-                if (tag := self._take_over()) is not None:
-                    return tag
+                if (edition := self._take_over()) is not None:
+                    return edition
         raise HeldError(f"{self._output}: its lock {self._output.with_name(self._key)} changes hands all the time")
 
     def _take_over(self) -> str | None:
@@ -141,11 +141,11 @@ class ObjectLock:
         content, entry = found
         holder = _Holder.read(content)
         if holder is not None and holder.run == self._mine.run:
-            return entry.tag  # the answer to an earlier try was lost
+            return entry.edition  # the answer to an earlier try was lost
         if not (holder is not None and holder.has_ended):
             self._check_silent(holder, entry)
         with suppress(Taken):
-            return self._bucket.update(self._key, self._mine.content, entry.tag)
+            return self._bucket.update(self._key, self._mine.content, entry.edition)
         return None
 
     def _check_silent(self, holder: _Holder | None, entry: Entry) -> None:
@@ -167,7 +167,7 @@ class ObjectLock:
         with self._beating:
             beaten = replace(self._mine, beat=self._mine.beat + 1)
             try:
-                self._tag = self._bucket.update(self._key, beaten.content, self._tag)
+                self._edition = self._bucket.update(self._key, beaten.content, self._edition)
             except Taken:
                 self._look(beaten)
             self._mine = beaten
@@ -179,7 +179,7 @@ class ObjectLock:
         if found is None or holder is None or holder.run != beaten.run:
             self._lost = "it was removed" if found is None else f"it was taken over by {holder or 'another run'}"
         else:
-            self._tag = found[1].tag
+            self._edition = found[1].edition
 
 
 def lock_of(output: ObjectPath) -> ObjectPath:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from configparser import ConfigParser, Error
 from pathlib import Path
 
+from pipeline.io.clouds import Azure, Google, is_yes
+
 _KEYS = {
     "aws_access_key_id": "access_key_id",
     "aws_secret_access_key": "secret_access_key",
@@ -15,18 +17,26 @@ _KEYS = {
     "endpoint_url": "endpoint",
 }
 """Names in the files of AWS, and of the library."""
-_OURS = ("AWS_", "GOOGLE_", "AZURE_")
+_OURS = {
+    "s3": ("AWS_",),
+    "gs": ("GOOGLE_", "GS_", "CPL_GS_", "STORAGE_EMULATOR_HOST"),
+    "az": ("AZURE_",),
+}
+"""How the names in the environment begin that say something of a store."""
+_NOBODY = "none"
+"""A token for whoever asks without credentials: the library would ask the machine for some before it writes."""
 _FILES = {"AWS_SHARED_CREDENTIALS_FILE": "credentials", "AWS_CONFIG_FILE": "config"}
 
 
 def said() -> tuple[tuple[str, str], ...]:
     """Return what the environment says of object stores."""
-    return tuple(sorted(each for each in os.environ.items() if each[0].startswith(_OURS)))
+    ours = tuple(start for starts in _OURS.values() for start in starts)
+    return tuple(sorted(each for each in os.environ.items() if each[0].startswith(ours)))
 
 
 def settings_of(scheme: str) -> dict[str, str]:
     """Return the settings of a store that its library does not find in the environment by itself."""
-    return _of_s3(os.environ) if scheme == "s3" else {}
+    return {"s3": _of_s3, "gs": _of_google, "az": _of_azure}[scheme](os.environ)
 
 
 def has_credentials(scheme: str) -> bool:
@@ -35,7 +45,7 @@ def has_credentials(scheme: str) -> bool:
         return (
             not {"access_key_id", "skip_signature"}.isdisjoint(_of_s3(os.environ)) or "AWS_ACCESS_KEY_ID" in os.environ
         )
-    return any(name.startswith("GOOGLE_" if scheme == "gs" else "AZURE_") for name in os.environ)
+    return any(name.startswith(_OURS[scheme]) for name in os.environ)
 
 
 def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
@@ -45,11 +55,33 @@ def _of_s3(said: Mapping[str, str]) -> dict[str, str]:
     named = {
         "endpoint": said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or _endpoint_of_gdal(said),
         "region": said.get("AWS_REGION") or said.get("AWS_DEFAULT_REGION"),
-        "skip_signature": "true" if _yes(said.get("AWS_NO_SIGN_REQUEST", "")) else "",
-        "virtual_hosted_style_request": "true" if _yes(said.get("AWS_VIRTUAL_HOSTING", "")) else "",
+        "skip_signature": "true" if is_yes(said.get("AWS_NO_SIGN_REQUEST", "")) else "",
+        "virtual_hosted_style_request": "true" if is_yes(said.get("AWS_VIRTUAL_HOSTING", "")) else "",
     }
     found = in_files | {name: value for name, value in named.items() if value}
     return {"region": "us-east-1", **found}
+
+
+def _of_azure(said: Mapping[str, str]) -> dict[str, str]:
+    there = Azure.said_in(said)
+    named = {
+        "account_name": there.account,
+        "account_key": there.key,
+        "sas_token": "" if there.key else there.signature,
+        "endpoint": there.endpoint,
+        "skip_signature": "true" if there.unsigned else "",
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def _of_google(said: Mapping[str, str]) -> dict[str, str]:
+    there = Google.said_in(said)
+    named = {
+        "base_url": there.endpoint,
+        "skip_signature": "true" if there.unsigned else "",
+        "bearer_token": _NOBODY if there.unsigned else "",
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _endpoint_of_gdal(said: Mapping[str, str]) -> str | None:
@@ -57,11 +89,6 @@ def _endpoint_of_gdal(said: Mapping[str, str]) -> str | None:
     host = said.get("AWS_S3_ENDPOINT", "")
     scheme = "http" if said.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0") else "https"
     return host if "://" in host else f"{scheme}://{host}" if host else None
-
-
-def _yes(word: str) -> bool:
-    """As GDAL reads options."""
-    return word.upper() in ("YES", "TRUE", "ON", "1")
 
 
 def _profile(said: Mapping[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from rasterio.session import DummySession, Session
 from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
 from pipeline.io.address import is_remote, redact, redact_url
+from pipeline.io.clouds import Azure, Google
 from pipeline.io.places import is_on_a_server
 from pipeline.io.raster.drivers import SERVICES, gdal_name
 
@@ -136,7 +137,37 @@ def _options(address: str) -> dict[str, Any]:
         options["GDAL_HTTP_AUTH"] = "BEARER"  # without it GDAL does not send the token
     if gdal_name(address).startswith("/vsis3/"):
         options |= _endpoint(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""))
-    return {name: value for name, value in options.items() if name not in os.environ}
+    return {name: value for name, value in options.items() if name not in os.environ} | _account(address)
+
+
+def _account(address: str) -> dict[str, str]:
+    """GDAL's options for who asks Azure or Google, said in whatever words of the environment."""
+    name = gdal_name(address)
+    if name.startswith("/vsiaz/"):
+        return _azure(address, Azure.said_in(os.environ))
+    return _google(Google.said_in(os.environ)) if name.startswith("/vsigs/") else {}
+
+
+def _azure(address: str, there: Azure) -> dict[str, str]:
+    if not there.account:
+        raise InputError(
+            f"{address}: no account of Azure is set; set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or "
+            "AZURE_STORAGE_CONNECTION_STRING"
+        )
+    if (there.key or there.signature) and not there.unsigned:
+        return {"AZURE_STORAGE_CONNECTION_STRING": there.string}
+    named = {"AZURE_STORAGE_ACCOUNT": there.account, "AZURE_NO_SIGN_REQUEST": "YES" if there.unsigned else ""}
+    return {name: value for name, value in named.items() if value}
+
+
+def _google(there: Google) -> dict[str, str]:
+    named = {
+        "CPL_GS_ENDPOINT": there.endpoint and f"{there.endpoint}/",
+        "GOOGLE_APPLICATION_CREDENTIALS": there.file,
+        "GDAL_HTTP_HEADERS": there.token and f"Authorization: Bearer {there.token}",
+        "GS_NO_SIGN_REQUEST": "YES" if there.unsigned or there.token else "",
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _endpoint(address: str) -> dict[str, str]:

@@ -12,6 +12,9 @@ import pytest
 from pipeline.errors import HeldError
 from pipeline.io.objects import ObjectLock, check_lock, is_locked
 from pipeline.io.objects import lock as room
+from tests.support.stores import on_each
+
+pytestmark = on_each
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_a_holder_gives_signs_of_life_and_notices_by_itself(store, output, as_el
     monkeypatch.setattr(room, "BEAT", 0.05)
     held, tags = ObjectLock(output.begun()), set()
     while len(tags) < 3:
-        tags.add(held._tag)
+        tags.add(held._edition)
         time.sleep(0.02)
     as_elsewhere(run="other")
     end = time.monotonic() + 20

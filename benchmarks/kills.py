@@ -63,7 +63,7 @@ def _prepare(folder: Path, rows: int) -> tuple[Path, Path]:
 
 
 def run(
-    scene: Path, mask: Path | str, model: Path, workers: int, most: float | None, said: Path | None = None
+    scene: Path | str, mask: Path | str, model: Path, workers: int, most: float | None, said: Path | None = None
 ) -> float | None:
     """Run the command, and return the seconds of the processor that it took; None if it was killed at `most`.
 

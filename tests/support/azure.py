@@ -9,18 +9,19 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
 from uuid import uuid4
+from xml.etree import ElementTree
 
-import obstore
 import psutil
-from obstore.store import AzureStore
 
 from pipeline.files.object_path import ObjectPath
 from tests.support.objects import SECRET, Store
@@ -31,6 +32,18 @@ ACCOUNT = "somebody"
 KEY = base64.b64encode(SECRET.encode()).decode()
 _PATIENCE = 60.0
 _VERSION = "2021-08-06"
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Azurite:
+    """A server that runs."""
+
+    server: str
+    """As `host:port`."""
+    process: psutil.Process
+    log: Path
+    """A line for each request."""
 
 
 def has_azurite() -> bool:
@@ -38,18 +51,26 @@ def has_azurite() -> bool:
 
 
 @contextmanager
-def azurite(folder: Path) -> Iterator[str]:
-    """Azurite as a process of its own, with its blobs in a folder, as `host:port`."""
+def azurite(folder: Path) -> Iterator[Azurite]:
+    """Azurite as a process of its own, with its blobs in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder.parent / f"{folder.name}.log"
-    options = {"--blobHost": "127.0.0.1", "--blobPort": port, "--location": folder}
-    words = [PROGRAM, "--silent", "--disableTelemetry", *(str(word) for each in options.items() for word in each)]
+    words = [
+        PROGRAM,
+        "--disableTelemetry",
+        "--blobHost",
+        "127.0.0.1",
+        "--blobPort",
+        f"{port}",
+        "--location",
+        f"{folder}",
+    ]
     with log.open("wb") as file:
         said = os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
         running = subprocess.Popen(words, env=said, stdout=file, stderr=file, start_new_session=True)
     try:
         _wait(port, running, log)
-        yield f"127.0.0.1:{port}"
+        yield Azurite(f"127.0.0.1:{port}", psutil.Process(running.pid), log)
     finally:
         running.terminate()
         running.wait(20)
@@ -65,26 +86,27 @@ def _wait(port: int, running: subprocess.Popen[bytes], log: Path) -> None:
 
 def environment(address: str, key: str = KEY) -> dict[str, str]:
     """What a user of a server sets."""
-    parts = {"AccountName": ACCOUNT, "AccountKey": key, "BlobEndpoint": f"{address}/{ACCOUNT}"}
-    return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items())}
+    return _string(AccountName=ACCOUNT, AccountKey=key, BlobEndpoint=f"{address}/{ACCOUNT}")
 
 
 def environments(address: str) -> tuple[dict[str, str], ...]:
     """The same in the words of several programs, and with a signature in place of the key."""
     endpoint = f"{address}/{ACCOUNT}"
-    signature = _signature("rwdlac")
     return (
         environment(address),
         {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCOUNT_KEY": KEY, "AZURE_STORAGE_ENDPOINT": endpoint},
         {"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_ACCESS_KEY": KEY, "AZURE_STORAGE_ENDPOINT": endpoint},
-        {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={endpoint};SharedAccessSignature={signature}"},
+        _string(BlobEndpoint=endpoint, SharedAccessSignature=_signature("rwdlac")),
     )
 
 
 def reader(address: str) -> dict[str, str]:
     """Of a user who may get and list blobs."""
-    words = {"BlobEndpoint": f"{address}/{ACCOUNT}", "SharedAccessSignature": _signature("rl")}
-    return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in words.items())}
+    return _string(BlobEndpoint=f"{address}/{ACCOUNT}", SharedAccessSignature=_signature("rl"))
+
+
+def _string(**parts: str) -> dict[str, str]:
+    return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items())}
 
 
 def _signature(rights: str) -> str:
@@ -102,42 +124,70 @@ def _signed(text: str) -> str:
 def make_container(server: str, name: str = "") -> ObjectPath:
     """Make a container, of its own for a test unless it has a name."""
     name = name or f"c-{uuid4().hex[:12]}"
-    path = f"/{ACCOUNT}/{name}"
-    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": _VERSION}
-    told = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    text = "PUT" + "\n" * 12 + f"{told}/{ACCOUNT}{path}\nrestype:container"
-    signed = {"Authorization": f"SharedKey {ACCOUNT}:{_signed(text)}", "Content-Length": "0"}
+    status, content = _ask(server, "PUT", name, {"restype": "container"})
+    assert status in (201, 409), content
+    return ObjectPath("az", name, "")
+
+
+def blobs(place: ObjectPath, server: str) -> Iterator[str]:
+    """Names of all blobs below a prefix, by plain requests."""
+    query, more = {"restype": "container", "comp": "list", "prefix": place.key}, "-"
+    while more:
+        status, content = _ask(server, "GET", place.bucket, query)
+        assert status == 200, content
+        listed = ElementTree.fromstring(content)
+        yield from (each.text or "" for each in listed.iterfind("Blobs/Blob/Name"))
+        more = listed.findtext("NextMarker") or ""
+        query["marker"] = more
+
+
+def read(place: ObjectPath, server: str) -> bytes:
+    """Content of a blob; nothing if there is none."""
+    status, content = _ask(server, "GET", f"{place.bucket}/{place.key}")
+    return content if status == 200 else b""
+
+
+def put(place: ObjectPath, server: str, content: bytes) -> None:
+    status, told = _ask(server, "PUT", f"{place.bucket}/{place.key}", _NONE, content, {"x-ms-blob-type": "BlockBlob"})
+    assert status == 201, told
+
+
+def delete(place: ObjectPath, server: str) -> None:
+    status, told = _ask(server, "DELETE", f"{place.bucket}/{place.key}")
+    assert status in (202, 404), told
+
+
+def _ask(
+    server: str, method: str, name: str, query: Mapping[str, str] = _NONE, content: bytes = b"",
+    headers: Mapping[str, str] = _NONE,
+) -> tuple[int, bytes]:  # fmt: skip
+    path = f"/{ACCOUNT}/{quote(name)}"
+    ours = dict(sorted({"x-ms-date": formatdate(usegmt=True), "x-ms-version": _VERSION, **headers}.items()))
+    told = "".join(f"{name}:{value}\n" for name, value in ours.items())
+    asked = "".join(f"\n{name}:{value}" for name, value in sorted(query.items()))
+    text = f"{method}\n\n\n{len(content) or ''}" + "\n" * 9 + f"{told}/{ACCOUNT}{path}{asked}"
     connection = HTTPConnection(server)
-    connection.request("PUT", f"{path}?restype=container", headers=headers | signed)
+    path = f"{path}?{urlencode(query)}" if query else path
+    signed = {"Authorization": f"SharedKey {ACCOUNT}:{_signed(text)}", "Content-Length": f"{len(content)}"}
+    connection.request(method, path, content, ours | signed)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
-    assert answer.status in (201, 409), content
-    return ObjectPath("az", name, "")
+    return answer.status, content
 
 
 class Container(Store):
     """A container of a test, behind a proxy."""
 
     def all(self) -> dict[str, bytes]:
-        found = [one["path"] for some in obstore.list(self._blobs) for one in some]
-        return {key: bytes(obstore.get(self._blobs, key).bytes()) for key in found}
+        return {name: read(self.place / name, self.server) for name in blobs(self.place, self.server)}
 
     def put(self, key: str, content: bytes) -> None:
-        obstore.put(self._blobs, key, content)
+        put(self.place / key, self.server, content)
 
     def delete(self, key: str) -> None:
-        obstore.delete(self._blobs, key)
+        delete(self.place / key, self.server)
 
     def uploads(self) -> list[str]:
         """Nothing: blocks that were never put together are no blobs."""
         return []
-
-    @property
-    def _blobs(self) -> AzureStore:
-        endpoint = f"http://{self.server}/{ACCOUNT}"
-        return AzureStore(
-            self.place.bucket,
-            config={"account_name": ACCOUNT, "account_key": KEY, "endpoint": endpoint},
-            client_options={"allow_http": True},
-        )

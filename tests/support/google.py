@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
+from http.server import ThreadingHTTPServer
 from itertools import count
 from threading import Lock, Thread
 
@@ -98,16 +99,21 @@ class _Google(Handler):
         self._reply(status, {"Content-Type": "application/xml; charset=UTF-8"}, text.encode())
 
 
+def serving(server: str, port: int = 0) -> ThreadingHTTPServer:
+    """A server of Google Cloud Storage, not yet started, in front of one of S3 at `server`."""
+    return Serving(("127.0.0.1", port), type("Google", (_Google,), {"objects": Objects(server)}))
+
+
 @contextmanager
 def google_server(server: str) -> Iterator[str]:
     """Google Cloud Storage in this process, as `host:port`, in front of a server of S3 at `server`."""
-    serving = Serving(("127.0.0.1", 0), type("Google", (_Google,), {"objects": Objects(server)}))
-    Thread(target=serving.serve_forever, daemon=True).start()
+    running = serving(server)
+    Thread(target=running.serve_forever, daemon=True).start()
     try:
-        yield ":".join(map(str, serving.server_address[:2]))
+        yield ":".join(map(str, running.server_address[:2]))
     finally:
-        serving.shutdown()
-        serving.server_close()
+        running.shutdown()
+        running.server_close()
 
 
 def environment(address: str, token: str = SECRET) -> dict[str, str]:

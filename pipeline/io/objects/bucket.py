@@ -14,7 +14,7 @@ from time import sleep
 from typing import Any, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from pipeline.errors import OutputError
@@ -132,6 +132,9 @@ class Bucket:
                 return self._entry(obstore.head(self._store, key))
             except FileNotFoundError:
                 return None
+            except PermissionDeniedError:
+                obstore.get(self._store, key, options={"range": (0, 1)})  # whose answer says why
+                raise
 
     def list_some(self, prefix: str, most: int, wanted: Callable[[Entry], bool]) -> list[Entry] | None:
         """Return the wanted objects of those below a prefix; None if there are more than `most` in all."""

@@ -16,6 +16,8 @@ from pipeline.files.object_path import ObjectPath
 from pipeline.io.objects.bucket import Entry, Taken, bucket_of, told_of
 from pipeline.io.ranges import Version, changed
 
+_LISTING = {"s3": "aws s3 ls", "gs": "gcloud storage ls", "az": "az storage blob list"}
+
 
 class ObjectRanges:
     """An object, as `pipeline.io.ranges.Ranges`."""
@@ -29,7 +31,8 @@ class ObjectRanges:
             return version_of(found)
         with _told():
             bucket_of(self._place).get(self._place.key)  # which tells whether there is such a bucket
-        raise RemoteError(f"{self._place}: there is no such object; list what there is, e.g. with `aws s3 ls`")
+        way = f"list what there is, e.g. with `{_LISTING[self._place.scheme]}`"
+        raise RemoteError(f"{self._place}: there is no such object; {way}")
 
     def read(self, version: Version, start: int, stop: int) -> bytes:
         """Return bytes of the object with the ETag of a version."""

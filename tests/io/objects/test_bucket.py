@@ -257,8 +257,12 @@ def test_credentials_of_others_are_told(store, kind, monkeypatch):
     environment, told = said[store.place.scheme, kind]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    bucket = bucket_of(store.place)
+    if kind == "wrong":
+        with pytest.raises(OutputError, match=told):
+            bucket.head("a")
     with pytest.raises(OutputError, match=told) as error:
-        bucket_of(store.place).put("a", b"")
+        bucket.put("a", b"")
     assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
     assert not any(value in str(error.value) for value in environment.values())

@@ -7,8 +7,8 @@ sources of apt. Files and folders that --lend names, such as configurations of p
 same place during the build, and not in the image. Then a scene of SIDE x SIDE is segmented to a COG in the image, by
 its user and by another one, and by the interpreter that runs this.
 
-Layers and containers are in FOLDER, 10 GB while a build for CPUs runs, and 20 GB for CUDA. They are removed at the end; with --keep they
-stay, and the next build takes what has not changed from them.
+Layers and containers are in FOLDER, 10 GB while a build for CPUs runs, and 20 GB for CUDA. They are removed at the end;
+with --keep they stay, and the next build takes what has not changed from them.
 
 Needs root, and `buildah`, `podman`, `runc` and `mmdebstrap` of Debian.
 """

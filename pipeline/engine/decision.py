@@ -56,7 +56,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Scores:
-    """The blended scores as they are."""
+    """The blended scores as they are, with those of their squares if they are needed later."""
 
     planes: tuple[int, ...]
     dtype: np.dtype[Any] = np.dtype(np.float32)  # noqa: RUF009  (immutable)

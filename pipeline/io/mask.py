@@ -1,4 +1,4 @@
-"""A mask to write, and the metadata of a mask in a file."""
+"""A mask and its layers to write, and the metadata of a mask in a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable
 from pipeline.engine import Source
 from pipeline.geometry import Grid
 from pipeline.sources.passes import SCENE_ROWS, VOLUME_ROWS, slabs
+
+_AT_ONCE = 1 << 24
+"""Voxels of a layer that are read at a time, at least one slice."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,48 @@ class MaskInfo:
     classes: ClassTable = ()
     provenance: Mapping[str, Any] | None = None
     """How it was made, as JSON values; None where that is unknown."""
+    bands: tuple[str, ...] = ()
+    """Name of each band of a layer, in formats whose files have no place for them."""
 
 
 @dataclass(frozen=True)
-class LayerRecord:
-    """The metadata to write with the values of a layer."""
+class MaskLayer:
+    """A layer beside a mask, with the metadata to write with it."""
 
+    name: str
+    values: Source
+    """All bands, as they are stored while they are made."""
+    by_band: tuple[Source, ...]
+    """Each band by itself, for formats in which one follows the other."""
+    grid: Grid
+    """The grid of the mask."""
     bands: tuple[str, ...]
     """Name of each band."""
     scaling: tuple[float, float] | None
     """Scale and offset of the values; None: they are kept as they are."""
     provenance: Mapping[str, Any]
     """How it was made, as JSON values."""
+
+    @property
+    def nodata(self) -> float:
+        """The stored value of cells that were not observed."""
+        return float("nan") if self.values.info.nodata is None else self.values.info.nodata
+
+    def floats(self) -> Iterator[NDArray[np.float32]]:
+        """Yield slabs `(n, y, x)` of the values of a volume, scaled, float32, NaN where nothing was observed.
+
+        Each band is read from the top to the end before the next one.
+        """
+        for source in self.by_band:
+            slices = max(1, _AT_ONCE // int(np.prod(source.grid.shape[1:])))
+            for _, pixels in slabs(source, min(slices, max(source.block[0], VOLUME_ROWS))):
+                yield self._scaled(pixels.values[0])
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        if self.scaling is None:
+            return np.asarray(values, np.float32)
+        scale, offset = self.scaling
+        table: NDArray[np.float32] = (np.arange(1 << 8 * values.itemsize) * scale + offset).astype(np.float32)
+        table[int(self.nodata)] = np.nan
+        scaled: NDArray[np.float32] = table[values]
+        return scaled

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,15 @@ from pipeline.engine import Source
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.files.object_path import OutputPath
 from pipeline.geometry import Box, Grid
-from pipeline.io.formats import Kind, MaskFormat, OpenOptions, look, mask_format, mask_suffixes
+from pipeline.io.formats import Input, Kind, MaskFormat, OpenOptions, look, mask_format, mask_suffixes
 from pipeline.io.formats.zarr import ZARR
-from pipeline.io.mask import LayerRecord, Mask, MaskInfo
+from pipeline.io.mask import Mask, MaskInfo, MaskLayer
 from pipeline.io.suffixes import suffix_of
 
 __all__ = [
     "Mask",
     "MaskInfo",
+    "MaskLayer",
     "check_mask",
     "check_output",
     "damage_of",
@@ -30,6 +30,7 @@ __all__ = [
     "mask_info",
     "publish",
     "publish_layer",
+    "sidecar_of",
     "takes_tiles",
 ]
 
@@ -43,19 +44,29 @@ def publish(mask: Mask, path: Path) -> None:
     _format(mask.grid, path).write(mask, path)
 
 
-def publish_layer(
-    store: Path, path: Path, *, bands: Sequence[str], scaling: tuple[float, float] | None, provenance: Mapping[str, Any]
-) -> None:
-    """Write the layer in `store` in the format of `path`'s suffix; it appears under its name when it is whole."""
-    found = mask_format(path)
-    if found is None or found.write_layer is None:
-        raise RequestError(f"{path}: layers are only written for scenes, as .tif or .zarr")
-    found.write_layer(store, path, LayerRecord(tuple(bands), scaling, provenance))
+def publish_layer(layer: MaskLayer, path: Path) -> None:
+    """Write a layer in the format of `path`'s suffix; it appears under its name when it is whole."""
+    write = _layer_writer(layer.grid, path)
+    write(layer, path)
 
 
-def check_output(grid: Grid, path: OutputPath) -> None:
-    """Raise RequestError unless a mask of `grid` can be written in the format of `path`."""
+def _layer_writer(grid: Grid, path: OutputPath) -> Callable[[MaskLayer, Path], None]:
+    """Return what writes layers beside a mask of `grid` in the format of `path`; RequestError if nothing does."""
+    kind: Kind = "scene" if grid.is_scene else "volume"
+    if (write := _format(grid, path).write_layer) is None:
+        fitting = ", ".join(mask_suffixes(kind, layers=True))
+        raise RequestError(
+            f"{path}: layers of a {kind} are written as {fitting}, not {suffix_of(path)}; give such an --output, or "
+            "leave out --layers"
+        )
+    return write
+
+
+def check_output(grid: Grid, path: OutputPath, *, layers: bool = False) -> None:
+    """Raise RequestError unless a mask of `grid`, and layers beside it, can be written in the format of `path`."""
     _format(grid, path)
+    if layers:
+        _layer_writer(grid, path)
 
 
 def takes_tiles(grid: Grid, path: Path) -> bool:
@@ -73,19 +84,31 @@ def mask_info(path: str | Path) -> MaskInfo:
 
 
 def damage_of(path: str | Path) -> str:
-    """Return why the mask at `path` cannot be read, by its header and its last rows or slices; empty if it can.
+    """Return why the mask or layer at `path` cannot be read, by its header and its end; empty if it can.
 
     It is told for what cannot be opened at all, too, which may be no mask.
     """
     item = look(path)
     try:
-        with closing(item.format.open(item, OpenOptions(affine="sform"))) as source:
+        with closing(_open_last(item)) as source:
             source.read(_last_blocks(source))
     except InputError as error:
         return str(error) if error.code == _DAMAGED else ""
     except (PipelineError, OSError) as error:
         return str(error)
     return ""
+
+
+def _open_last(item: Input) -> Source:
+    """Open a mask, or the last band of a layer whose bands are the volumes of a file."""
+    try:
+        return item.format.open(item, OpenOptions(affine="sform"))
+    except InputError as error:
+        if error.code != "4d":
+            raise
+    with closing(item.format.open(item, OpenOptions(affine="sform", volume=item.first_volume))) as first:
+        last = first.info.volumes - 1
+    return item.format.open(item, OpenOptions(affine="sform", volume=last))
 
 
 def _last_blocks(source: Source) -> Box:
@@ -110,10 +133,15 @@ def check_mask(path: str | Path, source: Source, kind: Kind | None = None, hint:
         )
 
 
-def foreign_sidecar(path: Path) -> Path | None:
-    """Return the sidecar of a mask at `path` if it exists already and was written by another program."""
+def sidecar_of(path: Path) -> Path | None:
+    """Return the file that describes the mask or layer at `path`; None for formats that need none."""
     found = mask_format(path)
-    if found is None or found.sidecar is None or not (beside := found.sidecar(path)).exists():
+    return None if found is None or found.sidecar is None else found.sidecar(path)
+
+
+def foreign_sidecar(path: Path) -> Path | None:
+    """Return the sidecar of a mask or layer at `path` if it exists already and was written by another program."""
+    if (beside := sidecar_of(path)) is None or not beside.exists():
         return None
     try:
         ours = "made" in json.loads(beside.read_text(encoding="utf-8"))

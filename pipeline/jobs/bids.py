@@ -24,8 +24,8 @@ DESCRIPTION = "dataset_description.json"
 SEGMENTATION = "dseg"
 _NAME = re.compile(r"(sub-[A-Za-z0-9+]+(?:_[a-z0-9]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?")
 _VERSION = "1.10.0"
-_IGNORED = ("archive.json", "archive.sqlite*", "*.partial", "*.partial/")
-"""Files in an unfinished derivative that are not part of the standard."""
+_IGNORED = ("archive.json", "archive.sqlite*", "*.partial", "*.partial/", f"*_{SEGMENTATION}_*")
+"""Layers beside masks, and files in an unfinished derivative that are not part of the standard."""
 _LINK = "raw"
 _COLUMNS = ("index", "name", "color")
 """Of a label table."""

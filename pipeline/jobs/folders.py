@@ -19,7 +19,7 @@ from pipeline.io.volume.nifti_pairs import parts
 from pipeline.jobs.bids import SEGMENTATION, is_part
 from pipeline.jobs.layers import LAYERS
 
-_OURS = re.compile(rf"(_mask(_({'|'.join(LAYERS)}))?|_{SEGMENTATION})$")
+_OURS = re.compile(rf"(_mask|_{SEGMENTATION})(_({'|'.join(LAYERS)}))?$")
 _LABELS = re.compile(r"(?:^|[._-])(?:(?:d|a|prob)?seg|segmentations?|labels?|labelmap|gt)(?:-\d+)?$", re.IGNORECASE)
 """Stems of labels: of BraTS, KiTS, LiTS, ACDC, BIDS, FreeSurfer and Slicer."""
 _SEGMENTS = re.compile(r"\.seg\.nrrd$", re.IGNORECASE)

@@ -142,7 +142,7 @@ class JobOptions:
         str | tuple[str, ...] | None,
         WORDS,
         Meaning(
-            "Layers to write beside the mask of a scene: confidence, probabilities, scores, disagreement.",
+            "Layers to write beside the mask: confidence, probabilities, scores, disagreement.",
             unset="none",
             name="layers",
             choices=("confidence", "probabilities", "scores", "disagreement"),

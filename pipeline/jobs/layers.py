@@ -1,9 +1,10 @@
-"""Layers written beside the labels of a scene: confidence, and the scores behind it."""
+"""Layers written beside the labels: confidence, and the scores behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ LAYERS = ("confidence", "probabilities", "scores", DISAGREEMENT)
 
 @dataclass(frozen=True)
 class Layer:
-    """A raster beside the labels, on the same grid."""
+    """A raster or volume beside the labels, on the same grid."""
 
     name: str
     decision: Decision
@@ -91,19 +92,28 @@ def seam_index(disagreement: Source, lattice: Lattice) -> float | None:
 
     It needs no ground truth: where patches agree about the cells that they share, no seam can be seen.
     """
-    return mean_disagreement(disagreement, lattice, 2)
-
-
-def mean_disagreement(disagreement: Source, lattice: Lattice, patches: int = 1) -> float | None:
-    """Return the mean disagreement of the observed cells that at least `patches` patches cover; None: there are none.
-
-    With several models it needs no ground truth either: it is high where they were trained on nothing like the input.
-    """
     counts = [_patches_of(lattice, axis) for axis in range(len(lattice.shape))]
+
+    def shared(box: Box) -> Any:  # noqa: ANN401  (an array)
+        along = (count[start:stop] for count, start, stop in zip(counts, box.start, box.stop, strict=True))
+        return reduce(np.multiply.outer, along) > 1
+
+    return _mean_where(disagreement, shared)
+
+
+def mean_disagreement(disagreement: Source) -> float | None:
+    """Return the mean disagreement of all observed cells; None if there are none.
+
+    With several models or views it needs no ground truth either: it is high where they were trained on nothing like
+    the input.
+    """
+    return _mean_where(disagreement, lambda box: True)
+
+
+def _mean_where(disagreement: Source, chosen: Callable[[Box], Any]) -> float | None:
     total = cells = 0
-    for box, pixels in slabs(disagreement):
-        rows, columns = (count[start:stop] for count, start, stop in zip(counts, box.start, box.stop, strict=True))
-        steps = pixels.values[0][(np.multiply.outer(rows, columns) >= patches) & (pixels.values[0] > 0)]
+    for box, pixels in slabs(disagreement, disagreement.block[0]):
+        steps = pixels.values[0][(pixels.values[0] > 0) & chosen(box)]
         total += int(steps.sum(dtype=np.int64)) - steps.size
         cells += steps.size
     return total / STEPS / cells if cells else None

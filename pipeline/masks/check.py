@@ -15,6 +15,7 @@ from pipeline.engine import Source
 from pipeline.errors import RequestError
 from pipeline.geometry import Grid
 from pipeline.io.formats import look
+from pipeline.io.mask_files import mask_info
 from pipeline.io.opening import max_form_distance, open_source
 from pipeline.io.raster.georeference import same_crs
 
@@ -42,8 +43,8 @@ def check(mask: str, like: str, tolerance: float = 0.0) -> list[Difference]:
 
     Shape, affine and CRS are compared. For NIfTI, these are sform and qform bit by bit, their codes and units; if only
     one of both is NIfTI, the affine in the float32 of its header. For scenes, control points and RPC coefficients are
-    compared too; of control points, their places, in any order. The mask of a 4-D input may have one volume. Reads
-    headers only.
+    compared too; of control points, their places, in any order. The mask of a 4-D input may have one volume, and the
+    bands of a layer count as one. Reads headers only.
 
     Args:
         mask: The mask.
@@ -65,7 +66,7 @@ def check(mask: str, like: str, tolerance: float = 0.0) -> list[Difference]:
         if one.is_scene != other.is_scene:
             return [Difference("kind", _kind(one), _kind(other))]
         found = list(_values({"shape": list(one.shape)}, {"shape": list(other.shape)}))
-        volumes = _volumes(ours), _volumes(theirs)
+        volumes = _volumes_of_mask(mask, ours), _volumes(theirs)
         if volumes[0] not in (1, volumes[1]):
             found.append(Difference("volumes", *volumes))
         if one.is_scene:
@@ -172,6 +173,12 @@ def _kind(grid: Grid) -> str:
 
 def _volumes(source: Source) -> int:
     return source.info.volumes
+
+
+def _volumes_of_mask(path: str, source: Source) -> int:
+    """Return the volumes of a mask; one for a layer, whose bands are volumes in its file."""
+    count = _volumes(source)
+    return 1 if count > 1 and look(path).is_path and len(mask_info(path).bands) == count else count
 
 
 def _open(path: str) -> Source:

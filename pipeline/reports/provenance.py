@@ -13,9 +13,11 @@ from pipeline.engine.ledger import flat
 from pipeline.geometry import Box
 from pipeline.io.address import redact_url
 from pipeline.io.mask import MaskInfo, model_names
+from pipeline.io.mask_files import mask_info
+from pipeline.jobs.layers import DISAGREEMENT, layer_path
 from pipeline.masks.image import image_beside, image_of
 from pipeline.reports.options import ReportOptions
-from pipeline.runs.publish import FAILED_AT
+from pipeline.runs.publish import FAILED_AT, MEAN, SEAMS
 
 Record = Mapping[str, Any]
 
@@ -23,6 +25,16 @@ Record = Mapping[str, Any]
 def record_of(info: MaskInfo) -> Record:
     """Return what a mask says of how it was made; empty if it says nothing, or what another program wrote there."""
     return info.provenance if isinstance(info.provenance, Mapping) else {}
+
+
+def disagreement_of(mask: Path) -> tuple[tuple[str, str], ...]:
+    """Return the figure that is recorded with the layer of disagreement beside a mask, as names and texts."""
+    record = record_of(mask_info(layer_path(mask, DISAGREEMENT)))
+    models, views = (isinstance(record.get(name), list) for name in ("others", "view"))
+    several = " and ".join(word for word, them in (("several models", models), ("several views", views)) if them)
+    titles = {SEAMS: ("seam index", "overlapping patches"), MEAN: ("disagreement", several)}
+    figures = [(title, of, record.get(name)) for name, (title, of) in titles.items()]
+    return tuple((title, f"{at:.4f} (mean disagreement of {of})") for title, of, at in figures if isinstance(at, float))
 
 
 def rows_of_record(record: Record) -> tuple[tuple[str, str], ...]:

@@ -20,12 +20,20 @@ from pipeline.geometry.grid import difference
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.raster.placement import ground_spacing
-from pipeline.jobs.layers import DISAGREEMENT, layer_path
+from pipeline.jobs.layers import layer_path
 from pipeline.masks.areas import PIXELS, Area
 from pipeline.masks.areas import areas as areas_of
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, failed_places, find_image, record_of, rows_of_record
+from pipeline.reports.provenance import (
+    Record,
+    commands,
+    disagreement_of,
+    failed_places,
+    find_image,
+    record_of,
+    rows_of_record,
+)
 from pipeline.reports.tiles import (
     Frame,
     Tiles,
@@ -38,6 +46,7 @@ from pipeline.reports.tiles import (
     shrunk,
 )
 from pipeline.reports.values import (
+    RANGES,
     ClassRow,
     Comparison,
     Facts,
@@ -49,11 +58,9 @@ from pipeline.reports.values import (
     made_by,
     places_of,
 )
-from pipeline.runs.publish import FAILED, MODELS, SEAMS
+from pipeline.runs.publish import FAILED
 from pipeline.sources.shrink import middles, sampled
 
-_RANGES = {"confidence": (0.0, 1.0), DISAGREEMENT: (0.0, 0.71)}
-"""Layers of shares that are shown, and the values at the ends of their color scales."""
 _UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 0.0))
 """Units of areas, from the largest, with the square meters from which on they are used."""
 _DETAIL, _LEAST, _MOST = 2048, 256, 16384
@@ -123,7 +130,7 @@ def scene_page(mask: Path, asked: ReportOptions) -> Page:
             notes=(*image_notes, *layer_notes, *page.notes),
             histograms=histograms,
             comparison=compared,
-            facts=(*page.facts, *_disagreement(mask)),
+            facts=(*page.facts, *disagreement_of(mask)),
             commands=commands(mask, record, asked),
             failed=places_of(failed, ("rows", "columns")),
         )
@@ -185,14 +192,6 @@ def _place(labels: Source) -> Facts:
 def _crs_name(crs: str | None) -> str | None:
     """Return the name in WKT, or the code."""
     return crs.split('"')[1] if crs and '"' in crs else crs
-
-
-def _disagreement(mask: Path) -> Facts:
-    """Return the figure that is recorded with the layer of disagreement: that of patches, or of several models."""
-    record = record_of(mask_info(layer_path(mask, DISAGREEMENT)))
-    titles = {SEAMS: ("seam index", "overlapping patches"), MODELS: ("disagreement", "several models")}
-    figures = [(title, of, record.get(name)) for name, (title, of) in titles.items()]
-    return tuple((title, f"{at:.4f} (mean disagreement of {of})") for title, of, at in figures if isinstance(at, float))
 
 
 def _detail(asked: ReportOptions) -> int:
@@ -259,7 +258,7 @@ def _on_grid(path: str, labels: Source, mask: Path) -> Iterator[Source]:
 def _layers(mask: Path, labels: Source, frame: Frame) -> tuple[list[Layer], list[str], tuple[Histogram, ...]]:
     """Return the layers beside the mask, what is wrong with others, and histograms."""
     layers, notes, histograms = [], [], []
-    for name, (low, high) in _RANGES.items():
+    for name, (low, high) in RANGES.items():
         path = layer_path(mask, name)
         if not path.exists():
             continue

@@ -13,7 +13,10 @@ from pipeline.classes import ClassTable, hex_color
 from pipeline.evaluation.labels import unnamed_color
 from pipeline.evaluation.result import Evaluation, Overall
 from pipeline.geometry import Box
+from pipeline.jobs.layers import DISAGREEMENT
 
+RANGES = {"confidence": (0.0, 1.0), DISAGREEMENT: (0.0, 0.71)}
+"""Layers of shares that are shown, and the values at the ends of their color scales."""
 _BINS = 20
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import Source
+from pipeline.classes import hex_color
+from pipeline.engine import STEPS, Source
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.evaluation.compare import evaluate
 from pipeline.evaluation.labels import UNCOUNTED, ClassIndex, class_table, index_slabs
@@ -26,12 +27,23 @@ from pipeline.geometry.orientation import orientation_of
 from pipeline.io.mask_files import check_mask, mask_info
 from pipeline.io.opening import open_source
 from pipeline.io.volume.nifti_write import nifti_bytes
+from pipeline.jobs.layers import layer_path
 from pipeline.masks.image import open_image
+from pipeline.masks.paint import RAMP
 from pipeline.masks.structures import Structure, measure
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, number
-from pipeline.reports.provenance import Record, commands, failed_places, find_image, record_of, rows_of_record
+from pipeline.reports.provenance import (
+    Record,
+    commands,
+    disagreement_of,
+    failed_places,
+    find_image,
+    record_of,
+    rows_of_record,
+)
 from pipeline.reports.values import (
+    RANGES,
     ClassRow,
     Comparison,
     Facts,
@@ -111,6 +123,7 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
         preview = preview_of(labels.grid, _detail(asked))
         image = _image(mask, labels.grid, record, asked, preview)
         content = packed(preview.grid, cells_at(labels, preview.at).values[0])
+        layers, layer_notes, histograms = _layers(mask, labels.grid, affine, preview)
         errors, compared = _errors(mask, asked.truth, preview)
         found = measure(mask, affine=affine or "sform")
         colors = colors_of([structure.value for structure in found], info.classes)
@@ -118,10 +131,10 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
         page = VolumePage(
             title=mask.name,
             made_by=made_by(),
-            notes=(*image.notes, *_emptiness(found), *_coarseness(preview, labels.grid)),
+            notes=(*image.notes, *layer_notes, *_emptiness(found), *_coarseness(preview, labels.grid)),
             classes=rows,
-            facts=_facts(labels.grid, found, record),
-            histograms=() if image.histogram is None else (image.histogram,),
+            facts=(*_facts(labels.grid, found, record), *disagreement_of(mask)),
+            histograms=tuple(one for one in (*histograms, image.histogram) if one is not None),
             comparison=compared,
             provenance=rows_of_record(record),
             commands=commands(mask, record, asked),
@@ -131,6 +144,8 @@ def volume_page(mask: Path, asked: ReportOptions) -> Page:
             "image": image.content,
             "blank": _blank(preview.grid) if image.content is None else None,
             "mask": content,
+            "layers": layers,
+            "ramp": list(map(hex_color, RAMP)),
             "errors": errors,
             "nodata": info.nodata,
             "classes": [{"value": row.value, "name": row.name, "color": row.color} for row in rows],
@@ -259,6 +274,45 @@ def _picture(path: str, mask: Path, grid: Grid, image: Source, preview: Preview)
     slope = max(high - low, 1e-6) / _STEPS
     steps = np.clip((np.where(is_plausible(values), values, low) - low) / slope, 0, _STEPS).round().astype(np.uint8)
     return Shown(packed(preview.grid, steps, (slope, low)), (), histogram("values of the image", seen, low, high))
+
+
+def _layers(
+    mask: Path, grid: Grid, affine: str | None, preview: Preview
+) -> tuple[list[dict[str, Any]], list[str], list[Histogram | None]]:
+    """Return the layers of shares beside the mask, what is wrong with others, and histograms."""
+    layers: list[dict[str, Any]] = []
+    notes, histograms = [], []
+    for name, (low, high) in RANGES.items():
+        path = layer_path(mask, name)
+        if not path.exists():
+            continue
+        try:
+            shares = _shares(path, mask, grid, affine, preview)
+        except PipelineError as error:
+            notes.append(f"The layer of {name} is not shown: {error}")
+            continue
+        layers.append({"name": name, "content": _in_steps(preview.grid, shares, low, high), "low": low, "high": high})
+        histograms.append(histogram(name, shares[~np.isnan(shares)], low, high))
+    return layers, notes, histograms
+
+
+def _shares(path: Path, mask: Path, grid: Grid, affine: str | None, preview: Preview) -> NDArray[np.float32]:
+    """Return the values of a layer, NaN where nothing was observed: as they are, or of bytes that are steps."""
+    with closing(open_source(path, affine=affine or "sform")) as source:
+        if words := difference(grid, source.grid):
+            raise InputError(f"{path}: is on another grid than {mask}: {words}; make both again", "unsuitable")
+        stored, valid = cells_at(source, preview.at)
+    shares: NDArray[np.float32] = stored[0].astype(np.float32)
+    if stored.dtype.kind != "f":
+        shares = (shares - 1) / np.float32(STEPS)
+    return np.where(True if valid is None else valid, shares, np.float32(np.nan))
+
+
+def _in_steps(grid: Grid, shares: NDArray[np.float32], low: float, high: float) -> str:
+    """Return shares in bytes, from 1 for `low` to 255 for `high`; 0 was not observed."""
+    step = (high - low) / STEPS
+    steps = np.nan_to_num(np.clip((shares - low) / step, 0, STEPS).round() + 1, nan=0).astype(np.uint8)
+    return packed(grid, steps, (step, low - step))
 
 
 def _errors(mask: Path, truth: str | None, preview: Preview) -> tuple[str | None, Comparison | None]:

@@ -17,6 +17,7 @@ from pipeline.errors import RequestError, duration_text, size_text
 from pipeline.files.html import escaped, table
 from pipeline.geometry import Box, Cut, split_runs
 from pipeline.geometry.partition import recomputed
+from pipeline.io.suffixes import STORES
 from pipeline.jobs.job import Job, Resources
 from pipeline.runs.domain import remarks_on
 from pipeline.runs.predictors import build_predictor
@@ -61,7 +62,7 @@ class Plan:
     """Peak memory of the sweep, without the interpreter and the network."""
     disk_bytes: int
     """Peak disk space of work folder and output: labels and layers uncompressed, a staged volume,
-    and the scores of each view if there are several."""
+    and what is kept of each view if there are several."""
     device: str
     precision: str
     runtime: str
@@ -193,10 +194,17 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
 
 
 def _disk(prepared: PreparedJob) -> int:
-    written = 2 * bytes_per_cell(prepared.decisions)
+    written = bytes_per_cell(prepared.decisions) + _published(prepared)
     staged = prepared.itemsize * prepared.channels if prepared.staged else 0
-    scores = 4 * len(prepared.card.classes) * len(prepared.views) if prepared.averaged else 0
+    scores = sum(bytes_per_cell(sweep.decisions) for sweep in sweeps_of(prepared)) if prepared.averaged else 0
     return Box.whole(prepared.grid.shape).size * (written + staged + scores)
+
+
+def _published(prepared: PreparedJob) -> int:
+    """Bytes of a cell in the output: in NIfTI, layers are float32."""
+    if prepared.grid.is_scene or prepared.output.suffix in STORES:
+        return bytes_per_cell(prepared.decisions)
+    return prepared.labels.dtype.itemsize + sum(4 * len(layer.bands) for layer in prepared.layers)
 
 
 def _seconds(sweep: ViewSweep) -> float:

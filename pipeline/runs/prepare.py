@@ -69,7 +69,7 @@ def prepare(job: Job, resources: Resources, own: Own = NOTHING) -> PreparedJob:
         source = reading.apply(source, item)
         _check_channels(source, card, job)
         output = job.output or default_output(job.input, source.grid)
-        check_output(source.grid, output)
+        check_output(source.grid, output, layers=bool(job.also))
         _check_distinct(item, output)
         own.check_output(output, resources)
         views = views_for(source, card, _features_of(members, job), _ground(source.grid, members, job))
@@ -201,8 +201,6 @@ def _check_kind(source: Source, card: Card, job: Job) -> None:
         raise RequestError(f"{job.name}: --view is for volumes; this is a scene")
     if kind == "volume" and (job.scale, job.offset) != (None, None):
         raise RequestError(f"{job.name}: --scale and --offset are for scenes; this is a volume")
-    if kind == "volume" and job.also:
-        raise RequestError(f"{job.name}: --layers is for scenes; this is a volume")
 
 
 def _check_channels(source: Source, card: Card, job: Job) -> None:

@@ -13,11 +13,11 @@ from pipeline.errors import InputError, OutputError
 from pipeline.files.atomic import atomic_folder
 from pipeline.geometry import Box
 from pipeline.geometry.orientation import inverse, unturned
-from pipeline.io.mask_files import Mask, foreign_sidecar, publish_layer
+from pipeline.io.mask_files import Mask, MaskLayer, foreign_sidecar, publish_layer, sidecar_of
 from pipeline.io.mask_files import publish as publish_mask
 from pipeline.io.zarr import WorkSource, export_store
 from pipeline.jobs.bids import find_derivative, foreign_table, write_description
-from pipeline.jobs.layers import DISAGREEMENT, mean_disagreement, seam_index
+from pipeline.jobs.layers import DISAGREEMENT, Layer, mean_disagreement, seam_index
 from pipeline.runs.prepared import ROUNDING, PreparedJob
 from pipeline.runs.work_folder import MASK, store_of
 from pipeline.sources.passes import slabs
@@ -29,8 +29,8 @@ FAILED_AT = "failed_patches_at"
 """Name, in the record of a mask, of where they are: first cell of each and one past the last, in the mask's axes."""
 SEAMS = "seam_index"
 """Name, in the record of a layer of disagreement, of its mean where patches overlap."""
-MODELS = "disagreement"
-"""Name, in the record of a layer of disagreement of several models, of its mean."""
+MEAN = "disagreement"
+"""Name, in the record of a layer of disagreement of several models or views, of its mean."""
 
 
 def has_failed_patches(prepared: PreparedJob) -> bool:
@@ -41,19 +41,20 @@ def has_failed_patches(prepared: PreparedJob) -> bool:
 def check_free(prepared: PreparedJob) -> None:
     """Raise OutputError if a file that something else wrote would be overwritten."""
     derivative = find_derivative(prepared.job.input, prepared.output)
+    paths = [layer.beside(prepared.output) for layer in prepared.layers]
+    prepared.storage.fetch(filter(None, map(sidecar_of, paths)))
     other = foreign_sidecar(prepared.output) or foreign_table(derivative, prepared.output)
-    for layer in prepared.layers:
-        path = layer.beside(prepared.output)
-        if (
-            other is None
-            and prepared.storage.has(path)
-            and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MODELS))
-        ):
-            other = path
-    if other is not None:
+    if other := other or next(filter(None, (_foreign_layer(prepared, path) for path in paths)), None):
         raise OutputError(
             f"{other}: already exists and would be overwritten; use --overwrite to allow it, or give another --output"
         )
+
+
+def _foreign_layer(prepared: PreparedJob, path: Path) -> Path | None:
+    """Return a file that a layer would overwrite, if something else wrote it."""
+    if prepared.storage.has(path) and difference_from(prepared, path, but=(FAILED, FAILED_AT, SEAMS, MEAN)):
+        return path
+    return foreign_sidecar(path)
 
 
 def difference_from(prepared: PreparedJob, path: Path, but: Sequence[str] = ()) -> str:
@@ -89,13 +90,8 @@ def publish(prepared: PreparedJob, failures: Sequence[Failure]) -> dict[str, flo
     provenance = {**prepared.fingerprint(), **_told_failures(prepared, failures)}
     figures = _figures(prepared)
     for layer in prepared.layers:
-        publish_layer(
-            store_of(prepared, layer),
-            layer.beside(prepared.output),
-            bands=layer.bands,
-            scaling=layer.scaling,
-            provenance=provenance | (figures if layer.name == DISAGREEMENT else {}),
-        )
+        made = provenance | (figures if layer.name == DISAGREEMENT else {})
+        publish_layer(_layer_to_write(prepared, layer, made), layer.beside(prepared.output))
     _publish_labels(prepared, provenance, whole=not failures)
     prepared.storage.publish(provenance)
     return figures
@@ -112,28 +108,43 @@ def _told_failures(prepared: PreparedJob, failures: Sequence[Failure]) -> dict[s
     return {FAILED: len(failures), FAILED_AT: [[list(box.start), list(box.stop)] for box in sorted(boxes)]}
 
 
+def _layer_to_write(prepared: PreparedJob, layer: Layer, made: Mapping[str, Any]) -> MaskLayer:
+    store, bands = store_of(prepared, layer), range(len(layer.bands))
+    return MaskLayer(
+        layer.name,
+        _turned_back(prepared, WorkSource(store)),
+        tuple(_turned_back(prepared, WorkSource(store, band)) for band in bands),
+        prepared.grid,
+        layer.bands,
+        layer.scaling,
+        made,
+    )
+
+
+def _turned_back(prepared: PreparedJob, stored: WorkSource) -> Source:
+    """Return what is stored as it was swept in the axes of the mask."""
+    turned = None if prepared.averaged else prepared.views[0].orientation
+    return stored if turned is None else ReorientedSource(stored, *inverse(*turned))
+
+
 def _figures(prepared: PreparedJob) -> dict[str, float | None]:
-    """Return what the layer of disagreement comes to: that of patches, or with several models that of all."""
-    lattice = prepared.views[0].lattice
+    """Return what the layer of disagreement comes to: that of patches, or with several models or views that of all."""
     layer = next((layer for layer in prepared.layers if layer.name == DISAGREEMENT), None)
     if layer is None:
         return {}
     disagreement = WorkSource(store_of(prepared, layer))
-    if len(prepared.members) > 1:
-        return {MODELS: mean_disagreement(disagreement, lattice)}
-    return {SEAMS: seam_index(disagreement, lattice)}
+    if len(prepared.members) > 1 or prepared.averaged:
+        return {MEAN: mean_disagreement(disagreement)}
+    return {SEAMS: seam_index(disagreement, prepared.views[0].lattice)}
 
 
 def _publish_labels(prepared: PreparedJob, provenance: Mapping[str, Any], *, whole: bool) -> None:
-    store = prepared.work / MASK
-    turned = None if prepared.averaged else prepared.views[0].orientation
-    if prepared.output.suffix == ".zarr" and turned is None and whole:
+    stored = WorkSource(prepared.work / MASK)
+    labels = _turned_back(prepared, stored)
+    if prepared.output.suffix == ".zarr" and labels is stored and whole:
         with atomic_folder(prepared.output) as draft:
-            export_store(store, draft)
+            export_store(stored.path, draft)
         return
-    labels: Source = WorkSource(store)
-    if turned is not None:
-        labels = ReorientedSource(labels, *inverse(*turned))
     derivative = find_derivative(prepared.job.input, prepared.output)
     told = {} if derivative is None else write_description(derivative, prepared.output, prepared.classes)
     publish_mask(

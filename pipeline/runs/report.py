@@ -50,7 +50,7 @@ class Report:
     seam_index: float | None = None
     """Mean disagreement where patches overlap, 0 to 1; None where it was not asked for."""
     disagreement: float | None = None
-    """Mean disagreement of several models, 0 to 1; None where it was not asked for."""
+    """Mean disagreement of several models or views, 0 to 1; None where it was not asked for."""
     repeated: float | None = None
     """Share of the patches that were not computed, because the same values had been seen before; None with workers."""
     warnings: tuple[Remark, ...] = ()

@@ -40,7 +40,7 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.publish import (
     FAILED_AT,
-    MODELS,
+    MEAN,
     SEAMS,
     check_free,
     check_observed,
@@ -157,7 +157,7 @@ def _segment_in(run: RunContext, job: Job, own: Own) -> Report:
         report,
         seconds=seconds,
         seam_index=figures.get(SEAMS),
-        disagreement=figures.get(MODELS),
+        disagreement=figures.get(MEAN),
         repeated=counter.share,
         warnings=domain.remarks,
         distance=domain.distance,

@@ -15,6 +15,7 @@ from pipeline.geometry import Box
 from pipeline.io.formats.nifti import header_beside
 from pipeline.io.mask_files import takes_tiles
 from pipeline.io.zarr import SlabStore, create_labels, create_layer, create_scores
+from pipeline.jobs.layers import Layer
 from pipeline.runs.disk_storage import do_nothing
 from pipeline.runs.prepared import PreparedJob
 from pipeline.runs.view_sweep import ViewSweep, sweeps_of
@@ -100,8 +101,12 @@ def check(parts: Sequence[Part]) -> None:
 
 
 def _create_scores(sweep: ViewSweep) -> None:
-    create_scores(sweep.folder / SCORES, sweep.grid, len(sweep.prepared.card.classes))
+    create_scores(sweep.folder / SCORES, sweep.grid, sum(sweep.scores.planes))
     Ledger(sweep.folder).begin(sweep.prepared.fingerprint())
+
+
+def _header_of(prepared: PreparedJob, layer: Layer) -> bytes:
+    return header_beside(prepared.store_grid, layer.decision.dtype, channels=len(layer.bands), scaling=layer.scaling)
 
 
 def _create_labels(prepared: PreparedJob) -> None:
@@ -126,4 +131,5 @@ def _create_labels(prepared: PreparedJob) -> None:
             nodata=layer.decision.nodata,
             scaling=layer.scaling,
             provenance=prepared.fingerprint(),
+            header=_header_of(prepared, layer),
         )

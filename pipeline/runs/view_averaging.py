@@ -1,4 +1,4 @@
-"""Average several views of a volume into one mask: the scores of each are stored until all are there."""
+"""Average several views of a volume into one mask and its layers: what each gave is stored until all are there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TILE = 64
 
 
 def average(prepared: PreparedJob, run: RunContext) -> None:
-    """Compute the labels of all views together, slab by slab of the input's own grid, where they are not done yet.
+    """Decide labels and layers of all views together, slab by slab of the input's own grid, where that is not done yet.
 
     Scores are added in the order of the views, by their weights, in float32, cell by cell, whatever the slabs.
 
@@ -37,22 +37,26 @@ def average(prepared: PreparedJob, run: RunContext) -> None:
     sources, sink = [scores_source(sweep) for sweep in sweeps_of(prepared)], labels_sink(prepared)
     for slab in (slab for slab in slabs if slab not in done):
         check_stop(run.observer)
-        sink.write(slab, (_labels(prepared, sources, slab),))
+        sink.write(slab, _decided(prepared, sources, slab))
 
 
-def _labels(prepared: PreparedJob, sources: Sequence[Source], slab: Box) -> NDArray[Any]:
-    """Return the labels of a slab; a cell that was not observed is NaN in all views and classes."""
-    labels = np.empty(slab.shape, prepared.labels.dtype)
-    weights = [view.weight for view in prepared.views]
+def _decided(prepared: PreparedJob, sources: Sequence[Source], slab: Box) -> list[NDArray[Any]]:
+    """Return what is decided of a slab; a cell that was not observed is NaN in all views and classes."""
+    decided = [np.empty((*each.planes, *slab.shape), each.dtype) for each in prepared.decisions]
+    weights, classes = [view.weight for view in prepared.views], len(prepared.card.classes)
     for tile in _tiles(slab):
-        scores, cells = mean_scores(sources, weights, tile), labels[tile.within(slab.start).slices]
-        prepared.labels(scores, cells)
-        cells[np.isnan(scores).all(0)] = prepared.labels.nodata
-    return labels
+        scores, at = mean_scores(sources, weights, tile), tile.within(slab.start).slices
+        unseen = np.isnan(scores).all(0)
+        scores[:, unseen] = 0
+        for decision, values in zip(prepared.decisions, decided, strict=True):
+            cells = values[(slice(None),) * len(decision.planes) + at]
+            decision(scores if decision.needs_second_moment else scores[:classes], cells)
+            cells[..., unseen] = decision.nodata
+    return decided
 
 
 def mean_scores(sources: Sequence[Source], weights: Sequence[float], box: Box) -> NDArray[np.float32]:
-    """Return the weighted mean of the scores `(classes, *box.shape)` of several views."""
+    """Return the weighted mean of the scores `(planes, *box.shape)` of several views, and of their squares."""
     parts = (source.read(box).values * np.float32(weight) for source, weight in zip(sources, weights, strict=True))
     total: NDArray[np.float32] = reduce(np.add, parts)
     return total / np.float32(sum(weights))

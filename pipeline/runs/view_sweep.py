@@ -55,7 +55,13 @@ class ViewSweep:
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """What is written of this view: labels and layers, or scores to be averaged."""
-        return (Scores((len(self.prepared.card.classes),)),) if self.prepared.averaged else self.prepared.decisions
+        return (self.scores,) if self.prepared.averaged else self.prepared.decisions
+
+    @property
+    def scores(self) -> Scores:
+        """The scores that are kept of one of several views; with their squares, if a layer needs them."""
+        squares = any(layer.decision.needs_second_moment for layer in self.prepared.layers)
+        return Scores((len(self.prepared.card.classes) + squares,), needs_second_moment=squares)
 
     @property
     def recipe(self) -> Recipe:

@@ -111,6 +111,16 @@ def test_the_validator_accepts_derivative_and_dataset(made):
     (root / MASKS[2]).with_name("sub-02_colour-red_dseg.nii.gz").unlink()
 
 
+def test_layers_beside_masks_are_no_part_of_the_derivative(made, model, tmp_path):
+    dataset = shutil.copytree(made, tmp_path / "study", ignore=shutil.ignore_patterns("derivatives"))
+    said = json.loads(run("--input", dataset, "--bids", "T1w", "--model", model, "--layers", "scores", "-q", "--json"))
+    root = dataset / "derivatives" / "pipeline"
+    for item in said["items"]:
+        layer = item["output"].replace("_dseg", "_dseg_scores")
+        assert check(layer, item["output"]) == []
+    assert faults(dataset) == faults(root) == []
+
+
 def test_masks_of_another_suffix_in_the_same_folder_have_names_of_their_own(made, model, tmp_path):
     dataset = shutil.copytree(made, tmp_path / "study")
     root = dataset / "derivatives" / "pipeline"

@@ -26,7 +26,7 @@ from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
 from pipeline.runs.segment import segment
 from tests.support.fakes import ArraySource, Identity
-from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
+from tests.support.inputs import contents, labels_of, listing
 
 pytestmark = pytest.mark.slow
 
@@ -247,9 +247,3 @@ def test_layers_are_no_inputs(tmp_path):
     for name in ("a.tif", "a_mask.tif", "a_mask_confidence.tif", "a_confidence.tif"):
         (tmp_path / name).write_bytes(b"x")
     assert find_inputs([str(tmp_path)]) == (str(tmp_path / "a.tif"), str(tmp_path / "a_confidence.tif"))
-
-
-def test_layers_of_volumes_are_refused(tmp_path, models):
-    path = put_volume(tmp_path / "v.nii.gz", pixels((6, 50, 60)).T.astype(np.int16), np.eye(4))
-    with pytest.raises(RequestError, match="is for scenes"):
-        segment(Job(str(path), None, str(models / "volume"), also="confidence"), CPU)

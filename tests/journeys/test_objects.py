@@ -23,6 +23,8 @@ from pipeline.files.atomic import remove
 from pipeline.files.scratch import scratch
 from pipeline.io.objects.bucket import Bucket
 from pipeline.jobs.job import Job, Resources
+from pipeline.jobs.layers import LAYERS
+from pipeline.models.store import load_model, save_model
 from pipeline.runs import execute, object_storage
 from pipeline.runs import segment as segment_room
 from pipeline.runs.object_storage import stamp_of, stamps_of
@@ -134,6 +136,25 @@ def test_a_volume_has_its_description_beside_it(store, models, tmp_path):
     store.put("masks/out.json", b"{}")
     with pytest.raises(OutputError, match=r"masks/out\.json: already exists and would be overwritten"):
         segment(job)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".zarr"])
+def test_layers_of_a_volume_lie_beside_it_and_are_known_by_their_descriptions(store, models, tmp_path, suffix):
+    scan = put_volume(tmp_path / "scan.nii.gz", pixels((40, 20, 24)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    layers = ("confidence", "scores")
+    here = Job(str(scan), tmp_path / f"out{suffix}", str(models / "volume"), view="coronal", also=layers)
+    segment(here)
+    job = on(store, here, f"masks/out{suffix}")
+    assert segment(job).status == "done"
+    assert store.shown("masks") == on_disk(here)
+    assert segment(job).status == "skipped"
+    store.delete(f"masks/.out{suffix}.record.json")
+    assert segment(job).status == "skipped"
+    if suffix == ".nii.gz":
+        store.delete(f"masks/.out{suffix}.record.json")
+        store.put("masks/out_scores.json", b"{}")
+        with pytest.raises(OutputError, match=r"masks/out_scores\.nii\.gz: already exists and would be overwritten"):
+            segment(job)
 
 
 def test_a_short_run_puts_nothing_of_its_work_unless_it_is_stopped(store, tall, monkeypatch):
@@ -346,7 +367,9 @@ def test_workers_share_no_folder(store, tall):
 
 def test_workers_fetch_a_staged_volume_and_leave_scores_of_several_views(store, models, tmp_path):
     scan = put_volume(tmp_path / "scan.nii.gz", pixels((40, 36, 33)).T.astype(np.int16), np.diag([1.0, 1, 1, 1]))
-    here = Job(str(scan), tmp_path / "out.nii.gz", str(models / "volume"), view=("axial", "coronal"))
+    model = load_model(models / "volume")
+    save_model(tmp_path / "soft", replace(model.card, averaging="softmax"), model.network)
+    here = Job(str(scan), tmp_path / "out.nii.gz", str(tmp_path / "soft"), view=("axial", "coronal"), also=LAYERS)
     segment(here)
     job = on(store, here, "masks/out.nii.gz")
     sweep_as_workers(job)

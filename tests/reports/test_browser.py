@@ -15,7 +15,7 @@ from pipeline.archive.review import Review, read_reviews
 from pipeline.classes import LabelClass
 from pipeline.io.tables import read_rows, write_rows
 from pipeline.reports import ReportOptions, write_report
-from tests.reports.test_volume import STRAIGHT, phantom, stored
+from tests.reports.test_volume import STRAIGHT, phantom, shares_of, stored
 from tests.support.browser import chromium
 from tests.support.pages import CLASSES, EVIL, labels, put_image, put_layer, put_mask
 from tests.support.visits import counts, pixels_of, says, until, visit
@@ -146,6 +146,25 @@ def test_left_is_left_in_a_volume(browser, tmp_path, codes):
         seen.page.locator("#slices").focus()
         seen.page.keyboard.press("PageUp")
         until(seen.page, seen.page.locator("#under").inner_text, lambda words: words != before)
+
+
+def test_a_layer_of_a_volume_is_switched_on_but_for_what_was_not_observed(browser, tmp_path):
+    mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "LPS")
+    shares = np.full(phantom().shape, 0.0, np.float32)
+    shares[:18], shares[:, :17] = 1, np.nan
+    shares_of(mask, shares, "confidence")
+    with visit(browser, write_report(mask)) as seen:
+        seen.until("window.viewer !== undefined")
+        seen.page.locator("#view").select_option("0")
+        yellow = (253, 231, 37)
+        before = float(pixels_of(seen.picture("#slices"), yellow).mean())
+        layer(seen.page, "confidence").locator("input[type=range]").fill("100")
+        layer(seen.page, "confidence").locator("input[type=checkbox]").check()
+        seen.comes_to("#slices", yellow, before + 0.05, 0.35)
+        seen.comes_to("#slices", (68, 1, 84), 0.05, 0.35)
+        seen.page.locator("#slices").focus()
+        seen.page.keyboard.press("ArrowUp")
+        seen.says("#under", "confidence [01].000")
 
 
 def test_a_mask_without_its_image_has_its_own_colors(browser, tmp_path):

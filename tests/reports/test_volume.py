@@ -121,6 +121,47 @@ def test_the_image_is_the_one_beside_the_mask_with_the_name_in_its_record(tmp_pa
     assert "alert(2)>" not in page.read_text("utf-8")
 
 
+def shares_of(path, shares, name, **said):
+    """Write a layer of shares `(i, j, k)` in RAS+ beside a mask."""
+    layer = path.with_name(f"ct_mask_{name}.nii.gz")
+    stored(layer, shares, STRAIGHT, "LPS")
+    layer.with_name(f"ct_mask_{name}.json").write_text(json.dumps({"layer": name, "bands": [name], "made": said}))
+    return layer
+
+
+def test_layers_beside_the_mask_are_shown_with_their_histograms_and_their_mean(tmp_path):
+    mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "LPS")
+    shares = np.linspace(0.5, 1, phantom().size).reshape(phantom().shape).astype(np.float32)
+    shares[:9] = np.nan
+    views = ["axial", "coronal"]
+    shares_of(mask, shares, "confidence")
+    shares_of(mask, shares / 2, "disagreement", disagreement=0.25, others=[{"model": "b"}], view=views)
+    page = write_report(mask)
+    for one, (name, low, high) in zip(
+        data_of(page)["layers"], [("confidence", 0, 1), ("disagreement", 0, 0.71)], strict=True
+    ):
+        assert (one["name"], one["low"], one["high"]) == (name, low, high)
+        shown = nibabel.as_closest_canonical(nibabel.Nifti1Image.from_bytes(_unpacked(one["content"])))
+        found, expected = shown.get_fdata(), shares if name == "confidence" else shares / 2
+        assert (found < -1e-3).tolist() == np.isnan(expected).tolist()
+        assert np.abs(found - expected)[~np.isnan(expected)].max() < 0.51 * (high - low) / 254
+        assert f"Histogram of {name}" in text_of(page)
+    assert "disagreement 0.2500 (mean disagreement of several models and several views)" in text_of(page)
+
+
+def test_a_layer_that_is_damaged_or_elsewhere_is_left_out_and_told(tmp_path):
+    mask = stored(tmp_path / "ct_mask.nii.gz", phantom(), STRAIGHT, "LPS")
+    layer = shares_of(mask, np.zeros(phantom().shape, np.float32), "confidence", seam_index=0.125)
+    layer.write_bytes(layer.read_bytes()[:-9])
+    shares_of(mask, np.zeros((36, 34, 21), np.float32), "disagreement", seam_index=0.125)
+    page = write_report(mask)
+    assert data_of(page)["layers"] == []
+    assert "The layer of confidence is not shown" in text_of(page)
+    assert "The layer of disagreement is not shown" in text_of(page)
+    assert "is on another grid than" in text_of(page)
+    assert "seam index 0.1250 (mean disagreement of overlapping patches)" in text_of(page)
+
+
 @pytest.mark.parametrize("form", ["sform", "qform"])
 def test_where_forms_disagree_the_one_of_the_run_holds(tmp_path, form):
     for name, values in (("ct.nii", phantom().astype(np.int16)), ("ct_mask.nii", phantom())):

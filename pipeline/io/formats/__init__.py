@@ -86,9 +86,10 @@ def mask_format(path: str | Path | ObjectPath, kind: Kind | None = None) -> Mask
     return next((each.mask for each in _of_masks(kind) if suffix in each.mask_suffixes), None)
 
 
-def mask_suffixes(kind: Kind | None = None) -> tuple[str, ...]:
-    """Return the suffixes of masks of a kind, or of all masks."""
-    return tuple(suffix for each in _of_masks(kind) for suffix in each.mask_suffixes)
+def mask_suffixes(kind: Kind | None = None, *, layers: bool = False) -> tuple[str, ...]:
+    """Return the suffixes of masks of a kind, or of all masks; with `layers`, of those that may have layers."""
+    found = (each for each in _of_masks(kind) if not layers or (each.mask and each.mask.write_layer))
+    return tuple(suffix for each in found for suffix in each.mask_suffixes)
 
 
 def _of_masks(kind: Kind | None) -> list[Format]:

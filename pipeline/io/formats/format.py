@@ -13,7 +13,7 @@ from pipeline.files.signatures import FileKind
 from pipeline.geometry import Grid
 from pipeline.io.address import redact_url
 from pipeline.io.catalog import CatalogValues
-from pipeline.io.mask import LayerRecord, Mask, MaskInfo
+from pipeline.io.mask import Mask, MaskInfo, MaskLayer
 from pipeline.io.remote_files import File, RemoteFile
 
 Kind = Literal["scene", "volume"]
@@ -94,10 +94,10 @@ class MaskFormat:
     """Writes a mask; the file appears under its name when it is whole."""
     info: Callable[[Path], MaskInfo]
     """Returns the metadata of a mask; KeyError, ValueError, InputError or OSError if it is not one."""
-    write_layer: Callable[[Path, Path, LayerRecord], None] | None = None
-    """Copies the layer in a Zarr store to a file, which appears under its name when it is whole."""
+    write_layer: Callable[[MaskLayer, Path], None] | None = None
+    """Writes a layer of a mask; the file appears under its name when it is whole."""
     sidecar: Callable[[Path], Path] | None = None
-    """The file that is written beside a mask."""
+    """The file that is written beside a mask, and beside a layer."""
     suffixes: tuple[str, ...] = ()
     """Suffixes of masks, where they are not those of the format's files."""
     tiled: bool = False

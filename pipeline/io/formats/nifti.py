@@ -13,7 +13,7 @@ from pipeline.geometry import Grid
 from pipeline.io.address import is_remote
 from pipeline.io.formats.described import described, described_info, sidecar_of
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
-from pipeline.io.mask import Mask
+from pipeline.io.mask import Mask, MaskLayer
 from pipeline.io.remote_files import File
 from pipeline.io.suffixes import suffix_of
 from pipeline.io.volume.nifti_pairs import HEADERS, PAIRS, halves, parts
@@ -49,13 +49,23 @@ def _write(mask: Mask, path: Path) -> None:
         write_nifti(path, mask.grid, mask.slabs(), mask.labels.dtype, before=before)
 
 
-def header_beside(grid: Grid, dtype: np.dtype[Any]) -> bytes:
-    """The NIfTI header that goes into the Zarr mask of a volume; empty for that of a scene."""
+def _write_layer(layer: MaskLayer, path: Path) -> None:
+    """Bands are the volumes of a 4-D file."""
+    from pipeline.io.volume.nifti import write_nifti
+
+    with described(layer, path) as before:
+        write_nifti(path, layer.grid, layer.floats(), np.float32, volumes=len(layer.bands), before=before)
+
+
+def header_beside(
+    grid: Grid, dtype: np.dtype[Any], *, channels: int = 1, scaling: tuple[float, float] | None = None
+) -> bytes:
+    """The NIfTI header that goes into the Zarr mask or layer of a volume; empty for that of a scene."""
     if grid.is_scene:
         return b""
     from pipeline.io.volume.nifti_write import header_block
 
-    return header_block(grid, dtype)
+    return header_block(grid, dtype, channels=channels, scaling=scaling)
 
 
 NIFTI = Format(
@@ -68,5 +78,5 @@ NIFTI = Format(
     takes=("volume",),
     kinds=(signatures.NIFTI, signatures.PACKED_NIFTI),
     files=_files,
-    mask=MaskFormat(_write, described_info, sidecar=sidecar_of),
+    mask=MaskFormat(_write, described_info, _write_layer, sidecar=sidecar_of),
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.engine import Source
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
-from pipeline.io.mask import LayerRecord, Mask, MaskInfo
+from pipeline.io.mask import Mask, MaskInfo, MaskLayer
 from pipeline.sources.passes import slabs
 
 _RECORD = "PIPELINE"
@@ -43,16 +44,13 @@ def _write(mask: Mask, path: Path) -> None:
     write_cog(path, mask.grid, mask.slabs(), mask.labels.dtype, nodata=mask.nodata, classes=mask.classes, tags=tags)
 
 
-def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
+def _write_layer(layer: MaskLayer, path: Path) -> None:
     from pipeline.io.raster import write_layer
-    from pipeline.io.zarr import WorkSource
 
-    layer = WorkSource(store)
-    values = (pixels.values for _, pixels in slabs(layer))
-    tags = {_RECORD: json.dumps(record.provenance)}
-    nodata = float("nan") if layer.info.nodata is None else layer.info.nodata
-    bands, scaling = record.bands, record.scaling
-    write_layer(path, layer.grid, values, layer.dtype, bands=bands, nodata=nodata, scaling=scaling, tags=tags)
+    values, kind = (pixels.values for _, pixels in slabs(layer.values)), layer.values.dtype
+    tags = {_RECORD: json.dumps(layer.provenance)}
+    said: dict[str, Any] = {"bands": layer.bands, "nodata": layer.nodata, "scaling": layer.scaling, "tags": tags}
+    write_layer(path, layer.grid, values, kind, **said)
 
 
 def _info(path: Path) -> MaskInfo:

@@ -12,7 +12,7 @@ from pipeline.geometry import cut_slabs
 from pipeline.io.address import is_remote
 from pipeline.io.formats.format import Format, Input, MaskFormat, OpenOptions
 from pipeline.io.formats.nifti import header_beside
-from pipeline.io.mask import LayerRecord, Mask, MaskInfo
+from pipeline.io.mask import Mask, MaskInfo, MaskLayer
 from pipeline.io.suffixes import STORES, suffix_of
 
 
@@ -51,12 +51,29 @@ def _write(mask: Mask, path: Path) -> None:
             store.write(slab, mask.labels.read(slab).values[0])
 
 
-def _write_layer(store: Path, path: Path, record: LayerRecord) -> None:
-    from pipeline.io.zarr import export_store, record_provenance
+def _write_layer(layer: MaskLayer, path: Path) -> None:
+    """A layer that was made as it lies is copied; one of a volume that was turned is turned back."""
+    from pipeline.io.zarr import WorkSource, export_store, record_provenance
 
     with atomic_folder(path) as draft:
-        export_store(store, draft)
-        record_provenance(draft, record.provenance)
+        if isinstance(layer.values, WorkSource):
+            export_store(layer.values.path, draft)
+            record_provenance(draft, layer.provenance)
+        else:
+            _write_turned(layer, draft)
+
+
+def _write_turned(layer: MaskLayer, path: Path) -> None:
+    from pipeline.io.zarr import CHUNK, SlabStore, create_layer
+
+    kind, bands = layer.values.dtype, layer.bands
+    said: dict[str, Any] = {"scaling": layer.scaling, "provenance": layer.provenance, "nodata": layer.nodata}
+    header = header_beside(layer.grid, kind, channels=len(bands), scaling=layer.scaling)
+    create_layer(path, layer.grid, kind, name=layer.name, bands=bands, header=header, checksums=False, **said)
+    store = SlabStore(path)
+    for slab in cut_slabs(layer.grid.shape, CHUNK[len(layer.grid.shape)][0]):
+        values = layer.values.read(slab).values
+        store.write(slab, values if len(bands) > 1 else values[0])
 
 
 def _info(path: Path) -> MaskInfo:

@@ -21,7 +21,9 @@ from pipeline.io.volume.voxels import filling, gzipped
 _ALIGNED = 2
 _LABEL = 1002
 _NO_EXTENSION = bytes(4)
-_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"))
+_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"), np.dtype("<f4"))
+_LENGTH = 7
+"""Bits of `xyzt_units` for the unit of length; the others are for that of the fourth dimension."""
 
 
 def write_nifti(
@@ -30,12 +32,14 @@ def write_nifti(
     slabs: Iterable[NDArray[Any]],
     dtype: DTypeLike,
     *,
+    volumes: int = 1,
     description: str = "",
     before: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a label volume from `slabs` of shape `(n, y, x)`, which follow each other along z and fill `grid`.
 
-    `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
+    `dtype` is uint8 or uint16, int16 for an image instead of labels, or float32 for a layer; several `volumes` follow
+    each other, and make a 4-D file. A grid that was read from NIfTI gets its
     geometry back, field by field; any other gets its affine as sform. Text of the input is carried over only where it
     was kept on reading, and takes precedence over `description`. A name that ends in `.gz` is compressed, at
     level 1 and without time or name: the same labels are the same bytes. The file appears when it is whole, after
@@ -50,7 +54,7 @@ def write_nifti(
         raise OutputError(f"{path}: labels are written as uint8 or uint16, not {np.dtype(dtype)}; convert them first")
     if grid.is_scene:
         raise OutputError(f"{path}: NIfTI holds volumes, not a scene of shape {grid.shape}; write .tif or .zarr")
-    header = _complete(grid, stored)
+    header = _complete(grid, stored, (volumes,) if volumes > 1 else ())
     header["descrip"] = description.encode("ascii", "replace")[:79]
     after = put_text(grid.reference.get("nifti", {}), header)
     with (
@@ -59,13 +63,21 @@ def write_nifti(
         gzipped(file, path.suffix.lower() == ".gz") as out,
     ):
         out.write(header.binaryblock + after)
-        for slab in filling(path, grid.shape, slabs, stored):
+        for slab in filling(path, (volumes * grid.shape[0], *grid.shape[1:]), slabs, stored):
             out.write(slab.data)
 
 
-def header_block(grid: Grid, dtype: DTypeLike) -> bytes:
-    """Return the header of a NIfTI file of labels of this type on `grid`, without any text."""
-    return bytes(_complete(grid, np.dtype(dtype).newbyteorder("<")).binaryblock)
+def header_block(
+    grid: Grid, dtype: DTypeLike, *, channels: int = 1, scaling: tuple[float, float] | None = None
+) -> bytes:
+    """Return the header of a NIfTI file on `grid`, without any text: of labels, or of a layer of scaled values.
+
+    Several channels are the fifth dimension, as nifti-zarr has them.
+    """
+    header = _complete(grid, np.dtype(dtype).newbyteorder("<"), (1, channels) if channels > 1 else ())
+    if scaling is not None:
+        _scale(header, scaling)
+    return bytes(header.binaryblock)
 
 
 def nifti_bytes(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] | None = None) -> bytes:
@@ -74,8 +86,7 @@ def nifti_bytes(grid: Grid, values: NDArray[Any], scaling: tuple[float, float] |
     header = _complete(grid, stored.dtype)
     header["vox_offset"] = header.single_vox_offset
     if scaling is not None:
-        header["scl_slope"], header["scl_inter"] = scaling
-        header["intent_code"] = 0
+        _scale(header, scaling)
     return bytes(header.binaryblock) + bytes(4) + stored.tobytes()
 
 
@@ -87,8 +98,20 @@ def image_header(grid: Grid, dtype: DTypeLike) -> bytes:
     return bytes(header.binaryblock) + _NO_EXTENSION
 
 
-def _complete(grid: Grid, stored: np.dtype[Any]) -> Header:
+def _scale(header: Header, scaling: tuple[float, float]) -> None:
+    """Set the scale and offset of values, which then are no labels."""
+    header["scl_slope"], header["scl_inter"] = scaling
+    header["intent_code"] = 0
+
+
+def _complete(grid: Grid, stored: np.dtype[Any], further: tuple[int, ...] = ()) -> Header:
+    """A header of voxels of this type; `further` are the lengths of dimensions after those of the grid."""
     header = _header_of(grid)
+    if further:
+        ends = len(further) + 4
+        header["dim"][[0, *range(4, ends)]] = ends - 1, *further
+        header["pixdim"][4:ends] = 1
+        header["xyzt_units"] &= _LENGTH
     header.set_data_dtype(stored)
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["intent_code"] = _LABEL if stored.kind == "u" else 0

@@ -28,7 +28,15 @@ def root_attributes(
 ) -> Attributes:
     """Return the attributes of the group that holds the mask `array`; `provenance` says how it was made."""
     record = own_record(grid, array, nodata, classes, provenance)
-    return {**record, **({} if grid.is_scene else {"ome": _image(grid, array)})}
+    return {**record, **({} if grid.is_scene else {"ome": _image(grid, array, "mask")})}
+
+
+def layer_attributes(
+    grid: Grid, name: str, nodata: int | None, provenance: Mapping[str, Any], *, channels: bool
+) -> Attributes:
+    """Return the attributes of the group that holds the array `name` of a layer, whose first axis may be `channels`."""
+    record = own_record(grid, name, nodata, (), provenance)
+    return {**record, **({} if grid.is_scene else {"ome": _image(grid, name, name, channels=channels)})}
 
 
 def own_record(
@@ -134,16 +142,17 @@ def _corner(grid: Grid) -> list[float]:
     return words.get("transform") or to_transform(grid.affine)
 
 
-def _image(grid: Grid, array: str) -> Attributes:
+def _image(grid: Grid, array: str, title: str, *, channels: bool = False) -> Attributes:
     """OME-Zarr: scale and translation are all that it can say; the full affine is in our record and as NIfTI."""
     translation = offset(grid.affine)[::-1].tolist()
     place = [
-        {"type": "scale", "scale": list(grid.spacing)},
-        {"type": "translation", "translation": translation},
+        {"type": "scale", "scale": [1.0] * channels + list(grid.spacing)},
+        {"type": "translation", "translation": [0.0] * channels + translation},
     ]
+    lead = [{"name": "c", "type": "channel"}] * channels
     multiscale = {
-        "name": "mask",
-        "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in grid.axes],
+        "name": title,
+        "axes": [*lead, *({"name": name, "type": "space", "unit": "millimeter"} for name in grid.axes)],
         "datasets": [{"path": array, "coordinateTransformations": place}],
     }
     return {"version": _OME, "multiscales": [multiscale]}

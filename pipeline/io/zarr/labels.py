@@ -68,8 +68,8 @@ def create_labels(
             name = _LEVEL
             below = root.create_group("labels", attributes=labels_attributes(_MASK))
             group = below.create_group(_MASK, attributes=label_attributes(said, _LEVEL, classes, nodata))
-            _add_header(root, header)
-            _add_header(group, header)
+            add_header(root, header)
+            add_header(group, header)
         group.create_array(
             name,
             shape=grid.shape,
@@ -92,7 +92,8 @@ def _add_overview(root: zarr.Group, grid: Grid, dtype: np.dtype[Any], nodata: in
         root.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=packed, fill_value=nodata)
 
 
-def _add_header(group: zarr.Group, header: bytes) -> None:
+def add_header(group: zarr.Group, header: bytes) -> None:
+    """Add the bytes of a NIfTI header, if there are any."""
     if header:
         values = np.frombuffer(header, np.uint8)
         group.create_array(_HEADER, data=values, chunks=values.shape, compressors=None)

@@ -1,4 +1,4 @@
-"""Layers of a scene in Zarr 3: created empty (all nodata), to be filled slab by slab."""
+"""Layers beside a mask in Zarr 3: created empty (all nodata), to be filled slab by slab."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 
 from pipeline.geometry import Grid
-from pipeline.io.zarr.attributes import OURS, array_attributes, root_attributes
-from pipeline.io.zarr.labels import add_coordinates, chunks_of, compressors, creating
+from pipeline.io.zarr.attributes import OURS, array_attributes, layer_attributes
+from pipeline.io.zarr.labels import add_coordinates, add_header, chunks_of, compressors, creating
 
 
 def create_layer(
@@ -24,32 +24,37 @@ def create_layer(
     nodata: float,
     scaling: tuple[float, float] | None,
     provenance: Mapping[str, Any],
+    header: bytes = b"",
+    checksums: bool = True,
 ) -> None:
     """Create a store of `(bands, *grid.shape)`, or of the grid alone for one band, in which every cell is nodata.
 
-    It is for unfinished work: each chunk ends with a checksum, which `export_store` leaves out.
-    `scaling` is the scale and offset that readers apply.
+    With `checksums` it is for unfinished work: each chunk ends with one, which `export_store` leaves out.
+    `scaling` is the scale and offset that readers apply, `header` what a NIfTI file of a volume would begin with.
     """
-    several = len(bands) > 1
+    several, lead = len(bands) > 1, "band" if grid.is_scene else "c"
     stated = None if nodata != nodata else int(nodata)  # NaN is recognized by itself, and is not valid JSON
     scaled = {} if scaling is None else {"scale_factor": scaling[0], "add_offset": scaling[1]}
     with creating(path):
-        root = zarr.create_group(path, zarr_format=3, attributes=root_attributes(grid, name, stated, (), provenance))
+        said = layer_attributes(grid, name, stated, provenance, channels=several)
+        root = zarr.create_group(path, zarr_format=3, attributes=said)
+        add_header(root, header)
         root.create_array(
             name,
             shape=(len(bands), *grid.shape) if several else grid.shape,
             chunks=(1, *chunks_of(grid.shape)) if several else chunks_of(grid.shape),
             dtype=dtype,
-            compressors=compressors(checksums=True),
+            compressors=compressors(checksums=checksums),
             fill_value=nodata,
-            dimension_names=("band", *grid.axes) if several else grid.axes,
+            dimension_names=(lead, *grid.axes) if several else grid.axes,
             attributes={
                 **array_attributes(grid, stated, ()),
                 **scaled,
                 "long_name": list(bands) if several else bands[0],
             },
         )
-        add_coordinates(root, grid)
+        if grid.is_scene:
+            add_coordinates(root, grid)
 
 
 def record_provenance(path: Path, provenance: Mapping[str, Any]) -> None:

@@ -13,17 +13,20 @@ from pipeline.geometry import Grid
 from pipeline.io.zarr.attributes import own_record
 
 CHUNK = (32, 64, 64)
-"""Shape of a chunk, of all classes: slabs begin at multiples of its first side, and other views cut it crosswise."""
+"""Shape of a chunk, of all planes: slabs begin at multiples of its first side, and other views cut it crosswise."""
 
 
-def create_scores(path: Path, grid: Grid, classes: int) -> None:
-    """Create a store at `path` of float32 scores `(classes, *grid.shape)` with checksums, all NaN: nodata."""
+def create_scores(path: Path, grid: Grid, planes: int) -> None:
+    """Create a store at `path` of float32 scores `(planes, *grid.shape)` with checksums, all NaN: nodata.
+
+    Planes are those of the classes, and one of their squares if a layer needs it.
+    """
     try:
         root = zarr.create_group(path, zarr_format=3, attributes=own_record(grid, "scores"))
         root.create_array(
             "scores",
-            shape=(classes, *grid.shape),
-            chunks=(classes, *(min(side, size) for side, size in zip(CHUNK, grid.shape, strict=True))),
+            shape=(planes, *grid.shape),
+            chunks=(planes, *(min(side, size) for side, size in zip(CHUNK, grid.shape, strict=True))),
             dtype=np.float32,
             compressors=Crc32cCodec(),
             fill_value=np.nan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.engine import Pixels
@@ -18,13 +19,16 @@ class WorkSource(ZarrSource):
 
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the store at `path`."""
+    def __init__(self, path: Path, band: int | None = None) -> None:
+        """Open the store at `path`, or one band of it, of which alone chunks are then read."""
         self.path = path
         try:
             super().__init__(path)
         except InputError as error:
             raise DamagedError(str(error)) from error
+        if band is not None and self._lead:
+            self._lead = (slice(band, band + 1),)
+            self.info = replace(self.info, channels=1)
 
     def read(self, box: Box) -> Pixels:
         """Return the values of `box`, `(channels, *box.shape)`."""

@@ -9,6 +9,17 @@ function colormap(classes) {
   return { R, G, B, A: all.map((one) => (one.value ? 255 : 0)), I: all.map((one) => one.value), labels: all.map((one) => visible(one.name)) };
 }
 
+// 256 shades between colors at equal distances.
+function shades(ramp) {
+  const parts = ramp.map(rgb);
+  const at = (place, band) => {
+    const left = Math.min(Math.floor(place), parts.length - 2);
+    return Math.round(parts[left][band] + (place - left) * (parts[left + 1][band] - parts[left][band]));
+  };
+  const [R, G, B] = [0, 1, 2].map((band) => Array.from({ length: 256 }, (_, one) => at((one / 255) * (parts.length - 1), band)));
+  return { R, G, B };
+}
+
 // What is drawn inside the outline of a structure, by voxels from the left, the back and the foot: each can be told from
 // the others in all three planes.
 const PATTERNS = [
@@ -92,6 +103,16 @@ async function show() {
   choose();
   if (structures.length) mask.setColormapLabel(colormap(structures));
   add(mask, "mask", inside);
+  // 0 is what was not observed: the color map is transparent there.
+  viewer.addColormap("shares", { ...shades(data.ramp), A: [0, ...Array(255).fill(255)], I: Array.from({ length: 256 }, (_, at) => at) });
+  for (const { name, content, low, high } of data.layers) {
+    const off = { on: false, opacity: 0.7 };
+    const shares = await load(content, name, off);
+    shares.colormap = "shares";
+    shares.cal_min = low - (high - low) / 254;
+    shares.cal_max = high;
+    add(shares, name, off);
+  }
   if (data.errors !== null) {
     const off = { on: false, opacity: 1 };
     const errors = await load(data.errors, "errors", off);
@@ -106,7 +127,9 @@ async function show() {
   };
   layers.forEach(([, name], at) => {
     if (name === "image" && data.image === null) return;
-    const label = { errors: "errors (red: differs, black: not predicted)", mask: "mask (inside)" }[name] ?? name;
+    const range = data.layers.find((one) => one.name === name);
+    const words = { errors: "errors (red: differs, black: not predicted)", mask: "mask (inside)" }[name] ?? name;
+    const label = range === undefined ? words : `${name} (dark ${range.low} to bright ${range.high})`;
     layerControl(document.getElementById("layers"), label, {
       shown: states[at].on, opacity: states[at].opacity,
       setShown: (on) => { states[at].on = on; apply(at); }, setOpacity: (share) => { states[at].opacity = share; apply(at); },
@@ -135,6 +158,7 @@ async function show() {
       if (name === "mask" && one.value === 0 && shownClasses.size < structures.length) words.push("background, or a structure that is switched off");
       else if (name === "mask") words.push(names.has(one.value) ? labelOf({ value: one.value, name: names.get(one.value) }) : one.value === data.nodata ? "nodata" : `${one.value}`);
       else if (name === "image" && data.image !== null) words.push(`image ${Number(one.value.toPrecision(4))}`);
+      else if (data.layers.some((each) => each.name === name && one.value > each.low - 1e-6)) words.push(`${name} ${Math.abs(one.value).toFixed(3)}`);
     });
     under.textContent = words.join(" · ");
   };

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.classes import ClassTable, hex_color
-from pipeline.engine import Source
+from pipeline.engine import STEPS, Source
 from pipeline.errors import InputError, PipelineError, RequestError
 from pipeline.files.visible import visible
 from pipeline.geometry.grid import difference
@@ -52,6 +52,12 @@ class Layer:
         """The value of cells of a mask that were not observed; the largest of its type where none is said."""
         return int(np.iinfo(self.source.dtype).max) if self.info.nodata is None else self.info.nodata
 
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Scale and offset from stored values to shares, of a layer that is stored in steps; None: as they are."""
+        steps = self.kind == "values" and self.source.dtype == np.uint8
+        return (1 / STEPS, -1 / STEPS) if steps else None
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -83,14 +89,14 @@ def described_classes(layer: Layer) -> dict[str, Any]:
 
 
 def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:
-    """Open files to be shown together; `volume` is the number, from 0, of the volume in a 4-D image.
+    """Open files to be shown together; `volume` is the number, from 0, of the volume in 4-D files.
 
     Where only masks and layers are given, the image that they were made from is looked for beside the first of them,
     under the name in its metadata.
 
     Raises:
         RequestError: There are too many files, or scenes together with volumes.
-        InputError: A file cannot be read, or is on another grid than the first.
+        InputError: A file cannot be read, is on another grid than the first, or has no such volume.
 
     """
     if len(files) > MOST:
@@ -102,6 +108,7 @@ def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:
         opened += () if image is None else (image,)
         ordered = sorted(opened, key=lambda layer: layer.kind != "image")
         _check_grids(ordered)
+        _check_volume(ordered, volume)
     except BaseException:
         Layers(tuple(opened), ()).close()
         raise
@@ -109,11 +116,20 @@ def open_layers(files: Sequence[str], volume: int | None = None) -> Layers:
     return Layers(tuple(ordered), (*notes, *filter(None, several)))
 
 
+def _check_volume(opened: Sequence[Layer], volume: int | None) -> None:
+    """Raise InputError if a volume is asked for where no file has several."""
+    if volume and all(layer.source.info.volumes == 1 for layer in opened):
+        raise InputError(
+            f"{opened[0].item.name}: has no volume {volume}: there is one, counted from 0; leave out --volume", "4d"
+        )
+
+
 def _open(file: str, volume: int | None) -> Layer:
     item = look(file)
     source = _source_of(item, volume)
     try:
-        info = mask_info(file) if item.is_path and source.channels == 1 else MaskInfo()
+        described = item.is_path and (source.channels == 1 or not source.grid.is_scene)
+        info = mask_info(file) if described else MaskInfo()
         return Layer(item, _kind_of(source, info), source, info)
     except BaseException:
         source.close()
@@ -121,14 +137,15 @@ def _open(file: str, volume: int | None) -> Layer:
 
 
 def _source_of(item: Input, volume: int | None) -> Source:
-    """Open an input as it would be segmented, or by the sform of a NIfTI whose forms disagree."""
-    takes = "volume" in item.format.takes
-    try:
-        return open_source(item, affine="sform", volume=volume if takes else None)
-    except InputError as error:
-        if error.code != "4d" or volume is not None:
-            raise
-        return open_source(item, affine="sform", volume=item.first_volume)
+    """Open an input as it would be segmented, or by the sform of a NIfTI whose forms disagree.
+
+    A mask has one volume beside the several of its image.
+    """
+    source = open_source(item, affine="sform", volume=item.first_volume)
+    if volume is None or source.info.volumes == 1:
+        return source
+    source.close()
+    return open_source(item, affine="sform", volume=volume)
 
 
 def _kind_of(source: Source, info: MaskInfo) -> LayerKind:
@@ -139,8 +156,13 @@ def _kind_of(source: Source, info: MaskInfo) -> LayerKind:
 
 
 def _first_of_several(layer: Layer) -> str:
-    count = layer.source.info.volumes
-    return f"{layer.name}: the first of {count} volumes is shown; --volume shows another" if count > 1 else ""
+    volumes, channels = layer.source.info.volumes, layer.source.channels
+    if volumes > 1:
+        return f"{layer.name}: the first of {volumes} volumes is shown; --volume shows another"
+    several = channels > 1 and layer.kind == "values" and not layer.source.grid.is_scene
+    return (
+        f"{layer.name}: the first of its {channels} bands is shown; of NIfTI, --volume shows another" if several else ""
+    )
 
 
 def _image_of(layer: Layer, volume: int | None) -> tuple[Layer | None, tuple[str, ...]]:

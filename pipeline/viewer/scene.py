@@ -119,7 +119,7 @@ class SceneView:
         """Return the colors of a layer and what they stand for; over a mask it is off at first."""
         covers = any(other.kind == "mask" for other in self._layers.shown)
         colors = [hex_color(color) for color in RAMP]
-        return {"ramp": colors, "range": shown.ranges[0], "scaling": shown.scaling, "off": covers}
+        return {"ramp": colors, "range": shown.ranges[0], "scaling": shown.layer.scaling, "off": covers}
 
     def _layer(self, number: int) -> ShownLayer:
         if not 0 <= number < len(self._shown):

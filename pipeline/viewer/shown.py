@@ -46,7 +46,7 @@ class ShownLayer:
     def ranges(self) -> list[Range]:
         """What is black and white in each channel that is shown, or at the ends of the ramp."""
         source = self.reader.source
-        if self.scaling is not None:
+        if self.layer.scaling is not None:
             return [(1.0, STEPS + 1.0)]
         return ranges_of(first_three(self._overview() or _sample(source)))
 
@@ -58,12 +58,6 @@ class ShownLayer:
         with suppress(InputError):
             return self.reader.read(whole, 1 << levels_of(whole.shape) - 1)
         return None
-
-    @property
-    def scaling(self) -> tuple[float, float] | None:
-        """Scale and offset from stored values to shares, of a layer that is stored in steps; None: as they are."""
-        steps = self.layer.kind == "values" and self.reader.source.dtype == np.uint8
-        return (1 / STEPS, -1 / STEPS) if steps else None
 
     def tile(self, level: int, row: int, column: int, hidden: Collection[int]) -> Picture:
         """Return a tile, `(TILE, TILE, 4)`, transparent where the scene ends; level 0 has the cells of the scene."""

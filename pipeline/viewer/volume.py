@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.classes import hex_color
 from pipeline.engine import Source
 from pipeline.errors import PipelineError, RequestError
 from pipeline.files.visible import visible
@@ -16,6 +17,7 @@ from pipeline.geometry import Box, Grid
 from pipeline.geometry.affine import as_matrix
 from pipeline.geometry.orientation import orientation_of
 from pipeline.io.volume.nifti_write import image_header
+from pipeline.masks.paint import RAMP
 from pipeline.viewer.layers import Layer, Layers, described_classes
 
 MOST_VOXELS = 1 << 26
@@ -69,7 +71,7 @@ class VolumeView:
             "orientation": orientation_of(self.grid),
             "steps": list(self._steps),
             "from_world": np.linalg.inv(np.array(self.grid.affine))[:-1].tolist(),
-            "layers": [_described(layer) for layer in self._layers.shown],
+            "layers": [self._described(layer) for layer in self._layers.shown],
             "notes": list(self._layers.notes),
         }
 
@@ -81,23 +83,30 @@ class VolumeView:
         """Return a layer as an uncompressed NIfTI file: its size, and its parts in order."""
         if not 0 <= layer < len(self._layers.shown):
             raise RequestError(f"there is no layer {layer}; there are {len(self._layers.shown)}")
-        source = self._layers.shown[layer].source
-        kind = _sent_as(source.dtype)
+        shown = self._layers.shown[layer]
+        source, kind = shown.source, _sent_as(shown)
         header = image_header(thinned(source.grid, self._steps), kind)
         shape = thinned(source.grid, self._steps).shape
-        return len(header) + prod(shape) * kind.itemsize, self._parts(header, source, kind)
+        return len(header) + prod(shape) * kind.itemsize, self._parts(header, shown, kind)
 
     def close(self) -> None:
         """Close all files."""
         self._layers.close()
 
-    def _parts(self, header: bytes, source: Source, kind: np.dtype[Any]) -> Iterator[bytes]:
+    def _described(self, layer: Layer) -> dict[str, Any]:
+        """Return what is known of a layer; values are in the colors of a ramp, and off at first over a mask."""
+        said = {"name": layer.name, "kind": layer.kind, "dtype": layer.source.dtype.name, **described_classes(layer)}
+        covers = any(other.kind == "mask" for other in self._layers.shown)
+        return {**said, "ramp": list(map(hex_color, RAMP)), "off": covers} if layer.kind == "values" else said
+
+    def _parts(self, header: bytes, shown: Layer, kind: np.dtype[Any]) -> Iterator[bytes]:
         yield header
-        (down, *_), (slices, *across) = self._steps, source.grid.shape
+        (down, *_), (slices, *across) = self._steps, self.grid.shape
         height = down * max(1, _SLICES // (down * prod(across)))
         for top in range(0, slices, height):
-            values = self._read(source, Box((top, 0, 0), (min(top + height, slices), *across)))
-            yield np.ascontiguousarray(values[tuple(slice(None, None, step) for step in self._steps)], kind).tobytes()
+            values = self._read(shown.source, Box((top, 0, 0), (min(top + height, slices), *across)))
+            thin = values[tuple(slice(None, None, step) for step in self._steps)]
+            yield np.ascontiguousarray(_scaled(thin, shown.scaling), kind).tobytes()
 
     def _read(self, source: Source, box: Box) -> NDArray[np.generic]:
         try:
@@ -108,11 +117,16 @@ class VolumeView:
         return found
 
 
-def _sent_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the smallest type that NiiVue reads and that holds all values of a type; else float64."""
+def _sent_as(layer: Layer) -> np.dtype[Any]:
+    """Return the smallest type that NiiVue reads and that holds all values of a layer; else float64."""
+    dtype = layer.source.dtype if layer.scaling is None else np.dtype(np.float32)
     fitting = (np.dtype(f"<{name}") for name in _SENT)
     return next((kind for kind in fitting if np.can_cast(dtype, kind, "safe")), np.dtype("<f8"))
 
 
-def _described(layer: Layer) -> dict[str, Any]:
-    return {"name": layer.name, "kind": layer.kind, "dtype": layer.source.dtype.name, **described_classes(layer)}
+def _scaled(values: NDArray[Any], scaling: tuple[float, float] | None) -> NDArray[Any]:
+    """Return shares of steps, NaN where nothing was observed; other values as they are."""
+    if scaling is None:
+        return values
+    shares = values * np.float32(scaling[0]) + np.float32(scaling[1])
+    return np.where(values > 0, shares, np.float32(np.nan))

@@ -13,9 +13,11 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from pipeline.classes import ClassTable, LabelClass
+from pipeline.engine import STEPS
 from pipeline.geometry import Grid
-from pipeline.io.mask_files import Mask, publish
+from pipeline.io.mask_files import Mask, MaskLayer, publish, publish_layer
 from pipeline.io.opening import open_source
+from pipeline.sources.arrays import ArraySource as GridSource
 from pipeline.viewer.server import address_of, listen, new_token, server_of
 from pipeline.viewer.view import open_view
 from tests.support.fakes import ArraySource
@@ -69,6 +71,19 @@ def put_scan_and_mask(folder: Path) -> tuple[Path, Path]:
     labels[5:20, 10:40, 5:15] = 1
     labels[10:25, 10:20, 20:35] = 3
     return scan, put_mask(folder / "scan_mask.nii.gz", labels, grid_of(scan), scan.name)
+
+
+def put_volume_layer(path: Path, values: NDArray[Any], image: Path, **said: Any) -> Path:
+    """Write a layer `([bands,] z, y, x)` of an image beside its mask: NaN is not observed, of bytes 0."""
+    planes, grid = values if values.ndim > 3 else values[None], grid_of(image)
+    steps = values.dtype == np.uint8
+    each = tuple(GridSource(plane, grid, nodata=0 if steps else None) for plane in planes)
+    both = GridSource(planes, grid, nodata=0 if steps else None)
+    names = tuple(f"band {number}" for number in range(len(planes))) if len(planes) > 1 else ("layer",)
+    made = {"input": {"name": image.name}, **said}
+    scaling = (1 / STEPS, -1 / STEPS) if steps else None
+    publish_layer(MaskLayer("layer", both, each, grid, names, scaling, made), path)
+    return path
 
 
 @contextmanager

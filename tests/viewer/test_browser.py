@@ -15,7 +15,7 @@ import rasterio
 
 from tests.support.browser import chromium
 from tests.support.tile_server import color_of, tile_server
-from tests.support.viewer import SCRIPT, put_scan_and_mask, served
+from tests.support.viewer import SCRIPT, put_scan_and_mask, put_volume_layer, served
 from tests.support.visits import counts, says, until, visit
 
 pytestmark = pytest.mark.server
@@ -251,6 +251,32 @@ def test_a_volume_is_shown_with_its_structures_and_sides(browser, tmp_path):
         page.keyboard.press("PageUp")
         seen.says("#cursor", "11, 20, 10")
         seen.says("#there", "voxel z, y, x 11, 20, 10 scan.nii.gz")
+
+
+def test_a_layer_of_a_volume_is_switched_on_over_its_mask_but_for_what_was_not_observed(browser, tmp_path):
+    scan, mask = put_scan_and_mask(tmp_path)
+    shares = np.full((30, 50, 40), 0.25, np.float32)
+    shares[:, :, :20] = 1
+    shares[:, 25:] = np.nan
+    layer = put_volume_layer(tmp_path / "scan_mask_confidence.nii.gz", shares, scan)
+    with served([mask, layer]) as address, opened(browser, address) as seen:
+        page, yellow = seen.page, (253, 231, 37)
+        box = page.get_by_role("checkbox", name=layer.name)
+        assert not box.is_checked()
+        page.get_by_role("button", name="Axial").click()
+        seen.comes_to("#volume", yellow, 0, 0.02)  # the cross
+        box.check()
+        page.get_by_label(f"Opacity of {layer.name}").fill("100")
+        seen.comes_to("#volume", yellow, 0.05, 0.4)
+        seen.says("#layers", r"0\.25\s+1")
+        for (j, k), words in {(10, 10): "1", (40, 10): "not observed"}.items():
+            place = nibabel.affines.apply_affine(nibabel.load(scan).affine, (10, j, k)).tolist()
+            page.evaluate("([x, y, z]) => viewer.nv.scene.crosshairPos = viewer.nv.mm2frac([x, y, z])", place)
+            page.evaluate("viewer.nv.createOnLocationChange(); viewer.nv.drawScene()")
+            assert terms(seen.says("#cursor", f"{k}, {j}, 10"))[layer.name] == words
+        box.uncheck()
+        page.get_by_label(f"Opacity of {layer.name}").fill("90")
+        seen.comes_to("#volume", yellow, 0, 0.02)  # the cross
 
 
 def test_a_page_names_a_volume_that_is_damaged(browser, tmp_path):

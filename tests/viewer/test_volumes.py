@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import RequestError
+from pipeline.errors import InputError, RequestError
 from pipeline.viewer.layers import open_layers
 from pipeline.viewer.volume import VolumeView, steps_for
 from tests.support.inputs import put_volume
-from tests.support.viewer import put_scan_and_mask
+from tests.support.viewer import put_scan_and_mask, put_volume_layer
 
 
 def received(view, layer, tmp_path):
@@ -89,4 +89,57 @@ def test_of_a_4d_file_one_volume_is_shown_and_the_page_says_which(tmp_path):
         view = VolumeView(open_layers([str(path)], volume))
         assert view.info()["notes"] == said
         np.testing.assert_array_equal(received(view, 0, tmp_path).dataobj, values[..., shown])
+        view.close()
+
+
+def test_a_mask_is_shown_beside_any_volume_of_its_image(files, tmp_path):
+    scan, mask = files
+    first = nibabel.load(scan)
+    values = np.stack([first.dataobj, np.asanyarray(first.dataobj) + 1], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(values, first.affine), tmp_path / "scan.nii.gz")
+    view = VolumeView(open_layers([str(mask)], 1))
+    np.testing.assert_array_equal(received(view, 0, tmp_path).dataobj, values[..., 1])
+    view.close()
+    with pytest.raises(InputError, match=r"has no volume 1: there is one.*leave out --volume"):
+        open_layers([str(mask.rename(tmp_path / "alone.nii.gz"))], 1)
+
+
+def shares_of(shape):
+    shares = np.random.default_rng(0).random(shape).astype(np.float32)
+    shares[..., :3, :4] = np.nan
+    return shares
+
+
+def test_a_layer_of_one_value_lies_over_its_mask_and_is_off_at_first(files, tmp_path):
+    shares = shares_of((30, 50, 40))
+    layer = put_volume_layer(tmp_path / "scan_mask_confidence.nii.gz", shares, files[0])
+    view = VolumeView(open_layers([str(files[1]), str(layer)]))
+    *_, found = view.info()["layers"]
+    assert (found["kind"], found["off"], len(found["ramp"])) == ("values", True, 10)
+    np.testing.assert_array_equal(received(view, 2, tmp_path).get_fdata(), shares.T)
+    view.close()
+
+
+def test_a_layer_of_steps_is_sent_as_the_shares_that_they_stand_for(files, tmp_path):
+    shares = np.rint(shares_of((30, 50, 40)) * 254) / np.float32(254)
+    steps = np.nan_to_num(shares * 254 + 1, nan=0).round().astype(np.uint8)
+    store = put_volume_layer(tmp_path / "scan_mask_confidence.zarr", steps, files[0])
+    view = VolumeView(open_layers([str(store)]))
+    assert [layer["kind"] for layer in view.info()["layers"]] == ["image", "values"]
+    np.testing.assert_allclose(received(view, 1, tmp_path).get_fdata(), shares.T, atol=1e-6)
+    view.close()
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".zarr"])
+def test_of_a_layer_with_a_band_for_each_class_one_is_shown(files, tmp_path, suffix):
+    shares = shares_of((3, 30, 50, 40))
+    layer = put_volume_layer(tmp_path / f"scan_mask_scores{suffix}", shares, files[0])
+    view = VolumeView(open_layers([str(layer)]))
+    (note,) = view.info()["notes"]
+    assert f"scan_mask_scores{suffix}: the first of" in note
+    np.testing.assert_array_equal(received(view, 1, tmp_path).get_fdata(), shares[0].T)
+    view.close()
+    if suffix == ".nii.gz":
+        view = VolumeView(open_layers([str(files[1]), str(layer)], 2))
+        np.testing.assert_array_equal(received(view, 2, tmp_path).get_fdata(), shares[2].T)
         view.close()

@@ -29,6 +29,25 @@ function labelColors(layer, hidden) {
   };
 }
 
+/* Colors of values, from low to high, between which NiiVue fills in; below them, and of what was not observed, none. */
+function rampColors(ramp) {
+  const parts = [ramp[0], ...ramp].map(channels);
+  return {
+    R: parts.map((part) => part[0]),
+    G: parts.map((part) => part[1]),
+    B: parts.map((part) => part[2]),
+    A: parts.map((_, at) => (at ? 255 : 0)),
+    I: parts.map((_, at) => (at ? 1 + Math.round((254 * (at - 1)) / (ramp.length - 1)) : 0)),
+  };
+}
+
+/* The ends of the values of a layer that has a ramp, on which its colors are spread. */
+function spread(volume) {
+  const { global_min: low, global_max: high } = volume;
+  volume.cal_min = low - (high - low || 1) / 254;
+  volume.cal_max = high;
+}
+
 function addViews(nv) {
   const buttons = VIEWS.map(([text, kind]) => {
     const button = make("button", { type: "button", textContent: text });
@@ -47,7 +66,7 @@ function addViews(nv) {
 }
 
 function valueWords(layer, value) {
-  if (layer.kind !== "mask") return [number(value)];
+  if (layer.kind !== "mask") return [Number.isNaN(value) ? "not observed" : number(value)];
   if (value === layer.nodata) return ["nodata"];
   const entry = layer.classes.find((each) => each.value === value);
   return entry ? [swatch(entry.color), ` ${value} ${entry.name}`] : [`${value} (no such class)`];
@@ -73,17 +92,23 @@ function showPlace(info, found) {
 
 function boxOf(nv, layer, index) {
   const opacity = layer.kind === "image" || index === 0 ? 1 : MASK_OPACITY;
-  let kept = opacity;
+  const { global_min: low, global_max: high } = nv.volumes[index];
+  const legend = layer.ramp ? { range: [low, high] } : {};
+  let kept = opacity, on = !layer.off;
+  const apply = () => nv.setOpacity(index, on ? kept : 0);
   const paint = (hidden) => {
     nv.volumes[index].setColormapLabel(labelColors(layer, hidden));
     nv.updateGLVolume();
   };
-  return layerBox({ ...layer, channels: 1 }, {
+  return layerBox({ ...layer, ...legend, channels: 1 }, {
     opacity,
-    visible: (checked) => nv.setOpacity(index, checked ? kept : 0),
+    visible: (checked) => {
+      on = checked;
+      apply();
+    },
     opaque: (value) => {
       kept = value;
-      nv.setOpacity(index, value);
+      apply();
     },
     hide: paint,
   });
@@ -97,13 +122,16 @@ function subtitleOf(info) {
 
 async function load(nv, info) {
   const mask = (layer) => layer.kind === "mask";
+  const ramp = info.layers.find((layer) => layer.ramp)?.ramp;
+  if (ramp) nv.addColormap("ramp", rampColors(ramp));
   await nv.loadVolumes(info.layers.map((layer, index) => ({
     url: new URL(`volumes/${index}.nii`, location.href).href,
     name: `${index}.nii`,
-    colormap: layer.kind === "values" ? "viridis" : "gray",
-    opacity: index === 0 || layer.kind === "image" ? 1 : MASK_OPACITY,
+    colormap: layer.ramp ? "ramp" : "gray",
+    opacity: layer.off ? 0 : index === 0 || layer.kind === "image" ? 1 : MASK_OPACITY,
   })));
   info.layers.forEach((layer, index) => {
+    if (layer.ramp) spread(nv.volumes[index]);
     if (!mask(layer)) return;
     const hidden = layer.classes.filter((entry) => entry.hidden).map((entry) => entry.value);
     nv.volumes[index].setColormapLabel(labelColors(layer, hidden));

@@ -24,7 +24,7 @@ from pipeline.runs.predictors import build_predictor
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
 from pipeline.runs.report import Remark
-from pipeline.runs.view_sweep import ViewSweep, sweeps_of
+from pipeline.runs.view_sweep import Averaging, ViewSweep, sweeps_of
 from pipeline.sources.statistics import InputStatistics
 
 _CURRENCY = r"[^\d\s.,+/-][^\d.,+/-]*"
@@ -162,7 +162,6 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
     sweeps = sweeps_of(prepared)
     slabs = [sweep.slabs(resources) for sweep in sweeps]
     strips = [len({slab.start[-1] for slab in of_view}) for of_view in slabs]
-    widths = [of_view[0].shape[-1] if parts > 1 else None for of_view, parts in zip(slabs, strips, strict=True)]
     shared = [
         sweep.runs(cut, resources.workers) if resources.workers else split_runs(cut, 1)
         for sweep, cut in zip(sweeps, slabs, strict=True)
@@ -181,7 +180,7 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         patches=sum(len(sweep.lattice) for sweep in sweeps),
         bands=sum(map(len, slabs)),
         strips=max(strips),
-        memory_bytes=max(sweep.memory(width) for sweep, width in zip(sweeps, widths, strict=True)),
+        memory_bytes=_memory(prepared, [max(slab.shape[-1] for slab in cut) for cut in slabs], resources),
         disk_bytes=_disk(prepared),
         **asdict(prepared.numerics),
         runs=sum(map(len, shared)),
@@ -191,6 +190,18 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         seconds=sum(map(_seconds, sweeps)) if probe else None,
         warnings=remarks_on(prepared),
     )
+
+
+def _memory(prepared: PreparedJob, widths: Sequence[int], resources: Resources) -> int:
+    """Return the peak of the sweeps, whose strips have these widths, and of the averaging of their scores."""
+    sizes = [
+        sweep.memory(width if width < sweep.grid.shape[-1] else None)
+        for sweep, width in zip(sweeps_of(prepared), widths, strict=True)
+    ]
+    if prepared.averaged:
+        averaging = Averaging(prepared)
+        sizes.append(averaging.memory(max(slab.shape[-1] for slab in averaging.slabs(resources))))
+    return max(sizes)
 
 
 def _disk(prepared: PreparedJob) -> int:

@@ -32,7 +32,7 @@ from pipeline.runs.limits import check_held, check_shape, check_space
 from pipeline.runs.members import Member, load_members
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.prepared import PreparedJob, bytes_per_cell
-from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.view_sweep import Averaging, sweeps_of
 from pipeline.runs.views import Spacing, View, views_for
 
 DEFAULTS = {True: "landcover", False: "hippocampus"}
@@ -152,12 +152,16 @@ def _ground(grid: Grid, members: Sequence[Member], job: Job) -> Spacing | None:
 
 def _check_sweeps(prepared: PreparedJob, resources: Resources) -> None:
     """Raise if a sweep needs more than this machine has, or cannot be cut as requested."""
-    cells = Box.whole(prepared.grid.shape).size
+    cells, cut = Box.whole(prepared.grid.shape).size, resources.memory is not None
+    check_held(prepared.job.name, prepared.held, resources.memory)
     for sweep in sweeps_of(prepared):
-        labels, cut = cells * bytes_per_cell(sweep.decisions), resources.memory is not None
-        check_held(prepared.job.name, prepared.held, resources.memory)
-        check_space(prepared.job.name, labels, sweep.memory(), prepared.output, cut=cut)
+        written = cells * bytes_per_cell(sweep.decisions)
+        check_space(prepared.job.name, written, sweep.memory(), prepared.output, cut=cut)
         sweep.slabs(resources)
+    if prepared.averaged:
+        averaging, written = Averaging(prepared), cells * bytes_per_cell(prepared.decisions)
+        check_space(prepared.job.name, written, averaging.memory(), prepared.output, cut=cut)
+        averaging.slabs(resources)
 
 
 def _without_unused(job: Job, source: Source) -> Job:

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from pipeline.engine import Source
 from pipeline.engine.ledger import Ledger
 from pipeline.engine.observer import check_stop
-from pipeline.geometry import Box, cut_slabs
+from pipeline.geometry import Box
 from pipeline.runs.observer import RunContext
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.view_sweep import SLAB_ROWS, sweeps_of
+from pipeline.runs.view_sweep import TILE, Averaging, sweeps_of
 from pipeline.runs.work_folder import labels_sink, scores_source
-
-_TILE = 64
-"""Columns and rows of a slice that are averaged at a time."""
 
 
 def average(prepared: PreparedJob, run: RunContext) -> None:
@@ -32,7 +29,7 @@ def average(prepared: PreparedJob, run: RunContext) -> None:
         Interrupted: If the run is to stop.
 
     """
-    slabs = cut_slabs(prepared.grid.shape, run.resources.rows or SLAB_ROWS[3])
+    slabs = Averaging(prepared).slabs(run.resources)
     done = Ledger(prepared.work).done(slabs)
     sources, sink = [scores_source(sweep) for sweep in sweeps_of(prepared)], labels_sink(prepared)
     for slab in (slab for slab in slabs if slab not in done):
@@ -63,7 +60,7 @@ def mean_scores(sources: Sequence[Source], weights: Sequence[float], box: Box) -
 
 
 def _tiles(slab: Box) -> Iterator[Box]:
-    _, *across = (range(a, b, _TILE) for a, b in zip(slab.start, slab.stop, strict=True))
+    _, *across = (range(a, b, TILE) for a, b in zip(slab.start, slab.stop, strict=True))
     for corner in product(*across):
-        stop = (min(at + _TILE, end) for at, end in zip(corner, slab.stop[1:], strict=True))
+        stop = (min(at + TILE, end) for at, end in zip(corner, slab.stop[1:], strict=True))
         yield Box((slab.start[0], *corner), (slab.stop[0], *stop))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -25,6 +25,9 @@ READ_ROWS = {2: 512, 3: 32}
 
 STRIP = {2: 1024, 3: 256}
 """Columns of a chunk of the store, by number of axes."""
+
+TILE = 64
+"""Columns and rows of a slice whose views are averaged at a time."""
 
 _WIDEST = 2048
 """Channels of features, at most."""
@@ -75,11 +78,7 @@ class ViewSweep:
             RequestError: If the height is not a multiple of a chunk, or the memory too small for the narrowest strip.
 
         """
-        axes = len(self.grid.shape)
-        height = resources.rows or SLAB_ROWS[axes]
-        if height % SLAB_ROWS[axes]:
-            raise RequestError(f"--rows {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
-        return cut_slabs(self.grid.shape, height, self._strip(resources.memory))
+        return _cut(self.grid.shape, resources, self.memory, self.prepared.held)
 
     def runs(self, slabs: Sequence[Box], workers: int) -> tuple[Run, ...]:
         """Share slabs of the grid among workers."""
@@ -138,20 +137,60 @@ class ViewSweep:
         coarse = patches * prod(self.lattice.patch) * dense * network.classes
         return ceil(2 * 4 * (direct + averages + coarse) * self.prepared.augmentation.cost)
 
-    def _strip(self, budget: int | None) -> int | None:
-        """Columns of a strip so that the sweep fits into `budget` bytes; None: whole rows."""
-        if budget is None or self.memory() <= budget:
-            return None
-        side = STRIP[len(self.grid.shape)]
-        widths = range(ceil(self.grid.shape[-1] / side) * side, 0, -side)
-        fitting = next((width for width in widths if self.memory(width) <= budget), None)
-        if fitting is None:
-            raise RequestError(
-                f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {self.memory(side) / 2**20:.1f} MiB"
-                + (f", {self.prepared.held / 2**20:.1f} of them for a block of the file" if self.prepared.held else "")
-                + "; allow more, or use smaller patches"
-            )
-        return fitting
+
+@dataclass(frozen=True)
+class Averaging:
+    """The averaging of several views: how the mask's grid is cut for it, and how much memory it needs."""
+
+    prepared: PreparedJob
+
+    def slabs(self, resources: Resources) -> tuple[Box, ...]:
+        """Return the slabs of the grid, cut into strips if they are too wide for the memory.
+
+        Raises:
+            RequestError: If the height is not a multiple of a chunk, or the memory too small for the narrowest strip.
+
+        """
+        return _cut(self.prepared.grid.shape, resources, self.memory)
+
+    def memory(self, width: int | None = None) -> int:
+        """Return the bytes that are held: a slab of labels and layers, and the scores of a tile, twice and their sum.
+
+        Args:
+            width: Columns of a strip; None: whole rows.
+
+        """
+        _, *rows, columns = self.prepared.grid.shape
+        cells = prod(rows) * min(columns, width or columns)
+        tile = prod(min(TILE, side) for side in (*rows, columns))
+        scores = max(bytes_per_cell(sweep.decisions) for sweep in sweeps_of(self.prepared))
+        return SLAB_ROWS[3] * (cells * bytes_per_cell(self.prepared.decisions) + 3 * tile * scores)
+
+
+def _cut(
+    shape: tuple[int, ...], resources: Resources, memory: Callable[[int | None], int], held: int = 0
+) -> tuple[Box, ...]:
+    """Cut a grid into slabs, and these into strips that fit into the memory, `held` bytes of which a block takes."""
+    axes = len(shape)
+    height = resources.rows or SLAB_ROWS[axes]
+    if height % SLAB_ROWS[axes]:
+        raise RequestError(f"--rows {height}: must be a multiple of {SLAB_ROWS[axes]}, the rows of a chunk")
+    return cut_slabs(shape, height, _strip(shape[-1], STRIP[axes], resources.memory, memory, held))
+
+
+def _strip(columns: int, side: int, budget: int | None, memory: Callable[[int | None], int], held: int) -> int | None:
+    """Columns of a strip, a multiple of `side`, that takes at most `budget` bytes; None: whole rows."""
+    if budget is None or memory(None) <= budget:
+        return None
+    widths = range(ceil(columns / side) * side, 0, -side)
+    fitting = next((width for width in widths if memory(width) <= budget), None)
+    if fitting is None:
+        raise RequestError(
+            f"--memory {budget / 2**20:.1f} MiB: the narrowest strip needs {memory(side) / 2**20:.1f} MiB"
+            + (f", {held / 2**20:.1f} of them for a block of the file" if held else "")
+            + "; allow more, or use smaller patches"
+        )
+    return fitting
 
 
 def sweeps_of(prepared: PreparedJob) -> tuple[ViewSweep, ...]:

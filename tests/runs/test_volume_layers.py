@@ -32,7 +32,7 @@ from pipeline.models.store import load_model, save_model
 from pipeline.runs.plan import plan
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
-from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.view_sweep import Averaging, sweeps_of
 from tests.support.dicoms import TILTED, put_series
 from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
 
@@ -143,6 +143,7 @@ def compare(output, mean, spread, valid):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 14)),
@@ -327,6 +328,28 @@ def test_strips_change_no_byte(soft, tmp_path, view):
 
 
 @pytest.mark.slow
+def test_what_is_averaged_is_cut_to_the_memory_too_or_refused(scan, soft, tmp_path):
+    values = pixels((8, 60, 300), seed=2).T.astype(np.int16)
+    job = Job(str(put_volume(tmp_path / "wide.nii", values, np.eye(4))), tmp_path / "m.nii.gz", soft[0], also=LAYERS)
+    job = replace(job, view="coronal,sagittal", patch=(8, 64), overlap=(0, 16))
+    averaging = Averaging(prepare(job, PLAIN))
+    needed = averaging.memory(256)
+    assert averaging.memory() > needed > averaging.memory(64)
+    assert {slab.shape[-1] for slab in averaging.slabs(replace(PLAIN, memory=needed))} == {256, 44}
+    with pytest.raises(RequestError, match="the narrowest strip needs"):
+        averaging.slabs(replace(PLAIN, memory=needed - 1))
+    segment(job, PLAIN)
+    other = again(job, tmp_path / "narrow", "m.nii.gz")
+    other.output.parent.mkdir()
+    least = max(needed, *(sweep.memory(256) for sweep in sweeps_of(prepare(job, PLAIN))))
+    assert least < averaging.memory()
+    segment(other, replace(PLAIN, memory=least))
+    assert files_of(other) == files_of(job)
+    plans = [plan(job, replace(PLAIN, memory=memory), probe=False).memory_bytes for memory in (None, least)]
+    assert plans[0] > least >= plans[1]
+
+
+@pytest.mark.slow
 def test_a_store_holds_the_same_as_a_file(whole, tmp_path):
     job = again(whole[0], tmp_path, "m_mask.zarr")
     segment(job, PLAIN)
@@ -453,8 +476,6 @@ def test_a_plan_counts_layers_and_the_squares_of_views(scan, soft, tmp_path):
 @pytest.mark.slow
 def test_a_sink_is_given_layers_in_the_axes_of_the_volume(whole):
     job, _ = whole
-    if "," in job.view:
-        pytest.skip("a sink is given one view")
     shape = nibabel.load(job.input).shape[::-1]
     kept = [np.zeros((*lead, *shape), kind) for lead, kind in [((), "u1"), ((), "u1"), ((2,), "u1"), ((2,), "f4")]]
 
@@ -463,6 +484,10 @@ def test_a_sink_is_given_layers_in_the_axes_of_the_volume(whole):
             for to, each in zip(kept, values, strict=False):
                 to[(..., *slab.slices)] = each
 
+    if "," in job.view:
+        with pytest.raises(RequestError, match="a sink is given the labels of one view"):
+            segment(replace(job, output=None), PLAIN, sink=Sink())
+        return
     segment(replace(job, output=None), PLAIN, sink=Sink())
     np.testing.assert_array_equal(kept[0], labels_of(job.output).T)
     np.testing.assert_array_equal(kept[3], np.asanyarray(nibabel.load(layer_path(job.output, "scores")).dataobj).T)

@@ -66,12 +66,13 @@ def _write_layer(layer: MaskLayer, path: Path) -> None:
 def _write_turned(layer: MaskLayer, path: Path) -> None:
     from pipeline.io.zarr import CHUNK, SlabStore, create_layer
 
+    height, *_, width = CHUNK[len(layer.grid.shape)]
     kind, bands = layer.values.dtype, layer.bands
     said: dict[str, Any] = {"scaling": layer.scaling, "provenance": layer.provenance, "nodata": layer.nodata}
     header = header_beside(layer.grid, kind, channels=len(bands), scaling=layer.scaling)
     create_layer(path, layer.grid, kind, name=layer.name, bands=bands, header=header, checksums=False, **said)
     store = SlabStore(path)
-    for slab in cut_slabs(layer.grid.shape, CHUNK[len(layer.grid.shape)][0]):
+    for slab in cut_slabs(layer.grid.shape, height, width):
         values = layer.values.read(slab).values
         store.write(slab, values if len(bands) > 1 else values[0])
 

@@ -56,8 +56,7 @@ def _layer_writer(grid: Grid, path: OutputPath) -> Callable[[MaskLayer, Path], N
     if (write := _format(grid, path).write_layer) is None:
         fitting = ", ".join(mask_suffixes(kind, layers=True))
         raise RequestError(
-            f"{path}: layers of a {kind} are written as {fitting}, not {suffix_of(path)}; give such an --output, or "
-            "leave out --layers"
+            f"{path}: layers of a {kind} are written as {fitting}; give such an --output, or leave out --layers"
         )
     return write
 

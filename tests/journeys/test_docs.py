@@ -273,7 +273,7 @@ def commands_of(block: str) -> list[str]:
 
 
 OTHERS = {"--help", "--debug", "--install-completion", "--show-completion", "--suffix", "--cost", "--kills"}
-OTHERS |= {"--gpus", "--entrypoint"}
+OTHERS |= {"--gpus", "--entrypoint", "--lend", "--from-store", "--faults", "--server"}
 """Options of all verbs, of benchmarks, and of Docker."""
 
 

@@ -455,7 +455,8 @@ def test_what_is_made_is_left_and_what_is_missing_cut_or_foreign_is_not(scan, so
 def test_formats_without_layers_are_refused(scan, soft, tmp_path, suffix):
     job = Job(str(scan), tmp_path / f"m{suffix}", soft[0], also="confidence")
     with pytest.raises(
-        RequestError, match=rf"m\{suffix}: layers of a volume are written as \.nii, \.nii\.gz, \.zarr, no"
+        RequestError,
+        match=rf"m\{suffix}: layers of a volume are written as \.nii, \.nii\.gz, \.zarr; give such an --output",
     ):
         segment(job, PLAIN)
     assert listing(tmp_path) == set()

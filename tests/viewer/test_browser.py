@@ -262,7 +262,7 @@ def test_a_layer_of_a_volume_is_switched_on_over_its_mask_but_for_what_was_not_o
     with served([mask, layer]) as address, opened(browser, address) as seen:
         page, yellow = seen.page, (253, 231, 37)
         box = page.get_by_role("checkbox", name=layer.name)
-        assert not box.is_checked()
+        until(page, box.is_checked, lambda checked: not checked)
         page.get_by_role("button", name="Axial").click()
         seen.comes_to("#volume", yellow, 0, 0.02)  # the cross
         box.check()

@@ -51,10 +51,10 @@ def _write(mask: Mask, path: Path) -> None:
 
 def _write_layer(layer: MaskLayer, path: Path) -> None:
     """Bands are the volumes of a 4-D file."""
-    from pipeline.io.volume.nifti import write_nifti
+    from pipeline.io.volume.nifti import write_nifti_layer
 
     with described(layer, path) as before:
-        write_nifti(path, layer.grid, layer.floats(), np.float32, volumes=len(layer.bands), before=before)
+        write_nifti_layer(path, layer.grid, layer.floats(), len(layer.bands), before)
 
 
 def header_beside(

@@ -13,10 +13,10 @@ from pipeline.io.remote_files import File
 from pipeline.io.volume.nifti_header import STRICT, grid_of, read_header, volume_count, voxels_of
 from pipeline.io.volume.nifti_pairs import halves
 from pipeline.io.volume.nifti_text import text_of
-from pipeline.io.volume.nifti_write import write_nifti
+from pipeline.io.volume.nifti_write import write_nifti, write_nifti_layer
 from pipeline.io.volume.stream import ByteStream, NiftiSource, VoxelLayout, open_stream
 
-__all__ = ["NiftiSource", "open_volume", "write_nifti"]
+__all__ = ["NiftiSource", "open_volume", "write_nifti", "write_nifti_layer"]
 
 
 def open_volume(path: File, *, affine: str = STRICT, volume: int | None = None, keep_text: bool = False) -> NiftiSource:

@@ -21,7 +21,7 @@ from pipeline.io.volume.voxels import filling, gzipped
 _ALIGNED = 2
 _LABEL = 1002
 _NO_EXTENSION = bytes(4)
-_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"), np.dtype("<f4"))
+_WRITTEN = (np.dtype("u1"), np.dtype("<u2"), np.dtype("<i2"))
 _LENGTH = 7
 """Bits of `xyzt_units` for the unit of length; the others are for that of the fourth dimension."""
 
@@ -32,14 +32,12 @@ def write_nifti(
     slabs: Iterable[NDArray[Any]],
     dtype: DTypeLike,
     *,
-    volumes: int = 1,
     description: str = "",
     before: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a label volume from `slabs` of shape `(n, y, x)`, which follow each other along z and fill `grid`.
 
-    `dtype` is uint8 or uint16, int16 for an image instead of labels, or float32 for a layer; several `volumes` follow
-    each other, and make a 4-D file. A grid that was read from NIfTI gets its
+    `dtype` is uint8 or uint16, or int16 for an image instead of labels. A grid that was read from NIfTI gets its
     geometry back, field by field; any other gets its affine as sform. Text of the input is carried over only where it
     was kept on reading, and takes precedence over `description`. A name that ends in `.gz` is compressed, at
     level 1 and without time or name: the same labels are the same bytes. The file appears when it is whole, after
@@ -52,6 +50,35 @@ def write_nifti(
     stored = np.dtype(dtype).newbyteorder("<")
     if stored not in _WRITTEN:
         raise OutputError(f"{path}: labels are written as uint8 or uint16, not {np.dtype(dtype)}; convert them first")
+    _write(path, grid, slabs, stored, description=description, before=before)
+
+
+def write_nifti_layer(
+    path: Path,
+    grid: Grid,
+    slabs: Iterable[NDArray[np.float32]],
+    volumes: int,
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """Write float32 values on `grid` like labels; several `volumes` follow each other, and make a 4-D file.
+
+    Raises:
+        OutputError: The slabs do not fill the volumes, or the file cannot be written.
+
+    """
+    _write(path, grid, slabs, np.dtype("<f4"), volumes=volumes, before=before)
+
+
+def _write(
+    path: Path,
+    grid: Grid,
+    slabs: Iterable[NDArray[Any]],
+    stored: np.dtype[Any],
+    *,
+    before: Callable[[], None],
+    volumes: int = 1,
+    description: str = "",
+) -> None:
     if grid.is_scene:
         raise OutputError(f"{path}: NIfTI holds volumes, not a scene of shape {grid.shape}; write .tif or .zarr")
     header = _complete(grid, stored, (volumes,) if volumes > 1 else ())

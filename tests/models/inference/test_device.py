@@ -30,6 +30,8 @@ from tests.support.observers import Callbacks
 
 pytestmark = pytest.mark.slow
 
+ONEDNN = all(map(device_room._in_onednn, device_room._CONVOLUTIONS))
+"""Whether torch would use the instructions that a test says this processor has."""
 SCENES = model_of(replace(CARD_2D, network=shallow(CARD_2D.network)))
 
 
@@ -38,6 +40,8 @@ def machine(monkeypatch):
     """A CPU with these instructions, and a compiler or none."""
 
     def make(*instructions: str, compiler: str | None = "g++") -> None:
+        if not ONEDNN and {"amx_bf16", "avx512_bf16"} & {*instructions}:
+            pytest.skip("on this processor, torch gives oneDNN no convolutions in bfloat16")
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
         monkeypatch.setattr(device_room, "compiler", lambda: compiler)
 

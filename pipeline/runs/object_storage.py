@@ -211,9 +211,8 @@ class ObjectStorage(DiskStorage):
         self._bucket.put(self._mirror.key(self._record_file), seal(self._record).encode())
 
     def _fetched_record(self) -> Mapping[str, Any]:
-        file = self._record_file
         try:
-            found = read_sealed(file) if file.exists() else {}
+            found = read_sealed(self._record_file) if self._record_file.exists() else {}
             return found if isinstance(found.get("objects"), dict) and isinstance(found.get("made"), dict) else {}
         except DamagedError:
             return {}

@@ -503,8 +503,8 @@ def test_a_missing_library_is_told_with_its_extra(tall, monkeypatch):
 
 
 def test_a_bucket_that_is_not_there_fails_the_item_alone(store, tall):
-    with pytest.raises(OutputError, match=r"s3://nobody-has-it/\.a\.tif\.lock: .*: there is no such bucket"):
-        segment(replace(tall, output="s3://nobody-has-it/a.tif"))
+    with pytest.raises(OutputError, match=r"s3://no-such-bucket/\.a\.tif\.lock: .*: there is no such bucket"):
+        segment(replace(tall, output="s3://no-such-bucket/a.tif"))
 
 
 def test_a_plan_names_the_object_and_asks_the_store_nothing(tall):

@@ -105,12 +105,12 @@ def test_a_scene_is_read_by_the_words_of_several_programs(bucket, here, models, 
 @on_others
 def test_a_scene_that_may_not_be_read_is_told_without_secrets(bucket, models, tmp_path, monkeypatch):
     address = bucket.proxy.address
-    others = {"gs": google.environment(address, "SECRET-of-nobody"), "az": azure.environment(address, "U0VDUkVU")}
+    others = {"gs": google.environment(address, "WRONG-SECRET"), "az": azure.environment(address, "U0VDUkVU")}
     for name, value in others[bucket.place.scheme].items():
         monkeypatch.setenv(name, value)
     ended = run("--input", f"{bucket.place}scenes/one.tif", "--model", models / "scene", "--output", f"{tmp_path}/out/")
     assert ended.exit_code == 1, ended.output
-    assert not any(secret in ended.output for secret in ("SECRET-of-nobody", "U0VDUkVU"))
+    assert not any(secret in ended.output for secret in ("WRONG-SECRET", "U0VDUkVU"))
     assert "check the address, your access and the network" in ended.output or "of this store" in ended.output
 
 

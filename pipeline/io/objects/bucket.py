@@ -52,7 +52,7 @@ class Entry:
     changed: datetime
     """By the clock of the store."""
     edition: str = ""
-    """What `Bucket.update` must name: at Google the generation, which listings do not tell, elsewhere the ETag."""
+    """What `Bucket.update` compares: the generation at Google, which is not part of listings; elsewhere the ETag."""
 
     @property
     def stamp(self) -> str:

@@ -246,7 +246,7 @@ def test_all_is_deleted_though_some_of_it_is_gone(store):
 @pytest.mark.parametrize("kind", ["wrong", "reader"])
 def test_credentials_of_others_are_told(store, kind, monkeypatch):
     said = {
-        ("gs", "wrong"): (google.environment(store.proxy.address, "SECRET-of-nobody"), "are not those of this store"),
+        ("gs", "wrong"): (google.environment(store.proxy.address, "WRONG-SECRET"), "are not those of this store"),
         ("gs", "reader"): (google.environment(store.proxy.address, google.READER), "may not do this; they need to get"),
         ("az", "wrong"): (
             azure.environment(store.proxy.address, "c2VjcmV0"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
+
+from pipeline.decoding import Meaning
 
 Backbone = Literal[
     "resnet18",
@@ -81,11 +83,17 @@ class PSPNetSpec:
     """Whether the backbone ends where it reaches the output stride (smp), instead of being dilated from there."""
     dropout: float = 0.1
     """Share of the head's channels dropped in training: 0.2 in smp."""
+    decoder_channels: Annotated[
+        tuple[int, ...] | None, Meaning("Channels of a decoder's stages at strides of 8 and 4.", sparse=True)
+    ] = None
+    """Of a path back to a stride of 4, whose scores are added to the head's (`decoder.py`); None: the paper's network,
+    which has none."""
 
     @property
     def title(self) -> str:
         """What it is, in a few words."""
-        return f"PSPNet, {self.backbone}, output stride {self.output_stride}"
+        decoder = "" if self.decoder_channels is None else ", decoder to 4"
+        return f"PSPNet, {self.backbone}, output stride {self.output_stride}{decoder}"
 
     def __post_init__(self) -> None:
         if self.stem != "torchvision" and not self.backbone.startswith("resnet"):
@@ -97,6 +105,11 @@ class PSPNetSpec:
             raise ValueError("auxiliary: a truncated backbone has no second head")
         if min(self.in_channels, self.classes, self.ppm_channels, self.head_channels) < 1:
             raise ValueError(f"every channel count must be at least 1: {self}")
+        if self.decoder_channels is not None and (len(self.decoder_channels) != 2 or min(self.decoder_channels) < 1):
+            raise ValueError(
+                f"decoder_channels: needs two numbers above 0, of its stages at strides of 8 and 4, got "
+                f"{self.decoder_channels}"
+            )
         if not self.bins or min(self.bins) < 1:
             raise ValueError(f"bins must be at least 1 each, got {self.bins}")
         if not 0 <= self.dropout < 1:

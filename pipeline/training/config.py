@@ -81,6 +81,9 @@ class Network:
     head: Annotated[Head, Meaning("As in the card of a model.")] = "pspnet"
     truncated: Annotated[bool, Meaning("As in the card of a model.")] = False
     dropout: Annotated[float, Meaning("As in the card of a model.")] = 0.1
+    decoder_channels: Annotated[
+        tuple[int, ...] | None, Meaning("As in the card of a model.", unset="no decoder: the network of the paper")
+    ] = None
     auxiliary: Annotated[
         float, Meaning("Weight of the auxiliary loss (section 3.3 of the paper); 0: no auxiliary head.")
     ] = 0.4

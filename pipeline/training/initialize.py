@@ -18,7 +18,8 @@ def initialize_from(network: PSPNet, ref: str, base: Path) -> None:
     """Copy weights into `network`: a packaged model or backbone by name, or a folder of one.
 
     A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
-    the last convolution is left as it is. Raises ModelError where anything else differs, or there are no such weights.
+    the last convolution is left as it is, and the whole decoder where the model has none. Raises ModelError where
+    anything else differs, or there are no such weights.
     """
     path = _found(ref, base)
     if isinstance(path, Path) and (path / BACKBONE).exists():
@@ -44,10 +45,11 @@ def _found(ref: str, base: Path) -> str | Path:
 def _copy_model(network: PSPNet, ref: str | Path) -> None:
     known = load_model(ref).network.state_dict()
     own = network.state_dict()
+    free = ("head.4.", "aux.", "decoder.last." if "decoder.last.bias" in known else "decoder.")
     wrong = [
         f"{name} is {tuple(known[name].shape) if name in known else 'missing'} there, {tuple(tensor.shape)} here"
         for name, tensor in own.items()
-        if not name.startswith(("head.4.", "aux.")) and (name not in known or known[name].shape != tensor.shape)
+        if not name.startswith(free) and (name not in known or known[name].shape != tensor.shape)
     ]
     if wrong:
         raise ModelError(f"network.pretrained = {ref}: is of another network. {'; '.join(wrong[:10])}")

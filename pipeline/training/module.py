@@ -174,5 +174,5 @@ def _frozen(network: PSPNet, stages: int) -> list[nn.Module]:
 def _trainable(network: PSPNet, *, new: bool) -> Iterator[nn.Parameter]:
     """Parameters that learn: those of the pyramid and the heads, or those of the backbone."""
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad and name.startswith(("ppm.", "head.", "aux.")) == new:
+        if parameter.requires_grad and name.startswith(("ppm.", "head.", "decoder.", "aux.")) == new:
             yield parameter

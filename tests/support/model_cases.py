@@ -66,9 +66,11 @@ def quick_to_compile(spec: PSPNetSpec) -> PSPNetSpec:
 
 
 def network_of(spec: PSPNetSpec, seed: int = 0) -> PSPNet:
-    """A network whose batch norms are not the identity, in evaluation mode."""
+    """A network whose batch norms are not the identity, and whose decoder says something, in evaluation mode."""
     torch.manual_seed(seed)
     network = PSPNet(spec)
+    if network.decoder is not None:
+        torch.nn.init.normal_(network.decoder.last.weight)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)

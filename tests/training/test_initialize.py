@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,7 +12,9 @@ from pipeline.models.catalogue import WEIGHTS, find_model
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.spec import PSPNetSpec
+from pipeline.models.store import load_model, save_model
 from pipeline.training.initialize import initialize_from
+from tests.support.model_cases import CARD_2D, network_of, shallow
 
 SPEC = PSPNetSpec("efficientnet_lite0", 3, 2, ppm_channels=8, head_channels=8)
 
@@ -42,3 +46,25 @@ def test_a_backbone_cannot_be_run():
 def test_weights_that_do_not_exist_are_told_with_those_that_do(tmp_path):
     with pytest.raises(ModelError, match=r"no such weights.*landcover.*backbone \(efficientnet_lite0\), a folder"):
         initialize_from(PSPNet(SPEC), "resnet18", tmp_path)
+
+
+def test_a_decoder_starts_anew_where_the_model_has_none(tmp_path):
+    card = replace(CARD_2D, network=shallow(CARD_2D.network))
+    save_model(tmp_path / "plain", card, network_of(card.network))
+    plain = load_model(tmp_path / "plain").network
+    network = PSPNet(replace(card.network, decoder_channels=(6, 5)))
+    initialize_from(network, "plain", tmp_path)
+    state = network.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in plain.state_dict().items())
+    assert not network.decoder.last.weight.any()
+
+
+@pytest.mark.parametrize("other", [(7, 5), (6, 4)])
+def test_a_decoder_of_other_channels_is_refused(tmp_path, other):
+    spec = replace(shallow(CARD_2D.network), decoder_channels=(6, 5))
+    save_model(tmp_path / "decoded", replace(CARD_2D, network=spec), network_of(spec))
+    same = PSPNet(spec)
+    initialize_from(same, "decoded", tmp_path)
+    assert torch.equal(same.decoder.last.weight, load_model(tmp_path / "decoded").network.decoder.last.weight)
+    with pytest.raises(ModelError, match=r"is of another network\. decoder\."):
+        initialize_from(PSPNet(replace(spec, decoder_channels=other)), "decoded", tmp_path)

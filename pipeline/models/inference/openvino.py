@@ -28,12 +28,15 @@ from pipeline.models.store import Model, check_sha256
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report each import over the net
 import openvino as ov  # noqa: E402
+import openvino.opset13 as opset  # noqa: E402
 
 Shape = tuple[int, ...]
 Graph = Any
 """A network as OpenVINO describes it: image to coarse scores."""
 _FIRST = ".folded.first/aten::_convolution/"
 """In names, before the parts of the head's first convolution: "Convolution", and "Add" unless its biases are all 0."""
+_DETAIL = ".folded.decoder.last/aten::_convolution/"
+"""Likewise of the last convolution of a decoder."""
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -175,21 +178,40 @@ def trunk_of(graph: Graph) -> Graph:
 
     """
     own = graph.clone()
-    named = ((node.get_friendly_name().partition(_FIRST), node) for node in own.get_ordered_ops())
-    found = {part: node for (_, first, part), node in named if first}
+    found = _parts_of(own, _FIRST)
     if "Convolution" not in found:
         raise ModelError("the network has no part for shared features; make it anew with `pipeline quantize`")
-    direct = found.get("Add", found["Convolution"])
+    direct = _sum(found)
     features = found["Convolution"].input_value(0)
     if features.get_node().get_type_name() == "FakeQuantize":
         features = features.get_node().input_value(0)
-    trunk = ov.Model([features, direct.output(0)], own.get_parameters())
+    if detail := _parts_of(own, _DETAIL):
+        direct = _packed(direct, _sum(detail))
+    trunk = ov.Model([features, direct], own.get_parameters())
     trunk.reshape([1, own.input(0).partial_shape[1], -1, -1])
     layout = ov.preprocess.PrePostProcessor(trunk)
     for number in range(2):
         layout.output(number).model().set_layout(ov.Layout("NCHW"))
         layout.output(number).tensor().set_layout(ov.Layout("NHWC"))
     return layout.build()
+
+
+def _parts_of(graph: Graph, convolution: str) -> dict[str, Any]:
+    """Return the nodes of a convolution by the ends of their names."""
+    named = ((node.get_friendly_name().partition(convolution), node) for node in graph.get_ordered_ops())
+    return {part: node for (_, found, part), node in named if found}
+
+
+def _sum(parts: Mapping[str, Any]) -> Any:  # noqa: ANN401  (an output of a graph)
+    """Return what a convolution gives, its biases added."""
+    return parts.get("Add", parts["Convolution"]).output(0)
+
+
+def _packed(direct: Any, detail: Any) -> Any:  # noqa: ANN401
+    """Do what `packed` of the folded network does."""
+    times = detail.get_shape()[2] // direct.get_shape()[2]
+    cells = opset.space_to_depth(detail, "depth_first", times)
+    return opset.concat([direct, cells], 1).output(0)
 
 
 def save_graph(graph: Graph, folder: Path) -> None:

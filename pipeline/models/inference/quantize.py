@@ -29,7 +29,12 @@ from pipeline.models.store import Model
 
 import nncf  # isort: skip  # after pipeline.models.inference.openvino, which keeps it from reporting its use over the net
 
-_ALWAYS = (r".*adaptive_avg_pool.*", r".*\.folded\.levels\..*", r".*aten::add_?/Add.*", r".*\.folded\.last/.*")
+_ALWAYS = (
+    r".*adaptive_avg_pool.*",
+    r".*\.folded\.levels\..*",
+    r".*aten::add_?/Add.*",
+    r".*\.folded\.(decoder\.)?last/.*",
+)
 """Operations that stay in float at no cost in time: the pyramid, sums, and the last convolution."""
 FIRST = 2
 """Layers that are always left in float, the stem among them: little work, and their errors go through all others."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from itertools import pairwise
+from math import isqrt
 from typing import TypeVar, cast
 
 import torch
@@ -31,9 +32,10 @@ class FoldedPSPNet(nn.Module):
         self.bins, self.align_corners = spec.bins, spec.align_corners
         folded = fuse_conv_bn(deepcopy(network))
         self.backbone = nn.Sequential(folded.stem, *(folded.get_submodule(name) for name in folded.layers))
+        self.decoder, self._skips = folded.decoder, folded.skips
         self.levels = nn.ModuleList(nn.Sequential(*list(level.children())[1:]) for level in folded.ppm)
-        first, *_, self.last = folded.head
-        self.first = cast("nn.Conv2d", first)
+        first, *_, last = folded.head
+        self.first, self.last = cast("nn.Conv2d", first), cast("nn.Conv2d", last)
         self.kernel = self.first.kernel_size[0]
         direct, levels = _parts(self.first.weight, len(spec.bins) * spec.ppm_channels, levels_first=spec.head == "smp")
         self.first.weight = nn.Parameter(direct.contiguous(), requires_grad=False)
@@ -50,19 +52,40 @@ class FoldedPSPNet(nn.Module):
         return resized(self.coarse(image), image, align_corners=self.align_corners)
 
     def coarse(self, image: Tensor) -> Tensor:
-        """The same scores at the size of the features, `(n, classes, h / output_stride, w / output_stride)`."""
-        return self.head(*self.trunk(image))
+        """The same scores at the stride of the features, or of the decoder: `(n, classes, h / stride, w / stride)`."""
+        features, detail = self.features(image)
+        scores = self._head(features, self.first(features))
+        return scores if detail is None else added(scores, detail, align_corners=self.align_corners)
+
+    def features(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the backbone makes of an image, and the decoder's scores at their own stride, if there is one."""
+        x, passed = image, []
+        for layer in self.backbone:
+            x = layer(x)
+            passed.append(x)
+        if self.decoder is None:
+            return x, None
+        return x, self.decoder(x, [passed[1 + skip] for skip in self._skips])
 
     def trunk(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """What is computed cell by cell: features, and the head's first convolution of them without the pyramid."""
-        features = self.backbone(image)
-        return features, self.first(features)
+        """What is computed cell by cell: features, and the head's first convolution of them without the pyramid.
+
+        Scores of a decoder are channels more of the latter, `packed`, for which the sides of the image must be
+        multiples of the output stride.
+        """
+        features, detail = self.features(image)
+        direct = self.first(features)
+        return features, direct if detail is None else packed(direct, detail)
 
     def head(self, features: Tensor, direct: Tensor) -> Tensor:
         """Coarse scores of what `trunk` gave, or of a part of it: the pyramid is pooled over that part."""
+        direct, detail = unpacked(direct, self.first.out_channels, self.last.out_channels)
+        scores = self._head(features, direct)
+        return scores if detail is None else added(scores, detail, align_corners=self.align_corners)
+
+    def _head(self, features: Tensor, direct: Tensor) -> Tensor:
         hidden = (direct + self._pooled(features).view_as(direct)).relu_()
-        scores = self.last(hidden)
-        return scores.to(torch.promote_types(scores.dtype, torch.float32))  # type: ignore[no-any-return]
+        return as_scores(self.last(hidden))
 
     def _pooled(self, features: Tensor) -> Tensor:
         """The levels' share of the first convolution: `(n, head_channels, h w)`."""
@@ -88,6 +111,30 @@ class FoldedPSPNet(nn.Module):
             basis = level_basis(self.bins, (height, width), self.kernel, align_corners=self.align_corners)
             basis = self._bases[height, width] = basis.to(features)
         return basis
+
+
+def as_scores(values: Tensor) -> Tensor:
+    """Return values in float32, if they are of fewer bits."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def packed(direct: Tensor, detail: Tensor) -> Tensor:
+    """Return the direct part `(n, c, h, w)` with the decoder's scores `(n, classes, t h, t w)` behind its channels."""
+    return torch.cat([direct, functional.pixel_unshuffle(detail, detail.shape[2] // direct.shape[2])], 1)
+
+
+def unpacked(direct: Tensor, hidden: int, classes: int) -> tuple[Tensor, Tensor | None]:
+    """Return the first `hidden` channels of the direct part, and the decoder's scores that are `packed` behind them."""
+    times = isqrt((direct.shape[1] - hidden) // classes)
+    if times == 0:
+        return direct, None
+    return direct[:, :hidden], functional.pixel_shuffle(direct[:, hidden:], times)
+
+
+def added(scores: Tensor, detail: Tensor, *, align_corners: bool) -> Tensor:
+    """Return the scores of the head in the size of the decoder's, with these added."""
+    size = int(detail.shape[2]), int(detail.shape[3])
+    return resized_to(scores, size, align_corners=align_corners) + as_scores(detail)
 
 
 def resized(scores: Tensor, image: Tensor, *, align_corners: bool) -> Tensor:

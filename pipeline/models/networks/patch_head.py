@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.models.networks.folded import FoldedPSPNet
+from pipeline.models.networks.folded import FoldedPSPNet, added, as_scores, unpacked
 
 Part = Sequence[tuple[int, slice]]
 """For rows and columns: how many a patch has, and which of them are there."""
@@ -64,9 +64,10 @@ class PatchHead:
 
     def scores(self, pooled: Tensor, direct: Tensor) -> Tensor:
         """Return the coarse scores of a patch by the averages over its cells and its direct part."""
-        hidden = (direct + self._spread(pooled, direct.shape[2], direct.shape[3])).relu_()
-        scores = self._last(hidden)
-        return scores.to(torch.promote_types(scores.dtype, torch.float32))  # type: ignore[no-any-return]
+        own, detail = unpacked(direct, self._hidden, self._last.out_channels)
+        hidden = (own + self._spread(pooled, direct.shape[2], direct.shape[3])).relu_()
+        scores = as_scores(self._last(hidden))
+        return scores if detail is None else added(scores, detail, align_corners=self._align_corners)
 
     def _spread(self, pooled: Tensor, height: int, width: int) -> Tensor:
         """Return what the levels add to the first convolution: `(n, head_channels, h, w)`."""

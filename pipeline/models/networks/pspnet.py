@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.networks.backbone import Backbone
+from pipeline.models.networks.decoder import STRIDES, Decoder
 from pipeline.models.networks.efficientnet_lite import LITES, make_efficientnet_lite
 from pipeline.models.networks.mobilenet import make_mobilenet
 from pipeline.models.networks.resnet import make_resnet
@@ -17,7 +18,8 @@ from pipeline.models.spec import PSPNetSpec
 class PSPNet(nn.Module):
     """The network of a `PSPNetSpec`: image `(n, in_channels, h, w)` to class scores `(n, classes, h, w)`.
 
-    Modules, and so names of weights: `stem`, `layer1` and so on, `ppm`, `head` and, if the spec has it, `aux`.
+    Modules, and so names of weights: `stem`, `layer1` and so on, `ppm`, `head` and, if the spec has them, `decoder` and
+    `aux`.
     """
 
     def __init__(self, spec: PSPNetSpec) -> None:
@@ -28,30 +30,38 @@ class PSPNet(nn.Module):
         self.layers = tuple(f"layer{number}" for number in range(1, len(backbone.layers) + 1))
         for name, layer in zip(self.layers, backbone.layers, strict=True):
             self.add_module(name, layer)
-        self._tap = self.layers[backbone.tap]
+        self._tap = backbone.tap
+        self.skips = tuple(backbone.strides.index(stride) for stride in STRIDES) if spec.decoder_channels else ()
         features = backbone.channels[-1]
         self.ppm = nn.ModuleList(_level(side, features, spec) for side in spec.bins)
         kernels = (3, 1) if spec.head == "pspnet" else (1, 3)
         self.head = _head(features + len(spec.bins) * spec.ppm_channels, spec.head_channels, kernels, spec)
+        passed = [backbone.channels[skip] for skip in self.skips]
+        self.decoder = Decoder(features, passed, spec.decoder_channels, spec.classes) if spec.decoder_channels else None
         tapped = backbone.channels[backbone.tap]
         self.aux = _head(tapped, _auxiliary_channels(spec, tapped), (3, 1), spec) if spec.auxiliary else None
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Scores before softmax, at the size of the image; in training with `aux` also those of the second head."""
         size = image.shape[2:]
-        features, middle = self.features(image)
-        scores = self._resize(self.head(self._pool_pyramid(features)), size)
+        features, passed = self.features(image)
+        scores = self.head(self._pool_pyramid(features))
+        if self.decoder is not None:
+            detail = self.decoder(features, [passed[skip] for skip in self.skips])
+            scores = self._resize(scores, detail.shape[2:]) + detail
+        scores = self._resize(scores, size)
         if self.aux is None or not self.training:
             return scores
-        return scores, self._resize(self.aux(middle), size)
+        return scores, self._resize(self.aux(passed[self._tap]), size)
 
-    def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """What the backbone makes of an image, and what the auxiliary head reads on the way."""
-        x = middle = self.stem(image)
-        for name in self.layers:
+    def features(self, image: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """What the backbone makes of an image, and what layers make on the way, for the second head and the decoder."""
+        x, passed = self.stem(image), {}
+        for number, name in enumerate(self.layers):
             x = self.get_submodule(name)(x)
-            middle = x if name == self._tap else middle
-        return x, middle
+            if number in (self._tap, *self.skips):
+                passed[number] = x
+        return x, passed
 
     def _pool_pyramid(self, features: Tensor) -> Tensor:
         """Features beside their pooled levels, resized (section 3.2): `c` to `c + len(bins) ppm_channels` channels."""

@@ -31,6 +31,7 @@ SPECS = {
     "mobilenet_v2": PSPNetSpec(
         "mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True, truncated=True
     ),
+    "decoder": PSPNetSpec("resnet18", 2, 3, ppm_channels=4, head_channels=8, truncated=True, decoder_channels=(6, 5)),
 }
 
 

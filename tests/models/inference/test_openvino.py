@@ -45,6 +45,9 @@ SPECS = {
     "mobilenet_v2": PSPNetSpec("mobilenet_v2", 2, 3, ppm_channels=4, head_channels=8, align_corners=True),
     "efficientnet_lite0": PSPNetSpec("efficientnet_lite0", 2, 3, ppm_channels=4, head_channels=8),
     "vgg16_bn": PSPNetSpec("vgg16_bn", 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
+    "decoder": PSPNetSpec(
+        "efficientnet_lite0", 2, 3, output_stride=16, ppm_channels=4, head_channels=8, decoder_channels=(6, 5)
+    ),
 }
 
 
@@ -93,7 +96,7 @@ def test_bytes_are_the_same_however_many_calls_run_side_by_side(numerics, made):
         assert found == alone * 5, (callers, threads)
 
 
-@pytest.mark.parametrize("name", ["resnet18, smp", "efficientnet_lite0", "vgg16_bn"])
+@pytest.mark.parametrize("name", ["resnet18, smp", "efficientnet_lite0", "vgg16_bn", "decoder"])
 def test_its_trunk_is_that_of_torch_for_blocks_of_any_size(name):
     model = model_of(replace(CARD_2D, network=SPECS[name]))
     plain, here = (build_inference_model(model, numerics).halves for numerics in (REFERENCE, FLOAT32))

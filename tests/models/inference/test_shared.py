@@ -73,6 +73,7 @@ SCENES = {
         replace(CARD_2D, network=replace(CARD_2D.network, head="smp", align_corners=True, output_stride=8)),
         TTA.of("flips"),
     ),
+    "decoder": (replace(CARD_2D, network=replace(CARD_2D.network, decoder_channels=(6, 5))), TTA.of("turns")),
 }
 
 
@@ -135,6 +136,11 @@ def largest_difference(narrow, size, halo):
 @pytest.mark.parametrize("size", [(1, 1), (56, 80), (999, 48)], ids=str)
 def test_with_a_halo_as_wide_as_the_network_sees_all_sizes_of_blocks_give_the_same(narrow, size):
     assert largest_difference(narrow, size, (RADIUS, RADIUS)) < 1e-9
+
+
+def test_with_a_decoder_all_sizes_of_blocks_give_the_same():
+    card = replace(CARD, network=replace(NARROW, decoder_channels=(6, 5)))
+    assert largest_difference(whole_and_more(card), (56, 80), (RADIUS + 16, RADIUS + 16)) < 1e-9
 
 
 def test_turned_patches_are_joined_as_others_are():

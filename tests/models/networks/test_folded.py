@@ -26,6 +26,8 @@ SPECS = {
     "lite": replace(R18, backbone="efficientnet_lite0"),
     "symmetric lite": replace(R18, backbone="efficientnet_lite2_symmetric", output_stride=16),
     "vgg": replace(R18, backbone="vgg16_bn", output_stride=16),
+    "decoder": replace(R18, output_stride=32, decoder_channels=(6, 5)),
+    "lite with decoder": replace(R18, backbone="efficientnet_lite0", decoder_channels=(6, 5), align_corners=True),
 }
 
 

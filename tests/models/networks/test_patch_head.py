@@ -18,6 +18,8 @@ SPECS = {
     "corners": replace(PLAIN, align_corners=True),
     "smp": replace(PLAIN, head="smp", align_corners=True),
     "bins": replace(PLAIN, bins=(1, 3, 8)),
+    "decoder": replace(PLAIN, decoder_channels=(6, 5), align_corners=True),
+    "coarse, with a decoder": replace(PLAIN, decoder_channels=(6, 5), truncated=False, output_stride=32),
 }
 
 
@@ -28,7 +30,8 @@ def test_it_gives_what_the_folded_head_gives(spec):
     channels = folded.first.in_channels
     for size in ((12, 12), (7, 13), (4, 1), (32, 24)):
         features = torch.randn(2, channels, 40, 40, generator=generator, dtype=torch.float64)
-        direct = torch.randn(2, 8, 40, 40, generator=generator, dtype=torch.float64)
+        cells = spec.classes * (spec.output_stride // 4) ** 2 if spec.decoder_channels else 0
+        direct = torch.randn(2, 8 + cells, 40, 40, generator=generator, dtype=torch.float64)
         cut = (slice(None), slice(None), slice(3, 3 + size[0]), slice(5, 5 + size[1]))
         for layout in (torch.contiguous_format, torch.channels_last):
             parts = (features.to(memory_format=layout)[cut], direct.to(memory_format=layout)[cut])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
@@ -108,6 +109,23 @@ def plain_pspnet(state, image, spec):
     return plain_networks.scores(state, NAMES, features, image, spec.align_corners)
 
 
+def plain_decoder(state, features, passed):
+    """Scores of a decoder: features to few channels, then beside those of strides of 8 and 4."""
+
+    def stage(x, name, padding):
+        x = functional.conv2d(x, state[f"{name}.0.weight"], padding=padding)
+        mean, variance, weight, bias = (
+            state[f"{name}.1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return functional.batch_norm(x, mean, variance, weight, bias).relu()
+
+    x = stage(features, "decoder.reduce", 0)
+    for number, skip in enumerate(passed):
+        larger = functional.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
+        x = stage(torch.cat([larger, skip], 1), f"decoder.stages.{number}", 1)
+    return functional.conv2d(x, state["decoder.last.weight"], state["decoder.last.bias"])
+
+
 def assert_same(found, expected):
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
 
@@ -168,10 +186,10 @@ def lively_weights_of(spec):
 def test_any_efficientnet_lite_equals_the_plain_network(base, stride, dilation, height, width):
     spec, state = replace(base, output_stride=stride, dilation=dilation), lively_weights_of(base)
     image = torch.randn(1, 3, height, width, dtype=torch.float64)
-    features, tapped = network_with(spec, state).features(image)
+    features, passed = network_with(spec, state).features(image)
     expected = plain_features(state, image, spec)
     assert_same(features, expected[6])
-    assert_same(tapped, expected[4])
+    assert_same(passed[4], expected[4])
 
 
 @pytest.mark.parametrize("size", range(1, 5))
@@ -384,6 +402,41 @@ def test_efficientnet_lites_are_as_large_as_published(kind, size, blocks, millio
 
 
 @pytest.mark.parametrize(
+    ("base", "skips"), [(R18, (1, 0)), (MOBILE, (2, 1)), (LITE, (2, 1))], ids=lambda part: getattr(part, "backbone", "")
+)
+@settings(max_examples=8)
+@given(stride=st.sampled_from((8, 16, 32)), height=LENGTHS, width=LENGTHS, align_corners=st.booleans())
+@torch.inference_mode()
+def test_a_decoder_adds_what_it_reads_from_features_of_strides_8_and_4(
+    base, skips, stride, height, width, align_corners
+):
+    spec = replace(base, output_stride=stride, decoder_channels=(6, 5), align_corners=align_corners)
+    state = weights_of(replace(spec, output_stride=8, align_corners=False))
+    image = torch.randn(2, 3, height, width, dtype=torch.float64)
+    features = plain_features(state, image, spec)
+    detail = plain_decoder(state, features[-1], [features[skip] for skip in skips])
+    assert detail.shape[2:] == (-(-height // 4), -(-width // 4))
+    coarse = plain_networks.scores(state, NAMES, features[-1], detail, spec.align_corners)
+    assert detail.std() > 1e-2
+    expected = functional.interpolate(coarse + detail, (height, width), mode="bilinear", align_corners=align_corners)
+    assert_same(network_with(spec, state)(image), expected)
+
+
+@torch.inference_mode()
+def test_a_decoder_that_has_learned_nothing_adds_nothing():
+    spec = replace(R18, decoder_channels=(6, 5))
+    decoded, plain = PSPNet(spec), network_of(R18)
+    decoded.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.randn(1, 3, 40, 24)
+    coarse = []
+    plain.head.register_forward_hook(lambda _, __, scores: coarse.append(scores))
+    plain(image)
+    decoded.decoder.last.bias.zero_()
+    fine = functional.interpolate(coarse[0], (10, 6), mode="bilinear")
+    assert_same(decoded.eval()(image), functional.interpolate(fine, (40, 24), mode="bilinear"))
+
+
+@pytest.mark.parametrize(
     ("spec", "layers", "channels"),
     [
         (replace(R50, truncated=True), 2, 512),
@@ -432,6 +485,8 @@ def test_output_stride_of_vgg(stride):
         ({"classes": 0}, "at least 1"),
         ({"dropout": 1.0}, "dropout"),
         ({"truncated": True, "auxiliary": True}, "second head"),
+        ({"decoder_channels": (64,)}, "two numbers"),
+        ({"decoder_channels": (64, 0)}, "two numbers"),
     ],
 )
 def test_impossible_specs_are_refused(change, words):

@@ -95,6 +95,16 @@ class PSPNetSpec:
         decoder = "" if self.decoder_channels is None else ", decoder to 4"
         return f"PSPNet, {self.backbone}, output stride {self.output_stride}{decoder}"
 
+    @property
+    def scores_per_cell(self) -> int:
+        """Coarse scores of a class for each cell of the features: behind a decoder, those of cells at a stride of 4."""
+        return 1 if self.decoder_channels is None else (self.output_stride // 4) ** 2
+
+    @property
+    def direct_channels(self) -> int:
+        """Numbers for each cell of the features that overlapping patches share, beside the averages of the pyramid."""
+        return self.head_channels + (0 if self.decoder_channels is None else self.classes * self.scores_per_cell)
+
     def __post_init__(self) -> None:
         if self.stem != "torchvision" and not self.backbone.startswith("resnet"):
             raise ValueError(f"stem {self.stem!r} is that of a ResNet; {self.backbone} has its own, 'torchvision'")

@@ -131,10 +131,10 @@ class ViewSweep:
             patch - overlap for patch, overlap in zip(self.lattice.patch, self.lattice.overlap, strict=True)
         )
         rows = range(self.lattice.overlap[0], 0, -step)
-        direct = sum(rows) * dense * network.head_channels
+        direct = sum(rows) * dense * network.direct_channels
         averages = len(rows) * sum(side**2 for side in network.bins) * _WIDEST / prod(steps)
         patches = ceil(max(blocks.size[0], self.lattice.patch[0]) / step) / prod(steps)
-        coarse = patches * prod(self.lattice.patch) * dense * network.classes
+        coarse = patches * prod(self.lattice.patch) * dense * network.classes * network.scores_per_cell
         return ceil(2 * 4 * (direct + averages + coarse) * self.prepared.augmentation.cost)
 
 

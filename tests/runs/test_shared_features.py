@@ -22,6 +22,7 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.samples import scene_rows
 from tests.support.inputs import contents, labels_of, pixels, put_scene, put_volume
+from tests.support.model_cases import CARD_2D, network_of
 from tests.support.observers import Callbacks
 
 pytestmark = pytest.mark.slow
@@ -83,6 +84,36 @@ def test_it_is_the_same_however_it_is_cut(job, shared, resources, tmp_path):
     other = replace(job, output=tmp_path / "other.tif")
     segment(other, replace(CPU, **resources))
     np.testing.assert_array_equal(labels_of(other.output), shared)
+
+
+@pytest.fixture(scope="module")
+def decoding(tmp_path_factory):
+    """A model with a decoder, and the same without."""
+    folder = tmp_path_factory.mktemp("decoding")
+    for name, channels in (("plain", None), ("decoder", (6, 5))):
+        card = replace(CARD_2D, network=replace(CARD_2D.network, decoder_channels=channels))
+        save_model(folder / name, card, network_of(card.network))
+    return folder
+
+
+@pytest.mark.parametrize("resources", [{"workers": 2}, {"memory": 8_000_000}], ids=str)
+def test_with_a_decoder_it_is_the_same_however_it_is_cut(job, decoding, resources, tmp_path):
+    whole = replace(job, model=str(decoding / "decoder"), output=tmp_path / "whole.tif")
+    segment(whole, CPU)
+    other = replace(whole, output=tmp_path / "other.tif")
+    segment(other, replace(CPU, **resources))
+    assert len(np.unique(labels_of(whole.output))) > 1
+    np.testing.assert_array_equal(labels_of(other.output), labels_of(whole.output))
+
+
+def test_a_plan_counts_the_scores_of_a_decoder(job, decoding):
+    """Sixteen for each cell of the features instead of one, in patches that wait, and in strips."""
+    held = [
+        plan(replace(job, model=str(decoding / name), output=None), CPU, probe=False).memory_bytes
+        for name in ("plain", "decoder")
+    ]
+    scores = 3 * 2107 * 150 // 16
+    assert held[1] - held[0] > 4 * scores // 3
 
 
 class Stopping(Callbacks):

@@ -42,6 +42,16 @@ def test_equals_the_network_to_the_last_digits(spec, size):
     torch.testing.assert_close(FoldedPSPNet(network)(image), expected, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("spec", [SPECS["mmseg"], SPECS["decoder"], SPECS["lite with decoder"]], ids=str)
+@torch.inference_mode()
+def test_the_spec_knows_how_much_is_shared(spec):
+    folded = FoldedPSPNet(network_of(spec))
+    features, direct = folded.trunk(torch.randn(1, 3, 64, 96))
+    assert direct.shape[1] == spec.direct_channels
+    scores = folded.head(features, direct)
+    assert scores[0, 0].numel() == features[0, 0].numel() * spec.scores_per_cell
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.tuples(st.integers(1, 24), st.integers(1, 24)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pipeline.io.clouds import NAMES
+
 _ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:.*?<Message>([^<]*)</Message>)?", re.DOTALL)
 _STATUS = re.compile(r"non-2xx status code: (\d+ [A-Za-z ]+)")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified container does not exist")
@@ -49,12 +51,6 @@ _WAYS = (
 """Words of an answer, and what they mean with the way out; the first that occurs counts."""
 _BUCKETS = {"az": "container"}
 """What a store calls a bucket, where it has another word."""
-_NAMES = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST",
-    "az": "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-"""By scheme, what says who asks whom."""
 _TO_SET = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or with `gcloud auth application-default login`",
@@ -81,10 +77,10 @@ def why(text: str, scheme: str = "") -> str:
 def why_not_opened(text: str, scheme: str) -> str:
     """Return why the library refuses what is set, before it asks anybody."""
     if file := _FILE.search(text):
-        return f"the file with the credentials, {file[1]}, cannot be read; see {_NAMES[scheme]}"
+        return f"the file with the credentials, {file[1]}, cannot be read; see {NAMES[scheme]}"
     if any(word in text for word in _OF_MACHINES):
         return why(text, scheme)
-    return f"the credentials or the endpoint that are set are not valid; see {_NAMES[scheme]}"
+    return f"the credentials or the endpoint that are set are not valid; see {NAMES[scheme]}"
 
 
 def misses_the_bucket(text: str) -> bool:
@@ -109,4 +105,4 @@ def _way_of(text: str, said: str, scheme: str) -> str:
     detail = "Signature not valid in the specified time frame"
     told = f"{said} {detail}" if detail in text else said
     way = next((way for words, way in _WAYS if any(word in told for word in words)), "")
-    return way.format(bucket=_BUCKETS.get(scheme, "bucket"), names=_NAMES.get(scheme, _NAMES["s3"]))
+    return way.format(bucket=_BUCKETS.get(scheme, "bucket"), names=NAMES.get(scheme, NAMES["s3"]))

@@ -24,8 +24,8 @@ from rasterio.session import DummySession, Session
 from pipeline.errors import UNREACHABLE, InputError, OutputError
 from pipeline.files.signatures import RASTERS, unlike
 from pipeline.io.address import is_remote, redact, redact_url
-from pipeline.io.clouds import Azure, Google
-from pipeline.io.places import is_on_a_server
+from pipeline.io.clouds import NAMES, Azure, Google
+from pipeline.io.places import is_on_a_server, scheme_of
 from pipeline.io.raster.drivers import SERVICES, gdal_name
 
 CACHE = 16 << 20
@@ -51,6 +51,7 @@ _KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 _ANSWER = re.compile(r"(HTTP|CURL) (error|response)[^-]*")
 _REFUSED = re.compile(r"code: 4(?!08|29)\d\d")
 """Answers of a server that another try does not change."""
+_NOT_ALLOWED = re.compile(r"code: 40[13]")
 
 
 @cache
@@ -110,8 +111,14 @@ def reading(address: str, part: str = "", *, network: bool = False) -> Iterator[
         if not remote:
             raise InputError(f"{fault}; try `gdalinfo -checksum` on the file") from error
         code = "unreadable" if _REFUSED.search(reason) else UNREACHABLE
-        way_out = "check the address, your access and the network"
-        raise InputError(f"{fault}; {way_out}", code) from (error if redact_url(address) == address else None)
+        raise InputError(f"{fault}; {_way_out(address, reason)}", code) from (
+            error if redact_url(address) == address else None
+        )
+
+
+def _way_out(address: str, reason: str) -> str:
+    names = NAMES.get(scheme_of(address)) if _NOT_ALLOWED.search(reason) else None
+    return "check the address, your access and the network" if names is None else f"check the address, and {names}"
 
 
 def _session() -> Session | None:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from pipeline import Job, segment
-from pipeline.cli.tables import print_evaluation
+from pipeline.cli.evaluation_tables import print_evaluation
 from pipeline.demo import make
 from pipeline.evaluation.compare import evaluate_pairs
 from pipeline.evaluation.pairs import Pair

@@ -42,7 +42,7 @@ def _place(said: str | None) -> Place:
 def status(ledger: Ledger = None, table: Table = None, as_json: AsJson = False) -> None:
     """Show an archive's progress: done, failed (with reasons), throughput, time left."""
     from pipeline.archive.status import find_ledger, status_of
-    from pipeline.cli.tables import print_status
+    from pipeline.cli.archive_tables import print_status
 
     with closing(find_ledger(_place(ledger))) as found:
         review = None if table is None else _reviewed(found, table)
@@ -73,7 +73,7 @@ def verify(
     """
     from pipeline.archive.place import subject_of
     from pipeline.archive.verify import verify as verdicts_of
-    from pipeline.cli.tables import print_verdicts
+    from pipeline.cli.archive_tables import print_verdicts
 
     found = verdicts_of([subject_of(place) for place in places] if places else [_place(None)])
     print_verdicts(found, as_json=as_json)

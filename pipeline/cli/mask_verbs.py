@@ -39,7 +39,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check that a mask is on the grid of its input, exactly or to a tolerance, and name each difference."""
-    from pipeline.cli.tables import print_differences
+    from pipeline.cli.mask_tables import print_differences
     from pipeline.masks.check import check as differences_of
 
     found = differences_of(mask, like, tolerance)
@@ -61,7 +61,7 @@ def areas(
     as_json: AsJson = False,
 ) -> None:
     """Measure the area of each class on the ground, by zone."""
-    from pipeline.cli.tables import print_areas
+    from pipeline.cli.mask_tables import print_areas
     from pipeline.masks.areas import areas as areas_of
     from pipeline.masks.areas import write_csv
 
@@ -100,7 +100,7 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Measure each structure: volume, intensities, and whether the field of view cuts it off."""
-    from pipeline.cli.tables import print_structures
+    from pipeline.cli.mask_tables import print_structures
     from pipeline.masks.structures import measure as measured
     from pipeline.masks.structures import write_csv
 

@@ -40,7 +40,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the packaged models or those on a hub, show all that cards of models say, or write the page of one."""
-    from pipeline.cli.tables import print_cards, print_models
+    from pipeline.cli.model_tables import print_cards, print_models
     from pipeline.models.catalogue import load_card, names
 
     if hub is not None:
@@ -56,7 +56,7 @@ def models(
 
 
 def _list_hub(query: str, others: list[str], *, as_json: bool) -> None:
-    from pipeline.cli.tables import print_hub_models
+    from pipeline.cli.model_tables import print_hub_models
     from pipeline.optional import need
 
     if others:

@@ -12,11 +12,10 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.archive.pseudonyms import pseudonym, without_names
-from pipeline.cli.tables import fits, print_json, print_table, shared_folder, table_of
+from pipeline.cli.tables import TextTable, fits, print_json, print_table, shared_folder, table_of
 from pipeline.display.progress import Progress
 from pipeline.errors import counted
 from pipeline.files.visible import visible
@@ -161,7 +160,7 @@ def _print_narrow(reports: Sequence[Report]) -> None:
     print_table(_results(reports, [(name.removeprefix(folder),) for name in names], "output"))
 
 
-def _results(reports: Sequence[Report], names: Sequence[tuple[str, ...]], *columns: str) -> Table:
+def _results(reports: Sequence[Report], names: Sequence[tuple[str, ...]], *columns: str) -> TextTable:
     table = table_of(*columns, "status", "Mpx", "s", "Mpx/s")
     for report, named in zip(reports, names, strict=True):
         rate = f"{report.cells / 1e6 / report.seconds:.2f}" if report.status == "done" and report.seconds else ""

@@ -122,8 +122,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Compare masks, or what a model predicts for inputs, with their truth."""
+    from pipeline.cli.evaluation_tables import print_evaluation
     from pipeline.cli.screen import Screen
-    from pipeline.cli.tables import print_evaluation
     from pipeline.evaluation.run import run_evaluation
     from pipeline.jobs.job_file import check_options
     from pipeline.runs.observer import RunContext

@@ -115,15 +115,16 @@ class PSPNetSpec:
             raise ValueError("auxiliary: a truncated backbone has no second head")
         if min(self.in_channels, self.classes, self.ppm_channels, self.head_channels) < 1:
             raise ValueError(f"every channel count must be at least 1: {self}")
-        if self.decoder_channels is not None and (len(self.decoder_channels) != 2 or min(self.decoder_channels) < 1):
-            raise ValueError(
-                f"decoder_channels: needs two numbers above 0, of its stages at strides of 8 and 4, got "
-                f"{self.decoder_channels}"
-            )
         if not self.bins or min(self.bins) < 1:
             raise ValueError(f"bins must be at least 1 each, got {self.bins}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
+        self._check_decoder()
+
+    def _check_decoder(self) -> None:
+        channels = self.decoder_channels
+        if channels is not None and (len(channels) != 2 or min(channels) < 1):
+            raise ValueError(f"decoder_channels: needs two numbers above 0, of strides of 8 and 4, got {channels}")
 
 
 Layout = Literal["channels_first", "channels_last"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from pipeline.archive.archive import recipe_of
-from pipeline.cli.tables import print_models
+from pipeline.cli.model_tables import print_models
 from pipeline.jobs.job import Job
 from pipeline.models.card import Card, Normalization
 from pipeline.models.catalogue import CARD

@@ -28,8 +28,8 @@ from pipeline.files.process import this_process
 from pipeline.io.address import as_utf8, with_paths
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
-from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job, Resources
+from pipeline.jobs.outputs import expected_output
 from pipeline.models.card import Features
 from pipeline.models.catalogue import load_card
 from pipeline.runs.members import origin_of, way_back

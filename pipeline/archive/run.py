@@ -26,8 +26,8 @@ from pipeline.errors import (
     counted,
 )
 from pipeline.io.address import as_utf8
-from pipeline.jobs.inputs import find_clashes
 from pipeline.jobs.job import Job, Resources
+from pipeline.jobs.outputs import find_clashes
 from pipeline.runs.observer import RunContext, Stoppable
 from pipeline.runs.report import HELD, Report
 from pipeline.runs.segment import segment_in

@@ -159,8 +159,9 @@ def plan(
 ) -> None:
     """Show patches, slabs, memory, disk, time and cost of a run, reading headers and a sample of values."""
     from pipeline.cli.plan_tables import print_plans
-    from pipeline.jobs.inputs import find_clashes, jobs_of
+    from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import load_request
+    from pipeline.jobs.outputs import find_clashes
     from pipeline.runs.plan import parse_price, total_of
     from pipeline.runs.plan import plan as plan_job
 
@@ -193,7 +194,7 @@ def _tell(line: str) -> None:
 def _ledger_of(request: Request, jobs: Sequence[Job], archives: ArchiveOptions) -> Place | None:
     """Return where the ledger is, by default beside the masks if there are several inputs."""
     from pipeline.archive.place import default_place, ledger_of
-    from pipeline.jobs.inputs import folder_of
+    from pipeline.jobs.outputs import folder_of
 
     if len(jobs) > 1:
         return ledger_of(archives.ledger, folder_of(request, jobs))

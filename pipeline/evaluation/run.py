@@ -19,8 +19,8 @@ from pipeline.evaluation.pictures import draw_pictures
 from pipeline.evaluation.request import EvaluationOutputs, EvaluationRequest, Measures
 from pipeline.evaluation.resolutions import evaluate_resolutions
 from pipeline.evaluation.result import Calibration, Evaluation, summary, write_csv
-from pipeline.jobs.inputs import name_outputs
 from pipeline.jobs.job import Job, models_of
+from pipeline.jobs.outputs import name_outputs
 from pipeline.models.catalogue import check_writable, load_card, pin_model
 from pipeline.models.store import record_evaluation, record_temperature
 from pipeline.runs.observer import RunContext

@@ -9,8 +9,9 @@ from pipeline.optional import lazy
 
 if TYPE_CHECKING:
     from pipeline.files.object_path import OutputPath
-    from pipeline.jobs.inputs import folder_of, jobs_of
+    from pipeline.jobs.inputs import jobs_of
     from pipeline.jobs.job_file import check, read_request
+    from pipeline.jobs.outputs import folder_of
     from pipeline.jobs.request import Request
 
 __all__ = ["OutputPath", "Request", "check", "folder_of", "jobs_of", "read_request"]
@@ -19,8 +20,9 @@ __getattr__ = lazy(
     __name__,
     {
         "pipeline.files.object_path": ("OutputPath",),
-        "pipeline.jobs.inputs": ("folder_of", "jobs_of"),
+        "pipeline.jobs.inputs": ("jobs_of",),
         "pipeline.jobs.job_file": ("check", "read_request"),
+        "pipeline.jobs.outputs": ("folder_of",),
         "pipeline.jobs.request": ("Request",),
     },
 )

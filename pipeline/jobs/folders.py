@@ -169,3 +169,11 @@ def _is_taken(path: Path) -> bool:
     """Return whether a path is neither hidden nor one of our masks."""
     hidden = path.name.startswith(".") or path.suffix == ".partial"
     return not hidden and not _OURS.search(stem_of(path)) and (is_store(path) or not path.is_dir())
+
+
+def object_of(text: str) -> ObjectPath | None:
+    """The object of this name; None where only GDAL takes such a name, as one with two slashes in a row."""
+    try:
+        return ObjectPath.parse(text) if is_object(text) else None
+    except RequestError:
+        return None

@@ -11,8 +11,8 @@ from pipeline.errors import RequestError
 from pipeline.files.object_path import ObjectPath
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import is_store, stem_of
-from pipeline.jobs.inputs import expected_output
 from pipeline.jobs.job import Job
+from pipeline.jobs.outputs import expected_output
 from pipeline.reports.archive import archive_page, folder_of_thumbnails
 from pipeline.reports.options import ReportOptions
 from pipeline.reports.page import Page, check_free, write_page

@@ -20,8 +20,9 @@ from pipeline.archive.run import error_code, segment_all
 from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
-from pipeline.jobs.inputs import folder_of, jobs_of
+from pipeline.jobs.inputs import jobs_of
 from pipeline.jobs.job import Job, Resources
+from pipeline.jobs.outputs import folder_of
 from pipeline.jobs.request import Request
 from pipeline.runs.lock import output_lock
 from pipeline.runs.observer import Observer, RunContext

@@ -17,8 +17,9 @@ from pipeline.archive.ledger import LEDGER_NAME
 from pipeline.cli import app
 from pipeline.errors import NothingFoundError, RequestError
 from pipeline.evaluation.pairs import find_pairs
-from pipeline.jobs.inputs import find_clashes, find_inputs, folder_of, jobs_of
+from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job_file import check as check_request
+from pipeline.jobs.outputs import find_clashes, folder_of
 from pipeline.jobs.request import Request, Search
 from pipeline.masks.check import check
 from tests.support.inputs import labels_of, listing, pixels, put_volume

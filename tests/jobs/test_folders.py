@@ -17,8 +17,9 @@ from pipeline.errors import InputError, NothingFoundError
 from pipeline.io.formats import FORMATS
 from pipeline.io.opening import open_source
 from pipeline.io.suffixes import READ_BY_GDAL
-from pipeline.jobs.inputs import find_clashes, find_inputs, jobs_of
+from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Job
+from pipeline.jobs.outputs import find_clashes
 from pipeline.jobs.request import Request
 from tests.support.archives import Folder, statuses
 from tests.support.inputs import pixels, put_scene

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.io.suffixes import stem_of, suffix_of
-from pipeline.jobs.inputs import find_inputs, name_outputs
+from pipeline.jobs.inputs import find_inputs
+from pipeline.jobs.outputs import name_outputs
 
 
 def put(folder: Path, *names: str) -> None:

@@ -10,8 +10,9 @@ from pipeline.io.address import name_of, redact_url
 from pipeline.io.opening import input_version
 from pipeline.io.suffixes import stem_of, suffix_of
 from pipeline.jobs.folders import root_of
-from pipeline.jobs.inputs import find_clashes, find_inputs, jobs_of, name_outputs
+from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Job
+from pipeline.jobs.outputs import find_clashes, name_outputs
 from pipeline.jobs.request import Request
 
 KEYS = [

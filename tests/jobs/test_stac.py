@@ -14,9 +14,10 @@ from affine import Affine
 
 from pipeline.archive.archive import recipe_of
 from pipeline.errors import InputError, NothingFoundError, RequestError
-from pipeline.jobs.inputs import find_clashes, find_inputs, folder_of, jobs_of
+from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Resources
 from pipeline.jobs.job_file import read_request
+from pipeline.jobs.outputs import find_clashes, folder_of
 from pipeline.jobs.request import Request, Search
 from pipeline.models.store import save_model
 from pipeline.runs.prepare import prepare

@@ -37,8 +37,9 @@ from pipeline.io.dicom.encoding import layout_of
 from pipeline.io.formats import look
 from pipeline.io.opening import input_version, open_source
 from pipeline.io.suffixes import stem_of
-from pipeline.jobs.inputs import find_inputs, jobs_of, name_outputs
+from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job_file import read_request
+from pipeline.jobs.outputs import name_outputs
 from pipeline.runs.report import Report
 from pipeline.testing import SourceContract
 from tests.support.dicoms import TILTED, UPRIGHT, by_simpleitk, normal_of, pixels, places_of, put_series

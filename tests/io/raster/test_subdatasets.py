@@ -17,7 +17,8 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.address import file_of_subdataset, is_path, is_remote, name_of, output_folder, redact_url, with_paths
 from pipeline.io.opening import input_version, open_source, stamp_of
-from pipeline.jobs.inputs import find_inputs, name_outputs
+from pipeline.jobs.inputs import find_inputs
+from pipeline.jobs.outputs import name_outputs
 from tests.support.rasters import NORTH_UP, pixels, put
 
 UTM = "EPSG:32632"

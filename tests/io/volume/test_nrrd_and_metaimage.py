@@ -22,7 +22,8 @@ from pipeline.errors import InputError
 from pipeline.geometry import Box
 from pipeline.io.opening import input_version, open_source
 from pipeline.io.volume.stream import open_stream
-from pipeline.jobs.inputs import find_inputs, name_outputs
+from pipeline.jobs.inputs import find_inputs
+from pipeline.jobs.outputs import name_outputs
 from pipeline.testing import SourceContract
 from tests.support.dicoms import TILTED, normal_of, pixels
 from tests.support.inputs import labels_of, put_volume

@@ -111,6 +111,7 @@ LATE = (
     "pipeline.runs.report",
     "pipeline.runs.segment",
     "pipeline.runs.storage",
+    "pipeline.runs.work",
 )
 """May import inside functions: verbs, doors, the network and kernels bring libraries that not every call needs."""
 

@@ -23,9 +23,9 @@ from pipeline.runs.lock import clear_work_folder
 from pipeline.runs.observer import RunContext
 from pipeline.runs.prepare import prepare
 from pipeline.runs.prepared import PreparedJob
-from pipeline.runs.segment import sweep_all
 from pipeline.runs.view_averaging import mean_scores
 from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.work import sweep_all
 from pipeline.runs.work_folder import scores_source, store_of
 from pipeline.sources.reoriented import ReorientedSource
 

@@ -26,7 +26,6 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.layers import LAYERS
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import execute, object_storage
-from pipeline.runs import segment as segment_room
 from pipeline.runs.object_storage import stamp_of, stamps_of
 from pipeline.runs.observer import SILENT, RunContext
 from pipeline.runs.plan import plan
@@ -35,6 +34,7 @@ from pipeline.runs.segment import segment
 from pipeline.runs.storage import at_hand
 from pipeline.runs.stores import parts_of
 from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.work import begin_work
 from tests.support.inputs import listing, pixels, put_scene, put_volume
 from tests.support.objects import SECRET
 from tests.support.observers import Callbacks
@@ -175,7 +175,7 @@ def test_workers_of_the_command_write_where_it_does_and_leave_the_store_to_it(st
         prepared, beside = prepare(replace(tall, output=output), Resources()), RunContext(Resources(workers=2))
         storage = prepared.storage
         storage.clear_work()
-        (sweep,) = sweeps_of(segment_room._begin(prepared, Ledger(prepared.work), SILENT))
+        (sweep,) = sweeps_of(begin_work(prepared, Ledger(prepared.work), SILENT))
         store.proxy.inject()
         for slab in sweep.slabs(Resources()):
             task = pickle.loads(pickle.dumps(execute._task_elsewhere(execute._travelling(sweep, beside), (slab,))))
@@ -334,7 +334,7 @@ def sweep_as_workers(job):
         storage.look()
         with storage.lock():
             storage.clear_work()
-            prepared = segment_room._begin(prepared, Ledger(prepared.work), SILENT)
+            prepared = begin_work(prepared, Ledger(prepared.work), SILENT)
             storage.save()
             before = listing(prepared.work)
             elsewhere = RunContext(Resources(scheduler="tcp://anywhere"))

@@ -29,11 +29,11 @@ from pipeline.models.inference.cpu import CpuPredictor
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import predictors as network_room
 from pipeline.runs import publish
-from pipeline.runs import segment as segment_room
 from pipeline.runs.observer import SILENT
 from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
+from pipeline.runs.work import begin_work
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
 from tests.support.observers import Callbacks
 from tests.support.output import without_progress
@@ -127,7 +127,7 @@ def test_a_run_that_did_not_stage_its_volume_goes_on_with_one_that_does(models, 
     segment(whole)
     begin(job)
     assert not (tmp_path / "a.nii.partial" / "volume.zarr").exists()
-    segment_room._begin(prepare(job, Resources(workers=2)), Ledger(tmp_path / "a.nii.partial"), SILENT)
+    begin_work(prepare(job, Resources(workers=2)), Ledger(tmp_path / "a.nii.partial"), SILENT)
     assert (tmp_path / "a.nii.partial" / "volume.zarr").exists()
     segment(job)
     assert contents(job.output) == contents(whole.output)

@@ -128,7 +128,7 @@ def job(models, tmp_path):
 
 def test_what_another_run_ended_meanwhile_is_not_made_again(job, monkeypatch):
     """This run looked before the other was done, and held the lock after it."""
-    reports, look = [], segment_room._is_done_already
+    reports, look = [], segment_room.is_done_already
 
     def late(*words):
         found = look(*words)
@@ -137,7 +137,7 @@ def test_what_another_run_ended_meanwhile_is_not_made_again(job, monkeypatch):
             reports[0] = segment(job)
         return found
 
-    monkeypatch.setattr(segment_room, "_is_done_already", late)
+    monkeypatch.setattr(segment_room, "is_done_already", late)
     assert segment(job).status == "skipped"
     assert reports[0].status == "done"
     assert listing(job.output.parent) == {"mask.tif", "mask.tif.aux.xml"}

@@ -19,7 +19,7 @@ BESIDE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Tests start many processes, and each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast check reference docs qgis clean
+.PHONY: demo test test-fast test-loops check reference docs qgis clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline.demo make demo
@@ -31,7 +31,12 @@ test: .venv/installed-dev
 
 # All but what starts servers or QGIS, kills processes or takes long: two minutes on two cores.
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal -m "not slow and not server and not kill and not qgis"
+	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal \
+		-m "not slow and not server and not kill and not qgis and not loop"
+
+# More values of what `make test` tests with a few.
+test-loops: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(BESIDE) --dist worksteal -m loop
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

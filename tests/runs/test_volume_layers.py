@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 import nibabel
@@ -34,12 +35,16 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import Averaging, sweeps_of
 from tests.support.dicoms import TILTED, put_series
-from tests.support.inputs import contents, labels_of, listing, pixels, put_volume
+from tests.support.inputs import SEED, contents, labels_of, listing, pixels, put_volume, undecided
+from tests.support.loops import loop
+from tests.support.model_cases import network_of as weighty
+from tests.support.model_cases import quick_to_compile
 
 PLAIN = Resources(device="cpu", precision="float32")
 AXES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """By view: which axes of an array (z, y, x) are swept, are rows and are columns."""
 ALL = tuple(AXES)
+THREE = ",".join(ALL)
 TURN = np.array([[0.1, -0.7, 0.2, 10], [-0.6, 0, 0.1, -20], [0.1, 0.1, -1.7, 30], [0, 0, 0, 1]])
 SHAPE = (34, 35, 37)
 """(z, y, x)"""
@@ -144,7 +149,7 @@ def compare(output, mean, spread, valid):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 14)),
     patch=st.tuples(st.integers(2, 7), st.integers(2, 7)),
@@ -192,10 +197,14 @@ def soft(models, tmp_path_factory):
     """Two models for volumes, whose scores are probabilities."""
     folder, model = tmp_path_factory.mktemp("soft"), load_model(models / "volume")
     steady = Normalization("fixed", (100.0,), (50.0,))
-    card = replace(model.card, averaging="softmax", normalization=steady)
-    save_model(folder / "one", replace(card, name="one"), model.network)
+    spec = quick_to_compile(model.card.network)
+    card, network = (
+        replace(model.card, averaging="softmax", normalization=steady, network=spec),
+        undecided(weighty(spec, SEED)),
+    )
+    save_model(folder / "one", replace(card, name="one"), network)
     other = replace(card, name="other", normalization=replace(steady, mean=(60.0,)))
-    save_model(folder / "other", other, model.network)
+    save_model(folder / "other", other, network)
     return str(folder / "one"), str(folder / "other")
 
 
@@ -206,12 +215,23 @@ def scan(tmp_path_factory):
     return put_volume(tmp_path_factory.mktemp("scan") / "scan.nii.gz", values.T, TURN)
 
 
-@pytest.fixture(scope="module", params=["axial", "coronal", "axial,coronal,sagittal"])
-def whole(request, scan, soft, tmp_path_factory):
+@pytest.fixture(scope="module")
+def made(scan, soft, tmp_path_factory):
+    """What segments the scan in some views: once in each, in whatever order the tests come."""
+
+    @cache
+    def make(views):
+        output = tmp_path_factory.mktemp("whole") / "m_mask.nii.gz"
+        job = Job(str(scan), output, soft[0], patch=PATCH, overlap=OVERLAP, view=views, also=LAYERS)
+        return job, segment(job, PLAIN)
+
+    return make
+
+
+@pytest.fixture(params=["axial", "coronal", THREE])
+def whole(request, made):
     """A job with all layers, made in one go, and its report."""
-    output = tmp_path_factory.mktemp("whole") / "m_mask.nii.gz"
-    job = Job(str(scan), output, soft[0], patch=PATCH, overlap=OVERLAP, view=request.param, also=LAYERS)
-    return job, segment(job, PLAIN)
+    return made(request.param)
 
 
 def network_of(path):
@@ -229,8 +249,15 @@ def again(job, folder, name="m_mask.nii.gz", **how):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("views", "weights"), [(ALL, (2.0, 0.5, 1.0)), (("sagittal",), None)])
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("views", "weights", "several"),
+    [
+        (ALL, (2.0, 0.5, 1.0), True),
+        (("sagittal",), None, True),
+        (("sagittal",), None, False),
+        loop(ALL, (2.0, 0.5, 1.0), False),
+    ],
+)
 def test_layers_of_networks_are_those_of_sums_over_whole_arrays(scan, soft, tmp_path, views, weights, several):
     models = soft if several else soft[:1]
     if weights:
@@ -282,7 +309,18 @@ def test_the_labels_are_those_of_a_run_without_layers(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [{"rows": 64}, {"workers": 2}])
+@pytest.mark.parametrize(
+    ("whole", "how"),
+    [
+        ("axial", {"workers": 2}),
+        (THREE, {"rows": 64}),
+        (THREE, {"workers": 2}),
+        loop("axial", {"rows": 64}),
+        loop("coronal", {"rows": 64}),
+        loop("coronal", {"workers": 2}),
+    ],
+    indirect=["whole"],
+)
 def test_the_same_bytes_however_they_are_made(whole, tmp_path, how):
     job = again(whole[0], tmp_path)
     report = segment(job, replace(PLAIN, **how))
@@ -291,7 +329,16 @@ def test_the_same_bytes_however_they_are_made(whole, tmp_path, how):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize(
+    ("whole", "number"),
+    [
+        *[("axial", number) for number in (0, 1)],
+        *[(THREE, number) for number in (0, 3, 6, 7)],
+        *[loop(THREE, number) for number in (1, 2, 4, 5)],
+        *[loop("coronal", number) for number in (0, 1)],
+    ],
+    indirect=["whole"],
+)
 def test_a_run_killed_at_any_slab_goes_on_to_the_same_bytes(whole, tmp_path, number, monkeypatch):
     job, left = again(whole[0], tmp_path), [number]
     mark = Ledger.mark
@@ -314,9 +361,9 @@ def test_a_run_killed_at_any_slab_goes_on_to_the_same_bytes(whole, tmp_path, num
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("view", ["axial,coronal", "axial", "coronal"])
+@pytest.mark.parametrize("view", ["axial,coronal", "coronal", loop("axial")])
 def test_strips_change_no_byte(soft, tmp_path, view):
-    path = put_volume(tmp_path / "wide.nii", pixels((40, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
+    path = put_volume(tmp_path / "wide.nii", pixels((20, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
     job = Job(str(path), tmp_path / "m_mask.nii.gz", soft[0], view=view, also=LAYERS)
     segment(job, PLAIN)
     narrow = replace(PLAIN, memory=max(sweep.memory(256) for sweep in sweeps_of(prepare(job, PLAIN))))
@@ -329,7 +376,7 @@ def test_strips_change_no_byte(soft, tmp_path, view):
 
 @pytest.mark.slow
 def test_what_is_averaged_is_cut_to_the_memory_too_or_refused(scan, soft, tmp_path):
-    values = pixels((8, 60, 300), seed=2).T.astype(np.int16)
+    values = pixels((8, 20, 300), seed=2).T.astype(np.int16)
     job = Job(str(put_volume(tmp_path / "wide.nii", values, np.eye(4))), tmp_path / "m.nii.gz", soft[0], also=LAYERS)
     job = replace(job, view="coronal,sagittal", patch=(8, 64), overlap=(0, 16))
     averaging = Averaging(prepare(job, PLAIN))

@@ -17,6 +17,7 @@ MOST = 1 << 21
 """Scores that are kept of all cells to fit a temperature to."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALVINGS = 40
+"""At most: the first four digits are known after some twenty."""
 _EDGE = 1.01
 """Factor within which a temperature is at the end of the range."""
 
@@ -81,9 +82,15 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any]) -> float:
     true = np.take_along_axis(shifted, truth[:, None], 1)[:, 0]
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):
+        if _rounded(low) == _rounded(high):
+            break
         middle = (low + high) / 2
         low, high = (middle, high) if _is_too_sure(shifted, true, np.exp(middle)) else (low, middle)
-    return float(f"{np.exp((low + high) / 2):.4g}")
+    return _rounded((low + high) / 2)
+
+
+def _rounded(logarithm: float) -> float:
+    return float(f"{np.exp(logarithm):.4g}")
 
 
 def _is_too_sure(shifted: NDArray[np.float64], true: NDArray[np.float64], temperature: float) -> bool:

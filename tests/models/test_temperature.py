@@ -36,6 +36,24 @@ def test_it_is_where_the_likelihood_is_greatest_and_what_logits_were_multiplied_
     assert found == pytest.approx(factor, rel=0.15)
 
 
+def test_no_more_is_looked_at_than_four_digits_need(monkeypatch):
+    looks, look = [], module._is_too_sure
+    monkeypatch.setattr(module, "_is_too_sure", lambda *words: looks.append(words[-1]) or look(*words))
+    logits, truth = drawn(1, 3)
+    found = fit_temperature(logits, truth)
+    assert len(looks) < 26
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if look(*shifted_of(logits, truth), np.exp(middle)) else (low, middle)
+    assert found == float(f"{np.exp(low):.4g}"), "as after any number of halvings"
+
+
+def shifted_of(logits, truth):
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted, shifted[np.arange(len(truth)), truth]
+
+
 def test_what_is_always_right_or_always_wrong_ends_at_the_bounds():
     logits = np.array([[3.0, 0.0], [0.0, 3.0]])
     assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(LOWEST, rel=1e-3)

@@ -72,9 +72,21 @@ def agree(labels, scores, valid, nodata=255):
     assert len(np.unique(labels[valid])) > 1, "a network of one opinion tests nothing"
 
 
-@pytest.mark.parametrize(("precision", "tta"), [("float32", None), ("bfloat16", None), ("float32", "flips,0.5")])
-def test_a_scene_is_what_a_plain_loop_makes_of_it(scene, models, tmp_path, precision, tta):
-    mask = tmp_path / "mask.tif"
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A scene of one slab, with a hole and a corner without data."""
+    values = pixels((2, 330, 100))
+    values[:, 110:260, 20:70] = 0
+    values[:, :30, :30] = 0
+    return put_scene(tmp_path_factory.mktemp("short") / "scene.tif", values, nodata=0, tiled=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tta"),
+    [("scene", "float32", None), ("short", "bfloat16", None), ("short", "float32", "flips,0.5")],
+)
+def test_a_scene_is_what_a_plain_loop_makes_of_it(name, models, tmp_path, precision, tta, request):
+    mask, scene = tmp_path / "mask.tif", request.getfixturevalue(name)
     segment(Job(str(scene), mask, str(models / "scene"), tta=tta), Resources(device="cpu", precision=precision))
     with rasterio.open(scene) as dataset:
         values, valid = dataset.read(), dataset.read_masks(1) > 0

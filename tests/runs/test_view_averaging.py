@@ -28,6 +28,7 @@ from pipeline.runs.view_sweep import sweeps_of
 from pipeline.sources.statistics import InputStatistics
 from tests.runs.test_segment import agree, reference
 from tests.support.inputs import VOLUME_CARD, contents, labels_of, listing, pixels, put_volume
+from tests.support.loops import loop
 from tests.support.observers import Callbacks
 from tests.support.processes import start_pipeline
 
@@ -85,7 +86,12 @@ def stop_before_mark(job, number, means=PLAIN):
 
 @pytest.mark.parametrize(
     ("views", "weights"),
-    [(("coronal", "sagittal"), ()), (tuple(AXES), ()), (tuple(AXES), (2.0, 0.5, 1.0)), (("axial", "sagittal"), (7, 1))],
+    [
+        (("coronal", "sagittal"), ()),
+        (tuple(AXES), (2.0, 0.5, 1.0)),
+        loop(tuple(AXES), ()),
+        loop(("axial", "sagittal"), (7, 1)),
+    ],
 )
 def test_a_mask_is_what_plain_loops_over_the_views_make_of_it(whole, tmp_path, views, weights):
     job = replace(again(whole, tmp_path), view=views)
@@ -120,7 +126,7 @@ def test_the_views_of_a_run_differ(whole, tmp_path):
     assert all((a != b).mean() > 0.01 for i, a in enumerate(labels) for b in labels[:i])
 
 
-@pytest.mark.parametrize("number", [0, 1, 3, 4, 6, 7, 8])
+@pytest.mark.parametrize("number", [0, 3, 7, 8, loop(1), loop(4), loop(6)])
 def test_a_run_killed_at_any_band_goes_on(whole, tmp_path, number):
     job = again(whole, tmp_path)
     assert sum(SLABS.values()) == 7
@@ -135,7 +141,7 @@ def test_a_run_killed_at_any_band_goes_on(whole, tmp_path, number):
     assert told[0][1] == 3 * cells if number >= 7 else told[0][1] < 3 * cells
 
 
-@pytest.mark.parametrize("when", ["axial", "coronal", "sagittal", "averaging"])
+@pytest.mark.parametrize("when", ["coronal", "averaging", loop("axial"), loop("sagittal")])
 def test_a_run_stopped_in_any_view_goes_on(whole, tmp_path, when):
     job, stop = again(whole, tmp_path), Event()
     observer = Callbacks(
@@ -173,7 +179,7 @@ def test_a_killed_process_goes_on_with_workers_in_other_bands(whole, tmp_path):
 
 
 def test_bands_and_strips_change_no_byte(models, tmp_path):
-    path = put_volume(tmp_path / "wide.nii", pixels((40, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
+    path = put_volume(tmp_path / "wide.nii", pixels((33, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
     job = Job(str(path), tmp_path / "a.nii", str(models / "volume"), view="axial,coronal")
     segment(job, PLAIN)
     narrow = replace(PLAIN, memory=max(sweep.memory(256) for sweep in sweeps_of(prepare(job, PLAIN))))

@@ -363,7 +363,7 @@ def test_a_run_killed_at_any_slab_goes_on_to_the_same_bytes(whole, tmp_path, num
 @pytest.mark.slow
 @pytest.mark.parametrize("view", ["axial,coronal", "coronal", loop("axial")])
 def test_strips_change_no_byte(soft, tmp_path, view):
-    path = put_volume(tmp_path / "wide.nii", pixels((20, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
+    path = put_volume(tmp_path / "wide.nii", pixels((33, 9, 330), seed=2).T.astype(np.int16), np.eye(4))
     job = Job(str(path), tmp_path / "m_mask.nii.gz", soft[0], view=view, also=LAYERS)
     segment(job, PLAIN)
     narrow = replace(PLAIN, memory=max(sweep.memory(256) for sweep in sweeps_of(prepare(job, PLAIN))))

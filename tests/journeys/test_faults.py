@@ -28,6 +28,7 @@ from pipeline.jobs.job import Job, Resources
 from pipeline.runs.observer import RunContext
 from pipeline.runs.segment import segment
 from tests.support.inputs import contents, listing, pixels, put_scene, put_volume
+from tests.support.loops import loop
 
 pytestmark = pytest.mark.slow
 
@@ -130,13 +131,23 @@ FAULTS: dict[str, tuple[int, Callable[[Job, pytest.MonkeyPatch, Trouble], None]]
 }
 
 
-def run(job: Job, fault: str, at: int | None) -> tuple[Any, int]:
-    """The report of a run, and how often the fault might have come."""
-    code, plant = FAULTS[fault]
+def run(job: Job, faults: dict[str, int | None]) -> tuple[Any, dict[str, int]]:
+    """The report of a run with these faults, each at a moment or at none, and how often each might have come."""
     with pytest.MonkeyPatch.context() as patch:
-        trouble = Trouble(at, failing(code))
-        plant(job, patch, trouble)
-        return segment_one(job, RunContext(PLAIN)), trouble.calls
+        troubles = {fault: Trouble(at, failing(FAULTS[fault][0])) for fault, at in faults.items()}
+        for fault, trouble in troubles.items():
+            FAULTS[fault][1](job, patch, trouble)
+        report = segment_one(job, RunContext(PLAIN))
+    return report, {fault: trouble.calls for fault, trouble in troubles.items()}
+
+
+@pytest.fixture(scope="module")
+def moments(job, whole):
+    """How often each fault might come in a run."""
+    report, calls = run(job, dict.fromkeys(FAULTS))
+    assert report.status == "done"
+    clear(job)
+    return calls
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +170,10 @@ def cleared(whole, job):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_at_any_moment_is_told_and_the_next_run_ends_with_the_same_bytes(job, whole, fault):
-    report, moments = run(job, fault, None)
-    assert report.status == "done"
-    clear(job)
-    outcomes = []
-    for at in sorted({int(share * (moments - 1)) for share in np.linspace(0, 1, MOMENTS)} if moments else ()):
-        report, _ = run(job, fault, at)
+def test_a_fault_at_any_moment_is_told_and_the_next_run_ends_with_the_same_bytes(job, whole, moments, fault):
+    outcomes, last = [], moments[fault] - 1
+    for at in sorted({int(share * last) for share in np.linspace(0, 1, MOMENTS)} if moments[fault] else ()):
+        report, _ = run(job, {fault: at})
         outcomes.append(report.status)
         if report.status == "failed":
             assert "--debug" not in report.reason, "foreseen: " + report.reason
@@ -174,7 +182,7 @@ def test_a_fault_at_any_moment_is_told_and_the_next_run_ends_with_the_same_bytes
             segment(job, PLAIN)
         assert (contents(job.output), listing(job.output.parent)) == whole
         clear(job)
-    assert "failed" in outcomes or not moments
+    assert "failed" in outcomes or not moments[fault]
 
 
 def test_short_and_slow_reads_change_nothing(job, whole):
@@ -199,7 +207,7 @@ def room_for(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.parametrize("size", [0, 100, 2000, 10_000])
+@pytest.mark.parametrize("size", [0, 2000, loop(100), loop(10_000)])
 def test_where_files_cannot_grow_a_run_fails_and_the_next_one_goes_on(job, whole, size):
     with room_for(size):
         report = segment_one(job, RunContext(PLAIN))

@@ -18,7 +18,7 @@ from tests.support.processes import warm
 
 pytestmark = pytest.mark.kill
 
-KILLS = 5
+KILLS = 3
 """Of each kind of run."""
 
 

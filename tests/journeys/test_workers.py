@@ -18,6 +18,7 @@ from pipeline.runs.prepare import prepare
 from pipeline.runs.segment import segment
 from pipeline.runs.view_sweep import sweeps_of
 from tests.support.inputs import pixels, put_scene, put_volume
+from tests.support.loops import loop
 from tests.support.observers import Callbacks
 from tests.support.processes import workers
 
@@ -29,9 +30,9 @@ def job(request, models, tmp_path_factory):
     """A job of more slabs than workers."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "scene":
-        path = put_scene(folder / "tall.tif", pixels((2, 9000, 60)))
+        path = put_scene(folder / "tall.tif", pixels((2, 5200, 60)))
         return Job(str(path), folder / "alone.tif", str(models / "scene"))
-    scan = put_volume(folder / "scan.nii.gz", pixels((170, 40, 36)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
+    scan = put_volume(folder / "scan.nii.gz", pixels((106, 40, 36)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), folder / "alone.nii.gz", str(models / "volume"))
 
 
@@ -46,7 +47,7 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("job", ["scene"], indirect=True)
-@pytest.mark.parametrize(("count", "method"), [(1, "spawn"), (2, METHOD), (4, METHOD)])
+@pytest.mark.parametrize(("count", "method"), [(1, "spawn"), (4, METHOD), loop(2, METHOD)])
 def test_any_number_of_workers_makes_the_same_bytes(job, expected, tmp_path, count, method, monkeypatch):
     monkeypatch.setattr("pipeline.runs.cluster.METHOD", method)
     output = tmp_path / job.output.name

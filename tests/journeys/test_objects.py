@@ -36,9 +36,10 @@ from pipeline.runs.stores import parts_of
 from pipeline.runs.view_sweep import sweeps_of
 from pipeline.runs.work import begin_work
 from tests.support.inputs import listing, pixels, put_scene, put_volume
+from tests.support.loops import loop
 from tests.support.objects import SECRET
 from tests.support.observers import Callbacks
-from tests.support.stores import on_each
+from tests.support.stores import on_each, on_first
 
 ROWS, COLUMNS = 1040, 24
 
@@ -109,7 +110,7 @@ def test_what_is_done_is_skipped_without_being_read(store, tall):
     assert not [r for r in store.proxy.seen if r.writes]
 
 
-@on_each
+@on_first
 def test_a_store_is_written_in_place_with_its_root_last(store, tall, tmp_path):
     here = replace(tall, output=tmp_path / "out.zarr")
     segment(here)
@@ -246,7 +247,7 @@ def test_damaged_work_is_found_and_made_again(store, tall, damage):
     assert store.shown("masks") == on_disk(tall)
 
 
-@pytest.mark.parametrize("number", [3, 10, 16, 20])
+@pytest.mark.parametrize("number", [3, 16, loop(10), loop(20)])
 def test_credentials_that_expire_stop_a_run_which_goes_on_with_others(store, tall, number):
     """Whatever is being written when they expire."""
     job = on(store, tall)
@@ -377,7 +378,7 @@ def test_workers_fetch_a_staged_volume_and_leave_scores_of_several_views(store, 
     assert store.shown("masks") == on_disk(here)
 
 
-@on_each
+@on_first
 def test_a_second_run_is_refused_while_the_first_writes(store, tall):
     job, second = on(store, tall), []
 
@@ -446,7 +447,7 @@ def test_what_other_verbs_change_in_a_ledger_is_in_its_copy_too(store, tmp_path,
         assert [row.state for row in ledger.rows().values()] == ["pending"]
 
 
-@on_each
+@on_first
 def test_a_folder_of_inputs_goes_to_a_prefix_with_its_ledger(store, models, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     names = ["p1/a b%20ü.tif", "p2/b.tif"]
@@ -541,8 +542,11 @@ def test_a_finished_archive_is_known_by_listings(store, archive_of_objects, monk
     assert again == {"a.tif": "skipped", "b.tif": "done", "c.tif": "skipped"}
 
 
-@on_each
-@pytest.mark.parametrize("many", [2, 100])
+@pytest.mark.parametrize(
+    ("store", "many"),
+    [("s3", 2), ("gs", 100), ("az", 100), loop("s3", 100), loop("gs", 2), loop("az", 2)],
+    indirect=["store"],
+)
 def test_an_object_that_another_replaced_is_segmented_again(store, archive_of_objects, tmp_path, monkeypatch, many):
     monkeypatch.setattr("pipeline.runs.object_storage._MANY", many)
     archive_of_objects()
@@ -566,7 +570,7 @@ def test_a_prefix_with_many_others_is_not_listed_to_the_end(store, monkeypatch):
     assert stamps_of(more) == {place: stamp_of(place) for place in more}
 
 
-@on_each
+@on_first
 def test_a_single_mask_is_verified_by_its_record_and_by_the_ledger_above_it(store, tall, archive_of_objects):
     def verdict(name):
         ended = CliRunner().invoke(app, ["verify", f"{store.place}{name}", "--json"])

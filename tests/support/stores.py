@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.support import azure, google, objects
+from tests.support.loops import loop
 from tests.support.objects import Proxy, Store
 
 SCHEMES = ("s3", "gs", "az")
 on_each = pytest.mark.parametrize("store", SCHEMES, indirect=True)
 """Of a test that holds for the stores of all schemes."""
+on_first = pytest.mark.parametrize("store", [SCHEMES[0], *map(loop, SCHEMES[1:])], indirect=True)
+"""Of one that asks others for nothing that tests beside it do not ask them for as well."""
 on_others = pytest.mark.parametrize("store", SCHEMES[1:], indirect=True)
 _SERVERS = {"s3": "s3", "gs": "google", "az": "azurite"}
 _ENVIRONMENTS = {"s3": objects.environment, "gs": google.environment, "az": azure.environment}

@@ -141,7 +141,7 @@ POLICIES = st.builds(
 
 
 @pytest.mark.parametrize("base", [R18, replace(R34, stem="v1c"), SEMSEG], ids=["R18", "R34 v1c", "R50 semseg"])
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(policy=POLICIES, height=LENGTHS, width=LENGTHS)
 @torch.inference_mode()
 def test_any_resnet_equals_the_plain_network(base, policy, height, width):
@@ -180,7 +180,7 @@ def lively_weights_of(spec):
 
 
 @pytest.mark.parametrize("base", [LITE, SYMMETRIC], ids=lambda spec: spec.backbone)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from((8, 16, 32)), st.sampled_from(("contracted", "full")), LENGTHS, LENGTHS)
 @torch.inference_mode()
 def test_any_efficientnet_lite_equals_the_plain_network(base, stride, dilation, height, width):

@@ -19,7 +19,7 @@ from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker
 
 from pipeline.errors import PipelineError, RequestError
-from pipeline.runs.fork_server import METHOD, block_interrupts, start_fork_server
+from pipeline.runs.fork_server import METHOD, block_interrupts, environment_kept, start_fork_server
 from pipeline.runs.versions import call_checked, versions_here, without_package
 
 Task = TypeVar("Task")
@@ -223,7 +223,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         "distributed.worker.multiprocessing-method": METHOD,
         "distributed.worker.profile.enabled": False,  # else a thread looks at every stack 100 times a second
     }
-    with dask.config.set(settings):  # also for workers that replace others
+    with environment_kept(), dask.config.set(settings):  # also for workers that replace others
         with block_interrupts():
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
         with cluster, Client(cluster, set_as_default=False) as client:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -38,7 +38,8 @@ def start_fork_server() -> None:
     """Start the server in the background, if there is none yet; it ends with the last process that knows it."""
     if METHOD != "forkserver":
         return
-    with block_interrupts(), _environment({name: os.environ.get(name, to) for name, to in _ENVIRONMENT.items()}):
+    with block_interrupts(), environment_kept():
+        os.environ.update({name: os.environ.get(name, to) for name, to in _ENVIRONMENT.items()})
         forkserver.set_forkserver_preload(_IMPORTED)
         forkserver.ensure_running()
     atexit.unregister(_stop_importing)
@@ -65,15 +66,14 @@ def block_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for processes that start meanwhile."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def environment_kept() -> Iterator[None]:
+    """Undo what is set meanwhile of variables for workers: Dask leaves them to all that this process starts later."""
+    before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "PYTHONHASHSEED")}
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value

@@ -20,7 +20,8 @@ from tests.support.ports import free_port
 
 USER, PASSWORD = "archivist", "p@ss/w:rd%20"
 _ENCODED = "p%40ss%2Fw%3Ard%2520"
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB")
+_FAST = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB")
+"""Commits are not put off: what was committed has to outlive a server that is stopped at once."""
 
 
 def binaries() -> Path | None:

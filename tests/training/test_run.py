@@ -46,6 +46,7 @@ RESIDUAL = replace(SCENES.network, output_stride=8)
 def scenes(tmp_path_factory):
     folder = put_scenes(tmp_path_factory.mktemp("scenes"))
     (folder / "small.toml").write_text(TOML)
+    (folder / "short.toml").write_text(TOML.replace("steps = 12", "steps = 6").replace("every = 4", "every = 2"))
     return folder
 
 
@@ -62,23 +63,23 @@ def quiet(_):
 
 
 def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
-    """Forty-eight steps on values that tell the class; one class everywhere would have a mean IoU of a sixth."""
+    """Thirty-two steps on values that tell the class; one class everywhere would have a mean IoU of a sixth."""
     how = replace(
         LIGHT,
         augmentation=STILL,
         loss=Loss(dice=1.0),
         network=RESIDUAL,
-        schedule=replace(LIGHT.schedule, steps=48, every=24),
+        schedule=replace(LIGHT.schedule, steps=32, every=16),
     )
     said = []
     trained = train(how, scenes, tmp_path / "out", HERE, said.append)
-    assert trained.steps == 48
-    assert [line.split()[1] for line in said[1:]] == ["10/48", "24/48", "48/48"]
+    assert trained.steps == 32
+    assert [line.split()[1] for line in said[1:]] == ["10/32", "16/32", "32/32"]
     assert trained.figures["mean_iou"] > 0.5
     card = load_model(trained.folder).card
     assert (card.name, card.channels, card.patch) == ("small", ("red", "green"), (32, 32))
     assert card.evaluation["validation"] == trained.figures
-    assert card.training["schedule"]["steps"] == 48
+    assert card.training["schedule"]["steps"] == 32
     assert card.training["data"]["validation"] == ["scene2"]
     assert card.temperature not in (None, 1)
     segment(Job(str(scenes / "scene2.tif"), tmp_path / "mask.tif", str(trained.folder)), Resources(device="cpu"))
@@ -94,7 +95,7 @@ def test_a_metal_gpu_is_refused_before_anything_is_read(tmp_path, monkeypatch):
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thread):
-    words = ["train", "--config", str(scenes / "small.toml"), "--device", "cpu", "--out"]
+    words = ["train", "--config", str(scenes / "short.toml"), "--device", "cpu", "--out"]
     whole = CliRunner().invoke(app, [*words, str(tmp_path / "a"), "--json"])
     assert whole.exit_code == 0, whole.stderr
     process = subprocess.Popen(
@@ -104,7 +105,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thr
         text=True,
     )
     for line in process.stderr:
-        if line.startswith("step 8/12"):
+        if line.startswith("step 4/6"):
             process.send_signal(signal.SIGKILL)
             break
     process.wait()
@@ -112,7 +113,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thr
     assert not (tmp_path / "b/model").exists()
     ended = CliRunner().invoke(app, [*words, str(tmp_path / "b")])
     assert ended.exit_code == 0, ended.stderr
-    assert "step 4/12" not in ended.stderr
+    assert "step 2/6" not in ended.stderr
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]
     record = json.loads(whole.stdout)
@@ -123,7 +124,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(scenes, tmp_path, one_thr
 
 
 def test_processes_train_together_and_one_of_them_speaks(scenes, tmp_path):
-    command = [sys.executable, "-m", "pipeline.cli", "train", "--config", str(scenes / "small.toml"), "--device", "cpu"]
+    command = [sys.executable, "-m", "pipeline.cli", "train", "--config", str(scenes / "short.toml"), "--device", "cpu"]
     ended = subprocess.run(
         [*command, "--devices", "2", "--out", str(tmp_path / "a"), "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -131,18 +132,15 @@ def test_processes_train_together_and_one_of_them_speaks(scenes, tmp_path):
         text=True,
     )
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["steps"] == 12
-    assert [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("step")] == [
-        "4/12",
-        "8/12",
-        "12/12",
-    ]
-    assert load_model(tmp_path / "a/model").card.training["schedule"]["steps"] == 12
+    assert json.loads(ended.stdout)["steps"] == 6
+    told = [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("step")]
+    assert told == ["2/6", "4/6", "6/6"]
+    assert load_model(tmp_path / "a/model").card.training["schedule"]["steps"] == 6
 
 
 def test_volumes_are_learned_from_in_all_views(tmp_path):
     folder = put_volumes(tmp_path / "volumes")
-    how = replace(VOLUMES, schedule=replace(VOLUMES.schedule, steps=4))
+    how = replace(VOLUMES, schedule=replace(VOLUMES.schedule, steps=2, every=2))
     trained = train(how, folder, tmp_path / "out", HERE, quiet)
     card = load_model(trained.folder).card
     assert (card.kind, card.margin, card.spacing, card.orientation) == ("volume", 1, (1.0, 1.0), "RAS")
@@ -267,7 +265,7 @@ def test_nothing_labelled_is_no_loss_and_no_gradient():
 
 
 @pytest.mark.parametrize("backbone", [DILATED, RESIDUAL], ids=lambda network: network.backbone)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_coarse_twin_learns_the_same_weights(backbone, seed):
     torch.manual_seed(seed)
@@ -292,7 +290,7 @@ def test_the_coarse_twin_learns_the_same_weights(backbone, seed):
 
 
 def test_coarse_steps_come_first_and_go_on_after_a_stop(scenes, tmp_path):
-    how = replace(LIGHT, network=DILATED, schedule=replace(LIGHT.schedule, steps=6, every=2))
+    how = replace(LIGHT, network=DILATED, schedule=replace(LIGHT.schedule, steps=4, every=2))
     coarse = replace(how, schedule=replace(how.schedule, coarse=0.5, averaging=0.9))
     whole = train(coarse, scenes, tmp_path / "a", HERE, quiet)
 

@@ -70,7 +70,7 @@ def by_cell(values, lattice, network):
     return np.array(weights), np.array(scores)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     shape=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     patch=st.integers(2, 12),

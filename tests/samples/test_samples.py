@@ -36,7 +36,7 @@ def cut_bands(draw):
     return start, heights, width, draw(st.integers(1, width))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cut_bands(), SEEDS)
 def test_scene_does_not_depend_on_its_bands_or_its_width(cut, seed):
     start, heights, width, narrow = cut
@@ -130,7 +130,7 @@ def slabs(draw):
     return shape, start, draw(st.integers(start, shape[0]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(slabs(), SEEDS)
 def test_phantom_does_not_depend_on_its_slabs(slab, seed):
     shape, start, stop = slab

@@ -65,7 +65,7 @@ poses = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(poses, st.tuples(st.integers(8, 40), st.integers(8, 40)), st.integers(0, 60), st.integers(0, 60))
 def test_labels_lie_where_the_image_lies_after_any_change_of_place(pose, patch, row, column):
     """Each class has a value of its own: where the image shows one, away from edges, the label must be its class."""
@@ -245,7 +245,7 @@ def test_each_volume_is_scaled_by_itself(volumes):
     assert two.mean[0] == pytest.approx(2 * one.mean[0], rel=0.01)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 200), st.integers(0, 10))
 def test_a_census_counts_every_cell_once(rows, columns, seed):
     labels = np.random.default_rng(seed).integers(0, 4, (1, rows, columns)).astype(np.uint8)
@@ -257,7 +257,7 @@ def test_a_census_counts_every_cell_once(rows, columns, seed):
         assert (labels[0][box.slices] == label).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 3))
 def test_changes_of_value_keep_shape_and_are_drawn_by_number(seed, channels):
     how = Augmentation(gamma=0.3, blur=0.5)

@@ -67,7 +67,7 @@ def turns(draw):
     return (*row, *column)
 
 
-@settings(files, max_examples=20)
+@settings(files, max_examples=12)
 @given(
     turn=turns(),
     shape=st.tuples(st.integers(2, 5), st.integers(1, 6), st.integers(1, 6)),
@@ -596,7 +596,7 @@ def test_files_that_only_begin_like_a_data_set_are_passed_over(tmp_path):
     assert whole(folder)[0].shape == (3, 4, 5)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(head=st.binary(max_size=600), start=st.sampled_from([b"", b"\x08\x00\x05\x00", bytes(128) + b"DICM", b"DICM"]))
 def test_any_first_bytes_are_told_apart(head, start):
     layout = layout_of(start + head)

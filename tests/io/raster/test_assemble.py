@@ -130,7 +130,7 @@ def test_all_that_a_file_says_is_as_gdal_says_it(place: str, tmp_path: Path) -> 
     assert RasterSource(ours).grid == source.grid
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     shape=st.tuples(SIDES, SIDES),
     dtype=st.sampled_from(["u1", "u2"]),
@@ -148,7 +148,7 @@ def test_every_level_is_as_gdal_makes_it(
         np.testing.assert_array_equal(one, other)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     shape=st.tuples(st.integers(2, 40), st.integers(2, 40)),
     seed=st.integers(0, 999),
@@ -237,7 +237,7 @@ def test_the_same_labels_in_other_slabs_make_the_same_bytes(tmp_path: Path) -> N
     assert one.read_bytes() == published(tmp_path / "other" / "mask.tif", tiles)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     shape=st.tuples(SIDES, SIDES | st.integers(2030, 2070)),
     dtype=st.sampled_from(["u1", "u2"]),
@@ -375,7 +375,7 @@ def test_stores_of_earlier_versions_have_no_tiles(tmp_path: Path) -> None:
     values=st.binary(min_size=1, max_size=40).map(lambda text: np.resize(np.frombuffer(text, "u1"), (TILE, TILE))),
     dtype=st.sampled_from(["u1", "u2"]),
 )
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_a_packed_tile_is_a_zlib_stream(values: NDArray[Any], dtype: str) -> None:
     tile = values.astype(dtype)
     assert zlib.decompress(pack(tile)) == tile.tobytes()

@@ -66,7 +66,7 @@ def test_the_place_of_an_input_comes_back_exactly(place: str, tmp_path: Path) ->
         assert (after.rpcs and after.rpcs.to_gdal()) == (before.rpcs and before.rpcs.to_gdal())
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     scale=st.sampled_from([0.3, 1 / 3, 10.0, 1 / 3600, 0.1492910708707]),
     corner=st.tuples(st.floats(-2e7, 2e7), st.floats(-2e7, 2e7)),

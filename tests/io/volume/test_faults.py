@@ -102,7 +102,7 @@ def test_a_file_cut_short_is_refused(tmp_path, length, name):
         whole(path)
 
 
-@settings(files, max_examples=100)
+@settings(files, max_examples=60)
 @given(place=st.integers(10, 10_000), bit=st.integers(0, 7))
 def test_one_flipped_bit_in_a_gzip_file_is_found_or_harmless(tmp_path, place, bit):
     stored = numbers((12, 11, 10), "i2") // 1000
@@ -129,7 +129,7 @@ def test_damage_is_found_again_by_a_second_try(tmp_path):
     source.close()
 
 
-@settings(files, max_examples=300)
+@settings(files, max_examples=150)
 @given(
     changes=st.lists(st.tuples(st.integers(4, 543), st.integers(0, 255)), min_size=1, max_size=12),
     version=st.sampled_from([1, 2]),

@@ -237,7 +237,7 @@ def sound(tmp_path_factory):
     return put_unet(tmp_path_factory.mktemp("sound") / "net.onnx", metadata={"class_names": {"0": "a"}}).read_bytes()
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.data())
 def test_a_damaged_file_is_read_or_refused_in_words(sound, tmp_path_factory, data):
     """Whatever bytes are in it, nothing else is raised, and it ends."""

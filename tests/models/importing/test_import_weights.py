@@ -381,7 +381,7 @@ def test_our_own_names_are_known(case):
     st.tuples(*[st.integers(1, 7)] * 4),
     st.booleans(),
 )
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_shapes_tell_the_network_that_they_are_of(backbone, stem, counts, is_smp):
     stem = stem if backbone in BLOCKS else "torchvision"
     channels, classes, ppm, head = counts

@@ -96,7 +96,7 @@ def test_a_pool_thread_computes_on_one_torch_thread():
     assert seen == [1] * 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     values=st_np.arrays(
         st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64]),

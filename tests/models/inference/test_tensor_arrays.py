@@ -52,7 +52,7 @@ class OnDevice(Identity):
         return torch.from_numpy(super().__call__(values, valid))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     patch=st.integers(1, 12),
@@ -93,7 +93,7 @@ def test_scaling_is_that_of_numpy(values, valid, window):
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st_np.arrays(np.float32, (2, 3, 4), elements=st.sampled_from([0, 1, np.inf, -np.inf, np.nan, 3e38])))
 def test_finite_is_what_numpy_says(scores):
     assert CPU.finite(torch.from_numpy(scores)) == np.isfinite(scores).all() == HOST.finite(scores)

@@ -52,7 +52,7 @@ def test_the_spec_knows_how_much_is_shared(spec):
     assert scores[0, 0].numel() == features[0, 0].numel() * spec.scores_per_cell
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.tuples(st.integers(1, 24), st.integers(1, 24)),
     st.lists(st.integers(1, 7), min_size=1, max_size=3, unique=True).map(tuple),

@@ -261,7 +261,7 @@ def test_a_flow_segments_all_that_a_job_file_stands_for(server, watched, tmp_pat
 
 def test_a_model_is_trained_measured_and_published_if_it_is_good_enough(server, tmp_path):
     data = put_scenes(tmp_path)
-    (data / "small.toml").write_text(TOML.replace("steps = 12", "steps = 4"))
+    (data / "small.toml").write_text(TOML.replace("steps = 12", "steps = 2"))
     (data / "test.csv").write_text("image,truth\nscene1.tif,scene1_label.tif\n")
     words = data / "small.toml", tmp_path / "run", data / "test.csv", tmp_path / "models"
     with pytest.raises(ModelError, match=r"mean_iou is 0\.\d+, below 0.999"):

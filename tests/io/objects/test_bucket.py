@@ -233,8 +233,9 @@ def test_a_listing_tells_the_same_of_an_object_as_a_question_for_it(store):
 @on_each
 def test_all_is_deleted_though_some_of_it_is_gone(store):
     """Azure takes 256 at a time, Google one, and both refuse what is not there."""
-    bucket, keys = bucket_of(store.place), [f"a/{number:03}" for number in range(300)]
-    there = [key for key in keys if int(key[2:]) not in (0, 1, 140, 299)]
+    count = 300 if store.place.scheme == "az" else 30
+    bucket, keys = bucket_of(store.place), [f"a/{number:03}" for number in range(count)]
+    there = [key for key in keys if int(key[2:]) not in (0, 1, 14, count - 1)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: bucket.put(key, b""), there))
     bucket.delete(keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from itertools import permutations
 
 import nibabel
@@ -39,10 +40,16 @@ VALUES = pixels((12, 60, 70), seed=5).astype(np.int16) * 13 - 700
 VALUES[:, :9] = 0
 
 
+@cache
+def decided(spec):
+    """A network of which each class wins somewhere."""
+    return undecided(network_of(spec))
+
+
 def save(folder, network=None, **changes):
     channels = len(changes.get("channels", VOLUME_CARD.channels)) * (2 * VOLUME_CARD.margin + 1)
     card = replace(VOLUME_CARD, network=replace(VOLUME_CARD.network, in_channels=channels), **changes)
-    save_model(folder, card, network or undecided(network_of(card.network)))
+    save_model(folder, card, network or decided(card.network))
     return str(folder)
 
 

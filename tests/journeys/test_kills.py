@@ -34,7 +34,7 @@ def segment_here(job: Job) -> None:
 def job(request, models, tmp_path):
     (tmp_path / "in").mkdir()
     if request.param.startswith("scene"):
-        path = put_scene(tmp_path / "in/tall.tif", pixels((2, 3200, 40)))
+        path = put_scene(tmp_path / "in/tall.tif", pixels((2, 2200, 40)))
         return Job(str(path), tmp_path / "out" / request.param, str(models / "scene"))
     scan = put_volume(tmp_path / "in/scan.nii.gz", pixels((36, 10, 16)).T.astype(np.int16), np.diag([1.0, 1, 2, 1]))
     return Job(str(scan), tmp_path / "out" / request.param, str(models / "volume"), view=("axial", "coronal"))

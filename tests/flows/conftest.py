@@ -23,9 +23,14 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> SharedServer:
 
 @pytest.fixture(scope="package")
 def address(shared_server: SharedServer) -> Iterator[str]:
-    """Its address."""
+    """Its address; what this process has to say to it is said before it ends, or the process would wait a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
     with shared_server.used() as known:
         yield known
+        for kind in (APILogWorker, EventsWorker):
+            kind.drain_all(timeout=20)
 
 
 @pytest.fixture(scope="module")

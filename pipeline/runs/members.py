@@ -27,10 +27,16 @@ class Member:
             "model": self.card.name,
             "weights_sha256": self.card.weights_sha256,
             "normalisation": asdict(self.card.normalization),
-            "network": asdict(self.card.network),
+            "network": network_of(self.card),
             "spacing": self.card.spacing,
             **temperature_of(self.card),
         }
+
+
+def network_of(card: Card) -> dict[str, Any]:
+    """Return the network of a model for a fingerprint; without a decoder if it has none, as in older versions."""
+    words = asdict(card.network)
+    return {name: value for name, value in words.items() if name != "decoder_channels" or value is not None}
 
 
 def temperature_of(card: Card) -> dict[str, float]:

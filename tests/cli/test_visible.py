@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.cli import app, tables
+from pipeline.cli import app, mask_tables, model_tables, tables
 from pipeline.cli.screen import Notes, Screen, print_failure, print_reports
 from pipeline.display.terminal import Frame, rows_of
 from pipeline.display.words import lines_of
@@ -52,8 +52,8 @@ DOORS = {
     "results": lambda: print_reports([REPORT, replace(REPORT, status="skipped", seam_index=0.1)], as_json=False),
     "failure": lambda: print_failure(REPORT),
     "note": lambda: Notes().note(ODD),
-    "areas": lambda: tables.print_areas([Area(ODD, 1, ODD, 5, 5.0, 1.0)], as_json=False),
-    "differences": lambda: tables.print_differences(
+    "areas": lambda: mask_tables.print_areas([Area(ODD, 1, ODD, 5, 5.0, 1.0)], as_json=False),
+    "differences": lambda: mask_tables.print_differences(
         ODD, ODD, [Difference(what=ODD, mask=ODD, input=ODD, apart=1.0)], as_json=False
     ),
     "records": lambda: tables.print_records(
@@ -76,8 +76,8 @@ def test_no_door_shows_what_a_screen_obeys(door, capsys):
 def test_cards_are_shown_as_they_are(capsys):
     card = load_card("landcover")
     odd = replace(card, name=ODD, limits=(ODD,), license=ODD, credits=ODD, training={"x": ODD})
-    tables.print_cards([odd], as_json=False)
-    tables.print_models([odd], as_json=False)
+    model_tables.print_cards([odd], as_json=False)
+    model_tables.print_models([odd], as_json=False)
     assert not hidden(capsys.readouterr().out)
 
 

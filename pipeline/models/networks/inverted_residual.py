@@ -78,7 +78,8 @@ class WideDepthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the input."""
-        direct = x.device.type != "cpu" or has_avx512() or torch.jit.is_tracing()  # others compute what is traced
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # and computed by others
+        direct = x.device.type != "cpu" or has_avx512() or traced
         return super().forward(x) if direct else self.apart(x)
 
     def apart(self, x: Tensor) -> Tensor:

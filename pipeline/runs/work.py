@@ -80,7 +80,7 @@ def begin_work(prepared: PreparedJob, ledger: Ledger, observer: Observer) -> Pre
 
 
 def _mend(prepared: PreparedJob, observer: Observer) -> None:
-    """Take away the marks of slabs whose chunks are damaged, so that they are computed again, and tell so."""
+    """Unmark slabs whose chunks are damaged, with a note, so that they are computed again."""
     for part in parts_of(prepared):
         if damaged := part.mend():
             places = ", ".join(map(place_of, damaged[:SHOWN])) + (", ..." if len(damaged) > SHOWN else "")

@@ -63,7 +63,7 @@ def quiet(_):
 
 
 def test_a_training_learns_what_chance_cannot(scenes, tmp_path):
-    """Thirty-two steps on values that tell the class; one class everywhere would have a mean IoU of a sixth."""
+    """The values show the class. A network that predicts one class everywhere has a mean IoU of 1/6."""
     how = replace(
         LIGHT,
         augmentation=STILL,

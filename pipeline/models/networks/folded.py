@@ -59,13 +59,12 @@ class FoldedPSPNet(nn.Module):
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the backbone makes of an image, and the decoder's scores at their own stride, if there is one."""
-        x, passed = image, []
-        for layer in self.backbone:
+        x, passed = image, {}
+        for number, layer in enumerate(self.backbone, -1):  # from the stem, before the layers
             x = layer(x)
-            passed.append(x)
-        if self.decoder is None:
-            return x, None
-        return x, self.decoder(x, [passed[1 + skip] for skip in self._skips])
+            if number in self._skips:
+                passed[number] = x
+        return x, None if self.decoder is None else self.decoder(x, [passed[skip] for skip in self._skips])
 
     def trunk(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """What is computed cell by cell: features, and the head's first convolution of them without the pyramid.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 import torch
@@ -40,6 +41,22 @@ def test_equals_the_network_to_the_last_digits(spec, size):
     expected = network(image)
     assert expected.std() > 1e-3
     torch.testing.assert_close(FoldedPSPNet(network)(image), expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("mmseg", [3]), ("decoder", [1, 2])])
+@torch.inference_mode()
+def test_features_are_kept_no_longer_than_they_are_needed(name, kept):
+    """Those of the first layers are the largest."""
+    folded = FoldedPSPNet(network_of(SPECS[name]))
+    made, alive = [], []
+    for layer in folded.backbone:
+        layer.register_forward_hook(lambda _, __, features: made.append(ref(features)))
+    reader = folded.backbone[-1] if folded.decoder is None else folded.decoder
+    reader.register_forward_pre_hook(
+        lambda _, __: alive.extend(number for number, one in enumerate(made[:4]) if one() is not None)
+    )
+    folded.coarse(torch.randn(1, 3, 64, 96))
+    assert alive == kept
 
 
 @pytest.mark.parametrize("spec", [SPECS["mmseg"], SPECS["decoder"], SPECS["lite with decoder"]], ids=str)

@@ -22,8 +22,10 @@ from pipeline.io.mask_files import publish
 from tests.support.fakes import ArraySource
 from tests.support.inputs import put_scene
 
-EVIL = "a</script><script>alert(1)</script>\"'\n<img src=x onerror=alert(2)>&amp;\u202e{{7*7}}"
+EVIL = "a</script><script>alert(1)</script>\"'\n<img src=x onerror=alert(2)>&amp;\u202e{{7777777*7}}"
 """A name that ends elements, attributes, texts and scripts, and turns the direction of what follows."""
+EVALUATED = str(7777777 * 7)
+"""What a template engine makes of its end: too long to be in a page by chance, as a time or a figure."""
 CLASSES = (LabelClass(0, "water", (0, 0, 200)), LabelClass(1, EVIL, (0, 200, 0)), LabelClass(2, "ice", (250, 250, 255)))
 AFFINE = ((0.0, 10.0, 500_005.0), (-10.0, 0.0, 5_599_995.0), (0.0, 0.0, 1.0))
 RECORD = {

@@ -24,9 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.archive.archive import Archive, key_of, recipe_of, version_of
+from pipeline.archive.archive import Archive, version_of
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.place import VARIABLE, Place, place_of
+from pipeline.archive.recipe import key_of, recipe_of
 from pipeline.demo import scene_grid
 from pipeline.io.raster import write_scene
 from pipeline.jobs.inputs import jobs_of

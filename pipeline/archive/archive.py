@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from uuid import uuid4
 
 from pipeline.archive.copied_ledger import fetched_ledger, send_ledger
@@ -16,25 +15,22 @@ from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import MASK_CHANGED, ArchiveLedger, Entry, Row, Written
 from pipeline.archive.outputs import TOUCHED, compare, describe_fault, path_in, renewed, written
 from pipeline.archive.place import Opened, Place
+from pipeline.archive.recipe import key_of, recipe_of
 from pipeline.archive.stamps import Stamps, files_of
 from pipeline.archive.status import check_report_path, write_report
 from pipeline.archive.tables import State
 from pipeline.archive.volumes import measure_volumes
-from pipeline.decoding import encode
 from pipeline.engine.ledger import differences
 from pipeline.errors import CHANGED, LASTING, RequestError, counted
 from pipeline.files.object_path import output_path
 from pipeline.files.process import this_process
-from pipeline.io.address import as_utf8, with_paths
+from pipeline.io.address import as_utf8
 from pipeline.io.formats import Input, look
 from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.outputs import expected_output
 from pipeline.models.card import Features
-from pipeline.models.catalogue import load_card
-from pipeline.runs.members import origin_of, way_back
-from pipeline.runs.prepare import DEFAULTS
-from pipeline.runs.prepared import FORMAT
+from pipeline.runs.members import way_back
 from pipeline.runs.report import HELD, Report
 from pipeline.runs.storage import is_being_written, is_there
 
@@ -45,10 +41,6 @@ Version = tuple[str | None, str | None]
 _PART = 1000
 """Items whose rows are read at a time."""
 _CHANGED = "changed while it was read; run the same command again"
-_NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
-"""Fields of a card that decide no byte of a mask."""
-_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("features", None), ("temperature", 1.0))
-"""Fields of a card with what cards without them mean."""
 
 
 @contextmanager
@@ -349,37 +341,6 @@ class Archive:
         if how not in self._recipes:
             self._recipes[how] = self._ledger.recipe(recipe_of(job))
         return self._recipes[how]
-
-
-def key_of(job: Job) -> str:
-    """Return the key of an item in the ledger: an address, or an absolute path."""
-    path = with_paths(job.name, lambda path: str(Path(path).absolute()))
-    return path if job.volume is None else path + _volume(look(job.input), job.volume)
-
-
-def _volume(item: Input, number: int) -> str:
-    """Return what distinguishes one volume of a file from the others."""
-    return f"[{number}]" if item.is_path or "volume" in item.format.takes else ""
-
-
-def recipe_of(job: Job) -> dict[str, Any]:
-    """Return everything that decides a mask except its input, as JSON values."""
-    said = asdict(replace(job.plain(), input="", output=None, model=None, features=None, allow=None, catalog=None))
-    how = {name: value for name, value in said.items() if value not in (None, "")}
-    if job.aoi is not None and Path(job.aoi).is_file():
-        how["aoi"] = content_of(job.aoi)
-    cards = [encode(load_card(name)) for name in job.models or DEFAULTS.values()]
-    for card in cards:
-        card["features"] = job.features or card.get("features")
-    told = [{name: value for name, value in card.items() if _is_in_recipe(name, value)} for card in cards]
-    together = len(job.models) > 1  # in their order, and perhaps of one name
-    names = [f"{number} {card['name']}" if together else card["name"] for number, card in enumerate(cards, 1)]
-    return {"format": FORMAT, **how, "models": dict(zip(names, told, strict=True)), **origin_of(job.models)}
-
-
-def _is_in_recipe(name: str, value: object) -> bool:
-    """Return whether a field of a card is in the recipe: not if it decides nothing or has the older default."""
-    return name not in _NOT_IN_RECIPE and (name, value) not in _DEFAULTS
 
 
 def version_of(item: str | Input) -> Version:

@@ -14,12 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.archive import archive as choice_room
-from pipeline.archive.archive import Archive, content_of, open_archive, stamp_of
+from pipeline.archive.archive import Archive, open_archive
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
 from pipeline.archive.run import error_code, segment_all
 from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.errors import InputError, Interrupted, ModelError, OutputError, RequestError
+from pipeline.io.opening import content_of, stamp_of
 from pipeline.jobs.inputs import jobs_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.outputs import folder_of

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive import postgres
-from pipeline.archive.archive import key_of
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import ArchiveLedger, Entry, Written
 from pipeline.archive.place import VARIABLE, place_of
+from pipeline.archive.recipe import key_of
 from pipeline.archive.status import find_ledger, status_of
 from pipeline.cli import app
 from pipeline.errors import OutputError, RequestError

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline.archive import database, tables
-from pipeline.archive.archive import key_of, recipe_of
 from pipeline.archive.holder import Holder
 from pipeline.archive.ledger import LEDGER_NAME, ArchiveLedger, Entry
+from pipeline.archive.recipe import key_of, recipe_of
 from pipeline.archive.status import status_of
 from pipeline.cli import app
 from pipeline.errors import Interrupted, OutputError

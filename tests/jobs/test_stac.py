@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipeline.archive.archive import recipe_of
+from pipeline.archive.recipe import recipe_of
 from pipeline.errors import InputError, NothingFoundError, RequestError
 from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Resources

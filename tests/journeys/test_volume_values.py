@@ -217,7 +217,7 @@ def test_weights_of_views_are_in_the_fingerprint_and_only_where_several_are_aver
 
 
 def test_cards_without_weights_are_read_and_make_the_same_archive(tmp_path, models):
-    from pipeline.archive.archive import recipe_of
+    from pipeline.archive.recipe import recipe_of
 
     text = (models / "volume" / "card.json").read_text()
     card = json.loads(text)

@@ -12,11 +12,11 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import content_of, key_of, recipe_of, stamp_of
+from pipeline.archive.recipe import key_of, recipe_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.evaluation.pairs import Pair, open_pair
-from pipeline.io.opening import input_version
+from pipeline.io.opening import content_of, input_version, stamp_of
 from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job import Job, Resources
 from pipeline.jobs.request import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from pipeline.archive.archive import recipe_of
+from pipeline.archive.recipe import recipe_of
 from pipeline.cli.model_tables import print_models
 from pipeline.jobs.job import Job
 from pipeline.models.card import Card, Normalization

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.archive.archive import recipe_of
+from pipeline.archive.recipe import recipe_of
 from pipeline.engine import Pixels
 from pipeline.errors import ModelError, OutputError, RequestError
 from pipeline.geometry import Lattice

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.archive.archive import open_archive, recipe_of
+from pipeline.archive.archive import open_archive
+from pipeline.archive.recipe import recipe_of
 from pipeline.archive.run import segment_all
 from pipeline.errors import Interrupted, OutputError, RequestError
 from pipeline.io.mask_files import mask_info

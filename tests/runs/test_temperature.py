@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.archive.archive import recipe_of
+from pipeline.archive.recipe import recipe_of
 from pipeline.errors import OutputError
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import CARD, load_card

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import recipe_of
+from pipeline.archive.recipe import recipe_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box

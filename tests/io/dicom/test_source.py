@@ -27,7 +27,7 @@ from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import stamp_of, version_of
+from pipeline.archive.archive import version_of
 from pipeline.archive.pseudonyms import without_names
 from pipeline.cli import app
 from pipeline.errors import LASTING, InputError, RequestError
@@ -35,7 +35,7 @@ from pipeline.geometry import Box
 from pipeline.io.dicom import files as files_room
 from pipeline.io.dicom.encoding import layout_of
 from pipeline.io.formats import look
-from pipeline.io.opening import input_version, open_source
+from pipeline.io.opening import input_version, open_source, stamp_of
 from pipeline.io.suffixes import stem_of
 from pipeline.jobs.inputs import find_inputs, jobs_of
 from pipeline.jobs.job_file import read_request

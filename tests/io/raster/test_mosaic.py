@@ -13,7 +13,7 @@ from affine import Affine
 from rasterio.merge import merge
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import key_of
+from pipeline.archive.recipe import key_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError
 from pipeline.geometry import Box

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from rasterio.vrt import WarpedVRT
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import content_of, key_of, stamp_of
 from pipeline.archive.pseudonyms import without_names
+from pipeline.archive.recipe import key_of
 from pipeline.cli import app
 from pipeline.errors import InputError, OutputError, RequestError
 from pipeline.geometry import Box
 from pipeline.io.address import is_remote, name_of, output_folder, redact_url
-from pipeline.io.opening import open_source
+from pipeline.io.opening import content_of, open_source, stamp_of
 from pipeline.io.raster.stack import StackSource
 from pipeline.jobs.job import Job
 from pipeline.jobs.job_file import read_request

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive.archive import stamp_of, version_of
+from pipeline.archive.archive import version_of
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.geometry import Box
-from pipeline.io.opening import input_version, open_source
+from pipeline.io.opening import input_version, open_source, stamp_of
 from pipeline.io.volume.stream import open_stream
 from pipeline.jobs.inputs import find_inputs
 from pipeline.jobs.outputs import name_outputs

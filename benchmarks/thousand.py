@@ -11,8 +11,9 @@ by plain requests, so that all three meet the same machine. At the end:
 - the masks of the sample have the labels and overviews of those on the disk, and some of them, which are made again on
   the disk from the scenes in the store, the same bytes: a mask says what its input was, which is not the same for both;
 - the same command has nothing left to do;
-- the table of what an item takes: seconds from one finished item to the next, of the processor, bytes and requests;
-- the memory of command and workers in the first and in the last tenth of the last part.
+- the table of what an item takes: seconds from one finished item to the next, while as many are under way as can be,
+  of the processor, bytes and requests;
+- the memory of command and workers in each tenth of the last part.
 
 FOLDER needs about 3 MB for each scene. Scenes and masks on the disk are kept, and not made again.
 """
@@ -23,7 +24,6 @@ import argparse
 import csv
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -40,8 +40,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import rasterio
-from affine import Affine
 from rasterio.io import MemoryFile
 
 from benchmarks import random_model
@@ -55,7 +53,6 @@ from pipeline.io.objects import bucket_of
 from pipeline.io.raster import write_scene
 
 SIDE, BLOCK, PIXEL = 2000, 4, 0.5
-MADE = 50
 KILLS = (0.05, 0.1, 0.2, 0.3, 0.4)
 _LOOK = 0.2
 
@@ -85,27 +82,36 @@ class Part:
     others: int = 0
     """Items that were done before."""
 
+    under_way: int = 0
+    """Items that are under way at a time."""
+
     @property
     def steady(self) -> list[Sample]:
-        """From the first item that it finished to the last."""
-        made = [sample for sample in self.samples if sample.done > self.others]
-        return [sample for sample in made if sample.done < made[-1].done] + [
-            next(sample for sample in made if sample.done == made[-1].done)
+        """While as many are under way, at all stages: the first few begin together, and the last have less beside."""
+        first = self.others + self.under_way
+        last = self.samples[-1].done - (self.under_way if self.code == 0 else 0)
+        made = [sample for sample in self.samples if sample.done >= first]
+        return [sample for sample in made if sample.done < last] + [
+            next(sample for sample in made if sample.done >= last)
         ]
 
     @property
     def items(self) -> int:
-        """Items from the first to the last of these."""
+        """Items that were finished in that time."""
         return self.steady[-1].done - self.steady[0].done
 
     def taken(self, name: str) -> float:
         """How much of something its steady items took together."""
         return float(getattr(self.steady[-1], name) - getattr(self.steady[0], name))
 
+    def each(self, name: str) -> float:
+        """How much of something one of its steady items took."""
+        return self.taken(name) / max(1, self.items)
+
     @property
     def start(self) -> float:
         """Seconds until the first item that it finished."""
-        return self.steady[0].at - self.began
+        return next(sample.at for sample in self.samples if sample.done > self.others) - self.began
 
 
 @dataclass
@@ -126,6 +132,7 @@ class Bench:
     items: int
     sample: Sequence[int]
     words: list[str]
+    workers: int
     server: Server
     bucket: ObjectPath
 
@@ -163,7 +170,9 @@ def main(folder: Path, items: int, sample: int, workers: int, server: str | None
     words += ["--workers", str(workers), "--precision", "float32", "--runtime", "torch"]
     with object_server(folder / "store", server) as running:
         os.environ |= running.environment
-        bench = Bench(folder, items, range(0, items, max(1, items // sample)), words, running, running.make_bucket())
+        bench = Bench(
+            folder, items, range(0, items, max(1, items // sample)), words, workers, running, running.make_bucket()
+        )
         with ThreadPoolExecutor(8) as pool:
             put = bucket_of(bench.bucket).put
             list(pool.map(lambda number: put(f"scenes/{number:05d}.tif", scene_of(folder, number)), range(items)))
@@ -195,7 +204,7 @@ def play(bench: Bench) -> dict[str, Any]:
 
 def run(words: list[str], bench: Bench, ledger: Path, enough: Callable[[int], bool]) -> Part:
     """Run a command until it ends, or has done enough and is killed."""
-    part, known = Part(began=time.monotonic(), others=done_in(ledger)), dict[int, float]()
+    part, known = Part(began=time.monotonic(), others=done_in(ledger), under_way=bench.workers + 2), dict[int, float]()
     with _running(words, bench.folder / "said.txt") as running:
         while running.poll() is None:
             with suppress(psutil.NoSuchProcess):
@@ -276,7 +285,7 @@ def _transfer(bench: Bench, numbers: Sequence[int], so_far: Transfer) -> None:
 
 
 def _tell(part: Part, alone: Part, transfer: Transfer) -> None:
-    told = [f"{each.taken('at') / max(1, each.items):.3f}" for each in (part, alone)]
+    told = [f"{each.each('at'):.3f}" for each in (part, alone)]
     print(f"{part.samples[-1].done} done: {told[0]} s an item, {told[1]} on the disk, "
           f"{transfer.seconds / transfer.items:.3f} to transfer", file=sys.stderr, flush=True)  # fmt: skip
 
@@ -301,17 +310,19 @@ def _table(
         "items": bench.items,
         "of an item": {name: {what: round(value, 3) for what, value in row.items()} for name, row in rows.items()},
         "ratio to disk and transfer": round(seconds / (on_disk + plain), 3),
+        "the same of each part": [
+            round(part.each("at") / (there.each("at") + plain), 3) for part, there in zip(parts, alone, strict=True)
+        ],
         "s until the first item of each part": [round(part.start, 1) for part in parts],
         "requests of all by kind": dict(bench.server.requests() - before[0]),
     }
 
 
 def _memory(part: Part) -> dict[str, list[int]]:
-    """Median MiB of the first and the last tenth of a part."""
-    tenth = max(1, len(part.steady) // 10)
-    ends = part.steady[:tenth], part.steady[-tenth:]
+    """Median MiB of each tenth of a part."""
+    tenths = np.array_split(np.arange(len(part.steady)), min(10, len(part.steady)))
     return {
-        name: [round(median(getattr(sample, name) for sample in end) / 2**20) for end in ends]
+        name: [round(median(getattr(part.steady[at], name) for at in tenth) / 2**20) for tenth in tenths]
         for name in ("runner", "workers")
     }
 
@@ -370,17 +381,10 @@ def prepare(folder: Path, items: int) -> None:
 
 
 def _make(folder: Path, number: int) -> None:
-    """Write a scene: from the 51st on, the pixels of an earlier one at another place."""
-    path, draft = scene_of(folder, number), folder / "draft.tif"
-    if number >= MADE:
-        shutil.copyfile(scene_of(folder, number % MADE), draft)
-        with rasterio.open(draft, "r+") as dataset:
-            dataset.transform @= Affine.translation(SIDE * (number // MADE), 0)
-        draft.rename(path)
-        return
+    """Write a scene of random pixels, unlike all others."""
     small = np.random.default_rng(number).integers(1, 255, (3, SIDE // BLOCK, SIDE // BLOCK), np.uint8)
     values = small.repeat(BLOCK, 1).repeat(BLOCK, 2)
-    write_scene(path, scene_grid((SIDE, SIDE)), iter([values]), 3, np.dtype(np.uint8))
+    write_scene(scene_of(folder, number), scene_grid((SIDE, SIDE)), iter([values]), 3, np.dtype(np.uint8))
 
 
 def scene_of(folder: Path, number: int) -> Path:

@@ -58,9 +58,22 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the padded input."""
-        top, bottom = self._zeros(x, 0)
-        left, right = self._zeros(x, 1)
-        return super().forward(functional.pad(x, [left, right, top, bottom]))
+        rows, columns = self._zeros(x, 0), self._zeros(x, 1)
+        if self.groups == x.shape[1] and _is_ours(x):
+            return self.around(x, rows, columns)
+        return super().forward(functional.pad(x, [*columns, *rows]))
+
+    def around(self, x: Tensor, *zeros: tuple[int, int]) -> Tensor:
+        """The same, to the last bit, without a copy of the input: with as many zeros on all sides, and less of it.
+
+        Where there is one zero more behind than before, a stride of zeros more makes one cell more, which comes first.
+        """
+        more = [before != behind for before, behind in zeros]
+        padding = [before + stride * m for (before, _), stride, m in zip(zeros, self.stride, more, strict=True)]
+        made = functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        height, width = (-(-size // stride) for size, stride in zip(x.shape[2:], self.stride, strict=True))
+        top, left = more
+        return _like(x, made[..., top : top + height, left : left + width])
 
     def _zeros(self, x: Tensor, axis: int) -> tuple[int, int]:
         size, stride = int(x.shape[2 + axis]), self.stride[axis]
@@ -78,9 +91,7 @@ class WideDepthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the input."""
-        traced = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # and computed by others
-        direct = x.device.type != "cpu" or has_avx512() or traced
-        return super().forward(x) if direct else self.apart(x)
+        return self.apart(x) if _is_ours(x) and not has_avx512() else super().forward(x)
 
     def apart(self, x: Tensor) -> Tensor:
         """The same by images of cells that lie `dilation` apart, on which it is a convolution without dilation."""
@@ -94,8 +105,7 @@ class WideDepthwise(nn.Conv2d):
         made = functional.conv2d(parts.permute(0, 3, 1, 2), self.weight, self.bias, 1, side, 1, self.groups)
         joined = made.permute(0, 2, 3, 1).reshape(step, step, count, rows, columns, channels)
         whole = joined.permute(2, 3, 0, 4, 1, 5).reshape(count, rows * step, columns * step, channels)
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        return whole.permute(0, 3, 1, 2)[..., :height, :width].contiguous(memory_format=layout)
+        return _like(x, whole.permute(0, 3, 1, 2)[..., :height, :width])
 
 
 class InvertedResidual(nn.Module):
@@ -160,6 +170,17 @@ def convolution(
         kind = WideDepthwise if groups == inputs == outputs and padding > WIDEST and stride == 1 else nn.Conv2d
         made = kind(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
     return nn.Sequential(made, nn.BatchNorm2d(outputs, convention.eps), nn.ReLU6(inplace=True))
+
+
+def _is_ours(x: Tensor) -> bool:
+    """Whether torch computes this on a CPU, and does not trace it for others."""
+    return x.device.type == "cpu" and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+
+
+def _like(x: Tensor, made: Tensor) -> Tensor:
+    """Return features in the memory format of `x`."""
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return made.contiguous(memory_format=layout)
 
 
 def _layer(plan: Plan, inputs: int, stride: int, dilations: tuple[int, int], convention: Convention) -> nn.Sequential:

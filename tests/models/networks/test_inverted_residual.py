@@ -1,4 +1,4 @@
-"""Depthwise convolutions with taps far apart, against torch's own."""
+"""Depthwise convolutions with taps far apart, and of strides with the padding "SAME", against torch's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pipeline.models.networks.inverted_residual import WideDepthwise, has_avx512
+from pipeline.models.networks.inverted_residual import SameConv2d, WideDepthwise, has_avx512
 from pipeline.models.networks.pspnet import PSPNet
 from pipeline.models.spec import PSPNetSpec
 
@@ -47,15 +47,59 @@ def test_it_gives_what_torch_gives(height, width, kind, bias, dtype, layout):
     assert convolution.apart(x).is_contiguous(memory_format=layout)
 
 
+def padded_first(convolution: SameConv2d, x: torch.Tensor) -> torch.Tensor:
+    """As TensorFlow describes "SAME": the output has a cell for each stride, and the odd zero comes last."""
+    zeros = []
+    for size in reversed(x.shape[2:]):
+        missing = max(0, (-(-size // 2) - 1) * 2 + convolution.kernel_size[0] - size)
+        zeros += [missing // 2, missing - missing // 2]
+    whole = functional.pad(x, zeros).contiguous(memory_format=torch.channels_last)
+    return functional.conv2d(whole, convolution.weight, convolution.bias, 2, 0, 1, convolution.groups)
+
+
+@settings(max_examples=60)
+@given(
+    LENGTHS,
+    LENGTHS,
+    st.sampled_from([3, 5]),
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+    st.sampled_from([torch.channels_last, torch.contiguous_format]),
+)
+@torch.inference_mode()
+def test_zeros_around_are_as_good_as_a_copy_with_zeros(height, width, kernel, bias, dtype, layout):
+    torch.manual_seed(0)
+    convolution = SameConv2d(16, 16, kernel, 2, 0, 1, 16, bias=bias).to(dtype, memory_format=torch.channels_last)
+    x = torch.randn(2, 16, height, width).to(dtype, memory_format=layout)
+    found, expected = convolution(x), padded_first(convolution, x)
+    if has_avx512() or dtype == torch.float64:
+        near = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.1}[dtype]
+        torch.testing.assert_close(found, expected, atol=near, rtol=near)
+    else:
+        assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=layout)
+
+
+def given_back(forward, convolution, x, weights):
+    wanted = (x, convolution.weight, convolution.bias)
+    return torch.autograd.grad((forward(x) * weights).sum(), wanted)
+
+
 def test_it_learns_what_torch_learns():
     convolution = wide(8, 5, 4, torch.float64, bias=True)
     x = torch.randn(2, 8, 19, 22, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 8, 19, 22, dtype=torch.float64)
-    given_back = []
-    for forward in (convolution.apart, lambda x: nn.Conv2d.forward(convolution, x)):
-        wanted = (x, convolution.weight, convolution.bias)
-        given_back.append(torch.autograd.grad((forward(x) * weights).sum(), wanted))
-    for found, expected in zip(*given_back, strict=True):
+    both = (convolution.apart, lambda x: nn.Conv2d.forward(convolution, x))
+    for found, expected in zip(*(given_back(forward, convolution, x, weights) for forward in both), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+def test_zeros_around_teach_the_same():
+    convolution = SameConv2d(8, 8, 3, 2, 0, 1, 8).double()
+    x = torch.randn(2, 8, 18, 21, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 8, 9, 11, dtype=torch.float64)
+    both = (convolution, lambda x: padded_first(convolution, x))
+    for found, expected in zip(*(given_back(forward, convolution, x, weights) for forward in both), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
 
 
@@ -77,3 +121,10 @@ def test_what_is_traced_has_one_convolution():
     x = torch.randn(1, 4, 16, 16)
     expected = functional.conv2d(x, convolution.weight, None, 1, 8, 4, 4)
     torch.testing.assert_close(convolution(x), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_what_is_traced_is_padded_first():
+    convolution = SameConv2d(4, 4, 3, 2, 0, 1, 4, bias=False).eval()
+    graph = str(torch.jit.trace(convolution, torch.randn(1, 4, 16, 16), check_trace=False).graph)
+    assert "aten::pad" in graph

@@ -1,6 +1,6 @@
 """An archive of a thousand scenes in an object store, killed on the way, against one on a disk.
 
-    python -m benchmarks.thousand FOLDER [--items 1000] [--sample 200] [--workers 2] [--server weed|moto]
+    python -m benchmarks.thousand FOLDER [--items 1000] [--sample 300] [--workers 2] [--server weed|moto]
 
 Makes ITEMS scenes of 2,000 x 2,000 in three bands, puts them into a server of S3, and segments them into a prefix of
 it. The command is killed as soon as a twentieth, a tenth, a fifth, three tenths and four tenths are done, and given
@@ -81,7 +81,6 @@ class Part:
     began: float = 0.0
     others: int = 0
     """Items that were done before."""
-
     under_way: int = 0
     """Items that are under way at a time."""
 
@@ -160,6 +159,8 @@ class Bench:
 
 def main(folder: Path, items: int, sample: int, workers: int, server: str | None) -> None:
     """Run all of it, and print what came out."""
+    if min(items * KILLS[0], sample / (len(KILLS) + 1)) <= 2 * (workers + 2):
+        raise SystemExit("--items and --sample are too few: no part would have a time with as many items under way")
     folder = folder.absolute()
     for name in ("state", "tmp", "store", "masks", "exact"):
         remove(folder / name)
@@ -401,7 +402,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    for name, default in {"items": 1000, "sample": 200, "workers": 2}.items():
+    for name, default in {"items": 1000, "sample": 300, "workers": 2}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--server", choices=KINDS)
     main(**vars(parser.parse_args()))

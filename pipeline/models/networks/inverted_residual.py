@@ -59,14 +59,15 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Features of the padded input."""
         rows, columns = self._zeros(x, 0), self._zeros(x, 1)
-        if self.groups == x.shape[1] and _is_ours(x):
+        if self.groups == x.shape[1] and _is_known(x):
             return self.around(x, rows, columns)
         return super().forward(functional.pad(x, [*columns, *rows]))
 
     def around(self, x: Tensor, *zeros: tuple[int, int]) -> Tensor:
-        """The same, to the last bit, without a copy of the input: with as many zeros on all sides, and less of it.
+        """The same, without a copy of the input: the convolution pads it by as many zeros on both sides.
 
-        Where there is one zero more behind than before, a stride of zeros more makes one cell more, which comes first.
+        Where one more is needed behind than before, a stride of zeros more gives one cell more, the first, which is cut
+        off. For depthwise convolutions on CPUs without AVX-512 the values are the same to the last bit.
         """
         more = [before != behind for before, behind in zeros]
         padding = [before + stride * m for (before, _), stride, m in zip(zeros, self.stride, more, strict=True)]
@@ -91,7 +92,7 @@ class WideDepthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the input."""
-        return self.apart(x) if _is_ours(x) and not has_avx512() else super().forward(x)
+        return self.apart(x) if _is_known(x) else super().forward(x)
 
     def apart(self, x: Tensor) -> Tensor:
         """The same by images of cells that lie `dilation` apart, on which it is a convolution without dilation."""
@@ -172,9 +173,10 @@ def convolution(
     return nn.Sequential(made, nn.BatchNorm2d(outputs, convention.eps), nn.ReLU6(inplace=True))
 
 
-def _is_ours(x: Tensor) -> bool:
-    """Whether torch computes this on a CPU, and does not trace it for others."""
-    return x.device.type == "cpu" and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+def _is_known(x: Tensor) -> bool:
+    """Whether other ways to compute this are known to give the same bits: not where it is traced for other runtimes."""
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return x.device.type == "cpu" and not has_avx512() and not traced
 
 
 def _like(x: Tensor, made: Tensor) -> Tensor:

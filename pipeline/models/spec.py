@@ -35,6 +35,7 @@ Stem = Literal["torchvision", "v1c", "semseg"]
 Head = Literal["pspnet", "smp"]
 
 _STRIDES: dict[str, tuple[int, ...]] = {"vgg16_bn": (8, 16)}
+_DECODER_STRIDES = (8, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,26 @@ class PSPNetSpec:
     dropout: float = 0.1
     """Share of the head's channels dropped in training: 0.2 in smp."""
     decoder_channels: Annotated[
-        tuple[int, ...] | None, Meaning("Channels of a decoder's stages at strides of 8 and 4.", sparse=True)
+        tuple[int, ...] | None, Meaning("Channels of a decoder's stages at strides of 8, 4 and perhaps 2.", sparse=True)
     ] = None
-    """Of a path back to a stride of 4, whose scores are added to the head's (`decoder.py`); None: the paper's network,
-    which has none."""
+    """Of a path back to a stride of 4, or of 2 if there are three, whose scores are added to the head's (`decoder.py`);
+    None: the paper's network, which has none."""
 
     @property
     def title(self) -> str:
         """What it is, in a few words."""
-        decoder = "" if self.decoder_channels is None else ", decoder to 4"
+        decoder = f", decoder to {self.decoder_strides[-1]}" if self.decoder_strides else ""
         return f"PSPNet, {self.backbone}, output stride {self.output_stride}{decoder}"
 
     @property
+    def decoder_strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of each stage of the decoder, if there is one."""
+        return _DECODER_STRIDES[: len(self.decoder_channels or ())]
+
+    @property
     def scores_per_cell(self) -> int:
-        """Coarse scores of a class for each cell of the features: behind a decoder, those of cells at a stride of 4."""
-        return 1 if self.decoder_channels is None else (self.output_stride // 4) ** 2
+        """Coarse scores of a class for each cell of the features: behind a decoder, those of its last cells."""
+        return (self.output_stride // self.decoder_strides[-1]) ** 2 if self.decoder_strides else 1
 
     @property
     def direct_channels(self) -> int:
@@ -123,8 +129,14 @@ class PSPNetSpec:
 
     def _check_decoder(self) -> None:
         channels = self.decoder_channels
-        if channels is not None and (len(channels) != 2 or min(channels) < 1):
-            raise ValueError(f"decoder_channels: needs two numbers above 0, of strides of 8 and 4, got {channels}")
+        if channels is None:
+            return
+        if len(channels) not in (2, 3) or min(channels) < 1:
+            raise ValueError(
+                f"decoder_channels: needs two or three numbers above 0, of strides of 8, 4 and 2, got {channels}"
+            )
+        if len(channels) == 3 and self.backbone.startswith("resnet"):
+            raise ValueError(f"decoder_channels: {self.backbone} has no layer at a stride of 2, give two numbers")
 
 
 Layout = Literal["channels_first", "channels_last"]

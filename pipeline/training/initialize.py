@@ -18,8 +18,8 @@ def initialize_from(network: PSPNet, ref: str, base: Path) -> None:
     """Copy weights into `network`: a packaged model or backbone by name, or a folder of one.
 
     A folder is relative to `base`, or else to the folder that the command is given in. Of a model with other classes,
-    the last convolution is left as it is, and the whole decoder where the model has none. Raises ModelError where
-    anything else differs, or there are no such weights.
+    the last convolution is left as it is, and of a decoder what the model has none of, and so what reads that. Raises
+    ModelError where anything else differs, or there are no such weights.
     """
     path = _found(ref, base)
     if isinstance(path, Path) and (path / BACKBONE).exists():
@@ -43,9 +43,10 @@ def _found(ref: str, base: Path) -> str | Path:
 
 
 def _copy_model(network: PSPNet, ref: str | Path) -> None:
-    known = load_model(ref).network.state_dict()
-    own = network.state_dict()
-    free = ("head.4.", "aux.", "decoder.last." if "decoder.last.bias" in known else "decoder.")
+    model = load_model(ref).network
+    known, own = model.state_dict(), network.state_dict()
+    new = _new_in_decoder(network.spec.decoder_strides, model.spec.decoder_strides)
+    free = ("head.4.", "aux.", "decoder.last.", *new)
     wrong = [
         f"{name} is {tuple(known[name].shape) if name in known else 'missing'} there, {tuple(tensor.shape)} here"
         for name, tensor in own.items()
@@ -55,5 +56,13 @@ def _copy_model(network: PSPNet, ref: str | Path) -> None:
         raise ModelError(f"network.pretrained = {ref}: is of another network. {'; '.join(wrong[:10])}")
     with torch.no_grad():
         for name, tensor in own.items():
-            if name in known and known[name].shape == tensor.shape:
+            if name in known and known[name].shape == tensor.shape and not name.startswith(new):
                 tensor.copy_(known[name])
+
+
+def _new_in_decoder(own: tuple[int, ...], known: tuple[int, ...]) -> tuple[str, ...]:
+    """Return how names begin of what a decoder of the strides `own` learns anew, where a model has those `known`."""
+    if own == known:
+        return ()
+    stages = tuple(f"decoder.stages.{number}." for number in range(len(known), len(own)))
+    return (*stages, "decoder.last.") if known else ("decoder.",)

@@ -91,15 +91,24 @@ def test_it_is_the_same_however_it_is_cut(job, shared, resources, tmp_path):
 def decoding(tmp_path_factory):
     """A model with a decoder, and the same without."""
     folder = tmp_path_factory.mktemp("decoding")
-    for name, channels in (("plain", None), ("decoder", (6, 5))):
-        card = replace(CARD_2D, network=replace(CARD_2D.network, decoder_channels=channels))
+    lite = replace(CARD_2D.network, backbone="efficientnet_lite0")
+    networks = {
+        "plain": CARD_2D.network,
+        "decoder": replace(CARD_2D.network, decoder_channels=(6, 5)),
+        "decoder to 2": replace(lite, decoder_channels=(6, 5, 4)),
+        "plain lite": lite,
+    }
+    for name, network in networks.items():
+        card = replace(CARD_2D, network=network)
         save_model(folder / name, card, network_of(card.network))
     return folder
 
 
-@pytest.mark.parametrize("resources", [{"workers": 2}, {"memory": 8_000_000}], ids=str)
-def test_with_a_decoder_it_is_the_same_however_it_is_cut(job, decoding, resources, tmp_path):
-    whole = replace(job, model=str(decoding / "decoder"), output=tmp_path / "whole.tif")
+@pytest.mark.parametrize(
+    ("name", "resources"), [("decoder", {"workers": 2}), ("decoder to 2", {"memory": 8_000_000})], ids=str
+)
+def test_with_a_decoder_it_is_the_same_however_it_is_cut(job, decoding, name, resources, tmp_path):
+    whole = replace(job, model=str(decoding / name), output=tmp_path / "whole.tif")
     segment(whole, CPU)
     other = replace(whole, output=tmp_path / "other.tif")
     segment(other, replace(CPU, **resources))
@@ -107,14 +116,15 @@ def test_with_a_decoder_it_is_the_same_however_it_is_cut(job, decoding, resource
     np.testing.assert_array_equal(labels_of(other.output), labels_of(whole.output))
 
 
-def test_a_plan_counts_the_scores_of_a_decoder(job, decoding):
-    """Sixteen for each cell of the features instead of one, in patches that wait, and in strips."""
+@pytest.mark.parametrize(("without", "name", "times"), [("plain", "decoder", 16), ("plain lite", "decoder to 2", 64)])
+def test_a_plan_counts_the_scores_of_a_decoder(job, decoding, without, name, times):
+    """So many for each cell of the features instead of one, in patches that wait, and in strips."""
     held = [
         plan(replace(job, model=str(decoding / name), output=None), CPU, probe=False).memory_bytes
-        for name in ("plain", "decoder")
+        for name in (without, name)
     ]
-    scores = 3 * 2107 * 150 // 16
-    assert held[1] - held[0] > 4 * scores // 3
+    cells = 2107 * 150 // 16**2
+    assert held[1] - held[0] > 4 * times * cells
 
 
 class Stopping(Callbacks):

@@ -59,6 +59,20 @@ def test_a_decoder_starts_anew_where_the_model_has_none(tmp_path):
     assert not network.decoder.last.weight.any()
 
 
+@pytest.mark.parametrize(("channels", "others"), [((6, 5), (6, 5, 5)), ((6, 5, 5), (6, 5))])
+def test_a_decoder_to_another_stride_goes_on_from_the_stages_that_both_have(channels, others, tmp_path):
+    spec = replace(shallow(CARD_2D.network), backbone="efficientnet_lite0", decoder_channels=channels)
+    save_model(tmp_path / "other", replace(CARD_2D, network=spec), network_of(spec))
+    known = load_model(tmp_path / "other").network.decoder
+    network = PSPNet(replace(spec, decoder_channels=others))
+    initialize_from(network, "other", tmp_path)
+    own = network.decoder
+    for mine, its in zip(own.stages[:2], known.stages[:2], strict=True):
+        assert torch.equal(mine[0].weight, its[0].weight)
+    assert known.last.weight.shape == own.last.weight.shape
+    assert not own.last.weight.any()
+
+
 @pytest.mark.parametrize("other", [(7, 5), (6, 4)])
 def test_a_decoder_of_other_channels_is_refused(tmp_path, other):
     spec = replace(shallow(CARD_2D.network), decoder_channels=(6, 5))

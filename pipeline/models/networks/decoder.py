@@ -1,4 +1,4 @@
-"""What gives a PSPNet sharp borders: a path back to a stride of 4, past what the backbone made on its way.
+"""What gives a PSPNet sharp borders: a path back to a stride of 4 or 2, past what the backbone made on its way.
 
 It is the second half of a U-Net (Ronneberger et al. 2015, arXiv:1505.04597), narrow, whose scores are added to those of
 the pyramid. It reads no pooled level, so it is a convolution like the backbone: patches that overlap can share it.
@@ -12,12 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIDES = (8, 4)
-"""Input pixels per cell of each stage."""
-
 
 class Decoder(nn.Module):
-    """Features `(n, inputs, h, w)`, and earlier ones for each of `STRIDES`, to scores at the stride of the last."""
+    """Features `(n, inputs, h, w)`, and earlier ones for each stage, to scores at the stride of the last."""
 
     def __init__(self, inputs: int, passed: Sequence[int], channels: Sequence[int], classes: int) -> None:
         """Build stages of `channels`, where `passed` are the channels of the earlier features."""

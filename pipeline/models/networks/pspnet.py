@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.networks.backbone import Backbone
-from pipeline.models.networks.decoder import STRIDES, Decoder
+from pipeline.models.networks.decoder import Decoder
 from pipeline.models.networks.efficientnet_lite import LITES, make_efficientnet_lite
 from pipeline.models.networks.mobilenet import make_mobilenet
 from pipeline.models.networks.resnet import make_resnet
@@ -31,7 +31,7 @@ class PSPNet(nn.Module):
         for name, layer in zip(self.layers, backbone.layers, strict=True):
             self.add_module(name, layer)
         self._tap = backbone.tap
-        self.skips = tuple(backbone.strides.index(stride) for stride in STRIDES) if spec.decoder_channels else ()
+        self.skips = tuple(backbone.strides.index(stride) for stride in spec.decoder_strides)
         features = backbone.channels[-1]
         self.ppm = nn.ModuleList(_level(side, features, spec) for side in spec.bins)
         kernels = (3, 1) if spec.head == "pspnet" else (1, 3)

@@ -46,7 +46,7 @@ SPECS = {
     "efficientnet_lite0": PSPNetSpec("efficientnet_lite0", 2, 3, ppm_channels=4, head_channels=8),
     "vgg16_bn": PSPNetSpec("vgg16_bn", 2, 3, output_stride=16, ppm_channels=4, head_channels=8),
     "decoder": PSPNetSpec(
-        "efficientnet_lite0", 2, 3, output_stride=16, ppm_channels=4, head_channels=8, decoder_channels=(6, 5)
+        "efficientnet_lite0", 2, 3, output_stride=16, ppm_channels=4, head_channels=8, decoder_channels=(6, 5, 4)
     ),
 }
 

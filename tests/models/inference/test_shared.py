@@ -74,6 +74,10 @@ SCENES = {
         TTA.of("flips"),
     ),
     "decoder": (replace(CARD_2D, network=replace(CARD_2D.network, decoder_channels=(6, 5))), TTA.of("turns")),
+    "decoder to 2": (
+        replace(CARD_2D, network=replace(CARD_2D.network, backbone="efficientnet_lite0", decoder_channels=(6, 5, 4))),
+        TTA.of("flips"),
+    ),
 }
 
 
@@ -138,8 +142,9 @@ def test_with_a_halo_as_wide_as_the_network_sees_all_sizes_of_blocks_give_the_sa
     assert largest_difference(narrow, size, (RADIUS, RADIUS)) < 1e-9
 
 
-def test_with_a_decoder_all_sizes_of_blocks_give_the_same():
-    card = replace(CARD, network=replace(NARROW, decoder_channels=(6, 5)))
+@pytest.mark.parametrize(("backbone", "channels"), [("resnet18", (6, 5)), ("efficientnet_lite0", (6, 5, 4))])
+def test_with_a_decoder_all_sizes_of_blocks_give_the_same(backbone, channels):
+    card = replace(CARD, network=replace(NARROW, backbone=backbone, decoder_channels=channels))
     assert largest_difference(whole_and_more(card), (56, 80), (RADIUS + 16, RADIUS + 16)) < 1e-9
 
 

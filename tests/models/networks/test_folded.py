@@ -29,6 +29,7 @@ SPECS = {
     "vgg": replace(R18, backbone="vgg16_bn", output_stride=16),
     "decoder": replace(R18, output_stride=32, decoder_channels=(6, 5)),
     "lite with decoder": replace(R18, backbone="efficientnet_lite0", decoder_channels=(6, 5), align_corners=True),
+    "decoder to 2": replace(R18, backbone="mobilenet_v2", output_stride=16, decoder_channels=(6, 5, 4)),
 }
 
 
@@ -59,7 +60,7 @@ def test_features_are_kept_no_longer_than_they_are_needed(name, kept):
     assert alive == kept
 
 
-@pytest.mark.parametrize("spec", [SPECS["mmseg"], SPECS["decoder"], SPECS["lite with decoder"]], ids=str)
+@pytest.mark.parametrize("spec", [SPECS["mmseg"], SPECS["decoder"], SPECS["decoder to 2"]], ids=str)
 @torch.inference_mode()
 def test_the_spec_knows_how_much_is_shared(spec):
     folded = FoldedPSPNet(network_of(spec))

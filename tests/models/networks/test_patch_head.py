@@ -19,6 +19,7 @@ SPECS = {
     "smp": replace(PLAIN, head="smp", align_corners=True),
     "bins": replace(PLAIN, bins=(1, 3, 8)),
     "decoder": replace(PLAIN, decoder_channels=(6, 5), align_corners=True),
+    "decoder to 2": replace(PLAIN, backbone="efficientnet_lite0", decoder_channels=(6, 5, 4)),
     "coarse, with a decoder": replace(PLAIN, decoder_channels=(6, 5), truncated=False, output_stride=32),
 }
 
@@ -30,7 +31,8 @@ def test_it_gives_what_the_folded_head_gives(spec):
     channels = folded.first.in_channels
     for size in ((12, 12), (7, 13), (4, 1), (32, 24)):
         features = torch.randn(2, channels, 40, 40, generator=generator, dtype=torch.float64)
-        cells = spec.classes * (spec.output_stride // 4) ** 2 if spec.decoder_channels else 0
+        stride = {0: spec.output_stride, 2: 4, 3: 2}[len(spec.decoder_channels or ())]
+        cells = spec.classes * (spec.output_stride // stride) ** 2 if spec.decoder_channels else 0
         direct = torch.randn(2, 8 + cells, 40, 40, generator=generator, dtype=torch.float64)
         cut = (slice(None), slice(None), slice(3, 3 + size[0]), slice(5, 5 + size[1]))
         for layout in (torch.contiguous_format, torch.channels_last):

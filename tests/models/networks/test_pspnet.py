@@ -110,7 +110,7 @@ def plain_pspnet(state, image, spec):
 
 
 def plain_decoder(state, features, passed):
-    """Scores of a decoder: features to few channels, then beside those of strides of 8 and 4."""
+    """Scores of a decoder: features to few channels, then beside those of finer strides."""
 
     def stage(x, name, padding):
         x = functional.conv2d(x, state[f"{name}.0.weight"], padding=padding)
@@ -402,20 +402,24 @@ def test_efficientnet_lites_are_as_large_as_published(kind, size, blocks, millio
 
 
 @pytest.mark.parametrize(
-    ("base", "skips"), [(R18, (1, 0)), (MOBILE, (2, 1)), (LITE, (2, 1))], ids=lambda part: getattr(part, "backbone", "")
+    ("base", "skips"),
+    [(R18, (1, 0)), (MOBILE, (2, 1)), (LITE, (2, 1)), (MOBILE, (2, 1, 0)), (LITE, (2, 1, 0))],
+    ids=lambda part: str(getattr(part, "backbone", part)),
 )
 @settings(max_examples=8)
 @given(stride=st.sampled_from((8, 16, 32)), height=LENGTHS, width=LENGTHS, align_corners=st.booleans())
 @torch.inference_mode()
-def test_a_decoder_adds_what_it_reads_from_features_of_strides_8_and_4(
+def test_a_decoder_adds_what_it_reads_from_features_of_strides_8_4_and_2(
     base, skips, stride, height, width, align_corners
 ):
-    spec = replace(base, output_stride=stride, decoder_channels=(6, 5), align_corners=align_corners)
+    channels = (6, 5, 4)[: len(skips)]
+    spec = replace(base, output_stride=stride, decoder_channels=channels, align_corners=align_corners)
     state = weights_of(replace(spec, output_stride=8, align_corners=False))
     image = torch.randn(2, 3, height, width, dtype=torch.float64)
     features = plain_features(state, image, spec)
     detail = plain_decoder(state, features[-1], [features[skip] for skip in skips])
-    assert detail.shape[2:] == (-(-height // 4), -(-width // 4))
+    finest = 2 ** (4 - len(skips))
+    assert detail.shape[2:] == (-(-height // finest), -(-width // finest))
     coarse = plain_networks.scores(state, NAMES, features[-1], detail, spec.align_corners)
     assert detail.std() > 1e-2
     expected = functional.interpolate(coarse + detail, (height, width), mode="bilinear", align_corners=align_corners)
@@ -485,8 +489,10 @@ def test_output_stride_of_vgg(stride):
         ({"classes": 0}, "at least 1"),
         ({"dropout": 1.0}, "dropout"),
         ({"truncated": True, "auxiliary": True}, "second head"),
-        ({"decoder_channels": (64,)}, "two numbers"),
-        ({"decoder_channels": (64, 0)}, "two numbers"),
+        ({"decoder_channels": (64,)}, "two or three numbers"),
+        ({"decoder_channels": (64, 0)}, "two or three numbers"),
+        ({"decoder_channels": (64, 48, 32, 16)}, "two or three numbers"),
+        ({"decoder_channels": (64, 48, 32)}, "no layer at a stride of 2"),
     ],
 )
 def test_impossible_specs_are_refused(change, words):

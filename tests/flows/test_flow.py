@@ -227,6 +227,15 @@ def test_items_share_workers(server, models, tmp_path, monkeypatch):
     assert started == [2]
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts are heard, also if a shell has begun the tests in its background, where they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_the_items_under_way(server, models, tmp_path, monkeypatch):
     """Between two patches, and not at their end; the ledger leaves them to the next run."""
     jobs = [

@@ -18,7 +18,14 @@ from pipeline.runs.prepared import FORMAT
 
 _NOT_IN_RECIPE = ("evaluation", "training", "limits", "licence", "credits", "int8", "domain")
 """Fields of a card that decide no byte of a mask."""
-_DEFAULTS = (("values", "raw"), ("view_weights", ()), ("features", "patch"), ("features", None), ("temperature", 1.0))
+_DEFAULTS = (
+    ("values", "raw"),
+    ("view_weights", ()),
+    ("features", "patch"),
+    ("features", None),
+    ("temperature", 1.0),
+    ("zoom", 1.0),
+)
 """Fields of a card with what cards without them mean."""
 
 

@@ -74,7 +74,9 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
 
 def _patch(card: Card) -> str:
     unit = "mm" if card.kind == "volume" else "m"
-    return " x ".join(map(str, card.patch)) + (f" at {card.spacing[0]:g} {unit}" if card.spacing else "")
+    spacing = f" at {card.spacing[0]:g} {unit}" if card.spacing else ""
+    zoom = "" if card.zoom in (None, 1) else f" enlarged {card.zoom:g} times"
+    return " x ".join(map(str, card.patch)) + spacing + zoom
 
 
 def _figure_lines(name: str, found: object, kind: str) -> str:

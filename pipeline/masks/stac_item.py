@@ -34,7 +34,7 @@ _EXTENSIONS = (
 _OF_MODELS = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _EDGE = 16
 """Points of each side of a footprint."""
-_SETTINGS = ("patch", "overlap", "window", "normalisation", "spacing", "tta", "precision", "hub")
+_SETTINGS = ("patch", "overlap", "window", "normalisation", "spacing", "zoom", "tta", "precision", "hub")
 """Fields of a mask's record that say how its model was used."""
 _TASK = "semantic-segmentation"
 Record = Mapping[str, Any]

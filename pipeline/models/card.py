@@ -227,6 +227,10 @@ class Card:
         float | None, Meaning("What logits are divided by before the softmax, so that probabilities hold.", sparse=True)
     ] = None
     """None: 1."""
+    zoom: Annotated[
+        float | None, Meaning("Model pixels along each axis for a cell of the input, of whatever size.", sparse=True)
+    ] = None
+    """None: 1. Only without a spacing, which says it for each input."""
 
     def __post_init__(self) -> None:
         self._check_table()
@@ -261,6 +265,8 @@ class Card:
             raise ValueError(f"spacing: must be above 0, got {self.spacing}")
         if self.temperature is not None and self.temperature <= 0:
             raise ValueError(f"temperature: must be above 0, got {self.temperature}")
+        if self.zoom is not None and (self.zoom <= 0 or self.spacing is not None):
+            raise ValueError(f"zoom: must be above 0, and not beside a spacing, got {self.zoom} and {self.spacing}")
 
     def _check_kind(self) -> None:
         of_volumes = (self.orientation is not None, bool(self.views))

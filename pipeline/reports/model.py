@@ -140,10 +140,12 @@ def _is_recorded(found: object) -> bool:
 def _facts(card: Card, files: Files) -> Iterator[tuple[str, str]]:
     unit = "m on the ground" if card.kind == "scene" else "mm"
     spacing = "" if card.spacing is None else f", {card.spacing[0]:g} {unit} a pixel"
+    zoom = "" if card.zoom in (None, 1) else f" of the {card.kind} enlarged {card.zoom:g} times"
     yield "input", f"a {card.kind} with {', '.join(dict.fromkeys(card.channels))}"
     yield "classes", ", ".join(f"{value} {entry.name}" for value, entry in enumerate(card.classes))
     yield "network", card.network.title
-    yield "patch", f"{card.patch[0]} x {card.patch[1]} pixels{spacing}, overlap {card.overlap[0]} x {card.overlap[1]}"
+    patch, overlap = (f"{sides[0]} x {sides[1]}" for sides in (card.patch, card.overlap))
+    yield "patch", f"{patch} pixels{spacing}{zoom}, overlap {overlap}"
     if card.views:
         yield "views", ", ".join(card.views)
     if card.calibrated:

@@ -29,7 +29,7 @@ class Member:
             "normalisation": asdict(self.card.normalization),
             "network": network_of(self.card),
             "spacing": self.card.spacing,
-            **temperature_of(self.card),
+            **sparse_of(self.card),
         }
 
 
@@ -39,9 +39,10 @@ def network_of(card: Card) -> dict[str, Any]:
     return {name: value for name, value in words.items() if name != "decoder_channels" or value is not None}
 
 
-def temperature_of(card: Card) -> dict[str, float]:
-    """Return the temperature of a model for a fingerprint; nothing if it has none, as in older versions."""
-    return {"temperature": card.divisor} if card.calibrated else {}
+def sparse_of(card: Card) -> dict[str, float]:
+    """Return temperature and zoom of a model for a fingerprint; nothing if it has none, as in older versions."""
+    temperature = {"temperature": card.divisor} if card.calibrated else {}
+    return temperature | ({} if card.zoom in (None, 1) else {"zoom": card.zoom})
 
 
 def origin_of(models: Sequence[str]) -> dict[str, Any]:

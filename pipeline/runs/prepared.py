@@ -26,7 +26,7 @@ from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.tta import TTA
 from pipeline.models.spec import ONNXSpec
 from pipeline.runs.disk_storage import DiskStorage, work_of
-from pipeline.runs.members import Member, network_of, origin_of, temperature_of
+from pipeline.runs.members import Member, network_of, origin_of, sparse_of
 from pipeline.runs.own import NOTHING, Own
 from pipeline.runs.storage import storage_of
 from pipeline.runs.views import View
@@ -220,7 +220,7 @@ class PreparedJob:
             "averaging": self.card.averaging,
             "spacing": self.card.spacing,
             "orientation": self.card.orientation,
-            **temperature_of(self.card),
+            **sparse_of(self.card),
         }
 
     def _of_numerics(self) -> dict[str, Any]:

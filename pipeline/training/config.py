@@ -114,6 +114,10 @@ class Samples:
             "Pixel size of the model: millimeters (volumes) or meters on the ground (scenes).", unset="the input's own"
         ),
     ] = None
+    zoom: Annotated[
+        float | None,
+        Meaning("Model pixels along each axis for a cell of the input, without a spacing.", unset="1: as it is"),
+    ] = None
     margin: Annotated[int, Meaning("Neighboring slices seen on each side (volumes).")] = 0
     views: Annotated[tuple[View, ...], Meaning("Slicing directions of volumes, used in turn.")] = ("axial",)
     orientation: Annotated[str, Meaning("World direction of each axis of a volume.")] = "RAS"

@@ -187,7 +187,7 @@ def _places(training: Training, entry: ItemStatistics) -> list[tuple[View | None
 def cells_per_pixel(training: Training, entry: ItemStatistics, grid: Grid) -> tuple[float, float]:
     """Cells of an item per model pixel, down and across, in a view with this grid."""
     if training.samples.spacing is None:
-        return 1.0, 1.0
+        return (1 / (training.samples.zoom or 1.0),) * 2
     down, across = entry.ground or grid.spacing[-2:]
     return training.samples.spacing[0] / down, training.samples.spacing[1] / across
 

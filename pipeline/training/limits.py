@@ -26,7 +26,7 @@ LIMITS: Mapping[str, Mapping[str, _Limit]] = {
     "samples": {
         **dict.fromkeys(("patch", "batch"), _COUNT),
         **dict.fromkeys(("balanced", "unlabeled"), _SHARE),
-        "spacing": _ABOVE_0,
+        **dict.fromkeys(("spacing", "zoom"), _ABOVE_0),
         "margin": _NOT_BELOW_0,
         "most_of_one": _SOME,
     },

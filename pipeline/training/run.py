@@ -369,6 +369,7 @@ def card_of(
         normalization=normalization,
         values=samples.values,
         spacing=samples.spacing,
+        zoom=samples.zoom,
         orientation=samples.orientation if volume else None,
         views=samples.views if volume else (),
         averaging=training.averaging,

@@ -70,6 +70,7 @@ def _check(card: Card, training: Training, normalization: Normalization) -> None
         "the number of channels": (len(card.channels), len(training.channels)),
         "the margin": (card.margin, training.samples.margin),
         "the spacing": (card.spacing, training.samples.spacing),
+        "the zoom": (card.zoom or 1.0, training.samples.zoom or 1.0),
         "the kind of values": (card.values, training.samples.values),
         "the normalization": (its, own) if not scaled else (None, None),
     }

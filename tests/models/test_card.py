@@ -47,6 +47,12 @@ def cards(draw):
     )
 
 
+def test_a_zoom_is_not_given_beside_a_spacing():
+    assert replace(CARD_2D, spacing=None, zoom=1.5).zoom == 1.5
+    with pytest.raises(ValueError, match=r"zoom: .* not beside a spacing, got 1.5 and \(0.5, 0.5\)"):
+        replace(CARD_2D, spacing=(0.5, 0.5), zoom=1.5)
+
+
 @given(cards())
 def test_json_round_trip(card):
     assert Card.from_json(card.to_json()) == card
@@ -87,6 +93,7 @@ def test_any_missing_key_is_named(card, data):
         (("normalisation", "mean"), [float("nan"), 0], r"normalisation.mean\[0\]: expected a finite number"),
         (("normalisation", "kind"), "window", "low and of high"),
         (("spacing",), [0.0, 1.0], "spacing: must be above 0"),
+        (("zoom",), 0.0, "zoom: must be above 0"),
         (("orientation",), "RAS", "volumes need"),
         (("views",), ["axial"], "volumes need an orientation and views; scenes have neither"),
         (("views",), "axial", "views: expected a list, got 'axial'"),

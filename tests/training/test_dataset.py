@@ -190,6 +190,22 @@ def test_checks_are_what_the_network_sees_when_it_runs(scenes):
     assert len(few) == 3
 
 
+@pytest.mark.parametrize("zoom", [0.5, 2.0])
+def test_scenes_are_seen_enlarged_by_the_zoom(scenes, zoom):
+    zoomed = replace(SCENES, augmentation=STILL, samples=replace(SCENES.samples, zoom=zoom))
+    _, checks = samples_of(zoomed, scenes)
+    image, labels = checks[0].image.shape[1:], truth((80, 80), 2)
+    side = round(32 / zoom)
+    seen = checks[0].labels.numpy()
+    assert image == seen.shape == (32, 32)
+    apart = side // 2
+    middle = round(apart * zoom)
+    assert seen[middle, middle] == labels[apart, apart]
+    expected = np.where(labels == 255, IGNORE, labels.astype(int))[:side, :side]
+    places = ((np.arange(32) + 0.5) / zoom).astype(int)
+    assert np.mean(seen == expected[np.ix_(places, places)]) > 0.95
+
+
 def test_volumes_are_sliced_in_every_view_at_the_models_spacing(volumes):
     training = replace(VOLUMES, augmentation=STILL, samples=replace(VOLUMES.samples, balanced=1.0))
     samples, checks = samples_of(training, volumes)

@@ -102,6 +102,7 @@ def test_teachers_see_values_as_they_were_trained(tmp_path):
         ({"classes": SCENES.classes[::-1]}, "the class table there is"),
         ({"channels": ("red", "green", "blue")}, "the number of channels there is 3, here 2"),
         ({"samples": replace(SCENES.samples, spacing=(0.5, 0.5))}, "the spacing there is"),
+        ({"samples": replace(SCENES.samples, zoom=2.0)}, "the zoom there is 2.0, here 1.0"),
         ({"normalization": Normalization("window", (0, 0), (1, 1), (0, 0), (9, 9))}, "the normalization there is"),
     ],
 )

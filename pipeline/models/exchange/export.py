@@ -147,7 +147,9 @@ def _notes(model: Model) -> Iterator[str]:
         return
     if card.patch[0] != card.patch[1]:
         yield f"Deepness takes square patches alone, and these are {card.patch[0]} x {card.patch[1]}"
-    if card.spacing is None:
+    if card.zoom not in (None, 1):
+        yield f"set the resolution in Deepness to that of the scene divided by {card.zoom:g}, which the model sees"
+    elif card.spacing is None:
         yield "set the resolution in Deepness: the model takes pixels of any size"
     if card.normalization.kind != "fixed":
         yield f"Deepness cannot scale values as this model does ({card.normalization.kind})"

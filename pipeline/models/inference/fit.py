@@ -86,13 +86,13 @@ def _unseen(dtype: np.dtype[Any], scaled: Floats, valid: NDArray[np.bool_] | Non
 def native_patch(card: Card, native_spacing: tuple[float, float] | None) -> tuple[Pair, Pair]:
     """Patch and overlap of `card` as (height, width) in pixels of an input of `native_spacing` (height, width).
 
-    The card's own where it has no spacing, where the input's is unknown, or where both agree to 1 %.
+    The card's own where nothing is resampled.
     """
     if not resamples(card, native_spacing):
         return card.patch, card.overlap
-    zoom = [model / native for model, native in zip(card.spacing or (), native_spacing or (), strict=True)]
-    patch = _rounded(card.patch, zoom, least=1)
-    overlap = _rounded(card.overlap, zoom, least=0)
+    shares = [model / native for native, model in lengths(card, native_spacing)]
+    patch = _rounded(card.patch, shares, least=1)
+    overlap = _rounded(card.overlap, shares, least=0)
     return patch, (min(overlap[0], patch[0] - 1), min(overlap[1], patch[1] - 1))
 
 
@@ -105,15 +105,22 @@ def model_patch(card: Card, native_spacing: tuple[float, float] | None, native: 
         return native
     if native == native_patch(card, native_spacing)[0]:
         return card.patch
-    zoom = [here / model for model, here in zip(card.spacing or (), native_spacing or (), strict=True)]
-    return _rounded(native, zoom, least=1)
+    return _rounded(native, [own / model for own, model in lengths(card, native_spacing)], least=1)
 
 
 def resamples(card: Card, native_spacing: tuple[float, float] | None) -> bool:
-    """Whether an input of `native_spacing` must be resampled: both spacings are known and differ by more than 1 %."""
+    """Whether an input of `native_spacing` must be resampled: its cells and the model's differ by more than 1 %."""
+    return any(abs(native / model - 1) > 0.01 for native, model in lengths(card, native_spacing))
+
+
+def lengths(card: Card, native_spacing: tuple[float, float] | None) -> tuple[tuple[float, float], ...]:
+    """Return the lengths, in one unit, of a cell of the input and of a model pixel, along height and width.
+
+    Where the card has no spacing, or that of the input is unknown, by the card's zoom alone.
+    """
     if card.spacing is None or native_spacing is None:
-        return False
-    return any(abs(native / model - 1) > 0.01 for model, native in zip(card.spacing, native_spacing, strict=True))
+        return ((card.zoom or 1.0, 1.0),) * 2
+    return tuple(zip(native_spacing, card.spacing, strict=True))
 
 
 def int8_form(card: Card, seen: Pair | None = None) -> Int8:

@@ -10,7 +10,7 @@ from math import gcd
 
 from pipeline.errors import RequestError
 from pipeline.models.card import Card, Pair
-from pipeline.models.inference.fit import resamples
+from pipeline.models.inference.fit import lengths, resamples
 from pipeline.models.inference.tta import TTA
 
 HALO = 32
@@ -103,7 +103,7 @@ def _units(card: Card, spacing: tuple[float, float] | None, augmentation: TTA) -
     model = _largest(card.patch[0], card.overlap[0], stride), _largest(card.patch[1], card.overlap[1], stride)
     if not resamples(card, spacing):
         return Units(model, model, stride)
-    zoom = [native / own for native, own in zip(spacing or (), card.spacing or (), strict=True)]
+    zoom = [native / own for native, own in lengths(card, spacing)]
     height, width = (max(1, round(side / factor)) for side, factor in zip(model, zoom, strict=True))
     return Units((height, width), model, stride)
 

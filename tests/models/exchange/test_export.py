@@ -92,6 +92,14 @@ def test_what_deepness_cannot_do_is_told(models, tmp_path):
     assert export_model(models / "volume", tmp_path / "volume.onnx").notes == ()
 
 
+def test_deepness_is_told_of_a_zoom_and_this_package_remembers_it(tmp_path):
+    card = replace(CARD_2D, network=SPECS["resnet18"], patch=(64, 64), overlap=(16, 16), spacing=None, zoom=1.5)
+    save_model(tmp_path / "model", card, network_of(card.network))
+    notes = export_model(tmp_path / "model", tmp_path / "net.onnx").notes
+    assert notes == ("set the resolution in Deepness to that of the scene divided by 1.5, which the model sees",)
+    assert import_weights(tmp_path / "net.onnx", tmp_path / "again", ImportOptions()).card.zoom == 1.5
+
+
 def test_a_file_that_differs_from_torch_is_not_written(models, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "MOST", -1.0)
     with pytest.raises(PipelineError, match="not written, for ONNX Runtime computes something else than torch"):

@@ -75,7 +75,7 @@ def print_cards(cards: Sequence[Card], *, as_json: bool) -> None:
 def _patch(card: Card) -> str:
     unit = "mm" if card.kind == "volume" else "m"
     spacing = f" at {card.spacing[0]:g} {unit}" if card.spacing else ""
-    zoom = "" if card.zoom in (None, 1) else f" enlarged {card.zoom:g} times"
+    zoom = "" if card.zoom in (None, 1) else f" at zoom {card.zoom:g}"
     return " x ".join(map(str, card.patch)) + spacing + zoom
 
 

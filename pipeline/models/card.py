@@ -261,10 +261,13 @@ class Card:
                 f"margin: {len(self.channels)} channels of {2 * self.margin + 1} slices do not make "
                 f"network.in_channels = {self.network.in_channels}"
             )
-        if self.spacing is not None and min(self.spacing) <= 0:
-            raise ValueError(f"spacing: must be above 0, got {self.spacing}")
+        self._check_lengths()
         if self.temperature is not None and self.temperature <= 0:
             raise ValueError(f"temperature: must be above 0, got {self.temperature}")
+
+    def _check_lengths(self) -> None:
+        if self.spacing is not None and min(self.spacing) <= 0:
+            raise ValueError(f"spacing: must be above 0, got {self.spacing}")
         if self.zoom is not None and (self.zoom <= 0 or self.spacing is not None):
             raise ValueError(f"zoom: must be above 0, and not beside a spacing, got {self.zoom} and {self.spacing}")
 

@@ -230,7 +230,7 @@ class Card:
     zoom: Annotated[
         float | None, Meaning("Model pixels along each axis for a cell of the input, of whatever size.", sparse=True)
     ] = None
-    """None: 1. Only without a spacing, which says it for each input."""
+    """None: 1. Not beside a spacing."""
 
     def __post_init__(self) -> None:
         self._check_table()
@@ -243,11 +243,9 @@ class Card:
             self.domain.check(self.kind, len(self.channels))
 
     def _check_table(self) -> None:
-        names = [entry.name for entry in self.classes]
-        if len(set(names)) != len(names) or len(names) != self.network.classes:
-            raise ValueError(
-                f"classes: {len(names)} given, {len(set(names))} different; network has {self.network.classes}"
-            )
+        names, count = [entry.name for entry in self.classes], self.network.classes
+        if len(set(names)) != len(names) or len(names) != count:
+            raise ValueError(f"classes: {len(names)} given, {len(set(names))} different; network has {count}")
         if any(not 0 <= value <= 255 for value in chain.from_iterable(entry.color for entry in self.classes)):
             raise ValueError(f"classes: colors are three values from 0 to 255, got {self.classes}")
 

@@ -116,7 +116,7 @@ class Samples:
     ] = None
     zoom: Annotated[
         float | None,
-        Meaning("Model pixels along each axis for a cell of the input, without a spacing.", unset="1: as it is"),
+        Meaning("Model pixels along each axis for a cell of the input, without a spacing.", unset="1"),
     ] = None
     margin: Annotated[int, Meaning("Neighboring slices seen on each side (volumes).")] = 0
     views: Annotated[tuple[View, ...], Meaning("Slicing directions of volumes, used in turn.")] = ("axial",)

@@ -61,7 +61,7 @@ def _copy_model(network: PSPNet, ref: str | Path) -> None:
 
 
 def _new_in_decoder(own: tuple[int, ...], known: tuple[int, ...]) -> tuple[str, ...]:
-    """Return how names begin of what a decoder of the strides `own` learns anew, where a model has those `known`."""
+    """Return prefixes of the weights that a decoder with strides `own` cannot take from one with strides `known`."""
     if own == known:
         return ()
     stages = tuple(f"decoder.stages.{number}." for number in range(len(known), len(own)))

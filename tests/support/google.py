@@ -13,8 +13,9 @@ from http.client import HTTPConnection, HTTPResponse
 from http.server import ThreadingHTTPServer
 from itertools import count
 from threading import Lock, Thread
+from urllib.parse import quote
 
-from tests.support.objects import SECRET, SIGNED, Handler, Serving, plain
+from tests.support.objects import SECRET, SIGNED, Handler, Serving, Store, plain
 
 READER = "SECRET-of-one-who-may-only-read"
 """Token of an account that may get and list objects."""
@@ -97,6 +98,28 @@ class _Google(Handler):
     def _tell(self, status: int, code: str, message: str) -> None:
         text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
         self._reply(status, {"Content-Type": "application/xml; charset=UTF-8"}, text.encode())
+
+
+@dataclass(frozen=True)
+class Bucket(Store):
+    """A bucket of a test, whose objects change through the server only: behind its back, conditions would not hold."""
+
+    front: str
+
+    def put(self, key: str, content: bytes) -> None:
+        self._change("PUT", key, content)
+
+    def delete(self, key: str) -> None:
+        self._change("DELETE", key)
+
+    def _change(self, method: str, key: str, content: bytes | None = None) -> None:
+        connection = HTTPConnection(self.front)
+        path = f"/{self.place.bucket}/{quote(key)}"
+        connection.request(method, path, content, {"Authorization": f"Bearer {SECRET}"})
+        answer = connection.getresponse()
+        told = answer.read()
+        connection.close()
+        assert answer.status < 300, told
 
 
 def serving(server: str, port: int = 0) -> ThreadingHTTPServer:

@@ -39,4 +39,5 @@ def store_on(scheme: str, server: str, s3: str, proxy: Proxy) -> Store:
     """A bucket of its own for a test; Google's objects lie on the S3 server."""
     if scheme == "az":
         return azure.Container(azure.make_container(server), server, proxy)
-    return Store(replace(objects.make_bucket(s3), scheme=scheme), s3, proxy)
+    place = replace(objects.make_bucket(s3), scheme=scheme)
+    return google.Bucket(place, s3, proxy, server) if scheme == "gs" else Store(place, s3, proxy)

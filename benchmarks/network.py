@@ -48,6 +48,9 @@ def forms(model: Model, int8: Path | None) -> dict[str, Form]:
         "batch norms folded": _last(fuse_conv_bn(deepcopy(plain))),
         "and the pyramid folded": build_inference_model(model).network,
         "and in bfloat16": build_inference_model(model, Numerics(precision="bfloat16")).network,
+        "and with what follows convolutions": build_inference_model(
+            model, Numerics(precision="bfloat16", fused=True)
+        ).network,
     }
     if compiler():
         made["and compiled"] = build_inference_model(model, Numerics(precision="bfloat16", runtime="compiled")).network

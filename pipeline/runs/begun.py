@@ -65,8 +65,11 @@ def with_begun_numerics(prepared: PreparedJob, resources: Resources, ledger: Led
     begun = {name: fingerprint.get(name) for name in ("precision", "runtime")}
     asked = {"precision": resources.precision, "runtime": resources.runtime}
     now = {"precision": prepared.numerics.precision, "runtime": prepared.numerics.runtime}
-    if begun == now or any(asked[name] not in (None, begun[name]) for name in begun):
+    fused = bool(fingerprint.get("fused"))
+    same = begun == now and fused == prepared.numerics.fused
+    if same or any(asked[name] not in (None, begun[name]) for name in begun):
         return prepared
     resources = replace(resources, precision=begun["precision"], runtime=begun["runtime"])
     cards = [member.card for member in prepared.members]
-    return replace(prepared, numerics=numerics_for(cards, prepared.views, prepared.augmentation, resources))
+    numerics = numerics_for(cards, prepared.views, prepared.augmentation, resources)
+    return replace(prepared, numerics=replace(numerics, fused=fused))

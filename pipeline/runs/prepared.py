@@ -34,7 +34,7 @@ from pipeline.runs.views import View
 FORMAT = 1
 """Version of all that a fingerprint stands for; raised when the same fields would give other bytes."""
 
-ROUNDING = ("device", "precision", "runtime", "int8_sha256", "onnxruntime")
+ROUNDING = ("device", "precision", "runtime", "fused", "int8_sha256", "onnxruntime")
 """Fields of a fingerprint that change no more than the rounding of scores."""
 
 
@@ -230,6 +230,7 @@ class PreparedJob:
             "precision": self.numerics.precision,
             "runtime": self.numerics.runtime,
             "int8_sha256": None if form is None else (form.xml_sha256, form.bin_sha256),
+            **({"fused": True} if self.numerics.fused else {}),
             **self._of_onnx(),
         }
 

@@ -56,7 +56,7 @@ class TestCpu(PredictorContract):
 class TestCpuInBfloat16(TestCpu):
     @pytest.fixture
     def predictor(self):
-        numerics = Numerics("cpu", "bfloat16", "torch")
+        numerics = Numerics("cpu", "bfloat16", "torch", fused=True)
         return CpuPredictor(made_ready(numerics), Scaling.of(CARD_2D), threads=2)
 
 

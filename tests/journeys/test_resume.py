@@ -25,7 +25,9 @@ from pipeline.io import mask_files
 from pipeline.io.opening import open_source
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.catalogue import load_card
+from pipeline.models.inference import device as device_room
 from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.device import choose_numerics, fast_in_bf16
 from pipeline.models.store import load_model, save_model
 from pipeline.runs import predictors as network_room
 from pipeline.runs import publish
@@ -85,6 +87,20 @@ class Counting:
     def __call__(self, values, valid):
         self.count += len(values)
         return self.network(values, valid)
+
+
+def test_work_in_bfloat16_of_an_older_version_goes_on_in_its_rounding(tall, tmp_path, monkeypatch):
+    """Its convolutions were rounded before what follows them, and its fingerprint did not say so."""
+    means = Resources(device="cpu", precision="bfloat16", runtime="torch")
+    old, whole = (replace(tall, output=tmp_path / f"{name}.tif") for name in ("old", "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(device_room, "choose_numerics", lambda *asked: replace(choose_numerics(*asked), fused=False))
+        segment(whole, means)
+        begin(old, means)
+    assert "fused" not in Ledger(work_of(old)).fingerprint
+    segment(old, means)
+    assert old.output.read_bytes() == whole.output.read_bytes()
+    assert prepare(old, means).fingerprint().get("fused") == (fast_in_bf16("cpu") or None)
 
 
 def test_a_stopped_run_goes_on_and_computes_nothing_twice(tall, tmp_path, monkeypatch):

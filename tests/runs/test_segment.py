@@ -11,8 +11,8 @@ import zarr
 from pipeline.geometry import Lattice
 from pipeline.jobs.job import Job, Resources
 from pipeline.models.inference.cpu import CpuPredictor
+from pipeline.models.inference.device import choose_numerics
 from pipeline.models.inference.fit import Scaling
-from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.inference.tta import TTA
 from pipeline.models.store import load_model
@@ -92,7 +92,7 @@ def test_a_scene_is_what_a_plain_loop_makes_of_it(name, models, tmp_path, precis
         values, valid = dataset.read(), dataset.read_masks(1) > 0
     lattice = Lattice(values.shape[1:], SCENE_CARD.patch, SCENE_CARD.overlap, (0, 0))
     model = load_model(models / "scene")
-    form, asked = build_inference_model(model, Numerics(precision=precision)), TTA.of(tta)
+    form, asked = build_inference_model(model, choose_numerics("cpu", precision)), TTA.of(tta)
     network = CpuPredictor(form, Scaling.of(model.card), augmentation=asked)
     agree(labels_of(mask), reference(values, valid, lattice, network, 3), valid)
 

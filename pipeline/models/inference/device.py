@@ -74,7 +74,8 @@ def choose_numerics(
     compiled = runtime == "compiled" or (
         runtime is None and where == "cpu" and flop >= WORTH_COMPILING and compiler() is not None
     )
-    return Numerics(where, numbers, "compiled" if compiled else "torch")
+    fused = where == "cpu" and numbers == "bfloat16" and not compiled and fast_in_bf16(where)
+    return Numerics(where, numbers, "compiled" if compiled else "torch", fused)
 
 
 def fast_in_bf16(device: str) -> bool:

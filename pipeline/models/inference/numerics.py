@@ -19,6 +19,11 @@ class Numerics:
     """Numbers that convolutions are computed in; scores are float32 from the last one on."""
     runtime: Runtime = "torch"
     """What runs it: torch, torch with kernels made by its compiler, OpenVINO; ONNX Runtime if all are ONNX files."""
+    fused: bool = False
+    """Whether what follows a convolution is computed with it and rounded once: in bfloat16 on CPUs that are fast in it.
+
+    Where such a run is continued on a CPU that cannot, they are computed apart.
+    """
 
     @property
     def on_cpu(self) -> bool:

@@ -16,6 +16,7 @@ from pipeline.models.card import Card
 from pipeline.models.inference.cuda_graph import CudaGraphNetwork
 from pipeline.models.inference.halves import Halves
 from pipeline.models.inference.numerics import REFERENCE, Numerics
+from pipeline.models.inference.onednn import can_fuse, fuse
 from pipeline.models.networks.folded import FoldedPSPNet, resized
 from pipeline.models.networks.patch_head import PatchHead
 from pipeline.models.store import Model, ONNXModel
@@ -70,6 +71,8 @@ def _torch(model: Model, numerics: Numerics) -> InferenceModel:
     folded = FoldedPSPNet(model.network).to(numerics.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast = _Cast(folded, dtype)
     kind = torch.device(numerics.device).type
+    if numerics.fused and can_fuse():
+        fuse(folded)
     if kind == "cuda":
         _settle_cudnn()
     if kind == "mps":

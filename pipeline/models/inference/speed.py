@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.files.process import processor_name
-from pipeline.models.inference.device import choose_device, fast_in_bf16, has_bf16
-from pipeline.models.inference.numerics import Numerics, Precision
+from pipeline.models.inference.device import choose_device, choose_numerics, fast_in_bf16, has_bf16
+from pipeline.models.inference.numerics import Precision
 from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.store import load_model
 
@@ -65,7 +65,7 @@ def seconds_of_patch(ref: str, precision: Precision) -> float:
     """Return the seconds that a model takes for one patch on the default device: the fastest of a few."""
     device = choose_device(None)
     model = load_model(ref)
-    network = build_inference_model(model, Numerics(device, precision)).network
+    network = build_inference_model(model, choose_numerics(device, precision, "torch")).network
     channels, (height, width) = model.card.network.in_channels, model.card.patch
     image = torch.zeros((1, channels, height, width), device=device)
     found: list[float] = []

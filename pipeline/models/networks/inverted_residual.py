@@ -48,6 +48,8 @@ TENSORFLOW = Convention(same=True, eps=1e-3)
 
 Dilations = Callable[[int, int], tuple[int, int]]
 """From the dilation of the layer before and that of a layer: those of its first block and of its other blocks."""
+Convolve = Callable[[Tensor, list[int]], Tensor]
+"""From an input and the zeros around its rows and columns to the convolution of both."""
 
 
 class SameConv2d(nn.Conv2d):
@@ -58,23 +60,37 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the padded input."""
-        rows, columns = self._zeros(x, 0), self._zeros(x, 1)
-        if self.groups == x.shape[1] and _is_known(x):
-            return self.around(x, rows, columns)
-        return super().forward(functional.pad(x, [*columns, *rows]))
+        if self.is_depthwise and _is_known(x):
+            return self.around(x)
+        return super().forward(self.padded(x))
 
-    def around(self, x: Tensor, *zeros: tuple[int, int]) -> Tensor:
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel is convolved by itself."""
+        return self.groups == self.in_channels
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its zeros around it."""
+        rows, columns = self._zeros(x, 0), self._zeros(x, 1)
+        return functional.pad(x, [*columns, *rows])
+
+    def around(self, x: Tensor, convolve: Convolve | None = None) -> Tensor:
         """The same, without a copy of the input: the convolution pads it by as many zeros on both sides.
 
         Where one more is needed behind than before, a stride of zeros more gives one cell more, the first, which is cut
-        off. For depthwise convolutions on CPUs without AVX-512 the values are the same to the last bit.
+        off. For depthwise convolutions on CPUs without AVX-512, and for those of oneDNN in bfloat16, the values are the
+        same to the last bit.
         """
+        zeros = self._zeros(x, 0), self._zeros(x, 1)
         more = [before != behind for before, behind in zeros]
         padding = [before + stride * m for (before, _), stride, m in zip(zeros, self.stride, more, strict=True)]
-        made = functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        made = (convolve or self._convolved)(x, padding)
         height, width = (-(-size // stride) for size, stride in zip(x.shape[2:], self.stride, strict=True))
         top, left = more
         return _like(x, made[..., top : top + height, left : left + width])
+
+    def _convolved(self, x: Tensor, padding: list[int]) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _zeros(self, x: Tensor, axis: int) -> tuple[int, int]:
         size, stride = int(x.shape[2 + axis]), self.stride[axis]

@@ -54,9 +54,10 @@ def machine(monkeypatch):
 )
 def test_bfloat16_only_where_there_are_instructions_for_it(machine, instructions, precision):
     machine(*instructions)
-    assert choose_numerics("cpu") == Numerics("cpu", precision, "torch")
+    assert choose_numerics("cpu") == Numerics("cpu", precision, "torch", fused=precision == "bfloat16")
     assert choose_numerics("cpu", "float32") == REFERENCE
-    assert choose_numerics("cpu", "bfloat16").precision == "bfloat16"
+    asked = choose_numerics("cpu", "bfloat16")
+    assert (asked.precision, asked.fused) == ("bfloat16", precision == "bfloat16")
 
 
 @pytest.mark.parametrize(("version", "precision"), [("2.13.1+cpu", "bfloat16"), ("2.14.0", "float32")])

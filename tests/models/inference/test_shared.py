@@ -30,6 +30,12 @@ from tests.support.fakes import ArraySource
 from tests.support.model_cases import CARD_2D, CARD_3D, model_of, network_of
 
 NONE = TTA()
+FORMS = (
+    Numerics("cpu", "bfloat16"),
+    Numerics("cpu", "bfloat16", fused=True),
+    Numerics(),
+    Numerics("cpu", "float32", "compiled"),
+)
 
 
 def exact(card):
@@ -225,7 +231,7 @@ def test_blocks_are_as_large_as_allowed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("numerics", [Numerics("cpu", "bfloat16"), Numerics(), Numerics("cpu", "float32", "compiled")])
+@pytest.mark.parametrize("numerics", FORMS)
 def test_every_runtime_of_torch_shares_features(numerics):
     card = replace(CARD, patch=(64, 64), overlap=(32, 32))
     model = build_inference_model(model_of(card), numerics)

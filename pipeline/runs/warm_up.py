@@ -94,11 +94,10 @@ class Trial:
 
 
 def _label_agreement(trial: Trial, reference: Trial, patches: Sequence[Pixels]) -> Iterator[float]:
-    """Yield the share of labels on which both agree, for each patch that both can compute; they do so side by side."""
-    with ThreadPoolExecutor(1, "reference") as beside:
-        for patch in patches:
+    """Yield the share of labels on which both agree, for each patch that both can compute; all side by side."""
+    with ThreadPoolExecutor(len(patches), "reference") as beside:
+        for patch, expected in [(patch, beside.submit(reference.labels, patch)) for patch in patches]:
             with suppress(Exception):
-                expected = beside.submit(reference.labels, patch)
                 yield float(np.mean(trial.labels(patch) == expected.result()))
 
 

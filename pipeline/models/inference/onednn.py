@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.models.networks.decoder import Decoder
 from pipeline.models.networks.folded import FoldedPSPNet
-from pipeline.models.networks.inverted_residual import InvertedResidual, SameConv2d
+from pipeline.models.networks.inverted_residual import InvertedResidual, SameConv2d, WideDepthwise
 from pipeline.models.networks.resnet import BasicBlock, Bottleneck
 
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0, 6])}
@@ -29,25 +29,28 @@ class FusedConv2d(nn.Module):
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
-        """Take a convolution, whose weights are kept as oneDNN wants them, and a ReLU or ReLU6."""
+        """Take a convolution, and a ReLU or ReLU6."""
         super().__init__()
         self.out_channels = convolution.out_channels
-        self._same = convolution if isinstance(convolution, SameConv2d) else None
+        self._own = convolution if isinstance(convolution, SameConv2d | WideDepthwise) else None
         self._activation = _NONE if activation is None else _ACTIVATIONS[type(activation)]
         self._zeros = [int(zeros) for zeros in convolution.padding]
-        self._how = list(convolution.stride), list(convolution.dilation), convolution.groups
-        self._weight = _onednn()._reorder_convolution_weight(convolution.weight.detach(), self._zeros, *self._how, None)
+        dilation = [1, 1] if isinstance(convolution, WideDepthwise) else list(convolution.dilation)
+        self._how = list(convolution.stride), dilation, convolution.groups
+        self._weight = convolution.weight.detach()
         self._bias = None if convolution.bias is None else convolution.bias.detach()
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Features of `x`, `(n, channels, h, w)`; `beside`, of the same shape as they, is added to them."""
         if beside is not None:
             return self._added(x, beside)
-        if self._same is None:
+        if self._own is None:
             return self._convolved(x, self._zeros)
-        if self._same.is_depthwise:
-            return self._same.around(x, self._convolved)
-        return self._convolved(self._same.padded(x), self._zeros)
+        if isinstance(self._own, WideDepthwise):
+            return self._own.apart(x, self._convolved)
+        if self._own.is_depthwise:
+            return self._own.around(x, self._convolved)
+        return self._convolved(self._own.padded(x), self._zeros)
 
     def _convolved(self, x: Tensor, zeros: list[int]) -> Tensor:
         made: Tensor = _onednn()._convolution_pointwise(
@@ -80,8 +83,7 @@ class FusedResidual(nn.Module):
 
 def can_fuse() -> bool:
     """Return whether torch and this CPU have the functions for it."""
-    has = all(hasattr(_onednn(), name) for name in ("_convolution_pointwise", "_reorder_convolution_weight"))
-    return has and bool(_onednn()._is_mkldnn_bf16_supported())
+    return hasattr(_onednn(), "_convolution_pointwise") and bool(_onednn()._is_mkldnn_bf16_supported())
 
 
 def fuse(network: FoldedPSPNet) -> None:

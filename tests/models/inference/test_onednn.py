@@ -14,7 +14,7 @@ from pipeline.models.inference.numerics import Numerics
 from pipeline.models.inference.onednn import FusedConv2d, FusedResidual, fuse
 from pipeline.models.inference.runtime import build_inference_model
 from pipeline.models.networks.folded import FoldedPSPNet
-from pipeline.models.networks.inverted_residual import SameConv2d
+from pipeline.models.networks.inverted_residual import SameConv2d, WideDepthwise
 from pipeline.models.spec import PSPNetSpec
 from tests.support.model_cases import CARD_2D, model_of, network_of
 
@@ -34,6 +34,16 @@ SPECS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def count(network, kind):
+    parts = network.backbone, network.first, network.decoder or nn.Identity()
+    return sum(isinstance(each, kind) for part in parts for each in part.modules())
+
+
 def prepared(values, dtype):
     return values.to(dtype, memory_format=torch.channels_last)
 
@@ -45,12 +55,7 @@ def test_a_fused_network_equals_the_network(spec, size):
     folded = prepared(FoldedPSPNet(network_of(spec)), torch.float32)
     fused, image = deepcopy(folded), prepared(torch.randn(2, 3, *size), torch.float32)
     fuse(fused)
-    assert not any(
-        isinstance(each, nn.Conv2d)
-        for part in ("backbone", "first")
-        for each in getattr(fused, part).modules()
-        if not isinstance(each, SameConv2d)
-    )
+    assert count(fused, FusedConv2d) == count(folded, nn.Conv2d)
     torch.testing.assert_close(fused(image), folded(image), atol=1e-5, rtol=1e-5)
     assert folded(image).std() > 1e-3
 
@@ -96,6 +101,15 @@ def test_zeros_of_tensorflow_change_no_bit(kernel, groups, size):
     assert torch.equal(FusedConv2d(same)(image), padded)
 
 
+@in_bf16
+@pytest.mark.parametrize("size", [(64, 48), (33, 65), (8, 7)], ids=str)
+@torch.inference_mode()
+def test_wide_taps_change_no_bit(size):
+    wide = prepared(WideDepthwise(32, 32, 5, 1, 8, 4, 32), torch.bfloat16)
+    image = prepared(torch.randn(1, 32, *size), torch.bfloat16)
+    assert torch.equal(FusedConv2d(wide, nn.ReLU6())(image), nn.functional.relu6(wide(image)))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @torch.inference_mode()
 def test_a_shortcut_is_added_before_the_rounding(dtype):
@@ -104,7 +118,7 @@ def test_a_shortcut_is_added_before_the_rounding(dtype):
     exact = nn.functional.conv2d(image.double(), plain.weight.double(), plain.bias.double(), padding=1)
     for activation, expected in ((None, exact + image), (nn.ReLU(), (exact + image).relu())):
         made = FusedResidual([FusedConv2d(plain, activation)], nn.Identity())(image)
-        torch.testing.assert_close(made, expected.to(dtype), atol=1e-5 if dtype == torch.float32 else 0, rtol=2**-8)
+        torch.testing.assert_close(made, expected.to(dtype), atol=1e-5, rtol=2**-8)
 
 
 @in_bf16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import cast
 
@@ -182,7 +182,9 @@ def plan(job: Job, resources: Resources = Resources(), *, probe: bool = True) ->
         strips=max(strips),
         memory_bytes=_memory(prepared, [max(slab.shape[-1] for slab in cut) for cut in slabs], resources),
         disk_bytes=_disk(prepared),
-        **asdict(prepared.numerics),
+        device=prepared.numerics.device,
+        precision=prepared.numerics.precision,
+        runtime=prepared.numerics.runtime,
         runs=sum(map(len, shared)),
         recomputed=max(
             recomputed(sweep.lattice, runs, sweep.view.blocks) for sweep, runs in zip(sweeps, shared, strict=True)

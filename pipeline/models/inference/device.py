@@ -15,7 +15,7 @@ from pipeline.models.inference.numerics import Numerics, Precision, Runtime
 NEWEST_TESTED = (2, 13)
 """Version of torch whose bfloat16 convolutions were last looked at: later builds have some that are scalar."""
 WORTH_COMPILING = 1e15
-"""FLOP above which compiling pays off: about twenty minutes on two cores, of which it saves a twentieth."""
+"""FLOP above which compiling pays off where nothing is fused: about twenty minutes on two cores, a twentieth of it."""
 _DEVICES = "cpu, cuda, cuda:1 or mps"
 _CONVOLUTIONS = ((1, 1), (2, 1), (1, 64))
 """Dilation and groups of the kinds that networks here are made of: plain, dilated, and channel by channel."""
@@ -71,11 +71,14 @@ def choose_numerics(
     numbers = _floats(where, precision)
     if runtime == "compiled" and not compiler():
         raise RequestError("--runtime compiled: no C++ compiler found; install g++, or set CXX")
-    compiled = runtime == "compiled" or (
-        runtime is None and where == "cpu" and flop >= WORTH_COMPILING and compiler() is not None
-    )
-    fused = where == "cpu" and numbers == "bfloat16" and not compiled and fast_in_bf16(where)
-    return Numerics(where, numbers, "compiled" if compiled else "torch", fused)
+    fusible = where == "cpu" and numbers == "bfloat16" and fast_in_bf16(where)
+    if runtime == "compiled" or (runtime is None and not fusible and _repays_compiling(where, flop)):
+        return Numerics(where, numbers, "compiled")
+    return Numerics(where, numbers, "torch", fused=fusible)
+
+
+def _repays_compiling(device: str, flop: float) -> bool:
+    return device == "cpu" and flop >= WORTH_COMPILING and compiler() is not None
 
 
 def fast_in_bf16(device: str) -> bool:

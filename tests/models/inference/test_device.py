@@ -94,6 +94,13 @@ def test_a_metal_gpu_is_used_where_torch_has_one(monkeypatch):
     assert choose_device(None) != "mps"
 
 
+def test_nothing_is_compiled_where_convolutions_are_fused(machine):
+    machine("amx_bf16")
+    assert choose_numerics("cpu", flop=WORTH_COMPILING) == Numerics("cpu", "bfloat16", "torch", fused=True)
+    assert choose_numerics("cpu", runtime="compiled") == Numerics("cpu", "bfloat16", "compiled")
+    assert choose_numerics("cpu", "float32", flop=WORTH_COMPILING).runtime == "compiled"
+
+
 def test_a_compiler_is_used_when_the_run_repays_it(machine):
     machine()
     assert choose_numerics("cpu", flop=WORTH_COMPILING).runtime == "compiled"

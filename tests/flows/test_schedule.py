@@ -27,6 +27,8 @@ pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
 OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
 """Workers ask for work each few seconds."""
+LONG = (24 * 1024, 90)
+"""Rows and columns of a scene that takes long enough to be canceled, on fast machines too."""
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def cancel_and_resume(address, folder, logs):
     left = {mark.name: mark.stat().st_mtime_ns for mark in work.glob("done/*")}
     assert not left or marks.items() <= left.items(), "what was done is not made again"
     until(mask.exists, logs)
-    assert labels_of(mask).shape == (7 * 1024, 90)
+    assert labels_of(mask).shape == LONG
 
 
 def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_path):
@@ -118,7 +120,7 @@ def test_a_server_a_worker_and_a_schedule_make_the_mask(address, watched, tmp_pa
         until((tmp_path / "out/a_mask.tif").exists, logs)
     assert labels_of(tmp_path / "out/a_mask.tif").shape == (40, 30)
 
-    put_scene(tmp_path / "in/b.tif", pixels((2, 7 * 1024, 90), 2))
+    put_scene(tmp_path / "in/b.tif", pixels((2, *LONG), 2))
     served = [sys.executable, "-m", "pipeline.cli", *schedule, "--name", "served"]
     with process(*served, env=env, log=logs / "served.log"):
         cancel_and_resume(address, tmp_path, logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -94,8 +95,8 @@ class Trial:
 
 
 def _label_agreement(trial: Trial, reference: Trial, patches: Sequence[Pixels]) -> Iterator[float]:
-    """Yield the share of labels on which both agree, for each patch that both can compute; all side by side."""
-    with ThreadPoolExecutor(len(patches), "reference") as beside:
+    """Yield the share of labels on which both agree, for each patch that both can compute; they do so side by side."""
+    with ThreadPoolExecutor(min(len(patches), os.cpu_count() or 1), "reference") as beside:
         for patch, expected in [(patch, beside.submit(reference.labels, patch)) for patch in patches]:
             with suppress(Exception):
                 yield float(np.mean(trial.labels(patch) == expected.result()))

@@ -15,7 +15,7 @@ from itertools import count
 from threading import Lock, Thread
 from urllib.parse import quote
 
-from tests.support.objects import SECRET, SIGNED, Handler, Serving, Store, plain
+from tests.support.objects import SECRET, SIGNED, Handler, Serving, Store, ask, plain
 
 READER = "SECRET-of-one-who-may-only-read"
 """Token of an account that may get and list objects."""
@@ -107,19 +107,10 @@ class Bucket(Store):
     front: str
 
     def put(self, key: str, content: bytes) -> None:
-        self._change("PUT", key, content)
+        ask(self.front, "PUT", f"/{self.place.bucket}/{quote(key)}", content, f"Bearer {SECRET}")
 
     def delete(self, key: str) -> None:
-        self._change("DELETE", key)
-
-    def _change(self, method: str, key: str, content: bytes | None = None) -> None:
-        connection = HTTPConnection(self.front)
-        path = f"/{self.place.bucket}/{quote(key)}"
-        connection.request(method, path, content, {"Authorization": f"Bearer {SECRET}"})
-        answer = connection.getresponse()
-        told = answer.read()
-        connection.close()
-        assert answer.status < 300, told
+        ask(self.front, "DELETE", f"/{self.place.bucket}/{quote(key)}", by=f"Bearer {SECRET}")
 
 
 def serving(server: str, port: int = 0) -> ThreadingHTTPServer:

@@ -189,7 +189,7 @@ def environment(address: str) -> dict[str, str]:
 def make_bucket(server: str) -> ObjectPath:
     """Make a bucket of its own for a test."""
     name = f"b-{uuid4().hex[:12]}"
-    _ask(server, "PUT", f"/{name}")
+    ask(server, "PUT", f"/{name}")
     return ObjectPath("s3", name, "")
 
 
@@ -198,18 +198,19 @@ def objects(place: ObjectPath, server: str) -> dict[str, bytes]:
     found, more = dict[str, bytes](), ""
     while more is not None:
         listed = ElementTree.fromstring(
-            _ask(server, "GET", f"/{place.bucket}?list-type=2&prefix={quote(place.key)}{more}")
+            ask(server, "GET", f"/{place.bucket}?list-type=2&prefix={quote(place.key)}{more}")
         )
         keys = [each.text or "" for each in listed.iterfind("{*}Contents/{*}Key")]
-        found |= {key: _ask(server, "GET", f"/{place.bucket}/{quote(key)}") for key in keys}
+        found |= {key: ask(server, "GET", f"/{place.bucket}/{quote(key)}") for key in keys}
         token = listed.findtext("{*}NextContinuationToken")
         more = None if token is None else f"&continuation-token={quote(token)}"
     return found
 
 
-def _ask(server: str, method: str, path: str, content: bytes | None = None) -> bytes:
+def ask(server: str, method: str, path: str, content: bytes | None = None, by: str = SIGNED) -> bytes:
+    """The content of the answer to a plain request; `by` is who asks."""
     connection = HTTPConnection(server)
-    connection.request(method, path, content, {"Authorization": SIGNED})
+    connection.request(method, path, content, {"Authorization": by})
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
@@ -237,11 +238,11 @@ class Store:
 
     def uploads(self) -> list[str]:
         """Objects of which parts were sent and are not put together."""
-        listed = ElementTree.fromstring(_ask(self.server, "GET", f"/{self.place.bucket}?uploads"))
+        listed = ElementTree.fromstring(ask(self.server, "GET", f"/{self.place.bucket}?uploads"))
         return [each.text or "" for each in listed.iterfind("{*}Upload/{*}Key")]
 
     def put(self, key: str, content: bytes) -> None:
-        _ask(self.server, "PUT", f"/{self.place.bucket}/{quote(key)}", content)
+        ask(self.server, "PUT", f"/{self.place.bucket}/{quote(key)}", content)
 
     def delete(self, key: str) -> None:
-        _ask(self.server, "DELETE", f"/{self.place.bucket}/{quote(key)}")
+        ask(self.server, "DELETE", f"/{self.place.bucket}/{quote(key)}")

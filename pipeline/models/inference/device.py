@@ -15,7 +15,10 @@ from pipeline.models.inference.numerics import Numerics, Precision, Runtime
 NEWEST_TESTED = (2, 13)
 """Version of torch whose bfloat16 convolutions were last looked at: later builds have some that are scalar."""
 WORTH_COMPILING = 1e15
-"""FLOP above which compiling pays off where nothing is fused: about twenty minutes on two cores, a twentieth of it."""
+"""FLOP above which compiling pays off where convolutions are not fused.
+
+That is about twenty minutes on two cores, of which it saves a twentieth.
+"""
 _DEVICES = "cpu, cuda, cuda:1 or mps"
 _CONVOLUTIONS = ((1, 1), (2, 1), (1, 64))
 """Dilation and groups of the kinds that networks here are made of: plain, dilated, and channel by channel."""

@@ -71,7 +71,7 @@ def _torch(model: Model, numerics: Numerics) -> InferenceModel:
     folded = FoldedPSPNet(model.network).to(numerics.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast = _Cast(folded, dtype)
     kind = torch.device(numerics.device).type
-    if numerics.fused and can_fuse():
+    if numerics.fused and numerics.on_cpu and can_fuse():
         fuse(folded)
     if kind == "cuda":
         _settle_cudnn()
